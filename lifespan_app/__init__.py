@@ -1,0 +1,40 @@
+"""Own the beginning and the end of every process that a Django project runs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .engine.api import Lifespan as Lifespan
+    from .engine.context import LifespanContext as LifespanContext
+    from .engine.context import ServiceType as ServiceType
+    from .engine.resource import Resource as Resource
+
+    lifespan: Lifespan
+
+__version__ = "0.1.0"
+
+__all__ = ["Lifespan", "LifespanContext", "Resource", "ServiceType", "lifespan"]
+
+_HOMES = {
+    "Lifespan": "engine.api",
+    "LifespanContext": "engine.context",
+    "Resource": "engine.resource",
+    "ServiceType": "engine.context",
+    "lifespan": "default",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Resolved when they are asked for: a probe that only reads a file must not import asyncio.
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,35 @@
+"""lifespan_app as a Django app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class SimpleLifespanConfig(AppConfig):
+    """lifespan_app without autodiscovery, for projects that import their hooks by themselves."""
+
+    name = "lifespan_app"
+    verbose_name = _("Lifespan")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Put Django around the default ``Lifespan``, and register the checks."""
+        from . import checks  # noqa: F401  # registers them
+        from .default import lifespan
+        from .host import install
+
+        install(lifespan)
+
+
+class LifespanConfig(SimpleLifespanConfig):
+    """lifespan_app with the ``lifespan.py`` of every installed app imported."""
+
+    default = True
+
+    def ready(self) -> None:
+        """Do what the simple config does, and autodiscover."""
+        super().ready()
+        from .discovery import autodiscover
+
+        autodiscover()

@@ -1,0 +1,22 @@
+"""``get_asgi_application``, as in ``django.core.asgi``, with a lifespan."""
+
+from __future__ import annotations
+
+import django
+
+from .handler import LifespanASGIHandler
+
+
+def get_asgi_application() -> LifespanASGIHandler:
+    """Return the project's ASGI application, which answers the lifespan protocol.
+
+    Raises:
+        PlanError: the plan can't be made; the error of a broken ``lifespan.py`` is its cause.
+    """
+    django.setup(set_prefix=False)
+    from .default import lifespan
+    from .host import install
+
+    install(lifespan)
+    lifespan.plan()
+    return LifespanASGIHandler()

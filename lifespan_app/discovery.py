@@ -1,0 +1,65 @@
+"""Autodiscovery: import the ``lifespan.py`` of every installed app, as Django does ``admin.py``."""
+
+from __future__ import annotations
+
+import traceback
+from importlib import import_module
+
+from django.apps import apps
+from django.utils.module_loading import module_has_submodule
+
+from .default import lifespan
+from .engine.errors import Problem
+
+MODULE = "lifespan"
+
+silent: set[str] = set()
+"""The modules that were imported and have declared no hook."""
+
+
+def autodiscover() -> None:
+    """Import the ``lifespan.py`` of every installed app.
+
+    Django's own ``autodiscover_modules`` stops at the first module that can't be imported, and an
+    error in ``ready()`` would take every command with it, ``migrate`` and ``shell`` included. So a
+    broken module is kept, with what it had declared rolled back: check E001 shows it, and whatever
+    makes a plan raises it.
+    """
+    lifespan.broken.clear()
+    silent.clear()
+    for app in apps.get_app_configs():
+        if app.module is not None and module_has_submodule(app.module, MODULE):
+            discover(f"{app.name}.{MODULE}", app.label)
+
+
+def discover(name: str, label: str) -> None:
+    """Import one module, and keep what is wrong with it."""
+    before = len(lifespan.hooks)
+    try:
+        with lifespan.rolled_back():
+            import_module(name)
+    # A lifespan.py that calls sys.exit() is as broken as any other.
+    except (Exception, SystemExit) as error:
+        lifespan.broken[name] = problem(name, label, error)
+        return
+    if len(lifespan.hooks) == before and all(hook.module != name for hook in lifespan.hooks):
+        silent.add(name)
+
+
+def problem(name: str, label: str, error: BaseException) -> Problem:
+    """Return what is wrong with a module, at the innermost line of its own."""
+    file, line = "", 0
+    place = f"{MODULE}.py"
+    for frame in traceback.extract_tb(error.__traceback__):
+        if frame.filename.endswith(place):
+            file, line = frame.filename, frame.lineno or 0
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno or 0
+    return Problem(
+        f"'{name}' of app '{label}' can't be imported: {type(error).__name__}: {error}",
+        "Mend the module. Until then no plan can be made; migrate, shell and the checks still run.",
+        file,
+        line,
+        "broken",
+        error,
+    )

@@ -1,0 +1,1 @@
+"""The engine: hooks, registry, plan, runner, report. Plain asyncio; it knows nothing of Django."""

@@ -1,0 +1,82 @@
+"""What a hook may ask about the process it runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+
+class ServiceType(StrEnum):
+    """The usual kinds of process. A word of your own is as good, given as a plain string."""
+
+    APP = "app"
+    API = "api"
+    WORKER = "worker"
+    SCHEDULER = "scheduler"
+    TEST = "test"
+    SERVER = "server"
+
+
+class LifespanContext:
+    """Say what kind of process this is, and carry its configuration to the hooks.
+
+    Args:
+        service_type: which plan runs: ``app``, ``api``, ``worker``, ``scheduler``, ``test``,
+            ``server``, or a word of your own.
+        environment: ``development``, ``production``, or a word of your own.
+        config: configuration for the hooks, by key.
+        metadata: what hooks leave for one another; kept from startup to shutdown.
+    """
+
+    __slots__ = ("config", "environment", "metadata", "service_type")
+
+    def __init__(
+        self,
+        service_type: str = "app",
+        environment: str = "development",
+        config: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.service_type = str(service_type)
+        self.environment = environment
+        self.config: dict[str, Any] = dict(config or {})
+        self.metadata: dict[str, Any] = dict(metadata or {})
+
+    def get_config(self, key: str, default: Any = None) -> Any:
+        """Return the configuration value of ``key``, or ``default``."""
+        return self.config.get(key, default)
+
+    def set_metadata(self, key: str, value: Any) -> None:
+        """Leave ``value`` under ``key`` for hooks that run later, shutdown included."""
+        self.metadata[key] = value
+
+    def get_metadata(self, key: str, default: Any = None) -> Any:
+        """Return what a hook left under ``key``, or ``default``."""
+        return self.metadata.get(key, default)
+
+    def is_worker(self) -> bool:
+        """Tell whether this is a worker."""
+        return self.service_type == ServiceType.WORKER
+
+    def is_api(self) -> bool:
+        """Tell whether this process answers requests: ``api``, and ``app`` too."""
+        return self.service_type in (ServiceType.API, ServiceType.APP)
+
+    def is_test(self) -> bool:
+        """Tell whether this is a test."""
+        return self.service_type == ServiceType.TEST
+
+    def __repr__(self) -> str:
+        return (
+            f"LifespanContext(service_type={self.service_type!r}, "
+            f"environment={self.environment!r}, config={self.config!r}, "
+            f"metadata={self.metadata!r})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LifespanContext):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, compared by value

@@ -1,0 +1,98 @@
+"""Which run is meant: the one of this hook, of this request, of this loop, of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import weakref
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from .errors import NotRunning
+
+if TYPE_CHECKING:
+    from .api import Lifespan
+    from .runner import Run
+    from .unit import Unit
+
+SCOPE_KEY = "lifespan_app.run"
+"""Where an ASGI scope says which run it is served by."""
+
+here: ContextVar[Unit | Run | None] = ContextVar("lifespan_app_here", default=None)
+"""The hook, or the body of ``lifespan.run()``, that this code is part of."""
+
+_alive: weakref.WeakSet[Run] = weakref.WeakSet()
+
+
+def remember(run: Run) -> None:
+    """Note a run, so that a fork can be told from it."""
+    _alive.add(run)
+
+
+def _disown() -> None:
+    for run in list(_alive):
+        run.inherited = True
+
+
+os.register_at_fork(after_in_child=_disown)
+
+
+def run_in_context() -> Run | None:
+    """Return the run that the context variable names, or None."""
+    inside = here.get()
+    return None if inside is None else inside.run
+
+
+def run_of(request_or_scope: Any) -> Run | None:
+    """Return the run that a request is served by, or None.
+
+    Args:
+        request_or_scope: an ASGI scope, or a request that has one: Django's, Django REST
+            framework's, Starlette's.
+    """
+    scope = request_or_scope
+    if not isinstance(scope, dict):
+        # Django REST framework's Request passes unknown attributes on to Django's.
+        scope = getattr(request_or_scope, "scope", None)
+    return scope.get(SCOPE_KEY) if isinstance(scope, dict) else None
+
+
+def run_here(lifespan: Lifespan, asked_for: str, *, or_ended: bool = False) -> Run:
+    """Return the run that is meant where neither the context nor a request says it.
+
+    Args:
+        lifespan: whose runs are meant.
+        asked_for: what is to be read, for the error.
+        or_ended: whether the last run will do where none is open: its errors say since when.
+
+    Raises:
+        NotRunning: there is none, or it can't be told which.
+    """
+    runs = lifespan.runs
+    own = [run for run in runs if not run.inherited]
+    if runs and not own:
+        raise NotRunning(
+            f"{asked_for} can't be read in process {os.getpid()}: it was opened by process "
+            f"{runs[0].pid}, which this one was forked from. Open a run of its own after the fork."
+        )
+    loop = asyncio._get_running_loop()
+    found = [run for run in own if run.loop is loop] if loop is not None else own
+    if not found and len(own) == 1:
+        found = own
+    if len(found) == 1:
+        return found[0]
+    if or_ended and not own and lifespan.last_run is not None:
+        return lifespan.last_run
+    if not found:
+        what = "on this event loop" if own else "here"
+        raise NotRunning(
+            f"{asked_for} can't be read: no lifespan is running {what}. Serve the project with an "
+            "ASGI server whose lifespan is on (uvicorn --lifespan on) and with "
+            "lifespan_app.asgi.get_asgi_application(); or open one: 'async with lifespan.run():' in "
+            "a program or a shell, lifespan_running() of lifespan_app.testing in a test."
+        )
+    known = "; ".join(str(run) for run in found)
+    raise NotRunning(
+        f"{asked_for} can't be read: it can't be told which of {len(found)} runs is meant: "
+        f"{known}. Read it through the request: handle(request)."
+    )

@@ -1,0 +1,80 @@
+"""What can go wrong, as exceptions that say what happened, where, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class LifespanError(Exception):
+    """The root of every error that lifespan_app raises by itself."""
+
+
+class ReadError(LifespanError, KeyError, AttributeError):
+    """A resource could not be read.
+
+    It is a ``KeyError`` and an ``AttributeError`` as well, since a resource is read as
+    ``state["name"]``, as ``state.name`` and through its handle.
+    """
+
+    # KeyError shows the repr of its argument; a sentence should be shown as a sentence.
+    __str__ = Exception.__str__
+
+
+class NotRunning(ReadError):
+    """No lifespan is running here, so there is no resource to read."""
+
+
+class ResourceClosed(ReadError):
+    """The resource was closed, has crashed, or never came up."""
+
+
+class ResourceNotReady(ReadError):
+    """The resource is not up yet."""
+
+
+class UndeclaredUse(ReadError):
+    """A hook read a resource that it did not ask for with a parameter."""
+
+
+class WrongLoop(ReadError):
+    """A resource that lives on one event loop was read on another running loop."""
+
+
+class HookError(LifespanError):
+    """A hook broke a rule of the engine: it took too long, did not yield, yielded twice."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with a plan."""
+
+    message: str
+    """What is wrong, naming the hooks."""
+    hint: str
+    """What to do."""
+    file: str = ""
+    line: int = 0
+    code: str = ""
+    """What kind of problem this is, one word: ``cycle``, ``missing``, ``broken`` ..."""
+    cause: BaseException | None = None
+    """The exception behind a ``broken`` module."""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.file else ""
+        return f"{place}{self.message}\n    {self.hint}"
+
+
+class PlanError(LifespanError):
+    """The plan can't be made: everything that is wrong with it, all at once.
+
+    Args:
+        service_type: whose plan it is.
+        problems: what is wrong, each with its place and with what to do.
+    """
+
+    def __init__(self, service_type: str, problems: Sequence[Problem]) -> None:
+        self.service_type = service_type
+        self.problems = tuple(problems)
+        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        lines = "\n".join(f"- {problem}" for problem in self.problems)
+        super().__init__(f"The plan of service type '{service_type}' has {count}:\n{lines}")

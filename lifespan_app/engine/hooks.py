@@ -1,0 +1,320 @@
+"""A hook: one thing that an app declares in its ``lifespan.py``, as a value."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import types
+from collections.abc import Callable, Iterable, MutableMapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from .resource import Resource
+
+    Dependency: TypeAlias = str | Callable[..., Any] | Resource[Any]
+
+CONTEXT_NAMES = frozenset({"ctx", "_context", "lifespan_context"})
+REFUSED_NAMES = frozenset({"context", "state"}) | {
+    name for name in dir(MutableMapping) if not name.startswith("_")
+}
+ON_CRASH = ("log", "restart", "stop")
+
+
+class Kind(StrEnum):
+    """What a hook is."""
+
+    START = "start"
+    SHUTDOWN = "shutdown"
+    RESOURCE = "resource"
+    BACKGROUND = "background"
+    STAGE = "stage"
+    """An edge of the run that no app declared: receivers, an inner application's lifespan."""
+
+
+class Form(StrEnum):
+    """How a hook's function is called."""
+
+    COROUTINE = "coroutine function"
+    ASYNC_GENERATOR = "async generator function"
+    SYNC_GENERATOR = "generator function"
+    ON_LOOP = "callable for the loop"
+    """Called on the loop; what it returns decides: an async context manager, an awaitable."""
+    IN_THREAD = "sync callable"
+
+
+class Parameter(NamedTuple):
+    """A named parameter of a hook's function."""
+
+    name: str
+    required: bool
+    annotation: Any = None
+    positional_only: bool = False
+
+
+class Hook:
+    """One declared hook: its function, what it is called, and how it is to be run.
+
+    Two hooks are the same hook when they are the same object. Everything here is as it was
+    declared; what the ``HOOKS`` setting changes is in the plan's nodes.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_parameters",
+        "depends_on",
+        "file",
+        "form",
+        "function",
+        "kind",
+        "line",
+        "module",
+        "name",
+        "on_crash",
+        "order",
+        "priority",
+        "qualified_name",
+        "required",
+        "service_types",
+        "shutdown_timeout",
+        "state_name",
+        "timeout",
+    )
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        kind: Kind,
+        *,
+        name: str | None = None,
+        priority: int = 0,
+        service_types: Iterable[str] | None = None,
+        depends_on: Iterable[Dependency] = (),
+        timeout: float | None = None,
+        shutdown_timeout: float | None = None,
+        required: bool = True,
+        state_name: str | None = None,
+        on_crash: str = "log",
+        order: int = 0,
+        declared_at: types.FrameType | None = None,
+    ) -> None:
+        decorator = "lifespan.resource" if kind is Kind.RESOURCE else f"lifespan {kind} hook"
+        if not callable(function):
+            raise TypeError(f"{decorator} needs a function, not {function!r}.")
+        plain = innermost(function)
+        self.function = function
+        self.kind = kind
+        self.form = form_of(function)
+        self.name = name or name_of(function)
+        self.module: str = getattr(plain, "__module__", None) or "__main__"
+        self.qualified_name: str = getattr(plain, "__qualname__", self.name)
+        self.file, self.line = place_of(plain, declared_at)
+        self.priority = number(priority, "priority")
+        self.service_types = words(service_types)
+        if isinstance(depends_on, str) or not isinstance(depends_on, Iterable):
+            raise TypeError(
+                f"depends_on of '{self.name}' takes a list, such as depends_on=[{depends_on!r}]."
+            )
+        self.depends_on = tuple(depends_on)
+        self.timeout = seconds(timeout, "timeout")
+        self.shutdown_timeout = seconds(shutdown_timeout, "shutdown_timeout")
+        self.required = required
+        self.state_name = state_name or self.name
+        self.on_crash = on_crash
+        self.order = order
+        self._parameters: tuple[Parameter, ...] | None = None
+        self._refuse_what_cannot_run()
+
+    def _refuse_what_cannot_run(self) -> None:
+        where = f"'{self.name}' ({self.file}:{self.line})"
+        if self.kind is Kind.BACKGROUND and self.form is not Form.COROUTINE:
+            raise TypeError(
+                f"A background job must be a coroutine function, since a {self.form} could not "
+                f"be stopped: write {where} as 'async def', with asyncio.to_thread() for what "
+                "blocks."
+            )
+        if self.kind in (Kind.START, Kind.SHUTDOWN) and self.form in (
+            Form.ASYNC_GENERATOR,
+            Form.SYNC_GENERATOR,
+        ):
+            raise TypeError(
+                f"{where} yields, which a {self.kind} function can't: declare it with "
+                "@lifespan.resource, which runs what is before 'yield' at startup and what is "
+                "after it at shutdown."
+            )
+        if self.kind is Kind.RESOURCE:
+            refuse_name(self.state_name, where)
+        if self.on_crash not in ON_CRASH:
+            raise ValueError(
+                f"on_crash of {where} is one of {', '.join(ON_CRASH)}, not {self.on_crash!r}."
+            )
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters of the function, without ``*args`` and ``**kwargs``.
+
+        Raises:
+            TypeError, ValueError: the signature can't be read.
+        """
+        if self._parameters is None:
+            self._parameters = tuple(parameters_of(self.function))
+        return self._parameters
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes a second declaration replace the first: a module that is imported anew."""
+        owner = getattr(self.function, "__self__", None)
+        return (
+            self.module,
+            self.qualified_name,
+            self.name,
+            self.kind,
+            self.file,
+            self.line,
+            None if owner is None or inspect.ismodule(owner) else id(owner),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} hook {self.module}.{self.name} ({self.file}:{self.line})>"
+
+
+def refuse_name(name: str, where: str) -> None:
+    """Raise ``ValueError`` for a state name that means something else already."""
+    if name in REFUSED_NAMES:
+        raise ValueError(
+            f"{where} can't be called '{name}' in the state: that name is the mapping's own or "
+            "the engine's. Give it another with state_name=."
+        )
+
+
+def words(value: Iterable[str] | str | None) -> frozenset[str] | None:
+    """Return service types as a set of plain strings; None stays None: all of them."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = (value,)
+    return frozenset(str(word) for word in value)
+
+
+def number(value: object, what: str) -> int:
+    """Return ``value``, a priority. Raises ``TypeError`` for what is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} is a whole number, not {value!r}.")
+    return value
+
+
+def seconds(value: object, what: str) -> float | None:
+    """Return ``value``, a time limit in seconds. Raises for what is no such limit."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} is a number of seconds, not {value!r}.")
+    if not value > 0:
+        raise ValueError(f"{what} is a number of seconds above 0, not {value!r}.")
+    return value
+
+
+def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what is left of a callable without partials, bound methods and decorators."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif inspect.ismethod(function):
+            function = function.__func__
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        else:
+            return function
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the name a function brings. Raises ``ValueError`` where it brings none."""
+    name = getattr(function, "__name__", "")
+    if not name or name == "<lambda>":
+        what = "A lambda" if name else f"A {type(function).__name__} object"
+        raise ValueError(f"{what} has no name of its own: give it one with name=.")
+    return str(name)
+
+
+def place_of(function: Callable[..., Any], declared_at: types.FrameType | None) -> tuple[str, int]:
+    """Return file and line of a function, or of its declaration where it has no code."""
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        return code.co_filename, code.co_firstlineno
+    if declared_at is not None:
+        return declared_at.f_code.co_filename, declared_at.f_lineno
+    return getattr(sys.modules.get(function.__module__), "__file__", None) or "", 0
+
+
+def form_of(function: Callable[..., Any]) -> Form:
+    """Tell how a function has to be called."""
+    bare: Any = function
+    while isinstance(bare, functools.partial):
+        bare = bare.func
+    if inspect.isasyncgenfunction(bare):
+        return Form.ASYNC_GENERATOR
+    if inspect.isgeneratorfunction(bare):
+        return Form.SYNC_GENERATOR
+    if inspect.iscoroutinefunction(bare):
+        return Form.COROUTINE
+    if inspect.isclass(bare):
+        return Form.ON_LOOP if hasattr(bare, "__aenter__") else Form.IN_THREAD
+    call = getattr(type(bare), "__call__", None)  # noqa: B004  # its kind is asked, not whether
+    if not inspect.isroutine(bare) and inspect.iscoroutinefunction(call):
+        return Form.COROUTINE
+    inner = innermost(bare)
+    if inspect.isasyncgenfunction(inner) or inspect.iscoroutinefunction(inner):
+        return Form.ON_LOOP
+    return Form.IN_THREAD
+
+
+def parameters_of(function: Callable[..., Any]) -> Iterable[Parameter]:
+    """Read the parameters of a function, quickly where it is a plain one."""
+    if (
+        isinstance(function, types.FunctionType)
+        and not hasattr(function, "__wrapped__")
+        and not hasattr(function, "__signature__")
+        and not function.__code__.co_posonlyargcount
+    ):
+        return _parameters_of_plain_function(function)
+    found = []
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        annotation = parameter.annotation
+        found.append(
+            Parameter(
+                parameter.name,
+                parameter.default is parameter.empty,
+                None if annotation is parameter.empty else annotation,
+                parameter.kind is parameter.POSITIONAL_ONLY,
+            )
+        )
+    return found
+
+
+def _parameters_of_plain_function(function: types.FunctionType) -> list[Parameter]:
+    # inspect.signature takes ten times as long, and a plan of a thousand hooks notices.
+    code = function.__code__
+    count = code.co_argcount
+    names = code.co_varnames[: count + code.co_kwonlyargcount]
+    if not names:
+        return []
+    annotations = function.__annotations__
+    first_default = count - len(function.__defaults__ or ())
+    keyword_defaults = function.__kwdefaults__ or {}
+    return [
+        Parameter(
+            name,
+            index < first_default if index < count else name not in keyword_defaults,
+            annotations.get(name),
+        )
+        for index, name in enumerate(names)
+    ]
+
+
+def namespace_of(hook: Hook) -> dict[str, Any]:
+    """Return the names that an annotation written as a string may use."""
+    function = innermost(hook.function)
+    return getattr(function, "__globals__", None) or vars(sys.modules.get(hook.module, types))

@@ -1,0 +1,109 @@
+"""What the engine is given by the program around it. Django gives its own (``lifespan_app.host``)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, NamedTuple
+
+from .context import LifespanContext
+from .hooks import Hook
+from .log import Log
+from .report import Observer
+
+AUTO = "auto"
+LATE_SERVERS = {"gunicorn": 25.0, "": 25.0, "hypercorn": 55.0}
+"""Startup deadlines in seconds where a server gives up by itself ("": one that is not known)."""
+PATIENT = 300.0
+
+
+class Settings(NamedTuple):
+    """What the engine can be told; times are in seconds."""
+
+    service_type: str = "app"
+    environment: str = "development"
+    release: str = ""
+    config: Mapping[str, Any] = {}
+    startup_deadline: float | None = None
+    """None: by the server that is recognised."""
+    shutdown_timeout: float = 5.0
+    shutdown_deadline: float = 8.0
+    hooks: Mapping[str, Mapping[str, Any]] = {}
+
+    def deadline_under(self, server: str | None) -> float:
+        """Return the startup deadline under a server, in seconds.
+
+        Args:
+            server: name and version of the ASGI server, "" for one that is not known, None
+                where no server is.
+        """
+        if self.startup_deadline is not None:
+            return self.startup_deadline
+        if server is None:
+            return PATIENT
+        return LATE_SERVERS.get(server.partition(" ")[0], PATIENT)
+
+
+class Host:
+    """The program around the engine, as a bare asyncio program has it."""
+
+    thread_patience = 0.001
+    """How long the work of sync functions waits before their threads grow in number, in seconds."""
+
+    def __init__(self) -> None:
+        self.observers: list[Observer] = [Log()]
+        """Who is told what runs do."""
+
+    def app_label(self, module: str) -> str | None:
+        """Return the label of the installed app that a module belongs to, or None."""
+        return None
+
+    def settings(self) -> Settings:
+        """Return the settings, read anew for each plan."""
+        return Settings()
+
+    def context(self, service_type: str | None = None) -> LifespanContext:
+        """Return the context that a run has when it is given none."""
+        settings = self.settings()
+        return LifespanContext(
+            service_type or settings.service_type, settings.environment, settings.config
+        )
+
+    def clock(self) -> float:
+        """Return the seconds of a clock that never goes back."""
+        return time.perf_counter()
+
+    def time(self) -> float:
+        """Return the time of day, as seconds since the epoch."""
+        return time.time()
+
+    def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
+        """Return what is entered in a sync hook's thread for as long as the hook lives."""
+        return None
+
+    def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
+        """Return what is entered in an async hook's task for as long as the hook lives."""
+        return None
+
+    def stop_server(self, server: str | None) -> None:
+        """Ask the ASGI server to stop, gracefully.
+
+        The server is sent SIGTERM, as by the platform. Workers of hypercorn die of it without
+        closing anything, so there it is their parent that is asked.
+
+        Args:
+            server: name and version of the server, as for ``Settings.deadline_under``.
+        """
+        is_child = multiprocessing.parent_process() is not None
+        hypercorn = server is not None and server.startswith("hypercorn")
+        os.kill(os.getppid() if hypercorn and is_child else os.getpid(), signal.SIGTERM)
+
+    def work_handed_over(self) -> None:
+        """Take note, on the loop, that a thread was given work (a virtual clock stands still)."""
+
+    def work_returned(self) -> None:
+        """Take note, on the loop, that a thread has given work back."""

@@ -1,0 +1,154 @@
+"""Background jobs: begun when everything is up, stopped before the first hook stops."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from .errors import HookError
+from .report import Outcome, Phase
+from .unit import State, Unit
+
+if TYPE_CHECKING:
+    from .runner import Run
+
+FIRST_BACKOFF = 1.0
+LONGEST_BACKOFF = 60.0
+"""Seconds before a crashed job is begun again: the first time, and at most."""
+
+
+class Jobs:
+    """The background jobs of a run.
+
+    Args:
+        run: whose jobs they are.
+        units: the jobs, in the order of the plan.
+    """
+
+    def __init__(self, run: Run, units: list[Unit]) -> None:
+        self._run = run
+        self.units = units
+        self.place: Unit | None = None
+        """Where in the run's graph the jobs are stopped."""
+        self._restarts: dict[Unit, asyncio.TimerHandle] = {}
+
+    def begin(self) -> None:
+        """Begin every job whose turn has come."""
+        for unit in self.units:
+            if unit.state is State.UP:
+                self._begin(unit)
+
+    def _begin(self, unit: Unit) -> None:
+        run = self._run
+        unit.state = State.UP
+        unit.arguments = run.arguments_of(unit)
+        unit.served_from = run.clock()
+        unit.serving_outcome = unit.serving_error = None
+        run.telling.step_begun(unit, Phase.SERVING)
+        run.create_task(unit)
+
+    def ended(self, unit: Unit, error: BaseException | None) -> None:
+        """Take note that a job's task has ended: finished, stopped or crashed."""
+        run = self._run
+        run.limits.forget(unit)
+        unit.served_to = run.clock()
+        cancelled = isinstance(error, asyncio.CancelledError)
+        if unit.stop_asked or (cancelled and run.loop_is_ending()):
+            unit.state = State.DOWN
+            if error is not None and not cancelled:
+                self._fail(unit, error)
+            elif unit.serving_outcome is None:
+                unit.serving_outcome = Outcome.OK
+            run.telling.step_ended(unit, Phase.SERVING)
+            self._stop_next()
+        elif error is None:
+            unit.state = State.DOWN
+            unit.serving_outcome = Outcome.FINISHED
+            run.telling.step_ended(unit, Phase.SERVING)
+        else:
+            run.crashed(unit, error)
+            self._after_crash(unit)
+
+    def _after_crash(self, unit: Unit) -> None:
+        run = self._run
+        if run.phase is not Phase.SERVING:
+            return
+        if unit.hook.on_crash == "restart":
+            pause = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (unit.attempt - 1))
+            self._restarts[unit] = run.loop.call_later(pause, self._restart, unit)
+        elif unit.hook.on_crash == "stop":
+            run.telling.stops_server(unit)
+            run.host.stop_server(run.server)
+
+    def _restart(self, unit: Unit) -> None:
+        del self._restarts[unit]
+        if self._run.phase is Phase.SERVING:
+            unit.attempt += 1
+            self._begin(unit)
+            self._run.judge_service()
+
+    # The stop: in reverse of each other, by priority.
+
+    def stop(self) -> None:
+        """Stop every job, those of the highest priority first; then the run goes on."""
+        for timer in self._restarts.values():
+            timer.cancel()
+        self._restarts.clear()
+        self._stop_next()
+
+    def stop_all(self) -> None:
+        """Stop every job at once, since there is no time left for an order."""
+        for unit in self._living():
+            self._stop(unit)
+
+    def _living(self) -> list[Unit]:
+        return [unit for unit in self.units if unit.task is not None and not unit.abandoned]
+
+    def _stop_next(self) -> None:
+        place = self.place
+        if place is None or place.state is not State.STOPPING:
+            return
+        living = self._living()
+        if not living:
+            self._run.down(place)
+            return
+        highest = max(unit.node.priority for unit in living)
+        for unit in living:
+            if unit.node.priority == highest:
+                self._stop(unit)
+
+    def _stop(self, unit: Unit) -> None:
+        if unit.stop_asked:
+            return
+        unit.stop_asked = True
+        unit.state = State.STOPPING
+        unit.stop_begun = self._run.clock()
+        self._run.limits.watch_stop(unit)
+        assert unit.task is not None
+        unit.task.cancel()
+
+    def too_slow(self, unit: Unit) -> None:
+        """Take note that a job that is being stopped has passed its limit."""
+        limit = self._run.limits.stop_limit(unit)
+        text = (
+            f"{unit} did not stop within its limit of {limit:g} s after it was cancelled. Let "
+            "CancelledError through, or raise shutdown_timeout= of the job."
+        )
+        unit.serving_outcome = Outcome.TIMED_OUT
+        self._fail(unit, HookError(text))
+
+    def abandoned(self, unit: Unit, error: BaseException) -> None:
+        """Take note that a job which ignores its cancellation was given up."""
+        unit.served_to = self._run.clock()
+        if unit.stop_error is None:
+            self._fail(unit, error)
+        unit.serving_outcome = Outcome.ABANDONED
+        unit.state = State.DOWN
+        self._run.telling.step_ended(unit, Phase.SERVING)
+        self._stop_next()
+
+    def _fail(self, unit: Unit, error: BaseException) -> None:
+        outcome = unit.serving_outcome or Outcome.FAILED
+        self._run.stop_failed(unit, error, outcome)
+        unit.serving_outcome = outcome
+        unit.serving_error = unit.stop_error

@@ -1,0 +1,198 @@
+"""The life of one hook: entered, open and left, all in one task or in one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from .current import here
+from .errors import HookError
+from .hooks import Form, Kind
+
+if TYPE_CHECKING:
+    from .unit import Unit
+
+logger = logging.getLogger("lifespan_app")
+
+ASK_FOR_ASYNC = ("no running event loop", "no current event loop", "main thread")
+
+
+# On the loop: one task from enter to exit.
+
+
+async def live_in_task(unit: Unit) -> None:
+    """Call the hook of a unit in this task, and keep it until it is told to stop."""
+    here.set(unit)
+    unit.task = asyncio.current_task()
+    failure: BaseException | None = None
+    try:
+        around = unit.run.host.around_task(unit.hook)
+        if around is None:
+            await LIVES[unit.hook.form](unit)
+        else:
+            async with around:
+                await LIVES[unit.hook.form](unit)
+    # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
+    except BaseException as error:
+        failure = error
+    unit.run.ended(unit, failure)
+
+
+async def _coroutine(unit: Unit) -> None:
+    unit.value = await unit.hook.function(**unit.arguments)
+    if unit.hook.kind is Kind.RESOURCE:
+        for name in ("aclose", "__aexit__"):
+            if hasattr(unit.value, name):
+                logger.warning(
+                    "%s returns a %s, which has %s() and will not be closed: yield it from an "
+                    "async generator function, inside 'async with'.",
+                    unit,
+                    type(unit.value).__name__,
+                    name,
+                )
+                break
+
+
+async def _async_generator(unit: Unit) -> None:
+    await _drive(unit, unit.hook.function(**unit.arguments))
+
+
+async def _drive(unit: Unit, generator: AsyncGenerator[Any, Any]) -> None:
+    # Without contextlib in between: fewer frames, and what is wrong can be named.
+    try:
+        value = await generator.__anext__()
+    except StopAsyncIteration:
+        raise HookError(f"{unit} did not yield a value.") from None
+    unit.run.came_up(unit, value)
+    try:
+        await unit.told_to_stop()
+    except BaseException as error:
+        try:
+            await generator.athrow(error)
+        except StopAsyncIteration:
+            return
+    else:
+        try:
+            await generator.__anext__()
+        except StopAsyncIteration:
+            return
+    await generator.aclose()
+    raise HookError(f"{unit} yielded more than once.")
+
+
+async def _on_loop(unit: Unit) -> None:
+    await _enter(unit, unit.hook.function(**unit.arguments))
+
+
+async def _enter(unit: Unit, made: Any) -> None:
+    """Enter, await or keep what a callable has returned."""
+    kind = type(made)
+    if inspect.isasyncgen(made):
+        await _drive(unit, made)
+    elif hasattr(kind, "__aenter__") and unit.hook.kind is Kind.RESOURCE:
+        async with made as value:
+            if inspect.isclass(unit.hook.function) or unit.hook.form is Form.IN_THREAD:
+                refuse_nothing(unit, made, value)
+            unit.run.came_up(unit, value)
+            await unit.told_to_stop()
+    elif isinstance(made, Awaitable):
+        unit.value = await made
+    else:
+        unit.value = made
+
+
+async def continue_in_task(unit: Unit) -> None:
+    """Go on with what a sync callable has returned, where that lives on the loop."""
+    await _enter(unit, unit.value)
+
+
+LIVES: dict[Form, Callable[[Unit], Awaitable[None]]] = {
+    Form.COROUTINE: _coroutine,
+    Form.ASYNC_GENERATOR: _async_generator,
+    Form.ON_LOOP: _on_loop,
+    Form.IN_THREAD: continue_in_task,
+}
+
+
+def refuse_nothing(unit: Unit, made: Any, value: Any) -> None:
+    """Raise ``HookError`` where entering has given no object: a Lock, a Semaphore."""
+    if value is None or isinstance(value, bool):
+        raise HookError(
+            f"{unit} returns a {type(made).__name__}, and entering that gives {value!r}. To hand "
+            "out the object itself, return it from an async function: 'async def'."
+        )
+
+
+# In a thread: one thread from enter to exit.
+
+
+def call_in_thread(unit: Unit) -> None:
+    """Call a sync start or shutdown function in this thread, and post how it went."""
+    here.set(unit)
+    failure: BaseException | None = None
+    try:
+        around = unit.run.host.around_thread(unit.hook)
+        if around is None:
+            unit.value = unit.hook.function(**unit.arguments)
+        else:
+            with around:
+                unit.value = unit.hook.function(**unit.arguments)
+    except BaseException as error:
+        failure = advised(error)
+    unit.run.post_ended(unit, failure)
+
+
+def live_in_thread(unit: Unit) -> None:
+    """Enter a sync resource in this thread, keep it until it is told to stop, leave it."""
+    here.set(unit)
+    failure: BaseException | None = None
+    try:
+        around = unit.run.host.around_thread(unit.hook)
+        if around is None:
+            _stay(unit)
+        else:
+            with around:
+                _stay(unit)
+    except BaseException as error:
+        failure = advised(error)
+    unit.run.post_ended(unit, failure)
+
+
+def _stay(unit: Unit) -> None:
+    if unit.hook.form is Form.SYNC_GENERATOR:
+        generator = unit.hook.function(**unit.arguments)
+        try:
+            value = next(generator)
+        except StopIteration:
+            raise HookError(f"{unit} did not yield a value.") from None
+        unit.stay_up(value)
+        try:
+            next(generator)
+        except StopIteration:
+            return
+        generator.close()
+        raise HookError(f"{unit} yielded more than once.")
+    made = unit.hook.function(**unit.arguments)
+    unit.value = made
+    kind = type(made)
+    lives_on_loop = hasattr(kind, "__aenter__") or isinstance(made, Awaitable)
+    if hasattr(kind, "__enter__") and not lives_on_loop and not inspect.isasyncgen(made):
+        with made as value:
+            refuse_nothing(unit, made, value)
+            unit.stay_up(value)
+
+
+def advised(error: BaseException) -> BaseException:
+    """Add, to an error that a thread is the cause of, a note that says what to write instead."""
+    text = str(error)
+    if isinstance(error, (RuntimeError, ValueError)) and any(
+        cause in text for cause in ASK_FOR_ASYNC
+    ):
+        error.add_note(
+            "A sync hook runs in a thread of its own, where there is no event loop and no main "
+            "thread. Write it as 'async def' to run it on the loop, in the server's thread."
+        )
+    return error

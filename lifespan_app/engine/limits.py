@@ -1,0 +1,354 @@
+"""Time limits: one timer a run, however many hooks it has.
+
+Limits and deadlines are measured with the host's clock, and judged when a hook reports as well as
+when the timer fires: a blocked loop can't make a hook look quicker than it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING
+
+from .errors import HookError
+from .hooks import Kind
+from .report import Outcome, Phase
+from .unit import State, Unit
+
+if TYPE_CHECKING:
+    from .runner import Run
+
+GRACE = 1.0
+"""Seconds that a cancelled hook has before it is cancelled once more, then before it is left."""
+OPTIONAL_TIMEOUT = 10.0
+"""Seconds that an optional hook has to start, where nothing else is said."""
+ROLLBACK_AFTER_DEADLINE = 4.0
+"""Seconds after the startup's deadline by which its rollback has ended."""
+LAST_SECOND = 1.0
+QUICK_TIMEOUT = 1.0
+QUICK_DEADLINE = 3.0
+"""Seconds a hook, and in all, for a stop that nobody waits for long: cancelled, the loop ends."""
+SLOW_STARTUP = 5.0
+SLOW_SHUTDOWN = 2.0
+"""Seconds into a phase when the hooks it waits for are first looked at; then after twice as long."""
+EARLY = 0.0005
+"""Seconds that a loop's timer may fire early, against the clock."""
+
+
+class Limits:
+    """Watch over the hooks of a run that are starting or stopping.
+
+    Args:
+        run: whose hooks are watched; it is told what is to be done.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._running: set[Unit] = set()
+        self._deadline = math.inf
+        self._startup_deadline = math.inf
+        self._begun = 0.0
+        self._slow_after = math.inf
+        self._quick = False
+        self._rushed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+
+    # Phases.
+
+    def begin_startup(self) -> None:
+        """Begin the startup's deadline; an explicit longer ``timeout`` of a hook lifts it."""
+        run = self._run
+        limits = [unit.node.timeout for unit in run.units if unit.node.timeout is not None]
+        self.allowed = max([run.settings.deadline_under(run.server), *limits])
+        self._begin(run.began, self.allowed, SLOW_STARTUP)
+        self._startup_deadline = self._deadline
+
+    def end_startup(self) -> None:
+        """Take note that the process serves: what is still cancelled goes on being watched."""
+        self._deadline = self._slow_after = math.inf
+
+    def begin_shutdown(self, *, quick: bool) -> None:
+        """Begin the shutdown's deadline."""
+        self._quick = quick
+        self.allowed = QUICK_DEADLINE if quick else self._run.settings.shutdown_deadline
+        self._begin(self._run.clock(), self.allowed, SLOW_SHUTDOWN)
+
+    def begin_rollback(self, *, quick: bool) -> None:
+        """Begin a shutdown's deadline, in no case long after the startup's."""
+        self.begin_shutdown(quick=quick)
+        self._deadline = min(self._deadline, self._startup_deadline + ROLLBACK_AFTER_DEADLINE)
+        self._arm()
+
+    def hurry(self) -> None:
+        """Make a stop that is under way a quick one."""
+        if self._quick or self._run.over:
+            return
+        now = self._run.clock()
+        self._quick = True
+        self._deadline = min(self._deadline, now + QUICK_DEADLINE)
+        for unit in self._running:
+            if not unit.strikes:
+                unit.due = min(unit.due, now + QUICK_TIMEOUT)
+        self._arm()
+
+    def close(self) -> None:
+        """End all watching."""
+        self._running.clear()
+        self._deadline = self._slow_after = math.inf
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _begin(self, now: float, allowed: float, slow: float) -> None:
+        self._begun = now
+        self._deadline = now + allowed
+        self._slow_after = slow
+        self._arm()
+
+    # Hooks.
+
+    def watch_start(self, unit: Unit) -> None:
+        """Watch a hook that begins to start."""
+        limit = unit.node.timeout
+        if limit is None:
+            limit = math.inf if unit.node.required else OPTIONAL_TIMEOUT
+        self._watch(unit, min(unit.begun + limit, self._deadline))
+
+    def watch_stop(self, unit: Unit) -> None:
+        """Watch a hook that begins to stop."""
+        self._watch(unit, unit.stop_begun + self.stop_limit(unit))
+
+    def stop_limit(self, unit: Unit) -> float:
+        """Return the seconds that a hook has to stop."""
+        node = unit.node
+        limit = node.timeout if node.hook and node.hook.kind is Kind.SHUTDOWN else None
+        limit = limit or node.shutdown_timeout or self._run.settings.shutdown_timeout
+        return min(limit, QUICK_TIMEOUT) if self._quick else limit
+
+    def _watch(self, unit: Unit, due: float) -> None:
+        unit.strikes = 0
+        unit.due = due
+        self._running.add(unit)
+        if due < self._timer_at:
+            self._arm_at(due)
+
+    def forget(self, unit: Unit) -> None:
+        """Watch a hook no longer."""
+        self._running.discard(unit)
+        unit.due = math.inf
+
+    def judge(self, unit: Unit) -> None:
+        """Say that a hook which reports has passed its limit, where the clock says so."""
+        now = self._run.clock()
+        if unit.strikes or now + EARLY < unit.due:
+            return
+        unit.strikes = 1
+        if unit.state is State.STARTING and unit.outcome is None:
+            self._start_limit(unit)
+        elif unit.state is State.STOPPING and unit.stop_outcome is None:
+            self._stop_limit(unit)
+
+    def give_up(self, unit: Unit) -> None:
+        """Cancel a hook that is starting, since the startup is given up."""
+        if unit.strikes:
+            return
+        now = self._run.clock()
+        if unit.task is not None:
+            self._strike(unit, now)
+        else:
+            # A thread can't be cancelled. It may be about to return, so it has the same grace.
+            unit.strikes = 1
+            unit.due = min(unit.due, now + GRACE)
+            self._arm_at(unit.due)
+
+    def _strike(self, unit: Unit, now: float) -> None:
+        unit.strikes += 1
+        if unit.task is None or unit.strikes > 2:
+            self._abandon(unit)
+            return
+        unit.task.cancel()
+        unit.due = now + GRACE
+        if unit.due < self._timer_at:
+            self._arm_at(unit.due)
+
+    def _abandon(self, unit: Unit) -> None:
+        run = self._run
+        self.forget(unit)
+        unit.abandoned = True
+        unit.stop_asked = True
+        if unit.task is None:
+            run.lose_thread(unit)
+            how = "hangs in its thread, which can't be cancelled"
+        else:
+            unit.task.cancel()
+            how = "ignores its cancellation"
+        starting = unit.state is State.STARTING
+        run.telling.abandoned(unit, how)
+        if starting:
+            unit.ended = run.clock()
+            unit.outcome = Outcome.ABANDONED
+            if unit.error is None:
+                unit.error = HookError(f"{unit} {how}, and was abandoned.")
+            run.telling.step_ended(unit, Phase.STARTUP)
+        elif unit.is_job:
+            run.jobs.abandoned(unit, HookError(f"{unit} {how}, and was abandoned."))
+            return
+        else:
+            unit.stop_ended = run.clock()
+            if unit.stop_error is None:
+                error = HookError(f"{unit} {how}, and was abandoned.")
+                run.stop_failed(unit, error, Outcome.ABANDONED)
+            unit.stop_outcome = Outcome.ABANDONED
+            run.telling.step_ended(unit, Phase.SHUTDOWN)
+        unit.state = State.DOWN
+        if unit.released:
+            run.down(unit)
+
+    # What has passed.
+
+    def _start_limit(self, unit: Unit) -> None:
+        self._run.start_failed(unit, HookError(self._start_text(unit)), Outcome.TIMED_OUT)
+
+    def _start_text(self, unit: Unit) -> str:
+        run, key = self._run, unit.node.key
+        if unit.due >= self._startup_deadline:
+            waited = run.clock() - unit.begun
+            return (
+                f"{unit} did not start within the startup's deadline of {self.allowed:g} s; it "
+                f"has had {waited:.3g} s of them. Raise LIFESPAN['STARTUP_DEADLINE'], or make the "
+                "hook optional with required=False."
+            )
+        limit = unit.node.timeout or OPTIONAL_TIMEOUT
+        return (
+            f"{unit} did not start within its limit of {limit:g} s. Raise timeout= of the hook, or "
+            f"LIFESPAN['HOOKS']['{key}']['timeout']."
+        )
+
+    def _stop_limit(self, unit: Unit) -> None:
+        option = "timeout" if unit.hook.kind is Kind.SHUTDOWN else "shutdown_timeout"
+        text = (
+            f"{unit} did not stop within its limit of {self.stop_limit(unit):g} s. Raise {option}= "
+            f"of the hook, LIFESPAN['HOOKS']['{unit.node.key}']['{option}'], or "
+            "LIFESPAN['SHUTDOWN_TIMEOUT'] for all."
+        )
+        self._run.stop_failed(unit, HookError(text), Outcome.TIMED_OUT)
+
+    def _pass(self, unit: Unit, now: float) -> None:
+        """Act on a limit that has passed while the hook is at it."""
+        if unit.strikes:
+            self._strike(unit, now)
+            return
+        self._run.telling.locate(unit)
+        # Struck before it is said, so that a rollback that follows doesn't strike once more.
+        if unit.task is None:
+            unit.strikes = 1
+        else:
+            self._strike(unit, now)
+        if unit.is_job:
+            self._run.jobs.too_slow(unit)
+        elif unit.state is State.STARTING:
+            self._start_limit(unit)
+        else:
+            self._stop_limit(unit)
+        if unit.task is None and not unit.abandoned:
+            self._strike(unit, now)
+
+    def _pass_startup_deadline(self, now: float) -> None:
+        run = self._run
+        for unit in self._ordered():
+            if unit.state is State.STARTING and not unit.node.required and not unit.strikes:
+                self._pass(unit, now)
+        run.skip_optional("the startup passed its deadline before its turn")
+        for unit in self._ordered():
+            if unit.state is State.STARTING and not unit.strikes:
+                self._pass(unit, now)
+        late = run.unstarted()
+        if late and run.phase is Phase.STARTUP:
+            run.fail(
+                HookError(
+                    f"The startup passed its deadline of {self.allowed:g} s before "
+                    f"{late[0]} could begin. Raise LIFESPAN['STARTUP_DEADLINE']."
+                )
+            )
+        if run.phase is Phase.STARTUP:
+            self._deadline = math.inf
+
+    def _rush(self, now: float) -> None:
+        """Give the order up: cancel what is stopping, tell the rest to stop."""
+        self._rushed = True
+        run = self._run
+        for unit in self._ordered():
+            if unit.state is State.STOPPING and not unit.strikes and not unit.is_job:
+                if unit.stop_outcome is None:
+                    text = (
+                        f"{unit} did not stop before the last second of the shutdown's deadline "
+                        f"of {self.allowed:g} s. Raise LIFESPAN['SHUTDOWN_DEADLINE'], and the "
+                        "limits of the server and the platform with it."
+                    )
+                    run.telling.locate(unit)
+                    run.stop_failed(unit, HookError(text), Outcome.TIMED_OUT)
+                if unit.task is not None:
+                    self._strike(unit, now)
+        run.jobs.stop_all()
+        for unit in reversed(run.units):
+            run.release(unit)
+        run.drain()
+
+    def _end_everything(self) -> None:
+        for unit in self._ordered():
+            if unit in self._running:
+                self._abandon(unit)
+        self._run.drain()
+        self._run.finish_now()
+
+    # The timer.
+
+    def _ordered(self) -> list[Unit]:
+        """Return what is watched in the order of the plan, so that two runs tell the same."""
+        return sorted(self._running, key=lambda unit: unit.node.index)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._timer_at = math.inf
+        run = self._run
+        now = run.clock()
+        late = now + EARLY
+        if run.phase is Phase.STARTUP and late >= self._deadline:
+            self._pass_startup_deadline(now)
+        elif run.phase is Phase.SHUTDOWN and late >= self._deadline:
+            self._end_everything()
+            return
+        for unit in self._ordered():
+            if late >= unit.due and unit in self._running:
+                self._pass(unit, now)
+        if (
+            run.phase is Phase.SHUTDOWN
+            and not self._rushed
+            and late >= self._deadline - LAST_SECOND
+        ):
+            self._rush(now)
+        if late >= self._begun + self._slow_after:
+            self._slow_after *= 2
+            slow = [unit for unit in self._ordered() if not unit.strikes]
+            if slow:
+                run.telling.slow(slow)
+        run.drain()
+        self._arm()
+
+    def _arm(self) -> None:
+        run = self._run
+        if run.over:
+            return
+        deadline = self._deadline
+        if run.phase is Phase.SHUTDOWN and not self._rushed:
+            deadline -= LAST_SECOND
+        soonest = min((unit.due for unit in self._running), default=math.inf)
+        self._arm_at(min(soonest, deadline, self._begun + self._slow_after))
+
+    def _arm_at(self, due: float) -> None:
+        if due >= self._timer_at or due == math.inf:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = due
+        self._timer = self._run.loop.call_later(max(0.0, due - self._run.clock()), self._tick)

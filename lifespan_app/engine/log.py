@@ -1,0 +1,100 @@
+"""The log, as an observer: one line when a run is up, one when it is down, one for each failure."""
+
+from __future__ import annotations
+
+import logging
+
+from .report import Observer, Outcome, Phase, Report, Status, Step
+
+logger = logging.getLogger("lifespan_app")
+
+
+class Log(Observer):
+    """Write what a run does to the logger ``lifespan_app``.
+
+    INFO says that the run is up or down, DEBUG adds a line a hook, and a hook that fails is
+    logged once, with its traceback: no ASGI server prints one.
+    """
+
+    def watches_steps(self) -> bool:
+        """Tell whether DEBUG is on."""
+        return logger.isEnabledFor(logging.DEBUG)
+
+    def run_changed(self, report: Report) -> None:
+        """Log that the run is up, or over."""
+        if report.stopped_at is not None:
+            self._over(report)
+        elif report.status in (Status.SERVING, Status.DEGRADED) and report.ready_at:
+            self._up(report)
+
+    def _up(self, report: Report) -> None:
+        level = logging.INFO if report.status is Status.SERVING else logging.WARNING
+        if not logger.isEnabledFor(level):
+            return
+        chain = " -> ".join(report.longest_chain)
+        degraded = ""
+        if report.status is Status.DEGRADED:
+            degraded = f", degraded: {report.hooks_failed} of them failed or were skipped"
+        logger.log(
+            level,
+            "Lifespan '%s' is up: %s in %.3f s%s%s.",
+            report.service_type,
+            hooks(report.hooks_total),
+            report.startup_duration or 0.0,
+            degraded,
+            f"; longest chain: {chain}" if chain else "",
+        )
+
+    def _over(self, report: Report) -> None:
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        logger.info(
+            "Lifespan '%s' is over (%s): %s, %s stopped in %.3f s.",
+            report.service_type,
+            report.ended_by or "shutdown",
+            report.status,
+            hooks(report.hooks_total),
+            report.shutdown_duration or 0.0,
+        )
+
+    def step_changed(self, report: Report, step: Step) -> None:
+        """Log one step, at DEBUG."""
+        if step.outcome is None:
+            logger.debug("%s %s: begins.", step.key, step.phase)
+        else:
+            reason = f" ({step.reason})" if step.reason else ""
+            logger.debug(
+                "%s %s: %s after %.3f s%s.",
+                step.key,
+                step.phase,
+                step.outcome,
+                step.duration,
+                reason,
+            )
+
+    def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
+        """Log a failure with its traceback."""
+        what = {
+            Phase.STARTUP: "failed to start",
+            Phase.SERVING: "crashed while serving",
+            Phase.SHUTDOWN: "failed to stop",
+        }[step.phase]
+        if step.outcome is Outcome.TIMED_OUT:
+            what = (
+                "took too long to start" if step.phase is Phase.STARTUP else "took too long to stop"
+            )
+        logger.error(
+            "Lifespan hook '%s' (%s:%d) %s after %.3f s: %s",
+            step.key,
+            step.file,
+            step.line,
+            what,
+            step.duration,
+            error,
+            exc_info=error,
+        )
+
+
+def hooks(count: int) -> str:
+    """Return a number of hooks in words."""
+    return "1 hook" if count == 1 else f"{count} hooks"

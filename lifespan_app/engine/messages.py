@@ -1,0 +1,58 @@
+"""What a server is told, and prints, when a startup or a shutdown has failed."""
+
+from __future__ import annotations
+
+from .report import Outcome
+from .runner import Run, brief
+from .steps import class_path
+from .unit import Unit
+
+
+def startup_message(run: Run | None, error: BaseException) -> str:
+    """Return why nothing is served: the hook, its file and line, the error, what was rolled back.
+
+    Args:
+        run: the run; None when its plan could not be made.
+        error: what is raised.
+    """
+    if run is None or run.first_error is None:
+        return f"lifespan_app: {class_path(error)}: {error}"
+    lines = [first_line(run, error)]
+    for unit in failed(run):
+        if unit.error is not error:
+            lines.append(f"Failed too: {unit}: {brief(unit.error) if unit.error else ''}")
+    stopped = [str(unit) for unit in run.units if unit.stop_begun]
+    if stopped:
+        lines.append(f"Rolled back: {', '.join(stopped)}.")
+    for stop_error in run.stop_errors:
+        lines.append(f"While rolling back: {brief(stop_error)}")
+    lines.append("Nothing is served. The traceback is in the log (logger lifespan_app).")
+    return "\n".join(lines)
+
+
+def first_line(run: Run, error: BaseException) -> str:
+    """Return what failed first, as a sentence."""
+    for unit in failed(run):
+        if unit.error is error:
+            after = unit.ended - unit.begun
+            if unit.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
+                return f"lifespan_app: hook {error}"
+            text = str(error) or "without a message"
+            return (
+                f"lifespan_app: hook {unit} failed after {after:.2f} s: {class_path(error)}: {text}"
+            )
+    return f"lifespan_app: {error}"
+
+
+def failed(run: Run) -> list[Unit]:
+    """Return the hooks that failed to start."""
+    return [unit for unit in run.units if unit.error is not None]
+
+
+def shutdown_message(run: Run) -> str:
+    """Return which hooks failed to stop, and how; every other one has stopped."""
+    lines = [f"lifespan_app: {len(run.stop_errors)} hooks failed to stop; all others are down."]
+    for unit in run.units:
+        if unit.stop_error is not None:
+            lines.append(f"{unit}: {class_path(unit.stop_error)}: {unit.stop_error}")
+    return "\n".join(lines)

@@ -1,0 +1,124 @@
+"""Why a resource can't be read: the errors, each with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING
+
+from .errors import (
+    NotRunning,
+    ReadError,
+    ResourceClosed,
+    ResourceNotReady,
+    UndeclaredUse,
+    WrongLoop,
+)
+from .hooks import Hook, Kind
+from .plan import HARD, did_you_mean, listed
+from .report import Outcome, Phase
+from .unit import State, Unit, short
+
+if TYPE_CHECKING:
+    from .runner import Run
+
+
+def has_asked(inside: Unit, unit: Unit) -> bool:
+    """Tell whether a hook has asked for a resource, by a parameter or ``depends_on``."""
+    if inside.hook.kind is Kind.STAGE:
+        return True
+    index = unit.node.index
+    return any(wait.node == index and wait.reason in HARD for wait in inside.node.waits)
+
+
+def undeclared(inside: Unit, unit: Unit) -> UndeclaredUse:
+    """Return the error of a hook that reads what it did not ask for."""
+    name = unit.hook.name
+    return UndeclaredUse(
+        f"Hook {inside} reads resource {unit} without asking for it, so nothing makes it wait for "
+        f"that resource. Add a parameter: 'def {inside.hook.name}({name})', or name it in "
+        "depends_on=."
+    )
+
+
+def not_in_plan(run: Run, hook: Hook) -> ReadError:
+    """Return the error of reading a resource that this run does not have."""
+    place = f"'{hook.name}' ({short(hook.file)}:{hook.line})"
+    for left_out in run.plan.left_out:
+        if (left_out.file, left_out.line) == (hook.file, hook.line):
+            return NotRunning(
+                f"Resource {place} is not open in this run, since it is {left_out.reason}."
+            )
+    return NotRunning(
+        f"Resource {place} is not open in this run: it was declared after the run's plan was "
+        "made. Import its module before the server starts; a lifespan.py in an installed app is."
+    )
+
+
+def no_such_name(run: Run, name: str) -> KeyError:
+    """Return the error of a name that is neither a resource nor written by anybody."""
+    for left_out in run.plan.left_out:
+        if left_out.key.rpartition(".")[2] == name:
+            return NotRunning(
+                f"'{name}' is not open in this run, since '{left_out.key}' "
+                f"({short(left_out.file)}:{left_out.line}) is {left_out.reason}."
+            )
+    known = sorted(run.units_by_name)
+    return ReadError(
+        f"The state holds no '{name}'.{did_you_mean(name, known)} {listed('Resources', known)}"
+    )
+
+
+def not_open(unit: Unit) -> ReadError:
+    """Return the error of reading a resource that is not up."""
+    run = unit.run
+    if run.inherited:
+        return NotRunning(
+            f"Resource {unit} can't be read in process {os.getpid()}: it was opened by process "
+            f"{run.pid}, which this one was forked from. Open a run of its own after the fork."
+        )
+    if unit.serving_outcome is Outcome.CRASHED:
+        when = day_time(unit.crashed_at)
+        return ResourceClosed(f"Resource {unit} crashed at {when}: {cause(unit.serving_error)}.")
+    if unit.outcome in (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CANCELLED):
+        when = day_time(run.started_at + unit.ended - run.began)
+        return ResourceClosed(f"Resource {unit} did not come up, at {when}: {cause(unit.error)}.")
+    if unit.outcome is Outcome.SKIPPED:
+        return ResourceClosed(f"Resource {unit} was skipped: {unit.reason}.")
+    if unit.state in (State.PENDING, State.STARTING):
+        what = "is starting" if unit.state is State.STARTING else "has not been started yet"
+        return ResourceNotReady(f"Resource {unit} {what}: it can be read once it is up.")
+    since = run.stopping_at if not unit.stop_begun else None
+    if since is None:
+        since = run.started_at + (unit.stop_ended or unit.stop_begun or run.clock()) - run.began
+    state = "is closing" if unit.state is State.STOPPING else "is closed"
+    what = "the startup was rolled back" if run.phase is Phase.STARTUP else "the lifespan has ended"
+    return ResourceClosed(f"Resource {unit} {state} since {day_time(since)}: {what}.")
+
+
+def wrong_loop(unit: Unit, loop: asyncio.AbstractEventLoop) -> WrongLoop:
+    """Return the error of reading, on one loop, what lives on another one."""
+    return WrongLoop(
+        f"Resource {unit} lives on event loop {loop_name(unit.run.loop)} and is read on "
+        f"{loop_name(loop)}, where it can't be awaited. Run what uses it on its own loop: "
+        "lifespan.call(async_function, ...) from sync code."
+    )
+
+
+def loop_name(loop: asyncio.AbstractEventLoop) -> str:
+    """Return a name that tells one event loop from another."""
+    return f"<{type(loop).__name__} at {id(loop):#x}>"
+
+
+def cause(error: BaseException | None) -> str:
+    """Return an error as a part of a sentence."""
+    if error is None:
+        return "the startup was given up"
+    text = str(error) or "without a message"
+    return f"{type(error).__name__}: {text}".rstrip(".")
+
+
+def day_time(seconds: float) -> str:
+    """Return a time of day, by this process's own clock and time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

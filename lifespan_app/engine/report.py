@@ -1,0 +1,195 @@
+"""The report: what a run did, as plain data; and the observers it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from .plan import LeftOut
+    from .steps import RunDetails
+
+
+class Status(StrEnum):
+    """Where a run stands."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DEGRADED = "degraded"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    STARTUP_FAILED = "startup_failed"
+    SHUTDOWN_FAILED = "shutdown_failed"
+
+
+class Phase(StrEnum):
+    """The part of a run that a step belongs to."""
+
+    STARTUP = "startup"
+    SERVING = "serving"
+    SHUTDOWN = "shutdown"
+
+
+class Outcome(StrEnum):
+    """How a step ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    CRASHED = "crashed"
+    ABANDONED = "abandoned"
+    FINISHED = "finished"
+
+
+class Step(NamedTuple):
+    """One hook in one phase of one run."""
+
+    app_label: str
+    name: str
+    kind: str
+    phase: Phase
+    outcome: Outcome | None
+    """How it ended; None while it runs."""
+    priority: int = 0
+    attempt: int = 1
+    offset: float = 0.0
+    """Seconds from the phase's begin to the step's."""
+    duration: float = 0.0
+    """Seconds that it took, or has taken so far."""
+    reason: str = ""
+    """Why it was skipped."""
+    needs: tuple[tuple[str, str], ...] = ()
+    """What the hook waits for, as pairs of key and reason."""
+    on_critical_chain: bool = False
+    file: str = ""
+    line: int = 0
+    exception: str = ""
+    """The class path of its error."""
+    error: str = ""
+    traceback: str = ""
+    waiting_at: str = ""
+    """Where a slow or stuck hook waited."""
+    log: tuple[Any, ...] = ()
+    """Its log lines: offset in milliseconds, level, logger, text."""
+
+    @property
+    def key(self) -> str:
+        """The hook's key."""
+        return f"{self.app_label}.{self.name}"
+
+
+class Report:
+    """What a run did, up to the moment it was asked.
+
+    Times of day are seconds since the epoch, durations are seconds; both are None while they
+    are not known. What takes a walk over all hooks is read when it is first asked for; an observer
+    reads it during the call that hands it the report.
+    """
+
+    def __init__(
+        self,
+        *,
+        uuid: str,
+        service_type: str,
+        environment: str,
+        server: str,
+        status: Status,
+        ready: bool,
+        ended_by: str,
+        error: str,
+        started_at: float,
+        ready_at: float | None,
+        stopping_at: float | None,
+        stopped_at: float | None,
+        startup_duration: float | None,
+        shutdown_duration: float | None,
+        hooks_total: int,
+        left_out: Sequence[LeftOut],
+        details: RunDetails,
+    ) -> None:
+        self.uuid = uuid
+        self.service_type = service_type
+        self.environment = environment
+        self.server = server
+        self.status = status
+        self.ready = ready
+        self.ended_by = ended_by
+        self.error = error
+        self.started_at = started_at
+        self.ready_at = ready_at
+        self.stopping_at = stopping_at
+        self.stopped_at = stopped_at
+        self.startup_duration = startup_duration
+        self.shutdown_duration = shutdown_duration
+        self.hooks_total = hooks_total
+        self.left_out = tuple(left_out)
+        self._details = details
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps, in the order of the plan, phase by phase."""
+        return self._details.steps()
+
+    @cached_property
+    def longest_chain(self) -> tuple[str, ...]:
+        """The keys of the hooks that the startup has waited for, first to last."""
+        return self._details.longest_chain()
+
+    @cached_property
+    def hooks_failed(self) -> int:
+        """How many hooks have failed, were skipped, or have failed to stop."""
+        return self._details.hooks_failed()
+
+    @cached_property
+    def slowest_hook(self) -> str:
+        """The key of the hook that took longest to start, or an empty string."""
+        return self._details.slowest_hook()
+
+    def complete(self) -> Report:
+        """Read everything now, and return the report."""
+        _ = self.steps, self.longest_chain, self.hooks_failed, self.slowest_hook
+        return self
+
+    def step(self, key: str, phase: str = Phase.STARTUP) -> Step:
+        """Return the step of one hook in one phase. Raises ``LookupError`` when there is none."""
+        for step in self.steps:
+            if step.key == key and step.phase == phase:
+                return step
+        raise LookupError(f"The report holds no {phase} step of '{key}'.")
+
+    def __repr__(self) -> str:
+        return f"<report of {self.service_type}: {self.status}, {self.hooks_total} hooks>"
+
+
+class Observer:
+    """Somebody who is told what a run does. Inherit, and override what you want to know.
+
+    Observers are called on the run's event loop, so they hand on what takes time. One that
+    raises is logged and dropped; the run goes on.
+    """
+
+    def watches_steps(self) -> bool:
+        """Tell whether ``step_changed`` shall be called in the phase that begins."""
+        return True
+
+    def run_changed(self, report: Report) -> None:
+        """Take note that the run's status has changed. Read ``report.steps`` during the call."""
+
+    def step_changed(self, report: Report, step: Step) -> None:
+        """Take note that a step has begun (its outcome is None) or has ended."""
+
+    def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
+        """Take note that a hook has failed; for those that want the exception itself."""
+
+    def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:
+        """Take note that the run is over, and write what is left to write.
+
+        Args:
+            report: the run's last report.
+            seconds_left: how long a returned awaitable is waited for.
+        """
+        return None

@@ -1,0 +1,757 @@
+"""The runner: takes a plan through startup, service and shutdown, on one event loop.
+
+It is driven by events: a hook's own task or thread says that the hook came up or ended, one timer
+says that a limit has passed, and countdowns along the graph say whose turn is next. Nothing polls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import os
+import threading
+import uuid
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from . import reading
+from .context import LifespanContext
+from .current import here, remember
+from .errors import HookError
+from .hooks import Form, Hook, Kind
+from .jobs import Jobs
+from .life import call_in_thread, live_in_task, live_in_thread
+from .limits import Limits
+from .plan import Gives, Node, Plan
+from .report import Outcome, Phase, Report, Status
+from .state import RunState
+from .steps import report_of
+from .telling import Telling
+from .threads import Mailbox, Pool, start_thread
+from .unit import State, Unit
+
+if TYPE_CHECKING:
+    from .api import Lifespan
+
+LAST_WRITE = 1.5
+LAST_WRITE_AT_LEAST = 0.5
+"""Seconds after the shutdown's deadline, and at least, that observers have for their last write."""
+
+
+class Run:
+    """One start, service and stop of one process, on the loop that it is made on.
+
+    Args:
+        lifespan: where the hooks were declared.
+        plan: what is to run.
+        context: what the hooks are told about the process.
+        server: name and version of the ASGI server; "" for one not known, None for no server.
+        stages: edges of the run behind the hooks, in their order, such as receivers or an inner
+            application's lifespan: entered before background jobs begin, left before they stop.
+    """
+
+    def __init__(
+        self,
+        lifespan: Lifespan,
+        plan: Plan,
+        context: LifespanContext,
+        *,
+        server: str | None = None,
+        stages: Iterable[Hook] = (),
+    ) -> None:
+        self.lifespan = lifespan
+        self.plan = plan
+        self.context = context
+        self.server = server
+        self.run = self
+        self.host = lifespan.host
+        self.settings = self.host.settings()
+        self.clock: Callable[[], float] = self.host.clock
+        self.uuid = str(uuid.uuid4())
+        self.pid = os.getpid()
+        self.inherited = False
+        self.loop = asyncio.get_running_loop()
+        self.state = RunState(self)
+
+        self.phase = Phase.STARTUP
+        self.status = Status.STARTING
+        self.over = False
+        self.ended_by = ""
+        self.first_error: BaseException | None = None
+        self.stop_errors: list[BaseException] = []
+        self.started_at = self.host.time()
+        self.ready_at: float | None = None
+        self.stopping_at: float | None = None
+        self.stopped_at: float | None = None
+        self.began = self.clock()
+        self.up_at: float | None = None
+        self.stop_began: float | None = None
+        self.over_at: float | None = None
+
+        self.units = self._units(stages)
+        self.units_by_hook = {unit.hook: unit for unit in self.units if unit.hook}
+        self.units_by_name = {
+            unit.node.state_name: unit
+            for unit in self.units
+            if unit.hook and unit.hook.kind is Kind.RESOURCE
+        }
+        self.limits = Limits(self)
+        self.telling = Telling(self, self.host.observers)
+        self._begun = False
+        self._ready: deque[tuple[Callable[[Unit], None], Unit]] = deque()
+        self._draining = False
+        self._unsettled = len(self.units)
+        self._left = len(self.units)
+        self._context = contextvars.copy_context()
+        self._mailbox = Mailbox(self.loop)
+        self._pool: Pool | None = None
+        self._sentinel: asyncio.Task[None] | None = None
+        self._decided: asyncio.Future[None] = self.loop.create_future()
+        self._ended: asyncio.Future[None] = self.loop.create_future()
+        remember(self)
+
+    def _units(self, stages: Iterable[Hook]) -> list[Unit]:
+        units = [Unit(self, node) for node in self.plan.nodes]
+        for unit in units:
+            for wait in unit.node.waits:
+                leader = units[wait.node]
+                unit.leaders.append(leader)
+                leader.followers.append(unit)
+        # Jobs are stopped where every hook is still up: behind all hooks, before all stages.
+        self.jobs = Jobs(self, [unit for unit in units if unit.is_job])
+        last = [Node(len(units), "background jobs", "", 0, None)] if self.jobs.units else []
+        for stage in stages:
+            node = Node(len(units) + len(last), stage.name, "", 0, stage)
+            node.timeout, node.shutdown_timeout = stage.timeout, stage.shutdown_timeout
+            last.append(node)
+        for node in last:
+            unit = Unit(self, node)
+            unit.leaders = [leader for leader in units if not leader.followers]
+            for leader in unit.leaders:
+                leader.followers.append(unit)
+            units.append(unit)
+            if node.hook is None:
+                self.jobs.place = unit
+        return units
+
+    # What hooks and requests read.
+
+    def read(self, hook: Hook) -> Any:
+        """Return the value of a resource. Raises a ``ReadError`` that says why there is none."""
+        unit = self.units_by_hook.get(hook)
+        if unit is None:
+            raise reading.not_in_plan(self, hook)
+        return self._read(unit)
+
+    def read_name(self, name: str) -> Any:
+        """Return the value of the resource with a state name. Raises a ``ReadError``."""
+        unit = self.units_by_name.get(name)
+        if unit is None:
+            raise reading.no_such_name(self, name)
+        return self._read(unit)
+
+    def _read(self, unit: Unit) -> Any:
+        inside = here.get()
+        if (
+            inside is not None
+            and inside.run is self
+            and isinstance(inside, Unit)
+            and inside.running_now
+            and not reading.has_asked(inside, unit)
+        ):
+            raise reading.undeclared(inside, unit)
+        if unit.state is not State.UP or self.inherited:
+            # A hook that stops may still use what it asked for, and that is up until then.
+            raise reading.not_open(unit)
+        if unit.on_loop:
+            loop = asyncio._get_running_loop()
+            if loop is not None and loop is not self.loop:
+                raise reading.wrong_loop(unit, loop)
+        return unit.value
+
+    def open_names(self) -> dict[str, Unit]:
+        """Return the state names of the resources that are up."""
+        if self.inherited:
+            return {}
+        return {name: unit for name, unit in self.units_by_name.items() if unit.state is State.UP}
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests may come: it serves, and nothing that is required has crashed."""
+        return self.phase is Phase.SERVING and not any(
+            unit.serving_outcome is Outcome.CRASHED and unit.node.required for unit in self.units
+        )
+
+    def report(self) -> Report:
+        """Return what the run has done so far."""
+        return report_of(self).complete()
+
+    # Startup.
+
+    async def start(self) -> None:
+        """Start every hook, begin background jobs, and serve.
+
+        Raises:
+            BaseException: the first error, as the hook raised it; what was up has been stopped.
+            HookError: a limit has passed; what was up has been stopped.
+            asyncio.CancelledError: the caller was cancelled; what was up has been stopped.
+        """
+        self._begun = True
+        self._sentinel = self.loop.create_task(
+            self._watch_loop(), name="lifespan sentinel", context=self._context.copy()
+        )
+        self.limits.begin_startup()
+        self.telling.status_changed()
+        for unit in self.units:
+            unit.waiting = len(unit.leaders)
+            if not unit.waiting:
+                self._ready.append((self._begin, unit))
+        if not self.units:
+            self._serve()
+        self.drain()
+        cancelled = await self._until(self._decided)
+        if cancelled is not None:
+            await self._stop_however(quick=True, ended_by="cancelled")
+            raise cancelled
+        if self.phase is Phase.SERVING:
+            return
+        cancelled = await self._until_over()
+        if cancelled is not None:
+            raise cancelled
+        if self.first_error is not None:
+            raise self.first_error
+        raise HookError(f"The startup was given up: {self.ended_by}.")
+
+    def _begin(self, unit: Unit) -> None:
+        if self.phase is not Phase.STARTUP or unit.settled:
+            return
+        unit.begun = unit.ended = self.clock()
+        hook = unit.hook
+        if hook is None or hook.kind is Kind.SHUTDOWN or hook.kind is Kind.BACKGROUND:
+            unit.state = State.UP
+            self._settle(unit)
+            return
+        unit.arguments = self.arguments_of(unit)
+        unit.state = State.STARTING
+        self.limits.watch_start(unit)
+        self.telling.step_begun(unit, Phase.STARTUP)
+        self._call(unit, owns_thread=hook.kind is not Kind.START)
+
+    def arguments_of(self, unit: Unit) -> dict[str, Any]:
+        """Return what the parameters of a hook are given."""
+        given: dict[str, Any] = {}
+        for argument in unit.node.arguments:
+            if argument.gives is Gives.RESOURCE:
+                target = self.units[argument.node]
+                if target.state is State.UP:
+                    given[argument.name] = target.value
+            elif argument.gives is Gives.CONTEXT:
+                given[argument.name] = self.context
+            else:
+                given[argument.name] = self.state
+        return given
+
+    def _call(self, unit: Unit, *, owns_thread: bool) -> None:
+        form = unit.hook.form
+        if form is not Form.SYNC_GENERATOR and form is not Form.IN_THREAD:
+            self.create_task(unit)
+            return
+        self.host.work_handed_over()
+        context = self._context.copy()
+        if owns_thread:
+            unit.gate = threading.Lock()
+            unit.gate.acquire()
+            target = functools.partial(context.run, live_in_thread, unit)
+            start_thread(target, f"lifespan {unit.node.key}")
+            return
+        if self._pool is None:
+            self._pool = Pool(self.loop, self.host.thread_patience)
+        unit.work = self._pool.submit(functools.partial(context.run, call_in_thread, unit))
+
+    def create_task(self, unit: Unit) -> None:
+        """Give a hook its task, in which it is entered, lives and is left."""
+        unit.on_loop = True
+        # The context of the run's begin: what one hook sets is not seen by the next.
+        unit.task = self.loop.create_task(
+            live_in_task(unit), name=unit.node.key, context=self._context.copy()
+        )
+
+    def post_came_up(self, unit: Unit, value: Any) -> bool:
+        """Say, from a thread, that a resource is up. Returns False when nobody listens."""
+        return self._mailbox.post(self._thread_came_up, unit, value)
+
+    def post_ended(self, unit: Unit, error: BaseException | None) -> None:
+        """Say, from a thread, that its hook has ended."""
+        self._mailbox.post(self._thread_ended, unit, error)
+
+    def _thread_came_up(self, unit: Unit, value: Any) -> None:
+        self.host.work_returned()
+        self.came_up(unit, value)
+
+    def _thread_ended(self, unit: Unit, error: BaseException | None) -> None:
+        self.host.work_returned()
+        if unit.work is not None and self._pool is not None and not unit.work.abandoned:
+            self._pool.finished()
+        unit.work = None
+        made = unit.value
+        if (
+            error is None
+            and made is not None
+            and not unit.abandoned
+            and not unit.on_loop
+            and not unit.holds
+            and (hasattr(type(made), "__aenter__") or inspect.isawaitable(made))
+        ):
+            self.create_task(unit)
+        else:
+            self.ended(unit, error)
+
+    def came_up(self, unit: Unit, value: Any) -> None:
+        """Take note that a resource is up, and that its task or thread holds it."""
+        if unit.abandoned:
+            return
+        unit.ended = self.clock()
+        unit.value = value
+        unit.holds = True
+        self.limits.judge(unit)
+        unit.strikes = 0
+        if unit.task is not None:
+            # A cancellation left over would make a later TaskGroup in this task raise
+            # CancelledError instead of its children's errors (seen on Python 3.13).
+            while unit.task.cancelling():
+                unit.task.uncancel()
+        self._is_up(unit)
+        self.drain()
+
+    def _is_up(self, unit: Unit) -> None:
+        self.limits.forget(unit)
+        unit.state = State.UP
+        if unit.outcome is not None:
+            # It had failed already, by its limit: what was entered late is left at once.
+            self._stop_unit(unit)
+            return
+        unit.outcome = Outcome.OK
+        self.telling.step_ended(unit, Phase.STARTUP)
+        if self.phase is Phase.STARTUP:
+            self._settle(unit)
+        elif unit.released:
+            self._stop_unit(unit)
+
+    def ended(self, unit: Unit, error: BaseException | None) -> None:
+        """Take note that the task or thread of a hook has ended."""
+        if unit.abandoned:
+            return
+        unit.task = None
+        unit.holds = False
+        if unit.is_job:
+            self.jobs.ended(unit, error)
+        elif unit.state is State.STARTING:
+            self._start_ended(unit, error)
+        elif unit.state is State.STOPPING:
+            self._stop_ended(unit, error)
+        elif unit.state is State.UP:
+            self.crashed(unit, error)
+        self.drain()
+
+    def _start_ended(self, unit: Unit, error: BaseException | None) -> None:
+        self.limits.judge(unit)
+        if error is None and unit.outcome is None:
+            unit.ended = self.clock()
+            self._is_up(unit)
+            return
+        self.limits.forget(unit)
+        unit.state = State.DOWN
+        if unit.outcome is None:
+            assert error is not None
+            self.start_failed(unit, error, Outcome.FAILED)
+        if unit.released:
+            self.down(unit)
+
+    def start_failed(self, unit: Unit, error: BaseException, outcome: Outcome) -> None:
+        """Take note that a hook has failed to start; its task may still be on its way out."""
+        unit.ended = self.clock()
+        if unit.strikes and outcome is Outcome.FAILED and is_cancellation(error):
+            unit.outcome = Outcome.CANCELLED
+            unit.reason = "the startup was given up"
+            self.telling.step_ended(unit, Phase.STARTUP)
+            return
+        unit.outcome = outcome
+        unit.error = named(unit, error, "at startup")
+        self.telling.step_ended(unit, Phase.STARTUP)
+        self.telling.hook_failed(unit, Phase.STARTUP, unit.error)
+        if self.phase is not Phase.STARTUP:
+            if self.first_error is not None and self.first_error is not unit.error:
+                note(self.first_error, f"Then {unit} failed too: {brief(unit.error)}")
+        elif unit.node.required:
+            self.fail(unit.error)
+        else:
+            self._settle(unit)
+
+    def _settle(self, unit: Unit) -> None:
+        """Take note that the startup need not wait for this hook any more."""
+        unit.settled = True
+        self._unsettled -= 1
+        for follower in unit.followers:
+            if follower.settled:
+                continue
+            if unit.failed and hangs_on(follower, unit):
+                self._skip(follower, f"it needs {unit}, which {what_befell(unit)}")
+                continue
+            follower.waiting -= 1
+            if not follower.waiting:
+                self._ready.append((self._begin, follower))
+        if not self._unsettled and self.phase is Phase.STARTUP:
+            self._ready.append((self._serve_unless_failed, unit))
+
+    def _skip(self, unit: Unit, reason: str) -> None:
+        unit.state = State.DOWN
+        unit.outcome = Outcome.SKIPPED
+        unit.reason = reason
+        unit.begun = unit.ended = self.clock()
+        self.telling.step_ended(unit, Phase.STARTUP)
+        self._settle(unit)
+
+    def skip_optional(self, reason: str) -> None:
+        """Skip the optional hooks whose turn has not come."""
+        for unit in self.units:
+            if unit.hook is not None and not unit.node.required and unit.state is State.PENDING:
+                self._skip(unit, reason)
+
+    def unstarted(self) -> list[Unit]:
+        """Return the required hooks that are not up, in the order of the plan."""
+        return [
+            unit
+            for unit in self.units
+            if unit.hook is not None and unit.node.required and not unit.settled
+        ]
+
+    def _serve_unless_failed(self, _: Unit) -> None:
+        if self.phase is Phase.STARTUP and not self._unsettled:
+            self._serve()
+
+    def _serve(self) -> None:
+        self.up_at = self.clock()
+        self.ready_at = self.host.time()
+        self.limits.end_startup()
+        self.phase = Phase.SERVING
+        self.telling.phase_begins()
+        self.jobs.begin()
+        self.judge_service()
+        self._decide()
+
+    def judge_service(self) -> None:
+        """Say whether the process serves whole or degraded, where that has changed."""
+        if self.phase is Phase.SERVING:
+            status = Status.DEGRADED if any(unit.failed for unit in self.units) else Status.SERVING
+            if status is not self.status:
+                self.status = status
+                self.telling.status_changed()
+
+    def fail(self, error: BaseException) -> None:
+        """Give the startup up for an error: stop what is up, in reverse."""
+        if self.phase is Phase.STARTUP:
+            self.first_error = error
+            self.status = Status.STARTUP_FAILED
+            self._roll_back("startup failed")
+
+    def _roll_back(self, ended_by: str, *, quick: bool = False) -> None:
+        self.phase = Phase.SHUTDOWN
+        self.up_at = self.clock()
+        self.ended_by = ended_by
+        if self.first_error is None:
+            self.status = Status.STOPPING
+        self.limits.begin_rollback(quick=quick)
+        for unit in self.units:
+            if unit.state is State.STARTING:
+                self.limits.give_up(unit)
+            elif unit.state is State.PENDING:
+                unit.state = State.DOWN
+                if unit.hook is not None:
+                    unit.outcome = Outcome.SKIPPED
+                    unit.reason = "the startup was given up before its turn"
+                    unit.begun = unit.ended = self.up_at
+                    self.telling.step_ended(unit, Phase.STARTUP)
+        self._reverse()
+        self._decide()
+
+    def _decide(self) -> None:
+        if not self._decided.done():
+            self._decided.set_result(None)
+
+    # While serving.
+
+    def crashed(self, unit: Unit, error: BaseException | None) -> None:
+        """Take note that a job, or a resource's own tasks, have ended while serving."""
+        if error is None:
+            error = HookError(f"{unit} ended by itself while the process was serving.")
+        unit.state = State.DOWN
+        unit.served_from = unit.served_from or unit.ended
+        unit.served_to = self.clock()
+        unit.crashed_at = self.host.time()
+        unit.serving_outcome = Outcome.CRASHED
+        unit.serving_error = named(unit, error, "while serving")
+        self.telling.step_ended(unit, Phase.SERVING)
+        self.telling.hook_failed(unit, Phase.SERVING, unit.serving_error)
+        self.judge_service()
+
+    # Shutdown.
+
+    async def stop(self, *, quick: bool = False, ended_by: str = "shutdown") -> None:
+        """Stop every hook in reverse, and wait until all is over. A second call joins the first.
+
+        Args:
+            quick: stop within 3 seconds in all, 1 second a hook.
+            ended_by: what ended the run, for the report.
+
+        Raises:
+            asyncio.CancelledError: the caller was cancelled; the stop has been finished first.
+        """
+        cancelled = await self._stop_however(quick=quick, ended_by=ended_by)
+        if cancelled is not None:
+            raise cancelled
+
+    async def _stop_however(self, *, quick: bool, ended_by: str) -> asyncio.CancelledError | None:
+        if not self._begun:
+            self._begun = True
+            self.phase = Phase.SHUTDOWN
+        elif self.phase is Phase.SERVING:
+            self.phase = Phase.SHUTDOWN
+            self.status = Status.STOPPING
+            self.ended_by = ended_by
+            self.limits.begin_shutdown(quick=quick)
+            self._reverse()
+        elif self.phase is Phase.STARTUP:
+            self._roll_back(ended_by, quick=quick)
+        elif quick:
+            self.limits.hurry()
+        return await self._until_over()
+
+    def _reverse(self) -> None:
+        self.stop_began = self.clock()
+        self.stopping_at = self.host.time()
+        self.telling.phase_begins()
+        self.telling.status_changed()
+        for unit in self.units:
+            unit.waiting = len(unit.followers)
+            if not unit.waiting:
+                self._ready.append((self.release, unit))
+        if not self.units:
+            self._ready.append((self._finish, None))  # type: ignore[arg-type]
+        self.drain()
+
+    def release(self, unit: Unit) -> None:
+        """Let a hook stop: everything that stood on it is down, or the order is given up."""
+        if unit.released:
+            return
+        unit.released = True
+        if unit is self.jobs.place and unit.state is State.UP:
+            unit.state = State.STOPPING
+            self.jobs.stop()
+        elif unit.state is State.UP:
+            self._stop_unit(unit)
+        elif unit.state is State.DOWN:
+            self.down(unit)
+
+    def _stop_unit(self, unit: Unit) -> None:
+        hook = unit.hook
+        if hook is not None and hook.kind is Kind.SHUTDOWN:
+            unit.state = State.STOPPING
+            unit.stop_begun = self.clock()
+            unit.arguments = self.arguments_of(unit)
+            self.limits.watch_stop(unit)
+            self.telling.step_begun(unit, Phase.SHUTDOWN)
+            self._call(unit, owns_thread=False)
+        elif unit.holds:
+            unit.state = State.STOPPING
+            unit.stop_begun = self.clock()
+            unit.stop_asked = True
+            self.limits.watch_stop(unit)
+            self.telling.step_begun(unit, Phase.SHUTDOWN)
+            if unit.gate is not None and not unit.on_loop:
+                self.host.work_handed_over()
+                unit.gate.release()
+            elif unit.waker is not None and not unit.waker.done():
+                unit.waker.set_result(None)
+        else:
+            if hook is not None and hook.kind is Kind.RESOURCE:
+                # Nothing is to be left, but since when it can't be read is worth knowing.
+                unit.stop_begun = unit.stop_ended = self.clock()
+                unit.stop_outcome = Outcome.OK
+            self.down(unit)
+
+    def _stop_ended(self, unit: Unit, error: BaseException | None) -> None:
+        self.limits.judge(unit)
+        self.limits.forget(unit)
+        unit.stop_ended = self.clock()
+        unit.state = State.DOWN
+        if error is not None and not (unit.strikes and is_cancellation(error)):
+            self.stop_failed(unit, error, unit.stop_outcome or Outcome.FAILED)
+        elif unit.stop_outcome is None:
+            unit.stop_outcome = Outcome.OK if error is None else Outcome.CANCELLED
+        self.telling.step_ended(unit, Phase.SHUTDOWN)
+        if unit.released:
+            self.down(unit)
+
+    def stop_failed(self, unit: Unit, error: BaseException, outcome: Outcome) -> None:
+        """Take note that a hook has failed to stop; its task may still be on its way out."""
+        unit.stop_outcome = outcome
+        if unit.stop_error is not None:
+            note(unit.stop_error, f"Then it raised {brief(error)}")
+            return
+        unit.stop_error = named(unit, error, "at shutdown")
+        self.stop_errors.append(unit.stop_error)
+        self.telling.hook_failed(unit, Phase.SHUTDOWN, unit.stop_error)
+
+    def down(self, unit: Unit) -> None:
+        """Take note that a hook is down, for those that it stood on."""
+        unit.state = State.DOWN
+        self._left -= 1
+        for leader in unit.leaders:
+            leader.waiting -= 1
+            if not leader.waiting:
+                self._ready.append((self.release, leader))
+        if not self._left:
+            self._ready.append((self._finish, unit))
+
+    def lose_thread(self, unit: Unit) -> None:
+        """Give up the thread of an abandoned hook: it leaves what it enters, and ends."""
+        if unit.work is not None and self._pool is not None:
+            self._pool.lose(unit.work)
+        elif unit.gate is not None and unit.gate.locked():
+            unit.gate.release()
+
+    def finish_now(self) -> None:
+        """End the run, whatever has not ended."""
+        self._finish(None)
+        self.drain()
+
+    def _finish(self, _: Unit | None) -> None:
+        if self.over:
+            return
+        self.over = True
+        self.over_at = self.clock()
+        self.stopped_at = self.host.time()
+        self.limits.close()
+        if self._pool is not None:
+            self._pool.close()
+        if self.first_error is None:
+            self.status = Status.SHUTDOWN_FAILED if self.stop_errors else Status.STOPPED
+        for unit in self.units:
+            unit.value = None
+        self.lifespan.forget(self)
+        writes = self.telling.run_ended(self._time_to_write())
+        if writes is None:
+            self._leave()
+        else:
+            self._writing = self.loop.create_task(writes, name="lifespan last write")
+            self._writing.add_done_callback(lambda _: self._leave())
+
+    def _time_to_write(self) -> float:
+        begun = self.stop_began if self.stop_began is not None else self.clock()
+        left = begun + self.settings.shutdown_deadline + LAST_WRITE - self.clock()
+        return max(LAST_WRITE_AT_LEAST, left)
+
+    def _leave(self) -> None:
+        self._decide()
+        if not self._ended.done():
+            self._ended.set_result(None)
+        if self._sentinel is not None:
+            self._sentinel.cancel()
+
+    # The loop.
+
+    def drain(self) -> None:
+        """Do what has become possible. Calls from within are left to the outermost one."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._ready:
+                action, unit = self._ready.popleft()
+                action(unit)
+        finally:
+            self._draining = False
+
+    def loop_is_ending(self) -> bool:
+        """Tell whether every task of the loop is being cancelled, as ``asyncio.run`` does."""
+        sentinel = self._sentinel
+        return sentinel is not None and not self.over and sentinel.cancelling() > 0
+
+    async def _watch_loop(self) -> None:
+        try:
+            await self.loop.create_future()
+        except asyncio.CancelledError:
+            if not self._ended.done():
+                await self._stop_however(quick=True, ended_by="the event loop ended")
+            raise
+
+    async def _until(self, future: asyncio.Future[None]) -> asyncio.CancelledError | None:
+        """Wait for a future; return the caller's cancellation if that comes first."""
+        try:
+            if not future.done():
+                await asyncio.wait({future})
+        except asyncio.CancelledError as cancelled:
+            return cancelled
+        return None
+
+    async def _until_over(self) -> asyncio.CancelledError | None:
+        """Wait until all is over, whatever happens; return the first cancellation, if any."""
+        first: asyncio.CancelledError | None = None
+        while not self._ended.done():
+            cancelled = await self._until(self._ended)
+            if cancelled is not None:
+                first = first or cancelled
+                self.limits.hurry()
+        return first
+
+    def __str__(self) -> str:
+        return f"run {self.uuid[:8]} ({self.context.service_type}, {self.status})"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+def hangs_on(follower: Unit, leader: Unit) -> bool:
+    """Tell whether a hook can't start when another one has failed."""
+    index = leader.node.index
+    return any(wait.node == index and wait.hard for wait in follower.node.waits)
+
+
+def what_befell(unit: Unit) -> str:
+    """Return how a hook failed, as the end of a sentence."""
+    if unit.outcome is Outcome.SKIPPED:
+        return "was skipped"
+    if unit.error is not None:
+        return f"failed: {brief(unit.error)}"
+    return "did not come up"
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether an error is asyncio's cancellation."""
+    return isinstance(error, asyncio.CancelledError)
+
+
+def named(unit: Unit, error: BaseException, when: str) -> BaseException:
+    """Return a hook's error with a note that names the hook."""
+    if is_cancellation(error):
+        # Raised on, it would be taken for a cancellation of the caller.
+        cause = error
+        error = HookError(f"{unit} was cancelled by its own code.")
+        error.__cause__ = cause
+    note(error, f"Raised by lifespan hook {unit} {when}.")
+    return error
+
+
+def note(error: BaseException, text: str) -> None:
+    """Add a note to an error, once."""
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
+
+
+def brief(error: BaseException) -> str:
+    """Return an error in one line."""
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

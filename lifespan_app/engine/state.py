@@ -1,0 +1,68 @@
+"""The state: a mapping of what a run has open, and of what its hooks have written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .runner import Run
+
+
+class RunState(MutableMapping[str, Any]):
+    """The state of a run: its resources by state name, and what hooks write to it.
+
+    ``state["name"]`` and ``state.name`` are the same. Resources can be read, not replaced.
+    """
+
+    __slots__ = ("_run", "_written")
+
+    def __init__(self, run: Run) -> None:
+        object.__setattr__(self, "_run", run)
+        object.__setattr__(self, "_written", {})
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self._written[name]
+        except KeyError:
+            return self._run.read_name(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name in self._run.units_by_name:
+            raise TypeError(
+                f"'{name}' is a resource, and what it is worth is what its hook yields: write "
+                "under another name."
+            )
+        self._written[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._written[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._written
+        for name in self._run.open_names():
+            if name not in self._written:
+                yield name
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._written or name in self._run.open_names()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __repr__(self) -> str:
+        return f"<state of {self._run}: {', '.join(self) or 'empty'}>"

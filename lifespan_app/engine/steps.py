@@ -1,0 +1,170 @@
+"""What a run did, read off its units as plain data."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from .hooks import Kind
+from .plan import edges_into
+from .report import Outcome, Phase, Report, Step
+from .unit import State, Unit, short
+
+if TYPE_CHECKING:
+    from .runner import Run
+
+HAS_STARTUP = frozenset({Kind.START, Kind.RESOURCE, Kind.STAGE})
+HAS_SHUTDOWN = frozenset({Kind.SHUTDOWN, Kind.RESOURCE, Kind.STAGE})
+
+
+def report_of(run: Run) -> Report:
+    """Return what a run has done so far."""
+    error = run.first_error or (run.stop_errors[0] if run.stop_errors else None)
+    return Report(
+        uuid=run.uuid,
+        service_type=run.context.service_type,
+        environment=run.context.environment,
+        server=run.server or "",
+        status=run.status,
+        ready=run.ready,
+        ended_by=run.ended_by,
+        error=one_line(error),
+        started_at=run.started_at,
+        ready_at=run.ready_at,
+        stopping_at=run.stopping_at,
+        stopped_at=run.stopped_at,
+        startup_duration=since(run.began, run.up_at),
+        shutdown_duration=since(run.stop_began, run.over_at),
+        hooks_total=len(run.units_by_hook),
+        left_out=run.plan.left_out,
+        details=RunDetails(run),
+    )
+
+
+class RunDetails:
+    """What takes a walk over all hooks of a run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps there are."""
+        return tuple(steps_of(self._run))
+
+    def longest_chain(self) -> tuple[str, ...]:
+        """Return the keys of the longest chain."""
+        return tuple(unit.node.key for unit in longest_chain(self._run))
+
+    def hooks_failed(self) -> int:
+        """Return how many hooks have failed."""
+        units = self._run.units_by_hook.values()
+        return sum(unit.failed or unit.stop_error is not None for unit in units)
+
+    def slowest_hook(self) -> str:
+        """Return the key of the hook that took longest to start."""
+        started = (unit for unit in self._run.units if unit.outcome and unit.hook)
+        slowest = max(started, key=lambda unit: unit.ended - unit.begun, default=None)
+        return slowest.node.key if slowest else ""
+
+
+def since(begun: float | None, ended: float | None) -> float | None:
+    """Return the seconds between two moments, or None where one is not known."""
+    return None if begun is None or ended is None else ended - begun
+
+
+def longest_chain(run: Run) -> list[Unit]:
+    """Return the hooks that the startup has waited for, first to last.
+
+    It is the chain that ends with the hook that came up last, in which each hook waited for the
+    one before it: making any other hook faster would change nothing.
+    """
+    done = [unit for unit in run.units if unit.ended]
+    chain: list[Unit] = []
+    last = max(done, key=lambda unit: unit.ended, default=None)
+    while last is not None:
+        if last.hook is not None and last.hook.kind in HAS_STARTUP:
+            chain.append(last)
+        last = max(last.leaders, key=lambda unit: unit.ended, default=None)
+    chain.reverse()
+    return chain
+
+
+def steps_of(run: Run) -> Iterator[Step]:
+    """Yield the steps there are, in the order of the plan, phase by phase."""
+    chain = set(longest_chain(run))
+    hooks = [unit for unit in run.units if unit.hook is not None]
+    for unit in hooks:
+        if unit.hook.kind in HAS_STARTUP and (unit.outcome or unit.state is State.STARTING):
+            yield step_of(unit, Phase.STARTUP, on_chain=unit in chain)
+        elif unit.outcome is Outcome.SKIPPED:
+            yield step_of(unit, Phase.STARTUP)
+    for unit in hooks:
+        if unit.served_from:
+            yield step_of(unit, Phase.SERVING)
+    for unit in hooks:
+        if unit.hook.kind in HAS_SHUTDOWN and unit.stop_begun:
+            yield step_of(unit, Phase.SHUTDOWN)
+
+
+def step_of(unit: Unit, phase: Phase, *, on_chain: bool = False) -> Step:
+    """Return one step of a unit as it stands."""
+    run, node, hook = unit.run, unit.node, unit.hook
+    error: BaseException | None
+    reason = ""
+    if phase is Phase.SHUTDOWN:
+        begun, ended, phase_begun = unit.stop_begun, unit.stop_ended, run.stop_began
+        outcome, error = unit.stop_outcome, unit.stop_error
+    elif phase is Phase.SERVING:
+        begun, ended, phase_begun = unit.served_from, unit.served_to, run.up_at
+        outcome, error = unit.serving_outcome, unit.serving_error
+    else:
+        begun, ended, phase_begun = unit.begun, unit.ended, run.began
+        outcome, error, reason = unit.outcome, unit.error, unit.reason
+    if outcome is None:
+        ended = run.clock()
+    return Step(
+        node.label,
+        hook.name,
+        hook.kind,
+        phase,
+        outcome,
+        node.priority,
+        unit.attempt,
+        begun - phase_begun if phase_begun is not None and begun else 0.0,
+        max(0.0, ended - begun),
+        reason,
+        tuple(edges_into(run.plan, node)),
+        on_chain,
+        short(hook.file),
+        hook.line,
+        class_path(error),
+        "" if error is None else str(error),
+        traceback_of(error),
+        unit.waiting_at,
+        (),
+    )
+
+
+def class_path(error: BaseException | None) -> str:
+    """Return the full name of an error's class, or an empty string."""
+    if error is None:
+        return ""
+    kind = type(error)
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+
+
+def traceback_of(error: BaseException | None) -> str:
+    """Return an error's traceback as text, without local variables, or an empty string."""
+    return "" if error is None else "".join(traceback.format_exception(error))
+
+
+def one_line(error: BaseException | None) -> str:
+    """Return an error as ``Class: message``, or an empty string."""
+    if error is None:
+        return ""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

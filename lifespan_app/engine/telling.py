@@ -1,0 +1,121 @@
+"""Telling the observers of a run what it does. One that raises is logged and dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .report import Observer, Phase
+from .steps import report_of, step_of
+from .unit import Unit
+
+if TYPE_CHECKING:
+    from .runner import Run
+
+logger = logging.getLogger("lifespan_app")
+
+
+class Telling:
+    """The observers of one run.
+
+    Args:
+        run: what is told of.
+        observers: who is told.
+    """
+
+    def __init__(self, run: Run, observers: Iterable[Observer]) -> None:
+        self._run = run
+        self._observers = list(observers)
+        self._of_steps: list[Observer] = []
+        self.phase_begins()
+
+    def phase_begins(self) -> None:
+        """Ask, once a phase, who wants to know of each step."""
+        self._of_steps = []
+        for observer in list(self._observers):
+            if self._tell(observer, observer.watches_steps):
+                self._of_steps.append(observer)
+
+    def status_changed(self) -> None:
+        """Tell that the run's status has changed."""
+        if self._observers:
+            report = report_of(self._run)
+            for observer in list(self._observers):
+                self._tell(observer, observer.run_changed, report)
+
+    def step_begun(self, unit: Unit, phase: Phase) -> None:
+        """Tell that a step has begun."""
+        if self._of_steps:
+            self._step(unit, phase)
+
+    def step_ended(self, unit: Unit, phase: Phase) -> None:
+        """Tell that a step has ended."""
+        if self._of_steps:
+            self._step(unit, phase)
+
+    def _step(self, unit: Unit, phase: Phase) -> None:
+        report, step = report_of(self._run), step_of(unit, phase)
+        for observer in list(self._of_steps):
+            self._tell(observer, observer.step_changed, report, step)
+
+    def hook_failed(self, unit: Unit, phase: Phase, error: BaseException) -> None:
+        """Tell that a hook has failed, with the error itself."""
+        if self._observers:
+            report, step = report_of(self._run), step_of(unit, phase)
+            for observer in list(self._observers):
+                self._tell(observer, observer.hook_failed, report, step, error)
+
+    def run_ended(self, seconds_left: float) -> Coroutine[Any, Any, None] | None:
+        """Tell that the run is over; return what waits for the last writes, if there are any."""
+        self.status_changed()
+        report = report_of(self._run)
+        writes = [
+            write
+            for observer in list(self._observers)
+            if (write := self._tell(observer, observer.run_ended, report, seconds_left))
+        ]
+        return wait_for_writes(writes, seconds_left) if writes else None
+
+    # What is said to people only.
+
+    def locate(self, unit: Unit) -> None:
+        """Find where a hook waits, for the report."""
+
+    def slow(self, units: Sequence[Unit]) -> None:
+        """Say which hooks the phase waits for, and where each one waits."""
+        now = self._run.clock()
+        phase = "starting" if self._run.phase is Phase.STARTUP else "stopping"
+        for unit in units:
+            begun = unit.begun if phase == "starting" else unit.stop_begun
+            logger.warning("%s is still %s after %.1f s.", unit, phase, now - begun)
+
+    def abandoned(self, unit: Unit, how: str) -> None:
+        """Say that a hook was given up, and that something of it may be left behind."""
+        logger.error("%s %s. It is abandoned: what it holds may stay open.", unit, how)
+
+    def stops_server(self, unit: Unit) -> None:
+        """Say why the server is asked to stop."""
+        logger.error("%s crashed and has on_crash='stop': the server is asked to stop.", unit)
+
+    def _tell(self, observer: Observer, call: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return call(*args)
+        except Exception:
+            logger.exception("Observer %r failed. It is told no more of this run.", observer)
+            self._observers = [other for other in self._observers if other is not observer]
+            self._of_steps = [other for other in self._of_steps if other is not observer]
+            return None
+
+
+async def wait_for_writes(writes: Sequence[Awaitable[None]], seconds: float) -> None:
+    """Wait for the last writes of observers, for so many seconds at most."""
+    tasks = [asyncio.ensure_future(write) for write in writes]
+    done, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        task.cancel()
+        logger.warning("An observer's last write took more than %.1f s and was given up.", seconds)
+    for task in done:
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("An observer's last write failed.", exc_info=task.exception())

@@ -1,0 +1,27 @@
+"""The errors of lifespan_app."""
+
+from .engine.errors import (
+    HookError,
+    LifespanError,
+    NotRunning,
+    PlanError,
+    Problem,
+    ReadError,
+    ResourceClosed,
+    ResourceNotReady,
+    UndeclaredUse,
+    WrongLoop,
+)
+
+__all__ = [
+    "HookError",
+    "LifespanError",
+    "NotRunning",
+    "PlanError",
+    "Problem",
+    "ReadError",
+    "ResourceClosed",
+    "ResourceNotReady",
+    "UndeclaredUse",
+    "WrongLoop",
+]

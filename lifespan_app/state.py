@@ -1,0 +1,86 @@
+"""``request.state``: what the process has open, as one request sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import Any
+
+from .default import lifespan
+from .engine.current import run_here, run_in_context, run_of
+from .engine.runner import Run
+
+
+class RequestState(MutableMapping[str, Any]):
+    """The state of a run, with what this request has written over it.
+
+    ``state["name"]`` and ``state.name`` are the same. What is written stays in the request.
+    ``in``, ``get`` and ``hasattr`` never raise; reading says what is wrong.
+
+    Args:
+        scope: the request's ASGI scope.
+    """
+
+    __slots__ = ("_own", "_scope")
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        object.__setattr__(self, "_scope", scope)
+        object.__setattr__(self, "_own", {})
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._own:
+            return self._own[name]
+        run = self._run()
+        if run is not None and (name in run.units_by_name or name in run.state):
+            return run.state[name]
+        others = self._others(run)
+        if name in others:
+            return others[name]
+        if run is None:
+            run = run_here(lifespan, f"'{name}' in the request's state")
+        return run.state[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._own[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        del self._own[name]
+
+    def __iter__(self) -> Iterator[str]:
+        run = self._run()
+        open_here = run.state if run is not None else ()
+        yield from dict.fromkeys([*self._own, *open_here, *self._others(run)])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == known for known in self)
+
+    def _run(self) -> Run | None:
+        return run_of(self._scope) or run_in_context()
+
+    def _others(self, run: Run | None) -> Mapping[str, Any]:
+        """Return what somebody else has put into the scope's state."""
+        state = self._scope.get("state")
+        if not isinstance(state, Mapping):
+            return {}
+        # Servers copy what was handed out to every request, also when it is closed by now.
+        ours = run.units_by_name if run is not None else ()
+        return {name: value for name, value in state.items() if name not in ours}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __repr__(self) -> str:
+        return f"<request state: {', '.join(self) or 'empty'}>"
