@@ -71,7 +71,9 @@ class Limits:
     def begin_shutdown(self, *, quick: bool) -> None:
         """Begin the shutdown's deadline."""
         self._quick = quick
-        self.allowed = QUICK_DEADLINE if quick else self._run.settings.shutdown_deadline
+        self.allowed = self._run.settings.shutdown_deadline
+        if quick:
+            self.allowed = min(self.allowed, QUICK_DEADLINE)
         self._begin(self._run.clock(), self.allowed, SLOW_SHUTDOWN)
 
     def begin_rollback(self, *, quick: bool) -> None:
@@ -137,14 +139,13 @@ class Limits:
         self._running.discard(unit)
         unit.due = math.inf
 
-    def judge(self, unit: Unit) -> None:
-        """Say that a hook which reports has passed its limit, where the clock says so."""
-        now = self._run.clock()
-        if unit.strikes or now + EARLY < unit.due:
+    def judge(self, unit: Unit, at: float) -> None:
+        """Say that a hook which has reported at a time had passed its limit by then."""
+        if unit.strikes or at + EARLY < unit.due:
             return
         unit.strikes = 1
         if unit.state is State.STARTING and unit.outcome is None:
-            self._start_limit(unit)
+            self._start_limit(unit, at)
         elif unit.state is State.STOPPING and unit.stop_outcome is None:
             self._stop_limit(unit)
 
@@ -206,13 +207,13 @@ class Limits:
 
     # What has passed.
 
-    def _start_limit(self, unit: Unit) -> None:
-        self._run.start_failed(unit, HookError(self._start_text(unit)), Outcome.TIMED_OUT)
+    def _start_limit(self, unit: Unit, at: float) -> None:
+        error = HookError(self._start_text(unit, at))
+        self._run.start_failed(unit, error, Outcome.TIMED_OUT, at)
 
-    def _start_text(self, unit: Unit) -> str:
-        run, key = self._run, unit.node.key
+    def _start_text(self, unit: Unit, at: float) -> str:
         if unit.due >= self._startup_deadline:
-            waited = run.clock() - unit.begun
+            waited = at - unit.begun
             return (
                 f"{unit} did not start within the startup's deadline of {self.allowed:g} s; it "
                 f"has had {waited:.3g} s of them. Raise LIFESPAN['STARTUP_DEADLINE'], or make the "
@@ -221,7 +222,7 @@ class Limits:
         limit = unit.node.timeout or OPTIONAL_TIMEOUT
         return (
             f"{unit} did not start within its limit of {limit:g} s. Raise timeout= of the hook, or "
-            f"LIFESPAN['HOOKS']['{key}']['timeout']."
+            f"LIFESPAN['HOOKS']['{unit.node.key}']['timeout']."
         )
 
     def _stop_limit(self, unit: Unit) -> None:
@@ -247,7 +248,7 @@ class Limits:
         if unit.is_job:
             self._run.jobs.too_slow(unit)
         elif unit.state is State.STARTING:
-            self._start_limit(unit)
+            self._start_limit(unit, now)
         else:
             self._stop_limit(unit)
         if unit.task is None and not unit.abandoned:

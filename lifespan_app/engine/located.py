@@ -7,7 +7,6 @@ import contextvars
 import functools
 import gc
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import Enum
@@ -263,7 +262,7 @@ def _look_into(thing: Any) -> tuple[FrameType | None, object | None, bool]:
     if issubclass(kind, asyncio.Future) or hasattr(kind, "_asyncio_future_blocking"):
         return None, thing.get_coro() if hasattr(kind, "get_coro") else None, False
     if hasattr(kind, "cr_await"):  # compiled by Cython
-        return getattr(thing, "cr_frame", None), thing.cr_await, False
+        return None, thing.cr_await, False
     wrapped = [referent for referent in gc.get_referents(thing) if _can_be_followed(referent)]
     if wrapped and (kind.__name__ in _WRAPPERS or len(wrapped) == 1):
         return None, wrapped[0], False
@@ -283,7 +282,7 @@ def _running(outermost: FrameType) -> list[_At]:
         inside: list[_At] = []
         frame: FrameType | None = innermost
         while frame is not None and len(inside) < _MOST_STEPS:
-            if frame.f_code.co_filename != __file__:
+            if frame.f_code.co_filename != _THIS_FILE:
                 inside.append(_at(frame))
             if frame is outermost:
                 return inside[::-1]
@@ -296,7 +295,7 @@ def _stack(innermost: FrameType | None) -> Iterator[_At]:
     for _ in range(_MOST_STEPS):
         if frame is None:
             return
-        if frame.f_code.co_filename != __file__:
+        if frame.f_code.co_filename != _THIS_FILE:
             yield _at(frame)
         frame = frame.f_back
 
@@ -304,6 +303,9 @@ def _stack(innermost: FrameType | None) -> Iterator[_At]:
 def _at(frame: FrameType) -> _At:
     # ``f_lineno`` is None where the compiler left an instruction without a line.
     return frame.f_code, frame.f_lineno or frame.f_code.co_firstlineno
+
+
+_THIS_FILE = _at.__code__.co_filename
 
 
 class _Whose(Enum):
@@ -386,6 +388,8 @@ class _Folders(NamedTuple):
 @functools.cache
 def _folders() -> _Folders:
     """Return the folders of this package, of installed commands, and of the standard library."""
+    import sysconfig  # 2 ms that are saved where nothing is slow
+
     paths = sysconfig.get_paths()
     standard = {Path(asyncio.__file__).parents[1], Path(paths["stdlib"]), Path(paths["platstdlib"])}
     return _Folders(

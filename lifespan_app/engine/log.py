@@ -49,11 +49,11 @@ class Log(Observer):
         if not logger.isEnabledFor(logging.INFO):
             return
         logger.info(
-            "Lifespan '%s' is over (%s): %s, %s stopped in %.3f s.",
+            "Lifespan '%s' is over (%s): %s, %s closed in %.3f s.",
             report.service_type,
             report.ended_by or "shutdown",
             report.status,
-            hooks(report.hooks_total),
+            hooks(sum(step.phase is Phase.SHUTDOWN for step in report.steps)),
             report.shutdown_duration or 0.0,
         )
 

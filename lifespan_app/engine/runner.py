@@ -281,17 +281,17 @@ class Run:
 
     def post_came_up(self, unit: Unit, value: Any) -> bool:
         """Say, from a thread, that a resource is up. Returns False when nobody listens."""
-        return self._mailbox.post(self._thread_came_up, unit, value)
+        return self._mailbox.post(self._thread_came_up, unit, value, self.clock())
 
     def post_ended(self, unit: Unit, error: BaseException | None) -> None:
         """Say, from a thread, that its hook has ended."""
-        self._mailbox.post(self._thread_ended, unit, error)
+        self._mailbox.post(self._thread_ended, unit, error, self.clock())
 
-    def _thread_came_up(self, unit: Unit, value: Any) -> None:
+    def _thread_came_up(self, unit: Unit, value: Any, at: float) -> None:
         self.host.work_returned()
-        self.came_up(unit, value)
+        self.came_up(unit, value, at)
 
-    def _thread_ended(self, unit: Unit, error: BaseException | None) -> None:
+    def _thread_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
         self.host.work_returned()
         if unit.work is not None and self._pool is not None and not unit.work.abandoned:
             self._pool.finished()
@@ -307,16 +307,22 @@ class Run:
         ):
             self.create_task(unit)
         else:
-            self.ended(unit, error)
+            self.ended(unit, error, at)
 
-    def came_up(self, unit: Unit, value: Any) -> None:
-        """Take note that a resource is up, and that its task or thread holds it."""
+    def came_up(self, unit: Unit, value: Any, at: float | None = None) -> None:
+        """Take note that a resource is up, and that its task or thread holds it.
+
+        Args:
+            unit: whose resource it is.
+            value: what it is worth.
+            at: when it came up, by the clock; None: now. A thread may have to wait for the loop.
+        """
         if unit.abandoned:
             return
-        unit.ended = self.clock()
+        unit.ended = self.clock() if at is None else at
         unit.value = value
         unit.holds = True
-        self.limits.judge(unit)
+        self.limits.judge(unit, unit.ended)
         unit.strikes = 0
         if unit.task is not None:
             # A cancellation left over would make a later TaskGroup in this task raise
@@ -340,40 +346,47 @@ class Run:
         elif unit.released:
             self._stop_unit(unit)
 
-    def ended(self, unit: Unit, error: BaseException | None) -> None:
-        """Take note that the task or thread of a hook has ended."""
+    def ended(
+        self, unit: Unit, error: BaseException | None, at: float | None = None
+    ) -> None:
+        """Take note that the task or thread of a hook has ended, at a time or now."""
         if unit.abandoned:
             return
+        if at is None:
+            at = self.clock()
         unit.task = None
         unit.holds = False
         if unit.is_job:
             self.jobs.ended(unit, error)
         elif unit.state is State.STARTING:
-            self._start_ended(unit, error)
+            self._start_ended(unit, error, at)
         elif unit.state is State.STOPPING:
-            self._stop_ended(unit, error)
+            self._stop_ended(unit, error, at)
         elif unit.state is State.UP:
             self.crashed(unit, error)
         self.drain()
 
-    def _start_ended(self, unit: Unit, error: BaseException | None) -> None:
-        self.limits.judge(unit)
+    def _start_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
+        self.limits.judge(unit, at)
         if error is None and unit.outcome is None:
-            unit.ended = self.clock()
+            unit.ended = at
             self._is_up(unit)
             return
         self.limits.forget(unit)
         unit.state = State.DOWN
         if unit.outcome is None:
             assert error is not None
-            self.start_failed(unit, error, Outcome.FAILED)
+            self.start_failed(unit, error, Outcome.FAILED, at)
         if unit.released:
             self.down(unit)
 
-    def start_failed(self, unit: Unit, error: BaseException, outcome: Outcome) -> None:
+    def start_failed(
+        self, unit: Unit, error: BaseException, outcome: Outcome, at: float
+    ) -> None:
         """Take note that a hook has failed to start; its task may still be on its way out."""
-        unit.ended = self.clock()
-        if unit.strikes and outcome is Outcome.FAILED and is_cancellation(error):
+        unit.ended = at
+        cancelled = unit.strikes or self.loop_is_ending()
+        if cancelled and outcome is Outcome.FAILED and is_cancellation(error):
             unit.outcome = Outcome.CANCELLED
             unit.reason = "the startup was given up"
             self.telling.step_ended(unit, Phase.STARTUP)
@@ -527,6 +540,7 @@ class Run:
             self._roll_back(ended_by, quick=quick)
         elif quick:
             self.limits.hurry()
+        self.drain()
         return await self._until_over()
 
     def _reverse(self) -> None:
@@ -540,7 +554,6 @@ class Run:
                 self._ready.append((self.release, unit))
         if not self.units:
             self._ready.append((self._finish, None))  # type: ignore[arg-type]
-        self.drain()
 
     def release(self, unit: Unit) -> None:
         """Let a hook stop: everything that stood on it is down, or the order is given up."""
@@ -582,10 +595,10 @@ class Run:
                 unit.stop_outcome = Outcome.OK
             self.down(unit)
 
-    def _stop_ended(self, unit: Unit, error: BaseException | None) -> None:
-        self.limits.judge(unit)
+    def _stop_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
+        self.limits.judge(unit, at)
         self.limits.forget(unit)
-        unit.stop_ended = self.clock()
+        unit.stop_ended = at
         unit.state = State.DOWN
         if error is not None and not (unit.strikes and is_cancellation(error)):
             self.stop_failed(unit, error, unit.stop_outcome or Outcome.FAILED)

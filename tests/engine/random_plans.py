@@ -1,0 +1,704 @@
+"""Random plans that go wrong in random ways, and what must hold for every one of them.
+
+A plan is made from a seed, and so is what happens to it: hooks that raise, hang, ignore their
+cancellation, cancel themselves or raise BaseExceptions, at startup and at shutdown; a caller that
+is cancelled once or twice; a loop that ends. All of it runs on a virtual clock, so a seed gives the
+same run each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+import random
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from lifespan_app import Lifespan
+from lifespan_app.engine.errors import HookError
+from lifespan_app.engine.host import Settings
+from lifespan_app.engine.plan import HARD, Plan
+from lifespan_app.engine.report import Outcome, Phase, Report, Status
+from tests.engine.virtual_clock import Released, VirtualLoop, run_virtually
+
+EARLY = 0.001
+"""Seconds by which a limit may be judged early (the engine's own tolerance)."""
+
+WAYS_TO_FAIL = ("raise", "raise", "exit", "cancels itself", "hang", "hang", "ignore once", "ignore")
+ASYNC_ONLY = frozenset({"cancels itself", "ignore once", "ignore"})
+
+
+class Broken(Exception):
+    """What a hook raises that was made to fail."""
+
+
+class BrokenDown(SystemExit):
+    """The same as a BaseException."""
+
+
+@dataclass
+class Manner:
+    """How one half of a hook behaves."""
+
+    delay: float = 0.0
+    way: str = "ok"
+
+    def __str__(self) -> str:
+        return f"{self.delay:g}s {self.way}"
+
+
+@dataclass
+class Made:
+    """One hook of a random plan."""
+
+    name: str
+    form: str
+    enter: Manner
+    leave: Manner
+    needs: list[tuple[str, bool]]
+    declared: list[str]
+    options: dict[str, Any]
+
+    def __str__(self) -> str:
+        needs = ", ".join(f"{name}{'?' if default else ''}" for name, default in self.needs)
+        return (
+            f"{self.name}: {self.form}({needs}) after {self.declared} {self.options} "
+            f"enter {self.enter}, leave {self.leave}"
+        )
+
+
+@dataclass
+class Event:
+    """Something that a hook did."""
+
+    time: float
+    name: str
+    what: str
+    where: int
+
+
+@dataclass
+class World:
+    """One random plan, what befalls it, and what was seen."""
+
+    seed: int
+    hooks: list[Made]
+    settings: Settings
+    serve_for: float
+    cancel_at: float
+    cancel_again_after: float
+    end_loop_at: float
+    journal: list[Event] = field(default_factory=list)
+    tasks: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+    errors: list[BaseException] = field(default_factory=list)
+    stubborn: set[str] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        lines = [f"seed {self.seed}", *map(str, self.hooks), f"settings {self.settings}"]
+        lines.append(
+            f"serve {self.serve_for:g}, cancel at {self.cancel_at:g}, again after "
+            f"{self.cancel_again_after:g}, loop ends at {self.end_loop_at:g}"
+        )
+        lines += [f"  {event.time - 1000:8.3f} {event.name} {event.what}" for event in self.journal]
+        return "\n".join(lines)
+
+
+def make_world(seed: int, *, threads: bool) -> World:
+    """Return a random plan and what befalls it."""
+    rng = random.Random(seed)
+    forms = ["generator", "generator", "manager", "function", "shutdown", "job", "value"]
+    if threads:
+        forms += ["sync generator", "sync generator", "sync function", "sync shutdown"]
+    trouble = rng.choice((0.0, 0.1, 0.3, 0.6))
+    hooks: list[Made] = []
+    for index in range(rng.randint(1, 9)):
+        form = rng.choice(forms)
+        earlier = [made.name for made in hooks if made.form in RESOURCES]
+        startable = [made.name for made in hooks if made.form not in NOTHING_ON]
+        needs = [
+            (name, rng.random() < 0.25)
+            for name in rng.sample(earlier, min(len(earlier), rng.choice((0, 0, 1, 1, 2))))
+        ]
+        taken = {name for name, _ in needs}
+        free = [name for name in startable if name not in taken]
+        declared = rng.sample(free, min(len(free), rng.choice((0, 0, 0, 1))))
+        options: dict[str, Any] = {"priority": rng.choice((0, 0, 0, -1, 1))}
+        if rng.random() < 0.3:
+            options["required"] = False
+        if form != "job" and rng.random() < 0.3:
+            options["timeout"] = rng.choice((0.5, 1.0, 2.0, 4.0))
+        if form in RESOURCES or form == "job":
+            if rng.random() < 0.3:
+                options["shutdown_timeout"] = rng.choice((0.5, 1.0, 3.0))
+        hooks.append(
+            Made(
+                f"h{index}",
+                form,
+                make_manner(rng, trouble, form),
+                make_manner(rng, trouble, form),
+                needs,
+                declared,
+                options,
+            )
+        )
+    settings = Settings(
+        startup_deadline=rng.choice((3.0, 6.0, 30.0)),
+        shutdown_timeout=rng.choice((1.0, 3.0, 5.0)),
+        shutdown_deadline=rng.choice((2.0, 5.0, 8.0)),
+    )
+    cancel_at = rng.uniform(0, 8) if rng.random() < 0.3 else math.inf
+    again = rng.uniform(0, 2) if rng.random() < 0.5 else math.inf
+    end_loop = rng.uniform(0, 8) if rng.random() < 0.15 else math.inf
+    return World(seed, hooks, settings, rng.choice((0.0, 1.0, 3.0)), cancel_at, again, end_loop)
+
+
+RESOURCES = frozenset({"generator", "manager", "value", "sync generator"})
+NOTHING_ON = frozenset({"shutdown", "sync shutdown", "job"})
+
+
+def make_manner(rng: random.Random, trouble: float, form: str) -> Manner:
+    """Return how one half of a hook behaves."""
+    delay = rng.choice((0.0, 0.0, 0.1, 0.3, 1.0, 2.5))
+    if rng.random() >= trouble:
+        return Manner(delay)
+    ways = [way for way in WAYS_TO_FAIL if "sync" not in form or way not in ASYNC_ONLY]
+    return Manner(delay, rng.choice(ways))
+
+
+class Play:
+    """The functions of a world's hooks, and its run."""
+
+    def __init__(self, world: World, lifespan: Lifespan, loop: VirtualLoop) -> None:
+        self.world = world
+        self.lifespan = lifespan
+        self.loop = loop
+
+    def note(self, name: str, what: str) -> None:
+        where = threading.get_ident()
+        task = asyncio.current_task() if asyncio._get_running_loop() else None
+        if task is not None:
+            where = id(task)
+            self.world.tasks[name] = task
+        self.world.journal.append(Event(self.loop.now, name, what, where))
+
+    async def behave(self, name: str, manner: Manner, half: str) -> None:
+        if manner.delay:
+            await asyncio.sleep(manner.delay)
+        if manner.way == "hang":
+            await asyncio.sleep(10_000)
+        elif manner.way == "ignore once":
+            try:
+                await asyncio.sleep(10_000)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.2)
+        elif manner.way == "ignore":
+            self.world.stubborn.add(name)
+            while True:
+                try:
+                    await asyncio.sleep(10_000)
+                except asyncio.CancelledError:
+                    continue
+        elif manner.way == "cancels itself":
+            raise asyncio.CancelledError
+        elif manner.way != "ok":
+            self.fail(name, manner.way, half)
+
+    def behave_in_thread(self, name: str, manner: Manner, half: str) -> None:
+        if manner.delay:
+            self.loop.sleep_in_thread(manner.delay)
+        if manner.way == "hang":
+            self.world.stubborn.add(name)
+            self.loop.hang_in_thread()
+        elif manner.way != "ok":
+            self.fail(name, manner.way, half)
+
+    def fail(self, name: str, way: str, half: str) -> None:
+        kind = BrokenDown if way == "exit" else Broken
+        error = kind(f"{name} {half}")
+        self.world.errors.append(error)
+        raise error
+
+    def declare(self, made: Made) -> None:
+        """Declare one hook, in its form."""
+        function = getattr(self, "make_" + made.form.replace(" ", "_"))(made)
+        parameters = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None if default else inspect.Parameter.empty,
+            )
+            for name, default in made.needs
+        ]
+        function.__signature__ = inspect.Signature(parameters)
+        function.__name__ = made.name
+        # A module for each, or start functions would be chained as written.
+        inspect.unwrap(function).__module__ = f"app_{made.name}"
+        decorator = {
+            "function": self.lifespan.on_start,
+            "sync function": self.lifespan.on_start,
+            "shutdown": self.lifespan.on_shutdown,
+            "sync shutdown": self.lifespan.on_shutdown,
+            "job": self.lifespan.background,
+        }.get(made.form, self.lifespan.resource)
+        depends_on = [f"app_{name}.{name}" for name in made.declared]
+        decorator(name=made.name, depends_on=depends_on, **made.options)(function)
+
+    def make_generator(self, made: Made) -> Callable[..., Any]:
+        async def generator(**given: Any) -> Any:
+            self.note(made.name, "enter")
+            await self.behave(made.name, made.enter, "enter")
+            self.note(made.name, "entered")
+            try:
+                yield made.name
+            finally:
+                self.note(made.name, "leave")
+                try:
+                    await self.behave(made.name, made.leave, "leave")
+                finally:
+                    self.note(made.name, "left")
+
+        return generator
+
+    def make_manager(self, made: Made) -> Callable[..., Any]:
+        return asynccontextmanager(self.make_generator(made))
+
+    def make_value(self, made: Made) -> Callable[..., Any]:
+        async def value(**given: Any) -> str:
+            self.note(made.name, "enter")
+            await self.behave(made.name, made.enter, "enter")
+            self.note(made.name, "up")
+            return made.name
+
+        return value
+
+    def make_function(self, made: Made) -> Callable[..., Any]:
+        return self.make_value(made)
+
+    def make_shutdown(self, made: Made) -> Callable[..., Any]:
+        async def shutdown(**given: Any) -> None:
+            self.note(made.name, "leave")
+            try:
+                await self.behave(made.name, made.leave, "leave")
+            finally:
+                self.note(made.name, "left")
+
+        return shutdown
+
+    def make_job(self, made: Made) -> Callable[..., Any]:
+        async def job(**given: Any) -> None:
+            self.note(made.name, "work")
+            try:
+                await self.behave(made.name, made.enter, "work")
+                await asyncio.sleep(10_000)
+            finally:
+                self.note(made.name, "worked")
+
+        return job
+
+    def make_sync_generator(self, made: Made) -> Callable[..., Any]:
+        def generator(**given: Any) -> Any:
+            self.note(made.name, "enter")
+            self.behave_in_thread(made.name, made.enter, "enter")
+            self.note(made.name, "entered")
+            try:
+                yield made.name
+            finally:
+                self.note(made.name, "leave")
+                try:
+                    self.behave_in_thread(made.name, made.leave, "leave")
+                finally:
+                    self.note(made.name, "left")
+
+        return generator
+
+    def make_sync_function(self, made: Made) -> Callable[..., Any]:
+        def function(**given: Any) -> None:
+            self.note(made.name, "enter")
+            self.behave_in_thread(made.name, made.enter, "enter")
+            self.note(made.name, "up")
+
+        return function
+
+    def make_sync_shutdown(self, made: Made) -> Callable[..., Any]:
+        def shutdown(**given: Any) -> None:
+            self.note(made.name, "leave")
+            try:
+                self.behave_in_thread(made.name, made.leave, "leave")
+            finally:
+                self.note(made.name, "left")
+
+        return shutdown
+
+
+@dataclass
+class Seen:
+    """What came of a play."""
+
+    plan: Plan
+    report: Report
+    raised: BaseException | None
+    began: float
+    asked_to_stop: float | None
+    over: float
+    loop_ended: bool
+    threads_left: set[str]
+    tasks_left: set[str]
+
+
+async def play(world: World, lifespan: Lifespan, loop: VirtualLoop) -> Seen:
+    """Run a world to its end."""
+    play = Play(world, lifespan, loop)
+    for made in world.hooks:
+        play.declare(made)
+    plan = lifespan.plan("app")
+    asked: list[float] = []
+
+    async def serve() -> BaseException | None:
+        # Caught here: a Task lets a SystemExit out of the loop.
+        try:
+            async with lifespan.run("app"):
+                try:
+                    await asyncio.sleep(world.serve_for)
+                finally:
+                    asked.append(loop.now)
+        except BaseException as error:
+            return error
+        return None
+
+    before = asyncio.all_tasks()
+    began = loop.now
+    body = asyncio.create_task(serve())
+    if world.cancel_at < math.inf:
+        loop.call_later(world.cancel_at, body.cancel)
+        if world.cancel_again_after < math.inf:
+            loop.call_later(world.cancel_at + world.cancel_again_after, body.cancel)
+    ended: list[bool] = []
+
+    def end_loop() -> None:
+        ended.append(not body.done())
+        for task in asyncio.all_tasks(loop) - before:
+            task.cancel()
+
+    if world.end_loop_at < math.inf:
+        loop.call_later(world.end_loop_at, end_loop)
+    await asyncio.wait({body})
+    over = loop.now
+    # What was abandoned late still has to be left, once it comes up by itself.
+    await asyncio.sleep(30)
+    raised = body.result()
+    report = lifespan.report()
+    assert report is not None
+    left = {task.get_name() for task in asyncio.all_tasks() - before - {body}}
+    return Seen(
+        plan,
+        report,
+        raised,
+        began,
+        asked[0] if asked else None,
+        over,
+        any(ended),
+        set(),
+        {name.rpartition(".")[2] for name in left},
+    )
+
+
+def run_world(seed: int, *, threads: bool) -> None:
+    """Run the world of a seed, and hold it against what must be true of every one.
+
+    Raises:
+        AssertionError: with the whole world and what was seen, and the seed first.
+    """
+    world = make_world(seed, threads=threads)
+    seen = run_virtually(
+        lambda lifespan, loop: play(world, lifespan, loop), settings=world.settings
+    )
+    faults = list(faults_of(world, seen))
+    if faults:
+        steps = "\n".join(
+            f"  {step.key} {step.phase} {step.outcome} {step.offset:.3f} {step.duration:.3f} "
+            f"{step.reason} {step.error}"
+            for step in seen.report.steps
+        )
+        raise AssertionError(
+            "\n".join([*faults, str(world), f"raised {seen.raised!r}", str(seen.report), steps])
+        )
+
+
+def faults_of(world: World, seen: Seen) -> Iterable[str]:
+    """Yield what does not hold."""
+    yield from left_once(world, seen)
+    yield from nothing_before_what_it_needs(world, seen)
+    yield from shutdown_is_the_reverse(world, seen)
+    yield from the_first_error_is_kept(world, seen)
+    yield from nothing_is_left_running(world, seen)
+    yield from no_phase_passes_its_deadline(world, seen)
+    yield from the_report_tells_the_truth(world, seen)
+
+
+def times(world: World, name: str, what: str) -> list[Event]:
+    """Return when a hook did a thing."""
+    return [event for event in world.journal if event.name == name and event.what == what]
+
+
+def outcome_of(seen: Seen, name: str, phase: Phase = Phase.STARTUP) -> Outcome | None:
+    """Return how a hook's step ended, or None where there is no such step."""
+    for step in seen.report.steps:
+        if step.name == name and step.phase is phase:
+            return step.outcome
+    return None
+
+
+def is_abandoned(seen: Seen, name: str) -> bool:
+    """Tell whether a hook was given up: it is named, and it may be left behind."""
+    return any(step.name == name and step.outcome is Outcome.ABANDONED for step in seen.report.steps)
+
+
+def left_once(world: World, seen: Seen) -> Iterable[str]:
+    """Whatever was entered is left exactly once, in the same task or thread."""
+    for made in world.hooks:
+        entered, leave = times(world, made.name, "entered"), times(world, made.name, "leave")
+        if made.form in ("generator", "manager", "sync generator"):
+            if len(entered) > 1 or len(times(world, made.name, "enter")) > 1:
+                yield f"{made.name} was entered more than once"
+            if len(leave) != len(entered):
+                yield f"{made.name} was entered {len(entered)} times and left {len(leave)} times"
+            if entered and leave and entered[0].where != leave[0].where:
+                yield f"{made.name} was left in another task or thread than it was entered in"
+        elif len(leave) > 1:
+            yield f"{made.name} was fired {len(leave)} times"
+
+
+def nothing_before_what_it_needs(world: World, seen: Seen) -> Iterable[str]:
+    """Nothing starts before everything it waits for is up, or has failed where that may be."""
+    begun = {name: events[0].time for name in names(world) if (events := begun_of(world, name))}
+    position = {
+        (event.name, event.what): index for index, event in reversed(list(enumerate(world.journal)))
+    }
+    for node in seen.plan.hooks:
+        name = node.hook.name if node.hook else ""
+        if name not in begun:
+            continue
+        mine = min(position[name, what] for what in ("enter", "work") if (name, what) in position)
+        for wait in node.waits:
+            leaders = [seen.plan.nodes[wait.node]]
+            if leaders[0].hook is None:
+                leaders = [seen.plan.nodes[before.node] for before in leaders[0].waits]
+            for leader in leaders:
+                before = leader.hook.name if leader.hook else ""
+                form = next((made.form for made in world.hooks if made.name == before), "")
+                if not before or form in NOTHING_ON:
+                    continue
+                up = [
+                    position[before, what] for what in ("entered", "up") if (before, what) in position
+                ]
+                is_up = bool(up) and up[0] < mine
+                if wait.reason in HARD and wait.hard and not is_up:
+                    yield f"{name} began before {before}, which it needs, was up"
+                outcome = outcome_of(seen, before)
+                if not is_up and outcome in (None, Outcome.OK):
+                    yield f"{name} began while {before} was still starting"
+
+
+def names(world: World) -> list[str]:
+    """Return the names of all hooks."""
+    return [made.name for made in world.hooks]
+
+
+def begun_of(world: World, name: str) -> list[Event]:
+    """Return the begins of a hook's start, or of its work."""
+    return times(world, name, "enter") or times(world, name, "work")
+
+
+def shutdown_is_the_reverse(world: World, seen: Seen) -> Iterable[str]:
+    """A hook is told to stop only when everything that stood on it is down.
+
+    Stated exceptions: in the last second before the shutdown's deadline the order is given up, and
+    what was abandoned is not waited for.
+    """
+    given_up = order_given_up(world, seen)
+    followers: dict[int, list[int]] = {}
+    for node in seen.plan.nodes:
+        for wait in node.waits:
+            followers.setdefault(wait.node, []).append(node.index)
+    for node in seen.plan.hooks:
+        name = node.hook.name if node.hook else ""
+        leave = times(world, name, "leave")
+        if not leave or leave[0].time >= given_up or leave_is_a_crash(world, seen, name):
+            continue
+        if outcome_of(seen, name) in (Outcome.TIMED_OUT, Outcome.ABANDONED):
+            continue
+        for index in reachable(followers, node.index):
+            follower = seen.plan.nodes[index]
+            other = follower.hook.name if follower.hook else ""
+            if not other or is_abandoned(seen, other):
+                continue
+            ends = times(world, other, "left") or times(world, other, "worked")
+            begins = (
+                times(world, other, "entered")
+                or times(world, other, "work")
+                or times(world, other, "leave")
+            )
+            if begins and world.journal.index(begins[0]) < world.journal.index(leave[0]):
+                if not ends or world.journal.index(ends[0]) > world.journal.index(leave[0]):
+                    yield f"{name} was told to stop before {other}, which stood on it, was down"
+            elif begins and made_form(world, other) in ("shutdown", "sync shutdown"):
+                yield f"{other} fired after {name}, which it stood on, was told to stop"
+
+
+def made_form(world: World, name: str) -> str:
+    """Return the form of a hook."""
+    return next(made.form for made in world.hooks if made.name == name)
+
+
+def leave_is_a_crash(world: World, seen: Seen, name: str) -> bool:
+    """Tell whether a resource was left because its own code has ended while serving."""
+    return outcome_of(seen, name, Phase.SERVING) is Outcome.CRASHED
+
+
+def order_given_up(world: World, seen: Seen) -> float:
+    """Return when the order may be given up: a second before the shutdown's deadline."""
+    begun = stop_begun(seen)
+    return math.inf if begun is None else begun + allowed_to_stop(world, seen) - 1.0 - EARLY
+
+
+def stop_begun(seen: Seen) -> float | None:
+    """Return when the run began to stop, by the virtual clock."""
+    at = seen.report.stopping_at
+    return None if at is None else at - 1_700_000_000
+
+
+def allowed_to_stop(world: World, seen: Seen) -> float:
+    """Return the seconds that the shutdown or the rollback had at least."""
+    allowed = world.settings.shutdown_deadline
+    if world.cancel_at < math.inf or seen.loop_ended:
+        allowed = min(allowed, 3.0)
+    begun = stop_begun(seen)
+    if seen.report.ready_at is None and begun is not None:
+        allowed = min(allowed, seen.began + startup_allowed(world) + 4.0 - begun)
+    if world.cancel_at < math.inf and begun is not None:
+        cancelled = seen.began + world.cancel_at
+        if cancelled > begun:
+            allowed = min(allowed, cancelled + 3.0 - begun)
+    return allowed
+
+
+def startup_allowed(world: World) -> float:
+    """Return the seconds that the startup has: explicit longer limits lift the deadline."""
+    limits = [made.options.get("timeout", 0.0) for made in world.hooks]
+    return max([world.settings.startup_deadline or 0.0, *limits])
+
+
+def reachable(edges: dict[int, list[int]], start: int) -> set[int]:
+    """Return everything that can be reached along edges."""
+    found: set[int] = set()
+    ready = list(edges.get(start, ()))
+    while ready:
+        index = ready.pop()
+        if index not in found:
+            found.add(index)
+            ready += edges.get(index, ())
+    return found
+
+
+def the_first_error_is_kept(world: World, seen: Seen) -> Iterable[str]:
+    """What is raised is the first error of a required hook, or one cancellation."""
+    failed_startup = seen.report.status is Status.STARTUP_FAILED
+    cancelled = isinstance(seen.raised, asyncio.CancelledError)
+    if failed_startup and not cancelled:
+        firsts = [
+            (step.offset + step.duration, step)
+            for step in seen.report.steps
+            if step.phase is Phase.STARTUP
+            and step.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
+            and is_required(world, step.name)
+        ]
+        # What was abandoned had failed before: at its limit, or when the startup was given up.
+        abandoned = [
+            step.error for step in seen.report.steps if step.outcome is Outcome.ABANDONED
+        ]
+        if not firsts or str(seen.raised) in abandoned:
+            return
+        earliest = min(time for time, _ in firsts)
+        candidates = [step for time, step in firsts if time <= earliest + EARLY]
+        text = str(seen.raised)
+        if not any(step.error and step.error in text or text in step.error for step in candidates):
+            yield f"raised {seen.raised!r}, but first was {candidates}"
+    if cancelled and world.cancel_at == math.inf and not seen.loop_ended:
+        yield "a cancellation came out though nobody cancelled"
+    if not failed_startup and not cancelled and seen.report.status is Status.STOPPED:
+        if seen.raised is not None:
+            yield f"raised {seen.raised!r} though the run stopped well"
+
+
+def is_required(world: World, name: str) -> bool:
+    """Tell whether a hook is required."""
+    return next(bool(m.options.get("required", True)) for m in world.hooks if m.name == name)
+
+
+def nothing_is_left_running(world: World, seen: Seen) -> Iterable[str]:
+    """No task is left, but of hooks that ignore every cancellation, and were named."""
+    for name in seen.tasks_left:
+        if name not in world.stubborn:
+            yield f"a task is left running: {name}"
+        elif not is_abandoned(seen, name):
+            yield f"{name} is left running, and was not said to be abandoned"
+
+
+def no_phase_passes_its_deadline(world: World, seen: Seen) -> Iterable[str]:
+    """Startup, rollback and shutdown have ended by their deadlines."""
+    report = seen.report
+    begun = stop_begun(seen)
+    startup = startup_allowed(world)
+    if report.startup_duration is not None and report.startup_duration > startup + EARLY:
+        yield f"the startup took {report.startup_duration:.3f} s of {startup:.3f} s"
+    if begun is None:
+        return
+    took = seen.over - begun
+    allowed = world.settings.shutdown_deadline
+    if report.ready_at is None:
+        allowed = min(allowed, seen.began + startup + 4.0 - begun)
+    if report.ended_by in ("cancelled", "the event loop ended"):
+        allowed = min(3.0, allowed)
+    if took > max(allowed, 0.0) + EARLY:
+        yield f"the stop took {took:.3f} s of {allowed:.3f} s ({report.ended_by})"
+
+
+def the_report_tells_the_truth(world: World, seen: Seen) -> Iterable[str]:
+    """What the report says of a hook is what the hook has seen."""
+    report = seen.report
+    if report.stopped_at is None or report.ready:
+        yield "the report of a run that is over says that it is not"
+    for made in world.hooks:
+        name = made.name
+        outcome = outcome_of(seen, name)
+        if made.form in NOTHING_ON:
+            fired = bool(times(world, name, "leave"))
+            shutdown = outcome_of(seen, name, Phase.SHUTDOWN)
+            if made.form != "job" and fired != (shutdown is not None):
+                yield f"{name} fired: {fired}, but the report says {shutdown}"
+            continue
+        up = bool(times(world, name, "entered") or times(world, name, "up"))
+        begun = bool(times(world, name, "enter"))
+        if outcome is Outcome.OK and not up:
+            yield f"{name} is said to have come up, and did not"
+        if up and outcome not in (Outcome.OK, Outcome.TIMED_OUT, Outcome.ABANDONED):
+            yield f"{name} came up, and is said to be {outcome}"
+        if outcome is Outcome.SKIPPED and begun:
+            yield f"{name} began, and is said to have been skipped"
+        if outcome is None:
+            yield f"the report says nothing of {name}"
+        left = outcome_of(seen, name, Phase.SHUTDOWN)
+        ended = bool(times(world, name, "left"))
+        if left is Outcome.OK and made.form in ("generator", "manager", "sync generator"):
+            if not ended:
+                yield f"{name} is said to have been left, and was not"
+        if left is Outcome.OK and made.leave.way in ("raise", "exit", "cancels itself"):
+            if made.form in ("generator", "manager", "sync generator"):
+                yield f"{name} failed to stop, and is said to have stopped"
+
+
+__all__ = ["HookError", "Released", "run_world"]
