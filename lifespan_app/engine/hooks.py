@@ -44,6 +44,12 @@ class Form(StrEnum):
     IN_THREAD = "sync callable"
 
 
+# A member costs five times as much to look up on its enum as a global does on Python 3.11, and the
+# runner compares some thirty of them a hook.
+START, SHUTDOWN, RESOURCE, BACKGROUND, STAGE = Kind
+COROUTINE, ASYNC_GENERATOR, SYNC_GENERATOR, ON_LOOP, IN_THREAD = Form
+
+
 class Parameter(NamedTuple):
     """A named parameter of a hook's function."""
 

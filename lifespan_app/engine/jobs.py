@@ -6,8 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .errors import HookError
-from .report import Outcome, Phase
-from .unit import State, Unit
+from .report import IN_SERVICE, OK, Outcome
+from .unit import DOWN, STOPPING, UP, Unit
 
 if TYPE_CHECKING:
     from .runner import Run
@@ -35,16 +35,16 @@ class Jobs:
     def begin(self) -> None:
         """Begin every job whose turn has come."""
         for unit in self.units:
-            if unit.state is State.UP:
+            if unit.state is UP:
                 self._begin(unit)
 
     def _begin(self, unit: Unit) -> None:
         run = self._run
-        unit.state = State.UP
+        unit.state = UP
         unit.arguments = run.arguments_of(unit)
         unit.served_from = run.clock()
         unit.serving_outcome = unit.serving_error = None
-        run.telling.step_begun(unit, Phase.SERVING)
+        run.telling.step(unit, IN_SERVICE)
         run.create_task(unit)
 
     def ended(self, unit: Unit, error: BaseException | None) -> None:
@@ -54,24 +54,24 @@ class Jobs:
         unit.served_to = run.clock()
         cancelled = isinstance(error, asyncio.CancelledError)
         if unit.stop_asked or (cancelled and run.loop_is_ending()):
-            unit.state = State.DOWN
+            unit.state = DOWN
             if error is not None and not cancelled:
                 self._fail(unit, error)
             elif unit.serving_outcome is None:
-                unit.serving_outcome = Outcome.OK
-            run.telling.step_ended(unit, Phase.SERVING)
+                unit.serving_outcome = OK
+            run.telling.step(unit, IN_SERVICE)
             self._stop_next()
         elif error is None:
-            unit.state = State.DOWN
+            unit.state = DOWN
             unit.serving_outcome = Outcome.FINISHED
-            run.telling.step_ended(unit, Phase.SERVING)
+            run.telling.step(unit, IN_SERVICE)
         else:
             run.crashed(unit, error)
             self._after_crash(unit)
 
     def _after_crash(self, unit: Unit) -> None:
         run = self._run
-        if run.phase is not Phase.SERVING:
+        if run.phase is not IN_SERVICE:
             return
         if unit.hook.on_crash == "restart":
             pause = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (unit.attempt - 1))
@@ -82,7 +82,7 @@ class Jobs:
 
     def _restart(self, unit: Unit) -> None:
         del self._restarts[unit]
-        if self._run.phase is Phase.SERVING:
+        if self._run.phase is IN_SERVICE:
             unit.attempt += 1
             self._begin(unit)
             self._run.judge_service()
@@ -106,7 +106,7 @@ class Jobs:
 
     def _stop_next(self) -> None:
         place = self.place
-        if place is None or place.state is not State.STOPPING:
+        if place is None or place.state is not STOPPING:
             return
         living = self._living()
         if not living:
@@ -121,7 +121,7 @@ class Jobs:
         if unit.stop_asked:
             return
         unit.stop_asked = True
-        unit.state = State.STOPPING
+        unit.state = STOPPING
         unit.stop_begun = self._run.clock()
         self._run.limits.watch_stop(unit)
         assert unit.task is not None
@@ -143,8 +143,8 @@ class Jobs:
         if unit.stop_error is None:
             self._fail(unit, error)
         unit.serving_outcome = Outcome.ABANDONED
-        unit.state = State.DOWN
-        self._run.telling.step_ended(unit, Phase.SERVING)
+        unit.state = DOWN
+        self._run.telling.step(unit, IN_SERVICE)
         self._stop_next()
 
     def _fail(self, unit: Unit, error: BaseException) -> None:

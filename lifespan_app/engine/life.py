@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import TYPE_CHECKING, Any
 
 from .current import here
 from .errors import HookError
-from .hooks import Form, Kind
+from .hooks import (
+    ASYNC_GENERATOR,
+    COROUTINE,
+    IN_THREAD,
+    ON_LOOP,
+    RESOURCE,
+    SYNC_GENERATOR,
+)
 
 if TYPE_CHECKING:
     from .unit import Unit
@@ -26,24 +32,35 @@ ASK_FOR_ASYNC = ("no running event loop", "no current event loop", "main thread"
 async def live_in_task(unit: Unit) -> None:
     """Call the hook of a unit in this task, and keep it until it is told to stop."""
     here.set(unit)
-    unit.task = asyncio.current_task()
     failure: BaseException | None = None
     try:
-        around = unit.run.host.around_task(unit.hook)
+        around = unit.run.around_task(unit.hook)
         if around is None:
-            await LIVES[unit.hook.form](unit)
+            await _live(unit)
         else:
             async with around:
-                await LIVES[unit.hook.form](unit)
+                await _live(unit)
     # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
     except BaseException as error:
         failure = error
     unit.run.ended(unit, failure)
 
 
+def _live(unit: Unit) -> Awaitable[None]:
+    form = unit.hook.form
+    if form is ASYNC_GENERATOR:
+        return _drive(unit, unit.hook.function(**unit.arguments))
+    if form is COROUTINE:
+        return _coroutine(unit)
+    if form is ON_LOOP:
+        return _on_loop(unit)
+    # What a sync callable has returned goes on living on the loop.
+    return _enter(unit, unit.value)
+
+
 async def _coroutine(unit: Unit) -> None:
     unit.value = await unit.hook.function(**unit.arguments)
-    if unit.hook.kind is Kind.RESOURCE:
+    if unit.hook.kind is RESOURCE:
         for name in ("aclose", "__aexit__"):
             if hasattr(unit.value, name):
                 logger.warning(
@@ -54,10 +71,6 @@ async def _coroutine(unit: Unit) -> None:
                     name,
                 )
                 break
-
-
-async def _async_generator(unit: Unit) -> None:
-    await _drive(unit, unit.hook.function(**unit.arguments))
 
 
 async def _drive(unit: Unit, generator: AsyncGenerator[Any, Any]) -> None:
@@ -92,9 +105,9 @@ async def _enter(unit: Unit, made: Any) -> None:
     kind = type(made)
     if inspect.isasyncgen(made):
         await _drive(unit, made)
-    elif hasattr(kind, "__aenter__") and unit.hook.kind is Kind.RESOURCE:
+    elif hasattr(kind, "__aenter__") and unit.hook.kind is RESOURCE:
         async with made as value:
-            if inspect.isclass(unit.hook.function) or unit.hook.form is Form.IN_THREAD:
+            if inspect.isclass(unit.hook.function) or unit.hook.form is IN_THREAD:
                 refuse_nothing(unit, made, value)
             unit.run.came_up(unit, value)
             await unit.told_to_stop()
@@ -102,19 +115,6 @@ async def _enter(unit: Unit, made: Any) -> None:
         unit.value = await made
     else:
         unit.value = made
-
-
-async def continue_in_task(unit: Unit) -> None:
-    """Go on with what a sync callable has returned, where that lives on the loop."""
-    await _enter(unit, unit.value)
-
-
-LIVES: dict[Form, Callable[[Unit], Awaitable[None]]] = {
-    Form.COROUTINE: _coroutine,
-    Form.ASYNC_GENERATOR: _async_generator,
-    Form.ON_LOOP: _on_loop,
-    Form.IN_THREAD: continue_in_task,
-}
 
 
 def refuse_nothing(unit: Unit, made: Any, value: Any) -> None:
@@ -162,7 +162,7 @@ def live_in_thread(unit: Unit) -> None:
 
 
 def _stay(unit: Unit) -> None:
-    if unit.hook.form is Form.SYNC_GENERATOR:
+    if unit.hook.form is SYNC_GENERATOR:
         generator = unit.hook.function(**unit.arguments)
         try:
             value = next(generator)

@@ -11,9 +11,9 @@ import math
 from typing import TYPE_CHECKING
 
 from .errors import HookError
-from .hooks import Kind
-from .report import Outcome, Phase
-from .unit import State, Unit
+from .hooks import SHUTDOWN
+from .report import IN_SHUTDOWN, IN_STARTUP, Outcome
+from .unit import DOWN, STARTING, STOPPING, Unit
 
 if TYPE_CHECKING:
     from .runner import Run
@@ -111,10 +111,12 @@ class Limits:
 
     def watch_start(self, unit: Unit) -> None:
         """Watch a hook that begins to start."""
-        limit = unit.node.timeout
-        if limit is None:
-            limit = math.inf if unit.node.required else OPTIONAL_TIMEOUT
-        self._watch(unit, min(unit.begun + limit, self._deadline))
+        node, due = unit.node, self._deadline
+        if node.timeout is not None:
+            due = min(due, unit.begun + node.timeout)
+        elif not node.required:
+            due = min(due, unit.begun + OPTIONAL_TIMEOUT)
+        self._watch(unit, due)
 
     def watch_stop(self, unit: Unit) -> None:
         """Watch a hook that begins to stop."""
@@ -123,7 +125,7 @@ class Limits:
     def stop_limit(self, unit: Unit) -> float:
         """Return the seconds that a hook has to stop."""
         node = unit.node
-        limit = node.timeout if node.hook and node.hook.kind is Kind.SHUTDOWN else None
+        limit = node.timeout if node.hook and node.hook.kind is SHUTDOWN else None
         limit = limit or node.shutdown_timeout or self._run.settings.shutdown_timeout
         return min(limit, QUICK_TIMEOUT) if self._quick else limit
 
@@ -140,13 +142,13 @@ class Limits:
         unit.due = math.inf
 
     def judge(self, unit: Unit, at: float) -> None:
-        """Say that a hook which has reported at a time had passed its limit by then."""
-        if unit.strikes or at + EARLY < unit.due:
+        """Say that a hook which reports has passed its limit; the caller has compared the times."""
+        if unit.strikes:
             return
         unit.strikes = 1
-        if unit.state is State.STARTING and unit.outcome is None:
+        if unit.state is STARTING and unit.outcome is None:
             self._start_limit(unit, at)
-        elif unit.state is State.STOPPING and unit.stop_outcome is None:
+        elif unit.state is STOPPING and unit.stop_outcome is None:
             self._stop_limit(unit)
 
     def give_up(self, unit: Unit) -> None:
@@ -183,14 +185,14 @@ class Limits:
         else:
             unit.task.cancel()
             how = "ignores its cancellation"
-        starting = unit.state is State.STARTING
+        starting = unit.state is STARTING
         run.telling.abandoned(unit, how)
         if starting:
             unit.ended = run.clock()
             unit.outcome = Outcome.ABANDONED
             if unit.error is None:
                 unit.error = HookError(f"{unit} {how}, and was abandoned.")
-            run.telling.step_ended(unit, Phase.STARTUP)
+            run.telling.step(unit, IN_STARTUP)
         elif unit.is_job:
             run.jobs.abandoned(unit, HookError(f"{unit} {how}, and was abandoned."))
             return
@@ -200,8 +202,8 @@ class Limits:
                 error = HookError(f"{unit} {how}, and was abandoned.")
                 run.stop_failed(unit, error, Outcome.ABANDONED)
             unit.stop_outcome = Outcome.ABANDONED
-            run.telling.step_ended(unit, Phase.SHUTDOWN)
-        unit.state = State.DOWN
+            run.telling.step(unit, IN_SHUTDOWN)
+        unit.state = DOWN
         if unit.released:
             run.down(unit)
 
@@ -226,7 +228,7 @@ class Limits:
         )
 
     def _stop_limit(self, unit: Unit) -> None:
-        option = "timeout" if unit.hook.kind is Kind.SHUTDOWN else "shutdown_timeout"
+        option = "timeout" if unit.hook.kind is SHUTDOWN else "shutdown_timeout"
         text = (
             f"{unit} did not stop within its limit of {self.stop_limit(unit):g} s. Raise {option}= "
             f"of the hook, LIFESPAN['HOOKS']['{unit.node.key}']['{option}'], or "
@@ -247,7 +249,7 @@ class Limits:
             self._strike(unit, now)
         if unit.is_job:
             self._run.jobs.too_slow(unit)
-        elif unit.state is State.STARTING:
+        elif unit.state is STARTING:
             self._start_limit(unit, now)
         else:
             self._stop_limit(unit)
@@ -257,21 +259,21 @@ class Limits:
     def _pass_startup_deadline(self, now: float) -> None:
         run = self._run
         for unit in self._ordered():
-            if unit.state is State.STARTING and not unit.node.required and not unit.strikes:
+            if unit.state is STARTING and not unit.node.required and not unit.strikes:
                 self._pass(unit, now)
         run.skip_optional("the startup passed its deadline before its turn")
         for unit in self._ordered():
-            if unit.state is State.STARTING and not unit.strikes:
+            if unit.state is STARTING and not unit.strikes:
                 self._pass(unit, now)
         late = run.unstarted()
-        if late and run.phase is Phase.STARTUP:
+        if late and run.phase is IN_STARTUP:
             run.fail(
                 HookError(
                     f"The startup passed its deadline of {self.allowed:g} s before "
                     f"{late[0]} could begin. Raise LIFESPAN['STARTUP_DEADLINE']."
                 )
             )
-        if run.phase is Phase.STARTUP:
+        if run.phase is IN_STARTUP:
             self._deadline = math.inf
 
     def _rush(self, now: float) -> None:
@@ -279,7 +281,7 @@ class Limits:
         self._rushed = True
         run = self._run
         for unit in self._ordered():
-            if unit.state is State.STOPPING and not unit.strikes and not unit.is_job:
+            if unit.state is STOPPING and not unit.strikes and not unit.is_job:
                 if unit.stop_outcome is None:
                     text = (
                         f"{unit} did not stop before the last second of the shutdown's deadline "
@@ -314,19 +316,15 @@ class Limits:
         run = self._run
         now = run.clock()
         late = now + EARLY
-        if run.phase is Phase.STARTUP and late >= self._deadline:
+        if run.phase is IN_STARTUP and late >= self._deadline:
             self._pass_startup_deadline(now)
-        elif run.phase is Phase.SHUTDOWN and late >= self._deadline:
+        elif run.phase is IN_SHUTDOWN and late >= self._deadline:
             self._end_everything()
             return
         for unit in self._ordered():
             if late >= unit.due and unit in self._running:
                 self._pass(unit, now)
-        if (
-            run.phase is Phase.SHUTDOWN
-            and not self._rushed
-            and late >= self._deadline - LAST_SECOND
-        ):
+        if run.phase is IN_SHUTDOWN and not self._rushed and late >= self._deadline - LAST_SECOND:
             self._rush(now)
         if late >= self._begun + self._slow_after:
             self._slow_after *= 2
@@ -341,7 +339,7 @@ class Limits:
         if run.over:
             return
         deadline = self._deadline
-        if run.phase is Phase.SHUTDOWN and not self._rushed:
+        if run.phase is IN_SHUTDOWN and not self._rushed:
             deadline -= LAST_SECOND
         soonest = min((unit.due for unit in self._running), default=math.inf)
         self._arm_at(min(soonest, deadline, self._begun + self._slow_after))

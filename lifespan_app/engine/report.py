@@ -45,6 +45,11 @@ class Outcome(StrEnum):
     FINISHED = "finished"
 
 
+# Quick to look up, as those in hooks.py.
+IN_STARTUP, IN_SERVICE, IN_SHUTDOWN = Phase
+OK = Outcome.OK
+
+
 class Step(NamedTuple):
     """One hook in one phase of one run."""
 

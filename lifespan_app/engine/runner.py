@@ -21,17 +21,25 @@ from . import reading
 from .context import LifespanContext
 from .current import here, remember
 from .errors import HookError
-from .hooks import Form, Hook, Kind
+from .hooks import (
+    BACKGROUND,
+    IN_THREAD,
+    RESOURCE,
+    SHUTDOWN,
+    START,
+    SYNC_GENERATOR,
+    Hook,
+)
 from .jobs import Jobs
 from .life import call_in_thread, live_in_task, live_in_thread
-from .limits import Limits
+from .limits import EARLY, Limits
 from .plan import Gives, Node, Plan
-from .report import Outcome, Phase, Report, Status
+from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Report, Status
 from .state import RunState
 from .steps import report_of
 from .telling import Telling
 from .threads import Mailbox, Pool, start_thread
-from .unit import State, Unit
+from .unit import DOWN, PENDING, STARTING, STOPPING, UP, Unit
 
 if TYPE_CHECKING:
     from .api import Lifespan
@@ -70,13 +78,14 @@ class Run:
         self.host = lifespan.host
         self.settings = self.host.settings()
         self.clock: Callable[[], float] = self.host.clock
+        self.around_task = self.host.around_task
         self.uuid = str(uuid.uuid4())
         self.pid = os.getpid()
         self.inherited = False
         self.loop = asyncio.get_running_loop()
         self.state = RunState(self)
 
-        self.phase = Phase.STARTUP
+        self.phase = IN_STARTUP
         self.status = Status.STARTING
         self.over = False
         self.ended_by = ""
@@ -96,7 +105,7 @@ class Run:
         self.units_by_name = {
             unit.node.state_name: unit
             for unit in self.units
-            if unit.hook and unit.hook.kind is Kind.RESOURCE
+            if unit.hook and unit.hook.kind is RESOURCE
         }
         self.limits = Limits(self)
         self.telling = Telling(self, self.host.observers)
@@ -163,7 +172,7 @@ class Run:
             and not reading.has_asked(inside, unit)
         ):
             raise reading.undeclared(inside, unit)
-        if unit.state is not State.UP or self.inherited:
+        if unit.state is not UP or self.inherited:
             # A hook that stops may still use what it asked for, and that is up until then.
             raise reading.not_open(unit)
         if unit.on_loop:
@@ -176,12 +185,12 @@ class Run:
         """Return the state names of the resources that are up."""
         if self.inherited:
             return {}
-        return {name: unit for name, unit in self.units_by_name.items() if unit.state is State.UP}
+        return {name: unit for name, unit in self.units_by_name.items() if unit.state is UP}
 
     @property
     def ready(self) -> bool:
         """Whether requests may come: it serves, and nothing that is required has crashed."""
-        return self.phase is Phase.SERVING and not any(
+        return self.phase is IN_SERVICE and not any(
             unit.serving_outcome is Outcome.CRASHED and unit.node.required for unit in self.units
         )
 
@@ -216,7 +225,7 @@ class Run:
         if cancelled is not None:
             await self._stop_however(quick=True, ended_by="cancelled")
             raise cancelled
-        if self.phase is Phase.SERVING:
+        if self.phase is IN_SERVICE:
             return
         cancelled = await self._until_over()
         if cancelled is not None:
@@ -226,19 +235,21 @@ class Run:
         raise HookError(f"The startup was given up: {self.ended_by}.")
 
     def _begin(self, unit: Unit) -> None:
-        if self.phase is not Phase.STARTUP or unit.settled:
+        if self.phase is not IN_STARTUP or unit.settled:
             return
         unit.begun = unit.ended = self.clock()
         hook = unit.hook
-        if hook is None or hook.kind is Kind.SHUTDOWN or hook.kind is Kind.BACKGROUND:
-            unit.state = State.UP
+        if hook is None or hook.kind is SHUTDOWN or hook.kind is BACKGROUND:
+            unit.state = UP
             self._settle(unit)
             return
-        unit.arguments = self.arguments_of(unit)
-        unit.state = State.STARTING
+        if unit.node.arguments:
+            unit.arguments = self.arguments_of(unit)
+        unit.state = STARTING
         self.limits.watch_start(unit)
-        self.telling.step_begun(unit, Phase.STARTUP)
-        self._call(unit, owns_thread=hook.kind is not Kind.START)
+        if self.telling.of_steps:
+            self.telling.step(unit, IN_STARTUP)
+        self._call(unit, owns_thread=hook.kind is not START)
 
     def arguments_of(self, unit: Unit) -> dict[str, Any]:
         """Return what the parameters of a hook are given."""
@@ -246,7 +257,7 @@ class Run:
         for argument in unit.node.arguments:
             if argument.gives is Gives.RESOURCE:
                 target = self.units[argument.node]
-                if target.state is State.UP:
+                if target.state is UP:
                     given[argument.name] = target.value
             elif argument.gives is Gives.CONTEXT:
                 given[argument.name] = self.context
@@ -256,7 +267,7 @@ class Run:
 
     def _call(self, unit: Unit, *, owns_thread: bool) -> None:
         form = unit.hook.form
-        if form is not Form.SYNC_GENERATOR and form is not Form.IN_THREAD:
+        if form is not SYNC_GENERATOR and form is not IN_THREAD:
             self.create_task(unit)
             return
         self.host.work_handed_over()
@@ -322,7 +333,8 @@ class Run:
         unit.ended = self.clock() if at is None else at
         unit.value = value
         unit.holds = True
-        self.limits.judge(unit, unit.ended)
+        if unit.ended + EARLY >= unit.due:
+            self.limits.judge(unit, unit.ended)
         unit.strikes = 0
         if unit.task is not None:
             # A cancellation left over would make a later TaskGroup in this task raise
@@ -334,21 +346,20 @@ class Run:
 
     def _is_up(self, unit: Unit) -> None:
         self.limits.forget(unit)
-        unit.state = State.UP
+        unit.state = UP
         if unit.outcome is not None:
             # It had failed already, by its limit: what was entered late is left at once.
             self._stop_unit(unit)
             return
-        unit.outcome = Outcome.OK
-        self.telling.step_ended(unit, Phase.STARTUP)
-        if self.phase is Phase.STARTUP:
+        unit.outcome = OK
+        if self.telling.of_steps:
+            self.telling.step(unit, IN_STARTUP)
+        if self.phase is IN_STARTUP:
             self._settle(unit)
         elif unit.released:
             self._stop_unit(unit)
 
-    def ended(
-        self, unit: Unit, error: BaseException | None, at: float | None = None
-    ) -> None:
+    def ended(self, unit: Unit, error: BaseException | None, at: float | None = None) -> None:
         """Take note that the task or thread of a hook has ended, at a time or now."""
         if unit.abandoned:
             return
@@ -358,44 +369,45 @@ class Run:
         unit.holds = False
         if unit.is_job:
             self.jobs.ended(unit, error)
-        elif unit.state is State.STARTING:
+        elif unit.state is STARTING:
             self._start_ended(unit, error, at)
-        elif unit.state is State.STOPPING:
+        elif unit.state is STOPPING:
             self._stop_ended(unit, error, at)
-        elif unit.state is State.UP:
+        elif unit.state is UP:
             self.crashed(unit, error)
         self.drain()
 
     def _start_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
-        self.limits.judge(unit, at)
+        if at + EARLY >= unit.due:
+            self.limits.judge(unit, at)
         if error is None and unit.outcome is None:
             unit.ended = at
             self._is_up(unit)
             return
         self.limits.forget(unit)
-        unit.state = State.DOWN
+        unit.state = DOWN
         if unit.outcome is None:
             assert error is not None
             self.start_failed(unit, error, Outcome.FAILED, at)
         if unit.released:
             self.down(unit)
 
-    def start_failed(
-        self, unit: Unit, error: BaseException, outcome: Outcome, at: float
-    ) -> None:
+    def start_failed(self, unit: Unit, error: BaseException, outcome: Outcome, at: float) -> None:
         """Take note that a hook has failed to start; its task may still be on its way out."""
         unit.ended = at
         cancelled = unit.strikes or self.loop_is_ending()
         if cancelled and outcome is Outcome.FAILED and is_cancellation(error):
             unit.outcome = Outcome.CANCELLED
             unit.reason = "the startup was given up"
-            self.telling.step_ended(unit, Phase.STARTUP)
+            if self.telling.of_steps:
+                self.telling.step(unit, IN_STARTUP)
             return
         unit.outcome = outcome
         unit.error = named(unit, error, "at startup")
-        self.telling.step_ended(unit, Phase.STARTUP)
-        self.telling.hook_failed(unit, Phase.STARTUP, unit.error)
-        if self.phase is not Phase.STARTUP:
+        if self.telling.of_steps:
+            self.telling.step(unit, IN_STARTUP)
+        self.telling.hook_failed(unit, IN_STARTUP, unit.error)
+        if self.phase is not IN_STARTUP:
             if self.first_error is not None and self.first_error is not unit.error:
                 note(self.first_error, f"Then {unit} failed too: {brief(unit.error)}")
         elif unit.node.required:
@@ -416,21 +428,22 @@ class Run:
             follower.waiting -= 1
             if not follower.waiting:
                 self._ready.append((self._begin, follower))
-        if not self._unsettled and self.phase is Phase.STARTUP:
+        if not self._unsettled and self.phase is IN_STARTUP:
             self._ready.append((self._serve_unless_failed, unit))
 
     def _skip(self, unit: Unit, reason: str) -> None:
-        unit.state = State.DOWN
+        unit.state = DOWN
         unit.outcome = Outcome.SKIPPED
         unit.reason = reason
         unit.begun = unit.ended = self.clock()
-        self.telling.step_ended(unit, Phase.STARTUP)
+        if self.telling.of_steps:
+            self.telling.step(unit, IN_STARTUP)
         self._settle(unit)
 
     def skip_optional(self, reason: str) -> None:
         """Skip the optional hooks whose turn has not come."""
         for unit in self.units:
-            if unit.hook is not None and not unit.node.required and unit.state is State.PENDING:
+            if unit.hook is not None and not unit.node.required and unit.state is PENDING:
                 self._skip(unit, reason)
 
     def unstarted(self) -> list[Unit]:
@@ -442,14 +455,14 @@ class Run:
         ]
 
     def _serve_unless_failed(self, _: Unit) -> None:
-        if self.phase is Phase.STARTUP and not self._unsettled:
+        if self.phase is IN_STARTUP and not self._unsettled:
             self._serve()
 
     def _serve(self) -> None:
         self.up_at = self.clock()
         self.ready_at = self.host.time()
         self.limits.end_startup()
-        self.phase = Phase.SERVING
+        self.phase = IN_SERVICE
         self.telling.phase_begins()
         self.jobs.begin()
         self.judge_service()
@@ -457,7 +470,7 @@ class Run:
 
     def judge_service(self) -> None:
         """Say whether the process serves whole or degraded, where that has changed."""
-        if self.phase is Phase.SERVING:
+        if self.phase is IN_SERVICE:
             status = Status.DEGRADED if any(unit.failed for unit in self.units) else Status.SERVING
             if status is not self.status:
                 self.status = status
@@ -465,28 +478,29 @@ class Run:
 
     def fail(self, error: BaseException) -> None:
         """Give the startup up for an error: stop what is up, in reverse."""
-        if self.phase is Phase.STARTUP:
+        if self.phase is IN_STARTUP:
             self.first_error = error
             self.status = Status.STARTUP_FAILED
             self._roll_back("startup failed")
 
     def _roll_back(self, ended_by: str, *, quick: bool = False) -> None:
-        self.phase = Phase.SHUTDOWN
+        self.phase = IN_SHUTDOWN
         self.up_at = self.clock()
         self.ended_by = ended_by
         if self.first_error is None:
             self.status = Status.STOPPING
         self.limits.begin_rollback(quick=quick)
         for unit in self.units:
-            if unit.state is State.STARTING:
+            if unit.state is STARTING:
                 self.limits.give_up(unit)
-            elif unit.state is State.PENDING:
-                unit.state = State.DOWN
+            elif unit.state is PENDING:
+                unit.state = DOWN
                 if unit.hook is not None:
                     unit.outcome = Outcome.SKIPPED
                     unit.reason = "the startup was given up before its turn"
                     unit.begun = unit.ended = self.up_at
-                    self.telling.step_ended(unit, Phase.STARTUP)
+                    if self.telling.of_steps:
+                        self.telling.step(unit, IN_STARTUP)
         self._reverse()
         self._decide()
 
@@ -500,14 +514,15 @@ class Run:
         """Take note that a job, or a resource's own tasks, have ended while serving."""
         if error is None:
             error = HookError(f"{unit} ended by itself while the process was serving.")
-        unit.state = State.DOWN
+        unit.state = DOWN
         unit.served_from = unit.served_from or unit.ended
         unit.served_to = self.clock()
         unit.crashed_at = self.host.time()
         unit.serving_outcome = Outcome.CRASHED
         unit.serving_error = named(unit, error, "while serving")
-        self.telling.step_ended(unit, Phase.SERVING)
-        self.telling.hook_failed(unit, Phase.SERVING, unit.serving_error)
+        if self.telling.of_steps:
+            self.telling.step(unit, IN_SERVICE)
+        self.telling.hook_failed(unit, IN_SERVICE, unit.serving_error)
         self.judge_service()
 
     # Shutdown.
@@ -529,14 +544,14 @@ class Run:
     async def _stop_however(self, *, quick: bool, ended_by: str) -> asyncio.CancelledError | None:
         if not self._begun:
             self._begun = True
-            self.phase = Phase.SHUTDOWN
-        elif self.phase is Phase.SERVING:
-            self.phase = Phase.SHUTDOWN
+            self.phase = IN_SHUTDOWN
+        elif self.phase is IN_SERVICE:
+            self.phase = IN_SHUTDOWN
             self.status = Status.STOPPING
             self.ended_by = ended_by
             self.limits.begin_shutdown(quick=quick)
             self._reverse()
-        elif self.phase is Phase.STARTUP:
+        elif self.phase is IN_STARTUP:
             self._roll_back(ended_by, quick=quick)
         elif quick:
             self.limits.hurry()
@@ -560,51 +575,55 @@ class Run:
         if unit.released:
             return
         unit.released = True
-        if unit is self.jobs.place and unit.state is State.UP:
-            unit.state = State.STOPPING
+        if unit is self.jobs.place and unit.state is UP:
+            unit.state = STOPPING
             self.jobs.stop()
-        elif unit.state is State.UP:
+        elif unit.state is UP:
             self._stop_unit(unit)
-        elif unit.state is State.DOWN:
+        elif unit.state is DOWN:
             self.down(unit)
 
     def _stop_unit(self, unit: Unit) -> None:
         hook = unit.hook
-        if hook is not None and hook.kind is Kind.SHUTDOWN:
-            unit.state = State.STOPPING
+        if hook is not None and hook.kind is SHUTDOWN:
+            unit.state = STOPPING
             unit.stop_begun = self.clock()
             unit.arguments = self.arguments_of(unit)
             self.limits.watch_stop(unit)
-            self.telling.step_begun(unit, Phase.SHUTDOWN)
+            if self.telling.of_steps:
+                self.telling.step(unit, IN_SHUTDOWN)
             self._call(unit, owns_thread=False)
         elif unit.holds:
-            unit.state = State.STOPPING
+            unit.state = STOPPING
             unit.stop_begun = self.clock()
             unit.stop_asked = True
             self.limits.watch_stop(unit)
-            self.telling.step_begun(unit, Phase.SHUTDOWN)
+            if self.telling.of_steps:
+                self.telling.step(unit, IN_SHUTDOWN)
             if unit.gate is not None and not unit.on_loop:
                 self.host.work_handed_over()
                 unit.gate.release()
             elif unit.waker is not None and not unit.waker.done():
                 unit.waker.set_result(None)
         else:
-            if hook is not None and hook.kind is Kind.RESOURCE:
+            if hook is not None and hook.kind is RESOURCE:
                 # Nothing is to be left, but since when it can't be read is worth knowing.
                 unit.stop_begun = unit.stop_ended = self.clock()
-                unit.stop_outcome = Outcome.OK
+                unit.stop_outcome = OK
             self.down(unit)
 
     def _stop_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
-        self.limits.judge(unit, at)
+        if at + EARLY >= unit.due:
+            self.limits.judge(unit, at)
         self.limits.forget(unit)
         unit.stop_ended = at
-        unit.state = State.DOWN
+        unit.state = DOWN
         if error is not None and not (unit.strikes and is_cancellation(error)):
             self.stop_failed(unit, error, unit.stop_outcome or Outcome.FAILED)
         elif unit.stop_outcome is None:
-            unit.stop_outcome = Outcome.OK if error is None else Outcome.CANCELLED
-        self.telling.step_ended(unit, Phase.SHUTDOWN)
+            unit.stop_outcome = OK if error is None else Outcome.CANCELLED
+        if self.telling.of_steps:
+            self.telling.step(unit, IN_SHUTDOWN)
         if unit.released:
             self.down(unit)
 
@@ -616,11 +635,11 @@ class Run:
             return
         unit.stop_error = named(unit, error, "at shutdown")
         self.stop_errors.append(unit.stop_error)
-        self.telling.hook_failed(unit, Phase.SHUTDOWN, unit.stop_error)
+        self.telling.hook_failed(unit, IN_SHUTDOWN, unit.stop_error)
 
     def down(self, unit: Unit) -> None:
         """Take note that a hook is down, for those that it stood on."""
-        unit.state = State.DOWN
+        unit.state = DOWN
         self._left -= 1
         for leader in unit.leaders:
             leader.waiting -= 1
@@ -678,7 +697,7 @@ class Run:
 
     def drain(self) -> None:
         """Do what has become possible. Calls from within are left to the outermost one."""
-        if self._draining:
+        if self._draining or not self._ready:
             return
         self._draining = True
         try:

@@ -28,15 +28,16 @@ class Telling:
     def __init__(self, run: Run, observers: Iterable[Observer]) -> None:
         self._run = run
         self._observers = list(observers)
-        self._of_steps: list[Observer] = []
+        self.of_steps: list[Observer] = []
+        """Who wants to know of each step of the phase."""
         self.phase_begins()
 
     def phase_begins(self) -> None:
         """Ask, once a phase, who wants to know of each step."""
-        self._of_steps = []
+        self.of_steps = []
         for observer in list(self._observers):
             if self._tell(observer, observer.watches_steps):
-                self._of_steps.append(observer)
+                self.of_steps.append(observer)
 
     def status_changed(self) -> None:
         """Tell that the run's status has changed."""
@@ -45,19 +46,10 @@ class Telling:
             for observer in list(self._observers):
                 self._tell(observer, observer.run_changed, report)
 
-    def step_begun(self, unit: Unit, phase: Phase) -> None:
-        """Tell that a step has begun."""
-        if self._of_steps:
-            self._step(unit, phase)
-
-    def step_ended(self, unit: Unit, phase: Phase) -> None:
-        """Tell that a step has ended."""
-        if self._of_steps:
-            self._step(unit, phase)
-
-    def _step(self, unit: Unit, phase: Phase) -> None:
+    def step(self, unit: Unit, phase: Phase) -> None:
+        """Tell that a step has begun or has ended. Ask ``of_steps`` first: it costs a report."""
         report, step = report_of(self._run), step_of(unit, phase)
-        for observer in list(self._of_steps):
+        for observer in list(self.of_steps):
             self._tell(observer, observer.step_changed, report, step)
 
     def hook_failed(self, unit: Unit, phase: Phase, error: BaseException) -> None:
@@ -105,7 +97,7 @@ class Telling:
         except Exception:
             logger.exception("Observer %r failed. It is told no more of this run.", observer)
             self._observers = [other for other in self._observers if other is not observer]
-            self._of_steps = [other for other in self._of_steps if other is not observer]
+            self.of_steps = [other for other in self.of_steps if other is not observer]
             return None
 
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .hooks import Kind
-from .report import Outcome
+from .hooks import BACKGROUND
+from .report import OK, Outcome
 
 if TYPE_CHECKING:
     from .plan import Node
     from .runner import Run
     from .threads import Work
+
+
+NOTHING: Mapping[str, Any] = {}
+"""The arguments of a hook that asks for none."""
 
 
 class State(StrEnum):
@@ -28,43 +33,54 @@ class State(StrEnum):
     DOWN = "down"
 
 
+# Quick to look up, as those in hooks.py.
+PENDING, STARTING, UP, STOPPING, DOWN = State
+
+
 class Unit:
     """One hook in one run; without a hook, a place where others meet (a barrier)."""
 
-    # What a unit has not come to yet is a class attribute: a thousand units are made at once.
-    state = State.PENDING
-    waiting = 0
-    settled = False
-    released = False
-    value: Any = None
-    holds = False
-    on_loop = False
-    stop_asked = False
-    strikes = 0
-    abandoned = False
-    due = math.inf
-    limit = math.inf
-    task: asyncio.Task[Any] | None = None
-    waker: asyncio.Future[None] | None = None
-    gate: threading.Lock | None = None
-    work: Work | None = None
-    thread: int | None = None
-    begun = 0.0
-    ended = 0.0
-    outcome: Outcome | None = None
-    error: BaseException | None = None
-    reason = ""
-    attempt = 1
-    served_from = 0.0
-    served_to = 0.0
-    serving_outcome: Outcome | None = None
-    serving_error: BaseException | None = None
-    crashed_at = 0.0
-    stop_begun = 0.0
-    stop_ended = 0.0
-    stop_outcome: Outcome | None = None
-    stop_error: BaseException | None = None
-    waiting_at = ""
+    __slots__ = (
+        "abandoned",
+        "arguments",
+        "attempt",
+        "begun",
+        "crashed_at",
+        "due",
+        "ended",
+        "error",
+        "followers",
+        "gate",
+        "holds",
+        "hook",
+        "leaders",
+        "limit",
+        "node",
+        "on_loop",
+        "outcome",
+        "reason",
+        "released",
+        "run",
+        "served_from",
+        "served_to",
+        "serving_error",
+        "serving_outcome",
+        "settled",
+        "state",
+        "stop_asked",
+        "stop_begun",
+        "stop_ended",
+        "stop_error",
+        "stop_outcome",
+        "strikes",
+        "task",
+        "thread",
+        "value",
+        "waiting",
+        "waiting_at",
+        "waker",
+        "work",
+    )
 
     def __init__(self, run: Run, node: Node) -> None:
         self.run = run
@@ -72,22 +88,58 @@ class Unit:
         self.hook: Any = node.hook
         self.leaders: list[Unit] = []
         self.followers: list[Unit] = []
-        self.arguments: dict[str, Any] = {}
+        self.state: State = PENDING
+        self.arguments: Mapping[str, Any] = NOTHING
+        self.waiting = 0
+        self.settled = False
+        self.released = False
+        self.value: Any = None
+        self.holds = False
+        self.on_loop = False
+        self.stop_asked = False
+        self.strikes = 0
+        self.abandoned = False
+        self.due = math.inf
+        self.limit = math.inf
+        self.task: asyncio.Task[Any] | None = None
+        self.waker: asyncio.Future[None] | None = None
+        self.gate: threading.Lock | None = None
+        self.work: Work | None = None
+        self.thread: int | None = None
+        self.begun = 0.0
+        self.ended = 0.0
+        self.outcome: Outcome | None = None
+        self.error: BaseException | None = None
+        self.reason = ""
+        self.attempt = 1
+        self.served_from = 0.0
+        self.served_to = 0.0
+        self.serving_outcome: Outcome | None = None
+        self.serving_error: BaseException | None = None
+        self.crashed_at = 0.0
+        self.stop_begun = 0.0
+        self.stop_ended = 0.0
+        self.stop_outcome: Outcome | None = None
+        self.stop_error: BaseException | None = None
+        self.waiting_at = ""
 
     @property
     def running_now(self) -> bool:
         """Whether one of the hook's own steps is running; service does not count."""
-        return self.state is State.STARTING or self.state is State.STOPPING
+        return self.state is STARTING or self.state is STOPPING
 
     @property
     def is_job(self) -> bool:
         """Whether this is a background job."""
-        return self.hook is not None and self.hook.kind is Kind.BACKGROUND
+        return self.hook is not None and self.hook.kind is BACKGROUND
 
     @property
     def failed(self) -> bool:
         """Whether the hook is not what it should be: failed, skipped, crashed."""
-        return self.outcome in FAILED or self.serving_outcome in FAILED
+        started, serving = self.outcome, self.serving_outcome
+        return (started is not None and started is not OK) or (
+            serving is not None and serving is not OK and serving is not Outcome.FINISHED
+        )
 
     def __str__(self) -> str:
         if self.hook is None:
@@ -118,18 +170,6 @@ class Unit:
         if not self.abandoned and self.run.post_came_up(self, value):
             assert self.gate is not None
             self.gate.acquire()
-
-
-FAILED = frozenset(
-    {
-        Outcome.FAILED,
-        Outcome.TIMED_OUT,
-        Outcome.SKIPPED,
-        Outcome.CRASHED,
-        Outcome.ABANDONED,
-        Outcome.CANCELLED,
-    }
-)
 
 
 def short(path: str) -> str:
