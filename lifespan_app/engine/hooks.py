@@ -33,6 +33,15 @@ class Kind(StrEnum):
     """An edge of the run that no app declared: receivers, an inner application's lifespan."""
 
 
+DECORATORS = {
+    Kind.START: "on_start",
+    Kind.SHUTDOWN: "on_shutdown",
+    Kind.RESOURCE: "resource",
+    Kind.BACKGROUND: "background",
+}
+"""What each kind is declared with, as a method of ``Lifespan``."""
+
+
 class Form(StrEnum):
     """How a hook's function is called."""
 

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_orig
 
 from .context import LifespanContext, ServiceType
 from .errors import PlanError, Problem
-from .hooks import CONTEXT_NAMES, Hook, Kind, Parameter, namespace_of, refuse_name
+from .hooks import (
+    CONTEXT_NAMES,
+    DECORATORS,
+    Hook,
+    Kind,
+    Parameter,
+    namespace_of,
+    refuse_name,
+)
 
 if TYPE_CHECKING:
     from .hooks import Dependency
@@ -396,16 +404,16 @@ class _Draft:
                 drafted.left_out = "does not name service type server, nor is it needed there"
 
     def _leave_out_what_cannot_run(self) -> None:
-        dependents: dict[int, list[_Drafted]] = {}
+        dependents: dict[int, dict[_Drafted, None]] = {}
         for drafted in self.drafted:
             for ask in drafted.asks:
-                dependents.setdefault(id(ask.target), []).append(drafted)
+                if not ask.has_default:
+                    dependents.setdefault(id(ask.target), {})[drafted] = None
         ready = [drafted for drafted in self.drafted if drafted.left_out]
         while ready:
             missing = ready.pop()
             for drafted in dependents.get(id(missing), ()):
-                ask = next(ask for ask in drafted.asks if ask.target is missing)
-                if drafted.left_out or ask.has_default:
+                if drafted.left_out:
                     continue
                 if drafted.required:
                     self.problem(
@@ -527,16 +535,21 @@ class _Draft:
                 "Import what it names at the module's top, outside 'if TYPE_CHECKING'.",
             )
             return
-        target = self._find_annotated(drafted, parameter, annotation)
-        if target is None:
-            target = self.resources.get(f"{drafted.label}.{name}") or self.by_state_name.get(name)
+        handled = hook_in(annotation)
+        if handled is None:
+            target = self._find_named(drafted, name)
+        else:
+            target = self.by_hook.get(handled)
+            if target is None:
+                self._refuse_foreign(drafted, handled)
+                return
         if target is not None and target is not drafted:
             detail = f"parameter '{name}'"
             self._ask(
                 drafted,
                 _Ask(target, Reason.NEEDS, detail, name, has_default=not parameter.required),
             )
-        elif is_lone and name in CONTEXT_NAMES:
+        elif is_lone and parameter.required and name in CONTEXT_NAMES:
             drafted.arguments.append((name, Gives.CONTEXT))
         elif parameter.required:
             self._refuse_parameter(drafted, name)
@@ -556,19 +569,9 @@ class _Draft:
                 return LifespanContext, ""
             return None, ""
 
-    def _find_annotated(
-        self, drafted: _Drafted, parameter: Parameter, annotation: Any
-    ) -> _Drafted | None:
-        if annotation is None or get_origin(annotation) is not Annotated:
-            return None
-        for extra in get_args(annotation)[1:]:
-            hook = getattr(extra, "hook", None)
-            if isinstance(hook, Hook):
-                target = self.by_hook.get(hook)
-                if target is None:
-                    self._refuse_foreign(drafted, hook)
-                return target
-        return None
+    def _find_named(self, drafted: _Drafted, name: str) -> _Drafted | None:
+        own = self.resources.get(f"{drafted.label}.{name}")
+        return self.by_state_name.get(name) if own is None or own is drafted else own
 
     def _find_declared(self, drafted: _Drafted, wanted: Dependency) -> _Drafted | None:
         target: _Drafted | None
@@ -625,7 +628,7 @@ class _Draft:
         )
 
     def _refuse_parameter(self, drafted: _Drafted, name: str) -> None:
-        known = sorted(self.by_state_name)
+        known = sorted(set(self.by_state_name) - {drafted.state_name})
         qualified = drafted.hook.qualified_name.rpartition(".")[0]
         if name == "self" and qualified and not qualified.endswith("<locals>"):
             self.problem(
@@ -634,9 +637,11 @@ class _Draft:
                 f"Hook '{drafted.key}' is a method without its object: nothing can be given for "
                 "'self'.",
                 f"Register the bound method, once there is an object: "
-                f"lifespan.on_start({qualified.rpartition('.')[2].lower()}.{drafted.hook.name}).",
+                f"lifespan.{DECORATORS[drafted.hook.kind]}"
+                f"({qualified.rpartition('.')[2].lower()}.{drafted.hook.name}).",
             )
             return
+        other = "other " if name in (drafted.hook.name, drafted.state_name) else ""
         if name in CONTEXT_NAMES:
             hint = "Call the parameter 'context', or annotate it as LifespanContext."
         else:
@@ -647,7 +652,8 @@ class _Draft:
         self.problem(
             "missing",
             drafted,
-            f"Parameter '{name}' of '{drafted.key}' names no resource.{did_you_mean(name, known)}",
+            f"Parameter '{name}' of '{drafted.key}' names no {other}resource."
+            f"{did_you_mean(name, known)}",
             hint,
         )
 
@@ -792,6 +798,16 @@ class _Draft:
                 f"Hooks wait for one another in a circle:{''.join(lines)}",
                 "Take one of these edges away: a parameter, or an entry of depends_on=.",
             )
+
+
+def hook_in(annotation: Any) -> Hook | None:
+    """Return the hook whose handle stands in ``Annotated[T, handle]``, or None."""
+    if annotation is not None and get_origin(annotation) is Annotated:
+        for extra in get_args(annotation)[1:]:
+            hook = getattr(extra, "hook", None)
+            if isinstance(hook, Hook):
+                return hook
+    return None
 
 
 def listed(what: str, names: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 from .errors import Problem
-from .hooks import Hook, Kind
+from .hooks import DECORATORS, Hook, Kind
 from .plan import did_you_mean
 from .resource import Resource
 
@@ -257,12 +257,6 @@ OPTIONS = {
     Kind.SHUTDOWN: COMMON | {"timeout"},
     Kind.BACKGROUND: COMMON | {"shutdown_timeout", "on_crash"},
     Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name"},
-}
-DECORATORS = {
-    Kind.START: "on_start",
-    Kind.SHUTDOWN: "on_shutdown",
-    Kind.BACKGROUND: "background",
-    Kind.RESOURCE: "resource",
 }
 
 

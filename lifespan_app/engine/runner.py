@@ -31,7 +31,7 @@ from .hooks import (
     Hook,
 )
 from .jobs import Jobs
-from .life import call_in_thread, live_in_task, live_in_thread
+from .life import call_in_thread, life_of, live_in_thread
 from .limits import EARLY, Limits
 from .plan import Gives, Node, Plan
 from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Report, Status
@@ -287,7 +287,7 @@ class Run:
         unit.on_loop = True
         # The context of the run's begin: what one hook sets is not seen by the next.
         unit.task = self.loop.create_task(
-            live_in_task(unit), name=unit.node.key, context=self._context.copy()
+            life_of(unit), name=unit.node.key, context=self._context.copy()
         )
 
     def post_came_up(self, unit: Unit, value: Any) -> bool:

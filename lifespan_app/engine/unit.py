@@ -148,21 +148,28 @@ class Unit:
 
     async def told_to_stop(self) -> None:
         """Wait, in the hook's own task, until it is the hook's turn to stop."""
-        run = self.run
         while not self.stop_asked:
             # A cancellation that is taken back has cancelled the future too: a new one each time.
-            self.waker = run.loop.create_future()
+            self.waker = self.run.loop.create_future()
             try:
                 await self.waker
             except asyncio.CancelledError:
-                if self.strikes:
-                    raise
-                if run.loop_is_ending():
-                    # A loop that ends cancels every task at once. The order is kept all the same.
-                    assert self.task is not None
-                    self.task.uncancel()
-                elif not self.stop_asked:  # type: ignore[redundant-expr,unused-ignore]
-                    raise
+                self.take_back_or_raise()
+
+    def take_back_or_raise(self) -> None:
+        """Take a cancellation back, inside its ``except``, or raise it on.
+
+        A loop that ends cancels every task at once; the order of the shutdown is kept all the same.
+        Else it is the limit of the hook's stop, or the hook's own task group that has crashed.
+        """
+        if not self.strikes:
+            if self.run.loop_is_ending():
+                assert self.task is not None
+                self.task.uncancel()
+                return
+            if self.stop_asked:
+                return
+        raise  # noqa: PLE0704  # called inside an except clause
 
     def stay_up(self, value: Any) -> None:
         """Hand over the value of a sync resource, and hold its thread until it is to stop."""
