@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import threading
 from collections.abc import AsyncGenerator, Awaitable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -155,6 +156,7 @@ def refuse_nothing(unit: Unit, made: Any, value: Any) -> None:
 def call_in_thread(unit: Unit) -> None:
     """Call a sync start or shutdown function in this thread, and post how it went."""
     here.set(unit)
+    unit.thread = threading.get_ident()
     failure: BaseException | None = None
     try:
         around = unit.run.host.around_thread(unit.hook)
@@ -171,6 +173,7 @@ def call_in_thread(unit: Unit) -> None:
 def live_in_thread(unit: Unit) -> None:
     """Enter a sync resource in this thread, keep it until it is told to stop, leave it."""
     here.set(unit)
+    unit.thread = threading.get_ident()
     failure: BaseException | None = None
     try:
         around = unit.run.host.around_thread(unit.hook)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .errors import HookError
 from .hooks import SHUTDOWN
+from .lookout import SLOW_SHUTDOWN, SLOW_STARTUP, Lookout
 from .report import IN_SHUTDOWN, IN_STARTUP, Outcome
 from .unit import DOWN, STARTING, STOPPING, Unit
 
@@ -28,9 +30,6 @@ LAST_SECOND = 1.0
 QUICK_TIMEOUT = 1.0
 QUICK_DEADLINE = 3.0
 """Seconds a hook, and in all, for a stop that nobody waits for long: cancelled, the loop ends."""
-SLOW_STARTUP = 5.0
-SLOW_SHUTDOWN = 2.0
-"""Seconds into a phase when the hooks it waits for are first looked at; then after twice as long."""
 EARLY = 0.0005
 """Seconds that a loop's timer may fire early, against the clock."""
 
@@ -44,11 +43,11 @@ class Limits:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._lookout = Lookout(run)
         self._running: set[Unit] = set()
         self._deadline = math.inf
         self._startup_deadline = math.inf
         self._begun = 0.0
-        self._slow_after = math.inf
         self._quick = False
         self._rushed = False
         self._timer: asyncio.TimerHandle | None = None
@@ -66,7 +65,8 @@ class Limits:
 
     def end_startup(self) -> None:
         """Take note that the process serves: what is still cancelled goes on being watched."""
-        self._deadline = self._slow_after = math.inf
+        self._deadline = math.inf
+        self._lookout.end()
 
     def begin_shutdown(self, *, quick: bool) -> None:
         """Begin the shutdown's deadline."""
@@ -97,14 +97,15 @@ class Limits:
     def close(self) -> None:
         """End all watching."""
         self._running.clear()
-        self._deadline = self._slow_after = math.inf
+        self._deadline = math.inf
+        self._lookout.end()
         if self._timer is not None:
             self._timer.cancel()
 
-    def _begin(self, now: float, allowed: float, slow: float) -> None:
+    def _begin(self, now: float, allowed: float, looks: Sequence[float]) -> None:
         self._begun = now
         self._deadline = now + allowed
-        self._slow_after = slow
+        self._lookout.begin(looks)
         self._arm()
 
     # Hooks.
@@ -218,19 +219,20 @@ class Limits:
             waited = at - unit.begun
             return (
                 f"{unit} did not start within the startup's deadline of {self.allowed:g} s; it "
-                f"has had {waited:.3g} s of them. Raise LIFESPAN['STARTUP_DEADLINE'], or make the "
+                f"has had {waited:.3g} s of them.{waits_at(unit)} Raise LIFESPAN['STARTUP_DEADLINE'], or make the "
                 "hook optional with required=False."
             )
         limit = unit.node.timeout or OPTIONAL_TIMEOUT
         return (
-            f"{unit} did not start within its limit of {limit:g} s. Raise timeout= of the hook, or "
+            f"{unit} did not start within its limit of {limit:g} s.{waits_at(unit)} Raise timeout= of the hook, or "
             f"LIFESPAN['HOOKS']['{unit.node.key}']['timeout']."
         )
 
     def _stop_limit(self, unit: Unit) -> None:
         option = "timeout" if unit.hook.kind is SHUTDOWN else "shutdown_timeout"
         text = (
-            f"{unit} did not stop within its limit of {self.stop_limit(unit):g} s. Raise {option}= "
+            f"{unit} did not stop within its limit of {self.stop_limit(unit):g} s."
+            f"{waits_at(unit)} Raise {option}= "
             f"of the hook, LIFESPAN['HOOKS']['{unit.node.key}']['{option}'], or "
             "LIFESPAN['SHUTDOWN_TIMEOUT'] for all."
         )
@@ -241,7 +243,7 @@ class Limits:
         if unit.strikes:
             self._strike(unit, now)
             return
-        self._run.telling.locate(unit)
+        self._lookout.locate(unit)
         # Struck before it is said, so that a rollback that follows doesn't strike once more.
         if unit.task is None:
             unit.strikes = 1
@@ -283,12 +285,12 @@ class Limits:
         for unit in self._ordered():
             if unit.state is STOPPING and not unit.strikes and not unit.is_job:
                 if unit.stop_outcome is None:
+                    self._lookout.locate(unit)
                     text = (
                         f"{unit} did not stop before the last second of the shutdown's deadline "
-                        f"of {self.allowed:g} s. Raise LIFESPAN['SHUTDOWN_DEADLINE'], and the "
+                        f"of {self.allowed:g} s.{waits_at(unit)} Raise LIFESPAN['SHUTDOWN_DEADLINE'], and the "
                         "limits of the server and the platform with it."
                     )
-                    run.telling.locate(unit)
                     run.stop_failed(unit, HookError(text), Outcome.TIMED_OUT)
                 if unit.task is not None:
                     self._strike(unit, now)
@@ -326,13 +328,14 @@ class Limits:
                 self._pass(unit, now)
         if run.phase is IN_SHUTDOWN and not self._rushed and late >= self._deadline - LAST_SECOND:
             self._rush(now)
-        if late >= self._begun + self._slow_after:
-            self._slow_after *= 2
-            slow = [unit for unit in self._ordered() if not unit.strikes]
-            if slow:
-                run.telling.slow(slow)
+        if late >= self._next_look():
+            self._lookout.look([unit for unit in self._ordered() if not unit.strikes])
         run.drain()
         self._arm()
+
+    def _next_look(self) -> float:
+        looks = self._lookout.looks
+        return self._begun + looks[0] if looks else math.inf
 
     def _arm(self) -> None:
         run = self._run
@@ -342,7 +345,7 @@ class Limits:
         if run.phase is IN_SHUTDOWN and not self._rushed:
             deadline -= LAST_SECOND
         soonest = min((unit.due for unit in self._running), default=math.inf)
-        self._arm_at(min(soonest, deadline, self._begun + self._slow_after))
+        self._arm_at(min(soonest, deadline, self._next_look()))
 
     def _arm_at(self, due: float) -> None:
         if due >= self._timer_at or due == math.inf:
@@ -351,3 +354,9 @@ class Limits:
             self._timer.cancel()
         self._timer_at = due
         self._timer = self._run.loop.call_later(max(0.0, due - self._run.clock()), self._tick)
+
+
+def waits_at(unit: Unit) -> str:
+    """Return where a hook was last seen to wait, as a sentence, or an empty string."""
+    place = unit.waited_at.get(unit.phase) if unit.phase is not None else None
+    return f" It waits at {place}." if place else ""

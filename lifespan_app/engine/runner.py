@@ -212,6 +212,7 @@ class Run:
         self._sentinel = self.loop.create_task(
             self._watch_loop(), name="lifespan sentinel", context=self._context.copy()
         )
+        self.telling.capture(True)
         self.limits.begin_startup()
         self.telling.status_changed()
         for unit in self.units:
@@ -462,6 +463,7 @@ class Run:
         self.up_at = self.clock()
         self.ready_at = self.host.time()
         self.limits.end_startup()
+        self.telling.capture(bool(self.jobs.units))
         self.phase = IN_SERVICE
         self.telling.phase_begins()
         self.jobs.begin()
@@ -561,6 +563,7 @@ class Run:
     def _reverse(self) -> None:
         self.stop_began = self.clock()
         self.stopping_at = self.host.time()
+        self.telling.capture(True)
         self.telling.phase_begins()
         self.telling.status_changed()
         for unit in self.units:
@@ -667,6 +670,7 @@ class Run:
         self.over_at = self.clock()
         self.stopped_at = self.host.time()
         self.limits.close()
+        self.telling.capture(False)
         if self._pool is not None:
             self._pool.close()
         if self.first_error is None:

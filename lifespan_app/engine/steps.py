@@ -141,8 +141,8 @@ def step_of(unit: Unit, phase: Phase, *, on_chain: bool = False) -> Step:
         class_path(error),
         "" if error is None else str(error),
         traceback_of(error),
-        unit.waiting_at,
-        (),
+        unit.waited_at.get(phase, ""),
+        unit.logs[phase].lines() if phase in unit.logs else (),
     )
 
 

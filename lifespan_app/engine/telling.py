@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .current import here
+from .loglines import LogCapture, LogSink
 from .report import Observer, Phase
 from .steps import report_of, step_of
 from .unit import Unit
@@ -31,6 +33,16 @@ class Telling:
         self.of_steps: list[Observer] = []
         """Who wants to know of each step of the phase."""
         self.phase_begins()
+        self._captures = False
+
+    def capture(self, wanted: bool) -> None:
+        """Begin, or end, to keep the log lines of hooks with their steps."""
+        if wanted is not self._captures:
+            self._captures = wanted
+            if wanted:
+                log_capture.capture()
+            else:
+                log_capture.release()
 
     def phase_begins(self) -> None:
         """Ask, once a phase, who wants to know of each step."""
@@ -72,17 +84,6 @@ class Telling:
 
     # What is said to people only.
 
-    def locate(self, unit: Unit) -> None:
-        """Find where a hook waits, for the report."""
-
-    def slow(self, units: Sequence[Unit]) -> None:
-        """Say which hooks the phase waits for, and where each one waits."""
-        now = self._run.clock()
-        phase = "starting" if self._run.phase is Phase.STARTUP else "stopping"
-        for unit in units:
-            begun = unit.begun if phase == "starting" else unit.stop_begun
-            logger.warning("%s is still %s after %.1f s.", unit, phase, now - begun)
-
     def abandoned(self, unit: Unit, how: str) -> None:
         """Say that a hook was given up, and that something of it may be left behind."""
         logger.error("%s %s. It is abandoned: what it holds may stay open.", unit, how)
@@ -99,6 +100,15 @@ class Telling:
             self._observers = [other for other in self._observers if other is not observer]
             self.of_steps = [other for other in self.of_steps if other is not observer]
             return None
+
+
+def sink_here() -> LogSink | None:
+    """Return where the log lines of the running code go: to the step that it is part of."""
+    inside = here.get()
+    return inside.sink() if isinstance(inside, Unit) else None
+
+
+log_capture = LogCapture(sink_here)
 
 
 async def wait_for_writes(writes: Sequence[Awaitable[None]], seconds: float) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .hooks import BACKGROUND
-from .report import OK, Outcome
+from .loglines import LogSink
+from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Phase
 
 if TYPE_CHECKING:
     from .plan import Node
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 NOTHING: Mapping[str, Any] = {}
 """The arguments of a hook that asks for none."""
+NO_LOGS: dict[Phase, LogSink] = {}
+NO_PLACES: dict[Phase, str] = {}
 
 
 class State(StrEnum):
@@ -54,7 +57,7 @@ class Unit:
         "holds",
         "hook",
         "leaders",
-        "limit",
+        "logs",
         "node",
         "on_loop",
         "outcome",
@@ -77,7 +80,7 @@ class Unit:
         "thread",
         "value",
         "waiting",
-        "waiting_at",
+        "waited_at",
         "waker",
         "work",
     )
@@ -100,7 +103,7 @@ class Unit:
         self.strikes = 0
         self.abandoned = False
         self.due = math.inf
-        self.limit = math.inf
+        self.logs: dict[Phase, LogSink] = NO_LOGS
         self.task: asyncio.Task[Any] | None = None
         self.waker: asyncio.Future[None] | None = None
         self.gate: threading.Lock | None = None
@@ -121,7 +124,7 @@ class Unit:
         self.stop_ended = 0.0
         self.stop_outcome: Outcome | None = None
         self.stop_error: BaseException | None = None
-        self.waiting_at = ""
+        self.waited_at: dict[Phase, str] = NO_PLACES
 
     @property
     def running_now(self) -> bool:
@@ -170,6 +173,31 @@ class Unit:
             if self.stop_asked:
                 return
         raise  # noqa: PLE0704  # called inside an except clause
+
+    def sink(self) -> LogSink | None:
+        """Return where the log lines of the step go that is running now; None where none is."""
+        phase = self.phase
+        if phase is None:
+            return None
+        sink = self.logs.get(phase)
+        if sink is None:
+            begun = {
+                IN_STARTUP: self.begun,
+                IN_SERVICE: self.served_from,
+                IN_SHUTDOWN: self.stop_begun,
+            }[phase]
+            sink = LogSink(begun, self.run.clock)
+            self.logs = {**self.logs, phase: sink}
+        return sink
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase of the step that is running now; None where none is."""
+        if self.is_job:
+            return IN_SERVICE if self.task is not None else None
+        if self.state is STARTING:
+            return IN_STARTUP
+        return IN_SHUTDOWN if self.state is STOPPING else None
 
     def stay_up(self, value: Any) -> None:
         """Hand over the value of a sync resource, and hold its thread until it is to stop."""

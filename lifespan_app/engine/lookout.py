@@ -1,0 +1,89 @@
+"""The lookout: says where a slow or stuck hook waits, and what blocks the loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .current import here
+from .report import IN_STARTUP
+from .unit import Unit
+from .watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from .located import Place
+    from .runner import Run
+
+logger = logging.getLogger("lifespan_app")
+
+SLOW_STARTUP = (5.0, 10.0, 20.0, 40.0)
+SLOW_SHUTDOWN = (2.0, 4.0, 8.0)
+"""When a phase is looked at, in seconds from its begin."""
+
+
+class Lookout:
+    """Look where the hooks of a run wait, when a phase takes long. Nothing is paid before that.
+
+    Args:
+        run: whose hooks are looked at.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._watchdog: Watchdog | None = None
+        self.looks: list[float] = []
+        """When the phase is still to be looked at, in seconds from its begin."""
+
+    def begin(self, looks: Sequence[float]) -> None:
+        """Watch over a phase that begins."""
+        self.end()
+        self.looks = list(looks)
+        self._watchdog = Watchdog(self._run.loop, self._blocked, after=looks)
+        self._watchdog.begin()
+
+    def end(self) -> None:
+        """Take note that the phase has ended."""
+        self.looks = []
+        if self._watchdog is not None:
+            self._watchdog.end()
+            self._watchdog = None
+
+    def look(self, units: Sequence[Unit]) -> None:
+        """Say which hooks the phase still waits for, for how long, and where each one waits."""
+        self.looks.pop(0)
+        now = self._run.clock()
+        for unit in units:
+            starts = unit.phase is IN_STARTUP
+            logger.warning(
+                "%s has been %s for %.1f s. It waits at %s.",
+                unit,
+                "starting" if starts else "stopping",
+                now - (unit.begun if starts else unit.stop_begun),
+                self.locate(unit) or "a place that can't be seen",
+            )
+
+    def locate(self, unit: Unit) -> str:
+        """Note where a hook waits, for its step in the report, and return it."""
+        from .located import places_of, where_thread  # not paid for where nothing is slow
+
+        places: list[Place] = []
+        home = unit.hook.file
+        if unit.on_loop:
+            places = places_of(unit.task, here, unit, self._run.loop, home=home)
+        elif unit.thread is not None:
+            place = where_thread(unit.thread, home=home)
+            places = [place] if place is not None else []
+        where = "; ".join(map(str, places))
+        if unit.phase is not None:
+            unit.waited_at = {**unit.waited_at, unit.phase: where}
+        return where
+
+    def _blocked(self, place: Place | None, seconds: float) -> None:
+        logger.warning(
+            "The event loop is blocked since %.1f s, so no hook and no limit gets on: %s. Make a "
+            "hook that blocks a plain function ('def'), which runs in a thread; or call what "
+            "blocks with asyncio.to_thread().",
+            seconds,
+            place or "the place can't be seen",
+        )
