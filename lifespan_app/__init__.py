@@ -6,22 +6,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .default import get_lifespan as get_lifespan
     from .engine.api import Lifespan as Lifespan
     from .engine.context import LifespanContext as LifespanContext
     from .engine.context import ServiceType as ServiceType
     from .engine.resource import Resource as Resource
+    from .middleware import LifespanMiddleware as LifespanMiddleware
+    from .types import ShutdownHook as ShutdownHook
+    from .types import StartupHook as StartupHook
 
     lifespan: Lifespan
 
 __version__ = "0.1.0"
 
-__all__ = ["Lifespan", "LifespanContext", "Resource", "ServiceType", "lifespan"]
+__all__ = [
+    "Lifespan",
+    "LifespanContext",
+    "LifespanMiddleware",
+    "Resource",
+    "ServiceType",
+    "ShutdownHook",
+    "StartupHook",
+    "get_lifespan",
+    "lifespan",
+]
 
 _HOMES = {
     "Lifespan": "engine.api",
     "LifespanContext": "engine.context",
+    "LifespanMiddleware": "middleware",
     "Resource": "engine.resource",
     "ServiceType": "engine.context",
+    "ShutdownHook": "types",
+    "StartupHook": "types",
+    "get_lifespan": "default",
     "lifespan": "default",
 }
 

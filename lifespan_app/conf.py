@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -16,18 +16,53 @@ from .engine.host import AUTO, Settings
 
 SETTING = "LIFESPAN"
 
-DEFAULTS: dict[str, Any] = {
-    "SERVICE_TYPE": "app",
-    "ENVIRONMENT": None,  # "development" with DEBUG, else "production"
-    "RELEASE": None,
-    "CONFIG": {},
-    "STARTUP_DEADLINE": AUTO,
-    "SHUTDOWN_TIMEOUT": 5,
-    "SHUTDOWN_DEADLINE": 8,
-    "HOOKS": {},
-}
 
-HOOK_OPTIONS = ("enabled", "timeout", "shutdown_timeout", "required", "priority", "state_name")
+class Kind(NamedTuple):
+    """What a value may be."""
+
+    name: str
+    """In words, as in "must be a string"."""
+    fits: Callable[[Any], bool]
+    """Tells whether a value is one."""
+
+
+def is_seconds(value: object) -> bool:
+    """Tell whether a value is a time limit."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+WORD = Kind("a string", lambda value: isinstance(value, str) and bool(value))
+FLAG = Kind("True or False", lambda value: isinstance(value, bool))
+NUMBER = Kind("a whole number", lambda value: type(value) is int)
+SECONDS = Kind("a number of seconds above 0", is_seconds)
+LIMIT = Kind(
+    "a number of seconds above 0, or None", lambda value: value is None or is_seconds(value)
+)
+DEADLINE = Kind(
+    f"a number of seconds above 0, or '{AUTO}'", lambda value: value == AUTO or is_seconds(value)
+)
+TABLE = Kind("a dictionary", lambda value: isinstance(value, Mapping))
+
+KEYS: dict[str, tuple[Any, Kind]] = {
+    "SERVICE_TYPE": ("app", WORD),
+    "ENVIRONMENT": (None, WORD),  # "development" with DEBUG, else "production"
+    "RELEASE": (None, WORD),
+    "CONFIG": ({}, TABLE),
+    "STARTUP_DEADLINE": (AUTO, DEADLINE),
+    "SHUTDOWN_TIMEOUT": (5, SECONDS),
+    "SHUTDOWN_DEADLINE": (8, SECONDS),
+    "HOOKS": ({}, TABLE),
+}
+"""Every key, with its default and what its value may be; None is the default, too."""
+
+HOOK_OPTIONS: dict[str, Kind] = {
+    "enabled": FLAG,
+    "timeout": LIMIT,
+    "shutdown_timeout": LIMIT,
+    "required": FLAG,
+    "priority": NUMBER,
+    "state_name": WORD,
+}
 """What ``HOOKS`` may say of a hook."""
 
 FROM_ENVIRONMENT = {
@@ -40,10 +75,10 @@ FROM_ENVIRONMENT = {
 CONFIG_FILE = "LIFESPAN_CONFIG_FILE"
 
 
-def declared() -> Mapping[str, Any]:
+def declared() -> Any:
     """Return the setting ``LIFESPAN`` as the project has it; empty where it has none."""
     value = getattr(django_settings, SETTING, None)
-    return value if isinstance(value, Mapping) else {}
+    return {} if value is None else value
 
 
 def get(key: str) -> Any:
@@ -52,26 +87,56 @@ def get(key: str) -> Any:
     if variable is not None and os.environ.get(variable):
         return os.environ[variable]
     value = declared().get(key)
-    return DEFAULTS[key] if value is None else value
+    return KEYS[key][0] if value is None else value
 
 
 def settings() -> Settings:
     """Return what the engine is told, read anew from the project's settings.
 
     Raises:
-        ImproperlyConfigured: the file that ``LIFESPAN_CONFIG_FILE`` names can't be read.
+        ImproperlyConfigured: the setting has a value of the wrong type, or the file that
+            ``LIFESPAN_CONFIG_FILE`` names can't be read.
     """
+    if wrong := list(wrong_types()):
+        raise ImproperlyConfigured("\n".join(wrong))
     deadline = get("STARTUP_DEADLINE")
     return Settings(
         service_type=str(get("SERVICE_TYPE")),
         environment=get("ENVIRONMENT") or default_environment(),
-        release=str(get("RELEASE") or ""),
+        release=get("RELEASE") or "",
         config=config(),
         startup_deadline=None if deadline == AUTO else float(deadline),
         shutdown_timeout=float(get("SHUTDOWN_TIMEOUT")),
         shutdown_deadline=float(get("SHUTDOWN_DEADLINE")),
         hooks=get("HOOKS"),
     )
+
+
+def wrong_types() -> Iterator[str]:
+    """Yield what is of the wrong type in the setting, a sentence each."""
+    setting = declared()
+    if not TABLE.fits(setting):
+        yield wrong_type(SETTING, TABLE, setting)
+        return
+    for key, (_, kind) in KEYS.items():
+        if setting.get(key) is not None and not kind.fits(setting[key]):
+            yield wrong_type(f"{SETTING}['{key}']", kind, setting[key])
+    hooks = setting.get("HOOKS")
+    if not isinstance(hooks, Mapping):
+        return
+    for name, options in hooks.items():
+        place = f"{SETTING}['HOOKS'][{name!r}]"
+        if not TABLE.fits(options):
+            yield wrong_type(place, TABLE, options)
+            continue
+        for option, value in options.items():
+            if option in HOOK_OPTIONS and not HOOK_OPTIONS[option].fits(value):
+                yield wrong_type(f"{place}['{option}']", HOOK_OPTIONS[option], value)
+
+
+def wrong_type(place: str, kind: Kind, value: object) -> str:
+    """Return what is said of a value of the wrong type."""
+    return f"{place} must be {kind.name}, not {value!r}."
 
 
 def default_environment() -> str:
@@ -86,9 +151,17 @@ def config() -> dict[str, Any]:
         ImproperlyConfigured: the file is neither TOML nor JSON with a table on top, or can't be
             read.
     """
-    value = dict(get("CONFIG"))
+    return merged(get("CONFIG"), config_file())
+
+
+def config_file() -> dict[str, Any]:
+    """Return what the file says that ``LIFESPAN_CONFIG_FILE`` names; empty where it names none.
+
+    Raises:
+        ImproperlyConfigured: as ``config`` does.
+    """
     name = os.environ.get(CONFIG_FILE)
-    return merged(value, read_config_file(Path(name))) if name else value
+    return read_config_file(Path(name)) if name else {}
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def is_broken(connection: BaseDatabaseWrapper, *, rested: bool) -> bool:
 
 
 def is_expired(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether a connection has passed its ``CONN_MAX_AGE``, and holds nothing.
+    """Tell whether a connection has passed its ``CONN_MAX_AGE``, and holds no transaction or rows.
 
     With a ``CONN_MAX_AGE`` of 0 a connection lives as long as a request, or here as a hook.
     """
@@ -129,7 +129,6 @@ def is_expired(connection: BaseDatabaseWrapper) -> bool:
         and connection.settings_dict["CONN_MAX_AGE"] > 0
         and time.monotonic() >= connection.close_at
         and connection.autocommit
-        and not connection.in_atomic_block
         and not this_thread.cursors
     )
 

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
+from asgiref.sync import ThreadSensitiveContext
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 
 from .default import lifespan
 from .engine.current import SCOPE_KEY
-from .engine.runner import Run
-from .protocol import Receive, Scope, Send, serve_lifespan
+from .protocol import Receive, Runs, Scope, Send, ServedRun, join, run_around, serve_lifespan
 from .state import RequestState
+
+
+class StateOfRequest:
+    """Make ``request.state`` when it is first asked for, and leave it to the request.
+
+    As ``functools.cached_property``, which takes a lock on Python 3.11.
+    """
+
+    def __get__(self, request: ASGIRequest, owner: type | None = None) -> RequestState:
+        state = request.__dict__["state"] = RequestState(request.scope)
+        return state
 
 
 class LifespanRequest(ASGIRequest):
     """Django's ASGI request, with ``state``."""
 
-    @cached_property
-    def state(self) -> RequestState:
-        """What the process has open. A middleware that assigns ``request.state`` wins."""
-        return RequestState(self.scope)
+    state = StateOfRequest()
+    """What the process has open. A middleware that assigns ``request.state`` wins."""
 
 
 class LifespanASGIHandler(ASGIHandler):
@@ -33,23 +41,36 @@ class LifespanASGIHandler(ASGIHandler):
         super().__init__()
         self.on_shutdown: list[Callable[[], Any]] = []
         """Functions, sync or async, that are called at shutdown, last appended first."""
-        self._runs: list[Run] = []
+        self._runs = Runs()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
-        if scope["type"] == "lifespan":
-            await serve_lifespan(lifespan, scope, receive, send, begins=self._begins)
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._live(scope, receive, send)
             return
-        if self._runs and SCOPE_KEY not in scope:
-            scope[SCOPE_KEY] = self._runs[-1] if len(self._runs) == 1 else self._run_here()
-        await super().__call__(scope, receive, send)
+        if SCOPE_KEY not in scope:
+            run = self._runs.only or self._runs.here()
+            if run is not None:
+                scope[SCOPE_KEY] = run
+        if kind != "http":
+            await super().__call__(scope, receive, send)
+            return
+        # What Django's own __call__ does for a request. Calling that would cost a coroutine more
+        # for each one.
+        async with ThreadSensitiveContext():
+            await self.handle(scope, receive, send)
 
-    def _begins(self, run: Run) -> None:
-        # A run that is over stays until the next one begins: what is read then can be explained.
-        self._runs = [*(other for other in self._runs if not other.over), run]
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        run = run_around(lifespan, scope)
+        if run is not None:
+            self._begins(run)
+            await join(receive, send)
+        else:
+            await serve_lifespan(lifespan, scope, receive, send, begins=self._begins)
 
-    def _run_here(self) -> Run | None:
-        import asyncio
-
-        loop = asyncio.get_running_loop()
-        return next((run for run in self._runs if run.loop is loop), None)
+    def _begins(self, run: ServedRun) -> None:
+        if run in self._runs:
+            return
+        self._runs.begin(run)
+        run.on_shutdown.append(lambda: self.on_shutdown)

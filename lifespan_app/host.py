@@ -11,7 +11,7 @@ from .connections import ClosedAfter, OwnConnections
 from .engine.api import Lifespan
 from .engine.hooks import Hook
 from .engine.host import Host, Settings
-
+from .waiting import WaitingThread
 
 CLOSED_AFTER = ClosedAfter()
 
@@ -37,6 +37,10 @@ class DjangoHost(Host):
     def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
         """Give an async hook connections of its own, closed after it."""
         return OwnConnections(hook)
+
+    def waiting(self) -> WaitingThread:
+        """Have the sync thread that waits for async code make the ORM calls of that code."""
+        return WaitingThread()
 
 
 def install(lifespan: Lifespan) -> None:

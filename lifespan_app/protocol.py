@@ -7,21 +7,112 @@ Protocol"), and what servers were measured to do around it.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from .engine.api import Lifespan, raise_stop_errors
 from .engine.context import LifespanContext
-from .engine.errors import LifespanError
-from .engine.hooks import Hook
+from .engine.current import SCOPE_KEY
+from .engine.errors import HookError, LifespanError
 from .engine.log import logger
 from .engine.messages import shutdown_message, startup_message
-from .engine.runner import Run
+from .engine.plan import Plan
+from .engine.stages import Rows, Stage, StagedRun, call_hook
 from .servers import recognise
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+Functions = Callable[[], Iterable[Callable[[], Any]]]
+
+SIGNALS = f"{__package__}.signals"
+
+
+class ServedRun(StagedRun):
+    """A run that a server's lifespan scope begins and ends.
+
+    Args:
+        lifespan: where the hooks were declared.
+        plan: what is to run.
+        context: what the hooks are told about the process.
+        server: name and version of the server; "" for one not known.
+        stages: the edges of the run, without the functions that are called at its end.
+    """
+
+    def __init__(
+        self,
+        lifespan: Lifespan,
+        plan: Plan,
+        context: LifespanContext,
+        *,
+        server: str,
+        stages: Iterable[Stage],
+    ) -> None:
+        self.on_shutdown: list[Functions] = []
+        """What gives the functions that are called at shutdown, of each application in the run."""
+        self.handed_out: MutableMapping[str, Any] = {}
+        """What was put into the scope's state."""
+        self._owners: dict[str, str] = {}
+        last = Stage("on_shutdown", leaves=self._last_functions, always=True)
+        super().__init__(lifespan, plan, context, server=server, stages=[last, *stages])
+
+    def _last_functions(self) -> Rows:
+        functions = [function for given in self.on_shutdown for function in given()]
+        return [[call_hook(function)] for function in reversed(functions)]
+
+    def add(self, mapping: Mapping[str, Any], owner: str) -> None:
+        """Put what is no resource into the state, where it stays after the shutdown.
+
+        Args:
+            mapping: the names, and what they are worth.
+            owner: whose they are, for people.
+
+        Raises:
+            HookError: a name is in the state already; both owners are named.
+        """
+        for name, value in mapping.items():
+            if name in self.units_by_name:
+                raise twice(name, str(self.units_by_name[name]), owner, "state_name= of the hook")
+            if name in self.state:
+                known = self._owners.get(name, "a hook that has written it to the state")
+                raise twice(name, known, owner, "another name in one of the two")
+            self.state[name] = value
+            self._owners[name] = owner
+
+    def hand_out(self, scope: Scope) -> MutableMapping[str, Any]:
+        """Put what is open into the scope's state, for others: nothing of ours is read back."""
+        state = scope.get("state")
+        if isinstance(state, MutableMapping):
+            self.handed_out = state
+        self.handed_out.update(self.state)
+        return self.handed_out
+
+
+def twice(name: str, first: str, second: str, remedy: str) -> HookError:
+    """Return the error of a name that two have put into the state."""
+    return HookError(
+        f"'{name}' is in the state twice: from {first} and from {second}. Use {remedy}."
+    )
+
+
+class Runs(list[ServedRun]):
+    """The runs of one application: one for each server, or loop, that it is started by."""
+
+    only: ServedRun | None = None
+    """The run that every request is served by, where there is but one."""
+
+    def begin(self, run: ServedRun) -> None:
+        """Take note of a run. One that is over stays until then: what is read can be explained."""
+        self[:] = [*(other for other in self if not other.over and other is not run), run]
+        self.only = run if len(self) == 1 else None
+
+    def here(self) -> ServedRun | None:
+        """Return the run that a request on this loop is served by."""
+        if len(self) == 1:
+            return self[0]
+        loop = asyncio._get_running_loop()
+        return next((run for run in self if run.loop is loop), None)
 
 
 async def serve_lifespan(
@@ -30,9 +121,9 @@ async def serve_lifespan(
     receive: Receive,
     send: Send,
     *,
-    context: LifespanContext | None = None,
-    stages: Iterable[Hook] = (),
-    begins: Callable[[Run], None] = lambda run: None,
+    context: LifespanContext | str | None = None,
+    inner: Stage | None = None,
+    begins: Callable[[ServedRun], None] = lambda run: None,
 ) -> None:
     """Answer one lifespan scope: open the plan, wait, close it.
 
@@ -44,8 +135,8 @@ async def serve_lifespan(
         scope: the lifespan scope; it may lack ``state`` and ``asgi``.
         receive: gives the server's messages.
         send: takes the answers.
-        context: what hooks are told; None: as the settings say.
-        stages: edges of the run behind the hooks, in their order.
+        context: what hooks are told, or the service type; None: as the settings say.
+        inner: the stage of an application inside this one, behind all others.
         begins: called with the run, before it starts.
 
     Raises:
@@ -59,9 +150,9 @@ async def serve_lifespan(
         return
     if asyncio._get_running_loop() is None:
         await refuse_other_loop(send)
-    run: Run | None = None
+    run: ServedRun | None = None
     try:
-        run = lifespan.prepare(context, server=recognise(receive), stages=stages)
+        run = prepare(lifespan, scope, context, server=recognise(receive), inner=inner)
         begins(run)
         await run.start()
     except asyncio.CancelledError:
@@ -71,7 +162,7 @@ async def serve_lifespan(
             logger.error("The lifespan can't start: %s", error, exc_info=error)
         await send({"type": "lifespan.startup.failed", "message": startup_message(run, error)})
         raise
-    hand_out(run, scope)
+    run.hand_out(scope)
     await send({"type": "lifespan.startup.complete"})
     try:
         message = await receive()
@@ -84,9 +175,7 @@ async def serve_lifespan(
         raise
     if message["type"] == "lifespan.startup":
         await run.stop(ended_by="a second lifespan.startup")
-        text = "lifespan.startup came twice in one scope: the run that was open is closed."
-        await send({"type": "lifespan.startup.failed", "message": text})
-        raise LifespanError(text)
+        await refuse_second_startup(send, "the run that was open is closed")
     await run.stop(ended_by="lifespan.shutdown")
     if run.stop_errors:
         await send({"type": "lifespan.shutdown.failed", "message": shutdown_message(run)})
@@ -94,11 +183,56 @@ async def serve_lifespan(
     await send({"type": "lifespan.shutdown.complete"})
 
 
-def hand_out(run: Run, scope: Scope) -> None:
-    """Put what is open into the scope's state, for others: nothing of ours is read back."""
-    state = scope.get("state")
-    if isinstance(state, MutableMapping):
-        state.update(run.state)
+def prepare(
+    lifespan: Lifespan,
+    scope: Scope,
+    context: LifespanContext | str | None,
+    *,
+    server: str,
+    inner: Stage | None,
+) -> ServedRun:
+    """Return a run for a lifespan scope, which has not begun. Raises as ``serve_lifespan`` does."""
+    if context is None or isinstance(context, str):
+        context = lifespan.host.context(context)
+    plan = lifespan.plan(context.service_type)
+    stages = []
+    # Without Django nobody has imported them, so nobody listens.
+    if SIGNALS in sys.modules:
+        from . import register, signals
+
+        plan = register.with_managers(plan, scope, lifespan.host.app_label)
+        stages.append(signals.stage_of(scope))
+    if inner is not None:
+        stages.append(inner)
+    run = ServedRun(lifespan, plan, context, server=server, stages=stages)
+    lifespan.runs.append(run)
+    return run
+
+
+def run_around(lifespan: Lifespan, scope: Scope) -> ServedRun | None:
+    """Return the run of an application of ours that the one called with this scope is inside of."""
+    run = scope.get(SCOPE_KEY)
+    if isinstance(run, ServedRun) and run.lifespan is lifespan and not run.over:
+        return run
+    return None
+
+
+async def join(receive: Receive, send: Send) -> None:
+    """Answer the lifespan scope of an application inside another of ours, whose run is there."""
+    message = await receive()
+    if message["type"] == "lifespan.startup":
+        await send({"type": "lifespan.startup.complete"})
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await refuse_second_startup(send, "nothing has changed")
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def refuse_second_startup(send: Send, outcome: str) -> None:
+    """Fail a startup in a scope that had one before."""
+    text = f"lifespan.startup came twice in one scope: {outcome}."
+    await send({"type": "lifespan.startup.failed", "message": text})
+    raise LifespanError(text)
 
 
 async def refuse_other_loop(send: Send) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from asyncio import _get_running_loop
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 from .default import lifespan
-from .engine.current import run_here, run_in_context, run_of
+from .engine.current import SCOPE_KEY, here, run_here, run_in_context, run_of
 from .engine.runner import Run
 
 
@@ -29,6 +30,17 @@ class RequestState(MutableMapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name in self._own:
             return self._own[name]
+        if here.get() is None:
+            # While a run serves, nothing can be wrong but the loop.
+            try:
+                run = self._scope[SCOPE_KEY]
+                value = run.serving[name]
+            except (AttributeError, KeyError):
+                pass
+            else:
+                loop = _get_running_loop()
+                if loop is run.loop or loop is None:
+                    return value
         run = self._run()
         if run is not None and (name in run.units_by_name or name in run.state):
             return run.state[name]

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, ClassVar, TypeVar, TypeVarTuple
 
+from .calling import call, is_temporary
 from .context import LifespanContext
 from .current import here, run_in_context
+from .doubles import Change, spared
 from .errors import LifespanError
 from .hooks import Hook
 from .host import Host
 from .log import logger
-from .plan import Plan, build_plan
+from .plan import Plan
+from .planning import build_plan
 from .registry import Registry
 from .report import Report
 from .resource import Resource
 from .runner import Run
 from .state import RunState
 from .threads import LoopThread
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+creating = threading.Lock()
 
 
 class Lifespan(Registry):
@@ -32,12 +41,50 @@ class Lifespan(Registry):
         host: what the engine is given by the program around it.
     """
 
+    _instance: ClassVar[Lifespan | None] = None
+
     def __init__(self, host: Host | None = None) -> None:
         super().__init__()
         self.host = host or Host()
         self.runs: list[Run] = []
         """The runs of this process that have begun and are not over."""
         self.last_run: Run | None = None
+        self.changes: list[Change] = []
+        """What tests have put between the plan and the runs to come, in their order."""
+        self._apart: dict[Run, LoopThread] = {}
+        """The runs that were opened by hand and live on a loop thread of their own."""
+
+    @classmethod
+    def get_instance(cls) -> Lifespan:
+        """Return the default ``Lifespan``: ``lifespan_app.lifespan``."""
+        with creating:
+            if Lifespan._instance is None:
+                Lifespan._instance = cls()
+        return Lifespan._instance
+
+    @classmethod
+    def reset_instance(cls) -> None:
+        """Forget, for tests, all that the default ``Lifespan`` was told: hooks, runs, the last report.
+
+        It stays the same object. A run that ``startup`` has put on a loop thread of its own is
+        closed; any other is left to what has opened it, with a warning.
+        """
+        instance = cls.get_instance()
+        for run in list(instance.runs):
+            thread = instance._apart.pop(run, None)
+            if thread is not None and not run.inherited:
+                thread.submit(run.stop(ended_by="reset_instance()")).result()
+                thread.close()
+            elif not (run.inherited or run.loop.is_closed()):
+                logger.warning(
+                    "reset_instance() was called while %s is open: what has opened it has to "
+                    "close it.",
+                    run,
+                )
+            instance.forget(run)
+        instance.clear()
+        instance.changes.clear()
+        instance.last_run = None
 
     def _handle(self, hook: Hook) -> Resource[Any]:
         return Resource(hook, self)
@@ -94,6 +141,23 @@ class Lifespan(Registry):
         self.runs.append(run)
         return run
 
+    def changed(self, plan: Plan) -> tuple[Plan, Host]:
+        """Return what a run is made of: a plan and this Lifespan's host, as tests have changed them.
+
+        Args:
+            plan: what was to be run.
+
+        Raises:
+            LookupError: a test names a hook that there is not.
+        """
+        host = self.host
+        if not self.changes:
+            return plan, host
+        for change in self.changes:
+            plan, host = change.to_plan(plan), change.to_host(host)
+        kept = {hook for change in self.changes for hook in change.asked_for}
+        return spared(plan, kept), host
+
     def forget(self, run: Run) -> None:
         """Take note that a run is over."""
         if run in self.runs:
@@ -122,8 +186,7 @@ class Lifespan(Registry):
             here.reset(token)
             quick = isinstance(error, asyncio.CancelledError)
             await run.stop(quick=quick, ended_by="cancelled" if quick else type(error).__name__)
-            for failure in run.stop_errors:
-                error.add_note(f"Then, at shutdown: {type(failure).__name__}: {failure}")
+            note_stop_errors(run, error)
             raise
         here.reset(token)
         await run.stop(ended_by="the end of its body")
@@ -146,14 +209,16 @@ class Lifespan(Registry):
             try:
                 yield run.state
             except BaseException as error:
-                thread.submit(run.stop(ended_by=type(error).__name__)).result()
-                for failure in run.stop_errors:
-                    error.add_note(f"Then, at shutdown: {type(failure).__name__}: {failure}")
+                if not run.inherited:
+                    thread.submit(run.stop(ended_by=type(error).__name__)).result()
+                note_stop_errors(run, error)
                 raise
             finally:
                 here.reset(token)
-            thread.submit(run.stop(ended_by="the end of its body")).result()
-            raise_stop_errors(run)
+            # A child that was forked in the body has neither the thread nor the resources.
+            if not run.inherited:
+                thread.submit(run.stop(ended_by="the end of its body")).result()
+                raise_stop_errors(run)
         finally:
             thread.close()
 
@@ -164,6 +229,10 @@ class Lifespan(Registry):
 
     async def startup(self, context: LifespanContext | str | None = None) -> RunState:
         """Open the plan by hand, on the running loop; ``shutdown`` closes it.
+
+        On a loop that ``async_to_sync`` has made for this one call, as in a worker's signal
+        handler, the plan is opened on a loop thread of its own instead, where the resources stay
+        alive: sync code uses them through ``call``.
 
         Args:
             context: what the hooks are told, or the service type; None: as the settings say.
@@ -177,16 +246,27 @@ class Lifespan(Registry):
             BaseException: the first error of a hook that failed to start.
         """
         loop = asyncio.get_running_loop()
-        for run in self.runs:
-            if run.loop is loop and not run.inherited:
-                raise LifespanError(
-                    f"startup() was called twice on one event loop: {run} is open here. Call "
-                    "shutdown() first; nothing has changed."
-                )
-        return (await self._start(context)).state
+        apart = is_temporary(loop)
+        run = self._by_hand(loop)
+        if run is not None and (apart or run.loop is loop):
+            where = "in one process" if apart else "on one event loop"
+            raise LifespanError(
+                f"startup() was called twice {where}: {run} is open. Call shutdown() first; "
+                "nothing has changed."
+            )
+        if not apart:
+            return (await self._start(context)).state
+        thread = LoopThread("lifespan loop")
+        try:
+            run = await asyncio.wrap_future(thread.submit(self._start(context)))
+        except BaseException:
+            await asyncio.to_thread(thread.close)
+            raise
+        self._apart[run] = thread
+        return run.state
 
     async def shutdown(self, context: LifespanContext | None = None) -> None:
-        """Close what ``startup`` has opened on the running loop. A second call joins the first.
+        """Close what ``startup`` has opened. A second call joins the first.
 
         Args:
             context: accepted as earlier packages have it; hooks get the one of the startup.
@@ -194,17 +274,65 @@ class Lifespan(Registry):
         Raises:
             ExceptionGroup: the errors of the hooks that failed to stop, after all have stopped.
         """
-        loop = asyncio.get_running_loop()
-        for run in reversed(self.runs):
-            if run.loop is loop and not run.inherited:
-                await run.stop()
-                raise_stop_errors(run)
-                return
-        logger.warning("shutdown() was called without a startup() before; there is nothing to do.")
+        run = self._by_hand(asyncio.get_running_loop())
+        if run is None:
+            logger.warning(
+                "shutdown() was called without a startup() before; there is nothing to do."
+            )
+            return
+        thread = self._apart.get(run)
+        if thread is None:
+            await run.stop()
+        else:
+            await asyncio.wrap_future(thread.submit(run.stop()))
+            await asyncio.to_thread(thread.close)
+            self._apart.pop(run, None)
+        raise_stop_errors(run)
+
+    def _by_hand(self, loop: asyncio.AbstractEventLoop) -> Run | None:
+        """Return the run that is open on a loop; else the one on a loop thread of its own."""
+        own = [run for run in reversed(self.runs) if not run.inherited]
+        on_loop = (run for run in own if run.loop is loop)
+        return next(on_loop, None) or next((run for run in own if run in self._apart), None)
+
+    def call(
+        self,
+        async_function: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
+        timeout: float | None = None,
+    ) -> T:
+        """Run an async function, from sync code, on the loop that the current run lives on.
+
+        It sees the caller's context variables. Where Django is around, the ORM calls that it makes
+        are made in the thread that waits here, in its transaction.
+
+        Args:
+            async_function: what is called.
+            args: what it is called with.
+            timeout: seconds that it may take; after them it is cancelled. None: no limit.
+
+        Returns:
+            What it returns.
+
+        Raises:
+            NotRunning: no run is open here, or it can't be told which is meant, or it was opened
+                by the process that this one was forked from.
+            LifespanError: it was called on that very loop, where one can await; or the loop has
+                ended meanwhile.
+            TimeoutError: it took too long.
+            TypeError: it is no async function.
+        """
+        return call(self, async_function, args, timeout)
 
     def is_initialized(self) -> bool:
         """Tell whether a run is open in this process."""
         return any(not run.inherited for run in self.runs)
+
+
+def note_stop_errors(run: Run, error: BaseException) -> None:
+    """Add the errors of a run's shutdown to the error that has ended it."""
+    for failure in run.stop_errors:
+        error.add_note(f"Then, at shutdown: {type(failure).__name__}: {failure}")
 
 
 def raise_stop_errors(run: Run) -> None:

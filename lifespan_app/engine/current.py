@@ -32,6 +32,7 @@ def remember(run: Run) -> None:
 def _disown() -> None:
     for run in list(_alive):
         run.inherited = True
+        run.serving.clear()
 
 
 os.register_at_fork(after_in_child=_disown)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -78,3 +78,20 @@ class PlanError(LifespanError):
         count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         lines = "\n".join(f"- {problem}" for problem in self.problems)
         super().__init__(f"The plan of service type '{service_type}' has {count}:\n{lines}")
+
+
+def listed(what: str, names: Sequence[str]) -> str:
+    """Return ``names`` as a sentence that stays readable however many there are."""
+    if not names:
+        return f"{what} there are: none."
+    shown = ", ".join(names[:12])
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return f"{what} there are: {shown}{more}."
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a question that names the word probably meant, or an empty string."""
+    import difflib
+
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""

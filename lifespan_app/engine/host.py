@@ -8,12 +8,16 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from .calling import Waiting
 from .context import LifespanContext
 from .hooks import Hook
 from .log import Log
 from .report import Observer
+
+if TYPE_CHECKING:
+    from .unit import Unit
 
 AUTO = "auto"
 LATE_SERVERS = {"gunicorn": 25.0, "": 25.0, "hypercorn": 55.0}
@@ -48,8 +52,18 @@ class Settings(NamedTuple):
         return LATE_SERVERS.get(server.partition(" ")[0], PATIENT)
 
 
+class Turns(Protocol):
+    """One thread for all sync hooks of a run, which take turns in it."""
+
+    def submit(self, unit: Unit, turn: Callable[[], None]) -> None:
+        """Have the thread call ``turn``, behind those that came before. Called on the loop."""
+
+
 class Host:
     """The program around the engine, as a bare asyncio program has it."""
+
+    turns: Turns | None = None
+    """Where sync hooks take turns; None: they have threads of their own, side by side."""
 
     thread_patience = 0.001
     """How long the work of sync functions waits before their threads grow in number, in seconds."""
@@ -100,6 +114,10 @@ class Host:
         is_child = multiprocessing.parent_process() is not None
         hypercorn = server is not None and server.startswith("hypercorn")
         os.kill(os.getppid() if hypercorn and is_child else os.getpid(), signal.SIGTERM)
+
+    def waiting(self) -> Waiting:
+        """Return what a sync thread waits with for async code that it has sent to a run's loop."""
+        return Waiting()
 
     def work_handed_over(self) -> None:
         """Take note, on the loop, that a thread was given work (a virtual clock stands still)."""

@@ -78,7 +78,7 @@ class Jobs:
             self._restarts[unit] = run.loop.call_later(pause, self._restart, unit)
         elif unit.hook.on_crash == "stop":
             run.telling.stops_server(unit)
-            run.host.stop_server(run.server)
+            run.ask_to_stop()
 
     def _restart(self, unit: Unit) -> None:
         del self._restarts[unit]
@@ -124,8 +124,7 @@ class Jobs:
         unit.state = STOPPING
         unit.stop_begun = self._run.clock()
         self._run.limits.watch_stop(unit)
-        assert unit.task is not None
-        unit.task.cancel()
+        self._run.cancel(unit)
 
     def too_slow(self, unit: Unit) -> None:
         """Take note that a job that is being stopped has passed its limit."""

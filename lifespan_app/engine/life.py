@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -176,25 +176,67 @@ def live_in_thread(unit: Unit) -> None:
     unit.thread = threading.get_ident()
     failure: BaseException | None = None
     try:
-        around = unit.run.host.around_thread(unit.hook)
-        if around is None:
-            _stay(unit)
-        else:
-            with around:
-                _stay(unit)
+        for value in life_in_thread(unit):
+            unit.stay_up(value)
     except BaseException as error:
         failure = advised(error)
     unit.run.post_ended(unit, failure)
 
 
-def _stay(unit: Unit) -> None:
+def take_turn(unit: Unit, life: Iterator[Any]) -> None:
+    """Go on with the life of a sync resource whose thread is shared: until it is up, or over."""
+    here.set(unit)
+    unit.thread = threading.get_ident()
+    failure: BaseException | None = None
+    try:
+        for value in life:
+            unit.value = value
+            if not unit.abandoned and unit.run.post_came_up(unit, value):
+                return
+    except BaseException as error:
+        failure = advised(error)
+    unit.run.post_ended(unit, failure)
+
+
+class NextTurn:
+    """The gate of a resource whose thread is shared: to open it is to give it its next turn."""
+
+    __slots__ = ("_submit",)
+
+    def __init__(self, submit: Callable[[], None]) -> None:
+        self._submit = submit
+
+    def acquire(self) -> bool:
+        """Wait for nothing: a turn that is over holds no thread."""
+        return True
+
+    def release(self) -> None:
+        """Have the resource left, in the thread that it was entered in."""
+        self._submit()
+
+    def locked(self) -> bool:
+        """Tell that no thread waits behind this gate."""
+        return False
+
+
+def life_in_thread(unit: Unit) -> Iterator[Any]:
+    """Enter a sync resource, give its value while it is open, and leave it."""
+    around = unit.run.host.around_thread(unit.hook)
+    if around is None:
+        yield from _stay(unit)
+    else:
+        with around:
+            yield from _stay(unit)
+
+
+def _stay(unit: Unit) -> Iterator[Any]:
     if unit.hook.form is SYNC_GENERATOR:
         generator = unit.hook.function(**unit.arguments)
         try:
             value = next(generator)
         except StopIteration:
             raise HookError(f"{unit} did not yield a value.") from None
-        unit.stay_up(value)
+        yield value
         try:
             next(generator)
         except StopIteration:
@@ -208,7 +250,7 @@ def _stay(unit: Unit) -> None:
     if hasattr(kind, "__enter__") and not lives_on_loop and not inspect.isasyncgen(made):
         with made as value:
             refuse_nothing(unit, made, value)
-            unit.stay_up(value)
+            yield value
 
 
 def advised(error: BaseException) -> BaseException:

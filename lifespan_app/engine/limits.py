@@ -44,6 +44,7 @@ class Limits:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._lookout = Lookout(run)
+        self._shutdown_timeout = run.settings.shutdown_timeout
         self._running: set[Unit] = set()
         self._deadline = math.inf
         self._startup_deadline = math.inf
@@ -117,25 +118,27 @@ class Limits:
             due = min(due, unit.begun + node.timeout)
         elif not node.required:
             due = min(due, unit.begun + OPTIONAL_TIMEOUT)
-        self._watch(unit, due)
-
-    def watch_stop(self, unit: Unit) -> None:
-        """Watch a hook that begins to stop."""
-        self._watch(unit, unit.stop_begun + self.stop_limit(unit))
-
-    def stop_limit(self, unit: Unit) -> float:
-        """Return the seconds that a hook has to stop."""
-        node = unit.node
-        limit = node.timeout if node.hook and node.hook.kind is SHUTDOWN else None
-        limit = limit or node.shutdown_timeout or self._run.settings.shutdown_timeout
-        return min(limit, QUICK_TIMEOUT) if self._quick else limit
-
-    def _watch(self, unit: Unit, due: float) -> None:
         unit.strikes = 0
         unit.due = due
         self._running.add(unit)
         if due < self._timer_at:
             self._arm_at(due)
+
+    def watch_stop(self, unit: Unit) -> None:
+        """Watch a hook that begins to stop."""
+        unit.strikes = 0
+        unit.due = due = unit.stop_begun + self.stop_limit(unit)
+        self._running.add(unit)
+        if due < self._timer_at:
+            self._arm_at(due)
+
+    def stop_limit(self, unit: Unit) -> float:
+        """Return the seconds that a hook has to stop."""
+        node = unit.node
+        limit = node.timeout if unit.hook.kind is SHUTDOWN else node.shutdown_timeout
+        if limit is None:
+            limit = self._shutdown_timeout
+        return min(limit, QUICK_TIMEOUT) if self._quick else limit
 
     def forget(self, unit: Unit) -> None:
         """Watch a hook no longer."""
@@ -170,7 +173,7 @@ class Limits:
         if unit.task is None or unit.strikes > 2:
             self._abandon(unit)
             return
-        unit.task.cancel()
+        self._run.cancel(unit)
         unit.due = now + GRACE
         if unit.due < self._timer_at:
             self._arm_at(unit.due)

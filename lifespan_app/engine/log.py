@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from .report import Observer, Outcome, Phase, Report, Status, Step
+from .report import Observer, Phase, Report, Status, Step
 
 logger = logging.getLogger("lifespan_app")
 
@@ -74,25 +74,27 @@ class Log(Observer):
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
         """Log a failure with its traceback."""
-        what = {
-            Phase.STARTUP: "failed to start",
-            Phase.SERVING: "crashed while serving",
-            Phase.SHUTDOWN: "failed to stop",
-        }[step.phase]
-        if step.outcome is Outcome.TIMED_OUT:
-            what = (
-                "took too long to start" if step.phase is Phase.STARTUP else "took too long to stop"
-            )
+        if error.__traceback__ is None and error.__cause__ is None:
+            # The engine's own: it says where and how long, and there is nothing to trace.
+            logger.error("Lifespan hook %s", error)
+            return
         logger.error(
             "Lifespan hook '%s' (%s:%d) %s after %.3f s: %s",
             step.key,
             step.file,
             step.line,
-            what,
+            WHAT_FAILED[step.phase],
             step.duration,
             error,
             exc_info=error,
         )
+
+
+WHAT_FAILED = {
+    Phase.STARTUP: "failed to start",
+    Phase.SERVING: "crashed while serving",
+    Phase.SHUTDOWN: "failed to stop",
+}
 
 
 def hooks(count: int) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .current import here
 from .report import IN_STARTUP
@@ -51,8 +52,11 @@ class Lookout:
 
     def look(self, units: Sequence[Unit]) -> None:
         """Say which hooks the phase still waits for, for how long, and where each one waits."""
+        from .located import tasks_by_value  # not paid for where nothing is slow
+
         self.looks.pop(0)
         now = self._run.clock()
+        tasks = tasks_by_value(here, self._run.loop)
         for unit in units:
             starts = unit.phase is IN_STARTUP
             logger.warning(
@@ -60,17 +64,22 @@ class Lookout:
                 unit,
                 "starting" if starts else "stopping",
                 now - (unit.begun if starts else unit.stop_begun),
-                self.locate(unit) or "a place that can't be seen",
+                self.locate(unit, tasks.get(id(unit), ())) or "a place that can't be seen",
             )
 
-    def locate(self, unit: Unit) -> str:
-        """Note where a hook waits, for its step in the report, and return it."""
+    def locate(self, unit: Unit, tasks: Iterable[asyncio.Task[Any]] | None = None) -> str:
+        """Note where a hook waits, for its step in the report, and return it.
+
+        Args:
+            unit: the hook.
+            tasks: the tasks that it has started, where they are known.
+        """
         from .located import places_of, where_thread  # not paid for where nothing is slow
 
         places: list[Place] = []
         home = unit.hook.file
         if unit.on_loop:
-            places = places_of(unit.task, here, unit, self._run.loop, home=home)
+            places = places_of(unit.task, here, unit, self._run.loop, among=tasks, home=home)
         elif unit.thread is not None:
             place = where_thread(unit.thread, home=home)
             places = [place] if place is not None else []

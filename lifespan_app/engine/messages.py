@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .log import hooks
 from .report import Outcome
 from .runner import Run, brief
 from .steps import class_path
@@ -51,7 +52,8 @@ def failed(run: Run) -> list[Unit]:
 
 def shutdown_message(run: Run) -> str:
     """Return which hooks failed to stop, and how; every other one has stopped."""
-    lines = [f"lifespan_app: {len(run.stop_errors)} hooks failed to stop; all others are down."]
+    count = hooks(len(run.stop_errors))
+    lines = [f"lifespan_app: {count} failed to stop; all others are down."]
     for unit in run.units:
         if unit.stop_error is not None:
             lines.append(f"{unit}: {class_path(unit.stop_error)}: {unit.stop_error}")

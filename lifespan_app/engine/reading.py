@@ -14,10 +14,12 @@ from .errors import (
     ResourceNotReady,
     UndeclaredUse,
     WrongLoop,
+    did_you_mean,
+    listed,
 )
 from .hooks import Hook, Kind
-from .plan import HARD, did_you_mean, listed
-from .report import Outcome, Phase
+from .plan import HARD
+from .report import Outcome
 from .unit import State, Unit, short
 
 if TYPE_CHECKING:
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
 
 
 def has_asked(inside: Unit, unit: Unit) -> bool:
-    """Tell whether a hook has asked for a resource, by a parameter or ``depends_on``."""
-    if inside.hook.kind is Kind.STAGE:
+    """Tell whether a hook may read a resource: it has asked, by a parameter or ``depends_on``."""
+    if inside.hook.kind in (Kind.STAGE, Kind.BACKGROUND):
+        # They begin and end while every hook is up, so no order could be wrong.
         return True
     index = unit.node.index
     return any(wait.node == index and wait.reason in HARD for wait in inside.node.waits)
@@ -93,7 +96,7 @@ def not_open(unit: Unit) -> ReadError:
     if since is None:
         since = run.started_at + (unit.stop_ended or unit.stop_begun or run.clock()) - run.began
     state = "is closing" if unit.state is State.STOPPING else "is closed"
-    what = "the startup was rolled back" if run.phase is Phase.STARTUP else "the lifespan has ended"
+    what = "the startup was rolled back" if run.ready_at is None else "the lifespan has ended"
     return ResourceClosed(f"Resource {unit} {state} since {day_time(since)}: {what}.")
 
 

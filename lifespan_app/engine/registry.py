@@ -15,9 +15,8 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
-from .errors import Problem
+from .errors import Problem, did_you_mean
 from .hooks import DECORATORS, Hook, Kind
-from .plan import did_you_mean
 from .resource import Resource
 
 if TYPE_CHECKING:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from asyncio import _get_running_loop
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from .current import run_here, run_in_context, run_of
+from .current import SCOPE_KEY, here, run_here, run_in_context, run_of
 
 if TYPE_CHECKING:
     from .api import Lifespan
@@ -41,8 +42,18 @@ class Resource(Generic[T]):
             UndeclaredUse: a hook reads what it did not ask for.
             WrongLoop: it lives on another event loop than the one that runs here.
         """
-        value: T = self._run(request_or_scope).read(self.hook)
-        return value
+        if here.get() is None:
+            # While a run serves, nothing can be wrong but the loop.
+            try:
+                run = request_or_scope.scope[SCOPE_KEY]
+                value: T = run.serving[self.hook]
+            except (AttributeError, KeyError, TypeError):
+                pass
+            else:
+                loop = _get_running_loop()
+                if loop is run.loop or loop is None:
+                    return value
+        return cast("T", self._run(request_or_scope).read(self.hook))
 
     def current(self) -> T:
         """Return the value in the current run: the hook's, the loop's, or the process's only one.

@@ -31,7 +31,14 @@ from .hooks import (
     Hook,
 )
 from .jobs import Jobs
-from .life import call_in_thread, life_of, live_in_thread
+from .life import (
+    NextTurn,
+    call_in_thread,
+    life_in_thread,
+    life_of,
+    live_in_thread,
+    take_turn,
+)
 from .limits import EARLY, Limits
 from .plan import Gives, Node, Plan
 from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Report, Status
@@ -71,11 +78,10 @@ class Run:
         stages: Iterable[Hook] = (),
     ) -> None:
         self.lifespan = lifespan
-        self.plan = plan
         self.context = context
         self.server = server
         self.run = self
-        self.host = lifespan.host
+        self.plan, self.host = lifespan.changed(plan)
         self.settings = self.host.settings()
         self.clock: Callable[[], float] = self.host.clock
         self.around_task = self.host.around_task
@@ -83,6 +89,7 @@ class Run:
         self.pid = os.getpid()
         self.inherited = False
         self.loop = asyncio.get_running_loop()
+        self.loop_thread = threading.get_ident()
         self.state = RunState(self)
 
         self.phase = IN_STARTUP
@@ -107,6 +114,9 @@ class Run:
             for unit in self.units
             if unit.hook and unit.hook.kind is RESOURCE
         }
+        self.serving: dict[Hook | str, Any] = {}
+        """What can be read without asking how things stand, by hook and by state name: filled
+        only while the run serves."""
         self.limits = Limits(self)
         self.telling = Telling(self, self.host.observers)
         self._begun = False
@@ -117,6 +127,7 @@ class Run:
         self._context = contextvars.copy_context()
         self._mailbox = Mailbox(self.loop)
         self._pool: Pool | None = None
+        self._owner: asyncio.Task[Any] | None = None
         self._sentinel: asyncio.Task[None] | None = None
         self._decided: asyncio.Future[None] = self.loop.create_future()
         self._ended: asyncio.Future[None] = self.loop.create_future()
@@ -209,6 +220,7 @@ class Run:
             asyncio.CancelledError: the caller was cancelled; what was up has been stopped.
         """
         self._begun = True
+        self._owner = asyncio.current_task()
         self._sentinel = self.loop.create_task(
             self._watch_loop(), name="lifespan sentinel", context=self._context.copy()
         )
@@ -273,6 +285,15 @@ class Run:
             return
         self.host.work_handed_over()
         context = self._context.copy()
+        turns = self.host.turns
+        if turns is not None:
+            if owns_thread:
+                turn = functools.partial(context.run, take_turn, unit, life_in_thread(unit))
+                unit.gate = NextTurn(functools.partial(turns.submit, unit, turn))
+            else:
+                turn = functools.partial(context.run, call_in_thread, unit)
+            turns.submit(unit, turn)
+            return
         if owns_thread:
             unit.gate = threading.Lock()
             unit.gate.acquire()
@@ -286,10 +307,28 @@ class Run:
     def create_task(self, unit: Unit) -> None:
         """Give a hook its task, in which it is entered, lives and is left."""
         unit.on_loop = True
-        # The context of the run's begin: what one hook sets is not seen by the next.
-        unit.task = self.loop.create_task(
-            life_of(unit), name=unit.node.key, context=self._context.copy()
+        # The context of the run's begin: what one hook sets is not seen by the next. A Task of
+        # asyncio's own: what a task factory of the project's makes might begin eagerly, or not
+        # be a task.
+        unit.task = asyncio.Task(
+            life_of(unit), loop=self.loop, name=unit.node.key, context=self._context.copy()
         )
+
+    def cancel(self, unit: Unit) -> None:
+        """Cancel the task of a hook. One that has not begun will never report: that is said here."""
+        task = unit.task
+        assert task is not None
+        begun = inspect.getcoroutinestate(task.get_coro()) not in (  # type: ignore[arg-type]
+            inspect.CORO_CREATED,
+            inspect.CORO_CLOSED,
+        )
+        task.cancel()
+        if not begun:
+            self._ready.append((self._never_began, unit))
+
+    def _never_began(self, unit: Unit) -> None:
+        if unit.task is not None:
+            self.ended(unit, asyncio.CancelledError())
 
     def post_came_up(self, unit: Unit, value: Any) -> bool:
         """Say, from a thread, that a resource is up. Returns False when nobody listens."""
@@ -300,8 +339,10 @@ class Run:
         self._mailbox.post(self._thread_ended, unit, error, self.clock())
 
     def _thread_came_up(self, unit: Unit, value: Any, at: float) -> None:
-        self.host.work_returned()
-        self.came_up(unit, value, at)
+        if not unit.abandoned:
+            self.host.work_returned()
+            self.came_up(unit, value, at)
+        # Else its gate is open: the thread is still at work, leaving what it has entered.
 
     def _thread_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
         self.host.work_returned()
@@ -331,11 +372,14 @@ class Run:
         """
         if unit.abandoned:
             return
-        unit.ended = self.clock() if at is None else at
+        if at is None:
+            at = self.clock()
+        if unit.outcome is None:
+            unit.ended = at
         unit.value = value
         unit.holds = True
-        if unit.ended + EARLY >= unit.due:
-            self.limits.judge(unit, unit.ended)
+        if at + EARLY >= unit.due:
+            self.limits.judge(unit, at)
         unit.strikes = 0
         if unit.task is not None:
             # A cancellation left over would make a later TaskGroup in this task raise
@@ -466,6 +510,8 @@ class Run:
         self.telling.capture(bool(self.jobs.units))
         self.phase = IN_SERVICE
         self.telling.phase_begins()
+        for name, unit in self.open_names().items():
+            self.serving[unit.hook] = self.serving[name] = unit.value
         self.jobs.begin()
         self.judge_service()
         self._decide()
@@ -517,6 +563,8 @@ class Run:
         if error is None:
             error = HookError(f"{unit} ended by itself while the process was serving.")
         unit.state = DOWN
+        self.serving.pop(unit.hook, None)
+        self.serving.pop(unit.node.state_name, None)
         unit.served_from = unit.served_from or unit.ended
         unit.served_to = self.clock()
         unit.crashed_at = self.host.time()
@@ -526,6 +574,13 @@ class Run:
             self.telling.step(unit, IN_SERVICE)
         self.telling.hook_failed(unit, IN_SERVICE, unit.serving_error)
         self.judge_service()
+
+    def ask_to_stop(self) -> None:
+        """Ask whoever runs this process to stop it: the server, or the body of ``run()``."""
+        if self.server is None and self._owner is not None and not self._owner.done():
+            self._owner.cancel()
+        else:
+            self.host.stop_server(self.server)
 
     # Shutdown.
 
@@ -561,6 +616,7 @@ class Run:
         return await self._until_over()
 
     def _reverse(self) -> None:
+        self.serving.clear()
         self.stop_began = self.clock()
         self.stopping_at = self.host.time()
         self.telling.capture(True)

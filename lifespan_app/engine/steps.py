@@ -131,7 +131,8 @@ def step_of(unit: Unit, phase: Phase, *, on_chain: bool = False) -> Step:
         outcome,
         node.priority,
         unit.attempt,
-        begun - phase_begun if phase_begun is not None and begun else 0.0,
+        # What comes up too late is left at once, which may be before the phase of stopping begins.
+        max(0.0, begun - phase_begun) if phase_begun is not None and begun else 0.0,
         max(0.0, ended - begun),
         reason,
         tuple(edges_into(run.plan, node)),

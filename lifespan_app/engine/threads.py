@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
+
+from .calling import carried, send
 
 T = TypeVar("T")
 
 FIRST_THREADS = 2
+LAST_WAIT = 3.5
+"""Seconds that a loop which is closed has for its tasks: a little more than a quick stop takes."""
 
 
 class Mailbox:
@@ -146,16 +152,21 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self.loop = asyncio.new_event_loop()
+        self._pid = os.getpid()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine on the loop and return its future."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        """Run a coroutine on the loop, with the caller's context variables; return its future."""
+        return send(coroutine, self.loop, carried())
 
     def close(self) -> None:
-        """Cancel what is left on the loop, close it and end the thread."""
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        """Cancel what is left on the loop, close it and end the thread. In a fork: do nothing."""
+        if os.getpid() != self._pid:
+            # The thread has stayed in the parent, and so has the other end of the loop's pipe.
+            return
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
 
     def _serve(self) -> None:
@@ -168,6 +179,6 @@ class LoopThread:
                 task.cancel()
             if left:
                 # What ignores its cancellation can't keep the caller waiting for the thread.
-                self.loop.run_until_complete(asyncio.wait(left, timeout=1))
+                self.loop.run_until_complete(asyncio.wait(left, timeout=LAST_WAIT))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()

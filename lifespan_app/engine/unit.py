@@ -15,6 +15,7 @@ from .loglines import LogSink
 from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Phase
 
 if TYPE_CHECKING:
+    from .life import NextTurn
     from .plan import Node
     from .runner import Run
     from .threads import Work
@@ -79,8 +80,8 @@ class Unit:
         "task",
         "thread",
         "value",
-        "waiting",
         "waited_at",
+        "waiting",
         "waker",
         "work",
     )
@@ -106,7 +107,7 @@ class Unit:
         self.logs: dict[Phase, LogSink] = NO_LOGS
         self.task: asyncio.Task[Any] | None = None
         self.waker: asyncio.Future[None] | None = None
-        self.gate: threading.Lock | None = None
+        self.gate: threading.Lock | NextTurn | None = None
         self.work: Work | None = None
         self.thread: int | None = None
         self.begun = 0.0

@@ -28,8 +28,13 @@ from tests.engine.virtual_clock import Released, VirtualLoop, run_virtually
 EARLY = 0.001
 """Seconds by which a limit may be judged early (the engine's own tolerance)."""
 
-WAYS_TO_FAIL = ("raise", "raise", "exit", "cancels itself", "hang", "hang", "ignore once", "ignore")
-ASYNC_ONLY = frozenset({"cancels itself", "ignore once", "ignore"})
+WAYS_TO_FAIL = (
+    *("raise", "raise", "exit", "cancels itself", "hang", "hang"),
+    *("ignore once", "ignore", "late"),
+)
+ASYNC_ONLY = frozenset({"cancels itself", "ignore once", "ignore", "late"})
+LATE = 4.0
+"""Seconds after its first cancellation at which a hook that is late comes round."""
 
 
 class Broken(Exception):
@@ -153,7 +158,9 @@ def make_world(seed: int, *, threads: bool) -> World:
     cancel_at = rng.uniform(0, 8) if rng.random() < 0.3 else math.inf
     again = rng.uniform(0, 2) if rng.random() < 0.5 else math.inf
     end_loop = rng.uniform(0, 8) if rng.random() < 0.15 else math.inf
-    return World(seed, hooks, settings, rng.choice((0.0, 1.0, 3.0)), cancel_at, again, end_loop)
+    return World(
+        seed, hooks, settings, rng.choice((-1.0, 0.0, 1.0, 3.0)), cancel_at, again, end_loop
+    )
 
 
 RESOURCES = frozenset({"generator", "manager", "value", "sync generator"})
@@ -195,6 +202,9 @@ class Play:
                 await asyncio.sleep(10_000)
             except asyncio.CancelledError:
                 await asyncio.sleep(0.2)
+        elif manner.way == "late":
+            self.world.stubborn.add(name)
+            await self.be_late()
         elif manner.way == "ignore":
             self.world.stubborn.add(name)
             while True:
@@ -206,6 +216,14 @@ class Play:
             raise asyncio.CancelledError
         elif manner.way != "ok":
             self.fail(name, manner.way, half)
+
+    async def be_late(self) -> None:
+        until = math.inf
+        while self.loop.now < until:
+            try:
+                await asyncio.sleep(min(until - self.loop.now, 10_000))
+            except asyncio.CancelledError:
+                until = min(until, self.loop.now + LATE)
 
     def behave_in_thread(self, name: str, manner: Manner, half: str) -> None:
         if manner.delay:
@@ -237,7 +255,7 @@ class Play:
         function.__name__ = made.name
         # A module for each, or start functions would be chained as written.
         inspect.unwrap(function).__module__ = f"app_{made.name}"
-        decorator = {
+        decorator: Any = {
             "function": self.lifespan.on_start,
             "sync function": self.lifespan.on_start,
             "shutdown": self.lifespan.on_shutdown,
@@ -362,7 +380,8 @@ async def play(world: World, lifespan: Lifespan, loop: VirtualLoop) -> Seen:
         try:
             async with lifespan.run("app"):
                 try:
-                    await asyncio.sleep(world.serve_for)
+                    if world.serve_for >= 0:
+                        await asyncio.sleep(world.serve_for)
                 finally:
                     asked.append(loop.now)
         except BaseException as error:
@@ -436,6 +455,9 @@ def faults_of(world: World, seen: Seen) -> Iterable[str]:
     yield from the_first_error_is_kept(world, seen)
     yield from nothing_is_left_running(world, seen)
     yield from no_phase_passes_its_deadline(world, seen)
+    yield from limits_are_kept(world, seen)
+    yield from what_starts_is_cancelled_by_a_rollback(world, seen)
+    yield from jobs_stop_in_reverse(world, seen)
     yield from the_report_tells_the_truth(world, seen)
 
 
@@ -454,7 +476,9 @@ def outcome_of(seen: Seen, name: str, phase: Phase = Phase.STARTUP) -> Outcome |
 
 def is_abandoned(seen: Seen, name: str) -> bool:
     """Tell whether a hook was given up: it is named, and it may be left behind."""
-    return any(step.name == name and step.outcome is Outcome.ABANDONED for step in seen.report.steps)
+    return any(
+        step.name == name and step.outcome is Outcome.ABANDONED for step in seen.report.steps
+    )
 
 
 def left_once(world: World, seen: Seen) -> Iterable[str]:
@@ -493,7 +517,9 @@ def nothing_before_what_it_needs(world: World, seen: Seen) -> Iterable[str]:
                 if not before or form in NOTHING_ON:
                     continue
                 up = [
-                    position[before, what] for what in ("entered", "up") if (before, what) in position
+                    position[before, what]
+                    for what in ("entered", "up")
+                    if (before, what) in position
                 ]
                 is_up = bool(up) and up[0] < mine
                 if wait.reason in HARD and wait.hard and not is_up:
@@ -617,15 +643,15 @@ def the_first_error_is_kept(world: World, seen: Seen) -> Iterable[str]:
             and is_required(world, step.name)
         ]
         # What was abandoned had failed before: at its limit, or when the startup was given up.
-        abandoned = [
-            step.error for step in seen.report.steps if step.outcome is Outcome.ABANDONED
-        ]
+        abandoned = [step.error for step in seen.report.steps if step.outcome is Outcome.ABANDONED]
         if not firsts or str(seen.raised) in abandoned:
             return
         earliest = min(time for time, _ in firsts)
         candidates = [step for time, step in firsts if time <= earliest + EARLY]
         text = str(seen.raised)
-        if not any(step.error and step.error in text or text in step.error for step in candidates):
+        if not any(
+            (step.error and step.error in text) or text in step.error for step in candidates
+        ):
             yield f"raised {seen.raised!r}, but first was {candidates}"
     if cancelled and world.cancel_at == math.inf and not seen.loop_ended:
         yield "a cancellation came out though nobody cancelled"
@@ -640,7 +666,17 @@ def is_required(world: World, name: str) -> bool:
 
 
 def nothing_is_left_running(world: World, seen: Seen) -> Iterable[str]:
-    """No task is left, but of hooks that ignore every cancellation, and were named."""
+    """No task is left, but of hooks that ignore every cancellation, and were named.
+
+    What does not ignore two of them is not abandoned, unless the shutdown's deadline has passed.
+    """
+    begun = stop_begun(seen)
+    at_deadline = begun is not None and seen.over >= begun + allowed_to_stop(world, seen) - EARLY
+    for made in world.hooks:
+        if is_abandoned(seen, made.name) and made.name not in world.stubborn and not at_deadline:
+            # A thread can't be cancelled: one that is still at it is given up as well.
+            if "sync" not in made.form:
+                yield f"{made.name} was abandoned, and would have let itself be cancelled"
     for name in seen.tasks_left:
         if name not in world.stubborn:
             yield f"a task is left running: {name}"
@@ -665,6 +701,59 @@ def no_phase_passes_its_deadline(world: World, seen: Seen) -> Iterable[str]:
         allowed = min(3.0, allowed)
     if took > max(allowed, 0.0) + EARLY:
         yield f"the stop took {took:.3f} s of {allowed:.3f} s ({report.ended_by})"
+
+
+def limits_are_kept(world: World, seen: Seen) -> Iterable[str]:
+    """No hook is up after its limit: optional ones have ten seconds where nothing is said."""
+    for made in world.hooks:
+        limit = made.options.get("timeout", math.inf if is_required(world, made.name) else 10.0)
+        begun = times(world, made.name, "enter")
+        up = times(world, made.name, "entered") or times(world, made.name, "up")
+        if begun and up and up[0].time - begun[0].time > limit + EARLY:
+            if outcome_of(seen, made.name) not in (Outcome.TIMED_OUT, Outcome.ABANDONED):
+                yield f"{made.name} came up after its limit of {limit:g} s, and that was taken"
+        for step in seen.report.steps:
+            if step.name == made.name and step.phase is Phase.STARTUP:
+                if step.outcome is Outcome.TIMED_OUT and step.duration > limit + EARLY:
+                    if step.duration < startup_allowed(world) - EARLY:
+                        yield f"{made.name} was timed out after {step.duration:g} of {limit:g} s"
+
+
+def what_starts_is_cancelled_by_a_rollback(world: World, seen: Seen) -> Iterable[str]:
+    """What is starting when the startup is given up is cancelled at that moment."""
+    begun = stop_begun(seen)
+    if begun is None or seen.report.ready_at is not None or seen.loop_ended:
+        return
+    for step in seen.report.steps:
+        made = next(made for made in world.hooks if made.name == step.name)
+        if step.phase is not Phase.STARTUP or step.outcome is not Outcome.CANCELLED:
+            continue
+        ended = seen.began + step.offset + step.duration
+        if "sync" not in made.form and made.enter.way != "ignore once" and ended > begun + EARLY:
+            yield f"{step.name} went on for {ended - begun:g} s after the startup was given up"
+
+
+def jobs_stop_in_reverse(world: World, seen: Seen) -> Iterable[str]:
+    """Jobs of a higher priority are down before those of a lower one are stopped."""
+    given_up = order_given_up(world, seen)
+    jobs = {
+        node.hook.name: node.priority
+        for node in seen.plan.hooks
+        if node.hook and made_form(world, node.hook.name) == "job"
+    }
+    for low in jobs:
+        for high in jobs:
+            crashed = outcome_of(seen, low, Phase.SERVING) is Outcome.CRASHED
+            if jobs[low] >= jobs[high] or crashed or is_abandoned(seen, high):
+                continue
+            first, last = times(world, low, "worked"), times(world, high, "worked")
+            asked = stop_begun(seen)
+            if not first or not last or asked is None or first[0].time < asked:
+                continue
+            if seen.loop_ended or first[0].time >= given_up:
+                continue
+            if world.journal.index(first[0]) < world.journal.index(last[0]):
+                yield f"job {low} was stopped before {high}"
 
 
 def the_report_tells_the_truth(world: World, seen: Seen) -> Iterable[str]:

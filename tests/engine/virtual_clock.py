@@ -10,12 +10,16 @@ import asyncio
 import selectors
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.host import Host, Settings
+from lifespan_app.engine.host import Settings
+from tests.engine.apps import HostWithApps
 
 T = TypeVar("T")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 class Deadlock(RuntimeError):
@@ -26,7 +30,7 @@ class Released(BaseException):
     """Ends a thread that hangs, when its test is over."""
 
 
-class VirtualSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class VirtualSelector(selectors.DefaultSelector):
     """Move the clock instead of waiting."""
 
     loop: VirtualLoop
@@ -35,7 +39,11 @@ class VirtualSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-typ
         """Return what is ready; when nothing is, and no thread works, let the time pass."""
         if self.loop.threads_at_work:
             # Only a thread can end this, and its result wakes the loop.
-            return super().select(0 if timeout is not None and timeout <= 0 else 60)
+            if timeout is not None and timeout <= 0:
+                return super().select(0)
+            if not (events := super().select(60)):
+                raise Deadlock(f"{self.loop.threads_at_work} threads at work never came back.")
+            return events
         events = super().select(0)
         if events or (timeout is not None and timeout <= 0):
             return events
@@ -61,25 +69,39 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the virtual time in seconds."""
         return self.now
 
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], R], *args: *Ts
+    ) -> asyncio.Future[R]:
+        """Run a function in a thread, as ``asyncio.to_thread`` does; the clock stands still."""
+        future = super().run_in_executor(executor, func, *args)
+        self._count(1)
+        future.add_done_callback(lambda _: self._count(-1))
+        return future
+
     def sleep_in_thread(self, seconds: float) -> None:
         """Sleep in a sync hook's own thread, by the virtual clock."""
         woken = threading.Event()
-        self.call_soon_threadsafe(self._sleep, seconds, woken)
-        woken.wait()
+        self._wait_in_thread(woken, self._sleep, seconds, woken)
         if self._released:
             raise Released
 
     def hang_in_thread(self) -> None:
         """Never come back, until the test is over."""
-        woken = threading.Event()
-        self._hanging.append(woken)
-        self.call_soon_threadsafe(self._count, -1)
-        woken.wait()
+        self._wait_in_thread(threading.Event(), self._count, -1)
         raise Released
+
+    def _wait_in_thread(self, woken: threading.Event, call: Any, *args: Any) -> None:
+        # Noted here and not on the loop, which may have ended before it hears of it.
+        self._hanging.append(woken)
+        if not self._released:
+            try:
+                self.call_soon_threadsafe(call, *args)
+            except RuntimeError as error:  # the loop is closed
+                raise Released from error
+            woken.wait()
 
     def _sleep(self, seconds: float, woken: threading.Event) -> None:
         self._count(-1)
-        self._hanging.append(woken)
         self.call_later(seconds, self._wake, woken)
 
     def _wake(self, woken: threading.Event) -> None:
@@ -97,7 +119,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
             woken.set()
 
 
-class VirtualHost(Host):
+class VirtualHost(HostWithApps):
     """The engine's surroundings, on a virtual clock."""
 
     thread_patience = 0.0

@@ -1,0 +1,107 @@
+# make help lists every target.
+
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8000
+export HOST PORT
+
+RUN := $(VENV)/bin/python
+INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check
+REPORTS := .tox/reports
+DEMO_SET_UP := $(VENV)/.demo-is-set-up
+DEVELOPMENT_SET_UP := $(VENV)/.development-is-set-up
+
+# The pairs that are supported, and whatever interpreter runs make, with the newest Django for it.
+PAIRS := py311-django52,py312-django60,py313-django61
+OWN_PAIR = $(shell $(RUN) -c 'import sys; v = sys.version_info[:2]; print("py%d%d-django%s" % (*v, {(3, 11): 52, (3, 12): 60}.get(v, 61)))')
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+.PHONY: help
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "  PYTHON=$(PYTHON)  VENV=$(VENV)  HOST=$(HOST)  PORT=$(PORT)"
+
+# exec puts the server in the shell's place: it gets every signal that make gets or passes on, and
+# an end that was asked for with Ctrl+C is no error.
+.PHONY: demo
+demo: $(DEMO_SET_UP) ## Serve the sandbox (HOST, PORT); prints an admin user; Ctrl+C ends it
+	@$(RUN) sandbox/manage.py prepare_demo
+	@exec $(RUN) -m uvicorn --app-dir sandbox config.asgi:application --lifespan on --host $(HOST) --port $(PORT)
+
+.PHONY: test
+test: lint check ## Lint, check, and test the wheel on every supported Python that is here
+	@rm -rf $(REPORTS)
+	@status=0; \
+	$(RUN) -m tox run --skip-missing-interpreters true -e $(PAIRS),$(OWN_PAIR) || status=$$?; \
+	$(RUN) .ci/total $(REPORTS) || status=$$?; \
+	exit $$status
+
+.PHONY: test-fast
+test-fast: $(DEVELOPMENT_SET_UP) ## Test the checkout on one Python, without the slow tests
+	@$(RUN) -m pytest -p tests.reports -n 2 --dist loadfile -m "not slow and not browser"
+
+.PHONY: coverage
+coverage: $(DEVELOPMENT_SET_UP) ## Measure what the fast tests reach, branches included
+	@$(RUN) -m coverage erase
+	@$(RUN) -m coverage run -m pytest -m "not slow and not browser"
+	@$(RUN) -m coverage combine --quiet
+	@$(RUN) -m coverage report
+
+.PHONY: lint
+lint: $(DEVELOPMENT_SET_UP) ## Check style (ruff) and types (mypy, strict)
+	@$(RUN) -m ruff check
+	@$(RUN) -m ruff format --check
+	@PYTHONPATH=sandbox $(RUN) -m mypy
+
+.PHONY: format
+format: $(DEVELOPMENT_SET_UP) ## Format the code, and repair what ruff can repair
+	@$(RUN) -m ruff check --fix-only
+	@$(RUN) -m ruff format
+
+.PHONY: check
+check: $(DEVELOPMENT_SET_UP) ## Run Django's system checks, and look for missing migrations
+	@$(RUN) sandbox/manage.py check
+	@$(RUN) sandbox/manage.py makemigrations --check --dry-run
+
+.PHONY: bench
+bench: $(DEVELOPMENT_SET_UP) ## Measure the figures, side by side
+	@$(RUN) -m benchmarks
+
+.PHONY: docs
+docs: $(DEVELOPMENT_SET_UP) ## Build the documentation
+	@if [ -f docs/requirements.txt ]; then \
+		$(INSTALL) -r docs/requirements.txt && \
+		$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html; \
+	else echo "There is no documentation beside README.rst yet."; fi
+
+.PHONY: wheel
+wheel: $(DEVELOPMENT_SET_UP) ## Build the wheel and the source archive into dist/
+	@$(RUN) -m build --outdir dist .
+
+.PHONY: clean
+clean: ## Remove all that these targets made
+	rm -rf $(VENV) .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist docs/_build
+	rm -f sandbox/*.sqlite3*
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Set-up happens once, and again when what it reads has changed.
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, and $(PYTHON) is %d.%d: make PYTHON=python3.11 ..." % sys.version_info[:2] if sys.version_info < (3, 11) else 0)'
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO_SET_UP): $(VENV)/pyvenv.cfg pyproject.toml sandbox/requirements.txt
+	@echo "Installing the project and what the sandbox needs"
+	@$(INSTALL) --editable . --requirement sandbox/requirements.txt
+	@touch $@
+
+$(DEVELOPMENT_SET_UP): $(DEMO_SET_UP) $(wildcard tests/requirements*.txt)
+	@echo "Installing what development needs"
+	@$(INSTALL) --requirement tests/requirements.txt --requirement tests/requirements-lint.txt "coverage>=7.10" "tox>=4.20"
+	@touch $@

@@ -1,0 +1,105 @@
+"""A measured figure beside the one to reach, and how a list of them is shown."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+SHOWN_VERSIONS = ("Django", "asgiref", "django-lifespan-app")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One measured number."""
+
+    benchmark: str
+    """The script that measured it."""
+    what: str
+    """What was measured."""
+    value: float
+    """The number, in `unit`: a median of what `note` says."""
+    unit: str
+    """`ratio`, `us` (microseconds a hook) or `ms`."""
+    at_most: float | None = None
+    """The number to stay below, None when there is none."""
+    at_least: float | None = None
+    """The number to stay above, None when there is none."""
+    note: str = ""
+    """How far single measurements lie apart, and what else a reader should know."""
+
+    @property
+    def reached(self) -> bool | None:
+        """Whether the target is met; None for a number that is only shown for comparison."""
+        if self.at_most is None and self.at_least is None:
+            return None
+        above = self.at_most is not None and self.value > self.at_most
+        below = self.at_least is not None and self.value < self.at_least
+        return not above and not below
+
+    @property
+    def target(self) -> str:
+        """The target in words."""
+        bounds = (("at least", self.at_least), ("at most", self.at_most))
+        return ", ".join(f"{word} {bound:.4g}" for word, bound in bounds if bound is not None)
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Return the figures as a table, one line each."""
+    words = {True: "yes", False: "NO", None: ""}
+    rows = [("what", "figure", "target", "reached", "note")]
+    rows += [
+        (
+            figure.what,
+            f"{figure.value:.4g}" if figure.unit != "ratio" else f"{figure.value:.4f}",
+            f"{figure.target} {figure.unit}" if figure.target else figure.unit,
+            words[figure.reached],
+            figure.note,
+        )
+        for figure in figures
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+
+
+def surroundings() -> dict[str, str]:
+    """Return what the figures depend on: versions and machine."""
+    found = {"python": platform.python_version(), "machine": platform.machine()}
+    for distribution in SHOWN_VERSIONS:
+        try:
+            found[distribution] = version(distribution)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def as_json(figures: Sequence[Figure]) -> str:
+    """Return the figures, and what they depend on, as JSON."""
+    measured: list[dict[str, Any]] = [
+        {**asdict(figure), "target": figure.target, "reached": figure.reached} for figure in figures
+    ]
+    return json.dumps({"on": surroundings(), "figures": measured}, indent=2)
+
+
+def show(measure: Callable[[], Sequence[Figure]], about: str) -> None:
+    """
+    Run a benchmark as a script: measure, print, end.
+
+    A missed target does not change the exit code: a figure is to be read, on a quiet machine.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    wants_json = parser.parse_args().json
+    figures = measure()
+    if wants_json:
+        print(as_json(figures))
+    else:
+        on = ", ".join(f"{name} {found}" for name, found in surroundings().items())
+        print(f"{about}\n{on}\n\n{table(figures)}\n")
+    sys.stdout.flush()

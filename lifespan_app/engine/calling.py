@@ -1,0 +1,244 @@
+"""Calling an async function from sync code, on the loop that a run lives on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import inspect
+import os
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+
+from .current import here, run_in_context
+from .errors import LifespanError, NotRunning
+
+if TYPE_CHECKING:
+    from .api import Lifespan
+    from .runner import Run
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+ASGIREF = "asgiref.sync"
+"""Looked for among what is imported already: the engine itself does without it."""
+ASGIREF_LOCAL = "asgiref.local"
+"""The name of every context variable behind an ``asgiref.local.Local``."""
+
+
+class Waiting:
+    """How a sync thread waits for async code that it has sent to a loop."""
+
+    def begin(self) -> None:
+        """Prepare, in the async code's own task, for what it will ask of the thread that waits."""
+
+    def until(self, future: Future[T], timeout: float | None = None) -> T:
+        """Wait, in the sync thread, for a result.
+
+        Args:
+            future: gives the result.
+            timeout: seconds to wait at most; None: for ever.
+
+        Raises:
+            TimeoutError: there is no result yet.
+        """
+        return future.result(timeout)
+
+
+def call(
+    lifespan: Lifespan,
+    function: Callable[[*Ts], Awaitable[T]],
+    args: tuple[*Ts],
+    timeout: float | None,
+) -> T:
+    """Run an async function on the loop of the current run, as ``Lifespan.call`` says."""
+    given: object = function
+    if inspect.iscoroutine(given):
+        given.close()
+    if not callable(given):
+        raise TypeError(
+            "lifespan.call() takes an async function and, apart from it, its arguments: "
+            f"lifespan.call(fetch, url), not lifespan.call(fetch(url)). It was given {given!r}."
+        )
+    name = f"{getattr(function, '__name__', None) or type(function).__name__}()"
+    run = run_to_call(lifespan, name)
+    waiting = run.host.waiting()
+
+    async def called() -> T:
+        waiting.begin()
+        if here.get() is None:
+            here.set(run)
+        made = function(*args)
+        if not inspect.isawaitable(made):
+            raise TypeError(
+                f"lifespan.call() takes an async function, and {name} has returned a "
+                f"{type(made).__name__}. Sync code can call it by itself."
+            )
+        return await made
+
+    try:
+        future = send(called(), run.loop, carried(run.loop_thread))
+    except RuntimeError as error:
+        raise NotRunning(f"{name} can't be called: the event loop of {run} is closed.") from error
+    try:
+        return waiting.until(future, timeout)
+    except TimeoutError as error:
+        if future.done():
+            raise
+        raise TimeoutError(
+            f"{name}, called on the event loop of {run}, took more than {timeout:g} s and was "
+            "cancelled. Raise timeout= of lifespan.call()."
+        ) from error
+    except CancelledError as error:
+        raise LifespanError(f"{name} was cancelled on the event loop of {run}.") from error
+    finally:
+        future.cancel()
+
+
+def run_to_call(lifespan: Lifespan, name: str) -> Run:
+    """Return the run whose loop sync code means.
+
+    Raises:
+        NotRunning: there is none, it can't be told which, or it belongs to another process.
+        LifespanError: its loop runs in this very thread.
+    """
+    runs = [run for run in lifespan.runs if not run.over]
+    own = [run for run in runs if not run.inherited]
+    if runs and not own:
+        raise NotRunning(
+            f"{name} can't be called in process {os.getpid()}: the run it needs was opened by "
+            f"process {runs[0].pid}, which this one was forked from; its event loop and its "
+            "connections have stayed there. Open a run of its own after the fork."
+        )
+    run = run_in_context()
+    if run is None or run not in own:
+        loop = asyncio._get_running_loop() or loop_above()
+        on_loop = [run for run in own if run.loop is loop]
+        found = on_loop or own
+        if len(found) > 1:
+            known = "; ".join(str(run) for run in found)
+            raise NotRunning(
+                f"{name} can't be called: it can't be told which of {len(found)} runs is meant: "
+                f"{known}."
+            )
+        run = found[0] if found else None
+    if run is None or not run.loop.is_running():
+        raise NotRunning(
+            f"{name} can't be called: no lifespan is running here. Serve the project with an ASGI "
+            "server whose lifespan is on; or open one: 'with lifespan.run_sync():' in a program, "
+            "async_to_sync(lifespan.startup)(context) in a worker, lifespan_running() of "
+            "lifespan_app.testing in a test."
+        )
+    if run.loop is asyncio._get_running_loop():
+        raise LifespanError(
+            f"lifespan.call() was called on the event loop of {run}, and would wait there for "
+            f"itself for ever. It is for sync code; write 'await {name[:-1]}...)' here."
+        )
+    if run.loop_thread == threading.get_ident():
+        raise LifespanError(
+            f"lifespan.call() was called in the thread of the event loop of {run}, and would wait "
+            "there for itself for ever."
+        )
+    return run
+
+
+def send(
+    coroutine: Coroutine[Any, Any, T],
+    loop: asyncio.AbstractEventLoop,
+    context: contextvars.Context,
+) -> Future[T]:
+    """Have a loop that runs in another thread run a coroutine, as a task.
+
+    Unlike with ``asyncio.run_coroutine_threadsafe``, a SystemExit is the future's, and does not end
+    the loop.
+
+    Args:
+        coroutine: what is run.
+        loop: where.
+        context: the context variables that it sees.
+
+    Returns:
+        A future of its result; to cancel it cancels the task.
+
+    Raises:
+        RuntimeError: the loop is closed.
+    """
+    future: Future[T] = Future()
+
+    async def run() -> None:
+        try:
+            result = await coroutine
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        except BaseException as error:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+        else:
+            if future.set_running_or_notify_cancel():
+                future.set_result(result)
+
+    def begin() -> None:
+        task = loop.create_task(run())
+
+        def cancel(future: Future[T]) -> None:
+            if future.cancelled():
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(task.cancel)
+
+        future.add_done_callback(cancel)
+
+    try:
+        context.run(loop.call_soon_threadsafe, begin)
+    except RuntimeError:
+        coroutine.close()
+        raise
+    return future
+
+
+def loop_above() -> asyncio.AbstractEventLoop | None:
+    """Return the loop whose ``sync_to_async`` has called this thread's code, or None."""
+    module = sys.modules.get(ASGIREF)
+    above = getattr(module.SyncToAsync, "threadlocal", None) if module is not None else None
+    loop: asyncio.AbstractEventLoop | None = getattr(above, "main_event_loop", None)
+    return loop
+
+
+def is_temporary(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether ``async_to_sync`` has made a loop for one call only."""
+    module = sys.modules.get(ASGIREF)
+    made = getattr(module.AsyncToSync, "loop_thread_executors", {}) if module is not None else {}
+    # A test's lifespan puts executors of its own there, for loops that stay.
+    return type(made.get(loop)).__module__.startswith("asgiref.")
+
+
+def carried(thread: int | None = None) -> contextvars.Context:
+    """Return a copy of the context variables, for a task on the loop of another thread.
+
+    What asgiref keeps in them, such as Django's language, is tied to a thread in its newer
+    versions, and one dictionary for all copies in its older ones.
+
+    Args:
+        thread: the identifier of that thread; None: what asgiref keeps is left behind.
+    """
+    context = contextvars.Context()
+    for variable, value in contextvars.copy_context().items():
+        if variable.name == ASGIREF_LOCAL:
+            if thread is None:
+                continue
+            context.run(variable.set, moved(value, thread))
+        else:
+            context.run(variable.set, value)
+    return context
+
+
+def moved(storage: Any, thread: int) -> Any:
+    """Return a copy of what asgiref keeps in a context variable, as one of another thread's."""
+    storage = copy.copy(storage)
+    if hasattr(storage, "thread_id"):
+        storage.thread_id = thread
+    return storage

@@ -1,0 +1,573 @@
+"""Planning: from the declared hooks to the plan of one service type. ``build_plan`` is the way in."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
+
+from .context import LifespanContext, ServiceType
+from .errors import PlanError, Problem, did_you_mean, listed
+from .hooks import CONTEXT_NAMES, DECORATORS, Hook, Kind, Parameter, namespace_of, refuse_name
+from .plan import Argument, Gives, LeftOut, Node, Plan, Reason, Wait
+
+if TYPE_CHECKING:
+    from .hooks import Dependency
+
+Overrides = Mapping[str, Mapping[str, Any]]
+"""The ``HOOKS`` setting: what is changed of a hook, by its key or ``"*"``."""
+
+
+def build_plan(
+    hooks: Iterable[Hook],
+    service_type: str,
+    *,
+    label_of: Callable[[str], str | None] = lambda module: None,
+    overrides: Overrides | None = None,
+    broken: Sequence[Problem] = (),
+) -> Plan:
+    """Make the plan of a service type.
+
+    Args:
+        hooks: every declared hook.
+        service_type: whose plan it is; a plan for ``server`` holds only the hooks that name it,
+            and what they need.
+        label_of: gives the app label of a module, or None outside an installed app.
+        overrides: the ``HOOKS`` setting, by hook key or ``"*"``.
+        broken: problems known before, such as modules that could not be imported.
+
+    Raises:
+        PlanError: naming everything that is wrong, each with file, line and what to do.
+    """
+    draft = _Draft(hooks, service_type, label_of, overrides or {}, broken)
+    plan = draft.finish()
+    if draft.problems:
+        cause = next((problem.cause for problem in draft.problems if problem.cause), None)
+        raise PlanError(service_type, draft.problems) from cause
+    return plan
+
+
+class _Ask(NamedTuple):
+    """What a drafted hook asks for: another drafted hook, and how."""
+
+    target: _Drafted
+    reason: Reason
+    detail: str
+    parameter: str = ""
+    has_default: bool = False
+
+
+class _Drafted:
+    """A hook while its plan is being made."""
+
+    __slots__ = (
+        "arguments",
+        "asks",
+        "hook",
+        "key",
+        "label",
+        "left_out",
+        "node",
+        "options",
+        "priority",
+        "required",
+        "state_name",
+    )
+
+    def __init__(self, hook: Hook, label: str, options: Mapping[str, Any]) -> None:
+        self.hook = hook
+        self.label = label
+        self.key = f"{label}.{hook.name}"
+        self.options = options
+        self.priority: int = options.get("priority", hook.priority)
+        self.required: bool = options.get("required", hook.required)
+        self.state_name: str = options.get("state_name", hook.state_name)
+        self.left_out = ""
+        self.asks: list[_Ask] = []
+        self.arguments: list[tuple[str, Gives]] = []
+        self.node = -1
+
+    def __str__(self) -> str:
+        return f"'{self.key}' ({self.hook.file}:{self.hook.line})"
+
+
+class _Draft:
+    """The making of a plan, problem by problem, so that all of them are told at once."""
+
+    def __init__(
+        self,
+        hooks: Iterable[Hook],
+        service_type: str,
+        label_of: Callable[[str], str | None],
+        overrides: Overrides,
+        broken: Sequence[Problem],
+    ) -> None:
+        self.service_type = service_type
+        self.problems: list[Problem] = list(broken)
+        self.drafted = self._draft(sorted(hooks, key=lambda hook: hook.order), label_of, overrides)
+        self._choose()
+        self.by_hook = {drafted.hook: drafted for drafted in self.drafted}
+        self._index()
+        for drafted in self.drafted:
+            if not drafted.left_out:
+                self._read_asks(drafted)
+        if service_type == ServiceType.SERVER:
+            self._keep_what_names_the_server()
+        self._leave_out_what_cannot_run()
+
+    def problem(self, code: str, at: _Drafted, message: str, hint: str) -> None:
+        self.problems.append(Problem(message, hint, at.hook.file, at.hook.line, code))
+
+    # Which hooks.
+
+    def _draft(
+        self,
+        hooks: Iterable[Hook],
+        label_of: Callable[[str], str | None],
+        overrides: Overrides,
+    ) -> list[_Drafted]:
+        labels: dict[str, str] = {}
+        for_all = overrides.get("*", {})
+        drafted = []
+        for hook in hooks:
+            label = labels.get(hook.module)
+            if label is None:
+                label = labels[hook.module] = label_of(hook.module) or hook.module
+            options = for_all
+            if overrides:
+                own = overrides.get(f"{label}.{hook.name}")
+                options = {**for_all, **own} if own else for_all
+            drafted.append(_Drafted(hook, label, options))
+        return drafted
+
+    def _choose(self) -> None:
+        for drafted in self.drafted:
+            types = drafted.hook.service_types
+            if not drafted.options.get("enabled", True):
+                drafted.left_out = "disabled by the HOOKS setting"
+            elif types is not None and self.service_type not in types:
+                listed = ", ".join(sorted(types)) or "none"
+                drafted.left_out = f"for service type {listed}, not {self.service_type}"
+
+    def _keep_what_names_the_server(self) -> None:
+        kept: set[int] = set()
+        ready = [
+            drafted
+            for drafted in self.drafted
+            if not drafted.left_out and drafted.hook.service_types is not None
+        ]
+        while ready:
+            drafted = ready.pop()
+            if id(drafted) in kept:
+                continue
+            kept.add(id(drafted))
+            ready += (ask.target for ask in drafted.asks if not ask.target.left_out)
+        for drafted in self.drafted:
+            if not drafted.left_out and id(drafted) not in kept:
+                drafted.left_out = "does not name service type server, nor is it needed there"
+
+    def _leave_out_what_cannot_run(self) -> None:
+        dependents: dict[int, dict[_Drafted, None]] = {}
+        for drafted in self.drafted:
+            for ask in drafted.asks:
+                if not ask.has_default:
+                    dependents.setdefault(id(ask.target), {})[drafted] = None
+        ready = [drafted for drafted in self.drafted if drafted.left_out]
+        while ready:
+            missing = ready.pop()
+            for drafted in dependents.get(id(missing), ()):
+                if drafted.left_out:
+                    continue
+                if drafted.required:
+                    self.problem(
+                        "left out",
+                        drafted,
+                        f"Hook '{drafted.key}' needs {missing}, which is left out here: "
+                        f"{missing.left_out}.",
+                        "Let both run for the same service types, make the hook optional with "
+                        "required=False, or give the parameter a default.",
+                    )
+                else:
+                    drafted.left_out = f"needs '{missing.key}', which is left out"
+                    ready.append(drafted)
+
+    # Names.
+
+    def _index(self) -> None:
+        self.by_key: dict[str, _Drafted] = {}
+        self.resources: dict[str, _Drafted] = {}
+        self.by_state_name: dict[str, _Drafted] = {}
+        for drafted in self.drafted:
+            kind = drafted.hook.kind
+            other = self.by_key.get(drafted.key)
+            # What runs goes before what is left out; a start function before its shutdown.
+            if other is None:
+                self.by_key[drafted.key] = drafted
+            else:
+                if not (drafted.left_out or other.left_out):
+                    self._refuse_one_key(other, drafted)
+                if (bool(drafted.left_out), kind is Kind.SHUTDOWN) < (
+                    bool(other.left_out),
+                    other.hook.kind is Kind.SHUTDOWN,
+                ):
+                    self.by_key[drafted.key] = drafted
+            if kind is Kind.RESOURCE:
+                other = self.resources.get(drafted.key)
+                if other is None or (other.left_out and not drafted.left_out):
+                    self.resources[drafted.key] = drafted
+                self._index_state_name(drafted)
+
+    def _index_state_name(self, drafted: _Drafted) -> None:
+        name = drafted.state_name
+        if name is not drafted.hook.state_name:
+            try:
+                refuse_name(name, str(drafted))
+            except ValueError as error:
+                self.problem("state name", drafted, str(error), "Change the HOOKS setting.")
+        other = self.by_state_name.get(name)
+        if other is None or other.left_out:
+            self.by_state_name[name] = drafted
+        elif not drafted.left_out and other.key != drafted.key:
+            suggestion = f"{drafted.label.replace('.', '_')}_{drafted.hook.name}"
+            setting = (
+                f'LIFESPAN = {{"HOOKS": {{"{drafted.key}": {{"state_name": "{suggestion}"}}}}}}'
+            )
+            self.problem(
+                "state name",
+                drafted,
+                f"Two resources are called '{name}' in the state: {other} and {drafted}.",
+                f"Give one another state_name=, or set {setting}.",
+            )
+
+    def _refuse_one_key(self, one: _Drafted, two: _Drafted) -> None:
+        if {one.hook.kind, two.hook.kind} == {Kind.START, Kind.SHUTDOWN}:
+            return
+        self.problem(
+            "key",
+            two,
+            f"Two hooks have the key '{two.key}': {one.hook.file}:{one.hook.line} and "
+            f"{two.hook.file}:{two.hook.line}.",
+            "Rename one of them, or give it a name=.",
+        )
+
+    # What each hook asks for.
+
+    def _read_asks(self, drafted: _Drafted) -> None:
+        try:
+            parameters = drafted.hook.parameters
+        except (TypeError, ValueError) as error:
+            self.problem(
+                "signature",
+                drafted,
+                f"The signature of '{drafted.key}' can't be read: {error}",
+                "Wrap it in a function of your own.",
+            )
+            parameters = ()
+        lone = [parameter for parameter in parameters if parameter.required]
+        for parameter in parameters:
+            self._read_parameter(drafted, parameter, is_lone=len(lone) == 1)
+        for wanted in drafted.hook.depends_on:
+            target = self._find_declared(drafted, wanted)
+            if target is not None:
+                self._ask(drafted, _Ask(target, Reason.DECLARED, "depends_on"))
+
+    def _read_parameter(self, drafted: _Drafted, parameter: Parameter, *, is_lone: bool) -> None:
+        name = parameter.name
+        if parameter.positional_only:
+            self.problem(
+                "signature",
+                drafted,
+                f"Parameter '{name}' of '{drafted.key}' is positional-only; hooks are called with "
+                "names.",
+                "Remove the '/' from the signature.",
+            )
+            return
+        annotation, unreadable = self._annotation(drafted.hook, parameter)
+        if name == "context" or annotation is LifespanContext:
+            drafted.arguments.append((name, Gives.CONTEXT))
+            return
+        if name == "state":
+            drafted.arguments.append((name, Gives.STATE))
+            return
+        if unreadable:
+            self.problem(
+                "annotation",
+                drafted,
+                f"The annotation of parameter '{name}' of '{drafted.key}' can't be read: "
+                f"{unreadable}.",
+                "Import what it names at the module's top, outside 'if TYPE_CHECKING'.",
+            )
+            return
+        handled = hook_in(annotation)
+        if handled is None:
+            target = self._find_named(drafted, name)
+        else:
+            target = self.by_hook.get(handled)
+            if target is None:
+                self._refuse_foreign(drafted, handled)
+                return
+        if target is not None and target is not drafted:
+            detail = f"parameter '{name}'"
+            self._ask(
+                drafted,
+                _Ask(target, Reason.NEEDS, detail, name, has_default=not parameter.required),
+            )
+        elif is_lone and parameter.required and name in CONTEXT_NAMES:
+            drafted.arguments.append((name, Gives.CONTEXT))
+        elif parameter.required:
+            self._refuse_parameter(drafted, name)
+
+    def _annotation(self, hook: Hook, parameter: Parameter) -> tuple[Any, str]:
+        """Return the annotation, and why it can't be read where that matters."""
+        annotation = parameter.annotation
+        if not isinstance(annotation, str):
+            return annotation, ""
+        try:
+            # Annotations are the module's own code, held back by `from __future__`.
+            return eval(annotation, namespace_of(hook)), ""
+        except Exception as error:
+            if "Annotated" in annotation:
+                return None, f"{type(error).__name__}: {error}"
+            if annotation.split(".")[-1].strip("'\"") == LifespanContext.__name__:
+                return LifespanContext, ""
+            return None, ""
+
+    def _find_named(self, drafted: _Drafted, name: str) -> _Drafted | None:
+        own = self.resources.get(f"{drafted.label}.{name}")
+        return self.by_state_name.get(name) if own is None or own is drafted else own
+
+    def _find_declared(self, drafted: _Drafted, wanted: Dependency) -> _Drafted | None:
+        target: _Drafted | None
+        if isinstance(wanted, str):
+            target = self.by_key.get(wanted) or self.by_key.get(f"{drafted.label}.{wanted}")
+            if target is None:
+                known = sorted(
+                    other.key
+                    for other in self.drafted
+                    if other.hook.kind in (Kind.RESOURCE, Kind.START) and other is not drafted
+                )
+                self.problem(
+                    "missing",
+                    drafted,
+                    f"Hook '{drafted.key}' depends on '{wanted}', which no app declares."
+                    f"{did_you_mean(wanted, known)}",
+                    f"Mend the name in depends_on=, or install the app. {listed('Hooks', known)}",
+                )
+                return None
+        else:
+            hook = getattr(wanted, "hook", None)
+            if isinstance(hook, Hook):
+                target = self.by_hook.get(hook)
+            else:
+                hook = wanted
+                of_function = [other for other in self.drafted if other.hook.function == wanted]
+                of_function.sort(key=lambda other: other.hook.kind is Kind.SHUTDOWN)
+                target = of_function[0] if of_function else None
+            if target is None:
+                self._refuse_foreign(drafted, hook)
+                return None
+        if target.hook.kind in (Kind.SHUTDOWN, Kind.BACKGROUND):
+            what = "shutdown function" if target.hook.kind is Kind.SHUTDOWN else "background job"
+            self.problem(
+                "missing",
+                drafted,
+                f"Hook '{drafted.key}' depends on the {what} {target}, and nothing may depend on "
+                "one: it has nothing that is up.",
+                "Depend on a resource or a start function.",
+            )
+            return None
+        return target
+
+    def _ask(self, drafted: _Drafted, ask: _Ask) -> None:
+        drafted.asks.append(ask)
+
+    def _refuse_foreign(self, drafted: _Drafted, wanted: object) -> None:
+        self.problem(
+            "missing",
+            drafted,
+            f"Hook '{drafted.key}' depends on {wanted!r}, which is declared nowhere in this "
+            "registry.",
+            "Declare it with a decorator of the same Lifespan.",
+        )
+
+    def _refuse_parameter(self, drafted: _Drafted, name: str) -> None:
+        known = sorted(set(self.by_state_name) - {drafted.state_name})
+        qualified = drafted.hook.qualified_name.rpartition(".")[0]
+        if name == "self" and qualified and not qualified.endswith("<locals>"):
+            self.problem(
+                "signature",
+                drafted,
+                f"Hook '{drafted.key}' is a method without its object: nothing can be given for "
+                "'self'.",
+                f"Register the bound method, once there is an object: "
+                f"lifespan.{DECORATORS[drafted.hook.kind]}"
+                f"({qualified.rpartition('.')[2].lower()}.{drafted.hook.name}).",
+            )
+            return
+        other = "other " if name in (drafted.hook.name, drafted.state_name) else ""
+        if name in CONTEXT_NAMES:
+            hint = "Call the parameter 'context', or annotate it as LifespanContext."
+        else:
+            hint = (
+                f"{listed('Resources', known)} Mend the name, give it a default, or, for the "
+                "context, call it 'context' or annotate it as LifespanContext."
+            )
+        self.problem(
+            "missing",
+            drafted,
+            f"Parameter '{name}' of '{drafted.key}' names no {other}resource."
+            f"{did_you_mean(name, known)}",
+            hint,
+        )
+
+    # The graph.
+
+    def finish(self) -> Plan:
+        """Order what runs, and tie it together."""
+        running = [drafted for drafted in self.drafted if not drafted.left_out]
+        order = self._ordered(running)
+        nodes: list[Node] = []
+        barrier: Node | None = None
+        wave: list[Node] = []
+        written: dict[tuple[str, int], int] = {}
+        for drafted in order:
+            if wave and drafted.priority != wave[0].priority:
+                barrier = self._barrier(nodes, wave)
+                wave = []
+            node = self._node(nodes, drafted, barrier, written)
+            wave.append(node)
+        left_out = [
+            LeftOut(drafted.key, drafted.left_out, drafted.hook.file, drafted.hook.line)
+            for drafted in self.drafted
+            if drafted.left_out
+        ]
+        return Plan(self.service_type, nodes, left_out)
+
+    def _ordered(self, running: list[_Drafted]) -> list[_Drafted]:
+        """Return hooks so that each stands behind what it needs, by priority, as registered."""
+        waiting: dict[int, int] = {}
+        dependents: dict[int, list[_Drafted]] = {}
+        for drafted in running:
+            if drafted.asks:
+                targets = {id(ask.target) for ask in drafted.asks if not ask.target.left_out}
+                waiting[id(drafted)] = len(targets)
+                for target in targets:
+                    dependents.setdefault(target, []).append(drafted)
+        if not waiting and all(drafted.priority == 0 for drafted in running):
+            return running
+        free = [drafted for drafted in running if not waiting.get(id(drafted))]
+        topological = list(free)
+        left = dict(waiting)
+        for drafted in topological:
+            for dependent in dependents.get(id(drafted), ()):
+                left[id(dependent)] -= 1
+                if not left[id(dependent)]:
+                    topological.append(dependent)
+        if len(topological) < len(running):
+            self._tell_cycles(running, {id(drafted) for drafted in topological})
+            return []
+        for drafted in reversed(topological):
+            for dependent in dependents.get(id(drafted), ()):
+                if dependent.priority < drafted.priority:
+                    drafted.priority = dependent.priority
+        heap = [(drafted.priority, drafted.hook.order, drafted) for drafted in free]
+        heapq.heapify(heap)
+        order = []
+        while heap:
+            drafted = heapq.heappop(heap)[2]
+            order.append(drafted)
+            for dependent in dependents.get(id(drafted), ()):
+                waiting[id(dependent)] -= 1
+                if not waiting[id(dependent)]:
+                    heapq.heappush(heap, (dependent.priority, dependent.hook.order, dependent))
+        return order
+
+    def _barrier(self, nodes: list[Node], wave: list[Node]) -> Node:
+        barrier = Node(len(nodes), f"priority {wave[0].priority}", "", wave[0].priority, None)
+        detail = f"priority {wave[0].priority}"
+        barrier.waits = [Wait(node.index, Reason.PRIORITY, detail, hard=False) for node in wave]
+        nodes.append(barrier)
+        return barrier
+
+    def _node(
+        self,
+        nodes: list[Node],
+        drafted: _Drafted,
+        barrier: Node | None,
+        written: dict[tuple[str, int], int],
+    ) -> Node:
+        hook, options = drafted.hook, drafted.options
+        node = Node(len(nodes), drafted.key, drafted.label, drafted.priority, hook)
+        drafted.node = node.index
+        node.required = drafted.required
+        node.state_name = drafted.state_name
+        node.timeout = options.get("timeout", hook.timeout)
+        node.shutdown_timeout = options.get("shutdown_timeout", hook.shutdown_timeout)
+        if drafted.asks or drafted.arguments:
+            self._give(node, drafted)
+        if barrier is not None:
+            detail = f"after every hook of {barrier.key}"
+            node.waits.append(Wait(barrier.index, Reason.PRIORITY, detail, hard=False))
+        if hook.kind in (Kind.START, Kind.SHUTDOWN):
+            place = (hook.module, drafted.priority)
+            before = written.get(place)
+            if before is not None and all(wait.node != before for wait in node.waits):
+                node.waits.append(Wait(before, Reason.WRITTEN, "written before it", hard=False))
+            written[place] = node.index
+        nodes.append(node)
+        return node
+
+    def _give(self, node: Node, drafted: _Drafted) -> None:
+        arguments = [Argument(name, gives) for name, gives in drafted.arguments]
+        for ask in drafted.asks:
+            target = ask.target
+            if target.left_out:
+                continue
+            if ask.parameter:
+                arguments.append(
+                    Argument(ask.parameter, Gives.RESOURCE, target.node, ask.has_default)
+                )
+            node.waits.append(Wait(target.node, ask.reason, ask.detail, not ask.has_default))
+        node.arguments = arguments
+
+    def _tell_cycles(self, running: list[_Drafted], done: set[int]) -> None:
+        """Report each circle whole, with every edge's reason."""
+        told: set[int] = set()
+        for start in running:
+            if id(start) in done or id(start) in told:
+                continue
+            path: list[_Drafted] = []
+            places: dict[int, int] = {}
+            at = start
+            while id(at) not in places and id(at) not in told:
+                places[id(at)] = len(path)
+                path.append(at)
+                at = next(
+                    ask.target
+                    for ask in at.asks
+                    if not ask.target.left_out and id(ask.target) not in done
+                )
+            told.update(map(id, path))
+            if id(at) not in places:
+                continue
+            circle = path[places[id(at)] :]
+            lines = []
+            for one, two in zip(circle, [*circle[1:], circle[0]], strict=True):
+                ask = next(ask for ask in one.asks if ask.target is two)
+                lines.append(f"\n      {one} waits for '{two.key}': {ask.reason}, {ask.detail}")
+            self.problem(
+                "cycle",
+                circle[0],
+                f"Hooks wait for one another in a circle:{''.join(lines)}",
+                "Take one of these edges away: a parameter, or an entry of depends_on=.",
+            )
+
+
+def hook_in(annotation: Any) -> Hook | None:
+    """Return the hook whose handle stands in ``Annotated[T, handle]``, or None."""
+    if annotation is not None and get_origin(annotation) is Annotated:
+        for extra in get_args(annotation)[1:]:
+            hook = getattr(extra, "hook", None)
+            if isinstance(hook, Hook):
+                return hook
+    return None

@@ -1,0 +1,220 @@
+"""Stages: what happens at the edges of a run, behind all hooks, and that no app has declared as one.
+
+A server's run has such edges: signals and their receivers, an inner application's own lifespan,
+functions that are called at the end. Each of their functions is a hook of its own kind here, so it
+has its own task or thread, time limit and step in the report, and its error stops no other.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import update_wrapper
+from types import CodeType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .hooks import ON_LOOP, STAGE, Hook, innermost
+from .plan import Node, Plan, Reason, Wait
+from .report import IN_SHUTDOWN
+from .runner import Run
+from .unit import STOPPING, UP, Unit
+
+if TYPE_CHECKING:
+    from .api import Lifespan
+    from .context import LifespanContext
+
+Rows = Sequence[Sequence[Hook]]
+"""Hooks in rows: those of one run side by side, the rows one after the other."""
+
+
+def no_rows() -> Rows:
+    """Return no hooks at all."""
+    return ()
+
+
+class Stage(NamedTuple):
+    """One edge of a run: what is done at its turn, and what in its place at the end."""
+
+    name: str
+    enters: Callable[[], Rows] = no_rows
+    """Gives what runs at startup. Asked when the run is made."""
+    leaves: Callable[[], Rows] = no_rows
+    """Gives what is called at shutdown, before what ``enters`` gave is left. Asked at that time."""
+    always: bool = False
+    """Whether it is left also when a startup was given up before its turn."""
+
+
+class StagedRun(Run):
+    """A run with stages behind its hooks, entered in order and left in reverse.
+
+    They are entered when all hooks are up, before background jobs begin, and left before background
+    jobs are stopped.
+
+    Args:
+        lifespan: where the hooks were declared.
+        plan: what is to run.
+        context: what the hooks are told about the process.
+        server: name and version of the ASGI server; "" for one not known, None for no server.
+        stages: the edges, in the order of the startup.
+    """
+
+    def __init__(
+        self,
+        lifespan: Lifespan,
+        plan: Plan,
+        context: LifespanContext,
+        *,
+        server: str | None = None,
+        stages: Iterable[Stage] = (),
+    ) -> None:
+        self._stages = tuple(stages)
+        self._places: list[tuple[Stage, Unit]] = []
+        self._armed: set[Unit] = set()
+        super().__init__(lifespan, plan, context, server=server)
+
+    def _units(self, stages: Iterable[Hook]) -> list[Unit]:
+        units = super()._units(stages)
+        for stage in self._stages:
+            self._places.append((stage, self._behind(units, [None], stage.name)))
+            for row in stage.enters():
+                self._behind(units, row, stage.name)
+        return units
+
+    def _behind(self, units: list[Unit], row: Sequence[Hook | None], name: str) -> Unit:
+        """Add units that wait for all there are; return the last of them."""
+        ends = [unit for unit in units if not unit.followers]
+        for hook in row:
+            unit = Unit(self, self._node(len(units), hook, name))
+            unit.leaders = list(ends)
+            for end in ends:
+                end.followers.append(unit)
+            units.append(unit)
+        return units[-1]
+
+    def _node(self, index: int, hook: Hook | None, name: str) -> Node:
+        if hook is None:
+            return Node(index, name, "", 0, None)
+        label = self.host.app_label(hook.module) or hook.module
+        node = Node(index, f"{label}.{hook.name}", label, 0, hook)
+        node.timeout, node.shutdown_timeout = hook.timeout, hook.shutdown_timeout
+        return node
+
+    # What is only known when the shutdown begins: who listens, what was appended.
+
+    def _reverse(self) -> None:
+        for stage, place in self._places:
+            if place.state is UP or stage.always:
+                self._arm(stage, place)
+        super()._reverse()
+
+    def _arm(self, stage: Stage, place: Unit) -> None:
+        """Put what a stage calls at the end between its place and all that stands on that."""
+        before = list(place.followers)
+        for row in stage.leaves():
+            armed = []
+            for hook in row:
+                unit = Unit(self, self._node(len(self.units), hook, stage.name))
+                unit.state, unit.settled = UP, True
+                unit.followers = list(before)
+                for follower in before:
+                    follower.leaders.append(unit)
+                self.units.append(unit)
+                self.units_by_hook[hook] = unit
+                self._left += 1
+                armed.append(unit)
+            self._armed.update(armed)
+            before = armed or before
+        for unit in before:
+            if unit not in place.followers:
+                place.followers.append(unit)
+                unit.leaders.append(place)
+
+    def _stop_unit(self, unit: Unit) -> None:
+        if unit not in self._armed:
+            super()._stop_unit(unit)
+            return
+        unit.state = STOPPING
+        unit.stop_begun = self.clock()
+        self.limits.watch_stop(unit)
+        if self.telling.of_steps:
+            self.telling.step(unit, IN_SHUTDOWN)
+        self._call(unit, owns_thread=False)
+
+
+def call_hook(
+    function: Any,
+    named: Mapping[str, Any] | None = None,
+    *,
+    shown: Any = None,
+    on_loop: bool = False,
+) -> Hook:
+    """Return the hook of a stage that calls a function, and awaits what it returns.
+
+    Args:
+        function: sync (it runs in a thread) or async (on the loop); what is none fails when its
+            turn comes, and says so.
+        named: the arguments it is called with.
+        shown: whose name, file and line are told, where that is another one.
+        on_loop: whether it is known to be async.
+    """
+    arguments = named or {}
+
+    def call() -> Awaitable[Any] | None:
+        if not callable(function):
+            raise TypeError(f"{function!r} can't be called: a function is needed, not its result.")
+        result = function(**arguments)
+        # What a function returns is not a resource that would have to be entered.
+        return result if inspect.isawaitable(result) else None
+
+    shown_as(call, shown or function)
+    hook = Hook(call, STAGE, name=title_of(shown or function))
+    if on_loop or inspect.iscoroutinefunction(function):
+        hook.form = ON_LOOP
+    return hook
+
+
+def shown_as(function: Callable[..., Any], original: Any) -> None:
+    """Have a function of this package told of as the user's own: its module, file and line."""
+    inner: Any = innermost(original)
+    if not isinstance(getattr(inner, "__code__", None), CodeType):
+        inner = getattr(type(inner), "__call__", None)  # noqa: B004  # the function is wanted
+    if isinstance(getattr(inner, "__code__", None), CodeType):
+        update_wrapper(function, inner, assigned=("__module__", "__qualname__"), updated=())
+
+
+def title_of(function: Any) -> str:
+    """Return what a function is called for people, such as ``Handler.startup``."""
+    inner = innermost(function)
+    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+    return str(name).rpartition("<locals>.")[2]
+
+
+def joined(
+    plan: Plan, hooks: Iterable[Hook], label_of: Callable[[str], str | None], place: str
+) -> Plan:
+    """Return a plan with more hooks behind those it has, side by side.
+
+    Args:
+        plan: what comes first; a hook of it that fails does not keep the new ones from running.
+        hooks: what comes behind.
+        label_of: gives the app label of a module, or None outside an installed app.
+        place: what the place between the two is called.
+    """
+    added = list(hooks)
+    if not added:
+        return plan
+    nodes = list(plan.nodes)
+    waited_for = {wait.node for node in nodes for wait in node.waits}
+    barrier = Node(len(nodes), place, "", 0, None)
+    barrier.waits = [
+        Wait(node.index, Reason.WRITTEN, place, hard=False)
+        for node in nodes
+        if node.index not in waited_for
+    ]
+    nodes.append(barrier)
+    for hook in added:
+        label = label_of(hook.module) or hook.module
+        node = Node(len(nodes), f"{label}.{hook.name}", label, 0, hook)
+        node.waits = [Wait(barrier.index, Reason.WRITTEN, place, hard=False)]
+        nodes.append(node)
+    return Plan(plan.service_type, nodes, plan.left_out)

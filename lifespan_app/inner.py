@@ -1,0 +1,186 @@
+"""The lifespan of an application inside ours: driven as a server would, inside our own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from .engine.current import SCOPE_KEY, here
+from .engine.errors import HookError
+from .engine.hooks import STAGE, Hook
+from .engine.log import logger
+from .engine.stages import Stage
+from .engine.unit import Unit
+from .protocol import Scope, ServedRun
+
+GRACE = 1.0
+"""Seconds that an application has to return once it has answered."""
+
+
+def stage_of(app: Any, scope: Scope, place: tuple[str, int]) -> Stage:
+    """Return the stage of a run that opens and closes an inner application's lifespan.
+
+    Args:
+        app: the application, which need not have a lifespan.
+        scope: the lifespan scope of the application around it.
+        place: file and line where it was put inside.
+    """
+    kind = app if hasattr(app, "__qualname__") else type(app)
+    name = f"lifespan of {kind.__module__}.{kind.__qualname__}"
+
+    async def lifespan() -> AsyncIterator[None]:
+        unit = here.get()
+        assert isinstance(unit, Unit)
+        run = unit.run
+        assert isinstance(run, ServedRun)
+        state = run.hand_out(scope)
+        ours, before = dict(run.state), dict(state)
+        inner = InnerLifespan(app, {**scope, "state": state, SCOPE_KEY: run}, unit)
+        try:
+            await inner.start()
+            added = {
+                key: value
+                for key, value in state.items()
+                if key not in before or (key in ours and value is not ours[key])
+            }
+            try:
+                run.add(added, str(unit))
+            except HookError:
+                await inner.stop()
+                raise
+            inner.serves = True
+            try:
+                yield
+            except asyncio.CancelledError:
+                if inner.error is not None:
+                    raise inner.error from None
+                raise
+            await inner.stop()
+        finally:
+            await inner.end()
+
+    hook = Hook(lifespan, STAGE, name=name)
+    hook.file, hook.line = place
+    return Stage("inner lifespan", enters=lambda: [[hook]])
+
+
+class InnerLifespan:
+    """One lifespan scope of an inner application, seen from the server's side.
+
+    Args:
+        app: the application.
+        scope: the lifespan scope that it is called with.
+        unit: the hook that drives it, in the task that makes this.
+    """
+
+    def __init__(self, app: Any, scope: Scope, unit: Unit) -> None:
+        self.error: BaseException | None = None
+        """What the application has raised."""
+        self.serves = False
+        """Whether it is up and has not been told to stop."""
+        loop = asyncio.get_running_loop()
+        self._unit = unit
+        self._driver = asyncio.current_task()
+        self._asked = False
+        self._cancelled = False
+        self._told = False
+        self._told_to_stop = asyncio.Event()
+        self._started: asyncio.Future[Mapping[str, Any]] = loop.create_future()
+        self._stopped: asyncio.Future[Mapping[str, Any]] = loop.create_future()
+        self._app = loop.create_task(self._call(app, scope), name=unit.node.key)
+
+    async def start(self) -> None:
+        """Have it start. An application without a lifespan, which asks for no message, is fine.
+
+        Raises:
+            BaseException: what the application raised.
+            HookError: it said that its startup has failed, and raised nothing.
+        """
+        await self._answered(self._started)
+        if self._started.done():
+            self._raise_if_failed(await self._answer(self._started))
+        elif not self._asked:
+            logger.debug("%s: the application has none: %r", self._unit, self.error)
+            self.error = None
+        elif self.error is not None:
+            raise self.error
+        else:
+            logger.warning("%s: the application returned without an answer.", self._unit)
+
+    async def stop(self) -> None:
+        """Have it stop, if it is up.
+
+        Raises:
+            BaseException: what the application raised.
+            HookError: it said that its shutdown has failed, and raised nothing.
+        """
+        self.serves = False
+        self._told_to_stop.set()
+        await self._answered(self._stopped)
+        if self._stopped.done():
+            self._raise_if_failed(await self._answer(self._stopped))
+        elif self.error is not None:
+            raise self.error
+
+    async def end(self) -> None:
+        """Cancel what still runs of it, and wait for it."""
+        self.serves = False
+        if not self._app.done():
+            self._cancelled = True
+            self._app.cancel()
+            await asyncio.wait({self._app})
+
+    async def _answered(self, future: asyncio.Future[Any]) -> None:
+        """Wait for an answer, or for the application to end without one."""
+        either: set[asyncio.Future[Any]] = {self._app, future}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _answer(self, future: asyncio.Future[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Return an answer; after a last one, the application has a moment to return or raise."""
+        answer = future.result()
+        if answer["type"] != "lifespan.startup.complete":
+            await asyncio.wait({self._app}, timeout=GRACE)
+        return answer
+
+    def _raise_if_failed(self, answer: Mapping[str, Any]) -> None:
+        if answer["type"] != "lifespan.startup.complete" and self.error is not None:
+            raise self.error
+        if answer["type"].endswith(".failed"):
+            text = answer.get("message") or "without a message"
+            raise HookError(f"{self._unit}: {answer['type']}: {text}")
+
+    async def _call(self, app: Any, scope: Scope) -> None:
+        # A task that ends with SystemExit would end the loop: the driver raises it in its place.
+        try:
+            await app(scope, self._receive, self._send)
+        except BaseException as error:
+            if not self._cancelled:
+                self.error = error
+        if self.serves and self.error is not None and self._driver is not None:
+            self._driver.cancel()
+
+    async def _receive(self) -> Mapping[str, Any]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "lifespan.startup"}
+        while not self._told_to_stop.is_set():
+            try:
+                await self._told_to_stop.wait()
+            except asyncio.CancelledError:
+                if self._cancelled or not self._unit.run.loop_is_ending():
+                    raise
+                # A loop that ends cancels every task at once; this one stops when its turn comes.
+                task = asyncio.current_task()
+                if task is not None:
+                    task.uncancel()
+        if self._told:
+            await asyncio.get_running_loop().create_future()
+        self._told = True
+        return {"type": "lifespan.shutdown"}
+
+    async def _send(self, message: Mapping[str, Any]) -> None:
+        phase = str(message["type"]).removeprefix("lifespan.").partition(".")[0]
+        future = {"startup": self._started, "shutdown": self._stopped}.get(phase)
+        if future is not None and not future.done():
+            future.set_result(message)

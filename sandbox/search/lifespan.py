@@ -1,0 +1,52 @@
+import asyncio
+import logging
+
+import httpx
+from library.bookshelf import Bookshelf
+from library.lookup import CatalogueError, all_books
+
+from lifespan_app import LifespanContext, lifespan
+
+from .index import Index
+
+logger = logging.getLogger(__name__)
+
+FIRST_RETRY_SECONDS = 0.1
+QUIET_FAILURES = 5  # the first tries may well come before the server listens
+
+
+@lifespan.resource
+def index(bookshelf: Bookshelf) -> Index:
+    """Index what is in the house: the catalogue may be one that this process is yet to serve."""
+    return Index(bookshelf.books())
+
+
+@lifespan.on_start
+def announce(index: Index) -> None:
+    logger.info("%d books can be found", len(index))
+
+
+@lifespan.background(required=False)
+async def refresh(
+    http_client: httpx.AsyncClient, bookshelf: Bookshelf, index: Index, context: LifespanContext
+) -> None:
+    """Bring the catalogue's books into the index, now and every `refresh_seconds`."""
+    seconds = max(1.0, context.get_config("refresh_seconds", 300.0))
+    failures, retry = 0, FIRST_RETRY_SECONDS
+    while True:
+        try:
+            found = await all_books(http_client)
+        except CatalogueError as error:
+            failures, pause, retry = failures + 1, retry, min(2 * retry, seconds)
+            level = logging.DEBUG if failures <= QUIET_FAILURES else logging.WARNING
+            logger.log(level, "%s Next try in %.1f s.", error, pause)
+        else:
+            index.replace([*found, *await bookshelf.abooks()])
+            logger.info("Index refreshed: %d books can be found", len(index))
+            failures, pause, retry = 0, seconds, FIRST_RETRY_SECONDS
+        await asyncio.sleep(pause)
+
+
+@lifespan.on_shutdown
+def sum_up(index: Index) -> None:
+    logger.info("%d searches answered", index.answered)

@@ -1,0 +1,23 @@
+"""Fixtures that any test may ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.projects import JOURNAL_VARIABLE, Project
+
+
+@pytest.fixture
+def project(tmp_path: Path, journal: Path) -> Project:
+    """Return an empty Django project in a folder of the test's own."""
+    return Project(tmp_path / "project", journal=journal)
+
+
+@pytest.fixture
+def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the path of a journal that processes started by the test find in their environment."""
+    path = tmp_path / "journal.txt"
+    monkeypatch.setenv(JOURNAL_VARIABLE, str(path))
+    return path

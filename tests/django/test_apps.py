@@ -1,0 +1,139 @@
+"""lifespan_app as a Django app: installed with autodiscovery, without it, or not at all."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.apps import apps
+
+from lifespan_app import Lifespan
+from lifespan_app.apps import LifespanConfig, SimpleLifespanConfig
+from lifespan_app.host import DjangoHost, install
+from tests.projects import Project
+
+HOOKS = """
+from lifespan_app import lifespan
+
+
+@lifespan.on_start
+async def open_up():
+    pass
+"""
+
+TELL = """
+import json
+
+import asgi
+from django.core import checks
+from lifespan_app import lifespan
+
+plan = lifespan.plan()
+print(
+    json.dumps(
+        {
+            "keys": [node.key for node in plan.nodes],
+            "checks": [message.id for message in checks.run_checks()],
+        }
+    )
+)
+"""
+
+
+def told(project: Project) -> Any:
+    """Import the project's ASGI application, and return its plan and what checks say of it."""
+    done = project.run("-c", TELL)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+class TestInstalled:
+    """`lifespan_app` in INSTALLED_APPS means autodiscovery."""
+
+    def test_is_the_config_with_autodiscovery(self) -> None:
+        assert type(apps.get_app_config("lifespan_app")) is LifespanConfig
+
+    @pytest.mark.parametrize("config", [LifespanConfig, SimpleLifespanConfig])
+    def test_its_keys_do_not_follow_the_project(self, config: type[SimpleLifespanConfig]) -> None:
+        """A project's DEFAULT_AUTO_FIELD would ask for migrations of ours."""
+        assert config.default_auto_field == "django.db.models.BigAutoField"
+
+    @pytest.mark.parametrize("field", ["AutoField", "SmallAutoField", "BigAutoField"])
+    def test_no_migration_is_missing_whatever_the_project_uses(
+        self, project: Project, field: str
+    ) -> None:
+        project.settings(DEFAULT_AUTO_FIELD=f"django.db.models.{field}")
+        done = project.manage("makemigrations", "--check", "--dry-run")
+        assert (done.returncode, done.stdout) == (0, "No changes detected\n")
+
+    def test_hooks_are_found(self, project: Project) -> None:
+        project.app("shop", lifespan=HOOKS)
+        assert told(project) == {"keys": ["shop.open_up"], "checks": []}
+
+
+class TestSimpleConfig:
+    """Without autodiscovery a project imports its hooks by itself."""
+
+    @pytest.fixture
+    def simple(self, project: Project) -> Project:
+        project.app("shop", lifespan=HOOKS, hooks=HOOKS)
+        config = "lifespan_app.apps.SimpleLifespanConfig"
+        return project.settings(INSTALLED_APPS=[config, "shop"])
+
+    def test_nothing_is_imported(self, simple: Project) -> None:
+        assert told(simple) == {"keys": [], "checks": []}
+
+    def test_what_the_project_imports_runs_under_the_label_of_its_app(
+        self, simple: Project
+    ) -> None:
+        simple.asgi(
+            "from lifespan_app.asgi import get_asgi_application\n\n"
+            "application = get_asgi_application()\n\nimport shop.hooks"
+        )
+        assert told(simple)["keys"] == ["shop.open_up"]
+
+    def test_the_checks_of_the_setting_are_there(self, simple: Project) -> None:
+        simple.settings(LIFESPAN={"COLOUR": "red", "HOOKS": {"shop.open_up": {}}})
+        assert told(simple)["checks"] == ["lifespan_app.E002"]
+
+
+class TestNotInstalled:
+    """Code for earlier packages runs also where `lifespan_app` is no installed app."""
+
+    def test_hooks_that_are_imported_run_under_the_label_of_their_app(
+        self, project: Project
+    ) -> None:
+        project.app("shop", hooks=HOOKS).settings(INSTALLED_APPS=["shop"])
+        project.asgi(
+            "from lifespan_app.asgi import get_asgi_application\n\n"
+            "application = get_asgi_application()\n\nimport shop.hooks"
+        )
+        assert told(project) == {"keys": ["shop.open_up"], "checks": []}
+
+    def test_the_setting_is_read_all_the_same(self, project: Project) -> None:
+        project.app("shop", hooks=HOOKS).settings(
+            INSTALLED_APPS=["shop"], LIFESPAN={"HOOKS": {"shop.open_up": {"enabled": False}}}
+        )
+        project.asgi(
+            "import django; django.setup()\nimport shop.hooks\n"
+            "from lifespan_app.asgi import get_asgi_application\n\n"
+            "application = get_asgi_application()"
+        )
+        assert told(project)["keys"] == []
+
+
+class TestInstall:
+    def test_twice_changes_nothing(self) -> None:
+        lifespan = Lifespan()
+        install(lifespan)
+        host = lifespan.host
+        install(lifespan)
+        assert lifespan.host is host
+        assert isinstance(host, DjangoHost)
+
+    def test_keeps_who_is_told_of_runs(self) -> None:
+        lifespan = Lifespan()
+        observers = lifespan.host.observers
+        install(lifespan)
+        assert lifespan.host.observers is observers

@@ -1,0 +1,227 @@
+"""The setting LIFESPAN, and the environment that wins over it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from lifespan_app import Lifespan, LifespanContext, ServiceType, conf
+from lifespan_app.engine.host import Settings as Given
+from tests.projects import Project
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what the shell that runs the tests may have set."""
+    for name in [*conf.FROM_ENVIRONMENT.values(), conf.CONFIG_FILE]:
+        monkeypatch.delenv(name, raising=False)
+
+
+class TestDefaults:
+    @pytest.mark.parametrize("value", [None, {}, {"SHUTDOWN_TIMEOUT": None, "HOOKS": None}])
+    def test_hold_where_nothing_is_said(self, settings: Settings, value: object) -> None:
+        settings.DEBUG = False
+        settings.LIFESPAN = value
+        assert conf.settings() == Given(
+            service_type="app",
+            environment="production",
+            release="",
+            config={},
+            startup_deadline=None,
+            shutdown_timeout=5.0,
+            shutdown_deadline=8.0,
+            hooks={},
+        )
+
+    def test_hold_without_the_setting(self, settings: Settings) -> None:
+        settings.LIFESPAN = {}
+        with_it = conf.settings()
+        del settings.LIFESPAN
+        assert conf.settings() == with_it
+
+    def test_of_the_environment_is_development_with_debug(self, settings: Settings) -> None:
+        settings.DEBUG = True
+        assert conf.settings().environment == "development"
+
+
+class TestSetting:
+    def test_is_what_the_engine_is_told(self, settings: Settings) -> None:
+        hooks = {"shop.open_up": {"timeout": 3}}
+        settings.LIFESPAN = {
+            "SERVICE_TYPE": "worker",
+            "ENVIRONMENT": "staging",
+            "RELEASE": "1.2",
+            "CONFIG": {"key": "value"},
+            "STARTUP_DEADLINE": 30,
+            "SHUTDOWN_TIMEOUT": 2,
+            "SHUTDOWN_DEADLINE": 20,
+            "HOOKS": hooks,
+        }
+        assert conf.settings() == Given(
+            service_type="worker",
+            environment="staging",
+            release="1.2",
+            config={"key": "value"},
+            startup_deadline=30.0,
+            shutdown_timeout=2.0,
+            shutdown_deadline=20.0,
+            hooks=hooks,
+        )
+
+    def test_may_name_a_service_type_of_ours(self, settings: Settings) -> None:
+        settings.LIFESPAN = {"SERVICE_TYPE": ServiceType.WORKER}
+        assert conf.settings().service_type == "worker"
+
+    def test_is_read_anew_for_each_plan(self, settings: Settings, lifespan: Lifespan) -> None:
+        assert lifespan.plan().service_type == "app"
+        settings.LIFESPAN = {"SERVICE_TYPE": "scheduler"}
+        assert lifespan.plan().service_type == "scheduler"
+
+    async def test_is_what_hooks_see_in_their_context(
+        self, settings: Settings, lifespan: Lifespan
+    ) -> None:
+        settings.LIFESPAN = {"SERVICE_TYPE": "worker", "CONFIG": {"key": "value"}}
+        seen: list[LifespanContext] = []
+
+        @lifespan.on_start
+        async def look(context: LifespanContext) -> None:
+            seen.append(context)
+
+        async with lifespan.run():
+            pass
+        [context] = seen
+        assert context.is_worker()
+        assert context.environment == "production"
+        assert context.get_config("key") == "value"
+
+    def test_of_the_wrong_type_is_refused_with_all_that_is_wrong(self, settings: Settings) -> None:
+        settings.LIFESPAN = {"STARTUP_DEADLINE": "soon", "HOOKS": {"*": {"required": "no"}}}
+        with pytest.raises(ImproperlyConfigured) as caught:
+            conf.settings()
+        assert str(caught.value) == (
+            "LIFESPAN['STARTUP_DEADLINE'] must be a number of seconds above 0, or 'auto', not "
+            "'soon'.\n"
+            "LIFESPAN['HOOKS']['*']['required'] must be True or False, not 'no'."
+        )
+
+    def test_that_is_no_dictionary_is_refused(self, settings: Settings) -> None:
+        settings.LIFESPAN = "app"
+        with pytest.raises(ImproperlyConfigured, match=r"^LIFESPAN must be a dictionary, not 'app'"):
+            conf.settings()
+
+
+class TestEnvironment:
+    @pytest.mark.parametrize(
+        ("variable", "field"),
+        [
+            ("LIFESPAN_SERVICE_TYPE", "service_type"),
+            ("LIFESPAN_ENVIRONMENT", "environment"),
+            ("LIFESPAN_RELEASE", "release"),
+        ],
+    )
+    def test_wins_over_the_setting_unless_it_is_empty(
+        self, settings: Settings, monkeypatch: pytest.MonkeyPatch, variable: str, field: str
+    ) -> None:
+        settings.LIFESPAN = {field.upper(): "from the setting"}
+        assert getattr(conf.settings(), field) == "from the setting"
+        monkeypatch.setenv(variable, "from the environment")
+        assert getattr(conf.settings(), field) == "from the environment"
+        monkeypatch.setenv(variable, "")
+        assert getattr(conf.settings(), field) == "from the setting"
+
+
+class TestConfigFile:
+    @pytest.fixture
+    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        monkeypatch.setenv("LIFESPAN_CONFIG_FILE", str(tmp_path / "config.toml"))
+        return tmp_path
+
+    def test_in_toml_is_merged_over_the_setting_table_by_table(
+        self, settings: Settings, folder: Path
+    ) -> None:
+        settings.LIFESPAN = {
+            "CONFIG": {"cache": {"url": "redis://here", "size": 5}, "kept": True, "list": [1, 2]}
+        }
+        text = 'list = [3]\nnew = 1\n[cache]\nurl = "redis://there"\n'
+        (folder / "config.toml").write_text(text)
+        assert conf.settings().config == {
+            "cache": {"url": "redis://there", "size": 5},
+            "kept": True,
+            "list": [3],
+            "new": 1,
+        }
+        assert settings.LIFESPAN["CONFIG"]["cache"]["url"] == "redis://here"
+
+    @pytest.mark.parametrize("name", ["config.json", "config.JSON"])
+    def test_in_json_is_read_by_its_name(
+        self, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        (folder / name).write_text(json.dumps({"cache": {"url": "redis://there"}}))
+        monkeypatch.setenv("LIFESPAN_CONFIG_FILE", str(folder / name))
+        settings.LIFESPAN = {"CONFIG": {"cache": "none"}}
+        assert conf.settings().config == {"cache": {"url": "redis://there"}}
+
+    def test_may_hold_what_is_not_ascii(self, folder: Path) -> None:
+        (folder / "config.toml").write_bytes('name = "Brontë"'.encode())
+        assert conf.settings().config == {"name": "Brontë"}
+
+    @pytest.mark.parametrize(
+        ("name", "content", "told"),
+        [
+            ("missing.toml", None, "which can't be read: [Errno 2] No such file or directory"),
+            ("folder", "", "which can't be read: [Errno 21] Is a directory"),
+            ("broken.toml", b"key = ", "which can't be read: Invalid value"),
+            ("broken.json", b"{", "which can't be read: Expecting property name"),
+            ("latin.toml", b'name = "Bront\xeb"', "which can't be read: 'utf-8' codec can't"),
+            ("list.json", b"[1]", "which holds a list; it must hold keys and values."),
+            ("json.toml", b'{"key": 1}', "It takes a TOML file, or a JSON file whose name ends"),
+        ],
+    )
+    def test_that_cannot_be_used_is_refused_with_its_name_and_reason(
+        self,
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        name: str,
+        content: bytes | str | None,
+        told: str,
+    ) -> None:
+        path = folder / name
+        if content == "":
+            path.mkdir()
+        elif isinstance(content, bytes):
+            path.write_bytes(content)
+        monkeypatch.setenv("LIFESPAN_CONFIG_FILE", str(path))
+        with pytest.raises(ImproperlyConfigured) as caught:
+            conf.settings()
+        assert str(caught.value).startswith(f"LIFESPAN_CONFIG_FILE names '{path}', which ")
+        assert told in str(caught.value)
+
+    def test_is_found_from_the_working_directory_of_the_process(self, project: Project) -> None:
+        project.app(
+            "shop",
+            lifespan="""
+                from lifespan_app import lifespan
+
+
+                @lifespan.on_start
+                async def look(context):
+                    print(context.service_type, context.environment, context.config)
+            """,
+        )
+        project.file("deploy/config.json", '{"key": "value"}')
+        run = "import asyncio, django; django.setup(); from lifespan_app import lifespan\n"
+        run += "async def main():\n    async with lifespan.run(): pass\nasyncio.run(main())"
+        environment = {
+            "LIFESPAN_CONFIG_FILE": "deploy/config.json",
+            "LIFESPAN_SERVICE_TYPE": "worker",
+            "LIFESPAN_ENVIRONMENT": "staging",
+        }
+        done = project.run("-c", run, environment=environment)
+        assert done.stdout == "worker staging {'key': 'value'}\n", done.stderr

@@ -1,0 +1,722 @@
+"""Hooks that use the ORM: each has connections of its own, and none is left open."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from inspect import signature
+from textwrap import dedent, indent
+from typing import Any
+
+import pytest
+from asgiref.sync import ThreadSensitiveContext
+
+from tests.clusters import Cluster, MariaDB, PostgreSQL
+from tests.needs import needs_mariadb, needs_postgresql
+from tests.projects import Project
+
+MODELS = """
+from django.db import models
+
+
+class Book(models.Model):
+    title = models.CharField(max_length=100)
+
+    class Meta:
+        app_label = "shop"
+"""
+
+# A hook a service type, so that each can be run alone. What is noted is the connection, as the
+# driver gives it, that a query was made on.
+LIFESPAN = """
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+
+from asgiref.sync import sync_to_async
+from django.db import connection
+from lifespan_app import lifespan
+
+from .models import Book
+
+noted = []
+after_their_hook = []
+may_go_on = asyncio.Event()
+
+
+def note():
+    Book.objects.create(title="Emma")
+    noted.append(connection.connection)
+
+
+anote = sync_to_async(note)
+
+
+def alone(decorator):
+    def decorate(function):
+        return decorator(service_types=[function.__name__])(function)
+
+    return decorate
+
+
+@alone(lifespan.on_start)
+def sync_start():
+    note()
+
+
+@alone(lifespan.on_start)
+def sync_start_that_fails():
+    note()
+    raise LookupError
+
+
+@alone(lifespan.on_shutdown)
+def sync_shutdown():
+    note()
+
+
+@alone(lifespan.resource)
+def sync_resource():
+    note()
+    yield "resource"
+    note()
+
+
+@alone(lifespan.resource)
+@contextmanager
+def sync_context_manager():
+    note()
+    yield "resource"
+    note()
+
+
+@alone(lifespan.on_start)
+async def async_start():
+    await Book.objects.acreate(title="Emma")
+    await anote()
+
+
+@alone(lifespan.on_start)
+async def async_start_that_fails():
+    await anote()
+    raise LookupError
+
+
+@alone(lifespan.on_start)
+async def async_start_with_children():
+    await anote()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(3):
+            tasks.create_task(anote())
+    async for book in Book.objects.all():
+        await anote()
+
+
+@alone(lifespan.on_start)
+async def async_start_with_a_task_that_outlives_it():
+    await anote()
+
+    async def go_on():
+        await may_go_on.wait()
+        await anote()
+        await Book.objects.acount()
+
+    after_their_hook.append(asyncio.create_task(go_on()))
+
+
+@alone(lifespan.on_shutdown)
+async def async_shutdown():
+    await anote()
+
+
+@alone(lifespan.resource)
+async def async_resource():
+    await anote()
+    yield "resource"
+    await anote()
+
+
+@alone(lifespan.resource)
+@asynccontextmanager
+async def async_context_manager():
+    await anote()
+    yield "resource"
+    await anote()
+
+
+@alone(lifespan.resource)
+async def two_resources():
+    await anote()
+    yield "resource"
+
+
+@lifespan.resource(service_types=["two_resources"])
+async def the_other_one():
+    await anote()
+    yield "resource"
+
+
+@alone(lifespan.background)
+async def job():
+    while True:
+        await anote()
+        await asyncio.sleep(0.01)
+
+
+@alone(lifespan.background)
+async def job_that_crashes():
+    await anote()
+    raise LookupError
+
+
+@alone(lifespan.background)
+async def job_that_finishes():
+    await anote()
+"""
+
+# Runs every hook alone, and tells of each how many connections were open while the process
+# served and afterwards.
+EVERY_HOOK = """
+import asyncio
+import json
+import os
+import time
+
+import django
+
+django.setup()
+
+from django.db import connection
+from django.db.backends.signals import connection_created
+from lifespan_app import lifespan
+from shop import lifespan as hooks
+
+# MariaDB's wrapper may say so more than once.
+opened = set()
+connection_created.connect(lambda connection, **kwargs: opened.add(connection), weak=False)
+
+
+def still_open():
+    return sum(wrapper.connection is not None for wrapper in opened)
+
+
+async def until(look):
+    for _ in range(1000):
+        if look():
+            return
+        await asyncio.sleep(0.01)
+    raise TimeoutError
+
+
+async def run(name):
+    told = {"error": None}
+    try:
+        async with lifespan.run(name):
+            if "job" in name:
+                await until(lambda: hooks.noted)
+            if name in ("job_that_crashes", "job_that_finishes"):
+                job = lambda: lifespan.report().steps[-1].outcome
+                await until(job)
+            if hooks.after_their_hook:
+                told["serving with a task to come"] = still_open()
+                hooks.may_go_on.set()
+                await hooks.after_their_hook[0]
+                await until(lambda: not still_open())
+            told["serving"] = still_open()
+    except LookupError as error:
+        told["error"] = type(error).__name__
+    told["after"] = still_open()
+    told["queries"] = len(hooks.noted)
+    told["connections"] = len(set(map(id, hooks.noted)))
+    told["here"] = connection.connection is not None
+    hooks.noted.clear()
+    hooks.after_their_hook.clear()
+    return told
+
+
+def left_at_the_server():
+    # A server is late to forget a connection that was closed.
+    with connection.cursor() as cursor:
+        for _ in range(1000):
+            cursor.execute(os.environ["COUNTING"])
+            [count] = cursor.fetchone()
+            if not count:
+                break
+            time.sleep(0.01)
+    return count
+
+
+names = sorted({name for hook in lifespan.hooks for name in hook.service_types})
+told = {name: asyncio.run(run(name)) for name in names}
+print(json.dumps([told, left_at_the_server() if "COUNTING" in os.environ else 0]))
+"""
+
+CLUSTERS: dict[str, type[Cluster]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
+
+Told = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=needs_postgresql),
+        pytest.param("mariadb", marks=needs_mariadb),
+    ],
+)
+def every_hook(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Told, int]]:
+    """Run every hook alone on a database; return what was told of each, and what was left."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    project.app("shop", models=MODELS, lifespan=LIFESPAN).file("every_hook.py", EVERY_HOOK)
+    if request.param == "sqlite":
+        yield run_every_hook(project)
+        return
+    with CLUSTERS[request.param]() as cluster:
+        cluster.serve(project)
+        yield run_every_hook(project, COUNTING=cluster.counting)
+
+
+def run_every_hook(project: Project, **environment: str) -> tuple[Told, int]:
+    make_tables(project)
+    done = project.run("every_hook.py", environment=environment)
+    assert done.returncode == 0, done.stderr
+    told, left = json.loads(done.stdout)
+    return told, left
+
+
+def make_tables(project: Project) -> None:
+    migrated = project.manage("migrate", "--run-syncdb", "--verbosity=0")
+    assert migrated.returncode == 0, migrated.stderr
+
+
+class TestConnections:
+    """A hook's connections are open while it lives, and closed after it."""
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "sync_start",
+            "async_start",
+            "async_start_with_children",
+            "sync_shutdown",
+            "async_shutdown",
+            "job_that_crashes",
+            "job_that_finishes",
+        ],
+    )
+    def test_of_what_has_ended_or_not_begun_none_is_open_while_serving(
+        self, every_hook: tuple[Told, int], name: str
+    ) -> None:
+        told, _ = every_hook
+        assert told[name]["queries"] > 0
+        assert told[name]["serving"] == 0
+        assert told[name]["after"] == 0
+
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "sync_resource",
+            "sync_context_manager",
+            "async_resource",
+            "async_context_manager",
+        ],
+    )
+    def test_of_a_resource_stays_open_between_enter_and_exit(
+        self, every_hook: tuple[Told, int], name: str
+    ) -> None:
+        told, _ = every_hook
+        assert told[name]["serving"] == 1
+        assert told[name]["queries"] == 2
+        assert told[name]["connections"] == 1
+        assert told[name]["after"] == 0
+
+    def test_of_a_job_stays_open_while_it_lives(self, every_hook: tuple[Told, int]) -> None:
+        told, _ = every_hook
+        assert told["job"]["serving"] == 1
+        assert told["job"]["after"] == 0
+
+    @pytest.mark.parametrize("name", ["sync_start_that_fails", "async_start_that_fails"])
+    def test_of_a_hook_that_fails_is_closed_too(
+        self, every_hook: tuple[Told, int], name: str
+    ) -> None:
+        told, _ = every_hook
+        assert told[name]["error"] == "LookupError"
+        assert told[name]["queries"] == 1
+        assert told[name]["after"] == 0
+
+    def test_is_the_hooks_own(self, every_hook: tuple[Told, int]) -> None:
+        told, _ = every_hook
+        assert told["two_resources"]["connections"] == 2
+        assert told["two_resources"]["serving"] == 2
+        assert told["two_resources"]["after"] == 0
+
+    def test_is_shared_by_the_hooks_child_tasks(self, every_hook: tuple[Told, int]) -> None:
+        told, _ = every_hook
+        assert told["async_start_with_children"]["queries"] > 4
+        assert told["async_start_with_children"]["connections"] == 1
+
+    def test_of_a_task_that_outlives_its_hook_is_closed_after_its_call(
+        self, every_hook: tuple[Told, int]
+    ) -> None:
+        told, _ = every_hook
+        outlived = told["async_start_with_a_task_that_outlives_it"]
+        assert outlived["serving with a task to come"] == 0
+        assert outlived["queries"] == 2
+        assert outlived["serving"] == 0
+
+    def test_leaves_the_threads_of_the_program_alone(self, every_hook: tuple[Told, int]) -> None:
+        told, _ = every_hook
+        assert not any(one["here"] for one in told.values())
+
+    def test_is_gone_from_the_server_too(self, every_hook: tuple[Told, int]) -> None:
+        _, left = every_hook
+        assert left == 0
+
+
+# A job does what a test is about, then says so; the process ends when it has.
+JOB = """
+import asyncio
+
+from asgiref.sync import sync_to_async
+from django.db import OperationalError, connection, transaction
+from journal import write
+from lifespan_app import connections, lifespan
+
+from .models import Book
+
+done = asyncio.Event()
+
+
+async def backend():
+    # Its process at the server: another number is another connection.
+    return await sync_to_async(ask)("select pg_backend_pid()")
+
+
+def ask(sql):
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+        return cursor.fetchone()[0]
+
+
+async def grow_old():
+    # Until a look at the connection finds it past its age.
+    import time
+
+    while await sync_to_async(lambda: time.monotonic() < connection.close_at)():
+        await asyncio.sleep(0.01)
+
+
+async def cut(number):
+    # As an administrator does, from a connection that is not the hook's.
+    def terminate():
+        ask(f"select pg_terminate_backend({number})")
+        connection.close()
+
+    await asyncio.to_thread(terminate)
+
+
+@lifespan.background
+async def job():
+    try:
+        await work()
+    except BaseException as error:
+        write("failed with", type(error).__name__)
+        raise
+    finally:
+        done.set()
+"""
+
+MAIN = """
+import asyncio
+
+import django
+
+django.setup()
+
+from lifespan_app import lifespan
+from shop.lifespan import done
+
+
+async def main():
+    async with lifespan.run():
+        await asyncio.wait_for(done.wait(), 30)
+
+
+asyncio.run(main())
+"""
+
+
+@needs_postgresql
+class TestAJobsConnection:
+    """It is replaced between queries where it is broken or too old, and otherwise kept."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def cluster(cls) -> Iterator[Cluster]:
+        with PostgreSQL() as cluster:
+            yield cluster
+
+    @pytest.fixture
+    def work(self, cluster: Cluster, project: Project) -> Callable[..., list[str]]:
+        """Return a function that runs a job with this body, and returns what the job wrote."""
+
+        def run(body: str, **options: Any) -> list[str]:
+            work = "\n".join(["async def work():", indent(dedent(body), "    ")])
+            project.app("shop", models=MODELS, lifespan=f"{dedent(JOB)}\n\n{work}")
+            cluster.serve(project, **options)
+            make_tables(project)
+            done = project.file("main.py", MAIN).run("main.py")
+            assert done.returncode == 0, done.stderr
+            return project.events()
+
+        return run
+
+    @pytest.mark.parametrize("age", [0, 60, None])
+    def test_is_one_for_all_queries(self, work: Callable[..., list[str]], age: int | None) -> None:
+        body = """
+            for _ in range(5):
+                write(await backend())
+        """
+        backends = work(body, CONN_MAX_AGE=age)
+        assert len(backends) == 5
+        assert len(set(backends)) == 1
+
+    def test_is_replaced_once_it_is_past_its_age(self, work: Callable[..., list[str]]) -> None:
+        body = """
+            before = await backend()
+            for _ in range(1000):
+                if await backend() != before:
+                    write("another one")
+                    break
+                await asyncio.sleep(0.01)
+        """
+        assert work(body, CONN_MAX_AGE=0.05) == ["another one"]
+
+    def test_is_kept_past_its_age_while_rows_are_read_from_it(
+        self, work: Callable[..., list[str]]
+    ) -> None:
+        body = """
+            for _ in range(6):
+                await Book.objects.acreate(title="Emma")
+            before = await backend()
+            async for book in Book.objects.aiterator(chunk_size=2):
+                await grow_old()
+                write("same" if await backend() == before else "another", "one")
+            write("same" if await backend() == before else "another", "one")
+        """
+        events = work(body, CONN_MAX_AGE=0.05)
+        assert events[-7:] == ["same one"] * 6 + ["another one"]
+
+    def test_is_kept_past_its_age_in_a_transaction(self, work: Callable[..., list[str]]) -> None:
+        body = """
+            begin = transaction.atomic()
+            before = await backend()
+            await sync_to_async(begin.__enter__)()
+            await Book.objects.acreate(title="Lady Susan")
+            await grow_old()
+            write("same" if await backend() == before else "another", "one")
+            await sync_to_async(begin.__exit__)(None, None, None)
+            write("kept", await Book.objects.filter(title="Lady Susan").acount())
+        """
+        assert work(body, CONN_MAX_AGE=0.05) == ["same one", "kept 1"]
+
+    def test_is_kept_past_its_age_in_a_transaction_without_a_block(
+        self, work: Callable[..., list[str]]
+    ) -> None:
+        body = """
+            before = await backend()
+            await sync_to_async(transaction.set_autocommit)(False)
+            await Book.objects.acreate(title="Sanditon")
+            await grow_old()
+            write("same" if await backend() == before else "another", "one")
+            await sync_to_async(transaction.commit)()
+            await sync_to_async(transaction.set_autocommit)(True)
+            write("kept", await Book.objects.filter(title="Sanditon").acount())
+        """
+        assert work(body, CONN_MAX_AGE=0.05) == ["same one", "kept 1"]
+
+    def test_is_kept_in_a_transaction_that_an_error_has_spoilt(
+        self, work: Callable[..., list[str]]
+    ) -> None:
+        body = """
+            from django.db import ProgrammingError
+
+            begin = transaction.atomic()
+            before = await backend()
+            await sync_to_async(begin.__enter__)()
+            try:
+                await sync_to_async(ask)("select no_such_function()")
+            except ProgrammingError as error:
+                write("wrong")
+                await sync_to_async(begin.__exit__)(ProgrammingError, error, None)
+            write("same" if await backend() == before else "another", "one")
+        """
+        assert work(body) == ["wrong", "same one"]
+
+    def test_is_replaced_after_a_query_that_found_it_broken(
+        self, work: Callable[..., list[str]]
+    ) -> None:
+        body = """
+            before = await backend()
+            await cut(before)
+            try:
+                await backend()
+            except OperationalError:
+                write("broken")
+            write("same" if await backend() == before else "another", "one")
+        """
+        assert work(body) == ["broken", "another one"]
+
+    def test_is_replaced_before_a_query_when_it_broke_while_it_rested(
+        self, work: Callable[..., list[str]]
+    ) -> None:
+        body = """
+            connections.RESTED = 0
+            before = await backend()
+            await cut(before)
+            write("same" if await backend() == before else "another", "one")
+        """
+        assert work(body) == ["another one"]
+
+    def test_is_kept_after_a_query_that_was_wrong(self, work: Callable[..., list[str]]) -> None:
+        body = """
+            from django.db import ProgrammingError
+
+            before = await backend()
+            try:
+                await sync_to_async(ask)("select no_such_function()")
+            except ProgrammingError:
+                write("wrong")
+            write("same" if await backend() == before else "another", "one")
+        """
+        assert work(body) == ["wrong", "same one"]
+
+
+# As a program runs a lifespan from its beginning to its end.
+RUN_AND_END = """
+import asyncio
+
+from lifespan_app import lifespan
+
+
+async def run():
+    async with lifespan.run():
+        pass
+
+
+asyncio.run(run())
+"""
+
+
+class TestAsyncToSync:
+    """Under asgiref's async_to_sync the thread that waits makes the ORM calls, as elsewhere."""
+
+    PROGRAM = """
+        import asyncio
+        import threading
+
+        import django
+
+        django.setup()
+
+        from asgiref.sync import async_to_sync, sync_to_async
+        from django.db import connection
+        from lifespan_app import lifespan
+
+        threads = []
+
+
+        def ask():
+            with connection.cursor() as cursor:
+                cursor.execute("select 1")
+            threads.append(threading.current_thread())
+
+
+        @lifespan.on_start
+        async def start():
+            await sync_to_async(ask)()
+
+
+        async def main():
+            async with lifespan.run():
+                pass
+
+
+        %s
+        print(threads == [threading.main_thread()], connection.connection is not None)
+    """
+
+    def test_its_connection_is_left_open(self, project: Project) -> None:
+        program = self.PROGRAM % "async_to_sync(main)()"
+        done = project.file("main.py", program).run("main.py")
+        assert (done.stdout, done.stderr) == ("True True\n", "")
+
+    def test_without_it_no_thread_of_the_program_is_used(self, project: Project) -> None:
+        program = self.PROGRAM % "asyncio.run(main())"
+        done = project.file("main.py", program).run("main.py")
+        assert (done.stdout, done.stderr) == ("False False\n", "")
+
+
+class TestALoopInTheThreadOfTheConnections:
+    """It would wait for the very thread that it blocks."""
+
+    def test_is_refused(self, project: Project) -> None:
+        lifespan = """
+            import asyncio
+
+            from asgiref.sync import sync_to_async
+            from lifespan_app import lifespan
+
+            from .models import Book
+
+
+            def count():
+                asyncio.run(Book.objects.acount())
+
+
+            @lifespan.on_start
+            async def start():
+                await sync_to_async(count)()
+        """
+        project.app("shop", models=MODELS, lifespan=lifespan)
+        done = project.manage("shell", "-c", RUN_AND_END)
+        line = project.line_of("shop/lifespan.py", "@lifespan.on_start")
+        assert f"RuntimeError: 'shop.start' (shop/lifespan.py:{line}) runs an event" in done.stderr
+        assert "async_to_sync() instead of asyncio.run()" in done.stderr
+
+
+class TestAnAsgirefWithOtherNames:
+    """What it publishes is used where its own names, which are quicker, are gone."""
+
+    LIFESPAN = """
+        from lifespan_app import connections, lifespan
+
+        from .models import Book
+
+        connections.THE_CHOICE = None
+
+
+        @lifespan.resource
+        async def resource():
+            await Book.objects.acount()
+            yield "resource"
+            await Book.objects.acount()
+    """
+    TELL = """
+        from django.db.backends.signals import connection_created
+
+        opened = []
+        connection_created.connect(lambda connection, **kw: opened.append(connection), weak=False)
+    """
+
+    @pytest.mark.skipif(
+        "executor" not in signature(ThreadSensitiveContext).parameters,
+        reason="this asgiref has no such public way, and has the names",
+    )
+    def test_gives_a_hook_connections_of_its_own_that_are_closed(self, project: Project) -> None:
+        project.app("shop", models=MODELS, lifespan=self.LIFESPAN)
+        make_tables(project)
+        tell = "print(len(opened), [one.connection for one in opened])"
+        done = project.manage("shell", "-c", "\n".join([dedent(self.TELL), RUN_AND_END, tell]))
+        assert done.stdout.splitlines()[-1] == "1 [None]", done.stderr

@@ -1,0 +1,320 @@
+"""`request.state`: what the run has open, and what one request writes down for itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import async_only_middleware, sync_only_middleware
+
+from lifespan_app import Lifespan
+from lifespan_app.errors import LifespanError, NotRunning, ResourceClosed
+from lifespan_app.handler import LifespanASGIHandler, LifespanRequest
+from tests.django.conftest import MountViews
+from tests.exchanges import Answer, ask, lifespan_of
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
+
+Ask = Callable[[str], Awaitable[Answer]]
+Serving = Callable[[], AbstractAsyncContextManager[Ask]]
+
+MISSING = object()
+
+
+class Shelf:
+    """Something that can be open."""
+
+
+@pytest.fixture
+def shelf(lifespan: Lifespan) -> Any:
+    """Declare a resource called `shelf`, and return its handle."""
+
+    @lifespan.resource
+    async def shelf() -> AsyncIterator[Shelf]:
+        yield Shelf()
+
+    return shelf
+
+
+@pytest.fixture
+def serving(lifespan: Lifespan) -> Serving:
+    """Return a context manager that starts our handler and gives a way to ask it."""
+
+    @asynccontextmanager
+    async def serve() -> AsyncIterator[Ask]:
+        application = LifespanASGIHandler()
+        async with lifespan_of(application) as state:
+
+            async def ask_it(path: str) -> Answer:
+                return await ask(application, path, state=dict(state))
+
+            yield ask_it
+
+    return serve
+
+
+class TestReading:
+    """A resource is there by item, by attribute and by its handle."""
+
+    async def test_gives_one_object_in_every_way_and_in_every_kind_of_view(
+        self, serving: Serving, mount: MountViews, shelf: Any
+    ) -> None:
+        seen: list[Any] = []
+
+        def read(request: Any) -> HttpResponse:
+            seen.extend([request.state["shelf"], request.state.shelf, shelf(request)])
+            return HttpResponse()
+
+        async def read_async(request: Any) -> HttpResponse:
+            return read(request)
+
+        mount(sync=read, asynchronous=read_async)
+        async with serving() as ask_it:
+            for view in ("/sync/", "/asynchronous/"):
+                assert (await ask_it(view)).status == 200
+        assert len(seen) == 6
+        assert isinstance(seen[0], Shelf)
+        assert all(one is seen[0] for one in seen)
+
+    async def test_is_told_what_is_there_when_a_name_is_wrong(
+        self, serving: Serving, mount: MountViews, shelf: Any
+    ) -> None:
+        errors: list[Exception] = []
+
+        async def misread(request: Any) -> HttpResponse:
+            with pytest.raises(KeyError) as by_item:
+                request.state["shelv"]
+            with pytest.raises(AttributeError) as by_attribute:
+                request.state.shelv  # noqa: B018
+            errors.extend([by_item.value, by_attribute.value])
+            return HttpResponse()
+
+        mount(misread=misread)
+        async with serving() as ask_it:
+            await ask_it("/misread/")
+        assert len(errors) == 2
+        for error in errors:
+            assert "shelv" in str(error)
+            assert "shelf" in str(error)
+
+
+class TestWriting:
+    """What a request writes is its own."""
+
+    async def test_stays_in_the_request(
+        self, serving: Serving, mount: MountViews, lifespan: Lifespan, shelf: Any
+    ) -> None:
+        found: list[Any] = []
+
+        async def note(request: Any) -> HttpResponse:
+            found.append(request.state.get("note", MISSING))
+            request.state["note"] = "by item"
+            found.append(request.state.note)
+            request.state.note = "by attribute"
+            found.append(request.state["note"])
+            return HttpResponse()
+
+        mount(note=note)
+        async with serving() as ask_it:
+            for _ in range(2):
+                assert (await ask_it("/note/")).status == 200
+        assert found == [MISSING, "by item", "by attribute"] * 2
+
+    async def test_is_seen_by_all_that_handle_the_request(
+        self, serving: Serving, mount: MountViews, settings: Settings
+    ) -> None:
+        settings.MIDDLEWARE = [f"{__name__}.writes_in_sync", f"{__name__}.writes_in_async"]
+        found: list[dict[str, Any]] = []
+
+        def look(request: Any) -> HttpResponse:
+            found.append(dict(request.state))
+            return HttpResponse()
+
+        mount(look=look)
+        async with serving() as ask_it:
+            assert (await ask_it("/look/")).status == 200
+        assert found == [{"sync": 1, "async": 2}]
+
+    async def test_can_be_taken_back(self, serving: Serving, mount: MountViews, shelf: Any) -> None:
+        async def change(request: Any) -> HttpResponse:
+            assert isinstance(request.state, MutableMapping)
+            state: Any = request.state
+            state.update(one=1, two=2, three=3)
+            assert state.setdefault("one", 10) == 1
+            assert state.pop("one") == 1
+            del state["two"]
+            del state.three
+            assert not hasattr(state, "three")
+            assert sorted(state) == ["shelf"]
+            assert len(state) == 1
+            with pytest.raises(KeyError):
+                del state["two"]
+            with pytest.raises(AttributeError):
+                del state.three
+            return HttpResponse("changed")
+
+        mount(change=change)
+        async with serving() as ask_it:
+            assert (await ask_it("/change/")).text == "changed"
+
+
+class TestAskingPolitely:
+    """`in`, `.get` and `hasattr` answer, whatever has become of the resource; they never raise."""
+
+    @staticmethod
+    def answers(request: Any, name: str) -> tuple[bool, Any, bool]:
+        state = request.state
+        return (name in state, state.get(name, MISSING), hasattr(state, name))
+
+    async def test_while_it_is_open(self, serving: Serving, mount: MountViews, shelf: Any) -> None:
+        found: list[Any] = []
+
+        async def look(request: Any) -> HttpResponse:
+            found.append(self.answers(request, "shelf"))
+            found.append(self.answers(request, "nothing_of_that_name"))
+            found.append(self.answers(request, "__nothing__"))
+            return HttpResponse()
+
+        mount(look=look)
+        async with serving() as ask_it:
+            assert (await ask_it("/look/")).status == 200
+        assert found[0][0] is found[0][2] is True
+        assert isinstance(found[0][1], Shelf)
+        assert found[1:] == [(False, MISSING, False)] * 2
+
+    async def test_where_no_lifespan_ran(
+        self, mount: MountViews, lifespan: Lifespan, shelf: Any
+    ) -> None:
+        found: list[Any] = []
+
+        async def look(request: Any) -> HttpResponse:
+            found.append(self.answers(request, "shelf"))
+            found.append(dict(request.state))
+            with pytest.raises(NotRunning, match="shelf"):
+                shelf(request)
+            with pytest.raises(NotRunning, match="shelf"):
+                request.state["shelf"]
+            return HttpResponse("looked")
+
+        mount(look=look)
+        scopes: list[dict[str, Any]] = [{}, {"state": {}}]
+        for scope in scopes:
+            assert (await ask(LifespanASGIHandler(), "/look/", **scope)).text == "looked"
+        assert found == [(False, MISSING, False), {}] * 2
+
+    async def test_after_it_was_closed(
+        self, mount: MountViews, lifespan: Lifespan, shelf: Any
+    ) -> None:
+        kept: list[Any] = []
+
+        async def keep(request: Any) -> HttpResponse:
+            kept.append(request)
+            return HttpResponse()
+
+        mount(keep=keep)
+        application = LifespanASGIHandler()
+        async with lifespan_of(application) as state:
+            await ask(application, "/keep/", state=dict(state))
+        [request] = kept
+        assert self.answers(request, "shelf") == (False, MISSING, False)
+        with pytest.raises(ResourceClosed, match="shelf"):
+            request.state["shelf"]
+        with pytest.raises(ResourceClosed, match="shelf"):
+            shelf(request)
+
+    async def test_when_it_did_not_come_up(
+        self, serving: Serving, mount: MountViews, lifespan: Lifespan
+    ) -> None:
+        found: list[Any] = []
+
+        @lifespan.resource(required=False)
+        async def wobbly() -> AsyncIterator[Shelf]:
+            raise OSError("one leg short")
+            yield Shelf()
+
+        async def look(request: Any) -> HttpResponse:
+            found.append(self.answers(request, "wobbly"))
+            with pytest.raises(LifespanError, match="one leg short"):
+                request.state["wobbly"]
+            return HttpResponse("looked")
+
+        mount(look=look)
+        async with serving() as ask_it:
+            assert (await ask_it("/look/")).text == "looked"
+        assert found == [(False, MISSING, False)]
+
+
+class TestWhoElseHasAState:
+    """A project's own `request.state` is left alone."""
+
+    async def test_a_middleware_that_assigns_it_wins(
+        self, serving: Serving, mount: MountViews, settings: Settings, shelf: Any
+    ) -> None:
+        settings.MIDDLEWARE = [f"{__name__}.assigns_its_own"]
+        found: list[Any] = []
+
+        async def look(request: Any) -> HttpResponse:
+            found.append(request.state)
+            found.append(shelf(request))
+            return HttpResponse()
+
+        mount(look=look)
+        async with serving() as ask_it:
+            assert (await ask_it("/look/")).status == 200
+        assert found[0] == {"of": "the project"}
+        assert isinstance(found[1], Shelf)
+
+    async def test_a_request_class_of_the_project_can_have_ours_too(
+        self, mount: MountViews, lifespan: Lifespan, shelf: Any
+    ) -> None:
+        class ProjectsRequest(LifespanRequest):
+            pass
+
+        class ProjectsHandler(LifespanASGIHandler):
+            request_class = ProjectsRequest
+
+        async def look(request: Any) -> HttpResponse:
+            return HttpResponse(f"{type(request.state['shelf']).__name__}")
+
+        mount(look=look)
+        application = ProjectsHandler()
+        async with lifespan_of(application) as state:
+            answer = await ask(application, "/look/", state=dict(state))
+        assert answer.text == "Shelf"
+
+
+@sync_only_middleware
+def writes_in_sync(get_response: Callable[[HttpRequest], Any]) -> Callable[[Any], Any]:
+    """Write into the state before the view."""
+
+    def middleware(request: Any) -> Any:
+        request.state["sync"] = 1
+        return get_response(request)
+
+    return middleware
+
+
+@async_only_middleware
+def writes_in_async(get_response: Callable[[HttpRequest], Any]) -> Callable[[Any], Any]:
+    """Write into the state before the view."""
+
+    async def middleware(request: Any) -> Any:
+        request.state["async"] = request.state.sync + 1
+        return await get_response(request)
+
+    return middleware
+
+
+@async_only_middleware
+def assigns_its_own(get_response: Callable[[HttpRequest], Any]) -> Callable[[Any], Any]:
+    """Put a mapping of the project's own in the state's place."""
+
+    async def middleware(request: Any) -> Any:
+        request.state = {"of": "the project"}
+        return await get_response(request)
+
+    return middleware

@@ -1,0 +1,174 @@
+"""Keys and state names: how a hook is called in plans, reports, settings and in the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lifespan_app import Lifespan
+from lifespan_app.engine.planning import Overrides, build_plan
+from lifespan_app.errors import PlanError, Problem
+from tests.engine.apps import HostWithApps, written_in
+
+
+async def nothing() -> None:
+    """Do nothing, as a hook of any kind."""
+
+
+def in_module(module: str, name: str = "client") -> Callable[..., Any]:
+    """Return a hook of its own that is written in a module."""
+
+    async def hook() -> None:
+        """Do nothing."""
+
+    hook.__name__ = hook.__qualname__ = name
+    return written_in(module)(hook)
+
+
+def problem_of(lifespan: Lifespan, overrides: Overrides | None = None) -> Problem:
+    label_of = HostWithApps().app_label
+    with pytest.raises(PlanError) as caught:
+        build_plan(lifespan.hooks, "app", label_of=label_of, overrides=overrides)
+    [problem] = caught.value.problems
+    return problem
+
+
+def test_a_key_is_the_app_s_label_and_the_hook_s_name(lifespan: Lifespan) -> None:
+    lifespan.resource(in_module("bookshop.shop.lifespan", "client"))
+
+    assert lifespan.plan("app").order == ["shop.client"]
+
+
+def test_outside_an_app_a_key_is_the_module_and_the_hook_s_name(lifespan: Lifespan) -> None:
+    lifespan.resource(in_module("bookshop.clients", "client"))
+
+    assert lifespan.plan("app").order == ["bookshop.clients.client"]
+
+
+def test_a_given_name_takes_the_place_of_the_function_s_own(lifespan: Lifespan) -> None:
+    lifespan.resource(name="http")(in_module("shop.lifespan", "client"))
+
+    plan = lifespan.plan("app")
+    assert plan.order == ["shop.http"]
+    assert plan.hooks[0].state_name == "http"
+
+
+def test_keys_are_made_with_the_plan_and_not_when_hooks_are_declared() -> None:
+    class NotReadyYet(HostWithApps):
+        ready = False
+
+        def app_label(self, module: str) -> str | None:
+            assert self.ready, "apps are not loaded yet"
+            return super().app_label(module)
+
+    host = NotReadyYet()
+    lifespan = Lifespan(host)
+    lifespan.resource(in_module("shop.lifespan", "client"))
+    host.ready = True
+
+    assert lifespan.plan("app").order == ["shop.client"]
+
+
+def test_hooks_with_one_name_in_two_apps_have_two_keys(lifespan: Lifespan) -> None:
+    lifespan.on_start(in_module("shop.lifespan", "warm_up"))
+    lifespan.on_start(in_module("search.lifespan", "warm_up"))
+
+    assert lifespan.plan("app").order == ["shop.warm_up", "search.warm_up"]
+
+
+@pytest.mark.parametrize("one", ["on_start", "resource", "background", "on_shutdown"])
+@pytest.mark.parametrize("two", ["on_start", "resource", "background", "on_shutdown"])
+def test_two_hooks_with_one_key_are_an_error_but_for_the_two_halves_of_a_thing(
+    lifespan: Lifespan, one: str, two: str
+) -> None:
+    first, second = in_module("shop.lifespan", "cache"), in_module("shop.lifespan", "cache")
+    # Beside the name they share nothing: a second function that is written elsewhere.
+    second.__qualname__ = "elsewhere.cache"
+    getattr(lifespan, one)(first)
+    getattr(lifespan, two)(second)
+
+    if {one, two} == {"on_start", "on_shutdown"}:
+        assert lifespan.plan("app").order == ["shop.cache", "shop.cache"]
+        return
+    problem = problem_of(lifespan)
+    line = first.__code__.co_firstlineno
+    assert problem.code == "key"
+    assert problem.message == (
+        f"Two hooks have the key 'shop.cache': {__file__}:{line} and {__file__}:{line}."
+    )
+    assert problem.hint == "Rename one of them, or give it a name=."
+
+
+def test_one_key_in_two_service_types_is_no_error(lifespan: Lifespan) -> None:
+    lifespan.resource(name="cache", service_types=["app"])(in_module("shop.lifespan", "memory"))
+    lifespan.resource(name="cache", service_types=["worker"])(in_module("shop.lifespan", "redis"))
+
+    assert lifespan.plan("app").hooks[0].hook.qualified_name == "memory"  # type: ignore[union-attr]
+    assert lifespan.plan("worker").hooks[0].hook.qualified_name == "redis"  # type: ignore[union-attr]
+
+
+def test_two_resources_with_one_state_name_are_an_error_that_prints_the_setting(
+    lifespan: Lifespan,
+) -> None:
+    first, second = in_module("shop.lifespan"), in_module("search.lifespan")
+    lifespan.resource(first)
+    lifespan.resource(second)
+
+    problem = problem_of(lifespan)
+    line = first.__code__.co_firstlineno
+    assert problem.code == "state name"
+    assert problem.message == (
+        "Two resources are called 'client' in the state: "
+        f"'shop.client' ({__file__}:{line}) and 'search.client' ({__file__}:{line})."
+    )
+    assert problem.hint == (
+        "Give one another state_name=, or set "
+        'LIFESPAN = {"HOOKS": {"search.client": {"state_name": "search_client"}}}.'
+    )
+
+
+def test_the_setting_that_is_printed_repairs_it(lifespan: Lifespan) -> None:
+    lifespan.resource(in_module("shop.lifespan"))
+    lifespan.resource(in_module("search.lifespan"))
+    hint = problem_of(lifespan).hint
+    printed: dict[str, Any] = {}
+    exec(hint.partition("or set ")[2].rstrip("."), printed)
+
+    plan = build_plan(
+        lifespan.hooks,
+        "app",
+        label_of=HostWithApps().app_label,
+        overrides=printed["LIFESPAN"]["HOOKS"],
+    )
+    assert [node.state_name for node in plan.hooks] == ["client", "search_client"]
+
+
+def test_one_state_name_in_two_service_types_is_no_error(lifespan: Lifespan) -> None:
+    lifespan.resource(service_types=["app"])(in_module("shop.lifespan"))
+    lifespan.resource(service_types=["worker"])(in_module("search.lifespan"))
+
+    assert lifespan.plan("app").order == ["shop.client"]
+    assert lifespan.plan("worker").order == ["search.client"]
+
+
+def test_a_start_function_may_be_called_as_a_resource_is_in_the_state(lifespan: Lifespan) -> None:
+    lifespan.resource(in_module("shop.lifespan"))
+    lifespan.on_start(in_module("search.lifespan"))
+
+    assert len(lifespan.plan("app")) == 2
+
+
+def test_a_state_name_from_the_settings_is_held_to_the_same_rules(lifespan: Lifespan) -> None:
+    lifespan.resource(in_module("shop.lifespan"))
+
+    problem = problem_of(lifespan, {"shop.client": {"state_name": "items"}})
+    assert "can't be called 'items' in the state" in problem.message
+    assert problem.hint == "Change the HOOKS setting."
+
+
+def test_functions_of_a_module_that_is_run_as_a_program_have_its_name(lifespan: Lifespan) -> None:
+    lifespan.on_start(in_module("__main__", "warm_up"))
+
+    assert lifespan.plan("app").order == ["__main__.warm_up"]

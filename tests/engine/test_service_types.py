@@ -1,0 +1,243 @@
+"""Rule 4.1: which hooks a plan holds, and what becomes of those that need one it leaves out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lifespan_app import Lifespan, LifespanContext, ServiceType
+from lifespan_app.engine.plan import LeftOut, Plan
+from lifespan_app.engine.planning import build_plan
+from lifespan_app.errors import PlanError
+from tests.engine.apps import HostWithApps, written_in
+from tests.engine.conftest import RunOnLoop
+
+
+async def nothing() -> None:
+    """Do nothing, as a hook of any kind."""
+
+
+def declare(lifespan: Lifespan, name: str, **options: Any) -> Any:
+    return lifespan.resource(name=name, **options)(written_in("shop.lifespan")(nothing))
+
+
+def names(plan: Plan) -> list[str]:
+    return [key.removeprefix("shop.") for key in plan.order]
+
+
+def plan_without(lifespan: Lifespan, *disabled: str) -> Plan:
+    overrides = {f"shop.{name}": {"enabled": False} for name in disabled}
+    label_of = HostWithApps().app_label
+    return build_plan(lifespan.hooks, "app", label_of=label_of, overrides=overrides)
+
+
+@pytest.mark.parametrize(
+    ("service_type", "expected"),
+    [
+        ("app", ["everywhere", "web"]),
+        ("api", ["everywhere", "web"]),
+        ("worker", ["everywhere", "jobs"]),
+        ("test", ["everywhere"]),
+        ("nightly", ["everywhere", "own_word"]),
+        (ServiceType.WORKER, ["everywhere", "jobs"]),
+    ],
+)
+def test_a_plan_holds_hooks_of_its_service_type_and_those_of_all(
+    lifespan: Lifespan, service_type: str, expected: list[str]
+) -> None:
+    declare(lifespan, "everywhere")
+    declare(lifespan, "web", service_types=["app", "api"])
+    declare(lifespan, "jobs", service_types=[ServiceType.WORKER])
+    declare(lifespan, "own_word", service_types={"nightly"})
+    declare(lifespan, "nowhere", service_types=[])
+
+    assert names(lifespan.plan(service_type)) == expected
+
+
+def test_a_hook_that_is_left_out_is_told_with_its_reason_and_place(lifespan: Lifespan) -> None:
+    declare(lifespan, "jobs", service_types=["worker", "scheduler"])
+
+    line = nothing.__code__.co_firstlineno
+    assert lifespan.plan("app").left_out == (
+        LeftOut("shop.jobs", "for service type scheduler, worker, not app", __file__, line),
+    )
+
+
+def test_the_service_type_of_the_context_decides(run: RunOnLoop) -> None:
+    async def main(lifespan: Lifespan) -> None:
+        declare(lifespan, "web", service_types=["api"])
+        declare(lifespan, "jobs", service_types=["worker"])
+        async with lifespan.run(LifespanContext("worker")) as state:
+            assert list(state) == ["jobs"]
+        async with lifespan.run("api") as state:
+            assert list(state) == ["web"]
+        async with lifespan.run() as state:
+            assert list(state) == []
+
+    run(main)
+
+
+# The plan of the server.
+
+
+def test_a_plan_for_the_server_holds_what_names_it_and_what_that_needs(
+    lifespan: Lifespan,
+) -> None:
+    """elect (server) <- lock (anywhere) <- redis (anywhere); the client is needed by nobody."""
+    redis = declare(lifespan, "redis")
+    lock = declare(lifespan, "lock", depends_on=[redis])
+    declare(lifespan, "elect", depends_on=[lock], service_types=["server"])
+    client = declare(lifespan, "client")
+    declare(lifespan, "web", service_types=["app"])
+    declare(lifespan, "uses_client", depends_on=[client])
+
+    plan = lifespan.plan("server")
+    assert names(plan) == ["redis", "lock", "elect"]
+    reasons = {left_out.key: left_out.reason for left_out in plan.left_out}
+    assert reasons == {
+        "shop.client": "does not name service type server, nor is it needed there",
+        "shop.uses_client": "does not name service type server, nor is it needed there",
+        "shop.web": "for service type app, not server",
+    }
+
+
+def test_hooks_for_the_server_do_not_run_in_its_workers(lifespan: Lifespan) -> None:
+    declare(lifespan, "elect", service_types=["server"])
+    declare(lifespan, "both", service_types=["server", "app"])
+
+    assert names(lifespan.plan("app")) == ["both"]
+    assert names(lifespan.plan("server")) == ["elect", "both"]
+
+
+def test_a_plan_for_a_server_that_nothing_names_is_empty(lifespan: Lifespan) -> None:
+    declare(lifespan, "client")
+
+    assert names(lifespan.plan("server")) == []
+
+
+# What depends on a hook that is left out.
+
+
+@pytest.mark.parametrize("by", ["depends_on", "parameter"])
+def test_a_required_hook_that_depends_on_one_that_is_left_out_is_an_error(
+    lifespan: Lifespan, by: str
+) -> None:
+    client = declare(lifespan, "client", service_types=["worker"])
+
+    @written_in("shop.lifespan")
+    async def asks(client: object) -> None:
+        """Do nothing."""
+
+    if by == "parameter":
+        lifespan.on_start(name="warm_up")(asks)
+    else:
+        declare(lifespan, "warm_up", depends_on=[client])
+    line = (asks if by == "parameter" else nothing).__code__.co_firstlineno
+
+    with pytest.raises(PlanError) as caught:
+        lifespan.plan("app")
+    [problem] = caught.value.problems
+    assert problem.message == (
+        f"Hook 'shop.warm_up' needs 'shop.client' ({__file__}:{client.hook.line}), which is left "
+        "out here: for service type worker, not app."
+    )
+    assert "required=False, or give the parameter a default" in problem.hint
+    assert (problem.file, problem.line) == (__file__, line)
+    assert names(lifespan.plan("worker")) == ["client", "warm_up"]
+
+
+def test_a_setting_that_leaves_a_needed_hook_out_is_an_error_too(lifespan: Lifespan) -> None:
+    client = declare(lifespan, "client")
+    declare(lifespan, "index", depends_on=[client])
+
+    with pytest.raises(PlanError, match="left out here: disabled by the HOOKS setting"):
+        plan_without(lifespan, "client")
+    assert names(plan_without(lifespan, "index")) == ["client"]
+
+
+def test_an_optional_dependent_is_left_out_and_so_on_down(lifespan: Lifespan) -> None:
+    """client (disabled) <- index (optional) <- search (optional)."""
+    client = declare(lifespan, "client")
+    index = declare(lifespan, "index", depends_on=[client], required=False)
+    declare(lifespan, "search", depends_on=[index], required=False)
+    declare(lifespan, "other")
+
+    plan = plan_without(lifespan, "client")
+    assert names(plan) == ["other"]
+    assert {left_out.key: left_out.reason for left_out in plan.left_out} == {
+        "shop.client": "disabled by the HOOKS setting",
+        "shop.index": "needs 'shop.client', which is left out",
+        "shop.search": "needs 'shop.index', which is left out",
+    }
+
+
+def test_a_required_hook_below_an_optional_one_that_is_left_out_is_an_error(
+    lifespan: Lifespan,
+) -> None:
+    client = declare(lifespan, "client")
+    index = declare(lifespan, "index", depends_on=[client], required=False)
+    declare(lifespan, "search", depends_on=[index])
+
+    with pytest.raises(PlanError, match=r"'shop\.search' needs 'shop\.index'"):
+        plan_without(lifespan, "client")
+
+
+def test_a_parameter_with_a_default_gets_its_default(run: RunOnLoop) -> None:
+    given: list[object] = []
+
+    async def main(lifespan: Lifespan) -> None:
+        declare(lifespan, "client", service_types=["worker"])
+
+        @lifespan.on_start
+        @written_in("shop.lifespan")
+        async def warm_up(client: object = "its default") -> None:
+            given.append(client)
+
+        async with lifespan.run("app"):
+            pass
+
+    run(main)
+
+    assert given == ["its default"]
+
+
+def test_a_default_does_not_help_a_hook_that_depends_on_it_as_well(lifespan: Lifespan) -> None:
+    client = declare(lifespan, "client", service_types=["worker"])
+
+    @lifespan.on_start(depends_on=[client])
+    @written_in("shop.lifespan")
+    async def warm_up(client: object = None) -> None:
+        """Do nothing."""
+
+    with pytest.raises(PlanError, match="left out here"):
+        lifespan.plan("app")
+
+
+def test_a_hook_that_needs_it_twice_is_one_problem(lifespan: Lifespan) -> None:
+    client = declare(lifespan, "client", service_types=["worker"])
+
+    @lifespan.on_start(depends_on=[client])
+    @written_in("shop.lifespan")
+    async def warm_up(client: object) -> None:
+        """Do nothing."""
+
+    with pytest.raises(PlanError) as caught:
+        lifespan.plan("app")
+    assert len(caught.value.problems) == 1
+
+
+def test_the_one_of_two_that_runs_is_meant(lifespan: Lifespan) -> None:
+    """Two caches, one a service type: a dependent needs whichever is in the plan."""
+    declare(lifespan, "cache", service_types=["app"])
+    lifespan.resource(name="cache", service_types=["worker"])(
+        written_in("shop.lifespan")(lambda: "the worker's")
+    )
+
+    @lifespan.on_start
+    @written_in("shop.lifespan")
+    async def warm_up(cache: object) -> None:
+        """Do nothing."""
+
+    for service_type in ("app", "worker"):
+        assert names(lifespan.plan(service_type)) == ["cache", "warm_up"]

@@ -1,0 +1,63 @@
+"""The repository's sandbox under a real server, with a database of the test's own."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.projects import Project
+from tests.servers import HOST, Server
+
+FOLDER = Path(__file__).resolve().parent.parent / "sandbox"
+
+
+def sandbox_environment(project: Project, **variables: str) -> dict[str, str]:
+    """Return the variables that put the sandbox's database into the folder of a test."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "DATABASE_URL": f"sqlite:///{project.folder / 'sandbox.sqlite3'}",
+        **variables,
+    }
+
+
+def manage_sandbox(
+    project: Project, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one of the sandbox's management commands; the exit code is the caller's to look at."""
+    variables = sandbox_environment(project, **environment)
+    return project.run(str(FOLDER / "manage.py"), *arguments, environment=variables)
+
+
+class Sandbox(Server):
+    """
+    Serve the sandbox over a database that is migrated already, as `make demo` does.
+
+    Further `environment` variables are given by name.
+    """
+
+    def __init__(self, project: Project, *, environment: dict[str, str] | None = None) -> None:
+        migrated = manage_sandbox(project, "migrate", "--verbosity", "0")
+        assert migrated.returncode == 0, migrated.stderr
+        super().__init__(
+            project,
+            application="config.asgi:application",
+            options=("--app-dir", str(FOLDER), "--lifespan", "on"),
+        )
+        self.url = f"http://{HOST}:{self.port}"
+        self._environment = sandbox_environment(
+            project, HOST=HOST, PORT=str(self.port), **(environment or {})
+        )
+
+    def wait_for_refresh(self) -> None:
+        """Wait until the index holds what the catalogue has."""
+        self.wait_for_output("Index refreshed")
+
+    def kept_isbns(self) -> list[str]:
+        """Return the ISBNs that stand in the database."""
+        listed = manage_sandbox(
+            self.project,
+            *("shell", "--verbosity", "0", "--command"),
+            "from library.models import Book; print(*Book.objects.values_list('isbn', flat=True))",
+        )
+        assert listed.returncode == 0, listed.stderr
+        return listed.stdout.split()

@@ -1,0 +1,221 @@
+"""The sandbox, run as its README says."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.projects import Project
+from tests.sandboxes import FOLDER, Sandbox, manage_sandbox
+
+EMMA = "9780141439587"
+"""A book that only the catalogue has."""
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(Project(tmp_path_factory.mktemp("sandbox"))) as served:
+        served.wait_for_refresh()
+        yield served
+
+
+def books_of(name: str) -> list[dict[str, Any]]:
+    books: list[dict[str, Any]] = json.loads((FOLDER / name).read_text(encoding="utf-8"))
+    return books
+
+
+class TestItsData:
+    def test_every_isbn_of_the_catalogue_has_its_check_digit_and_stands_there_once(self) -> None:
+        isbns = [book["isbn"] for book in books_of("catalogue/books.json")]
+
+        wrong = [
+            isbn
+            for isbn in isbns
+            if len(isbn) != 13 or sum(int(d) * (1, 3)[i % 2] for i, d in enumerate(isbn)) % 10
+        ]
+
+        assert wrong == []
+        assert len(set(isbns)) == len(isbns) >= 60
+
+    def test_the_catalogue_has_every_book_of_the_shelf_and_says_the_same_of_it(self) -> None:
+        catalogue = books_of("catalogue/books.json")
+
+        assert [book for book in books_of("library/shelf.json") if book not in catalogue] == []
+
+
+@pytest.mark.slow
+class TestItsCommands:
+    def test_its_system_checks_find_nothing(self, project: Project) -> None:
+        checked = manage_sandbox(project, "check", "--fail-level", "INFO")
+
+        assert checked.returncode == 0, checked.stderr
+
+    def test_no_migration_is_missing(self, project: Project) -> None:
+        made = manage_sandbox(project, "makemigrations", "--check", "--dry-run")
+
+        assert made.returncode == 0, made.stdout
+
+    def test_prepare_demo_prints_where_the_sandbox_is_served(self, project: Project) -> None:
+        prepared = manage_sandbox(project, "prepare_demo", PORT="8765")
+
+        assert "http://127.0.0.1:8765/\n" in prepared.stdout
+        assert "http://127.0.0.1:8765/admin/\n" in prepared.stdout
+
+    def test_only_the_password_that_prepare_demo_printed_last_logs_in(
+        self, project: Project
+    ) -> None:
+        first = credentials(manage_sandbox(project, "prepare_demo").stdout)
+        last = credentials(manage_sandbox(project, "prepare_demo").stdout)
+
+        with Sandbox(project) as sandbox:
+            assert not logs_in(sandbox, *first)
+            assert logs_in(sandbox, *last)
+
+
+def credentials(printed: str) -> tuple[str, str]:
+    name = re.search(r"^Name: +(\S+)$", printed, re.MULTILINE)
+    password = re.search(r"^Password: +(\S+)$", printed, re.MULTILINE)
+    assert name, printed
+    assert password, printed
+    return name[1], password[1]
+
+
+def logs_in(sandbox: Sandbox, name: str, password: str) -> bool:
+    with httpx.Client(base_url=sandbox.url, trust_env=False) as browser:
+        browser.get("/admin/login/")
+        answer = browser.post(
+            "/admin/login/?next=/admin/library/book/",
+            data={
+                "username": name,
+                "password": password,
+                "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+            },
+            follow_redirects=True,
+        )
+    return "Select book to change" in answer.text
+
+
+@pytest.mark.slow
+@pytest.mark.server
+class TestServing:
+    def test_the_front_page_finds_a_book_of_the_catalogue_without_its_accents(
+        self, sandbox: Sandbox
+    ) -> None:
+        assert "Emily Brontë, 1847" in sandbox.get("/?q=bronte+wuth").text
+
+    def test_the_front_page_says_what_it_did_not_find(self, sandbox: Sandbox) -> None:
+        assert "Nothing for “&lt;unheard&gt;”" in sandbox.get("/?q=%3Cunheard%3E").text
+
+    def test_the_front_page_shows_each_hook_and_how_it_went(self, sandbox: Sandbox) -> None:
+        assert hooks_shown(sandbox.get("/").text) == {
+            "catalogue.books": "open",
+            "library.bookshelf": "open",
+            "library.http_client": "open",
+            "notices.notice_board": "failed",
+            "search.announce": "done",
+            "search.index": "open",
+            "search.refresh": "running",
+        }
+
+    def test_the_front_page_says_that_the_process_is_degraded_and_why(
+        self, sandbox: Sandbox
+    ) -> None:
+        page = sandbox.get("/").text
+
+        assert '<span class="mark warn">degraded</span>' in page
+        assert "It serves without notices.notice_board" in page
+        assert "No notice service at http://127.0.0.1:9/notices.txt" in page
+
+    def test_a_view_copes_with_a_resource_that_is_not_up(self, sandbox: Sandbox) -> None:
+        answer = sandbox.get("/notices/")
+
+        assert answer.status == 200
+        assert "The notice service is not up." in answer.text
+        assert "notice_board" in answer.text
+
+    def test_a_book_is_looked_up_over_http_the_first_time_and_kept(self, sandbox: Sandbox) -> None:
+        assert "Looked up in the catalogue over HTTP" in sandbox.get(f"/books/{EMMA}/").text
+        assert "Read from what is kept" in sandbox.get(f"/books/{EMMA}/").text
+        assert sandbox.kept_isbns() == [EMMA]
+
+    def test_a_book_that_the_catalogue_does_not_have_is_not_found(self, sandbox: Sandbox) -> None:
+        answer = sandbox.get("/books/9780000000000/")
+
+        assert answer.status == 404
+        assert "The catalogue has no book" in answer.text
+
+    def test_static_files_are_served(self, sandbox: Sandbox) -> None:
+        assert sandbox.get("/static/sandbox/page.css").status == 200
+        assert sandbox.get("/static/admin/css/base.css").status == 200
+
+
+def hooks_shown(page: str) -> dict[str, str]:
+    rows = re.findall(
+        r'<th scope="row">(\w+)\.<wbr>(\w+) .*?<td><span class="mark \w*">(.*?)</span>',
+        page,
+        re.DOTALL,
+    )
+    return {f"{app}.{name}": outcome for app, name, outcome in rows}
+
+
+@pytest.mark.slow
+@pytest.mark.server
+class TestStartingAndStopping:
+    def test_ctrl_c_closes_everything_and_ends(self, project: Project) -> None:
+        with Sandbox(project) as sandbox:
+            sandbox.get("/?q=emma")
+            sandbox.interrupt()
+
+            assert sandbox.wait() in (0, -signal.SIGINT)
+
+        ends = re.findall(
+            r"1 searches answered|HTTP client closed|Application shutdown complete",
+            sandbox.output,
+        )
+        assert sorted(ends[:2]) == ["1 searches answered", "HTTP client closed"]
+        assert ends[2:] == ["Application shutdown complete"]
+        assert "Traceback" not in sandbox.output.partition("Shutting down")[2]
+
+    def test_what_was_kept_is_found_at_the_next_start_without_the_catalogue(
+        self, project: Project
+    ) -> None:
+        nowhere = {"CATALOGUE_URL": "http://127.0.0.1:9/"}
+        with Sandbox(project) as sandbox:
+            sandbox.get(f"/books/{EMMA}/")
+
+        with Sandbox(project, environment=nowhere) as sandbox:
+            assert f"/books/{EMMA}/" in sandbox.get("/?q=emma").text
+
+    def test_a_catalogue_that_does_not_answer_is_named_with_what_to_do(
+        self, project: Project
+    ) -> None:
+        with Sandbox(project, environment={"CATALOGUE_URL": "http://127.0.0.1:9/"}) as sandbox:
+            answer = sandbox.get(f"/books/{EMMA}/")
+
+            assert answer.status == 502
+            assert "No catalogue at http://127.0.0.1:9/" in answer.text
+            assert "Set CATALOGUE_URL" in answer.text
+
+    def test_a_process_whose_optional_hook_is_switched_off_is_not_degraded(
+        self, project: Project
+    ) -> None:
+        with Sandbox(project, environment={"NOTICES": "off"}) as sandbox:
+            page = sandbox.get("/").text
+
+            assert '<span class="mark ok">serving</span>' in page
+            assert "notices.notice_board" not in hooks_shown(page)
+            assert "The notice service is not up." in sandbox.get("/notices/").text
+
+    def test_notices_are_shown_once_their_service_is_there(self, project: Project) -> None:
+        with Sandbox(project) as other:
+            here = {"NOTICES_URL": f"{other.url}/static/sandbox/icon.svg"}
+            with Sandbox(project, environment=here) as sandbox:
+                assert hooks_shown(sandbox.get("/").text)["notices.notice_board"] == "open"
+                assert '<span class="mark ok">serving</span>' in sandbox.get("/").text
+                assert "viewBox" in sandbox.get("/notices/").text

@@ -1,0 +1,7 @@
+"""Hooks and views for one test."""
+
+from __future__ import annotations
+
+from tests.django.conftest import lifespan, mount
+
+__all__ = ["lifespan", "mount"]
