@@ -155,25 +155,40 @@ class OwnThread:
 
     Args:
         name: the thread's name.
+        patience: seconds without a call after which it ends by itself; None: never.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, patience: float | None = None) -> None:
         self.ident: int | None = None
+        self._patience = patience
         self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any] | None]]
         self._calls = queue.SimpleQueue()
+        self._over = False
+        self._ending = threading.Lock()
         start_thread(self._serve, name)
 
-    def submit(self, call: Callable[[], Any] | None) -> Future[Any]:
-        """Have the thread make a call; None closes the connections and ends the thread."""
+    def submit(self, call: Callable[[], Any]) -> Future[Any] | None:
+        """Have the thread make a call. Returns None where it has ended."""
         future: Future[Any] = Future()
-        self._calls.put((future, call))
+        with self._ending:
+            if self._over:
+                return None
+            self._calls.put((future, call))
         return future
+
+    def close(self) -> Future[None]:
+        """Have the thread close its connections and end, when all calls are made."""
+        closed: Future[None] = Future()
+        with self._ending:
+            self._over = True
+            self._calls.put((closed, None))
+        return closed
 
     def _serve(self) -> None:
         self.ident = threading.get_ident()
         this_thread.cursors = weakref.WeakSet()
-        while True:
-            future, call = self._calls.get()
+        while (given := self._next()) is not None:
+            future, call = given
             wanted = future.set_running_or_notify_cancel()
             if call is None:
                 break
@@ -186,11 +201,23 @@ class OwnThread:
                 else:
                     future.set_result(result)
                     del result
-            # What is kept here would keep a cursor alive that is no longer read.
-            del future, call
+            # Neither they nor what was returned live on while the thread waits.
+            del given, future, call
         close_connections()
-        if wanted:
+        if given is not None and wanted:
             future.set_result(None)
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any] | None] | None:
+        """Wait for what is to be done next; None when nobody has come for a while."""
+        while True:
+            try:
+                return self._calls.get(timeout=self._patience)
+            except queue.Empty:
+                with self._ending:
+                    # Who reads rows comes back for more.
+                    if self._calls.empty() and not this_thread.cursors:
+                        self._over = True
+                        return None
 
 
 class OwnConnections:
@@ -231,7 +258,7 @@ class OwnConnections:
         if thread is None:
             return
         try:
-            await asyncio.wrap_future(thread.submit(None))
+            await asyncio.wrap_future(thread.close())
         except asyncio.CancelledError:
             self._leave_behind(thread)
             raise
@@ -242,25 +269,23 @@ class OwnConnections:
         Raises:
             RuntimeError: it is made in that thread itself, which would wait for itself for ever.
         """
-        if self._over:
-            # A task that outlives its hook: nobody would close its connections later.
-            thread = self._start_thread()
-            future = thread.submit(call)
-            thread.submit(None)
-            return future
-        if self._thread is None:
-            with starting:
-                self._thread = self._thread or self._start_thread()
-        if self._thread.ident == threading.get_ident():
+        if self._thread is not None and self._thread.ident == threading.get_ident():
             raise RuntimeError(
                 f"{self} runs an event loop of its own in the thread of its database connections, "
                 "and that loop asks for the same thread. Run it with asgiref's async_to_sync() "
                 "instead of asyncio.run()."
             )
-        return self._thread.submit(call)
-
-    def _start_thread(self) -> OwnThread:
-        return OwnThread(f"lifespan database {self._hook.module}.{self._hook.name}")
+        with starting:
+            future = None if self._thread is None else self._thread.submit(call)
+            if future is None:
+                hook = self._hook
+                # A task that outlives its hook has nobody who would end the thread.
+                patience = RESTED if self._over else None
+                name = f"lifespan database {hook.module}.{hook.name}"
+                self._thread = OwnThread(name, patience)
+                future = self._thread.submit(call)
+        assert future is not None
+        return future
 
     def _leave_behind(self, thread: OwnThread) -> None:
         place = thread.ident and where_thread(thread.ident, home=self._hook.file)

@@ -54,12 +54,12 @@ class LifespanASGIHandler(ASGIHandler):
             if run is not None:
                 scope[SCOPE_KEY] = run
         if kind != "http":
-            await super().__call__(scope, receive, send)
+            await super().__call__(scope, receive, send)  # type: ignore[arg-type]
             return
         # What Django's own __call__ does for a request. Calling that would cost a coroutine more
         # for each one.
         async with ThreadSensitiveContext():
-            await self.handle(scope, receive, send)
+            await self.handle(scope, receive, send)  # type: ignore[arg-type]
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         run = run_around(lifespan, scope)

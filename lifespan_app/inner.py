@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 from .engine.current import SCOPE_KEY, here
@@ -12,7 +12,7 @@ from .engine.hooks import STAGE, Hook
 from .engine.log import logger
 from .engine.stages import Stage
 from .engine.unit import Unit
-from .protocol import Scope, ServedRun
+from .protocol import Message, Scope, ServedRun
 
 GRACE = 1.0
 """Seconds that an application has to return once it has answered."""
@@ -86,8 +86,8 @@ class InnerLifespan:
         self._cancelled = False
         self._told = False
         self._told_to_stop = asyncio.Event()
-        self._started: asyncio.Future[Mapping[str, Any]] = loop.create_future()
-        self._stopped: asyncio.Future[Mapping[str, Any]] = loop.create_future()
+        self._started: asyncio.Future[Message] = loop.create_future()
+        self._stopped: asyncio.Future[Message] = loop.create_future()
         self._app = loop.create_task(self._call(app, scope), name=unit.node.key)
 
     async def start(self) -> None:
@@ -136,14 +136,14 @@ class InnerLifespan:
         either: set[asyncio.Future[Any]] = {self._app, future}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
 
-    async def _answer(self, future: asyncio.Future[Mapping[str, Any]]) -> Mapping[str, Any]:
+    async def _answer(self, future: asyncio.Future[Message]) -> Message:
         """Return an answer; after a last one, the application has a moment to return or raise."""
         answer = future.result()
         if answer["type"] != "lifespan.startup.complete":
             await asyncio.wait({self._app}, timeout=GRACE)
         return answer
 
-    def _raise_if_failed(self, answer: Mapping[str, Any]) -> None:
+    def _raise_if_failed(self, answer: Message) -> None:
         if answer["type"] != "lifespan.startup.complete" and self.error is not None:
             raise self.error
         if answer["type"].endswith(".failed"):
@@ -160,7 +160,7 @@ class InnerLifespan:
         if self.serves and self.error is not None and self._driver is not None:
             self._driver.cancel()
 
-    async def _receive(self) -> Mapping[str, Any]:
+    async def _receive(self) -> Message:
         if not self._asked:
             self._asked = True
             return {"type": "lifespan.startup"}
@@ -179,7 +179,7 @@ class InnerLifespan:
         self._told = True
         return {"type": "lifespan.shutdown"}
 
-    async def _send(self, message: Mapping[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         phase = str(message["type"]).removeprefix("lifespan.").partition(".")[0]
         future = {"startup": self._started, "shutdown": self._stopped}.get(phase)
         if future is not None and not future.done():

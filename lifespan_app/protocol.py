@@ -21,9 +21,12 @@ from .engine.plan import Plan
 from .engine.stages import Rows, Stage, StagedRun, call_hook
 from .servers import recognise
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+# Wide enough for type checkers to take our applications where Django, Starlette and servers want
+# one.
+Scope = MutableMapping[str, Any]
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Functions = Callable[[], Iterable[Callable[[], Any]]]
 
 SIGNALS = f"{__package__}.signals"

@@ -12,7 +12,7 @@ from .engine.hooks import STAGE, Hook
 from .engine.plan import Plan
 from .engine.stages import call_hook, joined, shown_as, title_of
 from .engine.unit import Unit
-from .signals import LifespanSender, asgi_lifespan, identity_of, original
+from .signals import Identity, LifespanSender, asgi_lifespan, original
 from .types import State
 
 __all__ = ["register_lifespan_manager"]
@@ -34,7 +34,7 @@ def register_lifespan_manager(context_manager: Manager) -> None:
     asgi_lifespan.connect(
         Registered(context_manager).receiver,
         weak=False,
-        dispatch_uid=("lifespan manager", identity_of(context_manager)),
+        dispatch_uid=Identity(context_manager, weak=False),
     )
 
 

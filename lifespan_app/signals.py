@@ -44,7 +44,7 @@ class LifespanSignal(Signal):
         """
         if callable(receiver) and not takes_anything(receiver):
             # Django refuses it under DEBUG, and would call it with arguments that it doesn't take.
-            dispatch_uid = dispatch_uid or identity_of(receiver)
+            dispatch_uid = dispatch_uid or Identity(receiver, weak=weak)
             choosy = Choosy(receiver, weak=weak)
             receiver = choosy.acall if iscoroutinefunction(receiver) else choosy.call
         super().connect(receiver, sender, weak, dispatch_uid)
@@ -60,7 +60,7 @@ class LifespanSignal(Signal):
             return True
         if receiver is None or dispatch_uid:
             return False
-        return super().disconnect(None, sender, identity_of(receiver))
+        return super().disconnect(None, sender, Identity(receiver, weak=False))
 
     def receivers_here(self) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
         """Return who would be called by a server's lifespan: sync ones, and async ones."""
@@ -144,10 +144,29 @@ def halves_of(receiver: Any) -> tuple[object, object | None]:
     return receiver, None
 
 
-def identity_of(receiver: Callable[..., Any]) -> tuple[int, int]:
-    """Return what tells a receiver from others: a method is made anew each time it is asked for."""
-    owner, function = halves_of(receiver)
-    return id(owner), id(function)
+class Identity:
+    """What tells a receiver from others: one that has gone is the same as none.
+
+    Its ``id()`` would not do: that may be another receiver's by then. A method is made anew each
+    time it is asked for, so it is the same when its object and function are.
+
+    Args:
+        receiver: whose identity it is.
+        weak: whether it may cease to be.
+    """
+
+    def __init__(self, receiver: Any, *, weak: bool) -> None:
+        owner, self._function = halves_of(receiver)
+        self.owner: Callable[[], object] = weakref.ref(owner) if weak else lambda: owner
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Identity):
+            return NotImplemented
+        owner = self.owner()
+        return owner is not None and owner is other.owner() and self._function is other._function
+
+    def __hash__(self) -> int:
+        return id(self._function)
 
 
 def original(receiver: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,8 @@ a page are one example. A page with several says where each begins, in a comment
     .. example: a pool of connections
 
 What can't stand by itself is marked the same way, by `.. fragment: why`, in front of its block; it
-is only parsed. A block of `text` is what the example prints, `...` standing for what may differ.
+is only parsed. A block of `text` is what the example prints, as far as it stands on the page by then;
+`...` is there for what may differ.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from textwrap import dedent, indent
+from textwrap import dedent
 
 from django.core.management import call_command
 
@@ -54,7 +55,7 @@ for views in map(import_module, {modules!r}):
 
 DIRECTIVE = re.compile(r"^( *)\.\. code-block:: (\S+)$")
 MARK = re.compile(r"^ *\.\. (example|fragment): (.+)$")
-FILE = re.compile(r"# ([\w/.-]+\.(?:py|toml|json))(,.*)?$")
+FILE = re.compile(r"# ([\w/.-]+\.(?:py|toml|json))(,.*)?$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -103,9 +104,20 @@ class Example:
 
     @property
     def output(self) -> list[str]:
-        """The lines that it is said to print."""
-        said = "\n".join(block.code for block in self.blocks if block.language == "text")
-        return [line.strip() for line in said.splitlines() if line.strip()]
+        """The lines that it is said to print, as its last output."""
+        said = [block.code for block in self.blocks if block.language == "text"]
+        return [line.strip() for line in said[-1].splitlines() if line.strip()] if said else []
+
+    def stages(self) -> Iterator[Example]:
+        """Yield the example as it stands after each output, and at its end."""
+        outputs = [
+            number
+            for number, block in enumerate(self.blocks, start=1)
+            if block.language == "text" and number < len(self.blocks)
+        ]
+        for number, end in enumerate(outputs, start=1):
+            yield Example(self.page, f"{self.title}, step {number}", self.blocks[:end])
+        yield self
 
     def __str__(self) -> str:
         return f"{self.page}: {self.title}"
@@ -205,18 +217,17 @@ def append(project: Project, file: str, code: str) -> None:
 
 
 def missing_from(output: str, lines: list[str]) -> list[str]:
-    """Return which of these lines a program has not printed, in this order; `...` is anything."""
+    """Return which of these lines a program has not printed, in this order.
+
+    `...` stands for anything, and a number with a point for any number.
+    """
     missing = []
     for line in lines:
         pattern = ".*?".join(re.escape(part) for part in line.split("..."))
+        pattern = re.sub(r"\d+\\\.\d+", r"[\\d.]+", pattern)
         found = re.search(pattern, output)
         if found is None:
             missing.append(line)
         else:
             output = output[found.end() :]
     return missing
-
-
-def quoted(text: str) -> str:
-    """Return a text as a part of a message, below the line that speaks of it."""
-    return indent(text, "    ")

@@ -1,7 +1,8 @@
 """What lifespan_app says to people, read off its source.
 
 Every text that is written down as a sentence, with `<...>` for what is filled in, and the place where
-it stands. Docstrings are no messages; nor are the checks' texts, which have a page of their own.
+it stands. Docstrings are no messages; nor is what only shows an object, or says what to do: the
+second half of a problem. The texts of system checks have a page of their own.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from pathlib import Path
 import lifespan_app
 
 PACKAGE = Path(lifespan_app.__file__).parent
-ELSEWHERE = {"checks.py"}
+NO_MESSAGES = {"checks.py"}
 GAP = "<...>"
 
 PLACEHOLDER = re.compile(r"%(?:\.\d+)?[a-z]")
-SENTENCE = re.compile(r"[.:](?:\s|$)")
+SENTENCE = re.compile(rf"(?<=[.:])(?:\s+|(?={GAP}))")
+REPRESENTATION = re.compile(rf"<[a-z]+ |(?:\w+|{GAP})\(\w+=")
 WORDS = 3
 """A text with fewer words of its own is a part of another one, or a name."""
 
@@ -29,17 +31,25 @@ class Message:
     """One text."""
 
     text: str
-    module: str
-    line: int
+    place: str
 
     @property
-    def beginning(self) -> list[str]:
-        """What is fixed in its first sentence, part by part."""
-        first = SENTENCE.split(self.text.strip(), maxsplit=1)[0]
-        return [part.strip() for part in first.split(GAP) if len(part.split()) > 1]
+    def pattern(self) -> re.Pattern[str]:
+        """What finds its first sentence, or so many that it has enough words of its own."""
+        sentences = SENTENCE.split(self.text.strip())
+        beginning = sentences.pop(0)
+        while sentences and len(own_words(beginning)) < WORDS:
+            beginning += " " + sentences.pop(0)
+        parts = [part.strip() for part in beginning.rstrip(".").split(GAP)]
+        return re.compile(".{0,80}?".join(re.escape(part) for part in parts))
 
     def __str__(self) -> str:
-        return f"{self.module}:{self.line}: {self.text}"
+        return f"{self.place}: {self.text}"
+
+
+def own_words(text: str) -> list[str]:
+    """Return the words of a text without what is filled in."""
+    return re.findall(r"\w{2,}", text.replace(GAP, " "))
 
 
 def messages() -> list[Message]:
@@ -47,43 +57,70 @@ def messages() -> list[Message]:
     return [
         message
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.name not in ELSEWHERE
+        if path.name not in NO_MESSAGES
         for message in messages_of(path)
     ]
 
 
 def messages_of(path: Path) -> Iterator[Message]:
     """Yield the messages of one module."""
-    tree = ast.parse(path.read_text())
     module = path.relative_to(PACKAGE).as_posix()
-    for node in texts(tree):
+    for node in texts(ast.parse(path.read_text())):
         text = text_of(node)
-        fixed = text.replace(GAP, " ").split()
-        if len(fixed) >= WORDS and (SENTENCE.search(text) or len(fixed) >= 2 * WORDS):
-            yield Message(text, module, node.lineno)
+        words = own_words(text)
+        is_sentence = SENTENCE.search(f"{text} ") and len(words) >= WORDS
+        if not REPRESENTATION.match(text) and (is_sentence or len(words) >= 2 * WORDS):
+            yield Message(text, f"{module}:{node.lineno}")
 
 
 def texts(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
-    """Yield the strings below a node that stand for something: no docstring, no part of another."""
+    """Yield the strings below a node that are said: no docstring, no part of another one."""
+    hints = set(hints_of(node))
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant):
+        is_docstring = isinstance(child, ast.Expr) and isinstance(child.value, ast.Constant)
+        if is_docstring or child in hints:
             continue
-        if isinstance(child, ast.JoinedStr):
-            yield child
-            for part in child.values:
-                if isinstance(part, ast.FormattedValue):
-                    yield from texts(part)
-        elif isinstance(child, ast.Constant):
-            if isinstance(child.value, str):
+        if isinstance(child, ast.Constant | ast.JoinedStr):
+            if isinstance(child, ast.JoinedStr) or isinstance(child.value, str):
                 yield child
         else:
             yield from texts(child)
 
 
+def hints_of(node: ast.AST) -> list[ast.expr]:
+    """Return what a call or an assignment says is to be done about a problem."""
+    if isinstance(node, ast.Assign):
+        return [node.value] if getattr(node.targets[0], "id", "") == "hint" else []
+    if not isinstance(node, ast.Call):
+        return []
+    if called(node) == "problem":
+        return node.args[3:]
+    return node.args[1:2] if called(node) == "Problem" else []
+
+
+def called(node: ast.Call) -> str:
+    """Return the last name of what is called."""
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
 def text_of(node: ast.Constant | ast.JoinedStr) -> str:
     """Return a text with its gaps."""
     if isinstance(node, ast.Constant):
-        return PLACEHOLDER.sub(GAP, node.value)
+        return PLACEHOLDER.sub(GAP, str(node.value))
     return "".join(
         str(part.value) if isinstance(part, ast.Constant) else GAP for part in node.values
     )
+
+
+def problem_codes() -> set[str]:
+    """Return the code of every problem that a plan may have."""
+    codes = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                place = {"problem": 0, "Problem": 4}.get(called(node))
+                if place is not None and len(node.args) > place:
+                    code = node.args[place]
+                    if isinstance(code, ast.Constant):
+                        codes.add(str(code.value))
+    return codes

@@ -15,7 +15,7 @@ from .doubles import Change, spared
 from .errors import LifespanError
 from .hooks import Hook
 from .host import Host
-from .log import logger
+from .log import hooks, logger
 from .plan import Plan
 from .planning import build_plan
 from .registry import Registry
@@ -343,6 +343,6 @@ def raise_stop_errors(run: Run) -> None:
         if not isinstance(error, Exception):
             raise error
     raise ExceptionGroup(
-        f"{len(run.stop_errors)} hooks failed to stop",
+        f"{hooks(len(run.stop_errors))} failed to stop",
         [error for error in run.stop_errors if isinstance(error, Exception)],
     )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from .errors import HookError
 from .report import IN_SERVICE, OK, Outcome
-from .unit import DOWN, STOPPING, UP, Unit
+from .unit import DOWN, STOPPING, UP, Unit, what_befell
 
 if TYPE_CHECKING:
     from .runner import Run
@@ -82,10 +81,17 @@ class Jobs:
 
     def _restart(self, unit: Unit) -> None:
         del self._restarts[unit]
-        if self._run.phase is IN_SERVICE:
-            unit.attempt += 1
-            self._begin(unit)
-            self._run.judge_service()
+        run = self._run
+        if run.phase is not IN_SERVICE:
+            return
+        lost = run.lost(unit)
+        if lost is not None:
+            unit.reason = f"it is not begun again: it needs {lost}, which {what_befell(lost)}"
+            run.telling.step(unit, IN_SERVICE)
+            return
+        unit.attempt += 1
+        self._begin(unit)
+        run.judge_service()
 
     # The stop: in reverse of each other, by priority.
 
@@ -124,17 +130,13 @@ class Jobs:
         unit.state = STOPPING
         unit.stop_begun = self._run.clock()
         self._run.limits.watch_stop(unit)
-        self._run.cancel(unit)
+        # At its end the loop has cancelled the job already: once more would cut its clean-up short.
+        self._run.cancel(unit, again=False)
 
-    def too_slow(self, unit: Unit) -> None:
+    def too_slow(self, unit: Unit, error: BaseException) -> None:
         """Take note that a job that is being stopped has passed its limit."""
-        limit = self._run.limits.stop_limit(unit)
-        text = (
-            f"{unit} did not stop within its limit of {limit:g} s after it was cancelled. Let "
-            "CancelledError through, or raise shutdown_timeout= of the job."
-        )
         unit.serving_outcome = Outcome.TIMED_OUT
-        self._fail(unit, HookError(text))
+        self._fail(unit, error)
 
     def abandoned(self, unit: Unit, error: BaseException) -> None:
         """Take note that a job which ignores its cancellation was given up."""

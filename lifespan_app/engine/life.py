@@ -46,6 +46,8 @@ async def _live_inside(unit: Unit, around: AbstractAsyncContextManager[object]) 
     try:
         async with around:
             await _enter_and_leave(unit)
+    except GeneratorExit:
+        raise
     except BaseException as error:
         failure = error
     unit.run.ended(unit, failure)
@@ -56,6 +58,9 @@ async def _live(unit: Unit) -> None:
     failure: BaseException | None = None
     try:
         await _enter_and_leave(unit)
+    except GeneratorExit:
+        # The loop was thrown away, and the garbage collector closes what it had: nobody listens.
+        raise
     # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
     except BaseException as error:
         failure = error
@@ -106,6 +111,8 @@ async def _drive(unit: Unit, generator: AsyncGenerator[Any, Any]) -> None:
             except asyncio.CancelledError:
                 unit.take_back_or_raise()
                 await unit.told_to_stop()
+    except GeneratorExit:
+        raise
     except BaseException as error:
         try:
             await generator.athrow(error)

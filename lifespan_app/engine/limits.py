@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import HookError
@@ -150,10 +150,7 @@ class Limits:
         if unit.strikes:
             return
         unit.strikes = 1
-        if unit.state is STARTING and unit.outcome is None:
-            self._start_limit(unit, at)
-        elif unit.state is STOPPING and unit.stop_outcome is None:
-            self._stop_limit(unit)
+        self._say(unit, self._limit_text(unit, at), at)
 
     def give_up(self, unit: Unit) -> None:
         """Cancel a hook that is starting, since the startup is given up."""
@@ -213,69 +210,76 @@ class Limits:
 
     # What has passed.
 
-    def _start_limit(self, unit: Unit, at: float) -> None:
-        error = HookError(self._start_text(unit, at))
-        self._run.start_failed(unit, error, Outcome.TIMED_OUT, at)
-
-    def _start_text(self, unit: Unit, at: float) -> str:
-        if unit.due >= self._startup_deadline:
-            waited = at - unit.begun
+    def _limit_text(self, unit: Unit, at: float) -> str:
+        key = unit.node.key
+        if unit.state is STARTING and unit.due >= self._startup_deadline:
             return (
-                f"{unit} did not start within the startup's deadline of {self.allowed:g} s; it "
-                f"has had {waited:.3g} s of them.{waits_at(unit)} Raise LIFESPAN['STARTUP_DEADLINE'], or make the "
-                "hook optional with required=False."
+                f"{unit} did not start within the startup's deadline of {self.allowed:g} s; it has "
+                f"had {at - unit.begun:.3g} s of them.{waits_at(unit)} Raise "
+                "LIFESPAN['STARTUP_DEADLINE'], or make the hook optional with required=False."
             )
-        limit = unit.node.timeout or OPTIONAL_TIMEOUT
-        return (
-            f"{unit} did not start within its limit of {limit:g} s.{waits_at(unit)} Raise timeout= of the hook, or "
-            f"LIFESPAN['HOOKS']['{unit.node.key}']['timeout']."
-        )
-
-    def _stop_limit(self, unit: Unit) -> None:
-        option = "timeout" if unit.hook.kind is SHUTDOWN else "shutdown_timeout"
-        text = (
-            f"{unit} did not stop within its limit of {self.stop_limit(unit):g} s."
-            f"{waits_at(unit)} Raise {option}= "
-            f"of the hook, LIFESPAN['HOOKS']['{unit.node.key}']['{option}'], or "
-            "LIFESPAN['SHUTDOWN_TIMEOUT'] for all."
-        )
-        self._run.stop_failed(unit, HookError(text), Outcome.TIMED_OUT)
-
-    def _pass(self, unit: Unit, now: float) -> None:
-        """Act on a limit that has passed while the hook is at it."""
-        if unit.strikes:
-            self._strike(unit, now)
-            return
-        self._lookout.locate(unit)
-        # Struck before it is said, so that a rollback that follows doesn't strike once more.
-        if unit.task is None:
-            unit.strikes = 1
-        else:
-            self._strike(unit, now)
+        if unit.state is STARTING:
+            limit = unit.node.timeout or OPTIONAL_TIMEOUT
+            return (
+                f"{unit} did not start within its limit of {limit:g} s.{waits_at(unit)} Raise "
+                f"timeout= of the hook, or LIFESPAN['HOOKS']['{key}']['timeout']."
+            )
+        limit = self.stop_limit(unit)
         if unit.is_job:
-            self._run.jobs.too_slow(unit)
-        elif unit.state is STARTING:
-            self._start_limit(unit, now)
-        else:
-            self._stop_limit(unit)
-        if unit.task is None and not unit.abandoned:
-            self._strike(unit, now)
+            return (
+                f"{unit} did not stop within its limit of {limit:g} s after it was cancelled."
+                f"{waits_at(unit)} Let CancelledError through, or raise shutdown_timeout= of the "
+                "job."
+            )
+        option = "timeout" if unit.hook.kind is SHUTDOWN else "shutdown_timeout"
+        return (
+            f"{unit} did not stop within its limit of {limit:g} s.{waits_at(unit)} Raise {option}= "
+            f"of the hook, LIFESPAN['HOOKS']['{key}']['{option}'], or LIFESPAN['SHUTDOWN_TIMEOUT'] "
+            "for all."
+        )
+
+    def _say(self, unit: Unit, text: str, at: float) -> None:
+        error = HookError(text)
+        if unit.is_job:
+            self._run.jobs.too_slow(unit, error)
+        elif unit.state is STARTING and unit.outcome is None:
+            self._run.start_failed(unit, error, Outcome.TIMED_OUT, at)
+        elif unit.state is STOPPING and unit.stop_outcome is None:
+            self._run.stop_failed(unit, error, Outcome.TIMED_OUT)
+
+    def _pass(self, units: Iterable[Unit], now: float) -> None:
+        """Act on limits that have passed while the hooks are at it."""
+        passed: list[tuple[Unit, str]] = []
+        for unit in units:
+            if unit.strikes:
+                self._strike(unit, now)
+            else:
+                self._lookout.locate(unit)
+                passed.append((unit, self._limit_text(unit, now)))
+        # All are struck before anything is said: the rollback that may follow takes none of them
+        # for one that was merely on its way.
+        for unit, _ in passed:
+            if unit.task is None:
+                unit.strikes = 1
+            else:
+                self._strike(unit, now)
+        for unit, text in passed:
+            self._say(unit, text, now)
+            if unit.task is None and not unit.abandoned:
+                self._strike(unit, now)
 
     def _pass_startup_deadline(self, now: float) -> None:
         run = self._run
-        for unit in self._ordered():
-            if unit.state is STARTING and not unit.node.required and not unit.strikes:
-                self._pass(unit, now)
+        late = [unit for unit in self._ordered() if unit.state is STARTING and not unit.strikes]
+        self._pass((unit for unit in late if not unit.node.required), now)
         run.skip_optional("the startup passed its deadline before its turn")
-        for unit in self._ordered():
-            if unit.state is STARTING and not unit.strikes:
-                self._pass(unit, now)
-        late = run.unstarted()
-        if late and run.phase is IN_STARTUP:
+        self._pass((unit for unit in late if unit.node.required), now)
+        unstarted = run.unstarted()
+        if unstarted and run.phase is IN_STARTUP:
             run.fail(
                 HookError(
                     f"The startup passed its deadline of {self.allowed:g} s before "
-                    f"{late[0]} could begin. Raise LIFESPAN['STARTUP_DEADLINE']."
+                    f"{unstarted[0]} could begin. Raise LIFESPAN['STARTUP_DEADLINE']."
                 )
             )
         if run.phase is IN_STARTUP:
@@ -291,8 +295,9 @@ class Limits:
                     self._lookout.locate(unit)
                     text = (
                         f"{unit} did not stop before the last second of the shutdown's deadline "
-                        f"of {self.allowed:g} s.{waits_at(unit)} Raise LIFESPAN['SHUTDOWN_DEADLINE'], and the "
-                        "limits of the server and the platform with it."
+                        f"of {self.allowed:g} s.{waits_at(unit)} Raise "
+                        "LIFESPAN['SHUTDOWN_DEADLINE'], and the limits of the server and the "
+                        "platform with it."
                     )
                     run.stop_failed(unit, HookError(text), Outcome.TIMED_OUT)
                 if unit.task is not None:
@@ -326,9 +331,7 @@ class Limits:
         elif run.phase is IN_SHUTDOWN and late >= self._deadline:
             self._end_everything()
             return
-        for unit in self._ordered():
-            if late >= unit.due and unit in self._running:
-                self._pass(unit, now)
+        self._pass([unit for unit in self._ordered() if late >= unit.due], now)
         if run.phase is IN_SHUTDOWN and not self._rushed and late >= self._deadline - LAST_SECOND:
             self._rush(now)
         if late >= self._next_look():

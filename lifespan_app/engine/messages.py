@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .log import hooks
 from .report import Outcome
-from .runner import Run, brief
+from .runner import Run
 from .steps import class_path
-from .unit import Unit
+from .unit import Unit, brief
 
 
 def startup_message(run: Run | None, error: BaseException) -> str:
@@ -20,8 +20,9 @@ def startup_message(run: Run | None, error: BaseException) -> str:
         return f"lifespan_app: {class_path(error)}: {error}"
     lines = [first_line(run, error)]
     for unit in failed(run):
-        if unit.error is not error:
-            lines.append(f"Failed too: {unit}: {brief(unit.error) if unit.error else ''}")
+        own = unit.error or unit.serving_error
+        if own is not None and own is not error:
+            lines.append(f"Failed too: {unit}: {brief(own)}")
     stopped = [str(unit) for unit in run.units if unit.stop_begun]
     if stopped:
         lines.append(f"Rolled back: {', '.join(stopped)}.")
@@ -42,12 +43,18 @@ def first_line(run: Run, error: BaseException) -> str:
             return (
                 f"lifespan_app: hook {unit} failed after {after:.2f} s: {class_path(error)}: {text}"
             )
+        if unit.serving_error is error:
+            text = str(error) or "without a message"
+            return (
+                f"lifespan_app: hook {unit} crashed before the process served: "
+                f"{class_path(error)}: {text}"
+            )
     return f"lifespan_app: {error}"
 
 
 def failed(run: Run) -> list[Unit]:
-    """Return the hooks that failed to start."""
-    return [unit for unit in run.units if unit.error is not None]
+    """Return the hooks that failed to start, or crashed before the process served."""
+    return [unit for unit in run.units if unit.error is not None or unit.serving_error is not None]
 
 
 def shutdown_message(run: Run) -> str:

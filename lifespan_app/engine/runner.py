@@ -46,7 +46,7 @@ from .state import RunState
 from .steps import report_of
 from .telling import Telling
 from .threads import Mailbox, Pool, start_thread
-from .unit import DOWN, PENDING, STARTING, STOPPING, UP, Unit
+from .unit import DOWN, PENDING, STARTING, STOPPING, UP, Unit, brief, what_befell
 
 if TYPE_CHECKING:
     from .api import Lifespan
@@ -120,6 +120,7 @@ class Run:
         self.limits = Limits(self)
         self.telling = Telling(self, self.host.observers)
         self._begun = False
+        self._some_crashed = False
         self._ready: deque[tuple[Callable[[Unit], None], Unit]] = deque()
         self._draining = False
         self._unsettled = len(self.units)
@@ -256,6 +257,9 @@ class Run:
             unit.state = UP
             self._settle(unit)
             return
+        if self._some_crashed and (lost := self.lost(unit)) is not None:
+            self._skip(unit, f"it needs {lost}, which {what_befell(lost)}")
+            return
         if unit.node.arguments:
             unit.arguments = self.arguments_of(unit)
         unit.state = STARTING
@@ -314,15 +318,21 @@ class Run:
             life_of(unit), loop=self.loop, name=unit.node.key, context=self._context.copy()
         )
 
-    def cancel(self, unit: Unit) -> None:
-        """Cancel the task of a hook. One that has not begun will never report: that is said here."""
+    def cancel(self, unit: Unit, *, again: bool = True) -> None:
+        """Cancel the task of a hook. One that has not begun will never report: that is said here.
+
+        Args:
+            unit: whose task it is.
+            again: whether to cancel it though it is being cancelled.
+        """
         task = unit.task
         assert task is not None
         begun = inspect.getcoroutinestate(task.get_coro()) not in (  # type: ignore[arg-type]
             inspect.CORO_CREATED,
             inspect.CORO_CLOSED,
         )
-        task.cancel()
+        if again or not task.cancelling():
+            task.cancel()
         if not begun:
             self._ready.append((self._never_began, unit))
 
@@ -573,7 +583,17 @@ class Run:
         if self.telling.of_steps:
             self.telling.step(unit, IN_SERVICE)
         self.telling.hook_failed(unit, IN_SERVICE, unit.serving_error)
+        self._some_crashed = True
+        if unit.node.required:
+            self.fail(unit.serving_error)
         self.judge_service()
+
+    def lost(self, unit: Unit) -> Unit | None:
+        """Return what a hook needs and that is no longer up, if anything."""
+        for wait in unit.node.waits:
+            if wait.hard and self.units[wait.node].state is not UP:
+                return self.units[wait.node]
+        return None
 
     def ask_to_stop(self) -> None:
         """Ask whoever runs this process to stop it: the server, or the body of ``run()``."""
@@ -602,6 +622,8 @@ class Run:
         if not self._begun:
             self._begun = True
             self.phase = IN_SHUTDOWN
+            self.ended_by = ended_by
+            self._finish(None)
         elif self.phase is IN_SERVICE:
             self.phase = IN_SHUTDOWN
             self.status = Status.STOPPING
@@ -645,8 +667,15 @@ class Run:
     def _stop_unit(self, unit: Unit) -> None:
         hook = unit.hook
         if hook is not None and hook.kind is SHUTDOWN:
-            unit.state = STOPPING
             unit.stop_begun = self.clock()
+            lost = self.lost(unit)
+            if lost is not None:
+                unit.stop_ended = unit.stop_begun
+                unit.stop_outcome = Outcome.SKIPPED
+                unit.reason = f"it needs {lost}, which {what_befell(lost)}"
+                self.down(unit)
+                return
+            unit.state = STOPPING
             unit.arguments = self.arguments_of(unit)
             self.limits.watch_stop(unit)
             if self.telling.of_steps:
@@ -677,7 +706,8 @@ class Run:
         self.limits.forget(unit)
         unit.stop_ended = at
         unit.state = DOWN
-        if error is not None and not (unit.strikes and is_cancellation(error)):
+        cancelled = unit.strikes or self.loop_is_ending()
+        if error is not None and not (cancelled and is_cancellation(error)):
             self.stop_failed(unit, error, unit.stop_outcome or Outcome.FAILED)
         elif unit.stop_outcome is None:
             unit.stop_outcome = OK if error is None else Outcome.CANCELLED
@@ -694,6 +724,8 @@ class Run:
             return
         unit.stop_error = named(unit, error, "at shutdown")
         self.stop_errors.append(unit.stop_error)
+        if self.first_error is not None:
+            note(self.first_error, f"While rolling back, {unit} failed to stop: {brief(error)}")
         self.telling.hook_failed(unit, IN_SHUTDOWN, unit.stop_error)
 
     def down(self, unit: Unit) -> None:
@@ -812,15 +844,6 @@ def hangs_on(follower: Unit, leader: Unit) -> bool:
     return any(wait.node == index and wait.hard for wait in follower.node.waits)
 
 
-def what_befell(unit: Unit) -> str:
-    """Return how a hook failed, as the end of a sentence."""
-    if unit.outcome is Outcome.SKIPPED:
-        return "was skipped"
-    if unit.error is not None:
-        return f"failed: {brief(unit.error)}"
-    return "did not come up"
-
-
 def is_cancellation(error: BaseException) -> bool:
     """Tell whether an error is asyncio's cancellation."""
     return isinstance(error, asyncio.CancelledError)
@@ -841,9 +864,3 @@ def note(error: BaseException, text: str) -> None:
     """Add a note to an error, once."""
     if text not in getattr(error, "__notes__", ()):
         error.add_note(text)
-
-
-def brief(error: BaseException) -> str:
-    """Return an error in one line."""
-    text = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -111,7 +111,6 @@ def step_of(unit: Unit, phase: Phase, *, on_chain: bool = False) -> Step:
     """Return one step of a unit as it stands."""
     run, node, hook = unit.run, unit.node, unit.hook
     error: BaseException | None
-    reason = ""
     if phase is Phase.SHUTDOWN:
         begun, ended, phase_begun = unit.stop_begun, unit.stop_ended, run.stop_began
         outcome, error = unit.stop_outcome, unit.stop_error
@@ -120,7 +119,7 @@ def step_of(unit: Unit, phase: Phase, *, on_chain: bool = False) -> Step:
         outcome, error = unit.serving_outcome, unit.serving_error
     else:
         begun, ended, phase_begun = unit.begun, unit.ended, run.began
-        outcome, error, reason = unit.outcome, unit.error, unit.reason
+        outcome, error = unit.outcome, unit.error
     if outcome is None:
         ended = run.clock()
     return Step(
@@ -134,7 +133,7 @@ def step_of(unit: Unit, phase: Phase, *, on_chain: bool = False) -> Step:
         # What comes up too late is left at once, which may be before the phase of stopping begins.
         max(0.0, begun - phase_begun) if phase_begun is not None and begun else 0.0,
         max(0.0, ended - begun),
-        reason,
+        unit.reason,
         tuple(edges_into(run.plan, node)),
         on_chain,
         short(hook.file),

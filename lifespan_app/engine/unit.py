@@ -211,3 +211,20 @@ class Unit:
 def short(path: str) -> str:
     """Return a path as it is told to people: from the working directory, where it is inside."""
     return path.removeprefix(f"{Path.cwd()}/")
+
+
+def what_befell(unit: Unit) -> str:
+    """Return how a hook failed, as the end of a sentence."""
+    if unit.outcome is Outcome.SKIPPED:
+        return "was skipped"
+    if unit.error is not None:
+        return f"failed: {brief(unit.error)}"
+    if unit.serving_error is not None:
+        return f"crashed: {brief(unit.serving_error)}"
+    return "is closing or closed" if unit.outcome is OK else "did not come up"
+
+
+def brief(error: BaseException) -> str:
+    """Return an error in one line."""
+    text = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -188,9 +188,7 @@ class TestAManager:
             pass
         assert happened == ["client opens", "asgi_startup", "asgi_shutdown", "client closes"]
 
-    async def test_outlives_background_jobs(
-        self, lifespan: Lifespan, happened: list[str]
-    ) -> None:
+    async def test_outlives_background_jobs(self, lifespan: Lifespan, happened: list[str]) -> None:
         begun = asyncio.Event()
 
         @lifespan.background
@@ -208,9 +206,7 @@ class TestAManager:
 
 
 class TestManagersThatFail:
-    async def test_at_startup_close_what_the_others_have_opened(
-        self, happened: list[str]
-    ) -> None:
+    async def test_at_startup_close_what_the_others_have_opened(self, happened: list[str]) -> None:
         opened = asyncio.Event()
 
         @asynccontextmanager
@@ -337,9 +333,7 @@ class TestReceiversOfAsgiLifespan:
         assert threads != [threading.current_thread()]
 
     @pytest.mark.parametrize("state", [{}, MISSING])
-    async def test_may_write_to_the_state_themselves(
-        self, mount: MountViews, state: Any
-    ) -> None:
+    async def test_may_write_to_the_state_themselves(self, mount: MountViews, state: Any) -> None:
         async def write(state: State) -> None:
             state["written"] = "by hand"
 
@@ -350,7 +344,7 @@ class TestReceiversOfAsgiLifespan:
         mount(view=view)
         application = LifespanASGIHandler()
         async with started(application, state=state) as server:
-            copied = {} if state is MISSING else {"state": dict(server.state)}
+            copied: dict[str, Any] = {} if state is MISSING else {"state": dict(server.state)}
             answer = await ask(application, "/view/", **copied)
         assert answer.text == "by hand"
 
@@ -397,7 +391,7 @@ class TestTheState:
         register_lifespan_manager(context_manager=manager_of(happened, "client"))
         application = LifespanASGIHandler()
         async with started(application, state=state) as server:
-            copied = {} if state is MISSING else {"state": dict(server.state)}
+            copied: dict[str, Any] = {} if state is MISSING else {"state": dict(server.state)}
             answer = await ask(application, "/view/", **copied)
             assert answer.text == '[true, false, ["client"]]'
         # In django-asgi-lifespan a mapping is the user's own, and stays as it is.
@@ -413,9 +407,7 @@ class TestTheState:
         assert server.state == {"client": client}
         assert client.closed
 
-    async def test_emptied_by_the_server_keeps_no_manager_open(
-        self, happened: list[str]
-    ) -> None:
+    async def test_emptied_by_the_server_keeps_no_manager_open(self, happened: list[str]) -> None:
         register_lifespan_manager(context_manager=manager_of(happened, "client"))
         server = ServerSide(LifespanASGIHandler())
         await server.startup()

@@ -212,9 +212,7 @@ class TestConnecting:
         assert len(receivers.calls) == 1
 
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_two_with_one_dispatch_uid_calls_the_first(
-        self, signal: Any, shape: str
-    ) -> None:
+    async def test_two_with_one_dispatch_uid_calls_the_first(self, signal: Any, shape: str) -> None:
         first, second = Receivers(), Receivers()
         for receivers in (first, second):
             signal.connect(getattr(receivers, shape), dispatch_uid="one")
@@ -262,9 +260,7 @@ class TestConnecting:
         await run_through()
         assert called == ["strong"]
 
-    async def test_in_place_of_one_that_has_gone_is_no_mistaken_identity(
-        self, signal: Any
-    ) -> None:
+    async def test_in_place_of_one_that_has_gone_is_no_mistaken_identity(self, signal: Any) -> None:
         # A new object may get the address, and so the id(), of one that has gone.
         calls: list[dict[str, Any]] = []
         for _ in range(50):

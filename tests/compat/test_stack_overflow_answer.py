@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from typing import Any
 
 import pytest
@@ -78,9 +77,7 @@ atexit.register(tell)
 @pytest.mark.server
 @pytest.mark.parametrize("debug", [True, False], ids=["debug", "production"])
 @pytest.mark.parametrize("installed", [True, False], ids=["installed", "not installed"])
-def test_a_session_made_in_a_view_is_closed(
-    project: Project, debug: bool, installed: bool
-) -> None:
+def test_a_session_made_in_a_view_is_closed(project: Project, debug: bool, installed: bool) -> None:
     project.app("shop", views=VIEWS, client=CLIENT, goodbye=CLOSED_AFTERWARDS)
     apps = ["lifespan_app", "shop"] if installed else ["shop"]
     project.settings(DEBUG=debug, INSTALLED_APPS=apps)
@@ -104,9 +101,7 @@ def test_a_session_made_in_a_view_is_closed(
 
 
 class TestFunctions:
-    async def test_are_called_last_appended_first_sync_and_async(
-        self, lifespan: Lifespan
-    ) -> None:
+    async def test_are_called_last_appended_first_sync_and_async(self, lifespan: Lifespan) -> None:
         happened: list[str] = []
         application = LifespanASGIHandler()
 
@@ -154,9 +149,7 @@ class TestFunctions:
             application.on_shutdown = [lambda: happened.append("called")]
         assert happened == ["called"]
 
-    async def test_that_are_none_are_named_and_the_others_called(
-        self, lifespan: Lifespan
-    ) -> None:
+    async def test_that_are_none_are_named_and_the_others_called(self, lifespan: Lifespan) -> None:
         happened: list[str] = []
         application = LifespanASGIHandler()
         result: Any = "what close() returned"

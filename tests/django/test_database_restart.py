@@ -39,10 +39,17 @@ async def answer():
 HANGING = "select pg_sleep(1000)"
 
 
-@pytest.fixture
-def cluster() -> Iterator[PostgreSQL]:
+@pytest.fixture(scope="module")
+def one_cluster() -> Iterator[PostgreSQL]:
     with PostgreSQL() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def cluster(one_cluster: PostgreSQL) -> PostgreSQL:
+    """Return the cluster, without the queries that an earlier test has left hanging in it."""
+    one_cluster.restart()
+    return one_cluster
 
 
 class Shop:

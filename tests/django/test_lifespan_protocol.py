@@ -211,9 +211,7 @@ class TestShutdown:
         assert isinstance(await server.end(), asyncio.CancelledError)
         assert happened == ["first opens", "first closes"]
 
-    async def test_needs_no_state_any_more(
-        self, lifespan: Lifespan, happened: list[str]
-    ) -> None:
+    async def test_needs_no_state_any_more(self, lifespan: Lifespan, happened: list[str]) -> None:
         resource(lifespan, happened, "first")
         server = ServerSide(LifespanASGIHandler())
         await server.startup()

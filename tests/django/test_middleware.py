@@ -156,7 +156,7 @@ class TestAnInnerLifespan:
         application = LifespanMiddleware(inner)
         async with started(application, state=state) as server:
             # A server that has a state hands a copy of it to each request.
-            copied = {} if state is MISSING else {"state": dict(server.state)}
+            copied: dict[str, Any] = {} if state is MISSING else {"state": dict(server.state)}
             answer = await ask(application, "/", **copied)
         assert answer.text == '["our client","their pool","our client"]'
 
@@ -294,7 +294,7 @@ class TestAnInnerLifespan:
         assert run.ready
         crash.set()
         while run.ready:
-            await asyncio.sleep(0)  # noqa: ASYNC110  # a property can't be waited for
+            await asyncio.sleep(0)  # a property can't be waited for
         assert not server.task.done()
         step = next(step for step in run.report().steps if step.outcome == "crashed")
         assert step.error == "in theirs"

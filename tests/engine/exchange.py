@@ -22,7 +22,7 @@ class Server:
     """
 
     def __init__(self, lifespan: Lifespan, scope: dict[str, Any] | None = None) -> None:
-        self.scope = {"type": "lifespan", "state": {}} if scope is None else scope
+        self.scope: dict[str, Any] = scope or {"type": "lifespan", "state": {}}
         self.sent: list[dict[str, Any]] = []
         self._to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

@@ -187,7 +187,7 @@ class AsyncContext:
         (dict, Form.IN_THREAD),
         (lambda: 1, Form.IN_THREAD),
     ],
-    ids=str,
+    ids=map(str, range(13)),
 )
 def test_a_callable_says_how_it_has_to_be_called(
     lifespan: Lifespan, hook: Callable[..., Any], form: Form
@@ -319,7 +319,9 @@ def test_a_resource_can_not_be_another_hook_as_well(lifespan: Lifespan) -> None:
 
 
 @pytest.mark.parametrize(
-    "hook", [lambda: None, functools.partial(function), AsyncCallable()], ids=str
+    "hook",
+    [lambda: None, functools.partial(function), AsyncCallable()],
+    ids=["lambda", "partial", "object"],
 )
 def test_what_has_no_name_of_its_own_must_be_given_one(
     lifespan: Lifespan, hook: Callable[..., Any]

@@ -1,0 +1,83 @@
+"""Fixtures for pytest: a lifespan around one test.
+
+``running`` is for sync tests, ``async_running`` for async ones. Both open what
+``lifespan_running()`` opens; the mark ``lifespan`` takes its arguments::
+
+    @pytest.mark.lifespan(only=[http_client])
+    def test_book(db, running):
+        assert running.client.get("/book/1/").status_code == 200
+
+Nothing of Django is imported before a test asks for one of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from .testing import LifespanRunning, Running
+
+MARK = "lifespan"
+DATABASES = (
+    "db",
+    "transactional_db",
+    "django_db_reset_sequences",
+    "django_db_serialized_rollback",
+    "live_server",
+)
+"""Fixtures of pytest-django that give a test its database."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the mark, and the fixture for async tests."""
+    config.addinivalue_line(
+        "markers",
+        f"{MARK}(service_type=None, *, only=None, lifespan=None): what the fixtures running and "
+        "async_running open, as lifespan_app.testing.lifespan_running() takes it",
+    )
+    make: Any = pytest.fixture
+    if config.pluginmanager.hasplugin("asyncio"):
+        # In its strict mode pytest-asyncio looks at no other async fixtures than its own.
+        from pytest_asyncio import fixture as make
+    # A fixture is found in a module, and this one has been looked through by now.
+    fixtures = ModuleType(f"{__name__}.async_fixtures")
+    vars(fixtures)["async_running"] = make(async_running)
+    config.pluginmanager.register(fixtures, fixtures.__name__)
+
+
+@pytest.fixture
+def running(request: pytest.FixtureRequest, _lifespan_database: None) -> Iterator[Running]:
+    """Open the lifespan around a sync test, and return what is open: state, clients, report."""
+    if inspect.iscoroutinefunction(request.function):
+        pytest.fail("An async test asks for the fixture 'async_running'.", pytrace=False)
+    with opening(request) as running:
+        yield running
+
+
+async def async_running(
+    request: pytest.FixtureRequest, _lifespan_database: None
+) -> AsyncIterator[Running]:
+    """Open the lifespan around an async test, on its loop, and return what is open."""
+    async with opening(request) as running:
+        yield running
+
+
+@pytest.fixture
+def _lifespan_database(request: pytest.FixtureRequest) -> None:
+    # In whatever order a test names its fixtures, hooks find the database of the test.
+    for name in DATABASES:
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+
+
+def opening(request: pytest.FixtureRequest) -> LifespanRunning:
+    """Return what opens the lifespan that a test has marked."""
+    from .testing import lifespan_running
+
+    mark = request.node.get_closest_marker(MARK)
+    return lifespan_running() if mark is None else lifespan_running(*mark.args, **mark.kwargs)

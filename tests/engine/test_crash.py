@@ -1,0 +1,468 @@
+"""A background job or a resource's task group crashes while serving: seen at once, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator
+
+import pytest
+
+from lifespan_app import Lifespan
+from lifespan_app.engine.report import Report, Step
+from lifespan_app.errors import ResourceClosed
+from tests.engine.apps import written_in
+from tests.engine.conftest import RunOnLoop
+from tests.engine.exchange import Server
+from tests.engine.journal import Journal
+from tests.engine.virtual_clock import VirtualLoop, run_virtually
+
+LOST = "the connection was lost"
+
+
+def report_of(lifespan: Lifespan) -> Report:
+    report = lifespan.report()
+    assert report is not None
+    return report
+
+
+def served(lifespan: Lifespan, key: str) -> Step:
+    return report_of(lifespan).step(key, "serving")
+
+
+def feed_that_crashes(
+    lifespan: Lifespan, after: float, error: Exception, *, required: bool = True
+) -> None:
+    """Declare a resource whose task group crashes some seconds after it is up."""
+
+    @lifespan.resource(required=required)
+    @written_in("shop.lifespan")
+    async def feed() -> AsyncIterator[str]:
+        async def listen() -> None:
+            await asyncio.sleep(after)
+            raise error
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(listen())
+            yield "a feed"
+
+
+# Seen at once.
+
+
+@pytest.mark.parametrize("required", [True, False])
+@pytest.mark.parametrize("what", ["job", "resource"])
+def test_a_crash_is_seen_at_once_logged_and_recorded(
+    caplog: pytest.LogCaptureFixture, what: str, required: bool
+) -> None:
+    error = ConnectionError(LOST)
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal = Journal()
+        if what == "job":
+            journal.job(lifespan, "feed", 30, error, required=required)
+        else:
+            feed_that_crashes(lifespan, 30, error, required=required)
+        journal.resource(lifespan, "client")
+        async with lifespan.run("app") as state:
+            await asyncio.sleep(29)
+            assert (report_of(lifespan).status, report_of(lifespan).ready) == ("serving", True)
+            await asyncio.sleep(1.001)
+
+            report = report_of(lifespan)
+            assert report.status == "degraded"
+            assert report.ready is not required
+            step = served(lifespan, "shop.feed")
+            assert step.outcome == "crashed"
+            assert LOST in step.traceback
+            assert (step.offset, step.duration) == (0, 30)
+            assert state["client"] == "client"
+        assert report_of(lifespan).status == "stopped"
+
+    run_virtually(main)
+
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "'shop.feed' (tests/engine/" in record.getMessage()
+    assert "crashed while serving after 30.000 s" in record.getMessage()
+    assert record.exc_info is not None
+
+
+def test_a_crash_is_told_to_nobody_twice_and_nothing_of_it_is_stopped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
+        feed_that_crashes(lifespan, 1, ConnectionError(LOST))
+        async with lifespan.run("app"):
+            await asyncio.sleep(10)
+        return report_of(lifespan)
+
+    report = run_virtually(main)
+    assert [(step.phase, step.outcome) for step in report.steps] == [
+        ("startup", "ok"),
+        ("serving", "crashed"),
+    ]
+    assert sum(record.levelno == logging.ERROR for record in caplog.records) == 1
+
+
+def test_what_stands_on_a_crashed_resource_stops_before_what_that_stands_on() -> None:
+    """base <- feed (crashed) <- index: index still closes before base."""
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal.resource(lifespan, "base")
+
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def feed(base: str) -> AsyncIterator[str]:
+            async def listen() -> None:
+                await asyncio.sleep(1)
+                raise ConnectionError(LOST)
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(listen())
+                yield "a feed"
+
+        journal.resource(lifespan, "index", closes=2, depends_on=[feed])
+        async with lifespan.run("app"):
+            await asyncio.sleep(10)
+
+    run_virtually(main)
+
+    assert journal.when("close index: done") == journal.when("close base") == 12
+
+
+def test_the_lifespan_coroutine_goes_on_waiting_for_the_server() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal = Journal()
+        journal.job(lifespan, "refresh", 5, ConnectionError(LOST))
+        feed_that_crashes(lifespan, 5, ConnectionError(LOST))
+        server = Server(lifespan)
+        await server.startup()
+        await asyncio.sleep(60)
+        assert not server.task.done()
+        assert await server.shutdown() == {"type": "lifespan.shutdown.complete"}
+        assert await server.raised() is None
+
+    run_virtually(main)
+
+
+def test_a_resource_that_ends_by_itself_has_crashed() -> None:
+    """An ``asyncio.timeout`` of its own ends it, and it swallows what that raises."""
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def lease() -> AsyncIterator[str]:
+            try:
+                async with asyncio.timeout(30):
+                    yield "a lease"
+            except TimeoutError:
+                pass
+
+        async with lifespan.run("app"):
+            await asyncio.sleep(60)
+            step = served(lifespan, "shop.lease")
+            assert (step.outcome, step.duration) == ("crashed", 30)
+            assert "ended by itself while the process was serving" in step.error
+            with pytest.raises(ResourceClosed, match="crashed at"):
+                lease.current()
+
+    run_virtually(main)
+
+
+def test_a_crash_on_a_real_loop_is_seen_at_once(run: RunOnLoop) -> None:
+    async def main(lifespan: Lifespan) -> None:
+        go = asyncio.Event()
+
+        @lifespan.background
+        @written_in("shop.lifespan")
+        async def refresh() -> None:
+            await go.wait()
+            raise ConnectionError(LOST)
+
+        async with lifespan.run("app"):
+            assert report_of(lifespan).ready
+            go.set()
+            while report_of(lifespan).ready:
+                await asyncio.sleep(0)
+            assert served(lifespan, "shop.refresh").outcome == "crashed"
+
+    run(main)
+
+
+# A job that returns.
+
+
+def test_a_job_that_returns_is_finished_and_nothing_is_wrong() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        Journal().job(lifespan, "once", 5, on_crash="restart")
+        async with lifespan.run("app"):
+            await asyncio.sleep(100)
+            report = report_of(lifespan)
+            assert (report.status, report.ready) == ("serving", True)
+            step = served(lifespan, "shop.once")
+            assert (step.outcome, step.duration, step.attempt) == ("finished", 5, 1)
+        assert served(lifespan, "shop.once").outcome == "finished"
+
+    run_virtually(main)
+
+
+# on_crash.
+
+
+def test_a_crashed_job_is_left_alone_where_nothing_else_is_said() -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal.job(lifespan, "refresh", 5, ConnectionError(LOST))
+        async with lifespan.run("app"):
+            await asyncio.sleep(1_000)
+            assert not report_of(lifespan).ready
+
+    run_virtually(main)
+
+    assert journal.entries == [(0, "run refresh")]
+
+
+def test_on_crash_restart_begins_the_job_again_later_each_time() -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal.job(lifespan, "refresh", 0, ConnectionError(LOST), on_crash="restart")
+        async with lifespan.run("app"):
+            await asyncio.sleep(300)
+
+    run_virtually(main)
+
+    begun = [second for second, event in journal.entries if event == "run refresh"]
+    pauses = [round(two - one) for one, two in itertools.pairwise(begun)]
+    assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
+
+
+def test_a_job_that_was_restarted_makes_the_process_ready_again() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        attempts: list[int] = []
+
+        @lifespan.background(on_crash="restart")
+        @written_in("shop.lifespan")
+        async def refresh() -> None:
+            attempts.append(1)
+            await asyncio.sleep(5)
+            if len(attempts) == 1:
+                raise ConnectionError(LOST)
+            await asyncio.sleep(1_000)
+
+        async with lifespan.run("app"):
+            await asyncio.sleep(5.5)
+            assert (report_of(lifespan).status, report_of(lifespan).ready) == ("degraded", False)
+            assert served(lifespan, "shop.refresh").attempt == 1
+            await asyncio.sleep(1)
+            assert (report_of(lifespan).status, report_of(lifespan).ready) == ("serving", True)
+            step = served(lifespan, "shop.refresh")
+            assert (step.attempt, step.outcome) == (2, None)
+        step = served(lifespan, "shop.refresh")
+        assert (step.attempt, step.outcome) == (2, "ok")
+
+    run_virtually(main)
+
+
+def test_a_job_that_waits_to_be_restarted_does_not_come_back_after_the_shutdown() -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal.resource(lifespan, "client", closes=3)
+        journal.job(lifespan, "refresh", 5, ConnectionError(LOST), on_crash="restart")
+        async with lifespan.run("app"):
+            await asyncio.sleep(5.5)
+        await asyncio.sleep(100)
+
+    run_virtually(main)
+
+    assert journal.events.count("run refresh") == 1
+
+
+@pytest.mark.parametrize("server", ["uvicorn 0.54.0", ""])
+def test_on_crash_stop_asks_the_server_to_stop(
+    caplog: pytest.LogCaptureFixture, server: str
+) -> None:
+    asked: list[tuple[float, str | None]] = []
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        lifespan.host.stop_server = lambda server: asked.append(  # type: ignore[method-assign]
+            (loop.now - 1000, server)
+        )
+        Journal().job(lifespan, "leader", 5, ConnectionError(LOST), on_crash="stop")
+        run = lifespan.prepare("app", server=server)
+        await run.start()
+        await asyncio.sleep(60)
+        assert run.report().step("shop.leader", "serving").outcome == "crashed"
+        await run.stop()
+
+    run_virtually(main)
+
+    assert asked == [(5, server)]
+    [line] = [text for text in caplog.messages if "the server is asked to stop" in text]
+    assert "'shop.leader' (tests/engine/journal.py:" in line
+
+
+def test_on_crash_stop_ends_the_body_where_no_server_is() -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal.resource(lifespan, "client")
+        journal.job(lifespan, "leader", 5, ConnectionError(LOST), on_crash="stop")
+
+        async def program() -> None:
+            async with lifespan.run("app"):
+                await asyncio.sleep(1_000)
+
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.ensure_future(program())
+
+    run_virtually(main)
+
+    assert journal.entries[-1] == (5, "close client: done")
+
+
+def test_a_crash_of_a_job_that_is_being_stopped_is_a_failed_stop_and_no_crash() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        @lifespan.background(on_crash="restart")
+        @written_in("shop.lifespan")
+        async def refresh() -> None:
+            try:
+                await asyncio.sleep(1_000)
+            finally:
+                raise ConnectionError(LOST)
+
+        await lifespan.startup()
+        await asyncio.sleep(1)
+        with pytest.raises(ExceptionGroup) as caught:
+            await lifespan.shutdown()
+        assert [str(error) for error in caught.value.exceptions] == [LOST]
+        assert served(lifespan, "shop.refresh").outcome == "failed"
+
+    run_virtually(main)
+
+
+# Crashes at other times.
+
+
+def test_a_required_resource_that_crashes_before_the_process_serves_fails_the_startup() -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        feed_that_crashes(lifespan, 1, ConnectionError(LOST))
+        journal.resource(lifespan, "client")
+        journal.resource(lifespan, "slow", opens=10)
+        with pytest.raises(ExceptionGroup) as caught:
+            await lifespan.startup()
+        assert [str(error) for error in caught.value.exceptions] == [LOST]
+        assert report_of(lifespan).status == "startup_failed"
+
+    run_virtually(main)
+
+    assert journal.when("close client") == 1
+
+
+def test_an_optional_resource_that_crashes_before_the_process_serves_leaves_it_degraded() -> None:
+    given: list[object] = []
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        feed_that_crashes(lifespan, 1, ConnectionError(LOST), required=False)
+        slow = Journal().resource(lifespan, "slow", opens=10)
+
+        @lifespan.on_start(depends_on=[slow])
+        @written_in("shop.lifespan")
+        async def needs_it(feed: str) -> None:
+            given.append(feed)
+
+        @lifespan.on_start(depends_on=[slow])
+        @written_in("shop.lifespan")
+        async def can_do_without(feed: str | None = None) -> None:
+            given.append(feed)
+
+        async with lifespan.run("app"):
+            report = report_of(lifespan)
+            assert report.status == "degraded"
+            step = report.step("shop.needs_it")
+            assert step.outcome == "skipped"
+            assert "it needs 'shop.feed' (" in step.reason
+            assert "which crashed" in step.reason
+
+    run_virtually(main)
+
+    assert given == [None]
+
+
+def test_a_resource_that_crashes_during_the_shutdown_keeps_nobody_from_stopping() -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal.resource(lifespan, "base", priority=-1)
+        feed_that_crashes(lifespan, 6, ConnectionError(LOST))
+        journal.resource(lifespan, "slow", closes=3, priority=1)
+        await lifespan.startup()
+        await asyncio.sleep(5)
+        await asyncio.wait([asyncio.ensure_future(lifespan.shutdown())])
+        assert served(lifespan, "shop.feed").outcome == "crashed"
+
+    run_virtually(main)
+
+    assert journal.when("close base: done") == 8
+
+
+def test_a_job_is_not_begun_again_without_the_resource_that_it_needs() -> None:
+    """Called without its argument it would raise a TypeError, again and again."""
+    calls: list[object] = []
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        feed_that_crashes(lifespan, 5, ConnectionError(LOST))
+
+        @lifespan.background(on_crash="restart")
+        @written_in("shop.lifespan")
+        async def refresh(feed: str) -> None:
+            calls.append(feed)
+            await asyncio.sleep(6)
+            raise LookupError("nothing to refresh")
+
+        async with lifespan.run("app"):
+            await asyncio.sleep(60)
+            step = served(lifespan, "shop.refresh")
+            assert step.outcome == "crashed"
+            assert "missing 1 required positional argument" not in step.error
+
+    run_virtually(main)
+
+    assert calls == ["a feed"]
+
+
+def test_a_shutdown_function_that_needs_a_crashed_resource_is_skipped_and_not_called_wrongly(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[object] = []
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        feed_that_crashes(lifespan, 5, ConnectionError(LOST))
+
+        @lifespan.on_shutdown
+        @written_in("shop.lifespan")
+        async def farewell(feed: str) -> None:
+            calls.append(feed)
+
+        @lifespan.on_shutdown
+        @written_in("shop.lifespan")
+        async def farewell_all_the_same(feed: str | None = None) -> None:
+            calls.append(feed)
+
+        await lifespan.startup()
+        await asyncio.sleep(10)
+        await lifespan.shutdown()
+        step = report_of(lifespan).step("shop.farewell", "shutdown")
+        assert step.outcome == "skipped"
+        assert "it needs 'shop.feed' (" in step.reason
+
+    run_virtually(main)
+
+    assert calls == [None]
+    assert not any("missing 1 required" in text for text in caplog.messages)

@@ -1,0 +1,367 @@
+"""Every example of README.rst and docs/ runs, and what is listed there agrees with the source."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from lifespan_app import conf
+from tests.clusters import PostgreSQL
+from tests.documents import (
+    DOCS,
+    SETTINGS,
+    Block,
+    Example,
+    blocks,
+    example,
+    examples,
+    missing_from,
+    name_of,
+    pages,
+    paste,
+)
+from tests.messages import Message, messages, problem_codes
+from tests.projects import Project
+from tests.servers import Server
+
+EXAMPLES = [stage for page in pages() for whole in examples(page) for stage in whole.stages()]
+BLOCKS = [block for page in pages() for block in blocks(page)]
+PLUGIN = "lifespan_app.pytest_plugin"
+LANGUAGES = {"python", "shell", "text"}
+
+# What can be seen from outside that a page has promised.
+ANSWERS = {
+    "README: the page": {"/": "example.com says 200"},
+    "tutorial: the page": {
+        "/": "example.com says 200",
+        "/recommended/": "Nothing to recommend today.",
+    },
+    "hooks: parameters": {"/shelf_size/": "3 books"},
+    "settings: settings": {"/address/": "http://catalogue.example/"},
+    "howto/databases: a pool": {"/answer/": "42"},
+    "howto/databases: a thread": {"/words/": "0 words"},
+    "howto/optional-hooks: optional": {
+        "/find/": "Search is closed today.",
+        "/health/": "degraded: books.search, books.build_index",
+    },
+    "howto/other-applications: FastAPI": {"/": '{"greeting":"Good morning","GBP":0.84}'},
+    "howto/other-applications: plain Django": {"/first/": "Emma"},
+    "howto/other-applications: a dispatcher": {"/first/": "Emma", "/hello/": "hello"},
+    "moving/asgi-lifecycle: FastAPI": {"/": '{"EUR":1.0}'},
+    "moving/asgi-lifecycle: today": {"/state/": "open"},
+}
+
+ONE_TASK = """
+import os
+import signal
+
+from books.tasks import fetch
+from celery.signals import task_postrun, worker_ready
+
+
+@worker_ready.connect
+def send(**kwargs):
+    fetch.delay("http://covers.example/emma")
+
+
+@task_postrun.connect
+def end(retval, **kwargs):
+    print(f"the task gave: {retval}")
+    os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+class Network(BaseHTTPRequestHandler):
+    """Answers for `example.com` and all of `.example`, as HTTP proxies do."""
+
+    def do_GET(self) -> None:
+        known = re.match(r"http://(example\.com|\w+\.example)/", self.path)
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_HEAD = do_GET
+
+    def log_message(self, *words: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[dict[str, str]]:
+    """Return the environment of a process that has this network and no other."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Network) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        yield {"HTTP_PROXY": address, "http_proxy": address, "NO_PROXY": "127.0.0.1"}
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def environment(request: pytest.FixtureRequest, network: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Return the environment that an example needs."""
+    pasted: Example = request.getfixturevalue("pasted")
+    with ExitStack() as stack:
+        variables = {**SETTINGS, **network}
+        if "LIBRARY_DATABASE" in pasted.code:
+            cluster = stack.enter_context(PostgreSQL())
+            variables["LIBRARY_DATABASE"] = (
+                f"host={cluster.folder} user=postgres dbname=postgres"
+            )
+        yield variables
+
+
+# Every example runs.
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.parametrize("pasted", EXAMPLES, ids=str)
+def test_an_example_does_what_the_page_says(
+    pasted: Example, project: Project, environment: dict[str, str]
+) -> None:
+    paste(pasted, project)
+
+    if tests := [file for file in pasted.files if "test" in Path(file).name]:
+        output = run_tests(project, tests, environment)
+    elif "mysite/celery.py" in pasted.files:
+        output = run_worker(project, environment)
+    elif script := script_of(pasted):
+        output = run_script(project, script, environment)
+    else:
+        output = serve(pasted, project, environment)
+
+    assert missing_from(output, pasted.output) == [], output
+
+
+def script_of(pasted: Example) -> str | None:
+    """Return the file of an example that is run by itself."""
+    for block in pasted.blocks:
+        if block.file and f'run with "python {block.file}"' in block.code:
+            return block.file
+    return None
+
+
+def run_tests(project: Project, files: list[str], environment: dict[str, str]) -> str:
+    """Run the tests of an pasted, and return what pytest says."""
+    # Where the package is installed, pytest finds its fixtures by itself.
+    found = any(entry.value == PLUGIN for entry in entry_points(group="pytest11"))
+    plugins = () if found else ("-p", PLUGIN)
+    ran = project.run("-m", "pytest", "-q", *plugins, *files, environment=environment)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "passed" in ran.stdout
+    return ran.stdout
+
+
+def run_worker(project: Project, environment: dict[str, str]) -> str:
+    """Run the worker of an example until it has done a task, and return what it says."""
+    project.file("one_task.py", ONE_TASK)
+    command = "-m celery -A mysite.celery worker --pool solo --loglevel info --include one_task"
+    ran = project.run(*command.split(), environment=environment)
+    output = ran.stdout + ran.stderr
+    assert "the task gave: 200" in output
+    assert "Lifespan 'worker' is over (shutdown): stopped, 1 hook closed" in output
+    return output
+
+
+def run_script(project: Project, script: str, environment: dict[str, str]) -> str:
+    """Run the program of an pasted, and return what it prints."""
+    ran = project.run("-W", "error", script, environment=environment)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
+
+
+def serve(pasted: Example, project: Project, environment: dict[str, str]) -> str:
+    """Serve an pasted, look at its pages, stop it, and return what the server has said."""
+    application = "mysite.asgi:application"
+    for block in pasted.blocks:
+        if block.file and "/" not in block.file and re.search(r"^application = ", block.code, re.M):
+            application = f"{Path(block.file).stem}:application"
+    with Server(
+        project, application=application, options=["--lifespan", "on"], environment=environment
+    ) as server:
+        for path, text in answers_of(pasted, project).items():
+            answer = server.get(path)
+            assert answer.status == 200, server.output
+            assert text in (None, answer.text)
+        server.interrupt()
+        server.wait()
+    assert "Application startup complete" in server.output
+    assert "Application shutdown complete" in server.output
+    assert "Unclosed" not in server.output
+    assert "Traceback" not in server.output or "failed to start" in " ".join(pasted.output)
+    return server.output
+
+
+def answers_of(pasted: Example, project: Project) -> dict[str, str | None]:
+    """Return the addresses of an example with what they answer, None where that does not matter."""
+    said: dict[str, str | None] = dict(ANSWERS.get(str(pasted), {}))
+    urls = (project.folder / "mysite" / "urls.py").read_text()
+    if "isfunction" in urls:
+        names = [
+            node.name
+            for block in pasted.blocks
+            if block.file and block.file.endswith("views.py")
+            for node in ast.parse(block.code).body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        ]
+        return {f"/{name}/": None for name in names} | said
+    found = re.findall(r'path\("([\w/]*)", ', urls)
+    return {f"/{path}": None for path in found} | said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README", "tutorial"])
+def test_django_finds_nothing_to_complain_of(page: str, project: Project) -> None:
+    paste(example(page), project)
+
+    checked = project.manage("check", "--fail-level", "INFO", **SETTINGS)
+
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize("page", ["README", "tutorial"])
+def test_the_files_of_a_first_project_are_found(page: str) -> None:
+    assert example(page).files == [
+        "mysite/settings.py",
+        "mysite/asgi.py",
+        "books/lifespan.py",
+        "books/views.py",
+        "mysite/urls.py",
+    ]
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_block_is_code_that_a_test_runs_or_says_what_else_it_is(block: Block) -> None:
+    assert block.language in LANGUAGES
+    if block.language == "python":
+        ast.parse(block.code)
+        assert block.file or block.is_fragment, "it names no file, and is not marked a fragment"
+
+
+def test_what_is_answered_belongs_to_an_example() -> None:
+    assert set(ANSWERS) <= {str(stage) for stage in EXAMPLES}
+
+
+def test_names_of_examples_are_not_used_twice() -> None:
+    titles = [str(found) for page in pages() for found in examples(page)]
+
+    assert len(titles) == len(set(titles))
+
+
+def test_a_line_that_was_not_printed_is_missed() -> None:
+    assert missing_from("up in 0.3 s\ndown\n", ["up in ... s", "down"]) == []
+    assert missing_from("up in 0.3 s\ndown\n", ["down", "up in ... s"]) == ["up in ... s"]
+    assert missing_from("up in 0.3 s\ndown\n", ["up in 0.021 s"]) == []
+    assert missing_from("up in 2 s\ndown\n", ["up in 3 s"]) == ["up in 3 s"]
+    assert missing_from("up\n", ["over"]) == ["over"]
+
+
+# What is listed agrees with the source.
+
+
+@cache
+def page_text(name: str) -> str:
+    """Return a page without its markup, on one line."""
+    text = (DOCS / f"{name}.rst").read_text().replace("``", "")
+    return " ".join(text.split())
+
+
+def terms(name: str) -> list[str]:
+    """Return the terms of a page's definition lists, in their order."""
+    lines = (DOCS / f"{name}.rst").read_text().splitlines()
+    return [
+        line
+        for line, following in zip(lines, lines[1:], strict=False)
+        if line and not line.startswith((" ", "..")) and following.startswith("   ")
+    ]
+
+
+def first_column(name: str) -> set[str]:
+    """Return what is literal in the first column of a page's tables."""
+    rows = re.findall(r"^   \* - (.*)$", (DOCS / f"{name}.rst").read_text(), re.MULTILINE)
+    return {word for row in rows for word in re.findall(r"``([^`]+)``", row)}
+
+
+@pytest.mark.parametrize("message", messages(), ids=str)
+def test_a_message_is_on_the_page(message: Message) -> None:
+    assert message.pattern.search(page_text("messages")), (
+        f"docs/messages.rst does not have: {message}"
+    )
+
+
+def test_a_problem_of_a_plan_is_found_by_its_code() -> None:
+    codes = problem_codes()
+
+    assert {"cycle", "missing", "broken"} <= codes
+    assert codes <= set(terms("messages"))
+
+
+def test_an_error_class_is_on_the_page() -> None:
+    errors = import_module("lifespan_app.errors")
+    shown = page_text("messages")
+
+    assert [name for name in errors.__all__ if name not in shown] == ["Problem", "ReadError"]
+
+
+def test_ids_of_system_checks_agree() -> None:
+    source = (Path(conf.__file__).parent / "checks.py").read_text()
+    ids = {f"lifespan_app.{number}" for number in re.findall(r"(?<!\.)\b[EWI]\d{3}\b", source)}
+
+    assert {term for term in terms("checks") if term.startswith("lifespan_app.")} == ids
+
+
+def test_settings_agree() -> None:
+    variables = {*conf.FROM_ENVIRONMENT.values(), conf.CONFIG_FILE}
+
+    assert first_column("settings") == {*conf.KEYS, *conf.HOOK_OPTIONS, *variables}
+
+
+def test_defaults_of_settings_agree() -> None:
+    text = (DOCS / "settings.rst").read_text()
+    rows = dict(re.findall(r"^   \* - ``([A-Z_]+)``\n     - ``([^`]+)``$", text, re.MULTILINE))
+
+    for key, (default, _) in conf.KEYS.items():
+        if key != "ENVIRONMENT":
+            assert ast.literal_eval(rows[key]) == default
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["", ".asgi", ".errors", ".handler", ".middleware", ".register", ".signals", ".testing", ".types"],
+)
+def test_public_names_are_in_the_reference(module: str) -> None:
+    names = getattr(import_module(f"lifespan_app{module}"), "__all__", [])
+    reference = (DOCS / "api.rst").read_text()
+
+    whole = f"automodule:: lifespan_app{module}\n"
+    assert [name for name in names if not re.search(rf"\b{name}\b", reference)] == [] or (
+        whole in reference
+    )
+
+
+@pytest.mark.slow
+def test_sphinx_finds_nothing_to_warn_of(tmp_path: Path) -> None:
+    built = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert built.returncode == 0, built.stderr
+    assert {f"{name_of(page)}.html" for page in pages()[1:]} <= {
+        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")
+    }
