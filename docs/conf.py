@@ -24,6 +24,7 @@ release = version = __version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
+highlight_language = "none"
 html_theme = "furo"
 html_title = f"django-lifespan-app {release}"
 html_copy_source = False
@@ -32,6 +33,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+napoleon_use_rtype = False
 
 # Every reference has to lead somewhere. Those into Python and Django would need the network.
 nitpicky = True

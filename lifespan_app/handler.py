@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import ThreadSensitiveContext
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 
 from .default import lifespan
-from .engine.current import SCOPE_KEY
-from .protocol import Receive, Runs, Scope, Send, ServedRun, join, run_around, serve_lifespan
+from .engine.current import SCOPE_KEY, Runs
 from .state import RequestState
+
+if TYPE_CHECKING:
+    from .protocol import Receive, Scope, Send, ServedRun
 
 
 class StateOfRequest:
@@ -41,7 +43,7 @@ class LifespanASGIHandler(ASGIHandler):
         super().__init__()
         self.on_shutdown: list[Callable[[], Any]] = []
         """Functions, sync or async, that are called at shutdown, last appended first."""
-        self._runs = Runs()
+        self._runs: Runs[ServedRun] = Runs()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
@@ -62,6 +64,8 @@ class LifespanASGIHandler(ASGIHandler):
             await self.handle(scope, receive, send)  # type: ignore[arg-type]
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from .protocol import join, run_around, serve_lifespan
+
         run = run_around(lifespan, scope)
         if run is not None:
             self._begins(run)

@@ -10,15 +10,15 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from . import inner
 from .default import lifespan
-from .engine.context import LifespanContext
-from .engine.current import SCOPE_KEY
-from .protocol import Receive, Runs, Scope, Send, run_around, serve_lifespan
+from .engine.current import SCOPE_KEY, Runs
 from .state import RequestState
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponseBase
+
+    from .engine.context import LifespanContext
+    from .protocol import Receive, Scope, Send, ServedRun
 
 __all__ = ["AsyncMiddleware", "LifespanMiddleware", "LifespanStateMiddleware"]
 
@@ -47,26 +47,31 @@ class LifespanMiddleware:
     ) -> None:
         self.app = app
         self.context = context
-        self._runs = Runs()
+        self._runs: Runs[ServedRun] = Runs()
         code, line = sys._getframe(1).f_code, sys._getframe(1).f_lineno
         self._place = (code.co_filename, line)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
         if scope["type"] == "lifespan":
+            from .protocol import run_around
+
             run = run_around(lifespan, scope)
             if run is None:
                 await self._serve(scope, receive, send)
                 return
             self._runs.begin(run)
-        elif SCOPE_KEY not in scope and self._runs:
-            run = scope[SCOPE_KEY] = self._runs.here()
-            if run is not None and not scope.get("state"):
+        elif SCOPE_KEY not in scope and (run := self._runs.here()) is not None:
+            scope[SCOPE_KEY] = run
+            if not scope.get("state"):
                 # This server hands no state to requests.
                 scope["state"] = dict(run.handed_out)
         await self.app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from . import inner
+        from .protocol import serve_lifespan
+
         put_django_around()
         await serve_lifespan(
             lifespan,

@@ -99,25 +99,6 @@ def twice(name: str, first: str, second: str, remedy: str) -> HookError:
     )
 
 
-class Runs(list[ServedRun]):
-    """The runs of one application: one for each server, or loop, that it is started by."""
-
-    only: ServedRun | None = None
-    """The run that every request is served by, where there is but one."""
-
-    def begin(self, run: ServedRun) -> None:
-        """Take note of a run. One that is over stays until then: what is read can be explained."""
-        self[:] = [*(other for other in self if not other.over and other is not run), run]
-        self.only = run if len(self) == 1 else None
-
-    def here(self) -> ServedRun | None:
-        """Return the run that a request on this loop is served by."""
-        if len(self) == 1:
-            return self[0]
-        loop = asyncio._get_running_loop()
-        return next((run for run in self if run.loop is loop), None)
-
-
 async def serve_lifespan(
     lifespan: Lifespan,
     scope: Scope,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from asyncio import _get_running_loop
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .default import lifespan
 from .engine.current import SCOPE_KEY, here, run_here, run_in_context, run_of
-from .engine.runner import Run
+
+if TYPE_CHECKING:
+    from .engine.runner import Run
 
 
 class RequestState(MutableMapping[str, Any]):

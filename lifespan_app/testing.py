@@ -26,9 +26,9 @@ from django.test import AsyncClient, Client
 from django.test.client import AsyncClientHandler, ClientHandler
 
 from .default import lifespan as default
-from .engine.api import Lifespan, note_stop_errors, raise_stop_errors
+from .engine.api import Lifespan, current, note_stop_errors, raise_stop_errors
 from .engine.context import LifespanContext
-from .engine.current import SCOPE_KEY, here
+from .engine.current import SCOPE_KEY
 from .engine.doubles import Change, Failure, Only, Trouble, Wanted, replaced, value_in_open_run
 from .engine.errors import LifespanError
 from .engine.hooks import Hook
@@ -177,9 +177,9 @@ class LifespanRunning:
                 "'with lifespan_running()' was entered where an event loop runs, and would block "
                 "it. Write 'async with lifespan_running()' in an async test."
             )
-        self._here = ThreadOfTest()
-        self._thread = LoopThread("lifespan test loop")
         with self._around_what_fails():
+            self._here = ThreadOfTest()
+            self._thread = LoopThread("lifespan test loop")
             self._around.callback(self._thread.close)
             self._around.enter_context(sync_code_goes_to(self._here, self._thread.loop))
             self._around.enter_context(async_code_goes_to(self._thread.loop))
@@ -287,18 +287,6 @@ def put_django_around(lifespan: Lifespan) -> None:
         from .host import install
 
         install(lifespan)
-
-
-@contextmanager
-def current(run: Run) -> Iterator[None]:
-    """Have a run be the current one: what a handle reads where there is no request."""
-    token = here.set(run)
-    try:
-        yield
-    finally:
-        # A fixture may be torn down in another context than the one it was set up in.
-        if here.get() is run:
-            here.set(token.old_value if token.old_value is not token.MISSING else None)
 
 
 # Clients.

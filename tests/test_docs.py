@@ -12,6 +12,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from importlib.metadata import entry_points
+from itertools import pairwise
 from pathlib import Path
 from threading import Thread
 
@@ -39,6 +40,7 @@ from tests.servers import Server
 EXAMPLES = [stage for page in pages() for whole in examples(page) for stage in whole.stages()]
 BLOCKS = [block for page in pages() for block in blocks(page)]
 PLUGIN = "lifespan_app.pytest_plugin"
+APPLICATION = re.compile(r"^application = ", re.MULTILINE)
 LANGUAGES = {"python", "shell", "text"}
 
 # What can be seen from outside that a page has promised.
@@ -61,6 +63,17 @@ ANSWERS = {
     "howto/other-applications: a dispatcher": {"/first/": "Emma", "/hello/": "hello"},
     "moving/asgi-lifecycle: FastAPI": {"/": '{"EUR":1.0}'},
     "moving/asgi-lifecycle: today": {"/state/": "open"},
+}
+
+# Messages that are put together from what is filled in.
+HARDLY_A_WORD = {
+    "<application>: <message type>: <message>",
+    "<hook> <phase>: <outcome> after <n> s.",
+    "<hook> <phase>: begins.",
+    "Failed too: <hook>: <error>",
+    "Resource <resource> is closed since <time>: the lifespan has ended.",
+    "Rolled back: <hooks>.",
+    "Then it raised <error>",
 }
 
 ONE_TASK = """
@@ -92,7 +105,8 @@ class Network(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    do_HEAD = do_GET
+    def do_HEAD(self) -> None:
+        self.do_GET()
 
     def log_message(self, *words: object) -> None: ...
 
@@ -110,16 +124,16 @@ def network() -> Iterator[dict[str, str]]:
 
 
 @pytest.fixture
-def environment(request: pytest.FixtureRequest, network: dict[str, str]) -> Iterator[dict[str, str]]:
+def environment(
+    request: pytest.FixtureRequest, network: dict[str, str]
+) -> Iterator[dict[str, str]]:
     """Return the environment that an example needs."""
     pasted: Example = request.getfixturevalue("pasted")
     with ExitStack() as stack:
         variables = {**SETTINGS, **network}
         if "LIBRARY_DATABASE" in pasted.code:
             cluster = stack.enter_context(PostgreSQL())
-            variables["LIBRARY_DATABASE"] = (
-                f"host={cluster.folder} user=postgres dbname=postgres"
-            )
+            variables["LIBRARY_DATABASE"] = f"host={cluster.folder} user=postgres dbname=postgres"
         yield variables
 
 
@@ -155,7 +169,7 @@ def script_of(pasted: Example) -> str | None:
 
 
 def run_tests(project: Project, files: list[str], environment: dict[str, str]) -> str:
-    """Run the tests of an pasted, and return what pytest says."""
+    """Run the tests of an example, and return what pytest says."""
     # Where the package is installed, pytest finds its fixtures by itself.
     found = any(entry.value == PLUGIN for entry in entry_points(group="pytest11"))
     plugins = () if found else ("-p", PLUGIN)
@@ -177,17 +191,17 @@ def run_worker(project: Project, environment: dict[str, str]) -> str:
 
 
 def run_script(project: Project, script: str, environment: dict[str, str]) -> str:
-    """Run the program of an pasted, and return what it prints."""
+    """Run the program of an example, and return what it prints."""
     ran = project.run("-W", "error", script, environment=environment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout
 
 
 def serve(pasted: Example, project: Project, environment: dict[str, str]) -> str:
-    """Serve an pasted, look at its pages, stop it, and return what the server has said."""
+    """Serve an example, look at its pages, stop it, and return what the server has said."""
     application = "mysite.asgi:application"
     for block in pasted.blocks:
-        if block.file and "/" not in block.file and re.search(r"^application = ", block.code, re.M):
+        if block.file and "/" not in block.file and APPLICATION.search(block.code):
             application = f"{Path(block.file).stem}:application"
     with Server(
         project, application=application, options=["--lifespan", "on"], environment=environment
@@ -284,7 +298,7 @@ def terms(name: str) -> list[str]:
     lines = (DOCS / f"{name}.rst").read_text().splitlines()
     return [
         line
-        for line, following in zip(lines, lines[1:], strict=False)
+        for line, following in pairwise(lines)
         if line and not line.startswith((" ", "..")) and following.startswith("   ")
     ]
 
@@ -300,6 +314,17 @@ def test_a_message_is_on_the_page(message: Message) -> None:
     assert message.pattern.search(page_text("messages")), (
         f"docs/messages.rst does not have: {message}"
     )
+
+
+def test_what_is_on_the_page_is_said_somewhere() -> None:
+    said = [message.pattern for message in messages()]
+    shown = [text for term in terms("messages") for text in re.findall(r"``([^`]+)``", term)]
+
+    assert [
+        text
+        for text in shown
+        if text not in HARDLY_A_WORD and not any(pattern.search(text) for pattern in said)
+    ] == []
 
 
 def test_a_problem_of_a_plan_is_found_by_its_code() -> None:
@@ -340,7 +365,17 @@ def test_defaults_of_settings_agree() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["", ".asgi", ".errors", ".handler", ".middleware", ".register", ".signals", ".testing", ".types"],
+    [
+        "",
+        ".asgi",
+        ".errors",
+        ".handler",
+        ".middleware",
+        ".register",
+        ".signals",
+        ".testing",
+        ".types",
+    ],
 )
 def test_public_names_are_in_the_reference(module: str) -> None:
     names = getattr(import_module(f"lifespan_app{module}"), "__all__", [])
@@ -350,6 +385,19 @@ def test_public_names_are_in_the_reference(module: str) -> None:
     assert [name for name in names if not re.search(rf"\b{name}\b", reference)] == [] or (
         whole in reference
     )
+
+
+def test_every_module_has_its_place_in_the_architecture() -> None:
+    package = Path(conf.__file__).parent
+    modules = {
+        path.relative_to(package).as_posix()
+        for folder in (package, package / "engine")
+        for path in folder.glob("*.py")
+        if path.name != "__init__.py"
+    }
+    shown = page_text("architecture")
+
+    assert [module for module in sorted(modules) if module not in shown] == []
 
 
 @pytest.mark.slow

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, ClassVar, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple
 
-from .calling import call, is_temporary
-from .context import LifespanContext
+# Imported by every process that imports a lifespan.py, ``manage.py migrate`` among them. What only
+# a plan or a run needs is imported by the methods that make one.
 from .current import here, run_in_context
-from .doubles import Change, spared
 from .errors import LifespanError
-from .hooks import Hook
 from .host import Host
-from .log import hooks, logger
-from .plan import Plan
-from .planning import build_plan
 from .registry import Registry
-from .report import Report
 from .resource import Resource
-from .runner import Run
-from .state import RunState
-from .threads import LoopThread
+
+if TYPE_CHECKING:
+    from .context import LifespanContext
+    from .doubles import Change
+    from .hooks import Hook
+    from .plan import Plan
+    from .report import Report
+    from .runner import Run
+    from .state import RunState
+    from .threads import LoopThread
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
+
+logger = logging.getLogger("lifespan_app")
 
 creating = threading.Lock()
 
@@ -98,6 +102,8 @@ class Lifespan(Registry):
         Raises:
             PlanError: naming everything that is wrong, each with file, line and what to do.
         """
+        from .planning import build_plan
+
         settings = self.host.settings()
         return build_plan(
             self.hooks,
@@ -135,6 +141,8 @@ class Lifespan(Registry):
         Raises:
             PlanError: the plan can't be made.
         """
+        from .runner import Run
+
         if context is None or isinstance(context, str):
             context = self.host.context(context)
         run = Run(self, self.plan(context.service_type), context, server=server, stages=stages)
@@ -153,6 +161,8 @@ class Lifespan(Registry):
         host = self.host
         if not self.changes:
             return plan, host
+        from .doubles import spared
+
         for change in self.changes:
             plan, host = change.to_plan(plan), change.to_host(host)
         kept = {hook for change in self.changes for hook in change.asked_for}
@@ -179,16 +189,14 @@ class Lifespan(Registry):
         """
         run = self.prepare(context)
         await run.start()
-        token = here.set(run)
         try:
-            yield run.state
+            with current(run):
+                yield run.state
         except BaseException as error:
-            here.reset(token)
             quick = isinstance(error, asyncio.CancelledError)
             await run.stop(quick=quick, ended_by="cancelled" if quick else type(error).__name__)
             note_stop_errors(run, error)
             raise
-        here.reset(token)
         await run.stop(ended_by="the end of its body")
         raise_stop_errors(run)
 
@@ -202,19 +210,19 @@ class Lifespan(Registry):
         Raises:
             PlanError, BaseException, ExceptionGroup: as ``run`` does.
         """
+        from .threads import LoopThread
+
         thread = LoopThread("lifespan loop")
         try:
             run = thread.submit(self._start(context)).result()
-            token = here.set(run)
             try:
-                yield run.state
+                with current(run):
+                    yield run.state
             except BaseException as error:
                 if not run.inherited:
                     thread.submit(run.stop(ended_by=type(error).__name__)).result()
                 note_stop_errors(run, error)
                 raise
-            finally:
-                here.reset(token)
             # A child that was forked in the body has neither the thread nor the resources.
             if not run.inherited:
                 thread.submit(run.stop(ended_by="the end of its body")).result()
@@ -245,6 +253,9 @@ class Lifespan(Registry):
             PlanError: the plan can't be made.
             BaseException: the first error of a hook that failed to start.
         """
+        from .calling import is_temporary
+        from .threads import LoopThread
+
         loop = asyncio.get_running_loop()
         apart = is_temporary(loop)
         run = self._by_hand(loop)
@@ -322,11 +333,28 @@ class Lifespan(Registry):
             TimeoutError: it took too long.
             TypeError: it is no async function.
         """
+        from .calling import call
+
         return call(self, async_function, args, timeout)
 
     def is_initialized(self) -> bool:
         """Tell whether a run is open in this process."""
         return any(not run.inherited for run in self.runs)
+
+
+@contextmanager
+def current(run: Run) -> Iterator[None]:
+    """Have a run be the current one in a block, which may be left in another task."""
+    token = here.set(run)
+    try:
+        yield
+    finally:
+        try:
+            here.reset(token)
+        except ValueError:
+            # Another task has a context of its own: what was set here is not to be seen there.
+            if here.get() is run:
+                here.set(None)
 
 
 def note_stop_errors(run: Run, error: BaseException) -> None:
@@ -339,6 +367,8 @@ def raise_stop_errors(run: Run) -> None:
     """Raise the errors of a run's shutdown as one group, if there are any."""
     if not run.stop_errors:
         return
+    from .log import hooks
+
     for error in run.stop_errors:
         if not isinstance(error, Exception):
             raise error

@@ -6,7 +6,7 @@ import asyncio
 import os
 import weakref
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .errors import NotRunning
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from .api import Lifespan
     from .runner import Run
     from .unit import Unit
+
+R = TypeVar("R", bound="Run")
 
 SCOPE_KEY = "lifespan_app.run"
 """Where an ASGI scope says which run it is served by."""
@@ -97,3 +99,27 @@ def run_here(lifespan: Lifespan, asked_for: str, *, or_ended: bool = False) -> R
         f"{asked_for} can't be read: it can't be told which of {len(found)} runs is meant: "
         f"{known}. Read it through the request: handle(request)."
     )
+
+
+class Runs(Generic[R]):
+    """The runs of one application: one for each server, or loop, that it is started by."""
+
+    __slots__ = ("_runs", "only")
+
+    def __init__(self) -> None:
+        self._runs: list[R] = []
+        self.only: R | None = None
+        """The run that every request is served by, where there is but one."""
+
+    def begin(self, run: R) -> None:
+        """Take note of a run. One that is over stays until then: what is read can be explained."""
+        self._runs = [*(other for other in self._runs if not other.over and other is not run), run]
+        self.only = run if len(self._runs) == 1 else None
+
+    def here(self) -> R | None:
+        """Return the run that a request on this loop is served by."""
+        loop = asyncio._get_running_loop()
+        return self.only or next((run for run in self._runs if run.loop is loop), None)
+
+    def __contains__(self, run: object) -> bool:
+        return run in self._runs

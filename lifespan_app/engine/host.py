@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .calling import Waiting
-from .context import LifespanContext
-from .hooks import Hook
-from .log import Log
-from .report import Observer
-
 if TYPE_CHECKING:
+    from .calling import Waiting
+    from .context import LifespanContext
+    from .hooks import Hook
+    from .report import Observer
     from .unit import Unit
 
 AUTO = "auto"
@@ -68,9 +66,12 @@ class Host:
     thread_patience = 0.001
     """How long the work of sync functions waits before their threads grow in number, in seconds."""
 
-    def __init__(self) -> None:
-        self.observers: list[Observer] = [Log()]
-        """Who is told what runs do."""
+    @cached_property
+    def observers(self) -> list[Observer]:
+        """Who is told what runs do: at first, the log."""
+        from .log import Log
+
+        return [Log()]
 
     def app_label(self, module: str) -> str | None:
         """Return the label of the installed app that a module belongs to, or None."""
@@ -82,6 +83,8 @@ class Host:
 
     def context(self, service_type: str | None = None) -> LifespanContext:
         """Return the context that a run has when it is given none."""
+        from .context import LifespanContext
+
         settings = self.settings()
         return LifespanContext(
             service_type or settings.service_type, settings.environment, settings.config
@@ -111,12 +114,16 @@ class Host:
         Args:
             server: name and version of the server, as for ``Settings.deadline_under``.
         """
+        import multiprocessing
+
         is_child = multiprocessing.parent_process() is not None
         hypercorn = server is not None and server.startswith("hypercorn")
         os.kill(os.getppid() if hypercorn and is_child else os.getpid(), signal.SIGTERM)
 
     def waiting(self) -> Waiting:
         """Return what a sync thread waits with for async code that it has sent to a run's loop."""
+        from .calling import Waiting
+
         return Waiting()
 
     def work_handed_over(self) -> None:

@@ -19,6 +19,7 @@ from .hooks import (
     ON_LOOP,
     RESOURCE,
     SYNC_GENERATOR,
+    innermost,
 )
 
 if TYPE_CHECKING:
@@ -256,7 +257,9 @@ def _stay(unit: Unit) -> Iterator[Any]:
     lives_on_loop = hasattr(kind, "__aenter__") or isinstance(made, Awaitable)
     if hasattr(kind, "__enter__") and not lives_on_loop and not inspect.isasyncgen(made):
         with made as value:
-            refuse_nothing(unit, made, value)
+            # What a @contextmanager function yields is what it means to hand out.
+            if not inspect.isgeneratorfunction(innermost(unit.hook.function)):
+                refuse_nothing(unit, made, value)
             yield value
 
 

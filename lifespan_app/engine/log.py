@@ -16,16 +16,24 @@ class Log(Observer):
     logged once, with its traceback: no ASGI server prints one.
     """
 
+    def __init__(self) -> None:
+        self._told_up: set[str] = set()
+
     def watches_steps(self) -> bool:
         """Tell whether DEBUG is on."""
         return logger.isEnabledFor(logging.DEBUG)
 
     def run_changed(self, report: Report) -> None:
-        """Log that the run is up, or over."""
+        """Log that the run is up, that it is degraded or whole again, or over."""
         if report.stopped_at is not None:
+            self._told_up.discard(report.uuid)
             self._over(report)
-        elif report.status in (Status.SERVING, Status.DEGRADED) and report.ready_at:
-            self._up(report)
+        elif report.status in (Status.SERVING, Status.DEGRADED):
+            if report.uuid in self._told_up:
+                self._turned(report)
+            else:
+                self._told_up.add(report.uuid)
+                self._up(report)
 
     def _up(self, report: Report) -> None:
         level = logging.INFO if report.status is Status.SERVING else logging.WARNING
@@ -44,6 +52,17 @@ class Log(Observer):
             degraded,
             f"; longest chain: {chain}" if chain else "",
         )
+
+    def _turned(self, report: Report) -> None:
+        if report.status is Status.SERVING:
+            logger.info("Lifespan '%s' is serving again: no hook has failed.", report.service_type)
+        else:
+            logger.warning(
+                "Lifespan '%s' is degraded: %d of %s failed.",
+                report.service_type,
+                report.hooks_failed,
+                hooks(report.hooks_total),
+            )
 
     def _over(self, report: Report) -> None:
         if not logger.isEnabledFor(logging.INFO):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -23,7 +24,9 @@ from lifespan_app import (
 )
 from lifespan_app.errors import LifespanError, NotRunning
 from tests.exchanges import ask, lifespan_of
+from tests.forks import in_a_fork
 
+variable = contextvars.ContextVar("variable", default="unset")
 APP = LifespanContext(service_type="app")
 
 
@@ -257,12 +260,8 @@ class TestAStartupThatAsyncToSyncCalls:
     @pytest.fixture
     def worker(self) -> Iterator[LifespanContext]:
         """Return the context of a worker."""
-        before = set(threading.enumerate())
         yield LifespanContext(service_type="worker", environment="production")
-        # asgiref ends the thread of its own loop a little later.
-        for thread in set(threading.enumerate()) - before:
-            thread.join(5)
-        assert set(threading.enumerate()) == before
+        assert [thread.name for thread in threading.enumerate() if "loop" in thread.name] == []
 
     def test_keeps_what_it_opens_for_lifespan_call(
         self, lifespan: Lifespan, worker: LifespanContext, journal: list[str]
@@ -287,8 +286,6 @@ class TestAStartupThatAsyncToSyncCalls:
     def test_keeps_the_context_variables_of_its_caller(
         self, lifespan: Lifespan, worker: LifespanContext
     ) -> None:
-        from tests.engine.test_call import variable
-
         found: list[str] = []
 
         @lifespan.on_start
@@ -383,8 +380,6 @@ class TestAStartupThatAsyncToSyncCalls:
     def test_can_be_had_anew_after_a_fork(
         self, lifespan: Lifespan, worker: LifespanContext
     ) -> None:
-        from tests.engine.test_call import in_a_fork
-
         @lifespan.resource
         async def client() -> AsyncIterator[int]:
             yield 1

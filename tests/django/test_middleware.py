@@ -30,7 +30,7 @@ from lifespan_app.errors import HookError
 from lifespan_app.handler import LifespanASGIHandler
 from tests.compat.conftest import no_receivers
 from tests.django.conftest import MountViews
-from tests.exchanges import ask
+from tests.exchanges import LIMIT, ask
 from tests.scopes import MISSING, STARTED, STOPPED, ServerSide, started
 
 if TYPE_CHECKING:
@@ -293,8 +293,9 @@ class TestAnInnerLifespan:
         run = lifespan.runs[0]
         assert run.ready
         crash.set()
-        while run.ready:
-            await asyncio.sleep(0)  # a property can't be waited for
+        async with asyncio.timeout(LIMIT):
+            while run.ready:
+                await asyncio.sleep(0)
         assert not server.task.done()
         step = next(step for step in run.report().steps if step.outcome == "crashed")
         assert step.error == "in theirs"

@@ -19,7 +19,7 @@ class OfItsOwn(BaseException):
     """An exception that is no ``Exception``."""
 
 
-ERRORS = [SystemExit(3), KeyboardInterrupt("by hand"), OfItsOwn("by nobody")]
+ERRORS = [SystemExit(3), KeyboardInterrupt("by hand"), GeneratorExit(), OfItsOwn("by nobody")]
 
 
 def report_of(lifespan: Lifespan) -> Report:

@@ -6,14 +6,13 @@ import asyncio
 import contextvars
 import os
 import threading
-import warnings
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from lifespan_app import Lifespan, Resource
 from lifespan_app.errors import LifespanError, NotRunning, UndeclaredUse
+from tests.forks import in_a_fork
 
 variable = contextvars.ContextVar("variable", default="unset")
 
@@ -46,6 +45,11 @@ def shelf(lifespan: Lifespan) -> Resource[Shelf]:
     return shelf
 
 
+def call_from_here(lifespan: Lifespan, function: Callable[[], Awaitable[int]]) -> int:
+    """Call an async function from this thread."""
+    return lifespan.call(function)
+
+
 class TestSyncCode:
     """It calls, waits, and has what the function returns or raises."""
 
@@ -66,7 +70,7 @@ class TestSyncCode:
     def test_may_be_in_a_thread_of_its_own(self, lifespan: Lifespan) -> None:
         async def main() -> int:
             async with lifespan.run():
-                return await asyncio.to_thread(lifespan.call, Shelf().count)
+                return await asyncio.to_thread(call_from_here, lifespan, Shelf().count)
 
         assert asyncio.run(main()) == 3
 
@@ -91,7 +95,7 @@ class TestSyncCode:
 
     def test_may_be_in_a_child_task_of_its_own_loop(self, lifespan: Lifespan) -> None:
         async def nested() -> int:
-            return await asyncio.to_thread(lifespan.call, Shelf().count)
+            return await asyncio.to_thread(call_from_here, lifespan, Shelf().count)
 
         with lifespan.run_sync():
             assert lifespan.call(nested) == 3
@@ -338,25 +342,3 @@ class TestTheLoop:
         assert closed == []
         block.__exit__(None, None, None)
         assert closed == ["shelf"]
-
-
-def in_a_fork(function: Callable[[], Any]) -> str:
-    """Return what a function raises in a child of this process."""
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # Newer Pythons warn of a fork beside threads, which is what this is about.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        said = "nothing raised"
-        try:
-            function()
-        except BaseException as error:
-            said = f"{type(error).__name__}: {error}"
-        os.write(writing, said.encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        said = pipe.read()
-    os.waitpid(pid, 0)
-    return said

@@ -11,7 +11,7 @@ import pytest
 from lifespan_app import Lifespan
 from lifespan_app.engine.host import Settings
 from lifespan_app.engine.report import Report
-from lifespan_app.errors import HookError
+from lifespan_app.errors import HookError, ResourceClosed
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.exchange import Server
@@ -304,6 +304,38 @@ def test_one_cancellation_goes_on_and_the_errors_of_the_stop_are_noted_on_it() -
         with pytest.raises(asyncio.CancelledError) as caught:
             await task
         assert "Then, at shutdown: OSError: won't close" in caught.value.__notes__
+
+    run_virtually(main)
+
+
+def test_a_cancellation_while_a_startup_is_rolled_back_waits_for_its_end() -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal.resource(lifespan, "client", closes=0.8)
+        journal.start(lifespan, "fails", 3, OSError("nobody there"))
+        task = asyncio.ensure_future(lifespan.startup())
+        await asyncio.sleep(3.5)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        journal.write("cancelled")
+        assert report_of(lifespan).status == "startup_failed"
+
+    run_virtually(main)
+
+    assert journal.entries[-2:] == [(3.8, "close client: done"), (3.8, "cancelled")]
+
+
+def test_what_was_cancelled_while_it_started_says_so_when_it_is_read() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        slow = Journal().resource(lifespan, "slow", opens=60)
+        task = asyncio.ensure_future(lifespan.startup())
+        await asyncio.sleep(3)
+        task.cancel()
+        await asyncio.wait([task])
+        with pytest.raises(ResourceClosed, match=r"did not come up, .* the startup was given up"):
+            slow.current()
 
     run_virtually(main)
 

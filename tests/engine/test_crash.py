@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import subprocess
+import sys
+import textwrap
 from collections.abc import AsyncIterator
 
 import pytest
@@ -306,6 +309,39 @@ def test_on_crash_stop_asks_the_server_to_stop(
     assert "'shop.leader' (tests/engine/journal.py:" in line
 
 
+ASKED_TO_STOP = """
+    import asyncio, os, signal, sys
+    from lifespan_app import lifespan
+
+    @lifespan.background(on_crash="stop")
+    async def leader():
+        raise ConnectionError("lost")
+
+    async def main():
+        asked = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asked.set)
+        run = lifespan.prepare("app", server="uvicorn 0.54.0")
+        await run.start()
+        await asyncio.wait_for(asked.wait(), 30)
+        await run.stop()
+        print("asked by SIGTERM")
+
+    asyncio.run(main())
+"""
+
+
+def test_a_server_is_asked_to_stop_as_the_platform_asks_it() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(ASKED_TO_STOP)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout) == (0, "asked by SIGTERM\n"), ended.stderr
+
+
 def test_on_crash_stop_ends_the_body_where_no_server_is() -> None:
     journal = Journal()
 
@@ -365,6 +401,18 @@ def test_a_required_resource_that_crashes_before_the_process_serves_fails_the_st
     assert journal.when("close client") == 1
 
 
+def test_the_server_is_told_of_a_crash_before_the_process_served() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        feed_that_crashes(lifespan, 1, ConnectionError(LOST))
+        Journal().resource(lifespan, "slow", opens=10)
+        answer = await Server(lifespan).startup()
+        assert answer["type"] == "lifespan.startup.failed"
+        assert "hook 'shop.feed' (tests/engine/" in answer["message"]
+        assert "crashed before the process served: ExceptionGroup" in answer["message"]
+
+    run_virtually(main)
+
+
 def test_an_optional_resource_that_crashes_before_the_process_serves_leaves_it_degraded() -> None:
     given: list[object] = []
 
@@ -410,6 +458,31 @@ def test_a_resource_that_crashes_during_the_shutdown_keeps_nobody_from_stopping(
     run_virtually(main)
 
     assert journal.when("close base: done") == 8
+
+
+def test_a_job_that_crashes_while_others_are_being_stopped_is_not_begun_again() -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> Step:
+        @lifespan.background(1)
+        @written_in("shop.lifespan")
+        async def high() -> None:
+            try:
+                await asyncio.sleep(1_000)
+            finally:
+                await asyncio.sleep(4)
+
+        journal.job(lifespan, "low", 7, ConnectionError(LOST), on_crash="restart")
+        journal.resource(lifespan, "client")
+        await lifespan.startup()
+        await asyncio.sleep(5)
+        await lifespan.shutdown()
+        return served(lifespan, "shop.low")
+
+    step = run_virtually(main)
+    assert (step.outcome, step.attempt, step.duration) == ("crashed", 1, 7)
+    assert journal.events.count("run low") == 1
+    assert journal.when("close client") == 9
 
 
 def test_a_job_is_not_begun_again_without_the_resource_that_it_needs() -> None:

@@ -12,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system knows no fork")
 
 PROGRAM = """
-    import asyncio, json, os, sys, warnings
+    import asyncio, contextvars, json, os, warnings
     from lifespan_app import lifespan
 
     # The children below do nothing that another thread could have locked.
@@ -25,6 +25,10 @@ PROGRAM = """
     @lifespan.resource
     def connection():
         yield "a connection of " + str(os.getpid())
+
+    class Request:
+        def __init__(self, scope):
+            self.scope = scope
 
     def in_child(look):
         # What a function returns or raises in a forked child, as text.
@@ -50,7 +54,9 @@ PROGRAM = """
             looks = {{
                 "handle": client.current,
                 "sync handle": connection.current,
-                "request": lambda: client(scope),
+                "scope": lambda: client(scope),
+                "request": lambda: contextvars.Context().run(client, Request(scope)),
+                "request in the body": lambda: client(Request(scope)),
                 "item": lambda: state["client"],
                 "attribute": lambda: state.client,
                 "in": lambda: "client" in state,
@@ -87,7 +93,19 @@ def said() -> dict[str, object]:
     return answers
 
 
-@pytest.mark.parametrize("way", ["handle", "sync handle", "request", "item", "attribute", "after"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "handle",
+        "sync handle",
+        "scope",
+        "request",
+        "request in the body",
+        "item",
+        "attribute",
+        "after",
+    ],
+)
 def test_reading_in_a_forked_process_is_an_error_that_names_both_processes(
     said: dict[str, object], way: str
 ) -> None:

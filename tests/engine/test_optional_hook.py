@@ -123,6 +123,30 @@ def test_the_startup_does_not_wait_for_one_that_is_still_on_its_way_out() -> Non
     assert journal.entries == [(10, "serving"), (10.5, "cleaned up")]
 
 
+def test_a_rollback_waits_for_one_that_is_still_on_its_way_out() -> None:
+    """slow passed its limit at 10 and cleans up until 10.8; a required hook fails at 10.5."""
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        base = journal.resource(lifespan, "base")
+
+        @lifespan.resource(required=False, depends_on=[base])
+        async def slow() -> AsyncIterator[None]:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await journal.take("clean up", 0.8)
+            yield
+
+        journal.start(lifespan, "fails", 10.5, OSError(NOBODY))
+        with pytest.raises(OSError, match=NOBODY):
+            await lifespan.startup()
+
+    run_virtually(main)
+
+    assert journal.when("clean up: done") == journal.when("close base") == 10.8
+
+
 def test_the_setting_makes_a_hook_optional(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         lifespan.host.settings = lambda: Settings(  # type: ignore[method-assign]

@@ -448,6 +448,21 @@ def test_depends_on_what_nobody_declares_lists_the_hooks_and_offers_the_nearest(
     assert (problem.file, problem.line) == (__file__, warm_up.__code__.co_firstlineno)
 
 
+@pytest.mark.parametrize("foreign", [client, len], ids=["handle", "function"])
+def test_depends_on_what_is_declared_elsewhere_is_an_error(
+    lifespan: Lifespan, foreign: Any
+) -> None:
+    @lifespan.on_start(depends_on=[foreign])
+    @written_in("shop.lifespan")
+    async def warm_up() -> None:
+        """Do nothing."""
+
+    problem = problem_of(lifespan)
+    assert problem.message.startswith("Hook 'shop.warm_up' depends on <")
+    assert "declared nowhere in this registry" in problem.message
+    assert problem.hint == "Declare it with a decorator of the same Lifespan."
+
+
 @pytest.mark.parametrize("kind", ["on_shutdown", "background"])
 @pytest.mark.parametrize("by_name", [False, True])
 def test_nothing_may_depend_on_a_shutdown_function_or_a_job(

@@ -138,13 +138,18 @@ def index_of(key: str) -> int:
 
 def closure(size: int, edges: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
     """Return all pairs between which a path of edges leads."""
-    reached = [[False] * size for _ in range(size)]
+    after: dict[int, list[int]] = {index: [] for index in range(size)}
     for one, two in edges:
-        reached[one][two] = True
-    for through, one, two in itertools.product(range(size), repeat=3):
-        if reached[one][through] and reached[through][two]:
-            reached[one][two] = True
-    return {(one, two) for one in range(size) for two in range(size) if reached[one][two]}
+        after[one].append(two)
+    pairs: set[tuple[int, int]] = set()
+    for start in range(size):
+        ready = list(after[start])
+        while ready:
+            end = ready.pop()
+            if (start, end) not in pairs:
+                pairs.add((start, end))
+                ready += after[end]
+    return pairs
 
 
 def hard_and_soft(drawn: Sequence[Drawn]) -> list[tuple[int, int]]:

@@ -1,0 +1,244 @@
+"""What is logged of a run: a line when it is up, one when it is over, DEBUG one a hook."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+
+import pytest
+
+from lifespan_app import Lifespan
+from tests.engine.conftest import RunOnLoop
+from tests.engine.journal import Journal
+from tests.engine.virtual_clock import VirtualLoop, run_virtually
+
+
+@pytest.fixture(autouse=True)
+def at_info(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="lifespan_app")
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    return [
+        (record.levelname, record.getMessage())
+        for record in caplog.records
+        if record.name == "lifespan_app"
+    ]
+
+
+def base_client_and_index(lifespan: Lifespan) -> None:
+    """Declare base (1) <- index (2) beside client (2.5): three seconds, by base and index."""
+    journal = Journal()
+    base = journal.resource(lifespan, "base", opens=1, closes=1)
+    journal.resource(lifespan, "client", opens=2.5, closes=1.5)
+    journal.resource(lifespan, "index", opens=2, closes=0.75, depends_on=[base])
+
+
+def test_the_end_of_a_startup_is_one_line_with_the_total_the_hooks_and_the_longest_chain(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        base_client_and_index(lifespan)
+        await lifespan.startup()
+
+    run_virtually(main)
+
+    assert lines(caplog) == [
+        (
+            "INFO",
+            "Lifespan 'app' is up: 3 hooks in 3.000 s; longest chain: shop.base -> shop.index.",
+        )
+    ]
+
+
+def test_the_end_of_a_shutdown_is_one_line_with_the_total_the_hooks_and_the_longest_chain(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        base_client_and_index(lifespan)
+        await lifespan.startup()
+        caplog.clear()
+        await lifespan.shutdown()
+
+    run_virtually(main)
+
+    [(level, line)] = lines(caplog)
+    assert level == "INFO"
+    assert line.startswith("Lifespan 'app' is over (shutdown): stopped, 3 hooks ")
+    assert "in 1.750 s" in line
+    assert "longest chain: shop.index -> shop.base" in line
+
+
+def test_one_hook_is_not_called_hooks(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        Journal().resource(lifespan, "client")
+        await lifespan.startup()
+
+    run_virtually(main)
+
+    assert "is up: 1 hook in 0.000 s" in lines(caplog)[0][1]
+
+
+def test_a_degraded_start_is_a_warning_that_counts_what_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal = Journal()
+        feed = journal.resource(
+            lifespan, "feed", opens=1, open_error=OSError("nobody there"), required=False
+        )
+        journal.resource(lifespan, "index", depends_on=[feed])
+        journal.resource(lifespan, "client")
+        await lifespan.startup()
+
+    run_virtually(main)
+
+    assert lines(caplog)[-1] == (
+        "WARNING",
+        "Lifespan 'app' is up: 3 hooks in 1.000 s, degraded: 2 of them failed or were skipped; "
+        "longest chain: shop.feed.",
+    )
+
+
+def test_a_crash_and_the_return_from_it_are_not_told_as_a_startup(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        attempts: list[int] = []
+
+        @lifespan.background(on_crash="restart")
+        async def refresh() -> None:
+            attempts.append(1)
+            await asyncio.sleep(5)
+            if len(attempts) == 1:
+                raise ConnectionError("lost")
+            await asyncio.sleep(1_000)
+
+        async with lifespan.run("app"):
+            await asyncio.sleep(60)
+
+    run_virtually(main)
+
+    assert sum("is up" in line for _, line in lines(caplog)) == 1
+    assert ("WARNING", "Lifespan 'app' is degraded: 1 of 1 hook failed.") in lines(caplog)
+    assert ("INFO", "Lifespan 'app' is serving again: no hook has failed.") in lines(caplog)
+
+
+def test_why_a_run_is_over_is_in_its_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        Journal().start(lifespan, "fails", 2, OSError("nobody there"))
+        with pytest.raises(OSError, match="nobody there"):
+            await lifespan.startup()
+
+    run_virtually(main)
+
+    assert [level for level, _ in lines(caplog)] == ["ERROR", "INFO"]
+    assert "is over (startup failed): startup_failed" in lines(caplog)[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("start", r"failed to start after 2\.000 s: nobody there"),
+        ("stop", r"failed to stop after 2\.000 s: nobody there"),
+        ("job", r"crashed while serving after 2\.000 s: nobody there"),
+    ],
+)
+def test_a_hook_that_fails_is_one_line_with_its_traceback(
+    caplog: pytest.LogCaptureFixture, kind: str, text: str
+) -> None:
+    error = OSError("nobody there")
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal = Journal()
+        if kind == "start":
+            journal.start(lifespan, "shop", 2, error, required=False)
+        elif kind == "stop":
+            journal.shutdown(lifespan, "shop", 2, error)
+        else:
+            journal.job(lifespan, "shop", 2, error)
+        await lifespan.startup()
+        await asyncio.sleep(3)
+        await asyncio.gather(lifespan.shutdown(), return_exceptions=True)
+
+    run_virtually(main)
+
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    pattern = rf"Lifespan hook 'shop\.shop' \(tests/engine/journal\.py:\d+\) {text}"
+    assert re.fullmatch(pattern, record.getMessage())
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+def test_debug_adds_a_line_for_each_step(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="lifespan_app")
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal = Journal()
+        feed = journal.resource(
+            lifespan, "feed", open_error=OSError("nobody there"), required=False
+        )
+        journal.resource(lifespan, "index", depends_on=[feed])
+        journal.resource(lifespan, "client", opens=2, closes=1)
+        async with lifespan.run("app"):
+            pass
+
+    run_virtually(main)
+
+    debug = [line for level, line in lines(caplog) if level == "DEBUG"]
+    assert debug[:3] == [
+        "shop.feed startup: begins.",
+        "shop.client startup: begins.",
+        "shop.feed startup: failed after 0.000 s.",
+    ]
+    assert debug[3].startswith("shop.index startup: skipped after 0.000 s (it needs 'shop.feed' (")
+    assert debug[4:] == [
+        "shop.client startup: ok after 2.000 s.",
+        "shop.client shutdown: begins.",
+        "shop.client shutdown: ok after 1.000 s.",
+    ]
+
+
+def test_info_has_no_line_for_a_step(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        Journal().resource(lifespan, "client")
+        async with lifespan.run("app"):
+            pass
+
+    run_virtually(main)
+
+    assert [level for level, _ in lines(caplog)] == ["INFO", "INFO"]
+
+
+def test_no_level_of_a_logger_is_changed(run: RunOnLoop) -> None:
+    def levels() -> list[int]:
+        return [logging.getLogger(name).level for name in ("", "lifespan_app", "asyncio", "shop")]
+
+    before = levels()
+
+    async def main(lifespan: Lifespan) -> None:
+        Journal().resource(lifespan, "client")
+        async with lifespan.run("app"):
+            assert levels() == before
+
+    run(main)
+
+    assert levels() == before
+
+
+def test_nothing_is_printed(run: RunOnLoop, capfd: pytest.CaptureFixture[str]) -> None:
+    async def main(lifespan: Lifespan) -> None:
+        journal = Journal()
+        journal.resource(lifespan, "client", close_error=OSError("won't close"))
+        journal.start(lifespan, "fails", error=OSError("nobody there"), required=False)
+        journal.job(lifespan, "refresh", 0, OSError("lost"))
+        await lifespan.startup()
+        await asyncio.sleep(0)
+        with pytest.raises(ExceptionGroup):
+            await lifespan.shutdown()
+
+    run(main)
+
+    printed = capfd.readouterr()
+    assert (printed.out, printed.err) == ("", "")
