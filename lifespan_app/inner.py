@@ -27,7 +27,6 @@ def stage_of(app: Any, scope: Scope, place: tuple[str, int]) -> Stage:
         place: file and line where it was put inside.
     """
     kind = app if hasattr(app, "__qualname__") else type(app)
-    name = f"lifespan of {kind.__module__}.{kind.__qualname__}"
 
     async def lifespan() -> AsyncIterator[None]:
         unit = here.get()
@@ -60,7 +59,8 @@ def stage_of(app: Any, scope: Scope, place: tuple[str, int]) -> Stage:
         finally:
             await inner.end()
 
-    hook = Hook(lifespan, STAGE, name=name)
+    hook = Hook(lifespan, STAGE, name="lifespan")
+    hook.module = f"{kind.__module__}.{kind.__qualname__}"
     hook.file, hook.line = place
     return Stage("inner lifespan", enters=lambda: [[hook]])
 

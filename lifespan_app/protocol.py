@@ -13,12 +13,14 @@ from typing import Any
 
 from .engine.api import Lifespan, raise_stop_errors
 from .engine.context import LifespanContext
-from .engine.current import SCOPE_KEY
+from .engine.current import SCOPE_KEY, here
 from .engine.errors import HookError, LifespanError
+from .engine.hooks import STAGE
 from .engine.log import logger
 from .engine.messages import shutdown_message, startup_message
 from .engine.plan import Plan
 from .engine.stages import Rows, Stage, StagedRun, call_hook
+from .engine.unit import Unit
 from .servers import recognise
 
 # Wide enough for type checkers to take our applications where Django, Starlette and servers want
@@ -196,6 +198,10 @@ def prepare(
 def run_around(lifespan: Lifespan, scope: Scope) -> ServedRun | None:
     """Return the run of an application of ours that the one called with this scope is inside of."""
     run = scope.get(SCOPE_KEY)
+    inside = here.get()
+    if run is None and isinstance(inside, Unit) and inside.hook.kind is STAGE:
+        # A framework's lifespan may drive that of another application with a scope of its own.
+        run = inside.run
     if isinstance(run, ServedRun) and run.lifespan is lifespan and not run.over:
         return run
     return None

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from asyncio import _get_running_loop
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .default import lifespan
 from .engine.current import SCOPE_KEY, here, run_here, run_in_context, run_of
+from .engine.state import StateMapping
 
 if TYPE_CHECKING:
     from .engine.runner import Run
 
 
-class RequestState(MutableMapping[str, Any]):
+class RequestState(StateMapping):
     """The state of a run, with what this request has written over it.
 
     ``state["name"]`` and ``state.name`` are the same. What is written stays in the request.
@@ -81,20 +82,6 @@ class RequestState(MutableMapping[str, Any]):
         # Servers copy what was handed out to every request, also when it is closed by now.
         ours = run.units_by_name if run is not None else ()
         return {name: value for name, value in state.items() if name not in ours}
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self[name]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self[name] = value
-
-    def __delattr__(self, name: str) -> None:
-        try:
-            del self[name]
-        except KeyError:
-            raise AttributeError(name) from None
 
     def __repr__(self) -> str:
         return f"<request state: {', '.join(self) or 'empty'}>"

@@ -595,4 +595,6 @@ def changed(lifespan: Lifespan, change: Change) -> Iterator[None]:
     try:
         yield
     finally:
-        lifespan.changes.remove(change)
+        # reset_instance() may have forgotten it.
+        if change in lifespan.changes:
+            lifespan.changes.remove(change)

@@ -87,7 +87,7 @@ class InTurn:
 def begin(unit: Unit, turn: Callable[[], None]) -> None:
     """Begin a turn, unless the hook was given up while it waited for it."""
     if unit.strikes and unit.state is STARTING:
-        unit.run.post_ended(unit, asyncio.CancelledError())
+        unit.run.workers.post_ended(unit, asyncio.CancelledError())
     else:
         turn()
 

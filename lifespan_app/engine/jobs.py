@@ -44,7 +44,7 @@ class Jobs:
         unit.served_from = run.clock()
         unit.serving_outcome = unit.serving_error = None
         run.telling.step(unit, IN_SERVICE)
-        run.create_task(unit)
+        run.workers.create_task(unit)
 
     def ended(self, unit: Unit, error: BaseException | None) -> None:
         """Take note that a job's task has ended: finished, stopped or crashed."""
@@ -131,7 +131,7 @@ class Jobs:
         unit.stop_begun = self._run.clock()
         self._run.limits.watch_stop(unit)
         # At its end the loop has cancelled the job already: once more would cut its clean-up short.
-        self._run.cancel(unit, again=False)
+        self._run.workers.cancel(unit, again=False)
 
     def too_slow(self, unit: Unit, error: BaseException) -> None:
         """Take note that a job that is being stopped has passed its limit."""

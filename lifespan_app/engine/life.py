@@ -175,7 +175,7 @@ def call_in_thread(unit: Unit) -> None:
                 unit.value = unit.hook.function(**unit.arguments)
     except BaseException as error:
         failure = advised(error)
-    unit.run.post_ended(unit, failure)
+    unit.run.workers.post_ended(unit, failure)
 
 
 def live_in_thread(unit: Unit) -> None:
@@ -188,7 +188,7 @@ def live_in_thread(unit: Unit) -> None:
             unit.stay_up(value)
     except BaseException as error:
         failure = advised(error)
-    unit.run.post_ended(unit, failure)
+    unit.run.workers.post_ended(unit, failure)
 
 
 def take_turn(unit: Unit, life: Iterator[Any]) -> None:
@@ -199,11 +199,11 @@ def take_turn(unit: Unit, life: Iterator[Any]) -> None:
     try:
         for value in life:
             unit.value = value
-            if not unit.abandoned and unit.run.post_came_up(unit, value):
+            if not unit.abandoned and unit.run.workers.post_came_up(unit, value):
                 return
     except BaseException as error:
         failure = advised(error)
-    unit.run.post_ended(unit, failure)
+    unit.run.workers.post_ended(unit, failure)
 
 
 class NextTurn:

@@ -170,7 +170,7 @@ class Limits:
         if unit.task is None or unit.strikes > 2:
             self._abandon(unit)
             return
-        self._run.cancel(unit)
+        self._run.workers.cancel(unit)
         unit.due = now + GRACE
         if unit.due < self._timer_at:
             self._arm_at(unit.due)
@@ -181,7 +181,7 @@ class Limits:
         unit.abandoned = True
         unit.stop_asked = True
         if unit.task is None:
-            run.lose_thread(unit)
+            run.workers.lose_thread(unit)
             how = "hangs in its thread, which can't be cancelled"
         else:
             unit.task.cancel()

@@ -7,9 +7,6 @@ says that a limit has passed, and countdowns along the graph say whose turn is n
 from __future__ import annotations
 
 import asyncio
-import contextvars
-import functools
-import inspect
 import os
 import threading
 import uuid
@@ -23,30 +20,20 @@ from .current import here, remember
 from .errors import HookError
 from .hooks import (
     BACKGROUND,
-    IN_THREAD,
     RESOURCE,
     SHUTDOWN,
     START,
-    SYNC_GENERATOR,
     Hook,
 )
 from .jobs import Jobs
-from .life import (
-    NextTurn,
-    call_in_thread,
-    life_in_thread,
-    life_of,
-    live_in_thread,
-    take_turn,
-)
 from .limits import EARLY, Limits
 from .plan import Gives, Node, Plan
 from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Report, Status
 from .state import RunState
 from .steps import report_of
 from .telling import Telling
-from .threads import Mailbox, Pool, start_thread
 from .unit import DOWN, PENDING, STARTING, STOPPING, UP, Unit, brief, what_befell
+from .workers import Workers
 
 if TYPE_CHECKING:
     from .api import Lifespan
@@ -125,9 +112,7 @@ class Run:
         self._draining = False
         self._unsettled = len(self.units)
         self._left = len(self.units)
-        self._context = contextvars.copy_context()
-        self._mailbox = Mailbox(self.loop)
-        self._pool: Pool | None = None
+        self.workers = Workers(self)
         self._owner: asyncio.Task[Any] | None = None
         self._sentinel: asyncio.Task[None] | None = None
         self._decided: asyncio.Future[None] = self.loop.create_future()
@@ -222,9 +207,7 @@ class Run:
         """
         self._begun = True
         self._owner = asyncio.current_task()
-        self._sentinel = self.loop.create_task(
-            self._watch_loop(), name="lifespan sentinel", context=self._context.copy()
-        )
+        self._sentinel = self.loop.create_task(self._watch_loop(), name="lifespan sentinel")
         self.telling.capture(True)
         self.limits.begin_startup()
         self.telling.status_changed()
@@ -266,7 +249,7 @@ class Run:
         self.limits.watch_start(unit)
         if self.telling.of_steps:
             self.telling.step(unit, IN_STARTUP)
-        self._call(unit, owns_thread=hook.kind is not START)
+        self.workers.call(unit, owns_thread=hook.kind is not START)
 
     def arguments_of(self, unit: Unit) -> dict[str, Any]:
         """Return what the parameters of a hook are given."""
@@ -281,96 +264,6 @@ class Run:
             else:
                 given[argument.name] = self.state
         return given
-
-    def _call(self, unit: Unit, *, owns_thread: bool) -> None:
-        form = unit.hook.form
-        if form is not SYNC_GENERATOR and form is not IN_THREAD:
-            self.create_task(unit)
-            return
-        self.host.work_handed_over()
-        context = self._context.copy()
-        turns = self.host.turns
-        if turns is not None:
-            if owns_thread:
-                turn = functools.partial(context.run, take_turn, unit, life_in_thread(unit))
-                unit.gate = NextTurn(functools.partial(turns.submit, unit, turn))
-            else:
-                turn = functools.partial(context.run, call_in_thread, unit)
-            turns.submit(unit, turn)
-            return
-        if owns_thread:
-            unit.gate = threading.Lock()
-            unit.gate.acquire()
-            target = functools.partial(context.run, live_in_thread, unit)
-            start_thread(target, f"lifespan {unit.node.key}")
-            return
-        if self._pool is None:
-            self._pool = Pool(self.loop, self.host.thread_patience)
-        unit.work = self._pool.submit(functools.partial(context.run, call_in_thread, unit))
-
-    def create_task(self, unit: Unit) -> None:
-        """Give a hook its task, in which it is entered, lives and is left."""
-        unit.on_loop = True
-        # The context of the run's begin: what one hook sets is not seen by the next. A Task of
-        # asyncio's own: what a task factory of the project's makes might begin eagerly, or not
-        # be a task.
-        unit.task = asyncio.Task(
-            life_of(unit), loop=self.loop, name=unit.node.key, context=self._context.copy()
-        )
-
-    def cancel(self, unit: Unit, *, again: bool = True) -> None:
-        """Cancel the task of a hook. One that has not begun will never report: that is said here.
-
-        Args:
-            unit: whose task it is.
-            again: whether to cancel it though it is being cancelled.
-        """
-        task = unit.task
-        assert task is not None
-        begun = inspect.getcoroutinestate(task.get_coro()) not in (  # type: ignore[arg-type]
-            inspect.CORO_CREATED,
-            inspect.CORO_CLOSED,
-        )
-        if again or not task.cancelling():
-            task.cancel()
-        if not begun:
-            self._ready.append((self._never_began, unit))
-
-    def _never_began(self, unit: Unit) -> None:
-        if unit.task is not None:
-            self.ended(unit, asyncio.CancelledError())
-
-    def post_came_up(self, unit: Unit, value: Any) -> bool:
-        """Say, from a thread, that a resource is up. Returns False when nobody listens."""
-        return self._mailbox.post(self._thread_came_up, unit, value, self.clock())
-
-    def post_ended(self, unit: Unit, error: BaseException | None) -> None:
-        """Say, from a thread, that its hook has ended."""
-        self._mailbox.post(self._thread_ended, unit, error, self.clock())
-
-    def _thread_came_up(self, unit: Unit, value: Any, at: float) -> None:
-        if not unit.abandoned:
-            self.host.work_returned()
-            self.came_up(unit, value, at)
-        # Else its gate is open: the thread is still at work, leaving what it has entered.
-
-    def _thread_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
-        self.host.work_returned()
-        if unit.work is not None and self._pool is not None and not unit.work.abandoned:
-            self._pool.finished()
-        unit.work = None
-        made = unit.value
-        if (
-            error is None
-            and made is not None
-            and not unit.abandoned
-            and not unit.on_loop
-            and not unit.holds
-            and (hasattr(type(made), "__aenter__") or inspect.isawaitable(made))
-        ):
-            self.create_task(unit)
-        else:
-            self.ended(unit, error, at)
 
     def came_up(self, unit: Unit, value: Any, at: float | None = None) -> None:
         """Take note that a resource is up, and that its task or thread holds it.
@@ -680,7 +573,7 @@ class Run:
             self.limits.watch_stop(unit)
             if self.telling.of_steps:
                 self.telling.step(unit, IN_SHUTDOWN)
-            self._call(unit, owns_thread=False)
+            self.workers.call(unit, owns_thread=False)
         elif unit.holds:
             unit.state = STOPPING
             unit.stop_begun = self.clock()
@@ -739,13 +632,6 @@ class Run:
         if not self._left:
             self._ready.append((self._finish, unit))
 
-    def lose_thread(self, unit: Unit) -> None:
-        """Give up the thread of an abandoned hook: it leaves what it enters, and ends."""
-        if unit.work is not None and self._pool is not None:
-            self._pool.lose(unit.work)
-        elif unit.gate is not None and unit.gate.locked():
-            unit.gate.release()
-
     def finish_now(self) -> None:
         """End the run, whatever has not ended."""
         self._finish(None)
@@ -759,8 +645,7 @@ class Run:
         self.stopped_at = self.host.time()
         self.limits.close()
         self.telling.capture(False)
-        if self._pool is not None:
-            self._pool.close()
+        self.workers.close()
         if self.first_error is None:
             self.status = Status.SHUTDOWN_FAILED if self.stop_errors else Status.STOPPED
         for unit in self.units:
@@ -786,6 +671,10 @@ class Run:
             self._sentinel.cancel()
 
     # The loop.
+
+    def later(self, action: Callable[[Unit], None], unit: Unit) -> None:
+        """Do a thing with a hook when what is being done now is done."""
+        self._ready.append((action, unit))
 
     def drain(self) -> None:
         """Do what has become possible. Calls from within are left to the outermost one."""

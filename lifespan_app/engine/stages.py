@@ -138,7 +138,7 @@ class StagedRun(Run):
         self.limits.watch_stop(unit)
         if self.telling.of_steps:
             self.telling.step(unit, IN_SHUTDOWN)
-        self._call(unit, owns_thread=False)
+        self.workers.call(unit, owns_thread=False)
 
 
 def call_hook(

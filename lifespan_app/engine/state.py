@@ -9,7 +9,27 @@ if TYPE_CHECKING:
     from .runner import Run
 
 
-class RunState(MutableMapping[str, Any]):
+class StateMapping(MutableMapping[str, Any]):
+    """A mapping whose items are attributes too: ``state["name"]`` and ``state.name``."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self[name]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        try:
+            del self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+class RunState(StateMapping):
     """The state of a run: its resources by state name, and what hooks write to it.
 
     ``state["name"]`` and ``state.name`` are the same. Resources can be read, not replaced.
@@ -49,20 +69,6 @@ class RunState(MutableMapping[str, Any]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._written or name in self._run.open_names()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self[name]
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self[name] = value
-
-    def __delattr__(self, name: str) -> None:
-        try:
-            del self[name]
-        except KeyError:
-            raise AttributeError(name) from None
 
     def __repr__(self) -> str:
         return f"<state of {self._run}: {', '.join(self) or 'empty'}>"

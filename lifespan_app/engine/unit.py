@@ -203,7 +203,7 @@ class Unit:
     def stay_up(self, value: Any) -> None:
         """Hand over the value of a sync resource, and hold its thread until it is to stop."""
         self.value = value
-        if not self.abandoned and self.run.post_came_up(self, value):
+        if not self.abandoned and self.run.workers.post_came_up(self, value):
             assert self.gate is not None
             self.gate.acquire()
 

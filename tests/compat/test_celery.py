@@ -67,7 +67,7 @@ def only_for_the_app():
     journal.write("app")
 
 
-@lifespan.on_shutdown(service_types=["worker"])
+@lifespan.on_shutdown(service_types=["worker"], depends_on=[client])
 def tell(context):
     journal.write(context.environment, context.get_config("celery_conf"))
 

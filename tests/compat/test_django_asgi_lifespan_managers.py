@@ -249,7 +249,7 @@ class TestManagersThatFail:
     async def test_to_stop_in_time_are_given_up(
         self, happened: list[str], settings: Settings
     ) -> None:
-        settings.LIFESPAN = {"SHUTDOWN_TIMEOUT": 0.05}
+        settings.LIFESPAN = {"SHUTDOWN_TIMEOUT": 0.3}
 
         @asynccontextmanager
         async def hangs() -> LifespanManager:
@@ -262,7 +262,7 @@ class TestManagersThatFail:
         await server.startup()
         answer = await server.shutdown()
         assert happened == ["client opens", "client closes"]
-        assert "limit of 0.05 s" in answer["message"]
+        assert "limit of 0.3 s" in answer["message"]
 
     async def test_with_one_key_are_both_named(self, happened: list[str]) -> None:
         @asynccontextmanager

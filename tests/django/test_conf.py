@@ -113,7 +113,9 @@ class TestSetting:
 
     def test_that_is_no_dictionary_is_refused(self, settings: Settings) -> None:
         settings.LIFESPAN = "app"
-        with pytest.raises(ImproperlyConfigured, match=r"^LIFESPAN must be a dictionary, not 'app'"):
+        with pytest.raises(
+            ImproperlyConfigured, match=r"^LIFESPAN must be a dictionary, not 'app'"
+        ):
             conf.settings()
 
 

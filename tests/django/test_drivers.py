@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from asgi_lifespan import LifespanManager
@@ -22,13 +22,10 @@ from lifespan_app.handler import LifespanASGIHandler
 from lifespan_app.signals import asgi_shutdown, asgi_startup
 from tests.compat.conftest import no_receivers
 
-if TYPE_CHECKING:
-    from pytest_django import Settings
-
 __all__ = ["no_receivers"]
 
 LIMIT = 0.1
-"""Seconds that a hook has: far less than a driver waits."""
+"""Seconds that a hook has which hangs: far less than a driver waits."""
 
 
 class BodyError(Exception):
@@ -62,9 +59,8 @@ def drive(request: pytest.FixtureRequest) -> Drive:
 
 
 @pytest.fixture(params=["handler", "middleware"])
-def application(request: pytest.FixtureRequest, settings: Settings) -> Any:
-    """Return an application of ours; hooks that hang are given up soon."""
-    settings.LIFESPAN = {"HOOKS": {"*": {"timeout": LIMIT, "shutdown_timeout": LIMIT}}}
+def application(request: pytest.FixtureRequest) -> Any:
+    """Return an application of ours."""
     if request.param == "handler":
         return LifespanASGIHandler()
     return LifespanMiddleware(Starlette())
@@ -115,7 +111,7 @@ class TestAStart:
     def test_that_hangs_raises_an_error_that_names_the_hook(
         self, application: Any, drive: Drive, happened: list[str], lifespan: Lifespan
     ) -> None:
-        @lifespan.on_start
+        @lifespan.on_start(timeout=LIMIT)
         async def stuck(shelf: str) -> None:
             await asyncio.Event().wait()
 
@@ -163,7 +159,7 @@ class TestAStop:
     def test_that_hangs_raises_an_error_that_names_the_hook(
         self, application: Any, drive: Drive, happened: list[str], lifespan: Lifespan
     ) -> None:
-        @lifespan.on_shutdown
+        @lifespan.on_shutdown(timeout=LIMIT)
         async def stuck(shelf: str) -> None:
             await asyncio.Event().wait()
 

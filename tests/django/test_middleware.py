@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +13,7 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgi_lifespan import LifespanManager
 from django.core.asgi import get_asgi_application as get_djangos_application
 from django.core.checks import run_checks
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -31,7 +33,9 @@ from lifespan_app.handler import LifespanASGIHandler
 from tests.compat.conftest import no_receivers
 from tests.django.conftest import MountViews
 from tests.exchanges import LIMIT, ask
+from tests.projects import Project
 from tests.scopes import MISSING, STARTED, STOPPED, ServerSide, started
+from tests.servers import Server
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -184,7 +188,8 @@ class TestAnInnerLifespan:
         assert "'client'" in str(error)
         assert f"{client.hook.module}.client' (tests/django/test_middleware.py:" in str(error)
         line = self.line_of("application = LifespanMiddleware(inner)")
-        assert f".{framework.__name__}' (tests/django/test_middleware.py:{line})" in str(error)
+        name = f"{framework.__module__}.{framework.__name__}.lifespan"
+        assert f"'{name}' (tests/django/test_middleware.py:{line})" in str(error)
         assert "state_name=" in str(error)
         assert happened == ["ours opens", "theirs opens", "theirs closes", "ours closes"]
 
@@ -215,7 +220,7 @@ class TestAnInnerLifespan:
         assert happened == ["ours opens", "ours closes"]
         assert answer["type"] == "lifespan.startup.failed"
         assert "in theirs" in answer["message"]
-        assert f"lifespan of {framework.__module__}.{framework.__name__}" in answer["message"]
+        assert f"{framework.__module__}.{framework.__name__}.lifespan" in answer["message"]
         assert "in inner_lifespan" in caplog.text
         assert isinstance(await server.end(), ZeroDivisionError)
 
@@ -240,7 +245,7 @@ class TestAnInnerLifespan:
     async def test_that_hangs_at_startup_is_given_up(
         self, client: Any, happened: list[str], settings: Settings
     ) -> None:
-        settings.LIFESPAN = {"STARTUP_DEADLINE": 0.1}
+        settings.LIFESPAN = {"STARTUP_DEADLINE": 0.3}
 
         @asynccontextmanager
         async def inner_lifespan(app: Any) -> AsyncIterator[None]:
@@ -260,7 +265,7 @@ class TestAnInnerLifespan:
     async def test_that_hangs_at_shutdown_is_given_up(
         self, client: Any, happened: list[str], settings: Settings
     ) -> None:
-        settings.LIFESPAN = {"SHUTDOWN_TIMEOUT": 0.1}
+        settings.LIFESPAN = {"SHUTDOWN_TIMEOUT": 0.3}
 
         @asynccontextmanager
         async def inner_lifespan(app: Any) -> AsyncIterator[None]:
@@ -274,7 +279,7 @@ class TestAnInnerLifespan:
         await server.startup()
         answer = await server.shutdown()
         assert answer["type"] == "lifespan.shutdown.failed"
-        assert "limit of 0.1 s" in answer["message"]
+        assert "limit of 0.3 s" in answer["message"]
         assert happened == ["ours opens", "theirs gives up", "ours closes"]
 
     async def test_that_crashes_while_serving_makes_the_process_not_ready(
@@ -381,6 +386,21 @@ class TestAnInnerApplication:
         assert "no luck" in answer["message"]
         assert happened == ["ours opens", "ours closes"]
 
+    async def test_that_says_it_has_failed_and_then_raises_has_its_error_raised(
+        self, client: Any
+    ) -> None:
+        async def inner(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "lifespan.startup.failed", "message": "no luck"})
+            # It may have something to do in between.
+            for _ in range(10):
+                await asyncio.sleep(0)
+            raise ZeroDivisionError("the reason")
+
+        server = ServerSide(LifespanMiddleware(inner))
+        assert "the reason" in (await server.startup())["message"]
+        assert isinstance(await server.end(), ZeroDivisionError)
+
     async def test_that_says_its_shutdown_has_failed_fails_the_shutdown(
         self, client: Any, happened: list[str]
     ) -> None:
@@ -453,6 +473,23 @@ class TestOursInOurs:
             handler.on_shutdown.append(lambda: happened.append("function"))
         assert happened == ["ours opens", "function", "ours closes"]
 
+    async def test_driven_by_the_lifespan_of_a_framework_is_one_run(
+        self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
+    ) -> None:
+        handler = get_asgi_application()
+        handler.on_shutdown.append(lambda: happened.append("function"))
+
+        @asynccontextmanager
+        async def inner_lifespan(app: Any) -> AsyncIterator[None]:
+            # With a scope that knows nothing of ours.
+            async with LifespanManager(handler):
+                assert len(lifespan.runs) == 1
+                yield
+
+        async with started(LifespanMiddleware(framework(lifespan=inner_lifespan))):
+            pass
+        assert happened == ["ours opens", "function", "ours closes"]
+
     async def test_serves_requests_with_that_run(self, mount: MountViews, client: Any) -> None:
         def view(request: Any) -> HttpResponse:
             return JsonResponse([request.state["client"], client(request)], safe=False)
@@ -519,6 +556,67 @@ class TestRequests:
         sent = {"type": "http", "path": "/"}
         await LifespanMiddleware(inner)(sent, None, None)  # type: ignore[arg-type]
         assert scopes == [{"type": "http", "path": "/"}]
+
+
+FASTAPI = """
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from journal import write
+from lifespan_app import LifespanMiddleware
+from lifespan_app.asgi import get_asgi_application
+
+
+@asynccontextmanager
+async def theirs(app):
+    write("theirs opens")
+    yield {"pool": "their pool"}
+    write("theirs closes")
+
+
+app = FastAPI(lifespan=theirs)
+app.mount("/django", get_asgi_application())
+
+
+@app.get("/")
+async def read(request: Request):
+    return [request.state.shelf, request.state.pool]
+
+
+application = LifespanMiddleware(app)
+"""
+
+
+@pytest.mark.server
+def test_fastapi_with_django_mounted_is_served_by_uvicorn(project: Project) -> None:
+    project.app(
+        "shop",
+        lifespan="""
+            from journal import write
+            from lifespan_app import lifespan
+
+
+            @lifespan.resource
+            async def shelf():
+                write("ours opens")
+                yield "our shelf"
+                write("ours closes")
+            """,
+        views="""
+            from django.http import JsonResponse
+
+
+            async def view(request):
+                return JsonResponse([request.state["shelf"], request.state["pool"]], safe=False)
+            """,
+    ).asgi(FASTAPI)
+    with Server(project, options=["--lifespan", "on"]) as server:
+        assert server.get("/").json() == ["our shelf", "their pool"]
+        assert server.get("/django/view/").json() == ["our shelf", "their pool"]
+        server.signal(signal.SIGTERM)
+        server.wait()
+        assert project.events() == ["ours opens", "theirs opens", "theirs closes", "ours closes"]
+        assert "Traceback" not in server.output
 
 
 # Neither Django nor asgiref can be imported in this process.

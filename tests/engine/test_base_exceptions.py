@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -13,13 +13,14 @@ from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.exchange import Server
 from tests.engine.journal import Journal
+from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 
 class OfItsOwn(BaseException):
     """An exception that is no ``Exception``."""
 
 
-ERRORS = [SystemExit(3), KeyboardInterrupt("by hand"), GeneratorExit(), OfItsOwn("by nobody")]
+ERRORS = [SystemExit(3), KeyboardInterrupt("by hand"), OfItsOwn("by nobody")]
 
 
 def report_of(lifespan: Lifespan) -> Report:
@@ -152,6 +153,27 @@ def test_one_at_shutdown_keeps_no_other_hook_from_stopping_and_is_raised_as_itse
     run(main)
 
     assert journal.events[-1] == "close base: done"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("fails", [fails_at_startup, fails_at_shutdown])
+def test_a_hook_s_own_generator_exit_is_taken_for_its_failure_and_not_for_the_loop_s_end(
+    kind: str, fails: Callable[[Lifespan, str, BaseException], None]
+) -> None:
+    error = GeneratorExit("by hand")
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        fails(lifespan, kind, error)
+
+        async def start_and_stop() -> None:
+            await lifespan.startup()
+            await lifespan.shutdown()
+
+        with pytest.raises(GeneratorExit):
+            await start_and_stop()
+        assert loop.now == 1000
+
+    run_virtually(main)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
