@@ -68,12 +68,19 @@ class Registry:
 
     @contextmanager
     def rolled_back(self) -> Iterator[None]:
-        """Forget what was declared inside, when an error leaves it."""
+        """Forget what was declared inside, when an error leaves it.
+
+        What modules have declared that stay imported is kept: it would not be declared again.
+        """
         before = dict(self._registry)
         try:
             yield
         except BaseException:
+            declared = self._registry
             self._registry = before
+            for identity, hook in declared.items():
+                if hook.module in sys.modules:
+                    before.setdefault(identity, hook)
             raise
 
     def clear(self) -> None:

@@ -176,7 +176,6 @@ class TestBroken:
         broken.app("till", lifespan="raise LookupError('no drawer')")
         assert sorted(told(broken)["broken"]) == ["shop.lifespan", "till.lifespan"]
 
-    @pytest.mark.xfail(reason="Registry.rolled_back forgets hooks of modules that stay imported")
     def test_a_module_that_the_broken_one_has_imported_keeps_its_hooks(
         self, project: Project
     ) -> None:

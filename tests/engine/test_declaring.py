@@ -426,9 +426,14 @@ def test_bound_methods_of_two_objects_are_two_hooks(lifespan: Lifespan) -> None:
 def test_what_a_broken_module_had_declared_is_forgotten(lifespan: Lifespan) -> None:
     lifespan.on_start(nothing)
 
+    async def half_declared() -> None: ...
+
+    # Python takes a module that fails out of sys.modules.
+    half_declared.__module__ = "broken_module"
+
     def import_it() -> None:
         with lifespan.rolled_back():
-            lifespan.on_shutdown(nothing)
+            lifespan.on_shutdown(half_declared)
             raise ImportError("half way")
 
     with pytest.raises(ImportError, match="half way"):
