@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -47,9 +48,8 @@ async def _live_inside(unit: Unit, around: AbstractAsyncContextManager[object]) 
     try:
         async with around:
             await _enter_and_leave(unit)
-    except GeneratorExit:
-        raise
     except BaseException as error:
+        raise_if_thrown_away(unit, error)
         failure = error
     unit.run.ended(unit, failure)
 
@@ -59,13 +59,20 @@ async def _live(unit: Unit) -> None:
     failure: BaseException | None = None
     try:
         await _enter_and_leave(unit)
-    except GeneratorExit:
-        # The loop was thrown away, and the garbage collector closes what it had: nobody listens.
-        raise
     # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
     except BaseException as error:
+        raise_if_thrown_away(unit, error)
         failure = error
     unit.run.ended(unit, failure)
+
+
+def raise_if_thrown_away(unit: Unit, error: BaseException) -> None:
+    """Raise a ``GeneratorExit`` on that comes from the garbage collector.
+
+    A loop that was thrown away has left the task behind: nobody listens to what becomes of it.
+    """
+    if isinstance(error, GeneratorExit) and asyncio._get_running_loop() is not unit.run.loop:
+        raise error
 
 
 def _enter_and_leave(unit: Unit) -> Awaitable[None]:
@@ -98,7 +105,7 @@ async def _coroutine(unit: Unit) -> None:
 async def _drive(unit: Unit, generator: AsyncGenerator[Any, Any]) -> None:
     # Without contextlib in between: fewer frames, and what is wrong can be named.
     try:
-        value = await generator.__anext__()
+        value = await first_step(generator)
     except StopAsyncIteration:
         raise HookError(f"{unit} did not yield a value.") from None
     run = unit.run
@@ -126,6 +133,20 @@ async def _drive(unit: Unit, generator: AsyncGenerator[Any, Any]) -> None:
             return
     await generator.aclose()
     raise HookError(f"{unit} yielded more than once.")
+
+
+def first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Return the first step of an async generator that the loop does not get to know of.
+
+    The hook's task sees to its end. A loop that closes would call ``aclose()`` on it, in the middle
+    of its stop; and keeping a list of a thousand generators takes longer than to enter them.
+    """
+    first, _ = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=None)
+    try:
+        return generator.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(firstiter=first)
 
 
 async def _on_loop(unit: Unit) -> None:

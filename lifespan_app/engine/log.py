@@ -67,13 +67,15 @@ class Log(Observer):
     def _over(self, report: Report) -> None:
         if not logger.isEnabledFor(logging.INFO):
             return
+        chain = " -> ".join(report.longest_stop)
         logger.info(
-            "Lifespan '%s' is over (%s): %s, %s closed in %.3f s.",
+            "Lifespan '%s' is over (%s): %s, %s closed in %.3f s%s.",
             report.service_type,
             report.ended_by or "shutdown",
             report.status,
             hooks(sum(step.phase is Phase.SHUTDOWN for step in report.steps)),
             report.shutdown_duration or 0.0,
+            f"; longest chain: {chain}" if chain else "",
         )
 
     def step_changed(self, report: Report, step: Step) -> None:

@@ -145,6 +145,11 @@ class Report:
         return self._details.longest_chain()
 
     @cached_property
+    def longest_stop(self) -> tuple[str, ...]:
+        """The keys of the hooks that the shutdown has waited for, first to last."""
+        return self._details.longest_stop()
+
+    @cached_property
     def hooks_failed(self) -> int:
         """How many hooks have failed, were skipped, or have failed to stop."""
         return self._details.hooks_failed()
@@ -156,7 +161,7 @@ class Report:
 
     def complete(self) -> Report:
         """Read everything now, and return the report."""
-        _ = self.steps, self.longest_chain, self.hooks_failed, self.slowest_hook
+        _ = self.steps, self.longest_chain, self.longest_stop, self.hooks_failed, self.slowest_hook
         return self
 
     def step(self, key: str, phase: str = Phase.STARTUP) -> Step:

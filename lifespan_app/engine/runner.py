@@ -367,10 +367,11 @@ class Run:
         """Take note that the startup need not wait for this hook any more."""
         unit.settled = True
         self._unsettled -= 1
+        failed = unit.outcome is not None and unit.outcome is not OK
         for follower in unit.followers:
             if follower.settled:
                 continue
-            if unit.failed and hangs_on(follower, unit):
+            if failed and hangs_on(follower, unit):
                 self._skip(follower, f"it needs {unit}, which {what_befell(unit)}")
                 continue
             follower.waiting -= 1

@@ -110,7 +110,7 @@ class StagedRun(Run):
     def _arm(self, stage: Stage, place: Unit) -> None:
         """Put what a stage calls at the end between its place and all that stands on that."""
         before = list(place.followers)
-        for row in stage.leaves():
+        for row in leaving(stage):
             armed = []
             for hook in row:
                 unit = Unit(self, self._node(len(self.units), hook, stage.name))
@@ -139,6 +139,20 @@ class StagedRun(Run):
         if self.telling.of_steps:
             self.telling.step(unit, IN_SHUTDOWN)
         self.workers.call(unit, owns_thread=False)
+
+
+def leaving(stage: Stage) -> Rows:
+    """Return what a stage calls at the end. Where it can't tell, that is a failure like any other."""
+    try:
+        return stage.leaves()
+    except Exception as error:
+        failure = error
+
+    def fail() -> None:
+        raise failure
+
+    fail.__qualname__ = stage.name
+    return [[call_hook(fail)]]
 
 
 def call_hook(

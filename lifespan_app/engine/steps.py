@@ -56,6 +56,10 @@ class RunDetails:
         """Return the keys of the longest chain."""
         return tuple(unit.node.key for unit in longest_chain(self._run))
 
+    def longest_stop(self) -> tuple[str, ...]:
+        """Return the keys of the longest chain of the shutdown."""
+        return tuple(unit.node.key for unit in longest_stop(self._run))
+
     def hooks_failed(self) -> int:
         """Return how many hooks have failed."""
         units = self._run.units_by_hook.values()
@@ -90,9 +94,29 @@ def longest_chain(run: Run) -> list[Unit]:
     return chain
 
 
+def longest_stop(run: Run) -> list[Unit]:
+    """Return the hooks that the shutdown has waited for, first to last.
+
+    As ``longest_chain``, along the reverse of the graph. What has nothing to stop has ended when
+    all that stood on it was down.
+    """
+    ends: dict[Unit, float] = {}
+    for unit in reversed(run.units):
+        before = max((ends[follower] for follower in unit.followers), default=0.0)
+        ends[unit] = max(before, unit.stop_ended)
+    chain: list[Unit] = []
+    last = max(run.units, key=ends.__getitem__, default=None)
+    while last is not None:
+        if last.stop_begun and last.hook is not None:
+            chain.append(last)
+        last = max(last.followers, key=ends.__getitem__, default=None)
+    chain.reverse()
+    return chain
+
+
 def steps_of(run: Run) -> Iterator[Step]:
     """Yield the steps there are, in the order of the plan, phase by phase."""
-    chain = set(longest_chain(run))
+    chain, stop_chain = set(longest_chain(run)), set(longest_stop(run))
     hooks = [unit for unit in run.units if unit.hook is not None]
     for unit in hooks:
         if unit.hook.kind in HAS_STARTUP and (unit.outcome or unit.state is State.STARTING):
@@ -104,7 +128,7 @@ def steps_of(run: Run) -> Iterator[Step]:
             yield step_of(unit, Phase.SERVING)
     for unit in hooks:
         if unit.hook.kind in HAS_SHUTDOWN and unit.stop_begun:
-            yield step_of(unit, Phase.SHUTDOWN)
+            yield step_of(unit, Phase.SHUTDOWN, on_chain=unit in stop_chain)
 
 
 def step_of(unit: Unit, phase: Phase, *, on_chain: bool = False) -> Step:

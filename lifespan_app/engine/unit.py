@@ -57,6 +57,7 @@ class Unit:
         "gate",
         "holds",
         "hook",
+        "is_job",
         "leaders",
         "logs",
         "node",
@@ -90,6 +91,7 @@ class Unit:
         self.run = run
         self.node = node
         self.hook: Any = node.hook
+        self.is_job = node.hook is not None and node.hook.kind is BACKGROUND
         self.leaders: list[Unit] = []
         self.followers: list[Unit] = []
         self.state: State = PENDING
@@ -131,11 +133,6 @@ class Unit:
     def running_now(self) -> bool:
         """Whether one of the hook's own steps is running; service does not count."""
         return self.state is STARTING or self.state is STOPPING
-
-    @property
-    def is_job(self) -> bool:
-        """Whether this is a background job."""
-        return self.hook is not None and self.hook.kind is BACKGROUND
 
     @property
     def failed(self) -> bool:

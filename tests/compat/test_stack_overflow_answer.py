@@ -58,8 +58,10 @@ async def ask(request):
     return HttpResponse(await response.text())
 """
 
+# A session that is thrown away unclosed complains; at the end of a process nobody hears it.
 CLOSED_AFTERWARDS = """
 import atexit
+import gc
 
 from journal import write
 
@@ -68,6 +70,9 @@ def tell():
     from shop import client
 
     write("closed" if client.CLIENT_SESSION.closed else "open", "in the end")
+    client.application.on_shutdown.clear()
+    client.CLIENT_SESSION = None
+    gc.collect()
 
 
 atexit.register(tell)
@@ -148,6 +153,20 @@ class TestFunctions:
         async with started(application):
             application.on_shutdown = [lambda: happened.append("called")]
         assert happened == ["called"]
+
+    async def test_in_no_list_at_all_keep_nothing_else_from_closing(
+        self, lifespan: Lifespan
+    ) -> None:
+        happened: list[str] = []
+        application = LifespanASGIHandler()
+        lifespan.on_shutdown(lambda: happened.append("hook"), name="hook")  # type: ignore[call-overload]
+        server = ServerSide(application)
+        assert await server.startup() == STARTED
+        application.on_shutdown = None  # type: ignore[assignment]
+        answer = await server.shutdown()
+        assert happened == ["hook"]
+        assert answer["type"] == "lifespan.shutdown.failed"
+        assert "on_shutdown" in answer["message"]
 
     async def test_that_are_none_are_named_and_the_others_called(self, lifespan: Lifespan) -> None:
         happened: list[str] = []

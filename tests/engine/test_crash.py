@@ -342,6 +342,32 @@ def test_a_server_is_asked_to_stop_as_the_platform_asks_it() -> None:
     assert (ended.returncode, ended.stdout) == (0, "asked by SIGTERM\n"), ended.stderr
 
 
+def test_a_server_that_stops_already_is_not_asked_again() -> None:
+    """The job crashes at 7, while another one takes its time to end."""
+    asked: list[str | None] = []
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        lifespan.host.stop_server = asked.append  # type: ignore[method-assign]
+
+        @lifespan.background(1)
+        async def high() -> None:
+            try:
+                await asyncio.sleep(1_000)
+            finally:
+                await asyncio.sleep(4)
+
+        Journal().job(lifespan, "leader", 7, ConnectionError(LOST), on_crash="stop")
+        run = lifespan.prepare("app", server="uvicorn 0.54.0")
+        await run.start()
+        await asyncio.sleep(5)
+        await run.stop()
+        assert run.report().step("shop.leader", "serving").outcome == "crashed"
+
+    run_virtually(main)
+
+    assert asked == []
+
+
 def test_on_crash_stop_ends_the_body_where_no_server_is() -> None:
     journal = Journal()
 
