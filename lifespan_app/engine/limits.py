@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import HookError
-from .hooks import SHUTDOWN
+from .hooks import SHUTDOWN, STAGE
 from .lookout import SLOW_SHUTDOWN, SLOW_STARTUP, Lookout
 from .report import IN_SHUTDOWN, IN_STARTUP, Outcome
 from .unit import DOWN, STARTING, STOPPING, Unit
@@ -212,6 +212,18 @@ class Limits:
 
     def _limit_text(self, unit: Unit, at: float) -> str:
         key = unit.node.key
+        if unit.hook.kind is STAGE:
+            # No app has declared it: no option and no HOOKS entry could raise its limit.
+            setting = "STARTUP_DEADLINE" if unit.state is STARTING else "SHUTDOWN_TIMEOUT"
+            what, limit = (
+                ("start", self.allowed)
+                if unit.state is STARTING
+                else ("stop", self.stop_limit(unit))
+            )
+            return (
+                f"{unit} did not {what} within {limit:g} s.{waits_at(unit)} Raise "
+                f"LIFESPAN['{setting}']."
+            )
         if unit.state is STARTING and unit.due >= self._startup_deadline:
             return (
                 f"{unit} did not start within the startup's deadline of {self.allowed:g} s; it has "

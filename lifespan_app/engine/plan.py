@@ -159,23 +159,6 @@ class Plan:
                 waves[depth[-1]].append(node)
         return waves
 
-    def then(self, stages: Iterable[Hook]) -> Plan:
-        """Return this plan with ``stages`` behind it, each after all that stands before it."""
-        nodes = list(self.nodes)
-        for stage in stages:
-            node = Node(len(nodes), stage.name, stage.module, 0, stage)
-            node.timeout = stage.timeout
-            node.shutdown_timeout = stage.shutdown_timeout
-            node.state_name = stage.state_name
-            waited_for = {wait.node for other in nodes for wait in other.waits}
-            node.waits = [
-                Wait(other.index, Reason.WRITTEN, "the edges of the run", hard=False)
-                for other in nodes
-                if other.index not in waited_for
-            ]
-            nodes.append(node)
-        return Plan(self.service_type, nodes, self.left_out)
-
     def only(self, keys: Iterable[str]) -> Plan:
         """Return the part of this plan that holds the hooks of ``keys`` and what they need.
 

@@ -625,6 +625,9 @@ class Run:
     def down(self, unit: Unit) -> None:
         """Take note that a hook is down, for those that it stood on."""
         unit.state = DOWN
+        if not unit.stop_ended:
+            # Nothing was to be stopped here; when its turn was over tells what waited for what.
+            unit.stop_ended = self.clock()
         self._left -= 1
         for leader in unit.leaders:
             leader.waiting -= 1

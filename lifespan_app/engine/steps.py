@@ -97,19 +97,14 @@ def longest_chain(run: Run) -> list[Unit]:
 def longest_stop(run: Run) -> list[Unit]:
     """Return the hooks that the shutdown has waited for, first to last.
 
-    As ``longest_chain``, along the reverse of the graph. What has nothing to stop has ended when
-    all that stood on it was down.
+    As ``longest_chain``, along the reverse of the graph.
     """
-    ends: dict[Unit, float] = {}
-    for unit in reversed(run.units):
-        before = max((ends[follower] for follower in unit.followers), default=0.0)
-        ends[unit] = max(before, unit.stop_ended)
     chain: list[Unit] = []
-    last = max(run.units, key=ends.__getitem__, default=None)
+    last = max(run.units, key=lambda unit: unit.stop_ended, default=None)
     while last is not None:
         if last.stop_begun and last.hook is not None:
             chain.append(last)
-        last = max(last.followers, key=ends.__getitem__, default=None)
+        last = max(last.followers, key=lambda unit: unit.stop_ended, default=None)
     chain.reverse()
     return chain
 

@@ -347,7 +347,9 @@ def test_a_server_that_stops_already_is_not_asked_again() -> None:
     asked: list[str | None] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.stop_server = asked.append  # type: ignore[method-assign]
+        lifespan.host.stop_server = (  # type: ignore[method-assign]
+            lambda server: asked.append(server)
+        )
 
         @lifespan.background(1)
         async def high() -> None:

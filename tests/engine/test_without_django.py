@@ -33,7 +33,7 @@ EVERY_ENGINE_MODULE = """
         importlib.import_module("lifespan_app.engine." + found.name)
 """
 EVERY_ERROR = "import lifespan_app.errors"
-PUBLIC_NAMES = "from lifespan_app import Lifespan, LifespanContext, Resource, ServiceType, lifespan"
+PUBLIC_NAMES = "from lifespan_app import *"
 
 
 def modules_imported_by(imports: str) -> list[str]:
