@@ -709,6 +709,9 @@ def limits_are_kept(world: World, seen: Seen) -> Iterable[str]:
         limit = made.options.get("timeout", math.inf if is_required(world, made.name) else 10.0)
         begun = times(world, made.name, "enter")
         up = times(world, made.name, "entered") or times(world, made.name, "up")
+        given_up = stop_begun(seen) if seen.report.ready_at is None else None
+        if begun and given_up is not None and given_up < begun[0].time + limit:
+            continue
         if begun and up and up[0].time - begun[0].time > limit + EARLY:
             if outcome_of(seen, made.name) not in (Outcome.TIMED_OUT, Outcome.ABANDONED):
                 yield f"{made.name} came up after its limit of {limit:g} s, and that was taken"
