@@ -13,7 +13,7 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 from .errors import Problem, did_you_mean
 from .hooks import DECORATORS, Hook, Kind
@@ -29,14 +29,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 class ResourceDecorator(Protocol):
     """``@lifespan.resource(...)``: what its options were given for."""
 
-    @overload
-    def __call__(self, function: Callable[..., AsyncIterator[T]]) -> Resource[T]: ...
-    @overload
-    def __call__(self, function: Callable[..., Iterator[T]]) -> Resource[T]: ...
+    # Context managers come first: a file is an iterator too, and what is meant is the file.
     @overload
     def __call__(self, function: Callable[..., AbstractAsyncContextManager[T]]) -> Resource[T]: ...
     @overload
     def __call__(self, function: Callable[..., AbstractContextManager[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., AsyncIterator[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., Iterator[T]]) -> Resource[T]: ...
     @overload
     def __call__(self, function: Callable[..., Awaitable[T]]) -> Resource[T]: ...
     @overload
@@ -164,7 +165,7 @@ class Registry:
         depends_on: Iterable[Dependency] = (),
         shutdown_timeout: float | None = None,
         required: bool = True,
-        on_crash: str = "log",
+        on_crash: Literal["log", "restart", "stop"] = "log",
     ) -> Callable[[F], F]: ...
     def background(self, *function: Any, **options: Any) -> Any:
         """Declare a coroutine function that runs while the process serves.
@@ -189,15 +190,15 @@ class Registry:
         return self._decorate(Kind.BACKGROUND, function, options, sys._getframe(1))
 
     @overload
-    def resource(self, function: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(self, function: Callable[..., Iterator[T]], /) -> Resource[T]: ...
-    @overload
     def resource(
         self, function: Callable[..., AbstractAsyncContextManager[T]], /
     ) -> Resource[T]: ...
     @overload
     def resource(self, function: Callable[..., AbstractContextManager[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, function: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, function: Callable[..., Iterator[T]], /) -> Resource[T]: ...
     @overload
     def resource(self, function: Callable[..., Awaitable[T]], /) -> Resource[T]: ...
     @overload

@@ -279,7 +279,7 @@ def test_depends_on_that_is_no_list_is_refused(lifespan: Lifespan, depends_on: A
 
 def test_on_crash_takes_no_word_of_its_own(lifespan: Lifespan) -> None:
     with pytest.raises(ValueError, match="one of log, restart, stop, not 'explode'"):
-        lifespan.background(on_crash="explode")(nothing)
+        lifespan.background(on_crash="explode")(nothing)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("decorator", ["on_start", "on_shutdown"])

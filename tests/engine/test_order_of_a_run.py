@@ -11,6 +11,7 @@ import pytest
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.hooks import Hook, Kind
+from lifespan_app.engine.host import Settings
 from lifespan_app.errors import HookError
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
@@ -496,15 +497,38 @@ def test_a_stage_reads_whatever_is_open(run: RunOnLoop) -> None:
     assert read == ["client"]
 
 
-def test_a_stage_has_its_limits_too() -> None:
+def test_a_stage_is_held_to_the_startup_s_deadline() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         async def inner_application() -> None:
             await asyncio.sleep(100)
 
-        inner = Hook(inner_application, Kind.STAGE, timeout=3)
-        lifespan_run = lifespan.prepare("app", stages=[inner])
-        with pytest.raises(HookError, match="within its limit of 3 s"):
+        lifespan_run = lifespan.prepare("app", stages=[stage(inner_application)])
+        with pytest.raises(
+            HookError, match=r"'inner_application' .* did not start within"
+        ) as error:
             await lifespan_run.start()
-        assert loop.now == 1003
+        assert "Raise LIFESPAN['STARTUP_DEADLINE']" in str(error.value)
+        assert loop.now == 1010
 
-    run_virtually(main)
+    run_virtually(main, settings=Settings(startup_deadline=10))
+
+
+def test_the_stop_of_a_stage_is_held_to_the_shutdown_s_timeout() -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        async def inner_application() -> AsyncIterator[None]:
+            yield
+            await asyncio.sleep(100)
+
+        journal.resource(lifespan, "client")
+        lifespan_run = lifespan.prepare("app", stages=[stage(inner_application)])
+        await lifespan_run.start()
+        await lifespan_run.stop()
+        [error] = lifespan_run.stop_errors
+        assert "'inner_application' (" in str(error)
+        assert "Raise LIFESPAN['SHUTDOWN_TIMEOUT']" in str(error)
+
+    run_virtually(main, settings=Settings(shutdown_timeout=2))
+
+    assert journal.when("close client") == 2

@@ -26,6 +26,10 @@ FUNCTIONS = (Kind.START, Kind.SHUTDOWN)
 SERVICE_TYPES = ("app", "worker", "server")
 
 
+unhurried = settings(deadline=None)
+"""A machine that is busy is no error of the plan's."""
+
+
 class Need(NamedTuple):
     """That one drawn hook asks for another, by its place in the list."""
 
@@ -184,6 +188,7 @@ def paths(plan: Plan) -> set[tuple[int, int]]:
 # Order.
 
 
+@unhurried
 @given(drawn_hooks())
 def test_a_plan_holds_every_hook_once_behind_all_that_it_needs(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
@@ -194,6 +199,7 @@ def test_a_plan_holds_every_hook_once_behind_all_that_it_needs(drawn: Sequence[D
         assert order.index(before) < order.index(after)
 
 
+@unhurried
 @given(drawn_hooks())
 def test_the_graph_orders_what_has_a_reason_and_nothing_else(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
@@ -212,6 +218,7 @@ def test_the_graph_orders_what_has_a_reason_and_nothing_else(drawn: Sequence[Dra
     assert paths(plan) == closure(len(drawn), by_rule)
 
 
+@unhurried
 @given(drawn_hooks())
 def test_a_hook_has_the_lowest_priority_of_all_that_depend_on_it(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
@@ -222,6 +229,7 @@ def test_a_hook_has_the_lowest_priority_of_all_that_depend_on_it(drawn: Sequence
     assert [node.priority for node in plan.hooks] == sorted(node.priority for node in plan.hooks)
 
 
+@unhurried
 @given(drawn_hooks(), st.randoms(use_true_random=False))
 def test_what_is_free_comes_by_priority_and_then_as_registered(
     drawn: Sequence[Drawn], chance: random.Random
@@ -240,6 +248,7 @@ def test_what_is_free_comes_by_priority_and_then_as_registered(
     assert [index_of(key) for key in plan.order] == expected
 
 
+@unhurried
 @given(drawn_hooks(everywhere=False), st.sampled_from(SERVICE_TYPES), st.data())
 def test_a_plan_is_the_same_in_whatever_order_the_hooks_are_given(
     drawn: Sequence[Drawn], service_type: str, data: st.DataObject
@@ -259,6 +268,7 @@ def outcome(hooks: Sequence[Hook], service_type: str) -> object:
     return plan.order, plan.edges, plan.left_out, [node.priority for node in plan.hooks]
 
 
+@unhurried
 @given(drawn_hooks())
 def test_every_edge_s_reason_is_true(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
@@ -282,6 +292,7 @@ def test_every_edge_s_reason_is_true(drawn: Sequence[Drawn]) -> None:
                 assert leader.priority < node.priority
 
 
+@unhurried
 @given(drawn_hooks())
 def test_a_wave_holds_what_can_start_side_by_side(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
@@ -309,8 +320,8 @@ def problems_of(hooks: Sequence[Hook], service_type: str) -> Sequence[Problem]:
 WAITS = re.compile(r"'(\S+)' \(.*\) waits for '(\S+)'")
 
 
+@unhurried
 @given(drawn_hooks(acyclic=False))
-@settings(max_examples=200)
 def test_circles_are_found_and_none_is_told_that_is_not_there(drawn: Sequence[Drawn]) -> None:
     needs = hard_and_soft(drawn)
     sorter: graphlib.TopologicalSorter[int] = graphlib.TopologicalSorter()
@@ -337,6 +348,7 @@ def test_circles_are_found_and_none_is_told_that_is_not_there(drawn: Sequence[Dr
 # Service types.
 
 
+@unhurried
 @given(drawn_hooks(everywhere=False), st.sampled_from(SERVICE_TYPES))
 def test_a_plan_holds_what_its_service_type_asks_for(
     drawn: Sequence[Drawn], service_type: str

@@ -292,7 +292,6 @@ def test_a_loop_of_its_own_may_be_opened_again_and_again() -> None:
 def test_sync_code_opens_a_run_on_a_loop_of_its_own() -> None:
     lifespan = Lifespan()
     box, sync_box = box_of(lifespan), sync_box_of(lifespan)
-    before = threading.active_count()
 
     with lifespan.run_sync("app") as state:
         assert box.current() is state["box"]
@@ -300,7 +299,7 @@ def test_sync_code_opens_a_run_on_a_loop_of_its_own() -> None:
         assert lifespan.is_initialized()
 
     assert not lifespan.is_initialized()
-    assert threading.active_count() <= before
+    assert "lifespan loop" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_sync_code_gets_the_errors_that_async_code_gets() -> None:

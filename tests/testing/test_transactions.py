@@ -7,6 +7,7 @@ two test cases, and tests with pytest-django's fixtures, sync and async ones.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 
 import pytest
 
@@ -288,9 +289,17 @@ def database(request: pytest.FixtureRequest, shop: Project) -> Iterator[None]:
         yield
 
 
+def plugin() -> list[str]:
+    """Return what has pytest load the plugin where it is not installed, but in a checkout."""
+    installed = any(
+        point.value == "lifespan_app.pytest_plugin" for point in entry_points(group="pytest11")
+    )
+    return [] if installed else ["-p", "lifespan_app.pytest_plugin"]
+
+
 @pytest.mark.usefixtures("database")
 def test_hooks_see_the_rows_of_a_test_and_leave_none(shop: Project) -> None:
     shop.file("pytest.ini", OPTIONS)
-    result = shop.run("-m", "pytest", "-p", "lifespan_app.pytest_plugin", "test_shop.py")
+    result = shop.run("-m", "pytest", *plugin(), "test_shop.py")
     assert result.returncode == 0, result.stdout + result.stderr
     assert " failed" not in result.stdout
