@@ -221,7 +221,7 @@ class Limits:
                 else ("stop", self.stop_limit(unit))
             )
             return (
-                f"{unit} did not {what} within {limit:g} s.{waits_at(unit)} Raise "
+                f"{unit} did not {what} within its limit of {limit:g} s.{waits_at(unit)} Raise "
                 f"LIFESPAN['{setting}']."
             )
         if unit.state is STARTING and unit.due >= self._startup_deadline:
