@@ -209,6 +209,7 @@ class Run:
         self._owner = asyncio.current_task()
         self._sentinel = self.loop.create_task(self._watch_loop(), name="lifespan sentinel")
         self.telling.capture(True)
+        self.telling.warn_of_server_hooks()
         self.limits.begin_startup()
         self.telling.status_changed()
         for unit in self.units:

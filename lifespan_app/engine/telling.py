@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .context import ServiceType
 from .current import here
 from .loglines import LogCapture, LogSink
 from .report import Observer, Phase
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from .runner import Run
 
 logger = logging.getLogger("lifespan_app")
+
+LAUNCH = "LIFESPAN_LAUNCH"
+"""The environment variable that a launcher sets, which opens the plan of ``server`` itself."""
 
 
 class Telling:
@@ -87,6 +92,26 @@ class Telling:
     def abandoned(self, unit: Unit, how: str) -> None:
         """Say that a hook was given up, and that something of it may be left behind."""
         logger.error("%s %s. It is abandoned: what it holds may stay open.", unit, how)
+
+    def warn_of_server_hooks(self) -> None:
+        """Say which hooks run once per server, where nothing has opened their plan."""
+        run = self._run
+        if run.server is None or run.context.service_type == ServiceType.SERVER:
+            return
+        if os.environ.get(LAUNCH):
+            return
+        names = [
+            f"'{run.host.app_label(hook.module) or hook.module}.{hook.name}'"
+            for hook in run.lifespan.hooks
+            if hook.service_types is not None and ServiceType.SERVER in hook.service_types
+        ]
+        if names:
+            logger.warning(
+                "These hooks are for service type 'server', whose plan nothing has opened, so they "
+                "do not run: %s. Open it once per server, around its workers: "
+                "'async with lifespan.run(\"server\"):'.",
+                ", ".join(names),
+            )
 
     def stops_server(self, unit: Unit) -> None:
         """Say why the server is asked to stop."""

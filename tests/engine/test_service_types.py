@@ -241,3 +241,34 @@ def test_the_one_of_two_that_runs_is_meant(lifespan: Lifespan) -> None:
 
     for service_type in ("app", "worker"):
         assert names(lifespan.plan(service_type)) == ["cache", "warm_up"]
+
+
+async def start_and_stop(lifespan: Lifespan, server: str | None) -> None:
+    prepared = lifespan.prepare("app", server=server)
+    await prepared.start()
+    await prepared.stop()
+
+
+@pytest.mark.parametrize(
+    ("server", "launch", "warned"),
+    [("uvicorn 0.54.0", "", True), ("uvicorn 0.54.0", "a launch", False), (None, "", False)],
+    ids=["under a server", "under one that was launched", "without a server"],
+)
+async def test_one_warning_names_the_hooks_for_the_server_that_nothing_has_opened(
+    lifespan: Lifespan,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    server: str | None,
+    launch: str,
+    warned: bool,
+) -> None:
+    monkeypatch.setenv("LIFESPAN_LAUNCH", launch)
+
+    @lifespan.on_start(service_types=["server"])
+    async def migrate() -> None: ...
+
+    await start_and_stop(lifespan, server)
+
+    lines = [record.getMessage() for record in caplog.records if "'server'" in record.getMessage()]
+    assert len(lines) == warned
+    assert all("migrate'" in line and "do not run" in line for line in lines)
