@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
-from .engine.host import AUTO, Settings
+from .engine.settings import AUTO, Settings
 
 SETTING = "LIFESPAN"
 

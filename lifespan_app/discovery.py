@@ -9,7 +9,7 @@ from django.apps import AppConfig, apps
 from django.utils.module_loading import module_has_submodule
 
 from .default import lifespan
-from .engine.errors import Problem
+from .engine.problems import Problem
 
 MODULE = "lifespan"
 

@@ -5,13 +5,13 @@ from .engine.errors import (
     LifespanError,
     NotRunning,
     PlanError,
-    Problem,
     ReadError,
     ResourceClosed,
     ResourceNotReady,
     UndeclaredUse,
     WrongLoop,
 )
+from .engine.problems import Problem
 
 __all__ = [
     "HookError",

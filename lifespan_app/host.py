@@ -10,7 +10,8 @@ from . import conf
 from .connections import ClosedAfter, OwnConnections
 from .engine.api import Lifespan
 from .engine.hooks import Hook
-from .engine.host import Host, Settings
+from .engine.host import Host
+from .engine.settings import Settings
 from .waiting import WaitingThread
 
 CLOSED_AFTER = ClosedAfter()

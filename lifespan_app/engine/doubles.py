@@ -34,8 +34,9 @@ from .resource import Resource
 from .unit import STOPPING, UP, Unit
 
 if TYPE_CHECKING:
-    from .host import Host, Turns
+    from .host import Host
     from .runner import Run
+    from .threads import Turns
 
 Wanted: TypeAlias = str | Resource[Any] | Callable[..., Any]
 """How a test names a hook: by its key, by the handle of a resource, by its function."""

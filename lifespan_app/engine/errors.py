@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .problems import Problem
 
 
 class LifespanError(Exception):
@@ -43,25 +46,6 @@ class WrongLoop(ReadError):
 
 class HookError(LifespanError):
     """A hook broke a rule of the engine: it took too long, did not yield, yielded twice."""
-
-
-class Problem(NamedTuple):
-    """One thing that is wrong with a plan."""
-
-    message: str
-    """What is wrong, naming the hooks."""
-    hint: str
-    """What to do."""
-    file: str = ""
-    line: int = 0
-    code: str = ""
-    """What kind of problem this is, one word: ``cycle``, ``missing``, ``broken`` ..."""
-    cause: BaseException | None = None
-    """The exception behind a ``broken`` module."""
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.file else ""
-        return f"{place}{self.message}\n    {self.hint}"
 
 
 class PlanError(LifespanError):

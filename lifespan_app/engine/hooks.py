@@ -8,14 +8,14 @@ import sys
 import types
 from collections.abc import Callable, Iterable, MutableMapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from .parameters import Parameter
     from .resource import Resource
 
     Dependency: TypeAlias = str | Callable[..., Any] | Resource[Any]
 
-CONTEXT_NAMES = frozenset({"ctx", "_context", "lifespan_context"})
 REFUSED_NAMES = frozenset({"context", "state"}) | {
     name for name in dir(MutableMapping) if not name.startswith("_")
 }
@@ -57,15 +57,6 @@ class Form(StrEnum):
 # runner compares some thirty of them a hook.
 START, SHUTDOWN, RESOURCE, BACKGROUND, STAGE = Kind
 COROUTINE, ASYNC_GENERATOR, SYNC_GENERATOR, ON_LOOP, IN_THREAD = Form
-
-
-class Parameter(NamedTuple):
-    """A named parameter of a hook's function."""
-
-    name: str
-    required: bool
-    annotation: Any = None
-    positional_only: bool = False
 
 
 class Hook:
@@ -173,6 +164,8 @@ class Hook:
             TypeError, ValueError: the signature can't be read.
         """
         if self._parameters is None:
+            from .parameters import parameters_of
+
             self._parameters = tuple(parameters_of(self.function))
         return self._parameters
 
@@ -282,54 +275,3 @@ def form_of(function: Callable[..., Any]) -> Form:
     if inspect.isasyncgenfunction(inner) or inspect.iscoroutinefunction(inner):
         return Form.ON_LOOP
     return Form.IN_THREAD
-
-
-def parameters_of(function: Callable[..., Any]) -> Iterable[Parameter]:
-    """Read the parameters of a function, quickly where it is a plain one."""
-    if (
-        isinstance(function, types.FunctionType)
-        and not hasattr(function, "__wrapped__")
-        and not hasattr(function, "__signature__")
-        and not function.__code__.co_posonlyargcount
-    ):
-        return _parameters_of_plain_function(function)
-    found = []
-    for parameter in inspect.signature(function).parameters.values():
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        annotation = parameter.annotation
-        found.append(
-            Parameter(
-                parameter.name,
-                parameter.default is parameter.empty,
-                None if annotation is parameter.empty else annotation,
-                parameter.kind is parameter.POSITIONAL_ONLY,
-            )
-        )
-    return found
-
-
-def _parameters_of_plain_function(function: types.FunctionType) -> list[Parameter]:
-    # inspect.signature takes ten times as long, and a plan of a thousand hooks notices.
-    code = function.__code__
-    count = code.co_argcount
-    names = code.co_varnames[: count + code.co_kwonlyargcount]
-    if not names:
-        return []
-    annotations = function.__annotations__
-    first_default = count - len(function.__defaults__ or ())
-    keyword_defaults = function.__kwdefaults__ or {}
-    return [
-        Parameter(
-            name,
-            index < first_default if index < count else name not in keyword_defaults,
-            annotations.get(name),
-        )
-        for index, name in enumerate(names)
-    ]
-
-
-def namespace_of(hook: Hook) -> dict[str, Any]:
-    """Return the names that an annotation written as a string may use."""
-    function = innermost(hook.function)
-    return getattr(function, "__globals__", None) or vars(sys.modules.get(hook.module, types))

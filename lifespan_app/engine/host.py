@@ -5,56 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .calling import Waiting
     from .context import LifespanContext
     from .hooks import Hook
     from .report import Observer
-    from .unit import Unit
-
-AUTO = "auto"
-LATE_SERVERS = {"gunicorn": 25.0, "": 25.0, "hypercorn": 55.0}
-"""Startup deadlines in seconds where a server gives up by itself ("": one that is not known)."""
-PATIENT = 300.0
-
-
-class Settings(NamedTuple):
-    """What the engine can be told; times are in seconds."""
-
-    service_type: str = "app"
-    environment: str = "development"
-    release: str = ""
-    config: Mapping[str, Any] = {}
-    startup_deadline: float | None = None
-    """None: by the server that is recognised."""
-    shutdown_timeout: float = 5.0
-    shutdown_deadline: float = 8.0
-    hooks: Mapping[str, Mapping[str, Any]] = {}
-
-    def deadline_under(self, server: str | None) -> float:
-        """Return the startup deadline under a server, in seconds.
-
-        Args:
-            server: name and version of the ASGI server, "" for one that is not known, None
-                where no server is.
-        """
-        if self.startup_deadline is not None:
-            return self.startup_deadline
-        if server is None:
-            return PATIENT
-        return LATE_SERVERS.get(server.partition(" ")[0], PATIENT)
-
-
-class Turns(Protocol):
-    """One thread for all sync hooks of a run, which take turns in it."""
-
-    def submit(self, unit: Unit, turn: Callable[[], None]) -> None:
-        """Have the thread call ``turn``, behind those that came before. Called on the loop."""
+    from .settings import Settings
+    from .threads import Turns
 
 
 class Host:
@@ -79,6 +41,8 @@ class Host:
 
     def settings(self) -> Settings:
         """Return the settings, read anew for each plan."""
+        from .settings import Settings
+
         return Settings()
 
     def context(self, service_type: str | None = None) -> LifespanContext:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 from .context import LifespanContext, ServiceType
-from .errors import PlanError, Problem, did_you_mean, listed
-from .hooks import CONTEXT_NAMES, DECORATORS, Hook, Kind, Parameter, namespace_of, refuse_name
+from .errors import PlanError, did_you_mean, listed
+from .hooks import DECORATORS, Hook, Kind, refuse_name
+from .parameters import CONTEXT_NAMES, Parameter, namespace_of
 from .plan import Argument, Gives, LeftOut, Node, Plan, Reason, Wait
+from .problems import Problem
 
 if TYPE_CHECKING:
     from .hooks import Dependency

@@ -15,12 +15,12 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, cont
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
-from .errors import Problem, did_you_mean
 from .hooks import DECORATORS, Hook, Kind
 from .resource import Resource
 
 if TYPE_CHECKING:
     from .hooks import Dependency
+    from .problems import Problem
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -280,6 +280,8 @@ def refuse_options(kind: Kind, positional: tuple[Any, ...], options: dict[str, A
                 "A background job runs for as long as the process serves and takes no timeout=; "
                 "shutdown_timeout= limits how long it may take to stop."
             )
+        from .errors import did_you_mean
+
         known = sorted(OPTIONS[kind])
         raise TypeError(
             f"{decorator} takes no {option}=.{did_you_mean(option, known)} It takes: "

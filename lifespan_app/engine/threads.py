@@ -10,9 +10,12 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .calling import carried, send
+
+if TYPE_CHECKING:
+    from .unit import Unit
 
 T = TypeVar("T")
 
@@ -182,3 +185,10 @@ class LoopThread:
                 self.loop.run_until_complete(asyncio.wait(left, timeout=LAST_WAIT))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
+
+
+class Turns(Protocol):
+    """One thread for all sync hooks of a run, which take turns in it."""
+
+    def submit(self, unit: Unit, turn: Callable[[], None]) -> None:
+        """Have the thread call ``turn``, behind those that came before. Called on the loop."""

@@ -12,7 +12,7 @@ from django.core.management.base import SystemCheckError
 from django.core.management.commands import migrate, runserver
 
 from lifespan_app import Lifespan, checks, discovery
-from lifespan_app.engine.errors import Problem
+from lifespan_app.errors import Problem
 from tests.projects import Project
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from lifespan_app import Lifespan, LifespanContext, ServiceType, conf
-from lifespan_app.engine.host import Settings as Given
+from lifespan_app.engine.settings import Settings as Given
 from tests.projects import Project
 
 if TYPE_CHECKING:

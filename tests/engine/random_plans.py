@@ -20,9 +20,9 @@ from typing import Any
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.host import Settings
 from lifespan_app.engine.plan import HARD, Plan
 from lifespan_app.engine.report import Outcome, Phase, Report, Status
+from lifespan_app.engine.settings import Settings
 from tests.engine.virtual_clock import Released, VirtualLoop, run_virtually
 
 EARLY = 0.001

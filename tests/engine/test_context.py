@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lifespan_app import Lifespan, LifespanContext, ServiceType
-from lifespan_app.engine.host import Settings
+from lifespan_app.engine.settings import Settings
 from tests.engine.conftest import RunOnLoop
 
 

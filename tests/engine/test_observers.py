@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.host import Settings
 from lifespan_app.engine.report import Observer, Report, Step
+from lifespan_app.engine.settings import Settings
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal
 from tests.engine.virtual_clock import VirtualLoop, run_virtually

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.host import Settings
 from lifespan_app.engine.report import Report
+from lifespan_app.engine.settings import Settings
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal

@@ -11,7 +11,7 @@ import pytest
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.hooks import Hook, Kind
-from lifespan_app.engine.host import Settings
+from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import HookError
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop

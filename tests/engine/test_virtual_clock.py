@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.host import Settings
+from lifespan_app.engine.settings import Settings
 from tests.engine.virtual_clock import (
     Deadlock,
     Released,

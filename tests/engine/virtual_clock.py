@@ -14,7 +14,7 @@ from concurrent.futures import Executor
 from typing import Any, TypeVar, TypeVarTuple
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.host import Settings
+from lifespan_app.engine.settings import Settings
 from tests.engine.apps import HostWithApps
 
 T = TypeVar("T")
