@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from . import conf, discovery
 from .default import lifespan
+from .engine.errors import PlanError
 
 TAG = "lifespan"
 
@@ -168,6 +169,34 @@ def check_config_file() -> Iterator[CheckMessage]:
             hint=f"Correct the file, or remove {conf.CONFIG_FILE} from the environment.",
             id="lifespan_app.E005",
         )
+
+
+@registered
+def check_plan() -> Iterator[CheckMessage]:
+    """E006: what is wrong with handles and names; W004: a required hook needs an optional one."""
+    if lifespan.broken:
+        return
+    try:
+        plan = lifespan.plan()
+    except ImproperlyConfigured:
+        return
+    except PlanError as error:
+        for problem in error.problems:
+            place = f"{problem.file}:{problem.line}"
+            yield Error(problem.message, hint=problem.hint, obj=place, id="lifespan_app.E006")
+        return
+    for node in plan.hooks:
+        for wait in node.waits:
+            leader = plan.nodes[wait.node]
+            if node.required and wait.hard and not leader.required:
+                yield Warning(
+                    f"'{node.key}' is required and needs '{leader.key}', which is optional.",
+                    hint=f"When '{leader.key}' fails, '{node.key}' is skipped and the process "
+                    "serves without it. Make both required or both optional, or give the "
+                    "parameter a default.",
+                    obj=node.key,
+                    id="lifespan_app.W004",
+                )
 
 
 def table(value: object) -> Mapping[Any, Any]:

@@ -320,6 +320,56 @@ class TestW003AnUnknownHook:
         assert of_the_setting() == []
 
 
+class TestE006ThePlan:
+    """What would keep a plan from being made is said beforehand, each with its place."""
+
+    def test_each_problem_is_a_message_with_its_place(self, lifespan: Lifespan) -> None:
+        @lifespan.on_start
+        async def warm_up(klient: object) -> None: ...
+
+        @lifespan.resource
+        async def client() -> str:
+            return "a client"
+
+        [message] = checks.check_plan()
+        assert message.id == "lifespan_app.E006"
+        assert "names no resource. Did you mean 'client'?" in message.msg
+        assert str(message.obj).startswith(f"{__file__}:")
+        assert message.hint
+
+    def test_a_broken_module_is_told_of_instead(self, lifespan: Lifespan) -> None:
+        @lifespan.on_start
+        async def warm_up(client: object) -> None: ...
+
+        lifespan.broken["shop.lifespan"] = Problem("broken", "Mend it.")
+        assert checks.check_plan() == []
+
+
+class TestW004ARequiredHookThatNeedsAnOptionalOne:
+    def test_is_told_of_with_what_would_happen(self, lifespan: Lifespan) -> None:
+        @lifespan.resource(required=False)
+        async def client() -> str:
+            return "a client"
+
+        @lifespan.on_start
+        async def warm_up(client: object) -> None: ...
+
+        [message] = checks.check_plan()
+        assert message.id == "lifespan_app.W004"
+        assert "warm_up' is required and needs" in message.msg
+        assert "is skipped" in str(message.hint)
+
+    def test_is_fine_with_a_default(self, lifespan: Lifespan) -> None:
+        @lifespan.resource(required=False)
+        async def client() -> str:
+            return "a client"
+
+        @lifespan.on_start
+        async def warm_up(client: object = None) -> None: ...
+
+        assert checks.check_plan() == []
+
+
 class TestE005AConfigFile:
     def test_that_cannot_be_read_is_told(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
