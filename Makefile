@@ -64,9 +64,13 @@ format: $(DEVELOPMENT_SET_UP) ## Format the code, and repair what ruff can repai
 	@$(RUN) -m ruff format
 
 .PHONY: check
-check: $(DEVELOPMENT_SET_UP) ## Run Django's system checks, and look for missing migrations
+check: $(DEVELOPMENT_SET_UP) ## Run Django's system checks, look for missing migrations, start and stop the sandbox
 	@$(RUN) sandbox/manage.py check
 	@$(RUN) sandbox/manage.py makemigrations --check --dry-run
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	export DATABASE_URL="sqlite:///$$folder/check.sqlite3" NOTICES=off && \
+	$(RUN) sandbox/manage.py migrate --verbosity 0 && \
+	$(RUN) sandbox/manage.py checklifespan --run --budget 10s --fail-level WARNING
 
 .PHONY: bench
 bench: $(DEVELOPMENT_SET_UP) ## Measure the figures, side by side

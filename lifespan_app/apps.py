@@ -14,12 +14,16 @@ class SimpleLifespanConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Put Django around the default ``Lifespan``, and register the checks."""
+        """Put Django around the default ``Lifespan``, register the checks, attach the recorder."""
         from . import checks  # noqa: F401  # registers them
         from .default import lifespan
+        from .history.recorder import Recorder
         from .host import install
 
         install(lifespan)
+        observers = lifespan.host.observers
+        if not any(isinstance(observer, Recorder) for observer in observers):
+            observers.append(Recorder())
 
 
 class LifespanConfig(SimpleLifespanConfig):

@@ -13,10 +13,16 @@ def get_asgi_application() -> LifespanASGIHandler:
     Raises:
         PlanError: the plan can't be made; the error of a broken ``lifespan.py`` is its cause.
     """
-    django.setup(set_prefix=False)
-    from .default import lifespan
-    from .host import install
+    try:
+        django.setup(set_prefix=False)
+        from .default import lifespan
+        from .host import install
 
-    install(lifespan)
-    lifespan.plan()
+        install(lifespan)
+        lifespan.plan()
+    except Exception as error:
+        from .running.told import tell_failure
+
+        tell_failure(error)
+        raise
     return LifespanASGIHandler()

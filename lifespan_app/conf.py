@@ -41,6 +41,11 @@ LIMIT = Kind(
 DEADLINE = Kind(
     f"a number of seconds above 0, or '{AUTO}'", lambda value: value == AUTO or is_seconds(value)
 )
+FROM_ZERO = Kind("a number of seconds, 0 or more", lambda value: is_seconds(value) or value == 0)
+DAYS = Kind("a whole number of days above 0", lambda value: type(value) is int and value > 0)
+PLACE = Kind("a path", lambda value: isinstance(value, (str, os.PathLike)) and bool(str(value)))
+ERROR, THREAD = "error", "thread"
+WITHOUT = Kind(f"'{ERROR}' or '{THREAD}'", lambda value: value in (ERROR, THREAD))
 TABLE = Kind("a dictionary", lambda value: isinstance(value, Mapping))
 
 KEYS: dict[str, tuple[Any, Kind]] = {
@@ -51,7 +56,17 @@ KEYS: dict[str, tuple[Any, Kind]] = {
     "STARTUP_DEADLINE": (AUTO, DEADLINE),
     "SHUTDOWN_TIMEOUT": (5, SECONDS),
     "SHUTDOWN_DEADLINE": (8, SECONDS),
+    "SHUTDOWN_NOTICE": (False, FLAG),
+    "DRAIN_SECONDS": (0, FROM_ZERO),
     "HOOKS": ({}, TABLE),
+    "HISTORY": (True, FLAG),
+    "HISTORY_DATABASE": ("default", WORD),
+    "HISTORY_DAYS": (90, DAYS),
+    "HEARTBEAT": (30, FROM_ZERO),
+    "SPOOL_DIR": (None, PLACE),  # a folder of this user in the system's temporary one
+    "PLATFORM": ({}, TABLE),
+    "WITHOUT_SERVER_LIFESPAN": (None, WITHOUT),  # by what runs: see unserved.py
+    "STATUS_FILE": (None, PLACE),
 }
 """Every key, with its default and what its value may be; None is the default, too."""
 
@@ -65,14 +80,20 @@ HOOK_OPTIONS: dict[str, Kind] = {
 }
 """What ``HOOKS`` may say of a hook."""
 
+PLATFORM_KEYS: dict[str, Kind] = {"startup": SECONDS, "termination_grace": SECONDS}
+"""What ``PLATFORM`` may say of the platform, for the checks."""
+
 FROM_ENVIRONMENT = {
     "SERVICE_TYPE": "LIFESPAN_SERVICE_TYPE",
     "ENVIRONMENT": "LIFESPAN_ENVIRONMENT",
     "RELEASE": "LIFESPAN_RELEASE",
+    "STATUS_FILE": "LIFESPAN_STATUS_FILE",
 }
 """Environment variables that win over the setting."""
 
 CONFIG_FILE = "LIFESPAN_CONFIG_FILE"
+
+LAUNCH = "LIFESPAN_LAUNCH"
 
 
 def declared() -> Any:
@@ -108,6 +129,8 @@ def settings() -> Settings:
         startup_deadline=None if deadline == AUTO else float(deadline),
         shutdown_timeout=float(get("SHUTDOWN_TIMEOUT")),
         shutdown_deadline=float(get("SHUTDOWN_DEADLINE")),
+        shutdown_notice=get("SHUTDOWN_NOTICE"),
+        drain_seconds=float(get("DRAIN_SECONDS")),
         hooks=get("HOOKS"),
     )
 
@@ -121,6 +144,11 @@ def wrong_types() -> Iterator[str]:
     for key, (_, kind) in KEYS.items():
         if setting.get(key) is not None and not kind.fits(setting[key]):
             yield wrong_type(f"{SETTING}['{key}']", kind, setting[key])
+    platform = setting.get("PLATFORM")
+    for key, kind in PLATFORM_KEYS.items():
+        value = platform.get(key) if isinstance(platform, Mapping) else None
+        if value is not None and not kind.fits(value):
+            yield wrong_type(f"{SETTING}['PLATFORM']['{key}']", kind, value)
     hooks = setting.get("HOOKS")
     if not isinstance(hooks, Mapping):
         return

@@ -13,6 +13,8 @@ from .engine.current import SCOPE_KEY, Runs
 from .state import RequestState
 
 if TYPE_CHECKING:
+    from django.http import HttpResponse
+
     from .protocol import Receive, Scope, Send, ServedRun
 
 
@@ -34,6 +36,13 @@ class LifespanRequest(ASGIRequest):
     """What the process has open. A middleware that assigns ``request.state`` wins."""
 
 
+def unready(request: ASGIRequest, error: Exception) -> HttpResponse | None:
+    """Answer for a resource that was read before it is up."""
+    from .unready import answer_to
+
+    return answer_to(request, error)
+
+
 class LifespanASGIHandler(ASGIHandler):
     """Answer HTTP exactly as Django's handler does, and the lifespan protocol too."""
 
@@ -45,16 +54,23 @@ class LifespanASGIHandler(ASGIHandler):
         """Functions, sync or async, that are called at shutdown, last appended first."""
         self._runs: Runs[ServedRun] = Runs()
 
+    def load_middleware(self, is_async: bool = False) -> None:
+        """Load the project's middleware, and behind it what answers for what is not up yet.
+
+        As one more ``process_exception``: it costs nothing where no view raises.
+        """
+        super().load_middleware(is_async)
+        self._exception_middleware.append(unready)  # type: ignore[attr-defined]
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
         kind = scope["type"]
         if kind == "lifespan":
             await self._live(scope, receive, send)
             return
-        if SCOPE_KEY not in scope:
-            run = self._runs.only or self._runs.here()
-            if run is not None:
-                scope[SCOPE_KEY] = run
+        run = self._runs.only or self._runs.here()
+        if run is not None:
+            scope.setdefault(SCOPE_KEY, run)
         if kind != "http":
             await super().__call__(scope, receive, send)  # type: ignore[arg-type]
             return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import TYPE_CHECKING
 
 from django.apps import apps
 
@@ -12,13 +14,23 @@ from .engine.api import Lifespan
 from .engine.hooks import Hook
 from .engine.host import Host
 from .engine.settings import Settings
+from .servers import module_of_task, recognised
+from .unserved import Unserved
 from .waiting import WaitingThread
 
+if TYPE_CHECKING:
+    from .engine.runner import Run
+
 CLOSED_AFTER = ClosedAfter()
+STARTS_FILE = "LIFESPAN_STARTS_FILE"
+"""The environment variable in which a launcher says where to tell it how startups went."""
 
 
 class DjangoHost(Host):
     """Django around the engine."""
+
+    def __init__(self) -> None:
+        self.unserved = Unserved()
 
     def app_label(self, module: str) -> str | None:
         """Return the label of the installed app that a module belongs to, or None."""
@@ -43,6 +55,18 @@ class DjangoHost(Host):
         """Have the sync thread that waits for async code make the ORM calls of that code."""
         return WaitingThread()
 
+    def server(self) -> str:
+        """Return name and version of the server whose task this is; "" if it is not known."""
+        return recognised([module_of_task()])
+
+    def without_run(self, lifespan: Lifespan, refusal: str) -> Run | None:
+        """Return the run in a background thread, where ``WITHOUT_SERVER_LIFESPAN`` opens one."""
+        return self.unserved.run(lifespan, refusal)
+
+    async def make_way(self) -> None:
+        """Close the run in the background thread: a server's lifespan begins."""
+        await self.unserved.make_way()
+
 
 def install(lifespan: Lifespan) -> None:
     """Put Django around a ``Lifespan``, once."""
@@ -50,3 +74,12 @@ def install(lifespan: Lifespan) -> None:
         observers = lifespan.host.observers
         lifespan.host = DjangoHost()
         lifespan.host.observers = observers
+        if starts := os.environ.get(STARTS_FILE):
+            from .running.told import Starts
+
+            observers.append(Starts(starts))
+        # A setting of the wrong type is told of where a plan is opened, and by the checks.
+        if not any(conf.wrong_types()) and (status_file := conf.get("STATUS_FILE")):
+            from .status_file import StatusFile
+
+            observers.append(StatusFile(status_file))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from .engine.current import SCOPE_KEY, here
@@ -14,17 +14,43 @@ from .engine.stages import Stage
 from .engine.unit import Unit
 from .protocol import Message, Scope, ServedRun
 
+Forwarded = tuple[str, Any]
+"""The name of an application, and the application."""
+
 GRACE = 1.0
 """Seconds that an application has to return once it has answered."""
 
 
-def stage_of(app: Any, scope: Scope, place: tuple[str, int]) -> Stage:
-    """Return the stage of a run that opens and closes an inner application's lifespan.
+def stage_of(
+    app: Any, scope: Scope, place: tuple[str, int], forward: Sequence[Forwarded] = ()
+) -> Stage:
+    """Return the stage of a run that opens and closes the lifespans of inner applications.
 
     Args:
         app: the application, which need not have a lifespan.
         scope: the lifespan scope of the application around it.
         place: file and line where it was put inside.
+        forward: applications inside of that one, to which it passes no lifespan: opened behind
+            its own, side by side.
+    """
+    rows = [[hook_of(app, "lifespan", scope, place)]]
+    if forward:
+        # A state of its own for each: what one adds, while others start, is known as its own.
+        rows.append([hook_of(sub, name, scope, place, apart=True) for name, sub in forward])
+    return Stage("inner lifespan", enters=lambda: rows)
+
+
+def hook_of(
+    app: Any, name: str, scope: Scope, place: tuple[str, int], *, apart: bool = False
+) -> Hook:
+    """Return the hook that opens and closes the lifespan of one application.
+
+    Args:
+        app: the application.
+        name: what the hook is called.
+        scope: the lifespan scope of the application around it.
+        place: file and line where it was put inside.
+        apart: whether it gets a copy of the scope's state, with all that is open.
     """
     kind = app if hasattr(app, "__qualname__") else type(app)
 
@@ -34,6 +60,8 @@ def stage_of(app: Any, scope: Scope, place: tuple[str, int]) -> Stage:
         run = unit.run
         assert isinstance(run, ServedRun)
         state = run.hand_out(scope)
+        if apart:
+            state = dict(state)
         ours, before = dict(run.state), dict(state)
         inner = InnerLifespan(app, {**scope, "state": state, SCOPE_KEY: run}, unit)
         try:
@@ -59,10 +87,10 @@ def stage_of(app: Any, scope: Scope, place: tuple[str, int]) -> Stage:
         finally:
             await inner.end()
 
-    hook = Hook(lifespan, STAGE, name="lifespan")
+    hook = Hook(lifespan, STAGE, name=name)
     hook.module = f"{kind.__module__}.{kind.__qualname__}"
     hook.file, hook.line = place
-    return Stage("inner lifespan", enters=lambda: [[hook]])
+    return hook
 
 
 class InnerLifespan:

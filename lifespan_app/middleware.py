@@ -7,17 +7,19 @@ works where Django is not installed. ``LifespanStateMiddleware`` goes into Djang
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .default import lifespan
 from .engine.current import SCOPE_KEY, Runs
+from .engine.errors import LifespanError
 from .state import RequestState
 
 if TYPE_CHECKING:
-    from django.http import HttpRequest, HttpResponseBase
+    from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
     from .engine.context import LifespanContext
+    from .inner import Forwarded
     from .protocol import Receive, Scope, Send, ServedRun
 
 __all__ = ["AsyncMiddleware", "LifespanMiddleware", "LifespanStateMiddleware"]
@@ -33,6 +35,11 @@ class LifespanMiddleware:
     Args:
         app: the application: Django's, Starlette's, FastAPI's ...
         context: what hooks are told, or the service type; None: as the settings say.
+        forward: applications mounted inside of that one, whose own lifespans nobody else drives:
+            opened behind its own, side by side, and closed before it.
+
+    Raises:
+        TypeError: ``forward`` is no list of applications, or holds ``app`` itself.
     """
 
     # Listed in Django's MIDDLEWARE by mistake, it is refused when the server starts, not by a
@@ -44,12 +51,14 @@ class LifespanMiddleware:
         self,
         app: Callable[[Any, Any, Any], Awaitable[None]],
         context: LifespanContext | str | None = None,
+        forward: Iterable[Callable[[Any, Any, Any], Awaitable[None]]] = (),
     ) -> None:
         self.app = app
         self.context = context
         self._runs: Runs[ServedRun] = Runs()
-        code, line = sys._getframe(1).f_code, sys._getframe(1).f_lineno
-        self._place = (code.co_filename, line)
+        caller = sys._getframe(1)
+        self._place = (caller.f_code.co_filename, caller.f_lineno)
+        self._forward = forwarded(forward, app, {**caller.f_globals, **caller.f_locals})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
@@ -61,6 +70,13 @@ class LifespanMiddleware:
                 await self._serve(scope, receive, send)
                 return
             self._runs.begin(run)
+            if self._forward:
+                await receive()  # who raises before that has no lifespan
+                raise LifespanError(
+                    "This LifespanMiddleware has forward=, and stands inside another application "
+                    "of ours, which drives the lifespan. Give forward= to the outermost "
+                    "LifespanMiddleware."
+                )
         elif SCOPE_KEY not in scope and (run := self._runs.here()) is not None:
             scope[SCOPE_KEY] = run
             if not scope.get("state"):
@@ -79,9 +95,38 @@ class LifespanMiddleware:
             receive,
             send,
             context=self.context,
-            inner=inner.stage_of(self.app, scope, self._place),
+            inner=inner.stage_of(self.app, scope, self._place, self._forward),
             begins=self._runs.begin,
         )
+
+
+def forwarded(given: object, around: object, names: Mapping[str, object]) -> list[Forwarded]:
+    """Return applications with their names: those of the variables that hold them.
+
+    Args:
+        given: the applications.
+        around: the application that they are mounted in.
+        names: the variables.
+
+    Raises:
+        TypeError: as ``LifespanMiddleware`` says.
+    """
+    if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
+        raise TypeError(f"forward= takes a list of ASGI applications, not {given!r}.")
+    found: list[Forwarded] = []
+    for position, app in enumerate(given):
+        if not callable(app):
+            raise TypeError(f"forward= takes a list of ASGI applications; {app!r} is none.")
+        if app is around:
+            raise TypeError(
+                "forward= holds the application that LifespanMiddleware stands around, whose "
+                "lifespan it drives already: list only what is mounted inside."
+            )
+        if any(app is other for _, other in found):
+            raise TypeError(f"forward= holds {app!r} twice.")
+        called = next((name for name, value in names.items() if value is app), None)
+        found.append((called or f"forward_{position}", app))
+    return found
 
 
 def put_django_around() -> None:
@@ -119,6 +164,12 @@ class LifespanStateMiddleware:
         if not isinstance(getattr(request, "state", None), RequestState):
             request.state = RequestState(getattr(request, "scope", {}))
         return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer 503 to a view that reads a resource before it is up."""
+        from .unready import answer_to
+
+        return answer_to(request, error)
 
 
 AsyncMiddleware = LifespanStateMiddleware

@@ -19,9 +19,10 @@ from .engine.hooks import STAGE
 from .engine.log import logger
 from .engine.messages import shutdown_message, startup_message
 from .engine.plan import Plan
+from .engine.report import Mode
 from .engine.stages import Rows, Stage, StagedRun, call_hook
 from .engine.unit import Unit
-from .servers import recognise
+from .servers import recognise, reloads
 
 # Wide enough for type checkers to take our applications where Django, Starlette and servers want
 # one.
@@ -42,6 +43,7 @@ class ServedRun(StagedRun):
         plan: what is to run.
         context: what the hooks are told about the process.
         server: name and version of the server; "" for one not known.
+        mode: how it came about; None: by a server.
         stages: the edges of the run, without the functions that are called at its end.
     """
 
@@ -52,6 +54,7 @@ class ServedRun(StagedRun):
         context: LifespanContext,
         *,
         server: str,
+        mode: str | None,
         stages: Iterable[Stage],
     ) -> None:
         self.on_shutdown: list[Functions] = []
@@ -60,7 +63,7 @@ class ServedRun(StagedRun):
         """What was put into the scope's state."""
         self._owners: dict[str, str] = {}
         last = Stage("on_shutdown", leaves=self._last_functions, always=True)
-        super().__init__(lifespan, plan, context, server=server, stages=[last, *stages])
+        super().__init__(lifespan, plan, context, server=server, mode=mode, stages=[last, *stages])
 
     def _last_functions(self) -> Rows:
         functions = [function for given in self.on_shutdown for function in given()]
@@ -84,6 +87,12 @@ class ServedRun(StagedRun):
                 raise twice(name, known, owner, "another name in one of the two")
             self.state[name] = value
             self._owners[name] = owner
+
+    def _opened_late(self, unit: Unit) -> None:
+        super()._opened_late(unit)
+        if unit.node.state_name in self.serving:
+            # Servers copy the scope's state for each request.
+            self.handed_out[unit.node.state_name] = unit.value
 
     def hand_out(self, scope: Scope) -> MutableMapping[str, Any]:
         """Put what is open into the scope's state, for others: nothing of ours is read back."""
@@ -138,12 +147,18 @@ async def serve_lifespan(
         await refuse_other_loop(send)
     run: ServedRun | None = None
     try:
-        run = prepare(lifespan, scope, context, server=recognise(receive), inner=inner)
+        await lifespan.host.make_way()
+        mode = Mode.RELOAD if reloads(receive) else None
+        run = prepare(lifespan, scope, context, server=recognise(receive), mode=mode, inner=inner)
         begins(run)
         await run.start()
     except asyncio.CancelledError:
         raise
     except BaseException as error:
+        if run is None:
+            from .running.told import tell_failure
+
+            tell_failure(error)
         if run is None or run.first_error is not error:
             logger.error("The lifespan can't start: %s", error, exc_info=error)
         await send({"type": "lifespan.startup.failed", "message": startup_message(run, error)})
@@ -175,6 +190,7 @@ def prepare(
     context: LifespanContext | str | None,
     *,
     server: str,
+    mode: str | None,
     inner: Stage | None,
 ) -> ServedRun:
     """Return a run for a lifespan scope, which has not begun. Raises as ``serve_lifespan`` does."""
@@ -190,7 +206,7 @@ def prepare(
         stages.append(signals.stage_of(scope))
     if inner is not None:
         stages.append(inner)
-    run = ServedRun(lifespan, plan, context, server=server, stages=stages)
+    run = ServedRun(lifespan, plan, context, server=server, mode=mode, stages=stages)
     lifespan.runs.append(run)
     return run
 

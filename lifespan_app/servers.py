@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 KNOWN = ("uvicorn", "hypercorn", "granian", "gunicorn", "daphne")
+
+WITHOUT_LIFESPAN = {"gunicorn": "gunicorn.arbiter", "daphne": "daphne.endpoints"}
+"""The modules that a server imports to serve, by its name."""
 
 
 def recognise(receive: Callable[..., Any]) -> str:
@@ -17,7 +21,12 @@ def recognise(receive: Callable[..., Any]) -> str:
         receive: the callable that the server passed to the application. Where a middleware has
             wrapped it, the coroutine of the running task still is the server's own.
     """
-    for module in (*modules_of(receive), module_of_task()):
+    return recognised([*modules_of(receive), module_of_task()])
+
+
+def recognised(modules: Iterable[str]) -> str:
+    """Return name and version of the first server that one of these modules is of, or ""."""
+    for module in modules:
         name = module.partition(".")[0].lstrip("_")
         if name in KNOWN:
             try:
@@ -25,6 +34,26 @@ def recognise(receive: Callable[..., Any]) -> str:
             except PackageNotFoundError:
                 return name
     return ""
+
+
+def reloads(receive: Callable[..., Any]) -> bool:
+    """Tell whether the server starts this process anew when a file changes.
+
+    Args:
+        receive: the callable that the server passed to the application. uvicorn and hypercorn hang
+            their configuration on its object; other servers say it on the command line only.
+    """
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    asked = (getattr(config, name, False) is True for name in ("should_reload", "use_reloader"))
+    return any(asked) or "--reload" in sys.argv
+
+
+def of_process() -> str | None:
+    """Return name and version of a server that sends no lifespan, by what it has imported."""
+    for name, module in WITHOUT_LIFESPAN.items():
+        if module in sys.modules:
+            return f"{name} {version(name)}"
+    return None
 
 
 def modules_of(receive: Callable[..., Any]) -> list[str]:

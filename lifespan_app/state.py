@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from asyncio import _get_running_loop
 from collections.abc import Iterator, Mapping
+from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from .default import lifespan
-from .engine.current import SCOPE_KEY, here, run_here, run_in_context, run_of
+from .engine.current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here, run_in_context, run_of
+from .engine.errors import NotRunning
 from .engine.state import StateMapping
 
 if TYPE_CHECKING:
@@ -33,17 +35,19 @@ class RequestState(StateMapping):
     def __getitem__(self, name: str) -> Any:
         if name in self._own:
             return self._own[name]
-        if here.get() is None:
-            # While a run serves, nothing can be wrong but the loop.
-            try:
-                run = self._scope[SCOPE_KEY]
-                value = run.serving[name]
-            except (AttributeError, KeyError):
-                pass
-            else:
-                loop = _get_running_loop()
-                if loop is run.loop or loop is None:
-                    return value
+        try:
+            run = self._scope[SCOPE_KEY]
+            value = run.serving[name]
+        except (AttributeError, KeyError):
+            pass
+        else:
+            # While a run serves, nothing can be wrong on its own loop.
+            if here.get() is None and (
+                _get_running_loop() is run.loop
+                if LOOP_IS_QUICK_TO_TELL
+                else get_ident() == run.loop_thread and run.loop_runs()
+            ):
+                return value
         run = self._run()
         if run is not None and (name in run.units_by_name or name in run.state):
             return run.state[name]
@@ -61,7 +65,7 @@ class RequestState(StateMapping):
         del self._own[name]
 
     def __iter__(self) -> Iterator[str]:
-        run = self._run()
+        run = self._run() or self._stand_in()
         open_here = run.state if run is not None else ()
         yield from dict.fromkeys([*self._own, *open_here, *self._others(run)])
 
@@ -73,6 +77,13 @@ class RequestState(StateMapping):
 
     def _run(self) -> Run | None:
         return run_of(self._scope) or run_in_context()
+
+    def _stand_in(self) -> Run | None:
+        """Return the run where no server has a lifespan, opened now if that is to be."""
+        try:
+            return lifespan.host.without_run(lifespan, "The request's state can't be read")
+        except NotRunning:
+            return None
 
     def _others(self, run: Run | None) -> Mapping[str, Any]:
         """Return what somebody else has put into the scope's state."""

@@ -32,7 +32,7 @@ from .engine.current import SCOPE_KEY
 from .engine.doubles import Change, Failure, Only, Trouble, Wanted, replaced, value_in_open_run
 from .engine.errors import LifespanError
 from .engine.hooks import Hook
-from .engine.report import Report
+from .engine.report import Mode, Report
 from .engine.resource import Resource
 from .engine.runner import Run
 from .engine.state import RunState
@@ -77,6 +77,7 @@ def lifespan_running(
     *,
     only: Iterable[Wanted] | None = None,
     lifespan: Lifespan | None = None,
+    history: bool = False,
 ) -> LifespanRunning:
     """Return what opens a plan for a test, in an ``async with`` or a ``with``.
 
@@ -90,8 +91,9 @@ def lifespan_running(
         only: hooks, by handle, function or key, that are opened with what they need; None: all,
             and what django-asgi-lifespan's signals and managers have connected.
         lifespan: whose plan; None: the default ``Lifespan``.
+        history: whether the run is recorded, in the test's own transaction.
     """
-    return LifespanRunning(service_type, only=only, lifespan=lifespan)
+    return LifespanRunning(service_type, only=only, lifespan=lifespan, history=history)
 
 
 class Running:
@@ -146,6 +148,7 @@ class LifespanRunning:
         service_type: whose plan; None: that of the settings.
         only: hooks that are opened with what they need; None: all.
         lifespan: whose plan; None: the default ``Lifespan``.
+        history: whether the run is recorded.
     """
 
     def __init__(
@@ -154,8 +157,10 @@ class LifespanRunning:
         *,
         only: Iterable[Wanted] | None,
         lifespan: Lifespan | None,
+        history: bool,
     ) -> None:
         self._service_type = service_type
+        self._history = history
         self._only = None if only is None else Only(only)
         self._lifespan = lifespan or default
         self._around = ExitStack()
@@ -240,7 +245,12 @@ class LifespanRunning:
         lifespan = self._lifespan
         if lifespan is default:
             put_django_around(lifespan)
-        changes: list[Change] = [InTest(executor)]
+        recorder = None
+        if self._history:
+            from .history.in_test import RecorderInTest
+
+            recorder = RecorderInTest(executor)
+        changes: list[Change] = [InTest(executor, recorder)]
         if self._only is not None:
             changes.append(self._only)
         # First of all: what a test overrides and injects has the last word.
@@ -251,6 +261,8 @@ class LifespanRunning:
             del lifespan.changes[: len(changes)]
         self._run = run
         await run.start()
+        if recorder is not None:
+            await recorder.written()
         self._around.enter_context(current(run))
         if not isinstance(run, ServedRun):
             return Running(run, lambda: run.state)
@@ -264,9 +276,9 @@ class LifespanRunning:
             self._service_type or settings.service_type, "test", settings.config
         )
         if self._only is not None or lifespan is not default:
-            return lifespan.prepare(context, server=SERVER)
+            return lifespan.prepare(context, server=SERVER, mode=Mode.TEST)
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
-        return prepare(lifespan, scope, context, server=SERVER, inner=None)
+        return prepare(lifespan, scope, context, server=SERVER, mode=Mode.TEST, inner=None)
 
     async def _close(self, error: BaseException | None) -> None:
         run = self._run

@@ -31,6 +31,8 @@ from .waiting import WaitingThread, answer
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from .engine.report import Observer
+
 T = TypeVar("T")
 
 LAST_CALL = 1.0
@@ -42,15 +44,19 @@ class InTest(Change):
 
     Args:
         executor: makes calls in that thread.
+        history: keeps the record of the run, where the test asks for one.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor, history: Observer | None = None) -> None:
         self._executor = executor
+        self._history = history
 
     def to_host(self, host: Host) -> Host:
         """Return a host that is not to close connections, nor to stop the process."""
         host = copy.copy(host)
         executor = self._executor
+        if self._history is not None:
+            host.observers = [*host.observers, self._history]
         host.turns = InTurn(executor)
         host.around_thread = host.around_task = nothing_around  # type: ignore[method-assign]
         host.stop_server = say_that_it_stops  # type: ignore[method-assign]

@@ -20,7 +20,8 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +30,14 @@ from tests.needs import MARIADB, POSTGRESQL, Program
 from tests.projects import Project
 
 POLL_SECONDS = 0.02
+
+# Django takes PyMySQL, which needs no compiler, for mysqlclient.
+TAKE_PYMYSQL = """
+import pymysql
+
+pymysql.version_info = (2, 2, 7, "final", 0)
+pymysql.install_as_MySQLdb()
+"""
 
 
 class ClusterFailed(AssertionError):
@@ -112,6 +121,22 @@ class Cluster(ABC):
         """Stop the server and start it anew."""
         self.stop()
         self.start()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Have the server stand still, with its connections open, for as long as the block lasts."""
+        assert self._process is not None
+        pids = [self._process.pid]
+        # PostgreSQL has a process for each connection.
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+            pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
 
     def remove(self) -> None:
         """End the server at once and remove its folder."""
@@ -258,11 +283,16 @@ class MariaDB(Cluster):
     def make(self) -> None:
         install = shutil.which("mariadb-install-db") or "mysql_install_db"
         options = ["--no-defaults", "--auth-root-authentication-method=normal"]
-        self._run([install, *options, f"--datadir={self.data}"])
+        self._run([install, *options, f"--datadir={self.data}", *self._own_folder])
 
     def command(self) -> list[str]:
         files = [f"--datadir={self.data}", f"--socket={self.socket}"]
-        return [str(self.server), "--no-defaults", "--skip-networking", *files]
+        return [str(self.server), "--no-defaults", "--skip-networking", *files, *self._own_folder]
+
+    @property
+    def _own_folder(self) -> list[str]:
+        # In a shared one, servers with the same process id take each other's temporary tables.
+        return [f"--tmpdir={self.folder}"]
 
     @property
     def database(self) -> dict[str, Any]:
@@ -275,13 +305,7 @@ class MariaDB(Cluster):
 
     def serve(self, project: Project, **options: Any) -> None:
         super().serve(project, **options)
-        # Django takes PyMySQL, which needs no compiler, for mysqlclient.
-        project.settings("""
-            import pymysql
-
-            pymysql.version_info = (2, 2, 7, "final", 0)
-            pymysql.install_as_MySQLdb()
-        """)
+        project.settings(TAKE_PYMYSQL)
 
     def query(self, sql: str) -> list[Any]:
         import pymysql  # type: ignore[import-untyped]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,9 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "journal.txt"
     monkeypatch.setenv(JOURNAL_VARIABLE, str(path))
     return path
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector leave alone what has been imported: many tests call it."""
+    gc.collect()
+    gc.freeze()

@@ -1,27 +1,31 @@
 """What lifespan_app says to people, read off its source.
 
 Every text that is written down as a sentence, with `<...>` for what is filled in, and the place where
-it stands. Docstrings are no messages; nor is what only shows an object, or says what to do: the
-second half of a problem. The texts of system checks have a page of their own.
+it stands. Docstrings and patterns are no messages; nor is what only shows an object, or says what to
+do: the second half of a problem. The texts of system checks have a page of their own.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import lifespan_app
 
 PACKAGE = Path(lifespan_app.__file__).parent
-NO_MESSAGES = {"checks.py"}
+NO_MESSAGES = {"checks.py", "fleet.py", "masking.py", "one_hook.py", "storable.py", "tracebacks.py"}
+TRANSLATED = {"_", "gettext", "ngettext"}
+"""What the pages of the admin say explains itself there."""
+
 GAP = "<...>"
 
 PLACEHOLDER = re.compile(r"%(?:\.\d+)?[a-z]")
 SENTENCE = re.compile(rf"(?<=[.:])(?:\s+|(?={GAP}))")
 REPRESENTATION = re.compile(rf"<[a-z]+ |(?:\w+|{GAP})\(\w+=")
+PATTERN = re.compile(r"\(\?[:P<=!]|\[\^|\\[sw]")
 WORDS = 3
 """A text with fewer words of its own is a part of another one, or a name."""
 
@@ -69,7 +73,9 @@ def messages_of(path: Path) -> Iterator[Message]:
         text = text_of(node)
         words = own_words(text)
         is_sentence = SENTENCE.search(f"{text} ") and len(words) >= WORDS
-        if not REPRESENTATION.match(text) and (is_sentence or len(words) >= 2 * WORDS):
+        if REPRESENTATION.match(text) or PATTERN.search(text):
+            continue
+        if is_sentence or len(words) >= 2 * WORDS:
             yield Message(text, f"{module}:{node.lineno}")
 
 
@@ -87,12 +93,18 @@ def texts(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
             yield from texts(child)
 
 
-def hints_of(node: ast.AST) -> list[ast.expr]:
+def hints_of(node: ast.AST) -> Sequence[ast.AST]:
     """Return what a call or an assignment says is to be done about a problem."""
     if isinstance(node, ast.Assign):
-        return [node.value] if getattr(node.targets[0], "id", "") == "hint" else []
+        # What --help says of a command is no message either: its page tells it in full.
+        named = getattr(node.targets[0], "id", "")
+        return [node.value] if named in ("hint", "help", "EXIT_CODES") else []
+    if isinstance(node, ast.keyword):
+        return [node.value] if node.arg == "help" else []
     if not isinstance(node, ast.Call):
         return []
+    if called(node) in TRANSLATED:
+        return node.args
     if called(node) == "problem":
         return node.args[3:]
     return node.args[1:2] if called(node) == "Problem" else []

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 REQUIRE_VARIABLE = "LIFESPAN_TEST_REQUIRE"
+MERMAID_VARIABLE = "LIFESPAN_TEST_MERMAID"
 
 
 class ProgramMissing(AssertionError):
@@ -68,6 +71,47 @@ class Program:
         return found
 
 
+class Namespaces(Program):
+    """`unshare`, where it may make namespaces: that takes rights that few users have."""
+
+    @property
+    def missing(self) -> str:
+        """One line that says what is missing and how to get it."""
+        if Program.find(self) is None:
+            return super().missing
+        return f"{self.name} is not allowed here: run the tests as root; in Docker, --privileged"
+
+    def find(self) -> Path | None:
+        """Return where the program is, or None where it is of no use."""
+        found = super().find()
+        return found if found is not None and _may_unshare(found) else None
+
+
+@cache
+def _may_unshare(unshare: Path) -> bool:
+    command = [str(unshare), "--pid", "--fork", "--mount-proc", "true"]
+    return subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MermaidsParser(Program):
+    """What Mermaid itself reads a diagram with: packages of npm, in a folder that is named."""
+
+    @property
+    def missing(self) -> str:
+        """One line that says what is missing and how to get it."""
+        return (
+            f"{self.name} is not here ({MERMAID_VARIABLE}): npm install --prefix DIR mermaid@11 "
+            f"jsdom@26, and {MERMAID_VARIABLE}=DIR"
+        )
+
+    def find(self) -> Path | None:
+        """Return the folder, or None where it, or Node.js, is missing."""
+        folder = Path(os.environ.get(MERMAID_VARIABLE) or os.devnull) / "node_modules"
+        found = all((folder / name).is_dir() for name in ("mermaid", "jsdom"))
+        return folder.parent if found and shutil.which("node") else None
+
+
 class _IsMissing:
     # pytest asks for the truth of a condition when the test's turn comes, and fails the test
     # with whatever asking raises.
@@ -111,8 +155,14 @@ MARIADB = Program(
     folders=("usr/sbin",),
 )
 REDIS = Program(name="Redis's server", commands=("redis-server",), package="redis-server")
+NAMESPACES = Namespaces(name="unshare", commands=("unshare",), package="util-linux")
+GRAPHVIZ = Program(name="Graphviz", commands=("dot",), package="graphviz")
+MERMAID = MermaidsParser(name="Mermaid's parser", commands=("node",), package="nodejs")
 
 needs_chromium = needs(CHROMIUM)
+needs_graphviz = needs(GRAPHVIZ)
 needs_mariadb = needs(MARIADB)
+needs_namespaces = needs(NAMESPACES)
+needs_mermaid = needs(MERMAID)
 needs_postgresql = needs(POSTGRESQL)
 needs_redis = needs(REDIS)

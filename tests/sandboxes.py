@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.projects import Project
-from tests.servers import HOST, Server
+from tests.servers import HOST, UVICORN, Kind, Server
 
 FOLDER = Path(__file__).resolve().parent.parent / "sandbox"
+
+DEVELOPMENT = Kind(
+    name="runserver of the sandbox",
+    command=(str(FOLDER / "manage.py"), "runserver", HOST + ":{port}"),
+    needs=("django",),
+    has_lifespan=False,
+)
 
 
 def sandbox_environment(project: Project, **variables: str) -> dict[str, str]:
@@ -28,20 +36,43 @@ def manage_sandbox(
     return project.run(str(FOLDER / "manage.py"), *arguments, environment=variables)
 
 
+def in_sandbox(
+    project: Project, *arguments: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run one of its commands in the sandbox's own folder, where paths are short."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=FOLDER,
+        env={**project.environment, **sandbox_environment(project, **environment)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 class Sandbox(Server):
     """
     Serve the sandbox over a database that is migrated already, as `make demo` does.
 
-    Further `environment` variables are given by name.
+    Further `environment` variables are given by name. `development=True` serves it by `runserver`.
     """
 
-    def __init__(self, project: Project, *, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        *,
+        environment: dict[str, str] | None = None,
+        development: bool = False,
+    ) -> None:
         migrated = manage_sandbox(project, "migrate", "--verbosity", "0")
         assert migrated.returncode == 0, migrated.stderr
         super().__init__(
             project,
+            DEVELOPMENT if development else UVICORN,
             application="config.asgi:application",
-            options=("--app-dir", str(FOLDER), "--lifespan", "on"),
+            options=("--noreload",)
+            if development
+            else ("--app-dir", str(FOLDER), "--lifespan", "on"),
         )
         self.url = f"http://{HOST}:{self.port}"
         self._environment = sandbox_environment(

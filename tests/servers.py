@@ -111,6 +111,19 @@ DAPHNE = Kind(
     has_lifespan=False,
 )
 
+RUNSERVER = Kind(
+    name="runserver",
+    command=("manage.py", "runserver", HOST + ":{port}"),
+    needs=("django",),
+    has_lifespan=False,
+)
+GUNICORN_WSGI = Kind(
+    name="gunicorn, WSGI",
+    command=("-m", "gunicorn", "wsgi:application", "-b", HOST + ":{port}", "--no-control-socket"),
+    needs=("gunicorn",),
+    has_lifespan=False,
+)
+
 KINDS = {
     kind.name: kind
     for kind in (

@@ -58,19 +58,33 @@ ANSWERS = {
         "/find/": "Search is closed today.",
         "/health/": "degraded: books.search, books.build_index",
     },
+    "howto/health: a check": {"/ready/": "ok\n"},
+    "howto/warm-up: warm up": {"/home/": "Welcome.", "/recommended/": "Persuasion"},
     "howto/other-applications: FastAPI": {"/": '{"greeting":"Good morning","GBP":0.84}'},
+    "howto/other-applications: as a lifespan": {"/": '{"EUR":1.0,"GBP":0.84}'},
+    "howto/other-applications: mounted": {"/first/": "Emma", "/prices/gbp": "0.84"},
     "howto/other-applications: plain Django": {"/first/": "Emma"},
     "howto/other-applications: a dispatcher": {"/first/": "Emma", "/hello/": "hello"},
+    "howto/without-a-servers-lifespan: WSGI": {"/in_sync/": "200", "/in_async/": "200"},
     "moving/asgi-lifecycle: FastAPI": {"/": '{"EUR":1.0}'},
     "moving/asgi-lifecycle: today": {"/state/": "open"},
 }
 
+# Pages whose examples are management commands.
+COMMANDS = ("commands/", "howto/management-commands")
+
+# The modules whose texts only a command, or a check, shows.
+OF_COMMANDS = ("application", "console/", "history/state", "management/", "rehearsal")
+
 # Messages that are put together from what is filled in.
 HARDLY_A_WORD = {
+    "'<module>' has no '<name>'.",
     "<application>: <message type>: <message>",
     "<hook> <phase>: <outcome> after <n> s.",
     "<hook> <phase>: begins.",
+    "<hook>: <n> %, <what it does>.",
     "Failed too: <hook>: <error>",
+    "Ready after <n> s.",
     "Resource <resource> is closed since <time>: the lifespan has ended.",
     "Rolled back: <hooks>.",
     "Then it raised <error>",
@@ -152,6 +166,8 @@ def test_an_example_does_what_the_page_says(
         output = run_tests(project, tests, environment)
     elif "mysite/celery.py" in pasted.files:
         output = run_worker(project, environment)
+    elif command := command_of(pasted):
+        output = run_command(project, command, environment)
     elif script := script_of(pasted):
         output = run_script(project, script, environment)
     else:
@@ -166,6 +182,22 @@ def script_of(pasted: Example) -> str | None:
         if block.file and f'run with "python {block.file}"' in block.code:
             return block.file
     return None
+
+
+def command_of(pasted: Example) -> list[str]:
+    """Return the management command that a page runs in its example, and shows the output of."""
+    for block in pasted.blocks:
+        if block.page.startswith(COMMANDS) and block.language == "shell":
+            return block.code.splitlines()[0].removeprefix("python manage.py ").split()
+    return []
+
+
+def run_command(project: Project, command: list[str], environment: dict[str, str]) -> str:
+    """Run the management command of an example, and return what it prints."""
+    project.manage("migrate", "--verbosity", "0", **environment)
+    ran = project.manage(*command, **environment)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    return ran.stdout
 
 
 def run_tests(project: Project, files: list[str], environment: dict[str, str]) -> str:
@@ -311,7 +343,12 @@ def first_column(name: str) -> set[str]:
 
 @pytest.mark.parametrize("message", messages(), ids=str)
 def test_a_message_is_on_the_page(message: Message) -> None:
-    assert message.pattern.search(page_text("messages")), (
+    """What only a command says may be on the page of that command."""
+    places = ["messages"]
+    if message.place.startswith(OF_COMMANDS):
+        places += [f"commands/{page.stem}" for page in sorted((DOCS / "commands").glob("*.rst"))]
+        places += ["checks"]
+    assert any(message.pattern.search(page_text(place)) for place in places), (
         f"docs/messages.rst does not have: {message}"
     )
 
@@ -349,9 +386,14 @@ def test_ids_of_system_checks_agree() -> None:
 
 
 def test_settings_agree() -> None:
-    variables = {*conf.FROM_ENVIRONMENT.values(), conf.CONFIG_FILE}
+    variables = {*conf.FROM_ENVIRONMENT.values(), conf.CONFIG_FILE, conf.LAUNCH}
 
-    assert first_column("settings") == {*conf.KEYS, *conf.HOOK_OPTIONS, *variables}
+    assert first_column("settings") == {
+        *conf.KEYS,
+        *conf.HOOK_OPTIONS,
+        *conf.PLATFORM_KEYS,
+        *variables,
+    }
 
 
 def test_defaults_of_settings_agree() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import REQUIRE_VARIABLE, Program, ProgramMissing, needs
+from tests.needs import NAMESPACES, REQUIRE_VARIABLE, Program, ProgramMissing, needs
 
 pytest_plugins = ["pytester"]
 
@@ -107,3 +107,17 @@ def test_a_required_program_that_is_missing_is_named_by_the_error(
         SHIPS_CAT.path()
 
     assert str(caught.value) == LINE
+
+
+def test_a_program_that_may_do_nothing_is_as_good_as_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "unshare"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert NAMESPACES.find() is None
+    assert NAMESPACES.missing == (
+        "unshare is not allowed here: run the tests as root; in Docker, --privileged"
+    )

@@ -93,6 +93,8 @@ def test_the_wheel_holds_every_file_of_the_package(names: set[str]) -> None:
 def test_the_wheel_holds_what_is_not_python_too(names: set[str]) -> None:
     assert {
         f"{PACKAGE}/py.typed",
+        f"{PACKAGE}/static/lifespan_app/history.css",
+        f"{PACKAGE}/templates/admin/lifespan_app/app_index.html",
         f"{PACKAGE}/locale/en/LC_MESSAGES/django.po",
         f"django_lifespan_app-{version()}.dist-info/licenses/LICENSE",
     } <= names

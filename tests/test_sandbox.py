@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 from tests.projects import Project
-from tests.sandboxes import FOLDER, Sandbox, manage_sandbox
+from tests.sandboxes import FOLDER, Sandbox, manage_sandbox, sandbox_environment
+from tests.servers import HOST, Kind, Server
 
 EMMA = "9780141439587"
 """A book that only the catalogue has."""
@@ -76,6 +77,28 @@ class TestItsCommands:
         with Sandbox(project) as sandbox:
             assert not logs_in(sandbox, *first)
             assert logs_in(sandbox, *last)
+
+    def test_runlifespan_starts_and_stops_its_plan_without_a_server(self, project: Project) -> None:
+        manage_sandbox(project, "migrate", "--verbosity", "0")
+
+        ran = manage_sandbox(project, "runlifespan", "--once")
+
+        assert ran.returncode == 0, ran.stderr
+        outcomes = dict(re.findall(r"^  (\w+) .*? (\w+\.\w+)$", ran.stdout, re.MULTILINE))
+        assert outcomes.keys() >= {"ok", "failed", "running"}
+        assert outcomes["failed"] == "notices.notice_board"
+        assert ", degraded: 1 of 8 hooks failed" in ran.stdout
+
+    def test_runlifespan_serves_it_with_its_static_files(self, project: Project) -> None:
+        manage_sandbox(project, "migrate", "--verbosity", "0")
+        kind = Kind(
+            name="runlifespan --serve",
+            command=(str(FOLDER / "manage.py"), "runlifespan", "--serve", HOST + ":{port}"),
+            needs=("uvicorn",),
+        )
+        with Server(project, kind, environment=sandbox_environment(project)) as served:
+            assert served.get("/?q=emma").status == 200
+            assert served.get("/static/sandbox/page.css").status == 200
 
 
 def credentials(printed: str) -> tuple[str, str]:
@@ -219,3 +242,14 @@ class TestStartingAndStopping:
                 assert hooks_shown(sandbox.get("/").text)["notices.notice_board"] == "open"
                 assert '<span class="mark ok">serving</span>' in sandbox.get("/").text
                 assert "viewBox" in sandbox.get("/notices/").text
+
+    def test_runserver_opens_and_closes_everything_too(self, project: Project) -> None:
+        with Sandbox(project, development=True) as sandbox:
+            assert "Looked up in the catalogue" in sandbox.get(f"/books/{EMMA}/").text
+            assert hooks_shown(sandbox.get("/?q=emma").text)["search.refresh"] == "running"
+            sandbox.interrupt()
+            sandbox.wait()
+
+        assert sandbox.output.count("so a background thread opens it") == 1
+        ends = re.findall(r"1 searches answered|HTTP client closed", sandbox.output)
+        assert sorted(ends) == ["1 searches answered", "HTTP client closed"]

@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple
 
 # Imported by every process that imports a lifespan.py, ``manage.py migrate`` among them. What only
 # a plan or a run needs is imported by the methods that make one.
 from .current import here, run_in_context
-from .errors import LifespanError
 from .host import Host
 from .registry import Registry
 from .resource import Resource
@@ -21,6 +28,7 @@ if TYPE_CHECKING:
     from .context import LifespanContext
     from .doubles import Change
     from .hooks import Hook
+    from .notice import Stopping
     from .plan import Plan
     from .report import Report
     from .runner import Run
@@ -115,28 +123,63 @@ class Lifespan(Registry):
 
     def report(self) -> Report | None:
         """Return the report of the current run; after it has ended, the last one's; else None."""
+        run = self.run_or_last()
+        return None if run is None else run.report()
+
+    def run_or_last(self) -> Run | None:
+        """Return the run of this hook or loop, or of the process; without one the last; else None."""
         run = run_in_context()
         if run is None or run.lifespan is not self:
             own = [run for run in self.runs if not run.inherited]
             loop = asyncio._get_running_loop()
             here_runs = [run for run in own if run.loop is loop] or own
             run = here_runs[-1] if here_runs else None
-        run = run or self.last_run
-        return None if run is None else run.report()
+        return run or self.last_run
+
+    @property
+    def stopping(self) -> Stopping:
+        """Whether this process is about to stop: ``is_set()``, and ``await wait()``.
+
+        With ``SHUTDOWN_NOTICE`` it is set when the server is sent a signal, else when the shutdown
+        begins. ``is_set()`` may be called in any thread, ``wait()`` on any event loop.
+        """
+        from .notice import Stopping
+
+        return Stopping(self)
+
+    def until_stopping(self, source: AsyncIterable[T]) -> AsyncIterator[T]:
+        """Yield what a source yields until this process is about to stop: ``async for``.
+
+        The source is cancelled where it waits, and closed, so that a response which has no end of
+        its own keeps no server from stopping.
+
+        Args:
+            source: an async iterable, such as what an async generator function returns.
+
+        Raises:
+            TypeError: it is none.
+        """
+        from .notice import iterator_of, until_stopping
+
+        return until_stopping(self, iterator_of(source))
 
     def prepare(
         self,
         context: LifespanContext | str | None = None,
         *,
         server: str | None = None,
+        mode: str | None = None,
         stages: Iterable[Hook] = (),
+        background: bool = True,
     ) -> Run:
         """Return a run on the running loop, which has not begun.
 
         Args:
             context: what the hooks are told, or the service type; None: as the settings say.
             server: name and version of the ASGI server; "" if not known, None without one.
+            mode: how the run came about; None: by whether there is a server.
             stages: edges of the run behind the hooks, in their order.
+            background: whether background jobs run.
 
         Raises:
             PlanError: the plan can't be made.
@@ -145,7 +188,13 @@ class Lifespan(Registry):
 
         if context is None or isinstance(context, str):
             context = self.host.context(context)
-        run = Run(self, self.plan(context.service_type), context, server=server, stages=stages)
+        plan = self.plan(context.service_type)
+        if not background:
+            from .hooks import BACKGROUND
+
+            jobs = {node.index for node in plan.nodes if node.hook and node.hook.kind is BACKGROUND}
+            plan = plan.without(jobs, "left out: background jobs do not run here")
+        run = Run(self, plan, context, server=server, mode=mode, stages=stages)
         self.runs.append(run)
         return run
 
@@ -174,8 +223,9 @@ class Lifespan(Registry):
             self.runs.remove(run)
             self.last_run = run
 
-    @asynccontextmanager
-    async def run(self, context: LifespanContext | str | None = None) -> AsyncIterator[RunState]:
+    def run(
+        self, context: LifespanContext | str | None = None
+    ) -> AbstractAsyncContextManager[RunState]:
         """Open the plan for the body of an ``async with``, which gets the state.
 
         Args:
@@ -187,7 +237,47 @@ class Lifespan(Registry):
             ExceptionGroup: the errors of hooks that failed to stop; an error of the body comes
                 through as itself, with notes on theirs.
         """
-        run = self.prepare(context)
+        return self._opened(context, ended_by="the end of its body")
+
+    def as_lifespan(
+        self, context: LifespanContext | str | None = None
+    ) -> Callable[[object], AbstractAsyncContextManager[Mapping[str, Any]]]:
+        """Return what Starlette, FastAPI and Litestar take as ``lifespan=``.
+
+        It opens the plan at the application's startup, hands the state to its requests, and closes
+        the plan at its shutdown. Inside an application of ours it joins the run that is open.
+
+        Args:
+            context: what the hooks are told, or the service type; None: as the settings say.
+        """
+
+        def lifespan(app: object) -> AbstractAsyncContextManager[Mapping[str, Any]]:
+            return self._of_application(context)
+
+        return lifespan
+
+    @asynccontextmanager
+    async def _of_application(
+        self, context: LifespanContext | str | None
+    ) -> AsyncIterator[Mapping[str, Any]]:
+        around = run_in_context()
+        if around is not None and around.lifespan is self and not around.over:
+            yield dict(around.state)
+            return
+        await self.host.make_way()
+        server = self.host.server()
+        async with self._opened(context, server=server, ended_by="lifespan.shutdown") as state:
+            yield dict(state)
+
+    @asynccontextmanager
+    async def _opened(
+        self,
+        context: LifespanContext | str | None,
+        *,
+        server: str | None = None,
+        ended_by: str,
+    ) -> AsyncIterator[RunState]:
+        run = self.prepare(context, server=server)
         await run.start()
         try:
             with current(run):
@@ -197,7 +287,7 @@ class Lifespan(Registry):
             await run.stop(quick=quick, ended_by="cancelled" if quick else type(error).__name__)
             note_stop_errors(run, error)
             raise
-        await run.stop(ended_by="the end of its body")
+        await run.stop(ended_by=ended_by)
         raise_stop_errors(run)
 
     @contextmanager
@@ -260,6 +350,8 @@ class Lifespan(Registry):
         apart = is_temporary(loop)
         run = self._by_hand(loop)
         if run is not None and (apart or run.loop is loop):
+            from .errors import LifespanError
+
             where = "in one process" if apart else "on one event loop"
             raise LifespanError(
                 f"startup() was called twice {where}: {run} is open. Call shutdown() first; "
@@ -336,6 +428,24 @@ class Lifespan(Registry):
         from .calling import call
 
         return call(self, async_function, args, timeout)
+
+    def progress(self, fraction: float, doing: str = "") -> None:
+        """Say, in a hook that takes long, how far it is: ``progress(0.6, "shard 3 of 5")``.
+
+        It is logged, kept with the hook's step in the history, and told to those who may know of
+        it by ``readyz`` and the status file. Called from any thread or task that a hook has begun;
+        outside of hooks it does nothing, so that a function that loads may always say it.
+
+        Args:
+            fraction: from 0 to 1.
+            doing: what is being done.
+
+        Raises:
+            TypeError, ValueError: it is no number from 0 to 1.
+        """
+        from .progress import tell_progress
+
+        tell_progress(fraction, doing)
 
     def is_initialized(self) -> bool:
         """Tell whether a run is open in this process."""

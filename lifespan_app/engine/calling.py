@@ -108,6 +108,10 @@ def run_to_call(lifespan: Lifespan, name: str) -> Run:
     """
     runs = [run for run in lifespan.runs if not run.over]
     own = [run for run in runs if not run.inherited]
+    if run_in_context() not in own and all(run.up_at is None for run in own):
+        stand_in = lifespan.host.without_run(lifespan, f"{name} can't be called")
+        if stand_in is not None:
+            return stand_in
     if runs and not own:
         raise NotRunning(
             f"{name} can't be called in process {os.getpid()}: the run it needs was opened by "

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-
-from .errors import NotRunning
 
 if TYPE_CHECKING:
     from .api import Lifespan
@@ -19,6 +18,12 @@ R = TypeVar("R", bound="Run")
 
 SCOPE_KEY = "lifespan_app.run"
 """Where an ASGI scope says which run it is served by."""
+
+LOOP_IS_QUICK_TO_TELL = sys.version_info >= (3, 12)
+"""Whether Python names the running loop without a system call, which costs more than a read.
+
+Where it does not, a read asks for its thread, and whether the run's loop runs: a thread runs one loop
+at a time."""
 
 here: ContextVar[Unit | Run | None] = ContextVar("lifespan_app_here", default=None)
 """The hook, or the body of ``lifespan.run()``, that this code is part of."""
@@ -37,7 +42,8 @@ def _disown() -> None:
         run.serving.clear()
 
 
-os.register_at_fork(after_in_child=_disown)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_disown)
 
 
 def run_in_context() -> Run | None:
@@ -73,32 +79,25 @@ def run_here(lifespan: Lifespan, asked_for: str, *, or_ended: bool = False) -> R
     """
     runs = lifespan.runs
     own = [run for run in runs if not run.inherited]
-    if runs and not own:
-        raise NotRunning(
-            f"{asked_for} can't be read in process {os.getpid()}: it was opened by process "
-            f"{runs[0].pid}, which this one was forked from. Open a run of its own after the fork."
-        )
+    if all(run.up_at is None for run in own):
+        stand_in = lifespan.host.without_run(lifespan, f"{asked_for} can't be read")
+        if stand_in is not None:
+            return stand_in
     loop = asyncio._get_running_loop()
     found = [run for run in own if run.loop is loop] if loop is not None else own
     if not found and len(own) == 1:
         found = own
     if len(found) == 1:
         return found[0]
-    if or_ended and not own and lifespan.last_run is not None:
+    if or_ended and not runs and lifespan.last_run is not None:
         return lifespan.last_run
+    from . import reading  # the errors, which a process that goes well never needs
+
+    if runs and not own:
+        raise reading.forked(runs[0], asked_for)
     if not found:
-        what = "on this event loop" if own else "here"
-        raise NotRunning(
-            f"{asked_for} can't be read: no lifespan is running {what}. Serve the project with an "
-            "ASGI server whose lifespan is on (uvicorn --lifespan on) and with "
-            "lifespan_app.asgi.get_asgi_application(); or open one: 'async with lifespan.run():' in "
-            "a program or a shell, lifespan_running() of lifespan_app.testing in a test."
-        )
-    known = "; ".join(str(run) for run in found)
-    raise NotRunning(
-        f"{asked_for} can't be read: it can't be told which of {len(found)} runs is meant: "
-        f"{known}. Read it through the request: handle(request)."
-    )
+        raise reading.no_run(asked_for, on_this_loop=bool(own))
+    raise reading.many_runs(found, asked_for)
 
 
 class Runs(Generic[R]):

@@ -20,8 +20,8 @@ from .current import here
 from .errors import did_you_mean
 from .hooks import (
     IN_THREAD,
+    ONLY_AT_END,
     RESOURCE,
-    SHUTDOWN,
     START,
     SYNC_GENERATOR,
     Hook,
@@ -155,7 +155,7 @@ class Double(Hook):
         # Of all forms this one looks at nothing that the value is: no __aenter__, no aclose.
         self.function = give
         self.form = SYNC_GENERATOR
-        self._parameters = ()
+        self.parameters = ()
         if isinstance(original, Double):
             self.original: Hook = original.original
             self.needed: frozenset[Hook] = original.needed
@@ -322,7 +322,7 @@ class Trouble(Change):
             hooks = [node.hook for node in nodes_of(plan, wanted) if node.hook is not None]
             stops = [hook for hook in hooks if hook.kind is not START]
             self._stops.update(stops)
-            begins = [hook for hook in hooks if hook.kind is not SHUTDOWN]
+            begins = [hook for hook in hooks if hook.kind not in ONLY_AT_END]
             self._begins.update(begins or hooks)
             if hooks and not stops and self.fail_stop is not None:
                 raise LookupError(
@@ -422,7 +422,7 @@ class LateTurns:
     def submit(self, unit: Unit, turn: Callable[[], None]) -> None:
         """Have the thread call ``turn``, later or never."""
         trouble = self._trouble
-        is_begin = unit.state is not STOPPING or unit.hook.kind is SHUTDOWN
+        is_begin = unit.state is not STOPPING or unit.hook.kind in ONLY_AT_END
         if not (is_begin and trouble.begins_late(unit.hook)):
             self._turns.submit(unit, turn)
         elif not trouble.hang:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from .checking import Check
     from .parameters import Parameter
     from .resource import Resource
 
@@ -29,6 +30,7 @@ class Kind(StrEnum):
     SHUTDOWN = "shutdown"
     RESOURCE = "resource"
     BACKGROUND = "background"
+    DRAIN = "drain"
     STAGE = "stage"
     """An edge of the run that no app declared: receivers, an inner application's lifespan."""
 
@@ -38,6 +40,7 @@ DECORATORS = {
     Kind.SHUTDOWN: "on_shutdown",
     Kind.RESOURCE: "resource",
     Kind.BACKGROUND: "background",
+    Kind.DRAIN: "on_drain",
 }
 """What each kind is declared with, as a method of ``Lifespan``."""
 
@@ -55,7 +58,9 @@ class Form(StrEnum):
 
 # A member costs five times as much to look up on its enum as a global does on Python 3.11, and the
 # runner compares some thirty of them a hook.
-START, SHUTDOWN, RESOURCE, BACKGROUND, STAGE = Kind
+START, SHUTDOWN, RESOURCE, BACKGROUND, DRAIN, STAGE = Kind
+ONLY_AT_END = (SHUTDOWN, DRAIN)
+"""What does nothing at startup: its ``timeout`` is its limit at the end."""
 COROUTINE, ASYNC_GENERATOR, SYNC_GENERATOR, ON_LOOP, IN_THREAD = Form
 
 
@@ -68,7 +73,7 @@ class Hook:
 
     __slots__ = (
         "__weakref__",
-        "_parameters",
+        "checks",
         "depends_on",
         "file",
         "form",
@@ -79,6 +84,7 @@ class Hook:
         "name",
         "on_crash",
         "order",
+        "parameters",
         "priority",
         "qualified_name",
         "required",
@@ -86,6 +92,7 @@ class Hook:
         "shutdown_timeout",
         "state_name",
         "timeout",
+        "wait",
     )
 
     def __init__(
@@ -102,6 +109,7 @@ class Hook:
         required: bool = True,
         state_name: str | None = None,
         on_crash: str = "log",
+        wait: bool = True,
         order: int = 0,
         declared_at: types.FrameType | None = None,
     ) -> None:
@@ -128,8 +136,11 @@ class Hook:
         self.required = required
         self.state_name = state_name or self.name
         self.on_crash = on_crash
+        self.wait = wait
         self.order = order
-        self._parameters: tuple[Parameter, ...] | None = None
+        self.parameters: tuple[Parameter, ...] | None = None
+        """Those of the function, once the first plan has read them."""
+        self.checks: tuple[Check, ...] = ()
         self._refuse_what_cannot_run()
 
     def _refuse_what_cannot_run(self) -> None:
@@ -140,7 +151,7 @@ class Hook:
                 f"be stopped: write {where} as 'async def', with asyncio.to_thread() for what "
                 "blocks."
             )
-        if self.kind in (Kind.START, Kind.SHUTDOWN) and self.form in (
+        if self.kind in (Kind.START, Kind.SHUTDOWN, Kind.DRAIN) and self.form in (
             Form.ASYNC_GENERATOR,
             Form.SYNC_GENERATOR,
         ):
@@ -155,19 +166,6 @@ class Hook:
             raise ValueError(
                 f"on_crash of {where} is one of {', '.join(ON_CRASH)}, not {self.on_crash!r}."
             )
-
-    @property
-    def parameters(self) -> tuple[Parameter, ...]:
-        """The parameters of the function, without ``*args`` and ``**kwargs``.
-
-        Raises:
-            TypeError, ValueError: the signature can't be read.
-        """
-        if self._parameters is None:
-            from .parameters import parameters_of
-
-            self._parameters = tuple(parameters_of(self.function))
-        return self._parameters
 
     @property
     def identity(self) -> tuple[object, ...]:

@@ -11,10 +11,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .api import Lifespan
     from .calling import Waiting
     from .context import LifespanContext
     from .hooks import Hook
     from .report import Observer
+    from .runner import Run
     from .settings import Settings
     from .threads import Turns
 
@@ -89,6 +91,25 @@ class Host:
         from .calling import Waiting
 
         return Waiting()
+
+    def server(self) -> str:
+        """Return name and version of the server whose task this is; "" if it is not known."""
+        return ""
+
+    def without_run(self, lifespan: Lifespan, refusal: str) -> Run | None:
+        """Return a run that stands in where nobody has opened one; None: there is none.
+
+        Args:
+            lifespan: whose run is meant.
+            refusal: what can't be done without it, as the beginning of an error's sentence.
+
+        Raises:
+            NotRunning: it could not be opened.
+        """
+        return None
+
+    async def make_way(self) -> None:
+        """Close what ``without_run`` has opened: a server's lifespan begins on the running loop."""
 
     def work_handed_over(self) -> None:
         """Take note, on the loop, that a thread was given work (a virtual clock stands still)."""

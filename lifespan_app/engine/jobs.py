@@ -35,9 +35,10 @@ class Jobs:
         """Begin every job whose turn has come."""
         for unit in self.units:
             if unit.state is UP:
-                self._begin(unit)
+                self.begin_one(unit)
 
-    def _begin(self, unit: Unit) -> None:
+    def begin_one(self, unit: Unit) -> None:
+        """Begin one job: while the process serves."""
         run = self._run
         unit.state = UP
         unit.arguments = run.arguments_of(unit)
@@ -90,7 +91,7 @@ class Jobs:
             run.telling.step(unit, IN_SERVICE)
             return
         unit.attempt += 1
-        self._begin(unit)
+        self.begin_one(unit)
         run.judge_service()
 
     # The stop: in reverse of each other, by priority.

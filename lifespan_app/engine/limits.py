@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import HookError
-from .hooks import SHUTDOWN, STAGE
+from .hooks import ONLY_AT_END, STAGE
 from .lookout import SLOW_SHUTDOWN, SLOW_STARTUP, Lookout
 from .report import IN_SHUTDOWN, IN_STARTUP, Outcome
 from .unit import DOWN, STARTING, STOPPING, Unit
@@ -59,7 +59,11 @@ class Limits:
     def begin_startup(self) -> None:
         """Begin the startup's deadline; an explicit longer ``timeout`` of a hook lifts it."""
         run = self._run
-        limits = [unit.node.timeout for unit in run.units if unit.node.timeout is not None]
+        limits = [
+            unit.node.timeout
+            for unit in run.units
+            if unit.node.timeout is not None and not unit.aside
+        ]
         self.allowed = max([run.settings.deadline_under(run.server), *limits])
         self._begin(run.began, self.allowed, SLOW_STARTUP)
         self._startup_deadline = self._deadline
@@ -67,7 +71,8 @@ class Limits:
     def end_startup(self) -> None:
         """Take note that the process serves: what is still cancelled goes on being watched."""
         self._deadline = math.inf
-        self._lookout.end()
+        if not self._run.warming_up:
+            self._lookout.end()
 
     def begin_shutdown(self, *, quick: bool) -> None:
         """Begin the shutdown's deadline."""
@@ -114,9 +119,12 @@ class Limits:
     def watch_start(self, unit: Unit) -> None:
         """Watch a hook that begins to start."""
         node, due = unit.node, self._deadline
+        if unit.aside:
+            # Nobody waits for it: neither the deadline nor the limit of optional hooks is meant.
+            due = math.inf
         if node.timeout is not None:
             due = min(due, unit.begun + node.timeout)
-        elif not node.required:
+        elif not node.required and not unit.aside:
             due = min(due, unit.begun + OPTIONAL_TIMEOUT)
         unit.strikes = 0
         unit.due = due
@@ -135,7 +143,7 @@ class Limits:
     def stop_limit(self, unit: Unit) -> float:
         """Return the seconds that a hook has to stop."""
         node = unit.node
-        limit = node.timeout if unit.hook.kind is SHUTDOWN else node.shutdown_timeout
+        limit = node.timeout if unit.hook.kind in ONLY_AT_END else node.shutdown_timeout
         if limit is None:
             limit = self._shutdown_timeout
         return min(limit, QUICK_TIMEOUT) if self._quick else limit
@@ -224,7 +232,7 @@ class Limits:
                 f"{unit} did not {what} within its limit of {limit:g} s.{waits_at(unit)} Raise "
                 f"LIFESPAN['{setting}']."
             )
-        if unit.state is STARTING and unit.due >= self._startup_deadline:
+        if unit.state is STARTING and unit.due >= self._startup_deadline and not unit.aside:
             return (
                 f"{unit} did not start within the startup's deadline of {self.allowed:g} s; it has "
                 f"had {at - unit.begun:.3g} s of them.{waits_at(unit)} Raise "
@@ -243,7 +251,7 @@ class Limits:
                 f"{waits_at(unit)} Let CancelledError through, or raise shutdown_timeout= of the "
                 "job."
             )
-        option = "timeout" if unit.hook.kind is SHUTDOWN else "shutdown_timeout"
+        option = "timeout" if unit.hook.kind in ONLY_AT_END else "shutdown_timeout"
         return (
             f"{unit} did not stop within its limit of {limit:g} s.{waits_at(unit)} Raise {option}= "
             f"of the hook, LIFESPAN['HOOKS']['{key}']['{option}'], or LIFESPAN['SHUTDOWN_TIMEOUT'] "
@@ -282,7 +290,11 @@ class Limits:
 
     def _pass_startup_deadline(self, now: float) -> None:
         run = self._run
-        late = [unit for unit in self._ordered() if unit.state is STARTING and not unit.strikes]
+        late = [
+            unit
+            for unit in self._ordered()
+            if unit.state is STARTING and not unit.strikes and not unit.aside
+        ]
         self._pass((unit for unit in late if not unit.node.required), now)
         run.skip_optional("the startup passed its deadline before its turn")
         self._pass((unit for unit in late if unit.node.required), now)

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 __all__ = [
     "Place",
     "Spot",
+    "is_users",
     "places_of",
     "tasks_by_value",
     "tasks_with",
@@ -137,6 +138,16 @@ def where_loop(ident: int, *, home: str | None = None) -> Place | None:
         return None
 
 
+def is_users(filename: str, *, home: str | None = None) -> bool:
+    """Tell whether a file is the user's own code: not a library's, nor Python's, nor this package's.
+
+    Args:
+        filename: as a code object has it.
+        home: as in ``where_task``.
+    """
+    return _sort(filename, _working_folder(), _package_of(home))[0] is _Whose.USER
+
+
 def tasks_with(
     context_var: contextvars.ContextVar[Any],
     value: object,
@@ -179,7 +190,7 @@ def tasks_by_value(
         return grouped
     for task in tasks:
         try:
-            context = _context_of(task)
+            context = context_of(task)
             if context is not None and context_var in context:
                 grouped.setdefault(id(context[context_var]), []).append(task)
         except Exception:
@@ -219,7 +230,8 @@ def places_of(
     return [*first, *sorted(others.difference(first), key=str)][:_MOST_PLACES]
 
 
-def _context_of(task: asyncio.Task[Any]) -> contextvars.Context | None:
+def context_of(task: asyncio.Task[Any]) -> contextvars.Context | None:
+    """Return the context that a task runs in, or None where it can't be told."""
     if sys.version_info >= (3, 12):
         return task.get_context()
     else:
@@ -318,8 +330,7 @@ class _Whose(Enum):
 def _place(lines: Iterable[_At], home: str | None) -> Place | None:
     """Choose the two lines worth telling from all, which come outermost first."""
     folder = _working_folder()
-    installed = None if home is None else _below_packages(Path(home))
-    package = None if installed is None else installed.parts[0]
+    package = _package_of(home)
     innermost: dict[_Whose, Spot] = {}
     for code, line in reversed(list(lines)):
         whose, file = _sort(code.co_filename, folder, package)
@@ -330,6 +341,12 @@ def _place(lines: Iterable[_At], home: str | None) -> Place | None:
         innermost.setdefault(whose, spot)
     found = _first(innermost, _Whose.LIBRARY, _Whose.STANDARD, _Whose.OURS)
     return None if found is None else Place(None, found)
+
+
+def _package_of(home: str | None) -> str | None:
+    """Return the package that counts as the user's code, for a hook that is installed."""
+    installed = None if home is None else _below_packages(Path(home))
+    return None if installed is None else installed.parts[0]
 
 
 def _first(spots: dict[_Whose, Spot], *order: _Whose) -> Spot | None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from .report import Observer, Phase, Report, Status, Step
 
 logger = logging.getLogger("lifespan_app")
+
+
+ENDS = 4
+"""How many hooks of a long chain a line names at its begin and at its end."""
 
 
 class Log(Observer):
@@ -17,29 +22,31 @@ class Log(Observer):
     """
 
     def __init__(self) -> None:
-        self._told_up: set[str] = set()
+        self._told: dict[str, Status] = {}
+        """As what each run was said to serve last."""
 
-    def watches_steps(self) -> bool:
+    def watches_steps(self, phase: Phase) -> bool:
         """Tell whether DEBUG is on."""
         return logger.isEnabledFor(logging.DEBUG)
 
     def run_changed(self, report: Report) -> None:
         """Log that the run is up, that it is degraded or whole again, or over."""
         if report.stopped_at is not None:
-            self._told_up.discard(report.uuid)
+            self._told.pop(report.uuid, None)
             self._over(report)
         elif report.status in (Status.SERVING, Status.DEGRADED):
-            if report.uuid in self._told_up:
-                self._turned(report)
-            else:
-                self._told_up.add(report.uuid)
+            before = self._told.get(report.uuid)
+            self._told[report.uuid] = report.status
+            if before is None:
                 self._up(report)
+            elif before is not report.status:
+                self._turned(report)
 
     def _up(self, report: Report) -> None:
         level = logging.INFO if report.status is Status.SERVING else logging.WARNING
         if not logger.isEnabledFor(level):
             return
-        chain = " -> ".join(report.longest_chain)
+        chain = shown(report.longest_chain)
         degraded = ""
         if report.status is Status.DEGRADED:
             degraded = f", degraded: {report.hooks_failed} of them failed or were skipped"
@@ -67,7 +74,7 @@ class Log(Observer):
     def _over(self, report: Report) -> None:
         if not logger.isEnabledFor(logging.INFO):
             return
-        chain = " -> ".join(report.longest_stop)
+        chain = shown(report.longest_stop)
         logger.info(
             "Lifespan '%s' is over (%s): %s, %s closed in %.3f s%s.",
             report.service_type,
@@ -116,6 +123,14 @@ WHAT_FAILED = {
     Phase.SERVING: "crashed while serving",
     Phase.SHUTDOWN: "failed to stop",
 }
+
+
+def shown(chain: Sequence[str]) -> str:
+    """Return the keys of a chain in one line; of a long one, how it begins and ends."""
+    if len(chain) > 2 * ENDS + 1:
+        left_out = f"... {len(chain) - 2 * ENDS} more ..."
+        chain = [*chain[:ENDS], left_out, *chain[-ENDS:]]
+    return " -> ".join(chain)
 
 
 def hooks(count: int) -> str:

@@ -22,15 +22,25 @@ class Parameter(NamedTuple):
     positional_only: bool = False
 
 
-def parameters_of(function: Callable[..., Any]) -> Iterable[Parameter]:
-    """Read the parameters of a function, quickly where it is a plain one."""
-    if (
-        isinstance(function, types.FunctionType)
-        and not hasattr(function, "__wrapped__")
-        and not hasattr(function, "__signature__")
-        and not function.__code__.co_posonlyargcount
-    ):
-        return _parameters_of_plain_function(function)
+def parameters_of(hook: Hook) -> tuple[Parameter, ...]:
+    """Return the parameters of a hook's function, without ``*args`` and ``**kwargs``.
+
+    Raises:
+        TypeError, ValueError: the signature can't be read.
+    """
+    if hook.parameters is None:
+        hook.parameters = tuple(_read(hook.function))
+    return hook.parameters
+
+
+def _read(function: Callable[..., Any]) -> Iterable[Parameter]:
+    # What changes a function's signature is kept in its __dict__: __wrapped__, __signature__.
+    if type(function) is types.FunctionType and not vars(function):
+        code = function.__code__
+        if not (code.co_argcount or code.co_kwonlyargcount):
+            return ()
+        if not code.co_posonlyargcount:
+            return _parameters_of_plain_function(function)
     found = []
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
@@ -52,8 +62,6 @@ def _parameters_of_plain_function(function: types.FunctionType) -> list[Paramete
     code = function.__code__
     count = code.co_argcount
     names = code.co_varnames[: count + code.co_kwonlyargcount]
-    if not names:
-        return []
     annotations = function.__annotations__
     first_default = count - len(function.__defaults__ or ())
     keyword_defaults = function.__kwdefaults__ or {}

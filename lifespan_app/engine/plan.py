@@ -6,18 +6,12 @@ A plan is a value: making it twice gives the same order, and nothing in it chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-from .hooks import (
-    Hook,
-)
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    pass
-
-Overrides = Mapping[str, Mapping[str, Any]]
+    from .hooks import Hook
 
 
 class Reason(StrEnum):
@@ -27,6 +21,10 @@ class Reason(StrEnum):
     DECLARED = "declared"
     PRIORITY = "priority"
     WRITTEN = "written"
+
+
+# Quick to look up, as those in hooks.py.
+NEEDS, DECLARED, PRIORITY, WRITTEN = Reason
 
 
 class Gives(StrEnum):
@@ -89,6 +87,7 @@ class Node:
         "shutdown_timeout",
         "state_name",
         "timeout",
+        "wait",
         "waits",
     )
 
@@ -99,6 +98,7 @@ class Node:
         self.priority = priority
         self.hook = hook
         self.required = True
+        self.wait = True
         self.timeout: float | None = None
         self.shutdown_timeout: float | None = None
         self.state_name = ""
@@ -198,6 +198,7 @@ class Plan:
         for node in kept:
             copy = Node(index[node.index], node.key, node.label, node.priority, node.hook)
             copy.required, copy.state_name = node.required, node.state_name
+            copy.wait = node.wait
             copy.timeout, copy.shutdown_timeout = node.timeout, node.shutdown_timeout
             copy.arguments = [
                 argument._replace(node=index.get(argument.node, -1)) for argument in node.arguments

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 from .context import LifespanContext, ServiceType
 from .errors import PlanError, did_you_mean, listed
-from .hooks import DECORATORS, Hook, Kind, refuse_name
-from .parameters import CONTEXT_NAMES, Parameter, namespace_of
-from .plan import Argument, Gives, LeftOut, Node, Plan, Reason, Wait
+from .hooks import (
+    BACKGROUND,
+    DECORATORS,
+    DRAIN,
+    RESOURCE,
+    SHUTDOWN,
+    START,
+    Hook,
+    Kind,
+    refuse_name,
+)
+from .parameters import CONTEXT_NAMES, Parameter, namespace_of, parameters_of
+from .plan import DECLARED, NEEDS, WRITTEN, Argument, Gives, LeftOut, Node, Plan, Reason, Wait
 from .problems import Problem
 
 if TYPE_CHECKING:
@@ -18,6 +29,13 @@ if TYPE_CHECKING:
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """The ``HOOKS`` setting: what is changed of a hook, by its key or ``"*"``."""
+
+NOTHING_UP = {
+    SHUTDOWN: "shutdown function",
+    BACKGROUND: "background job",
+    DRAIN: "drain function",
+}
+"""What nothing may depend on."""
 
 
 def build_plan(
@@ -41,12 +59,27 @@ def build_plan(
     Raises:
         PlanError: naming everything that is wrong, each with file, line and what to do.
     """
-    draft = _Draft(hooks, service_type, label_of, overrides or {}, broken)
-    plan = draft.finish()
-    if draft.problems:
-        cause = next((problem.cause for problem in draft.problems if problem.cause), None)
-        raise PlanError(service_type, draft.problems) from cause
+    plan, problems = draft_plan(hooks, service_type, label_of, overrides or {}, broken)
+    if problems:
+        cause = next((problem.cause for problem in problems if problem.cause), None)
+        raise PlanError(service_type, problems) from cause
     return plan
+
+
+def draft_plan(
+    hooks: Iterable[Hook],
+    service_type: str,
+    label_of: Callable[[str], str | None],
+    overrides: Overrides,
+    broken: Sequence[Problem] = (),
+) -> tuple[Plan, list[Problem]]:
+    """Return as much of a plan as can be made, to be looked at, and what is wrong with it.
+
+    Args:
+        hooks, service_type, label_of, overrides, broken: as for ``build_plan``.
+    """
+    draft = _Draft(hooks, service_type, label_of, overrides, broken)
+    return draft.finish(), draft.problems
 
 
 class _Ask(NamedTuple):
@@ -70,24 +103,37 @@ class _Drafted:
         "label",
         "left_out",
         "node",
-        "options",
         "priority",
         "required",
+        "shutdown_timeout",
         "state_name",
+        "timeout",
     )
 
     def __init__(self, hook: Hook, label: str, options: Mapping[str, Any]) -> None:
         self.hook = hook
         self.label = label
         self.key = f"{label}.{hook.name}"
-        self.options = options
-        self.priority: int = options.get("priority", hook.priority)
-        self.required: bool = options.get("required", hook.required)
-        self.state_name: str = options.get("state_name", hook.state_name)
+        self.priority = hook.priority
+        self.required = hook.required
+        self.state_name = hook.state_name
+        self.timeout = hook.timeout
+        self.shutdown_timeout = hook.shutdown_timeout
         self.left_out = ""
-        self.asks: list[_Ask] = []
-        self.arguments: list[tuple[str, Gives]] = []
+        self.asks: tuple[_Ask, ...] = ()
+        self.arguments: tuple[tuple[str, Gives], ...] = ()
         self.node = -1
+        if options:
+            self._change(options)
+
+    def _change(self, options: Mapping[str, Any]) -> None:
+        self.priority = options.get("priority", self.priority)
+        self.required = options.get("required", self.required)
+        self.state_name = options.get("state_name", self.state_name)
+        self.timeout = options.get("timeout", self.timeout)
+        self.shutdown_timeout = options.get("shutdown_timeout", self.shutdown_timeout)
+        if not options.get("enabled", True):
+            self.left_out = "disabled by the HOOKS setting"
 
     def __str__(self) -> str:
         return f"'{self.key}' ({self.hook.file}:{self.hook.line})"
@@ -106,7 +152,7 @@ class _Draft:
     ) -> None:
         self.service_type = service_type
         self.problems: list[Problem] = list(broken)
-        self.drafted = self._draft(sorted(hooks, key=lambda hook: hook.order), label_of, overrides)
+        self.drafted = self._draft(sorted(hooks, key=attrgetter("order")), label_of, overrides)
         self._choose()
         self.by_hook = {drafted.hook: drafted for drafted in self.drafted}
         self._index()
@@ -145,9 +191,7 @@ class _Draft:
     def _choose(self) -> None:
         for drafted in self.drafted:
             types = drafted.hook.service_types
-            if not drafted.options.get("enabled", True):
-                drafted.left_out = "disabled by the HOOKS setting"
-            elif types is not None and self.service_type not in types:
+            if types is not None and self.service_type not in types and not drafted.left_out:
                 listed = ", ".join(sorted(types)) or "none"
                 drafted.left_out = f"for service type {listed}, not {self.service_type}"
 
@@ -169,12 +213,14 @@ class _Draft:
                 drafted.left_out = "does not name service type server, nor is it needed there"
 
     def _leave_out_what_cannot_run(self) -> None:
+        ready = [drafted for drafted in self.drafted if drafted.left_out]
+        if not ready:
+            return
         dependents: dict[int, dict[_Drafted, None]] = {}
         for drafted in self.drafted:
             for ask in drafted.asks:
                 if not ask.has_default:
                     dependents.setdefault(id(ask.target), {})[drafted] = None
-        ready = [drafted for drafted in self.drafted if drafted.left_out]
         while ready:
             missing = ready.pop()
             for drafted in dependents.get(id(missing), ()):
@@ -213,7 +259,7 @@ class _Draft:
                     other.hook.kind is Kind.SHUTDOWN,
                 ):
                     self.by_key[drafted.key] = drafted
-            if kind is Kind.RESOURCE:
+            if kind is RESOURCE:
                 other = self.resources.get(drafted.key)
                 if other is None or (other.left_out and not drafted.left_out):
                     self.resources[drafted.key] = drafted
@@ -256,7 +302,7 @@ class _Draft:
 
     def _read_asks(self, drafted: _Drafted) -> None:
         try:
-            parameters = drafted.hook.parameters
+            parameters = parameters_of(drafted.hook)
         except (TypeError, ValueError) as error:
             self.problem(
                 "signature",
@@ -265,13 +311,14 @@ class _Draft:
                 "Wrap it in a function of your own.",
             )
             parameters = ()
-        lone = [parameter for parameter in parameters if parameter.required]
-        for parameter in parameters:
-            self._read_parameter(drafted, parameter, is_lone=len(lone) == 1)
+        if parameters:
+            is_lone = sum(parameter.required for parameter in parameters) == 1
+            for parameter in parameters:
+                self._read_parameter(drafted, parameter, is_lone=is_lone)
         for wanted in drafted.hook.depends_on:
             target = self._find_declared(drafted, wanted)
             if target is not None:
-                self._ask(drafted, _Ask(target, Reason.DECLARED, "depends_on"))
+                drafted.asks += (_Ask(target, DECLARED, "depends_on"),)
 
     def _read_parameter(self, drafted: _Drafted, parameter: Parameter, *, is_lone: bool) -> None:
         name = parameter.name
@@ -286,10 +333,10 @@ class _Draft:
             return
         annotation, unreadable = self._annotation(drafted.hook, parameter)
         if name == "context" or annotation is LifespanContext:
-            drafted.arguments.append((name, Gives.CONTEXT))
+            drafted.arguments += ((name, Gives.CONTEXT),)
             return
         if name == "state":
-            drafted.arguments.append((name, Gives.STATE))
+            drafted.arguments += ((name, Gives.STATE),)
             return
         if unreadable:
             self.problem(
@@ -310,12 +357,9 @@ class _Draft:
                 return
         if target is not None and target is not drafted:
             detail = f"parameter '{name}'"
-            self._ask(
-                drafted,
-                _Ask(target, Reason.NEEDS, detail, name, has_default=not parameter.required),
-            )
+            drafted.asks += (_Ask(target, NEEDS, detail, name, not parameter.required),)
         elif is_lone and parameter.required and name in CONTEXT_NAMES:
-            drafted.arguments.append((name, Gives.CONTEXT))
+            drafted.arguments += ((name, Gives.CONTEXT),)
         elif parameter.required:
             self._refuse_parameter(drafted, name)
 
@@ -368,8 +412,8 @@ class _Draft:
             if target is None:
                 self._refuse_foreign(drafted, hook)
                 return None
-        if target.hook.kind in (Kind.SHUTDOWN, Kind.BACKGROUND):
-            what = "shutdown function" if target.hook.kind is Kind.SHUTDOWN else "background job"
+        what = NOTHING_UP.get(target.hook.kind)
+        if what is not None:
             self.problem(
                 "missing",
                 drafted,
@@ -379,9 +423,6 @@ class _Draft:
             )
             return None
         return target
-
-    def _ask(self, drafted: _Drafted, ask: _Ask) -> None:
-        drafted.asks.append(ask)
 
     def _refuse_foreign(self, drafted: _Drafted, wanted: object) -> None:
         self.problem(
@@ -427,6 +468,11 @@ class _Draft:
     def finish(self) -> Plan:
         """Order what runs, and tie it together."""
         running = [drafted for drafted in self.drafted if not drafted.left_out]
+        # What runs as soon as the shutdown is known has no place among the others: it stands on
+        # what it asks for, and gives that no priority.
+        drains = [drafted for drafted in running if drafted.hook.kind is DRAIN]
+        if drains:
+            running = [drafted for drafted in running if drafted.hook.kind is not DRAIN]
         order = self._ordered(running)
         nodes: list[Node] = []
         barrier: Node | None = None
@@ -438,6 +484,8 @@ class _Draft:
                 wave = []
             node = self._node(nodes, drafted, barrier, written)
             wave.append(node)
+        for drafted in drains:
+            self._node(nodes, drafted, None, written)
         left_out = [
             LeftOut(drafted.key, drafted.left_out, drafted.hook.file, drafted.hook.line)
             for drafted in self.drafted
@@ -447,6 +495,8 @@ class _Draft:
 
     def _ordered(self, running: list[_Drafted]) -> list[_Drafted]:
         """Return hooks so that each stands behind what it needs, by priority, as registered."""
+        if self._stand_in_order(running):
+            return running
         waiting: dict[int, int] = {}
         dependents: dict[int, list[_Drafted]] = {}
         for drafted in running:
@@ -455,8 +505,6 @@ class _Draft:
                 waiting[id(drafted)] = len(targets)
                 for target in targets:
                     dependents.setdefault(target, []).append(drafted)
-        if not waiting and all(drafted.priority == 0 for drafted in running):
-            return running
         free = [drafted for drafted in running if not waiting.get(id(drafted))]
         topological = list(free)
         left = dict(waiting)
@@ -466,8 +514,11 @@ class _Draft:
                 if not left[id(dependent)]:
                     topological.append(dependent)
         if len(topological) < len(running):
-            self._tell_cycles(running, {id(drafted) for drafted in topological})
-            return []
+            placed = {id(drafted) for drafted in topological}
+            self._tell_cycles(running, placed)
+            for drafted in running:
+                if id(drafted) not in placed:
+                    drafted.left_out = "stands in a circle, or needs a hook that does"
         for drafted in reversed(topological):
             for dependent in dependents.get(id(drafted), ()):
                 if dependent.priority < drafted.priority:
@@ -484,6 +535,18 @@ class _Draft:
                     heapq.heappush(heap, (dependent.priority, dependent.hook.order, dependent))
         return order
 
+    def _stand_in_order(self, running: list[_Drafted]) -> bool:
+        """Tell whether hooks stand in their order as they were registered, as most do."""
+        done: set[_Drafted] = set()
+        for drafted in running:
+            if drafted.priority:
+                return False
+            for ask in drafted.asks:
+                if ask.target not in done and not ask.target.left_out:
+                    return False
+            done.add(drafted)
+        return True
+
     def _barrier(self, nodes: list[Node], wave: list[Node]) -> Node:
         barrier = Node(len(nodes), f"priority {wave[0].priority}", "", wave[0].priority, None)
         detail = f"priority {wave[0].priority}"
@@ -498,39 +561,41 @@ class _Draft:
         barrier: Node | None,
         written: dict[tuple[str, int], int],
     ) -> Node:
-        hook, options = drafted.hook, drafted.options
+        hook = drafted.hook
         node = Node(len(nodes), drafted.key, drafted.label, drafted.priority, hook)
         drafted.node = node.index
         node.required = drafted.required
+        node.wait = hook.wait
         node.state_name = drafted.state_name
-        node.timeout = options.get("timeout", hook.timeout)
-        node.shutdown_timeout = options.get("shutdown_timeout", hook.shutdown_timeout)
+        node.timeout = drafted.timeout
+        node.shutdown_timeout = drafted.shutdown_timeout
         if drafted.asks or drafted.arguments:
-            self._give(node, drafted)
+            self._give(node, drafted, nodes)
         if barrier is not None:
             detail = f"after every hook of {barrier.key}"
             node.waits.append(Wait(barrier.index, Reason.PRIORITY, detail, hard=False))
-        if hook.kind in (Kind.START, Kind.SHUTDOWN):
+        if hook.kind is START or hook.kind is SHUTDOWN:
             place = (hook.module, drafted.priority)
             before = written.get(place)
             if before is not None and all(wait.node != before for wait in node.waits):
-                node.waits.append(Wait(before, Reason.WRITTEN, "written before it", hard=False))
+                node.waits.append(Wait(before, WRITTEN, "written before it", False))
             written[place] = node.index
         nodes.append(node)
         return node
 
-    def _give(self, node: Node, drafted: _Drafted) -> None:
+    def _give(self, node: Node, drafted: _Drafted, nodes: list[Node]) -> None:
         arguments = [Argument(name, gives) for name, gives in drafted.arguments]
-        for ask in drafted.asks:
-            target = ask.target
+        for target, reason, detail, parameter, has_default in drafted.asks:
             if target.left_out:
                 continue
-            if ask.parameter:
-                arguments.append(
-                    Argument(ask.parameter, Gives.RESOURCE, target.node, ask.has_default)
-                )
-            node.waits.append(Wait(target.node, ask.reason, ask.detail, not ask.has_default))
-        node.arguments = arguments
+            # What asks for a hook comes up after it: where the startup does not wait for that one,
+            # it can't wait for this one.
+            node.wait = node.wait and nodes[target.node].wait
+            if parameter:
+                arguments.append(Argument(parameter, Gives.RESOURCE, target.node, has_default))
+            node.waits.append(Wait(target.node, reason, detail, not has_default))
+        if arguments:
+            node.arguments = arguments
 
     def _tell_cycles(self, running: list[_Drafted], done: set[int]) -> None:
         """Report each circle whole, with every edge's reason."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from .errors import (
@@ -24,6 +25,36 @@ from .unit import State, Unit, short
 
 if TYPE_CHECKING:
     from .runner import Run
+
+
+def forked(run: Run, asked_for: str) -> NotRunning:
+    """Return the error of reading in a process that was forked from the one with the run."""
+    return NotRunning(
+        f"{asked_for} can't be read in process {os.getpid()}: it was opened by process "
+        f"{run.pid}, which this one was forked from. Open a run of its own after the fork."
+    )
+
+
+def no_run(asked_for: str, *, on_this_loop: bool) -> NotRunning:
+    """Return the error of reading where no lifespan runs, or none on the loop that does."""
+    what = "on this event loop" if on_this_loop else "here"
+    return NotRunning(
+        f"{asked_for} can't be read: no lifespan is running {what}. Serve the project with an "
+        "ASGI server whose lifespan is on (uvicorn --lifespan on) and with "
+        "lifespan_app.asgi.get_asgi_application(); or open one: 'with lifespan.run_sync():' in a "
+        "command or the shell, 'async with lifespan.run():' in async code, lifespan_running() of "
+        "lifespan_app.testing in a test. Under WSGI and daphne, LIFESPAN = "
+        "{'WITHOUT_SERVER_LIFESPAN': 'thread'} opens one in a background thread."
+    )
+
+
+def many_runs(runs: Iterable[Run], asked_for: str) -> NotRunning:
+    """Return the error of reading where it can't be told which run is meant."""
+    known = list(map(str, runs))
+    return NotRunning(
+        f"{asked_for} can't be read: it can't be told which of {len(known)} runs is meant: "
+        f"{'; '.join(known)}. Read it through the request: handle(request)."
+    )
 
 
 def has_asked(inside: Unit, unit: Unit) -> bool:
@@ -91,6 +122,8 @@ def not_open(unit: Unit) -> ReadError:
         return ResourceClosed(f"Resource {unit} was skipped: {unit.reason}.")
     if unit.state in (State.PENDING, State.STARTING):
         what = "is starting" if unit.state is State.STARTING else "has not been started yet"
+        if unit in run.progress:
+            what = f"{what} ({run.progress[unit]})"
         return ResourceNotReady(f"Resource {unit} {what}: it can be read once it is up.")
     since = run.stopping_at if not unit.stop_begun else None
     if since is None:

@@ -154,6 +154,40 @@ class Registry:
         return self._decorate(Kind.SHUTDOWN, function, options, sys._getframe(1))
 
     @overload
+    def on_drain(self, function: F, /) -> F: ...
+    @overload
+    def on_drain(
+        self,
+        *,
+        name: str | None = None,
+        service_types: Iterable[str] | None = None,
+        depends_on: Iterable[Dependency] = (),
+        timeout: float | None = None,
+        required: bool = True,
+    ) -> Callable[[F], F]: ...
+    def on_drain(self, *function: Any, **options: Any) -> Any:
+        """Declare a function that runs as soon as the shutdown is known, while all is still open.
+
+        With ``SHUTDOWN_NOTICE`` that is when the server is sent a signal, and requests are still
+        answered; else when the shutdown begins. All of them run side by side, and nothing is
+        stopped before they have ended.
+
+        Args:
+            name: the hook's name, instead of the function's.
+            service_types: the service types it runs for; None: all.
+            depends_on: hooks that it stands on; without them it does not run.
+            timeout: seconds that it may take; else ``SHUTDOWN_TIMEOUT``.
+            required: as for the other hooks.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+        """
+        return self._decorate(Kind.DRAIN, function, options, sys._getframe(1))
+
+    @overload
     def background(self, function: F, /) -> F: ...
     @overload
     def background(
@@ -213,6 +247,7 @@ class Registry:
         shutdown_timeout: float | None = None,
         required: bool = True,
         state_name: str | None = None,
+        wait: bool = True,
     ) -> ResourceDecorator: ...
     @overload
     def resource(self, function: Callable[..., T], /) -> Resource[T]: ...
@@ -228,6 +263,8 @@ class Registry:
             shutdown_timeout: seconds that it may take to close; else ``SHUTDOWN_TIMEOUT``.
             required: whether the startup fails when it does; else the process serves degraded.
             state_name: its name in the state, where that is not ``name``.
+            wait: whether the startup waits for it. With False the process serves meanwhile, and is
+                not ready before it is up; what asks for it is not waited for either.
 
         Returns:
             Its handle: ``handle(request)`` and ``handle.current()`` give the value.
@@ -242,7 +279,8 @@ class Registry:
     ) -> Any:
         refuse_options(kind, positional, options)
         function = positional[0] if positional else None
-        if isinstance(function, int) and not isinstance(function, bool):
+        takes_priority = "priority" in OPTIONS[kind]
+        if takes_priority and isinstance(function, int) and not isinstance(function, bool):
             if "priority" in options:
                 raise TypeError("priority was given twice.")
             options["priority"] = function
@@ -263,7 +301,8 @@ OPTIONS = {
     Kind.START: COMMON | {"timeout"},
     Kind.SHUTDOWN: COMMON | {"timeout"},
     Kind.BACKGROUND: COMMON | {"shutdown_timeout", "on_crash"},
-    Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name"},
+    Kind.DRAIN: COMMON - {"priority"} | {"timeout"},
+    Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name", "wait"},
 }
 
 

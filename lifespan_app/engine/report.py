@@ -12,6 +12,17 @@ if TYPE_CHECKING:
     from .steps import RunDetails
 
 
+class Mode(StrEnum):
+    """How a run came about."""
+
+    SERVER = "server"
+    RELOAD = "reload"
+    COMMAND = "command"
+    CHECK = "check"
+    THREAD = "thread"
+    TEST = "test"
+
+
 class Status(StrEnum):
     """Where a run stands."""
 
@@ -22,6 +33,30 @@ class Status(StrEnum):
     STOPPED = "stopped"
     STARTUP_FAILED = "startup_failed"
     SHUTDOWN_FAILED = "shutdown_failed"
+
+
+class Readiness(StrEnum):
+    """Whether requests may come to a process; if not, why."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    """They may, though something optional has failed."""
+    STARTING = "starting"
+    WARMING_UP = "warming_up"
+    """It serves, and a required hook that the startup did not wait for is not up yet."""
+    WARM_UP_FAILED = "warm_up_failed"
+    """Such a hook has failed."""
+    CRASHED = "crashed"
+    """A required job or resource has crashed while the process serves."""
+    CHECK_FAILED = "check_failed"
+    """The check of a required resource fails."""
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+READY = frozenset({Readiness.OK, Readiness.DEGRADED})
+NOT_STARTED = frozenset({Readiness.STARTING, Readiness.WARMING_UP, Readiness.WARM_UP_FAILED})
+"""While something has not come up that has to."""
 
 
 class Phase(StrEnum):
@@ -87,6 +122,18 @@ class Step(NamedTuple):
         return f"{self.app_label}.{self.name}"
 
 
+class Pending(NamedTuple):
+    """A hook that has not come up yet, and that the process is not ready without."""
+
+    key: str
+    seconds: float = 0.0
+    """How long it has been starting; 0.0 before its turn."""
+    progress: float | None = None
+    """How far it has said to be, from 0 to 1; None: it has said nothing."""
+    doing: str = ""
+    """What it has said to be doing."""
+
+
 class Report:
     """What a run did, up to the moment it was asked.
 
@@ -101,9 +148,12 @@ class Report:
         uuid: str,
         service_type: str,
         environment: str,
+        release: str,
+        mode: str,
+        pid: int,
         server: str,
         status: Status,
-        ready: bool,
+        readiness: Readiness,
         ended_by: str,
         error: str,
         started_at: float,
@@ -119,9 +169,12 @@ class Report:
         self.uuid = uuid
         self.service_type = service_type
         self.environment = environment
+        self.release = release
+        self.mode = mode
+        self.pid = pid
         self.server = server
         self.status = status
-        self.ready = ready
+        self.readiness = readiness
         self.ended_by = ended_by
         self.error = error
         self.started_at = started_at
@@ -133,6 +186,11 @@ class Report:
         self.hooks_total = hooks_total
         self.left_out = tuple(left_out)
         self._details = details
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests may come."""
+        return self.readiness in READY
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -148,6 +206,11 @@ class Report:
     def longest_stop(self) -> tuple[str, ...]:
         """The keys of the hooks that the shutdown has waited for, first to last."""
         return self._details.longest_stop()
+
+    @cached_property
+    def pending(self) -> tuple[Pending, ...]:
+        """The hooks that have not come up yet, in the order of the plan."""
+        return self._details.pending()
 
     @cached_property
     def hooks_failed(self) -> int:
@@ -182,7 +245,7 @@ class Observer:
     raises is logged and dropped; the run goes on.
     """
 
-    def watches_steps(self) -> bool:
+    def watches_steps(self, phase: Phase) -> bool:
         """Tell whether ``step_changed`` shall be called in the phase that begins."""
         return True
 
@@ -194,6 +257,9 @@ class Observer:
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
         """Take note that a hook has failed; for those that want the exception itself."""
+
+    def progressed(self, report: Report) -> None:
+        """Take note that a hook has said how far it is: ``report.pending`` has it."""
 
     def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:
         """Take note that the run is over, and write what is left to write.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from asyncio import _get_running_loop
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from collections.abc import Callable
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from .current import SCOPE_KEY, here, run_here, run_in_context, run_of
+from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here, run_in_context, run_of
 
 if TYPE_CHECKING:
     from .api import Lifespan
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from .runner import Run
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Resource(Generic[T]):
@@ -42,17 +45,19 @@ class Resource(Generic[T]):
             UndeclaredUse: a hook reads what it did not ask for.
             WrongLoop: it lives on another event loop than the one that runs here.
         """
-        if here.get() is None:
-            # While a run serves, nothing can be wrong but the loop.
-            try:
-                run = request_or_scope.scope[SCOPE_KEY]
-                value: T = run.serving[self.hook]
-            except (AttributeError, KeyError, TypeError):
-                pass
-            else:
-                loop = _get_running_loop()
-                if loop is run.loop or loop is None:
-                    return value
+        try:
+            run = request_or_scope.scope[SCOPE_KEY]
+            value: T = run.serving[self.hook]
+        except (AttributeError, KeyError, TypeError):
+            pass
+        else:
+            # While a run serves, nothing can be wrong on its own loop.
+            if here.get() is None and (
+                _get_running_loop() is run.loop
+                if LOOP_IS_QUICK_TO_TELL
+                else get_ident() == run.loop_thread and run.loop_runs()
+            ):
+                return value
         return cast("T", self._run(request_or_scope).read(self.hook))
 
     def current(self) -> T:
@@ -64,6 +69,37 @@ class Resource(Generic[T]):
         """
         value: T = self._run(None).read(self.hook)
         return value
+
+    @overload
+    def check(self, function: F, /) -> F: ...
+    @overload
+    def check(self, /, *, timeout: float = 2.0, cache: float = 10.0) -> Callable[[F], F]: ...
+    def check(self, function: Any = None, /, **options: float) -> Any:
+        """Declare how to tell whether the resource is well: ``@handle.check``, bare or called.
+
+        The function, async or sync, is called with the resource. It fails by raising, or by
+        returning False; then the process is not ready, or degraded where the resource is optional.
+        It is called when somebody asks for the health, not for each of them: once its answer is
+        older than ``cache``, the next one gets it as it is, and the function runs beside.
+
+        Args:
+            function: the check.
+            timeout: seconds that it may take; after them it has failed.
+            cache: seconds for which its answer is taken as it is.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            TypeError, ValueError: it is no function, or a number is no number of seconds.
+        """
+        from .checking import Check
+
+        def declare(function: Any) -> Any:
+            self.hook.checks += (Check(function, **options),)
+            return function
+
+        return declare if function is None else declare(function)
 
     def _run(self, request_or_scope: Any) -> Run:
         run = run_in_context()

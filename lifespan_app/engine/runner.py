@@ -20,15 +20,26 @@ from .current import here, remember
 from .errors import HookError
 from .hooks import (
     BACKGROUND,
+    ONLY_AT_END,
     RESOURCE,
-    SHUTDOWN,
     START,
     Hook,
 )
 from .jobs import Jobs
 from .limits import EARLY, Limits
+from .notice import Notice, Signalled
 from .plan import Gives, Node, Plan
-from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Report, Status
+from .report import (
+    IN_SERVICE,
+    IN_SHUTDOWN,
+    IN_STARTUP,
+    OK,
+    Mode,
+    Outcome,
+    Readiness,
+    Report,
+    Status,
+)
 from .state import RunState
 from .steps import report_of
 from .telling import Telling
@@ -37,6 +48,8 @@ from .workers import Workers
 
 if TYPE_CHECKING:
     from .api import Lifespan
+    from .checking import Checking
+    from .progress import Progress
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
@@ -51,6 +64,7 @@ class Run:
         plan: what is to run.
         context: what the hooks are told about the process.
         server: name and version of the ASGI server; "" for one not known, None for no server.
+        mode: how it came about; None: by whether there is a server.
         stages: edges of the run behind the hooks, in their order, such as receivers or an inner
             application's lifespan: entered before background jobs begin, left before they stop.
     """
@@ -62,11 +76,13 @@ class Run:
         context: LifespanContext,
         *,
         server: str | None = None,
+        mode: str | None = None,
         stages: Iterable[Hook] = (),
     ) -> None:
         self.lifespan = lifespan
         self.context = context
         self.server = server
+        self.mode = mode or (Mode.COMMAND if server is None else Mode.SERVER)
         self.run = self
         self.plan, self.host = lifespan.changed(plan)
         self.settings = self.host.settings()
@@ -77,6 +93,7 @@ class Run:
         self.inherited = False
         self.loop = asyncio.get_running_loop()
         self.loop_thread = threading.get_ident()
+        self.loop_runs: Callable[[], bool] = self.loop.is_running
         self.state = RunState(self)
 
         self.phase = IN_STARTUP
@@ -94,7 +111,12 @@ class Run:
         self.stop_began: float | None = None
         self.over_at: float | None = None
 
+        self.stopping = Notice()
+        """Set as soon as it is known that the run will stop."""
+        self._signalled: Signalled | None = None
+
         self.units = self._units(stages)
+        self._drains = self._behind_all()
         self.units_by_hook = {unit.hook: unit for unit in self.units if unit.hook}
         self.units_by_name = {
             unit.node.state_name: unit
@@ -106,11 +128,21 @@ class Run:
         only while the run serves."""
         self.limits = Limits(self)
         self.telling = Telling(self, self.host.observers)
+        self.checking: Checking | None = None
+        """Made when somebody first asks for the health of what is open."""
         self._begun = False
         self._some_crashed = False
+        self._judged: Readiness | None = None
         self._ready: deque[tuple[Callable[[Unit], None], Unit]] = deque()
         self._draining = False
-        self._unsettled = len(self.units)
+        if self.mode is Mode.TEST:
+            # A test reads what it needs as soon as it begins.
+            for unit in self.units:
+                unit.aside = False
+        self.progress: dict[Unit, Progress] = {}
+        """How far hooks have said to be."""
+        self._aside = [unit for unit in self.units if unit.aside]
+        self._unsettled = len(self.units) - len(self._aside)
         self._left = len(self.units)
         self.workers = Workers(self)
         self._owner: asyncio.Task[Any] | None = None
@@ -122,6 +154,8 @@ class Run:
     def _units(self, stages: Iterable[Hook]) -> list[Unit]:
         units = [Unit(self, node) for node in self.plan.nodes]
         for unit in units:
+            if unit.is_drain:
+                continue
             for wait in unit.node.waits:
                 leader = units[wait.node]
                 unit.leaders.append(leader)
@@ -135,13 +169,24 @@ class Run:
             last.append(node)
         for node in last:
             unit = Unit(self, node)
-            unit.leaders = [leader for leader in units if not leader.followers]
+            unit.leaders = last_of(units)
             for leader in unit.leaders:
                 leader.followers.append(unit)
             units.append(unit)
             if node.hook is None:
                 self.jobs.place = unit
         return units
+
+    def _behind_all(self) -> list[Unit]:
+        """Tie what runs when the shutdown is known: up last, so first of all at the end."""
+        drains = [unit for unit in self.units if unit.is_drain]
+        ends = last_of(self.units) if drains else []
+        for unit in drains:
+            asked = [self.units[wait.node] for wait in unit.node.waits]
+            unit.leaders = list(dict.fromkeys([*asked, *ends]))
+            for leader in unit.leaders:
+                leader.followers.append(unit)
+        return drains
 
     # What hooks and requests read.
 
@@ -185,11 +230,43 @@ class Run:
         return {name: unit for name, unit in self.units_by_name.items() if unit.state is UP}
 
     @property
-    def ready(self) -> bool:
-        """Whether requests may come: it serves, and nothing that is required has crashed."""
-        return self.phase is IN_SERVICE and not any(
+    def readiness(self) -> Readiness:
+        """Whether requests may come; if not, why. Nothing else judges that."""
+        if self.over:
+            return Readiness.STOPPED
+        if self.phase is not IN_SERVICE:
+            return Readiness.STARTING if self.phase is IN_STARTUP else Readiness.STOPPING
+        if self.stopping.is_set():
+            return Readiness.STOPPING
+        if self._some_crashed and any(
             unit.serving_outcome is Outcome.CRASHED and unit.node.required for unit in self.units
-        )
+        ):
+            return Readiness.CRASHED
+        if self._aside:
+            required = [unit for unit in self._aside if unit.node.required]
+            if any(unit.error is not None for unit in required):
+                return Readiness.WARM_UP_FAILED
+            if not all(unit.settled for unit in required):
+                return Readiness.WARMING_UP
+        failing = self.checking.failing() if self.checking is not None else ()
+        if any(said.unit.node.required for said in failing):
+            return Readiness.CHECK_FAILED
+        whole = self.status is not Status.DEGRADED and not failing
+        return Readiness.OK if whole else Readiness.DEGRADED
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether hooks are starting, or about to, that the startup does not wait for."""
+        return not all(unit.settled for unit in self._aside)
+
+    async def check(self) -> None:
+        """Have the checks of the open resources say how these are. On the run's own loop."""
+        if self.checking is None:
+            from .checking import Checking
+
+            self.checking = Checking(self)
+        if self.phase is IN_SERVICE:
+            await self.checking.ask()
 
     def report(self) -> Report:
         """Return what the run has done so far."""
@@ -214,9 +291,11 @@ class Run:
         self.telling.status_changed()
         for unit in self.units:
             unit.waiting = len(unit.leaders)
+            if self._aside and not unit.aside:
+                unit.waiting -= sum(leader.aside for leader in unit.leaders)
             if not unit.waiting:
                 self._ready.append((self._begin, unit))
-        if not self.units:
+        if not self._unsettled:
             self._serve()
         self.drain()
         cancelled = await self._until(self._decided)
@@ -233,11 +312,11 @@ class Run:
         raise HookError(f"The startup was given up: {self.ended_by}.")
 
     def _begin(self, unit: Unit) -> None:
-        if self.phase is not IN_STARTUP or unit.settled:
+        if unit.settled or (self.phase is not IN_STARTUP and not self._goes_on(unit)):
             return
         unit.begun = unit.ended = self.clock()
         hook = unit.hook
-        if hook is None or hook.kind is SHUTDOWN or hook.kind is BACKGROUND:
+        if hook is None or hook.kind in ONLY_AT_END or hook.kind is BACKGROUND:
             unit.state = UP
             self._settle(unit)
             return
@@ -303,7 +382,7 @@ class Run:
         unit.outcome = OK
         if self.telling.of_steps:
             self.telling.step(unit, IN_STARTUP)
-        if self.phase is IN_STARTUP:
+        if self.phase is IN_STARTUP or self._goes_on(unit):
             self._settle(unit)
         elif unit.released:
             self._stop_unit(unit)
@@ -356,7 +435,9 @@ class Run:
         if self.telling.of_steps:
             self.telling.step(unit, IN_STARTUP)
         self.telling.hook_failed(unit, IN_STARTUP, unit.error)
-        if self.phase is not IN_STARTUP:
+        if unit.aside and self.phase is not IN_SHUTDOWN:
+            self._settle(unit)
+        elif self.phase is not IN_STARTUP:
             if self.first_error is not None and self.first_error is not unit.error:
                 note(self.first_error, f"Then {unit} failed too: {brief(unit.error)}")
         elif unit.node.required:
@@ -366,6 +447,9 @@ class Run:
 
     def _settle(self, unit: Unit) -> None:
         """Take note that the startup need not wait for this hook any more."""
+        if unit.aside:
+            self._settle_aside(unit)
+            return
         unit.settled = True
         self._unsettled -= 1
         failed = unit.outcome is not None and unit.outcome is not OK
@@ -381,6 +465,39 @@ class Run:
         if not self._unsettled and self.phase is IN_STARTUP:
             self._ready.append((self._serve_unless_failed, unit))
 
+    def _settle_aside(self, unit: Unit) -> None:
+        """Do the same for a hook that the startup does not wait for: it may come after that."""
+        unit.settled = True
+        failed = unit.outcome is not None and unit.outcome is not OK
+        for follower in unit.followers:
+            # What the startup waits for has not counted this one.
+            if follower.settled or not follower.aside:
+                continue
+            if failed and hangs_on(follower, unit):
+                self._skip(follower, f"it needs {unit}, which {what_befell(unit)}")
+                continue
+            follower.waiting -= 1
+            if not follower.waiting:
+                self._ready.append((self._begin, follower))
+        if self.phase is IN_SERVICE:
+            if unit.state is UP:
+                self._opened_late(unit)
+            if not self.warming_up:
+                self.limits.end_startup()
+                self.telling.capture(bool(self.jobs.units))
+            self.judge_service()
+
+    def _opened_late(self, unit: Unit) -> None:
+        """Let what has come up while the process serves be read; begin a job whose turn it was."""
+        if unit.is_job:
+            self.jobs.begin_one(unit)
+        elif unit.hook.kind is RESOURCE:
+            self.serving[unit.hook] = self.serving[unit.node.state_name] = unit.value
+
+    def _goes_on(self, unit: Unit) -> bool:
+        """Tell whether a hook that the startup did not wait for starts while the process serves."""
+        return unit.aside and self.phase is IN_SERVICE
+
     def _skip(self, unit: Unit, reason: str) -> None:
         unit.state = DOWN
         unit.outcome = Outcome.SKIPPED
@@ -393,7 +510,12 @@ class Run:
     def skip_optional(self, reason: str) -> None:
         """Skip the optional hooks whose turn has not come."""
         for unit in self.units:
-            if unit.hook is not None and not unit.node.required and unit.state is PENDING:
+            if (
+                unit.hook is not None
+                and not unit.node.required
+                and not unit.aside
+                and unit.state is PENDING
+            ):
                 self._skip(unit, reason)
 
     def unstarted(self) -> list[Unit]:
@@ -401,7 +523,7 @@ class Run:
         return [
             unit
             for unit in self.units
-            if unit.hook is not None and unit.node.required and not unit.settled
+            if unit.hook is not None and unit.node.required and not unit.aside and not unit.settled
         ]
 
     def _serve_unless_failed(self, _: Unit) -> None:
@@ -412,13 +534,16 @@ class Run:
         self.up_at = self.clock()
         self.ready_at = self.host.time()
         self.limits.end_startup()
-        self.telling.capture(bool(self.jobs.units))
+        self.telling.capture(bool(self.jobs.units) or self.warming_up)
         self.phase = IN_SERVICE
         self.telling.phase_begins()
         for name, unit in self.open_names().items():
             self.serving[unit.hook] = self.serving[name] = unit.value
         self.jobs.begin()
         self.judge_service()
+        if self.server is not None and self.settings.shutdown_notice:
+            self._signalled = Signalled(self, self.settings.drain_seconds)
+            self._signalled.begin()
         self._decide()
 
     def judge_service(self) -> None:
@@ -427,7 +552,10 @@ class Run:
             status = Status.DEGRADED if any(unit.failed for unit in self.units) else Status.SERVING
             if status is not self.status:
                 self.status = status
-                self.telling.status_changed()
+            elif self.readiness is self._judged:
+                return
+            self._judged = self.readiness
+            self.telling.status_changed()
 
     def fail(self, error: BaseException) -> None:
         """Give the startup up for an error: stop what is up, in reverse."""
@@ -443,6 +571,12 @@ class Run:
         if self.first_error is None:
             self.status = Status.STOPPING
         self.limits.begin_rollback(quick=quick)
+        self._give_up("the startup was given up before its turn")
+        self._reverse()
+        self._decide()
+
+    def _give_up(self, reason: str) -> None:
+        """Cancel what is starting, and skip whose turn has not come."""
         for unit in self.units:
             if unit.state is STARTING:
                 self.limits.give_up(unit)
@@ -450,12 +584,10 @@ class Run:
                 unit.state = DOWN
                 if unit.hook is not None:
                     unit.outcome = Outcome.SKIPPED
-                    unit.reason = "the startup was given up before its turn"
-                    unit.begun = unit.ended = self.up_at
+                    unit.reason = reason
+                    unit.begun = unit.ended = self.clock()
                     if self.telling.of_steps:
                         self.telling.step(unit, IN_STARTUP)
-        self._reverse()
-        self._decide()
 
     def _decide(self) -> None:
         if not self._decided.done():
@@ -479,7 +611,7 @@ class Run:
             self.telling.step(unit, IN_SERVICE)
         self.telling.hook_failed(unit, IN_SERVICE, unit.serving_error)
         self._some_crashed = True
-        if unit.node.required:
+        if unit.node.required and not unit.aside:
             self.fail(unit.serving_error)
         self.judge_service()
 
@@ -498,6 +630,23 @@ class Run:
             self.host.stop_server(self.server)
 
     # Shutdown.
+
+    def notice(self, by: str) -> None:
+        """Take note, while the process serves, that it will be stopped; it serves on meanwhile.
+
+        Args:
+            by: what tells so, for the log.
+        """
+        if self.phase is not IN_SERVICE or self.stopping.is_set():
+            return
+        self.stopping.set()
+        self.telling.stop_is_known(by)
+        self.telling.capture(True)
+        self.judge_service()
+        for unit in self._drains:
+            if unit.state is UP:
+                self._stop_unit(unit)
+        self.drain()
 
     async def stop(self, *, quick: bool = False, ended_by: str = "shutdown") -> None:
         """Stop every hook in reverse, and wait until all is over. A second call joins the first.
@@ -524,6 +673,8 @@ class Run:
             self.status = Status.STOPPING
             self.ended_by = ended_by
             self.limits.begin_shutdown(quick=quick)
+            if self.warming_up:
+                self._give_up("the process was stopped before its turn")
             self._reverse()
         elif self.phase is IN_STARTUP:
             self._roll_back(ended_by, quick=quick)
@@ -534,6 +685,9 @@ class Run:
 
     def _reverse(self) -> None:
         self.serving.clear()
+        self.stopping.set()
+        if self.checking is not None:
+            self.checking.end()
         self.stop_began = self.clock()
         self.stopping_at = self.host.time()
         self.telling.capture(True)
@@ -561,14 +715,16 @@ class Run:
 
     def _stop_unit(self, unit: Unit) -> None:
         hook = unit.hook
-        if hook is not None and hook.kind is SHUTDOWN:
+        if hook is not None and hook.kind in ONLY_AT_END:
             unit.stop_begun = self.clock()
             lost = self.lost(unit)
             if lost is not None:
                 unit.stop_ended = unit.stop_begun
                 unit.stop_outcome = Outcome.SKIPPED
                 unit.reason = f"it needs {lost}, which {what_befell(lost)}"
-                self.down(unit)
+                unit.state = DOWN
+                if unit.released:
+                    self.down(unit)
                 return
             unit.state = STOPPING
             unit.arguments = self.arguments_of(unit)
@@ -648,6 +804,9 @@ class Run:
         self.over = True
         self.over_at = self.clock()
         self.stopped_at = self.host.time()
+        self.stopping.set()
+        if self._signalled is not None:
+            self._signalled.end()
         self.limits.close()
         self.telling.capture(False)
         self.workers.close()
@@ -736,6 +895,11 @@ def hangs_on(follower: Unit, leader: Unit) -> bool:
     """Tell whether a hook can't start when another one has failed."""
     index = leader.node.index
     return any(wait.node == index and wait.hard for wait in follower.node.waits)
+
+
+def last_of(units: Iterable[Unit]) -> list[Unit]:
+    """Return what nothing stands on, for what comes behind all; drain functions stand aside."""
+    return [unit for unit in units if not (unit.followers or unit.is_drain)]
 
 
 def is_cancellation(error: BaseException) -> bool:

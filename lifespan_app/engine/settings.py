@@ -22,6 +22,10 @@ class Settings(NamedTuple):
     """None: by the server that is recognised."""
     shutdown_timeout: float = 5.0
     shutdown_deadline: float = 8.0
+    shutdown_notice: bool = False
+    """Whether a signal tells of the shutdown before the server does."""
+    drain_seconds: float = 0.0
+    """How long the server's handler of that signal is held back."""
     hooks: Mapping[str, Mapping[str, Any]] = {}
 
     def deadline_under(self, server: str | None) -> float:

@@ -13,10 +13,10 @@ from functools import update_wrapper
 from types import CodeType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .hooks import ON_LOOP, STAGE, Hook, innermost
+from .hooks import DRAIN, ON_LOOP, STAGE, Hook, innermost
 from .plan import Node, Plan, Reason, Wait
 from .report import IN_SHUTDOWN
-from .runner import Run
+from .runner import Run, last_of
 from .unit import STOPPING, UP, Unit
 
 if TYPE_CHECKING:
@@ -65,12 +65,13 @@ class StagedRun(Run):
         context: LifespanContext,
         *,
         server: str | None = None,
+        mode: str | None = None,
         stages: Iterable[Stage] = (),
     ) -> None:
         self._stages = tuple(stages)
         self._places: list[tuple[Stage, Unit]] = []
         self._armed: set[Unit] = set()
-        super().__init__(lifespan, plan, context, server=server)
+        super().__init__(lifespan, plan, context, server=server, mode=mode)
 
     def _units(self, stages: Iterable[Hook]) -> list[Unit]:
         units = super()._units(stages)
@@ -82,7 +83,7 @@ class StagedRun(Run):
 
     def _behind(self, units: list[Unit], row: Sequence[Hook | None], name: str) -> Unit:
         """Add units that wait for all there are; return the last of them."""
-        ends = [unit for unit in units if not unit.followers]
+        ends = last_of(units)
         for hook in row:
             unit = Unit(self, self._node(len(units), hook, name))
             unit.leaders = list(ends)
@@ -223,7 +224,7 @@ def joined(
     barrier.waits = [
         Wait(node.index, Reason.WRITTEN, place, hard=False)
         for node in nodes
-        if node.index not in waited_for
+        if node.index not in waited_for and (node.hook is None or node.hook.kind is not DRAIN)
     ]
     nodes.append(barrier)
     for hook in added:

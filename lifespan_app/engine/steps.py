@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from .hooks import Kind
 from .plan import edges_into
-from .report import Outcome, Phase, Report, Step
+from .report import Outcome, Pending, Phase, Report, Step
 from .unit import State, Unit, short
 
 if TYPE_CHECKING:
     from .runner import Run
 
 HAS_STARTUP = frozenset({Kind.START, Kind.RESOURCE, Kind.STAGE})
-HAS_SHUTDOWN = frozenset({Kind.SHUTDOWN, Kind.RESOURCE, Kind.STAGE})
+HAS_SHUTDOWN = frozenset({Kind.SHUTDOWN, Kind.DRAIN, Kind.RESOURCE, Kind.STAGE})
 
 
 def report_of(run: Run) -> Report:
@@ -25,9 +25,12 @@ def report_of(run: Run) -> Report:
         uuid=run.uuid,
         service_type=run.context.service_type,
         environment=run.context.environment,
+        release=run.settings.release,
+        mode=run.mode,
+        pid=run.pid,
         server=run.server or "",
         status=run.status,
-        ready=run.ready,
+        readiness=run.readiness,
         ended_by=run.ended_by,
         error=one_line(error),
         started_at=run.started_at,
@@ -60,6 +63,21 @@ class RunDetails:
         """Return the keys of the longest chain of the shutdown."""
         return tuple(unit.node.key for unit in longest_stop(self._run))
 
+    def pending(self) -> tuple[Pending, ...]:
+        """Return the hooks that have not come up yet."""
+        run = self._run
+        now = run.clock()
+        return tuple(
+            Pending(
+                unit.node.key,
+                now - unit.begun if unit.state is State.STARTING else 0.0,
+                *run.progress.get(unit, ()),
+            )
+            for unit in run.units
+            if unit.hook is not None and unit.hook.kind in HAS_STARTUP and not unit.settled
+            if unit.state is State.PENDING or unit.state is State.STARTING
+        )
+
     def hooks_failed(self) -> int:
         """Return how many hooks have failed."""
         units = self._run.units_by_hook.values()
@@ -83,13 +101,14 @@ def longest_chain(run: Run) -> list[Unit]:
     It is the chain that ends with the hook that came up last, in which each hook waited for the
     one before it: making any other hook faster would change nothing.
     """
-    done = [unit for unit in run.units if unit.ended]
+    done = [unit for unit in run.units if unit.ended and not unit.aside]
     chain: list[Unit] = []
     last = max(done, key=lambda unit: unit.ended, default=None)
     while last is not None:
         if last.hook is not None and last.hook.kind in HAS_STARTUP:
             chain.append(last)
-        last = max(last.leaders, key=lambda unit: unit.ended, default=None)
+        waited_for = [leader for leader in last.leaders if not leader.aside]
+        last = max(waited_for, key=lambda unit: unit.ended, default=None)
     chain.reverse()
     return chain
 

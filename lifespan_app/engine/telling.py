@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("lifespan_app")
 
-LAUNCH = "LIFESPAN_LAUNCH"
-"""The environment variable that a launcher sets, which opens the plan of ``server`` itself."""
+AROUND = "LIFESPAN_AROUND"
+"""The environment variable that says whose plan is open around a process, in the one that has
+started it: ``runlifespan -- COMMAND`` sets it."""
 
 
 class Telling:
@@ -53,7 +54,7 @@ class Telling:
         """Ask, once a phase, who wants to know of each step."""
         self.of_steps = []
         for observer in list(self._observers):
-            if self._tell(observer, observer.watches_steps):
+            if self._tell(observer, observer.watches_steps, self._run.phase):
                 self.of_steps.append(observer)
 
     def status_changed(self) -> None:
@@ -75,6 +76,13 @@ class Telling:
             report, step = report_of(self._run), step_of(unit, phase)
             for observer in list(self._observers):
                 self._tell(observer, observer.hook_failed, report, step, error)
+
+    def progressed(self) -> None:
+        """Tell that a hook has said how far it is."""
+        if self._observers and not self._run.over:
+            report = report_of(self._run)
+            for observer in list(self._observers):
+                self._tell(observer, observer.progressed, report)
 
     def run_ended(self, seconds_left: float) -> Coroutine[Any, Any, None] | None:
         """Tell that the run is over; return what waits for the last writes, if there are any."""
@@ -98,7 +106,7 @@ class Telling:
         run = self._run
         if run.server is None or run.context.service_type == ServiceType.SERVER:
             return
-        if os.environ.get(LAUNCH):
+        if os.environ.get(AROUND) == ServiceType.SERVER:
             return
         names = [
             f"'{run.host.app_label(hook.module) or hook.module}.{hook.name}'"
@@ -109,9 +117,13 @@ class Telling:
             logger.warning(
                 "These hooks are for service type 'server', whose plan nothing has opened, so they "
                 "do not run: %s. Open it once per server, around its workers: "
-                "'async with lifespan.run(\"server\"):'.",
+                "'manage.py runlifespan -- COMMAND', with the server's command.",
                 ", ".join(names),
             )
+
+    def stop_is_known(self, by: str) -> None:
+        """Say that the process will be stopped, and is not ready any more."""
+        logger.info("%s: the process is about to stop. It is not ready any more.", by)
 
     def stops_server(self, unit: Unit) -> None:
         """Say why the server is asked to stop."""

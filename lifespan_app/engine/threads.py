@@ -130,8 +130,14 @@ class Pool:
             self._growing = self._loop.call_later(self._patience, self._grow)
 
     def _start_thread(self) -> None:
-        self._threads += 1
-        start_thread(self._serve, "lifespan pool")
+        try:
+            start_thread(self._serve, "lifespan pool")
+        except RuntimeError:
+            # Python 3.12 gives no new thread to a process that ends: those there are do it all.
+            if not self._threads:
+                raise
+        else:
+            self._threads += 1
 
     def _serve(self) -> None:
         while (work := self._queue.get()) is not None:

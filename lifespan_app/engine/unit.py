@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .hooks import BACKGROUND
+from .hooks import BACKGROUND, DRAIN
 from .loglines import LogSink
 from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Phase
 
@@ -47,6 +47,7 @@ class Unit:
     __slots__ = (
         "abandoned",
         "arguments",
+        "aside",
         "attempt",
         "begun",
         "crashed_at",
@@ -57,6 +58,7 @@ class Unit:
         "gate",
         "holds",
         "hook",
+        "is_drain",
         "is_job",
         "leaders",
         "logs",
@@ -91,7 +93,10 @@ class Unit:
         self.run = run
         self.node = node
         self.hook: Any = node.hook
+        self.aside = not node.wait
+        """Whether the startup does not wait for it: the process may serve before it is up."""
         self.is_job = node.hook is not None and node.hook.kind is BACKGROUND
+        self.is_drain = node.hook is not None and node.hook.kind is DRAIN
         self.leaders: list[Unit] = []
         self.followers: list[Unit] = []
         self.state: State = PENDING

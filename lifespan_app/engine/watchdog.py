@@ -71,7 +71,11 @@ class Watchdog:
         self._ended = ended = threading.Lock()
         ended.acquire()
         # threading.Thread waits for its thread to have begun, which costs four times as much.
-        start_new_thread(self._watch, (threading.get_ident(), self._clock(), ended))
+        try:
+            start_new_thread(self._watch, (threading.get_ident(), self._clock(), ended))
+        except RuntimeError:
+            # Python 3.12 gives no new thread to a process that ends.
+            self._ended = None
 
     def end(self) -> None:
         """Stop watching. Does nothing when nothing is watched."""

@@ -8,5 +8,6 @@ urlpatterns = [
     path("books/", include("library.urls")),
     path("notices/", include("notices.urls")),
     path("catalogue/", include("catalogue.urls")),
+    path("health/", include("lifespan_app.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -617,7 +617,6 @@ class TestStaticFiles:
     @pytest.fixture(autouse=True)
     def one_static_file(self, settings: Settings, tmp_path: Path) -> None:
         (tmp_path / "note.txt").write_text("static")
-        settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "django.contrib.staticfiles"]
         settings.STATICFILES_DIRS = [tmp_path]
         settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
 

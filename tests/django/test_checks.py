@@ -11,17 +11,15 @@ from django.core.checks import CheckMessage, Error, Warning, run_checks
 from django.core.management.base import SystemCheckError
 from django.core.management.commands import migrate, runserver
 
-from lifespan_app import Lifespan, checks, discovery
+from lifespan_app import Lifespan, checks, conf, discovery
 from lifespan_app.errors import Problem
+from tests.messages import problem_codes
 from tests.projects import Project
 
 if TYPE_CHECKING:
     from pytest_django import Settings
 
-KEYS = (
-    "CONFIG, ENVIRONMENT, HOOKS, RELEASE, SERVICE_TYPE, SHUTDOWN_DEADLINE, SHUTDOWN_TIMEOUT, "
-    "STARTUP_DEADLINE"
-)
+KEYS = ", ".join(sorted(conf.KEYS))
 OPTIONS = "enabled, priority, required, shutdown_timeout, state_name, timeout"
 
 
@@ -52,13 +50,14 @@ class TestE001ABrokenModule:
         text = "'shop.lifespan' of app 'shop' can't be imported: ValueError: two"
         assert checks.check_broken_modules() == [
             Error(
-                f"/site/shop/lifespan.py:12: {text}",
+                text,
                 hint="Mend it.",
-                obj="shop.lifespan",
+                obj="/site/shop/lifespan.py:12",
                 id="lifespan_app.E001",
             )
         ]
 
+    @pytest.mark.django_db
     def test_stops_every_command_that_runs_the_checks_but_migrate(self, lifespan: Lifespan) -> None:
         class MigrateEverything(migrate.Command):
             """Commands that extend migrate are migrate to us."""
@@ -165,6 +164,16 @@ class TestE002AnUnknownKey:
             )
         ]
 
+    def test_of_the_platform_is_told_with_what_was_meant(self, settings: Settings) -> None:
+        settings.LIFESPAN = {"PLATFORM": {"startup_": 5}}
+        assert of_the_setting() == [
+            Error(
+                "LIFESPAN['PLATFORM']['startup_'] is not known.",
+                hint="Did you mean 'startup'? There are: startup, termination_grace.",
+                id="lifespan_app.E002",
+            )
+        ]
+
     def test_that_is_no_string_is_told_too(self, settings: Settings) -> None:
         settings.LIFESPAN = {5: 5}
         [message] = of_the_setting()
@@ -205,6 +214,11 @@ class TestE003AWrongType:
             ),
             ({"HOOKS": ["*"]}, "LIFESPAN['HOOKS'] must be a dictionary, not ['*']."),
             ({"HOOKS": {"*": 5}}, "LIFESPAN['HOOKS']['*'] must be a dictionary, not 5."),
+            ({"PLATFORM": 5}, "LIFESPAN['PLATFORM'] must be a dictionary, not 5."),
+            (
+                {"PLATFORM": {"startup": "30"}},
+                "LIFESPAN['PLATFORM']['startup'] must be a number of seconds above 0, not '30'.",
+            ),
         ],
     )
     def test_is_told_with_what_it_must_be(
@@ -250,6 +264,8 @@ class TestE003AWrongType:
             {"SERVICE_TYPE": None, "STARTUP_DEADLINE": None, "CONFIG": None, "HOOKS": None},
             {"HOOKS": {"*": {"timeout": None, "shutdown_timeout": 2, "enabled": False}}},
             {"HOOKS": {"*": {"required": False, "priority": -5, "state_name": "client"}}},
+            {"PLATFORM": {"startup": 30, "termination_grace": 10.5}},
+            {"PLATFORM": {"startup": None}},
         ],
     )
     def test_is_not_found_in_what_is_right(self, settings: Settings, value: object) -> None:
@@ -320,8 +336,11 @@ class TestW003AnUnknownHook:
         assert of_the_setting() == []
 
 
-class TestE006ThePlan:
+class TestThePlan:
     """What would keep a plan from being made is said beforehand, each with its place."""
+
+    def test_every_kind_of_problem_has_an_id(self) -> None:
+        assert set(checks.PROBLEM_IDS) == problem_codes()
 
     def test_each_problem_is_a_message_with_its_place(self, lifespan: Lifespan) -> None:
         @lifespan.on_start
@@ -332,7 +351,7 @@ class TestE006ThePlan:
             return "a client"
 
         [message] = checks.check_plan()
-        assert message.id == "lifespan_app.E006"
+        assert message.id == "lifespan_app.E007"
         assert "names no resource. Did you mean 'client'?" in message.msg
         assert str(message.obj).startswith(f"{__file__}:")
         assert message.hint
@@ -367,6 +386,158 @@ class TestW004ARequiredHookThatNeedsAnOptionalOne:
         @lifespan.on_start
         async def warm_up(client: object = None) -> None: ...
 
+        assert checks.check_plan() == []
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Return the servers that are installed, as the test will have it."""
+    servers: set[str] = set()
+    monkeypatch.setattr(checks, "is_installed", servers.__contains__)
+    return servers
+
+
+class TestW005AStartupThatMayTakeTooLong:
+    """Limits add up along a chain; who waits for the startup gives up before."""
+
+    @pytest.fixture
+    def chain(self, lifespan: Lifespan) -> Lifespan:
+        @lifespan.resource(timeout=20)
+        async def pool() -> str:
+            return "a pool"
+
+        @lifespan.resource(required=False)
+        async def beside(pool: object) -> str:
+            return "limited to 10 s, as it is optional"
+
+        @lifespan.on_start(timeout=15)
+        async def warm_up(pool: object) -> None: ...
+
+        return lifespan
+
+    def told(self) -> list[str]:
+        return [message.msg for message in checks.check_plan() if message.id == "lifespan_app.W005"]
+
+    def test_is_told_with_the_chain_and_the_server(
+        self, chain: Lifespan, installed: set[str]
+    ) -> None:
+        installed.update({"gunicorn", "hypercorn", "celery"})
+        assert self.told() == [
+            "Limits of hooks that start one after the other add up to 35 s, and gunicorn's own "
+            "asgi worker gives a startup up after 30 s: "
+            f"'{__name__}.pool' -> '{__name__}.warm_up'."
+        ]
+
+    def test_is_not_told_of_a_server_that_is_not_here(
+        self, chain: Lifespan, installed: set[str]
+    ) -> None:
+        assert self.told() == []
+
+    def test_is_judged_by_the_platform_where_its_limit_is_known(
+        self, chain: Lifespan, installed: set[str], settings: Settings
+    ) -> None:
+        installed.add("gunicorn")
+        settings.LIFESPAN = {"PLATFORM": {"startup": 35}}
+        assert self.told() == []
+        settings.LIFESPAN = {"PLATFORM": {"startup": 34}}
+        [told] = self.told()
+        assert "and the platform gives a startup up after 34 s" in told
+
+    def test_of_a_worker_is_judged_by_celery(
+        self, chain: Lifespan, installed: set[str], settings: Settings
+    ) -> None:
+        installed.update({"gunicorn", "celery"})
+        settings.LIFESPAN = {"SERVICE_TYPE": "worker"}
+        [told] = self.told()
+        assert "a process of Celery's pool gives a startup up after 4 s" in told
+
+    def test_may_be_allowed_by_the_deadline_alone(
+        self, lifespan: Lifespan, installed: set[str], settings: Settings
+    ) -> None:
+        installed.update({"gunicorn", "hypercorn"})
+        settings.LIFESPAN = {"STARTUP_DEADLINE": 50}
+        assert self.told() == [
+            "LIFESPAN['STARTUP_DEADLINE'] is 50 s, and gunicorn's own asgi worker gives a startup "
+            "up after 30 s."
+        ]
+
+    def test_of_a_long_chain_names_a_few(self, lifespan: Lifespan, installed: set[str]) -> None:
+        installed.add("hypercorn")
+        for number in range(9):
+            lifespan.on_start(name=f"step_{number}", timeout=10)(lambda: None)
+        [told] = self.told()
+        key = f"{__name__}.step_"
+        assert told.endswith(f"up after 60 s: '{key}0' -> '{key}1' -> 6 more -> '{key}8'.")
+
+
+class TestW006AShutdownThatMayTakeTooLong:
+    def told(self) -> list[CheckMessage]:
+        return [message for message in checks.check_plan() if message.id == "lifespan_app.W006"]
+
+    def test_is_told_where_the_platform_kills_before(
+        self, lifespan: Lifespan, settings: Settings
+    ) -> None:
+        @lifespan.resource
+        async def pool() -> str:
+            return "a pool"
+
+        @lifespan.on_shutdown(timeout=4)
+        async def save(pool: object) -> None: ...
+
+        settings.LIFESPAN = {"PLATFORM": {"termination_grace": 7}}
+        [message] = self.told()
+        assert message.msg == (
+            "The shutdown of service type 'app' may take 8 s, and the platform kills after 7 s, by "
+            "LIFESPAN['PLATFORM']['termination_grace']."
+        )
+        settings.LIFESPAN = {"PLATFORM": {"termination_grace": 7}, "SHUTDOWN_TIMEOUT": 3}
+        assert self.told() == []
+
+    @pytest.mark.parametrize(("notice", "told"), [(True, ["may take 8 s"]), (False, [])])
+    def test_counts_the_drain_where_there_is_a_notice(
+        self, lifespan: Lifespan, settings: Settings, notice: bool, told: list[str]
+    ) -> None:
+        @lifespan.resource
+        async def pool() -> str:
+            return "a pool"
+
+        settings.LIFESPAN = {
+            "PLATFORM": {"termination_grace": 7},
+            "SHUTDOWN_NOTICE": notice,
+            "DRAIN_SECONDS": 3,
+        }
+        assert [message.msg.partition("' ")[2][:12] for message in self.told()] == told
+
+    def test_is_told_of_a_limit_that_the_whole_shutdown_cuts_short(
+        self, lifespan: Lifespan, settings: Settings
+    ) -> None:
+        @lifespan.resource(shutdown_timeout=9)
+        async def pool() -> str:
+            return "a pool"
+
+        [message] = self.told()
+        assert message.msg == (f"'{__name__}.pool' has 9 s to stop, and the whole shutdown 8 s.")
+        settings.LIFESPAN = {"SHUTDOWN_DEADLINE": 9}
+        assert self.told() == []
+
+
+class TestI001AHookForTheServer:
+    def test_is_told_of_with_what_opens_it(self, lifespan: Lifespan) -> None:
+        @lifespan.on_start(service_types=["server", "worker"])
+        async def take_a_lock() -> None: ...
+
+        [message] = checks.check_plan()
+        assert message.id == "lifespan_app.I001"
+        assert "runs once per server" in message.msg
+        assert "runlifespan" in str(message.hint)
+
+    def test_is_not_told_of_in_the_servers_own_plan(
+        self, lifespan: Lifespan, settings: Settings
+    ) -> None:
+        @lifespan.on_start(service_types=["server"])
+        async def take_a_lock() -> None: ...
+
+        settings.LIFESPAN = {"SERVICE_TYPE": "server"}
         assert checks.check_plan() == []
 
 

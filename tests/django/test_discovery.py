@@ -202,7 +202,8 @@ class TestCommands:
         line = broken.line_of("shop/clients.py", "return json.loads")
         assert done.returncode == 1
         assert done.stderr.count("(lifespan_app.E001)") == 2
-        assert f"shop/clients.py:{line}: 'shop.lifespan' of app 'shop' can't" in done.stderr
+        place = f"shop/clients.py:{line}: (lifespan_app.E001)"
+        assert f"{place} 'shop.lifespan' of app 'shop' can't be imported" in done.stderr
         assert "'till.lifespan' of app 'till' can't be imported: LookupError: no" in done.stderr
         assert "HINT: Mend the module." in done.stderr
 

@@ -307,7 +307,7 @@ class TestTheEdgesOfARun:
             happened.append("asgi_startup")
 
         async def on_shutdown() -> None:
-            happened.append(f"asgi_shutdown, ready: {lifespan.runs[0].ready}")
+            happened.append(f"asgi_shutdown, ready: {lifespan.runs[0].report().ready}")
 
         application.handler.on_shutdown.append(lambda: happened.append("on_shutdown, first"))
         application.handler.on_shutdown.append(lambda: happened.append("on_shutdown, second"))

@@ -292,6 +292,8 @@ def run_every_hook(project: Project, **environment: str) -> tuple[Told, int]:
 
 
 def make_tables(project: Project) -> None:
+    # Its record has a connection of its own, and is not what is looked at here.
+    project.settings(LIFESPAN={"HISTORY": False})
     migrated = project.manage("migrate", "--run-syncdb", "--verbosity=0")
     assert migrated.returncode == 0, migrated.stderr
 
@@ -656,11 +658,13 @@ class TestAsyncToSync:
     """
 
     def test_its_connection_is_left_open(self, project: Project) -> None:
+        project.settings(LIFESPAN={"HISTORY": False})
         program = self.PROGRAM % "async_to_sync(main)()"
         done = project.file("main.py", program).run("main.py")
         assert (done.stdout, done.stderr) == ("True True\n", "")
 
     def test_without_it_no_thread_of_the_program_is_used(self, project: Project) -> None:
+        project.settings(LIFESPAN={"HISTORY": False})
         program = self.PROGRAM % "asyncio.run(main())"
         done = project.file("main.py", program).run("main.py")
         assert (done.stdout, done.stderr) == ("False False\n", "")

@@ -33,6 +33,8 @@ WAYS_TO_FAIL = (
     *("ignore once", "ignore", "late"),
 )
 ASYNC_ONLY = frozenset({"cancels itself", "ignore once", "ignore", "late"})
+WITHOUT_WAITING = 4
+"""In each so many plans there are resources that the startup does not wait for."""
 LATE = 4.0
 """Seconds after its first cancellation at which a hook that is late comes round."""
 
@@ -150,6 +152,12 @@ def make_world(seed: int, *, threads: bool) -> World:
                 options,
             )
         )
+    if seed % WITHOUT_WAITING == 0:
+        # By another generator, so that all the rest of a seed's plan stays what it was.
+        aside = random.Random(f"aside {seed}")
+        for made in hooks:
+            if made.form in RESOURCES and aside.random() < 0.4:
+                made.options["wait"] = False
     settings = Settings(
         startup_deadline=rng.choice((3.0, 6.0, 30.0)),
         shutdown_timeout=rng.choice((1.0, 3.0, 5.0)),
@@ -509,9 +517,13 @@ def nothing_before_what_it_needs(world: World, seen: Seen) -> Iterable[str]:
         mine = min(position[name, what] for what in ("enter", "work") if (name, what) in position)
         for wait in node.waits:
             leaders = [seen.plan.nodes[wait.node]]
+            waits = node.wait
             if leaders[0].hook is None:
+                waits = True
                 leaders = [seen.plan.nodes[before.node] for before in leaders[0].waits]
             for leader in leaders:
+                if waits and not leader.wait:
+                    continue
                 before = leader.hook.name if leader.hook else ""
                 form = next((made.form for made in world.hooks if made.name == before), "")
                 if not before or form in NOTHING_ON:
@@ -641,6 +653,7 @@ def the_first_error_is_kept(world: World, seen: Seen) -> Iterable[str]:
             if step.phase is Phase.STARTUP
             and step.outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
             and is_required(world, step.name)
+            and not is_aside(seen, step.name)
         ]
         # What was abandoned had failed before: at its limit, or when the startup was given up.
         abandoned = [step.error for step in seen.report.steps if step.outcome is Outcome.ABANDONED]
@@ -658,6 +671,11 @@ def the_first_error_is_kept(world: World, seen: Seen) -> Iterable[str]:
     if not failed_startup and not cancelled and seen.report.status is Status.STOPPED:
         if seen.raised is not None:
             yield f"raised {seen.raised!r} though the run stopped well"
+
+
+def is_aside(seen: Seen, name: str) -> bool:
+    """Tell whether the startup does not wait for a hook, nor for what that needs."""
+    return any(node.hook and node.hook.name == name and not node.wait for node in seen.plan.nodes)
 
 
 def is_required(world: World, name: str) -> bool:
@@ -706,10 +724,12 @@ def no_phase_passes_its_deadline(world: World, seen: Seen) -> Iterable[str]:
 def limits_are_kept(world: World, seen: Seen) -> Iterable[str]:
     """No hook is up after its limit: optional ones have ten seconds where nothing is said."""
     for made in world.hooks:
-        limit = made.options.get("timeout", math.inf if is_required(world, made.name) else 10.0)
+        aside = is_aside(seen, made.name)
+        unlimited = aside or is_required(world, made.name)
+        limit = made.options.get("timeout", math.inf if unlimited else 10.0)
         begun = times(world, made.name, "enter")
         up = times(world, made.name, "entered") or times(world, made.name, "up")
-        given_up = stop_begun(seen) if seen.report.ready_at is None else None
+        given_up = stop_begun(seen) if aside or seen.report.ready_at is None else None
         if begun and given_up is not None and given_up < begun[0].time + limit:
             continue
         if begun and up and up[0].time - begun[0].time > limit + EARLY:

@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from lifespan_app import Lifespan
+from lifespan_app import Lifespan, Resource
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
@@ -242,3 +242,18 @@ def test_nothing_is_printed(run: RunOnLoop, capfd: pytest.CaptureFixture[str]) -
 
     printed = capfd.readouterr()
     assert (printed.out, printed.err) == ("", "")
+
+
+def test_a_long_chain_is_told_by_its_ends(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal = Journal()
+        before: list[Resource[str]] = []
+        for number in range(100):
+            before = [journal.resource(lifespan, f"r{number}", opens=0.01, depends_on=before)]
+        await lifespan.startup()
+
+    run_virtually(main)
+
+    [(_, line)] = lines(caplog)
+    assert "longest chain: shop.r0 -> shop.r1 -> shop.r2 -> shop.r3 -> ... 92 more ..." in line
+    assert line.endswith("-> shop.r96 -> shop.r97 -> shop.r98 -> shop.r99.")

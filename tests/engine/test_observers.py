@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Observer, Report, Step
+from lifespan_app.engine.report import Observer, Phase, Report, Step
 from lifespan_app.engine.settings import Settings
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal
@@ -99,7 +99,9 @@ def test_an_observer_is_told_of_failures_with_the_error_itself(run: RunOnLoop) -
         ("refresh", errors[2]),
         ("client", errors[1]),
     ]
-    assert witness.statuses == ["starting", "degraded", "stopping", "shutdown_failed"]
+    # Degraded twice: first it is ready all the same, then not any more.
+    degraded = ["degraded", "degraded"]
+    assert witness.statuses == ["starting", *degraded, "stopping", "shutdown_failed"]
 
 
 def test_an_observer_is_told_of_a_startup_that_fails(run: RunOnLoop) -> None:
@@ -118,7 +120,7 @@ def test_an_observer_is_told_of_a_startup_that_fails(run: RunOnLoop) -> None:
 
 def test_an_observer_that_does_not_watch_steps_is_told_of_none(run: RunOnLoop) -> None:
     class Incurious(Witness):
-        def watches_steps(self) -> bool:
+        def watches_steps(self, phase: Phase) -> bool:
             return False
 
     async def main(lifespan: Lifespan) -> Witness:
@@ -379,3 +381,29 @@ def test_an_observer_s_last_write_does_not_hold_the_next_run_up() -> None:
         await lifespan.shutdown()
 
     run_virtually(main)
+
+
+def test_observers_are_told_when_a_degraded_process_is_no_longer_ready() -> None:
+    told: list[tuple[str, str]] = []
+
+    class Following(Observer):
+        def run_changed(self, report: Report) -> None:
+            told.append((report.status, report.readiness))
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        lifespan.host.observers.append(Following())
+
+        @lifespan.background(required=False)
+        async def first() -> None:
+            raise ConnectionError("lost")
+
+        @lifespan.background
+        async def second() -> None:
+            await asyncio.sleep(1)
+            raise ConnectionError("lost")
+
+        async with lifespan.run("app"):
+            await asyncio.sleep(2)
+
+    run_virtually(main)
+    assert told[1:4] == [("serving", "ok"), ("degraded", "degraded"), ("degraded", "crashed")]

@@ -423,12 +423,12 @@ def test_stages_are_entered_behind_the_hooks_and_before_the_jobs_and_left_first(
         journal.resource(lifespan, "client", opens=1, closes=1)
         run = lifespan.prepare("app", stages=[stage(receivers), stage(inner_application)])
         await run.start()
-        assert run.ready
+        assert run.report().ready
         journal.write("serving")
         await asyncio.sleep(1)
         stop = asyncio.ensure_future(run.stop())
         await asyncio.sleep(0)
-        assert not run.ready
+        assert not run.report().ready
         await stop
 
     run_virtually(main)

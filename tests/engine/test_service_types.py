@@ -250,19 +250,26 @@ async def start_and_stop(lifespan: Lifespan, server: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("server", "launch", "warned"),
-    [("uvicorn 0.54.0", "", True), ("uvicorn 0.54.0", "a launch", False), (None, "", False)],
-    ids=["under a server", "under one that was launched", "without a server"],
+    ("server", "around", "warned"),
+    [
+        ("uvicorn 0.54.0", "", True),
+        ("uvicorn 0.54.0", "worker", True),
+        ("uvicorn 0.54.0", "server", False),
+        (None, "", False),
+    ],
+    ids=["under a server", "inside another plan", "inside the server's", "without a server"],
 )
 async def test_one_warning_names_the_hooks_for_the_server_that_nothing_has_opened(
     lifespan: Lifespan,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     server: str | None,
-    launch: str,
+    around: str,
     warned: bool,
 ) -> None:
-    monkeypatch.setenv("LIFESPAN_LAUNCH", launch)
+    monkeypatch.setenv("LIFESPAN_AROUND", around)
+    # Whoever starts all containers of a deployment may give it; that opens nothing.
+    monkeypatch.setenv("LIFESPAN_LAUNCH", "given")
 
     @lifespan.on_start(service_types=["server"])
     async def migrate() -> None: ...

@@ -32,6 +32,29 @@ def whoever_has_no_request_reads_it() -> None:
     assert_type(http_client.current(), httpx.AsyncClient)
 
 
+# What is declared with a handle is what it was
+
+
+@http_client.check
+async def answers(client: httpx.AsyncClient) -> None: ...
+
+
+@http_client.check(timeout=3, cache=30)
+def is_open(client: httpx.AsyncClient) -> bool:
+    return not client.is_closed
+
+
+@lifespan.resource(wait=False)
+async def model() -> AsyncIterator[bytes]:
+    lifespan.progress(0.5, "half of it")
+    yield b""
+
+
+def a_check_is_still_a_function(client: httpx.AsyncClient) -> None:
+    assert_type(is_open(client), bool)
+    assert_type(model.current(), bytes)
+
+
 # Generator functions
 
 

@@ -20,6 +20,8 @@ reveal_type(async_function)
 reveal_type(lifespan.on_start(async_function))  # the same
 reveal_type(lifespan.on_shutdown(async_function))  # the same
 reveal_type(lifespan.background(async_function))  # the same
+reveal_type(lifespan.on_drain(async_function))  # the same
+reveal_type(lifespan.on_drain(timeout=1)(async_function))  # the same
 reveal_type(lifespan.on_start(priority=1)(async_function))  # the same
 reveal_type(lifespan.on_start(1)(async_function))  # the same
 reveal_type(lifespan.on_shutdown(timeout=1)(async_function))  # the same
@@ -28,5 +30,6 @@ reveal_type(lifespan.background(on_crash="restart")(async_function))  # the same
 reveal_type(sync_function)
 reveal_type(lifespan.on_start(sync_function))  # the same
 reveal_type(lifespan.on_shutdown(sync_function))  # the same
+reveal_type(lifespan.on_drain(sync_function))  # the same
 reveal_type(lifespan.on_start(name="warm")(sync_function))  # the same
 reveal_type(lifespan.on_shutdown()(sync_function))  # the same

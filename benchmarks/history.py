@@ -1,0 +1,490 @@
+"""The admin's pages over 1,000,000 recorded runs, beside the same pages over 10,000.
+
+Two databases each of SQLite and PostgreSQL are made in a temporary folder. The large one has runs of
+90 days, 4 service types, 30 releases and 20 hosts; the newest 20,000 have 30 steps, the others 3. In
+the small one they came as fast, so that its last hour has as many, and there are enough of every
+kind to fill a page. The pages are asked for in turn, from the small one and from the large one, in
+one process. No plan of a query may read a whole table.
+
+    python -m benchmarks.history [--runs N] [--only sqlite|postgresql] [--pages PATTERN] [--json]
+
+It takes some minutes, and about 4 GB of the disk that holds temporary files, which it looks at
+first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import django
+from django.conf import settings
+
+from benchmarks.figures import Figure, as_json, surroundings, table
+
+SMALL, LARGE = 10_000, 1_000_000
+WITH_MANY_STEPS = 20_000
+AT_MOST = 1.5
+ROUNDS = 7
+DAYS, SERVICE_TYPES, RELEASES, HOSTS = 90, 4, 30, 20
+BYTES_A_RUN = 2_000
+"""Of a run with its steps and all indexes, as far as was seen."""
+
+LIST = "/admin/lifespan_app/lifespanrun/"
+
+
+# Making the runs
+
+RUN_COLUMNS = [
+    "uuid",
+    "launch",
+    "mode",
+    "service_type",
+    "environment",
+    "release",
+    "status",
+    "ended_by",
+    "host",
+    "pid",
+    "process",
+    "server",
+    "python_version",
+    "django_version",
+    "started_at",
+    "ready_at",
+    "last_seen_at",
+    "startup_duration",
+    "shutdown_duration",
+    "hooks_total",
+    "hooks_failed",
+    "slowest_hook",
+    "error",
+    "fingerprint",
+    "recorded_late",
+    "lost_after",
+]
+
+STEP_COLUMNS = [
+    "run_id",
+    "app_label",
+    "name",
+    "kind",
+    "phase",
+    "priority",
+    "attempt",
+    "offset",
+    "duration",
+    "outcome",
+    "reason",
+    "needs",
+    "on_critical_chain",
+    "file",
+    "line",
+    "exception",
+    "error",
+    "traceback",
+    "fingerprint",
+    "waiting_at",
+    "log",
+]
+
+
+class Dialect:
+    """How one database writes what differs."""
+
+    numbers: str
+    """Rows with a column `n`, from 1 to {count}."""
+    text = "CAST({0} AS TEXT)"
+
+    def at(self, seconds_before_now: str) -> str:
+        """Return a moment."""
+        raise NotImplementedError
+
+    def span(self, microseconds: str) -> str:
+        """Return a duration."""
+        raise NotImplementedError
+
+    def uuid(self, number: str) -> str:
+        """Return a UUID."""
+        raise NotImplementedError
+
+    def flag(self, condition: str) -> str:
+        """Return a condition as a value."""
+        return f"({condition})"
+
+
+class SQLite(Dialect):
+    """Times are texts, durations whole numbers."""
+
+    numbers = (
+        "(WITH RECURSIVE some(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM some WHERE n < {count})"
+        " SELECT n FROM some) AS numbers"
+    )
+
+    def at(self, seconds_before_now: str) -> str:
+        """Return a moment."""
+        return f"strftime('%Y-%m-%d %H:%M:%f', 'now', '-' || ({seconds_before_now}) || ' seconds')"
+
+    def span(self, microseconds: str) -> str:
+        """Return a duration."""
+        return f"({microseconds})"
+
+    def uuid(self, number: str) -> str:
+        """Return a UUID."""
+        return f"printf('%032x', {number})"
+
+
+class PostgreSQL(Dialect):
+    """What has types gets them."""
+
+    numbers = "generate_series(1, {count}) AS numbers(n)"
+
+    def at(self, seconds_before_now: str) -> str:
+        """Return a moment."""
+        return f"now() - ({seconds_before_now}) * interval '1 second'"
+
+    def span(self, microseconds: str) -> str:
+        """Return a duration."""
+        return f"({microseconds}) * interval '1 microsecond'"
+
+    def uuid(self, number: str) -> str:
+        """Return a UUID."""
+        return f"lpad(to_hex({number}), 32, '0')::uuid"
+
+
+def runs_sql(dialect: Dialect, count: int) -> str:
+    """Return the statement that makes so many runs."""
+    text = dialect.text.format
+    before = f"(({count} - n) * {DAYS * 86_400.0} / {LARGE})"
+    failed = "n % 20 = 0"
+    live = f"n > {count} - 200"
+    values = {
+        "uuid": dialect.uuid("n"),
+        "launch": f"'launch-' || {text('n / 4')}",
+        "mode": "CASE n % 50 WHEN 7 THEN 'check' WHEN 8 THEN 'reload' ELSE 'server' END",
+        "service_type": "CASE n % 4 WHEN 0 THEN 'api' WHEN 1 THEN 'app' WHEN 2 THEN 'worker'"
+        " ELSE 'scheduler' END",
+        "environment": "'production'",
+        "release": f"'1.' || {text(f'n * {RELEASES} / ({count} + 1)')} || '.0'",
+        "status": f"CASE WHEN {live} THEN 'serving' WHEN {failed} THEN 'startup_failed'"
+        " WHEN n % 81 = 0 THEN 'lost' WHEN n % 61 = 0 THEN 'shutdown_failed' ELSE 'stopped' END",
+        "ended_by": "'lifespan.shutdown'",
+        "host": f"'web-' || {text(f'n % {HOSTS}')}",
+        "pid": "1000 + n % 30000",
+        "process": "'boot:namespace:start'",
+        "server": "'uvicorn 0.54.0'",
+        "python_version": "'3.13.9'",
+        "django_version": "'6.1.3'",
+        "started_at": dialect.at(before),
+        "ready_at": dialect.at(before),
+        "last_seen_at": dialect.at(f"CASE WHEN {live} THEN 0 ELSE {before} END"),
+        "startup_duration": dialect.span("300000 + n % 97 * 1000"),
+        "shutdown_duration": dialect.span("50000 + n % 31 * 1000"),
+        "hooks_total": f"CASE WHEN n > {count - WITH_MANY_STEPS} THEN 30 ELSE 3 END",
+        "hooks_failed": f"CASE WHEN {failed} THEN 1 ELSE 0 END",
+        "slowest_hook": "'app_0.hook_0'",
+        "error": f"CASE WHEN {failed} THEN 'OSError: nobody is there' ELSE '' END",
+        "fingerprint": f"CASE WHEN {failed} THEN 'fingerprint-' || {text('n / 20 % 4')} ELSE '' END",
+        "recorded_late": dialect.flag("1 = 0"),
+        "lost_after": f"CASE WHEN {live} THEN {dialect.at('-86400')} ELSE NULL END",
+    }
+    columns = ", ".join(f'"{name}"' for name in RUN_COLUMNS)
+    chosen = ", ".join(values[name] for name in RUN_COLUMNS)
+    numbers = dialect.numbers.format(count=count)
+    return f"INSERT INTO lifespan_app_lifespanrun ({columns}) SELECT {chosen} FROM {numbers}"
+
+
+def steps_sql(dialect: Dialect, runs: str, hooks: int) -> str:
+    """Return the statement that makes so many steps for each of some runs."""
+    text = dialect.text.format
+    failed = "run.status = 'startup_failed' AND n = 1"
+    values = {
+        "run_id": "run.id",
+        "app_label": f"'app_' || {text('(n - 1) % 6')}",
+        "name": f"'hook_' || {text('n - 1')}",
+        "kind": "'resource'",
+        "phase": "'startup'",
+        "priority": "0",
+        "attempt": "1",
+        "offset": dialect.span("n * 1000"),
+        "duration": dialect.span("n * 1000 + run.id % 100 * 10"),
+        "outcome": f"CASE WHEN {failed} THEN 'failed' ELSE 'ok' END",
+        "reason": "''",
+        "needs": "'[]'" if isinstance(dialect, SQLite) else "'[]'::jsonb",
+        "on_critical_chain": dialect.flag("n = 1"),
+        "file": "'shop/lifespan.py'",
+        "line": "12",
+        "exception": f"CASE WHEN {failed} THEN 'OSError' ELSE '' END",
+        "error": f"CASE WHEN {failed} THEN 'nobody is there' ELSE '' END",
+        "traceback": "''",
+        "fingerprint": f"CASE WHEN {failed} THEN run.fingerprint ELSE '' END",
+        "waiting_at": "''",
+        "log": "'[]'" if isinstance(dialect, SQLite) else "'[]'::jsonb",
+    }
+    columns = ", ".join(f'"{name}"' for name in STEP_COLUMNS)
+    chosen = ", ".join(values[name] for name in STEP_COLUMNS)
+    numbers = dialect.numbers.format(count=hooks)
+    return (
+        f"INSERT INTO lifespan_app_lifespanstep ({columns}) SELECT {chosen}"
+        f" FROM lifespan_app_lifespanrun AS run CROSS JOIN {numbers} WHERE {runs} ORDER BY run.id, n"
+    )
+
+
+def fill(alias: str, count: int) -> None:
+    """Make the tables of a database, and so many runs with their steps."""
+    from django.core.management import call_command
+    from django.db import connections
+
+    call_command("migrate", database=alias, verbosity=0)
+    connection = connections[alias]
+    dialect: Dialect = SQLite() if connection.vendor == "sqlite" else PostgreSQL()
+    newest = count - WITH_MANY_STEPS
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA synchronous = OFF")
+            cursor.execute("PRAGMA cache_size = -200000")
+        cursor.execute(runs_sql(dialect, count))
+        cursor.execute(steps_sql(dialect, f"run.id <= {newest}", 3))
+        cursor.execute(steps_sql(dialect, f"run.id > {newest}", 30))
+        if connection.vendor == "postgresql":
+            # As autovacuum does after such a load; SQLite never has statistics by itself.
+            cursor.execute("VACUUM ANALYZE")
+
+
+# Asking for the pages
+
+
+def pages(count: int) -> dict[str, str]:
+    """Return the addresses, by what they are; runs and hooks are those of a database's size."""
+    statuses = "live broken starting serving degraded stopping stopped startup_failed"
+    return {
+        "overview": "/admin/lifespan_app/",
+        "list": LIST,
+        "list, second page": f"{LIST}?p=2",
+        **{
+            f"list, status {status}": f"{LIST}?status={status}"
+            for status in (*statuses.split(), "shutdown_failed", "lost")
+        },
+        **{
+            f"list, service type {name}": f"{LIST}?service_type={name}"
+            for name in ("api", "app", "worker", "scheduler", "nowhere")
+        },
+        **{
+            f"list, started {span}": f"{LIST}?started={span}"
+            for span in ("hour", "day", "week", "month")
+        },
+        **{
+            f"list, mode {mode}": f"{LIST}?mode={mode}"
+            for mode in ("all", "server", "reload", "check", "command")
+        },
+        **{
+            f"list, search {term}": f"{LIST}?q={term}"
+            for term in ("web-7", "web-1", "web", "1.7", "1.29", "1.", "nowhere")
+        },
+        "list, search by UUID": f"{LIST}?q={count // 2:032x}",
+        "list, a launch": f"{LIST}?launch=launch-{count // 8}",
+        "list, a fingerprint": f"{LIST}?fingerprint=fingerprint-1",
+        "newest run": f"{LIST}{count}/change/",
+        "run that failed": f"{LIST}{count - 200 - (count - 200) % 20}/change/",
+        "oldest run": f"{LIST}1/change/",
+        "run as JSON": f"{LIST}{count}/json/",
+        "hook of all runs": f"{LIST}hook/app_0/hook_0/",
+        "hook of the newest runs": f"{LIST}hook/app_5/hook_29/",
+    }
+
+
+class Plans:
+    """Explain each query as it is made, and keep what reads a whole table."""
+
+    def __init__(self, vendor: str) -> None:
+        self.vendor = vendor
+        self.scans: list[str] = []
+        self.queries = 0
+
+    def __call__(self, execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        params, many, context = rest
+        if sql.startswith("SELECT") and "lifespan_app_" in sql:
+            self.queries += 1
+            prefix = "EXPLAIN QUERY PLAN " if self.vendor == "sqlite" else "EXPLAIN "
+            with (
+                context["connection"].connection.cursor()
+                if self.vendor != "sqlite"
+                else (_closing(context["connection"].connection.cursor())) as cursor
+            ):
+                text = sql.replace("%s", "?") if self.vendor == "sqlite" else sql
+                cursor.execute(prefix + text, params)
+                for row in cursor.fetchall():
+                    line = str(row[-1])
+                    is_scan = (
+                        line.startswith("SCAN lifespan_app")
+                        if self.vendor == "sqlite"
+                        else "Seq Scan on lifespan_app" in line
+                    )
+                    if is_scan:
+                        self.scans.append(f"{line.strip()}: {sql}")
+        return execute(sql, params, many, context)
+
+
+@contextmanager
+def _closing(cursor: Any) -> Iterator[Any]:
+    yield cursor
+    cursor.close()
+
+
+def ask(client: Any, alias: str, address: str) -> float:
+    """Ask for a page from a database, and return the milliseconds that it took."""
+    from django.test import override_settings
+
+    with override_settings(LIFESPAN={"HISTORY_DATABASE": alias}):
+        began = time.perf_counter()
+        answer = client.get(address)
+        taken = (time.perf_counter() - began) * 1_000
+    if answer.status_code != 200:
+        raise RuntimeError(f"{address} answers {answer.status_code}")
+    return taken
+
+
+def compare(vendor: str, counts: tuple[int, int], client: Any, wanted: str) -> Iterator[Figure]:
+    """Ask for each page in turn from the small database and from the large one."""
+    from django.db import connections
+
+    small, large = counts
+    aliases = f"{vendor}_small", f"{vendor}_large"
+    for (what, of_small), of_large in zip(pages(small).items(), pages(large).values(), strict=True):
+        if not re.search(wanted, what):
+            continue
+        plans = Plans(vendor)
+        with connections[aliases[1]].execute_wrapper(plans):
+            ask(client, aliases[1], of_large)
+        ask(client, aliases[0], of_small)
+        taken: tuple[list[float], list[float]] = ([], [])
+        for _ in range(ROUNDS):
+            taken[0].append(ask(client, aliases[0], of_small))
+            taken[1].append(ask(client, aliases[1], of_large))
+        of_each = [statistics.median(times) for times in taken]
+        scans = f"; FULL SCAN: {plans.scans}" if plans.scans else ""
+        yield Figure(
+            benchmark="history",
+            what=f"{vendor}: {what}",
+            value=of_each[1] / of_each[0],
+            unit="ratio",
+            at_most=AT_MOST,
+            note=f"{of_each[0]:.0f} ms, then {of_each[1]:.0f} ms; {plans.queries} queries{scans}",
+        )
+
+
+# Where the databases are
+
+
+def configure(folder: Path, databases: dict[str, Any]) -> Any:
+    """Set Django up with an admin, and return a client that may see it."""
+    from django.contrib.staticfiles import finders  # noqa: F401 - importable before settings
+
+    from tests.admin.project import APPS, MIDDLEWARE, TEMPLATES
+
+    settings.configure(
+        SECRET_KEY="for benchmarks only",
+        ALLOWED_HOSTS=["*"],
+        USE_TZ=True,
+        INSTALLED_APPS=["lifespan_app", *APPS],
+        MIDDLEWARE=[name for name in MIDDLEWARE if not name.startswith("policy.")],
+        TEMPLATES=TEMPLATES,
+        STATIC_URL="static/",
+        ROOT_URLCONF="benchmarks.history",
+        DATABASES=databases,
+        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
+    )
+    django.setup()
+
+
+def sqlite(path: Path) -> dict[str, Any]:
+    """Return the entry of a SQLite database."""
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": str(path)}
+
+
+def make_room(folder: Path, vendors: Sequence[str], count: int) -> None:
+    """Raise SystemExit where the disk has too little left."""
+    needed = BYTES_A_RUN * count * len(vendors)
+    free = shutil.disk_usage(folder).free
+    if free < 1.5 * needed:
+        raise SystemExit(
+            f"{folder} has {free / 1e9:.1f} GB left; {1.5 * needed / 1e9:.1f} GB are needed. Set "
+            "TMPDIR to a larger disk, or make fewer runs with --runs."
+        )
+
+
+def measure(vendors: Sequence[str], count: int, wanted: str) -> list[Figure]:
+    """Make the databases, and compare them."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="history-")))
+        make_room(folder, vendors, count)
+        databases = {"default": sqlite(folder / "default.sqlite3")}
+        if "sqlite" in vendors:
+            databases["sqlite_small"] = sqlite(folder / "small.sqlite3")
+            databases["sqlite_large"] = sqlite(folder / "large.sqlite3")
+        if "postgresql" in vendors:
+            from tests.clusters import PostgreSQL as Cluster
+
+            for size in ("small", "large"):
+                cluster = stack.enter_context(Cluster(limit=600))
+                databases[f"postgresql_{size}"] = cluster.database
+        configure(folder, databases)
+
+        from django.contrib.auth.models import User
+        from django.core.management import call_command
+        from django.db import connections
+        from django.test import Client
+
+        call_command("migrate", verbosity=0)
+        client = Client()
+        client.force_login(User.objects.create_superuser("root"))
+        figures = []
+        for vendor in vendors:
+            began = time.monotonic()
+            fill(f"{vendor}_small", SMALL)
+            fill(f"{vendor}_large", count)
+            print(f"{vendor}: made in {time.monotonic() - began:.0f} s", file=sys.stderr)
+            figures += list(compare(vendor, (SMALL, count), client, wanted))
+        for connection in connections.all():
+            connection.close()
+        return figures
+
+
+def __getattr__(name: str) -> Any:
+    # Django's admin can't be imported before the settings are there, and this is the URLconf.
+    if name == "urlpatterns":
+        from django.contrib import admin
+        from django.urls import path
+
+        return [path("admin/", admin.site.urls)]
+    raise AttributeError(name)
+
+
+def main() -> None:
+    """Measure, and print a table or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--runs", type=int, default=LARGE, help="default: %(default)s")
+    parser.add_argument("--only", choices=["sqlite", "postgresql"], action="append")
+    parser.add_argument("--pages", default="", help="only those whose name has this pattern")
+    options = parser.parse_args()
+    figures = measure(options.only or ["sqlite", "postgresql"], options.runs, options.pages)
+    if options.json:
+        print(json.dumps(json.loads(as_json(figures))))
+        return
+    on = ", ".join(f"{name} {found}" for name, found in surroundings().items())
+    print(f"The record of runs: {options.runs} against {SMALL}\n{on}\n\n{table(figures)}")
+
+
+if __name__ == "__main__":
+    main()

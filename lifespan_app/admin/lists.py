@@ -1,0 +1,296 @@
+"""The list of runs: its filters, its search, and pages that count nothing.
+
+Everything that is asked of the database begins with an indexed column, or looks at the newest rows
+only: the list is as quick with a million runs as with ten thousand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+from django.contrib.admin import ModelAdmin, SimpleListFilter
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import PAGE_VAR, ChangeList
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from lifespan_app import conf
+from lifespan_app.engine.context import ServiceType
+from lifespan_app.history.newest import any_of, either_begins_with, newest_pks, search_pks
+from lifespan_app.history.statistics import UNCOUNTED, Sample, newest_runs
+from lifespan_app.models import FAILED, LIVE, LifespanRun, Mode, Status, fell_silent, heard_of
+
+MORE_THAN = 1_000
+"""Up to how many runs the pages are numbered; behind that there is a next one, or none."""
+
+Choices = list[tuple[str, Any]]
+
+
+def sample_of(request: HttpRequest) -> Sample:
+    """Return the newest runs, read once a request."""
+    sample: Sample | None = getattr(request, "_lifespan_sample", None)
+    if sample is None:
+        sample = newest_runs()
+        request._lifespan_sample = sample  # type: ignore[attr-defined]
+    return sample
+
+
+class StatusFilter(SimpleListFilter):
+    """Choose where a run stands, by the clock: one that fell silent is lost."""
+
+    title = _("status")
+    parameter_name = "status"
+    BROKEN = "broken"
+    LIVE = "live"
+
+    @classmethod
+    def parts_of(cls, chosen: str | None) -> list[Q]:
+        """Return what a choice is put together of, where it is of several conditions."""
+        gone = [Q(status=Status.LOST), fell_silent(None)]
+        failed = [Q(status=status) for status in FAILED]
+        return {cls.BROKEN: failed + gone, str(Status.LOST): gone}.get(chosen or "", [])
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> Choices:
+        """Return the choices."""
+        some = [(self.LIVE, _("there now")), (self.BROKEN, _("failed or lost"))]
+        return [*some, *Status.choices]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the runs that stand so."""
+        chosen = self.value()
+        if chosen is None:
+            return queryset
+        if chosen == self.LIVE:
+            return queryset.live()
+        if self.parts_of(chosen):
+            return queryset  # the list puts them together
+        found = queryset.filter(status=chosen)
+        return found.filter(heard_of(None)) if chosen in LIVE else found
+
+
+class ServiceTypeFilter(SimpleListFilter):
+    """Choose a service type: the known ones, and those of the newest runs."""
+
+    title = _("service type")
+    parameter_name = "service_type"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> Choices:
+        """Return the choices."""
+        seen = sample_of(request).service_types
+        known = {*map(str, ServiceType), str(conf.get("SERVICE_TYPE")), *seen}
+        if chosen := request.GET.get(self.parameter_name):
+            known.add(chosen)
+        return [(name, name) for name in sorted(known)]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the runs of the service type."""
+        chosen = self.value()
+        return queryset if chosen is None else queryset.filter(service_type=chosen)
+
+
+class ModeFilter(SimpleListFilter):
+    """Choose how a run came about; those of a developer at work only if asked for."""
+
+    title = _("mode")
+    parameter_name = "mode"
+    ALL = "all"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> Choices:
+        """Return the choices."""
+        return [(self.ALL, _("all")), *Mode.choices]
+
+    def choices(self, changelist: Any) -> Any:
+        """Yield the choices; none chosen leaves out what a developer's work makes."""
+        first, *others = super().choices(changelist)
+        yield {**first, "display": _("without reloads and checks")}
+        yield from others
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the runs that came about so."""
+        chosen = self.value()
+        if chosen is None:
+            return queryset.exclude(mode__in=UNCOUNTED)
+        return queryset if chosen == self.ALL else queryset.filter(mode=chosen)
+
+
+class StartedFilter(SimpleListFilter):
+    """Choose a span of time that ends now."""
+
+    title = _("started")
+    parameter_name = "started"
+    SPANS = {
+        "hour": (_("in the last hour"), timedelta(hours=1)),
+        "day": (_("in the last 24 hours"), timedelta(days=1)),
+        "week": (_("in the last 7 days"), timedelta(days=7)),
+        "month": (_("in the last 30 days"), timedelta(days=30)),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> Choices:
+        """Return the choices."""
+        return [(key, label) for key, (label, _span) in self.SPANS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        """Return the runs that began in the span."""
+        chosen = self.value()
+        if chosen not in self.SPANS:
+            return queryset
+        return queryset.filter(started_at__gte=timezone.now() - self.SPANS[chosen][1])
+
+
+FILTERS = (StatusFilter, ServiceTypeFilter, StartedFilter, ModeFilter)
+
+LINKED = frozenset({"launch", "fingerprint", "host", "release"})
+"""Columns that links of these pages ask for by their whole value."""
+
+ASKED = LINKED | {chosen.parameter_name for chosen in FILTERS}
+"""All that may be in the query; other columns have no index."""
+
+
+def uuid_of(term: str) -> UUID | None:
+    """Return the UUID that somebody looks for, or None where it is another text."""
+    try:
+        return UUID(term.strip())
+    except ValueError:
+        return None
+
+
+def search(runs: Any, term: str) -> Any:
+    """Return the runs whose host or release begins with a text, or the one with that UUID."""
+    term = term.strip()
+    if uuid := uuid_of(term):
+        return runs.filter(uuid=uuid)
+    return runs.filter(either_begins_with(term)) if term else runs
+
+
+class Pages:
+    """The numbered pages of a list, newest first. Nothing is counted beyond ``MORE_THAN``.
+
+    Args:
+        runs: all that the list holds.
+        size: how many runs a page shows.
+        number: the page that is shown, from 1.
+        prefix: what their host or their release begins with.
+        parts: what they are put together of, if they are.
+    """
+
+    def __init__(
+        self, runs: Any, size: int, number: int, prefix: str = "", parts: Sequence[Q] = ()
+    ) -> None:
+        self._runs = runs
+        self._prefix = prefix
+        self._parts = parts
+        self.number = number
+        self.size = size
+        skip = (number - 1) * size
+        most = max(MORE_THAN - skip, size) + 1
+        keys = self._keys(skip, most)
+        self.keys = keys[:size]
+        self.known = skip + len(keys)
+        """How many runs there are, as far as was looked."""
+        self.is_all = len(keys) < most
+        """Whether there are no more than those."""
+        self.has_next = len(keys) > size
+
+    def _keys(self, skip: int, most: int) -> list[int]:
+        runs = self._runs
+        if runs.query.order_by[:1] == ("-started_at",):
+            runs = runs.filter(any_of(self._parts))
+            if self._prefix:
+                runs = runs.filter(either_begins_with(self._prefix))
+            return list(runs.values_list("pk", flat=True)[skip : skip + most])
+        if self._prefix:
+            return search_pks(runs.filter(any_of(self._parts)), self._prefix, most, skip)
+        return newest_pks(runs, most, skip, self._parts)
+
+    def rows(self) -> list[Any]:
+        """Read the runs of the page, those of one launch together."""
+        found: dict[int, Any] = LifespanRun.objects.in_bulk(self.keys)
+        in_order = [found[key] for key in self.keys if key in found]
+        places: dict[str, int] = {}
+        for place, run in enumerate(in_order):
+            run.place = places.setdefault(run.launch or str(run.uuid), place)
+        return sorted(in_order, key=lambda run: run.place)  # stable: a launch's stay in order
+
+    def get_elided_page_range(self, number: int) -> list[int]:
+        """Return the numbers of pages, as Django's own paginator does for its template."""
+        return self.numbers
+
+    @property
+    def numbers(self) -> list[int]:
+        """The pages that can be gone to by their number."""
+        return list(range(1, -(-min(self.known, MORE_THAN) // self.size) + 1))
+
+
+class RunList(ChangeList):
+    """What the list shows."""
+
+    pages: Pages
+    parts: list[Q]
+    """Conditions of which one has to hold, by the filter of statuses."""
+    before: Any
+    """What the other filters leave, without the search."""
+
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
+        """Return what the list holds: of actions, too."""
+        term, self.query = self.query, ""
+        self.before = super().get_queryset(request, exclude_parameters)
+        self.query = term
+        self.parts = StatusFilter.parts_of(request.GET.get(StatusFilter.parameter_name))
+        return search(self.before.filter(any_of(self.parts)), term)
+
+    def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
+        """Return the order that an index gives: by time for a span of time, else by age."""
+        started = request.GET.get(StartedFilter.parameter_name)
+        return ["-started_at", "-pk"] if started in StartedFilter.SPANS else ["-pk"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the page that is asked for."""
+        prefix = "" if uuid_of(self.query) else self.query.strip()
+        runs = self.queryset if uuid_of(self.query) else self.before
+        self.pages = Pages(runs, self.list_per_page, self.page_num, prefix, self.parts)
+        rows = self.pages.rows()
+        if not rows and self.page_num > 1:
+            raise IncorrectLookupParameters
+        sample = sample_of(request)
+        for _launch, group in groupby(rows, key=lambda run: run.launch or str(run.uuid)):
+            together = list(group)
+            for run in together:
+                run.together, run.is_first = len(together), run is together[0]
+                run.usual_startup = sample.startup(run.service_type)
+                run.usual_shutdown = sample.shutdown(run.service_type)
+        self.result_list = rows
+        self.result_count = self.pages.known
+        self.full_result_count = self.result_count  # Django would offer to show all
+        self.show_full_result_count = False
+        self.show_admin_actions = True
+        self.can_show_all = False
+        self.multi_page = self.pages.has_next or self.page_num > 1
+        self.paginator = self.pages
+
+    @property
+    def page_addresses(self) -> list[dict[str, Any]]:
+        """The pages that can be gone to, around the one that is shown."""
+        return [
+            {
+                "number": number,
+                "is_here": number == self.page_num,
+                "query": self.get_query_string({PAGE_VAR: number}),
+            }
+            for number in self.pages.numbers
+        ]
+
+    @property
+    def next_query(self) -> str:
+        """The query of the page behind."""
+        return str(self.get_query_string({PAGE_VAR: self.page_num + 1}))
+
+    @property
+    def more_than(self) -> int:
+        """How many runs there are at least."""
+        return max(MORE_THAN, (self.page_num * self.list_per_page))

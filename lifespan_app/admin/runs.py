@@ -1,0 +1,302 @@
+"""The pages of the record of runs: the list, a run, a hook; and deletion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin import helpers
+from django.contrib.admin.utils import model_ngettext
+from django.core.exceptions import PermissionDenied
+from django.db import DatabaseError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from lifespan_app import conf
+from lifespan_app.history.document import document
+from lifespan_app.history.newest import tables_are_there
+from lifespan_app.history.one_hook import hook_history
+from lifespan_app.models import LifespanRun
+
+from . import cells, deletion
+from .lists import ASKED, FILTERS, RunList, search
+from .run_page import context_of
+
+MOST_NAMED = 20
+"""How many runs the confirmation of a deletion names."""
+TEMPLATES = "admin/lifespan_app"
+
+
+@admin.action(permissions=["delete"], description=_("Delete selected runs"))
+def delete_selected(
+    model_admin: LifespanRunAdmin, request: HttpRequest, queryset: Any
+) -> HttpResponse | None:
+    """Ask, with the numbers of runs and steps; then delete by query."""
+    if request.POST.get("post"):
+        count = deletion.delete(queryset, request.user)
+        words = ngettext("%d run was deleted.", "%d runs were deleted.", count) % count
+        model_admin.message_user(request, words, messages.SUCCESS)
+        return None
+    run_count, step_count = deletion.counts(queryset)
+    is_across = request.POST.get("select_across") == "1"
+    context = {
+        "title": gettext("Delete runs"),
+        "run_count": run_count,
+        "step_count": step_count,
+        "runs": queryset[:MOST_NAMED],
+        "more": max(run_count - MOST_NAMED, 0),
+        "is_across": is_across,
+        "selected": [] if is_across else request.POST.getlist(helpers.ACTION_CHECKBOX_NAME),
+        "action_checkbox_name": helpers.ACTION_CHECKBOX_NAME,
+    }
+    return model_admin.page(request, "delete_runs.html", **context)
+
+
+class LifespanRunAdmin(admin.ModelAdmin):
+    """Runs, to be read and deleted; nothing can be added or changed."""
+
+    list_display = (
+        "state",
+        "started",
+        "service",
+        "process_id",
+        "startup_time",
+        "failed",
+        "slowest",
+        "shutdown_time",
+    )
+    list_display_links = ("state",)
+    list_filter = FILTERS
+    list_per_page = 100
+    search_fields = ("host", "release")
+    search_help_text = _("The beginning of a host or a release, or a whole UUID")
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    actions = (delete_selected,)
+    actions_on_top = True
+
+    class Media:
+        css = {"all": ["lifespan_app/history.css"]}
+
+    # Who may do what
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Refuse: runs are recorded, not written."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: what has happened is not changed."""
+        return False
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """Allow what these pages ask for; other columns have no index."""
+        return lookup in ASKED
+
+    def must_view(self, request: HttpRequest, run: LifespanRun | None = None) -> None:
+        """Raise ``PermissionDenied`` for somebody who may not see runs."""
+        if not self.has_view_permission(request, run):
+            raise PermissionDenied
+
+    # Addresses
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return the addresses of a hook's page and of a run as JSON, before those of Django."""
+        view = self.admin_site.admin_view
+        return [
+            path(
+                "hook/<str:app_label>/<path:name>/",
+                view(self.hook_view),
+                name="lifespan_app_lifespanrun_hook",
+            ),
+            path("<int:pk>/json/", view(self.json_view), name="lifespan_app_lifespanrun_json"),
+            *super().get_urls(),
+        ]
+
+    # The list
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RunList]:
+        """Return the list that counts nothing."""
+        return RunList
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: Any, search_term: str
+    ) -> tuple[Any, bool]:
+        """Search by prefix, in indexed columns."""
+        return search(queryset, search_term), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, or why there is none."""
+        self.must_view(request)
+        if missing := self.what_is_missing(request):
+            return missing
+        context = {"is_recording": conf.get("HISTORY"), "is_filtered": bool(request.GET)}
+        return super().changelist_view(request, {**context, **(extra_context or {})})
+
+    def what_is_missing(self, request: HttpRequest) -> HttpResponse | None:
+        """Return a page that says why there are no runs to be read, or None."""
+        try:
+            if tables_are_there():
+                return None
+            error = ""
+        except DatabaseError as problem:
+            error = str(problem)
+        return self.page(request, "unavailable.html", title=gettext("Runs"), error=error)
+
+    def page(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
+        """Return a page of these with what every page of the site needs."""
+        request.current_app = self.admin_site.name
+        return TemplateResponse(
+            request,
+            f"{TEMPLATES}/lifespanrun/{template}",
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "media": self.media,
+                "has_view_permission": True,
+                "original": context["title"],
+                "is_recording": conf.get("HISTORY"),
+                "alias": conf.get("HISTORY_DATABASE"),
+                **context,
+            },
+        )
+
+    @admin.display(description=_("status"))
+    def state(self, run: LifespanRun) -> SafeString:
+        """Return the status."""
+        return cells.launch(run)
+
+    @admin.display(description=_("service"))
+    def service(self, run: LifespanRun) -> SafeString | str:
+        """Return service type and release."""
+        return cells.service(run)
+
+    @admin.display(description=_("process"))
+    def process_id(self, run: LifespanRun) -> SafeString:
+        """Return host, process id and server."""
+        return cells.process(run)
+
+    @admin.display(description=_("started"))
+    def started(self, run: LifespanRun) -> SafeString | str:
+        """Return when the run began."""
+        return cells.moment(run.started_at, timezone.now())
+
+    @admin.display(description=_("startup"))
+    def startup_time(self, run: Any) -> SafeString | str:
+        """Return how long the startup took."""
+        return cells.against_usual(run.startup_duration, run.usual_startup)
+
+    @admin.display(description=_("shutdown"))
+    def shutdown_time(self, run: Any) -> SafeString | str:
+        """Return how long the shutdown took."""
+        return cells.against_usual(run.shutdown_duration, run.usual_shutdown)
+
+    @admin.display(description=_("slowest hook"))
+    def slowest(self, run: LifespanRun) -> SafeString | str:
+        """Return the hook that took longest to start."""
+        return cells.hook_link(run.slowest_hook, self.admin_site.name, longest=60)
+
+    @admin.display(description=_("failed"))
+    def failed(self, run: LifespanRun) -> SafeString:
+        """Return how many hooks failed, of how many."""
+        return cells.failed(run)
+
+    # A run
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a run."""
+        self.must_view(request)
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
+        if missing := self.what_is_missing(request):
+            return missing
+        run = self.get_object(request, object_id)
+        if run is None:
+            # Django's own says so, and leads back.
+            return super().change_view(request, object_id, form_url, extra_context)
+        self.must_view(request, run)
+        return self.page(
+            request,
+            "change_form.html",
+            title=gettext("Run %(run)s") % {"run": run},
+            original=run,
+            has_delete_permission=self.has_delete_permission(request, run),
+            **context_of(run, timezone.now()),
+            **(extra_context or {}),
+        )
+
+    def json_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Hand a run out as JSON."""
+        self.must_view(request)
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        run = LifespanRun.objects.filter(pk=pk).first()
+        if run is None:
+            raise Http404
+        self.must_view(request, run)
+        answer = JsonResponse(
+            document(run, run.steps.order_by("pk")), json_dumps_params={"indent": 2}
+        )
+        answer["Content-Disposition"] = f'attachment; filename="lifespan-{run.uuid}.json"'
+        return answer
+
+    # A hook
+
+    def hook_view(self, request: HttpRequest, app_label: str, name: str) -> HttpResponse:
+        """Show what one hook did in its newest runs."""
+        self.must_view(request)
+        if request.method not in ("GET", "HEAD"):
+            return HttpResponseNotAllowed(["GET", "HEAD"])
+        if missing := self.what_is_missing(request):
+            return missing
+        history = hook_history(app_label, name)
+        key = f"{app_label}.{name}"
+        answer = self.page(
+            request,
+            "hook.html",
+            title=gettext("Hook %(key)s") % {"key": key},
+            original=key,
+            key=key,
+            hook=history,
+            now=timezone.now(),
+        )
+        if history is None:
+            answer.status_code = 404
+        return answer
+
+    # Deletion
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Count what would be deleted, instead of reading all of it."""
+        chosen = list(objs)
+        runs = LifespanRun.objects.filter(pk__in=[run.pk for run in chosen])
+        run_count, step_count = deletion.counts(runs)
+        numbers = {
+            model_ngettext(LifespanRun._meta, run_count): run_count,
+            str(LifespanRun.steps.rel.related_model._meta.verbose_name_plural): step_count,
+        }
+        return [str(run) for run in chosen[:MOST_NAMED]], numbers, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: LifespanRun) -> None:
+        """Delete a run; Django has written the entry in its log."""
+        obj.steps.all().delete()
+        obj.delete()
+
+    def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
+        """Delete runs by query, in batches."""
+        deletion.delete(queryset, request.user)

@@ -1,0 +1,128 @@
+"""What the templates of the admin's pages ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import template
+from django.contrib.admin.sites import all_sites
+from django.db import DatabaseError
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from lifespan_app import conf
+from lifespan_app.admin import cells
+from lifespan_app.admin.waterfall import css_of
+from lifespan_app.history import fleet, story
+from lifespan_app.history.newest import tables_are_there
+from lifespan_app.history.statistics import Spread
+from lifespan_app.models import LifespanRun, LifespanStep, Status
+
+register = template.Library()
+
+register.filter("clock", story.clock)
+register.filter("place", story.place)
+register.filter("outcome", story.outcome)
+register.filter("outcome_class", css_of)
+register.filter("error_line", story.error_line)
+register.filter("befell", story.what_befell)
+register.filter("badge", cells.badge)
+register.filter("moment", cells.moment)
+
+
+@register.filter
+def duration(taken: object) -> str:
+    """Return a time span as people say it; empty for what is none."""
+    return story.duration(taken) if isinstance(taken, timedelta | float | int) else ""
+
+
+@register.filter
+def badge_of(run: LifespanRun, now: datetime) -> SafeString:
+    """Return the badge of a run, by the clock."""
+    return cells.badge(run.status_at(now))
+
+
+@register.filter
+def offset(milliseconds: object) -> str:
+    """Return when a log line was written, from the begin of its step."""
+    return story.duration(milliseconds / 1_000) if isinstance(milliseconds, int | float) else ""
+
+
+@register.simple_tag(takes_context=True)
+def hook_link(context: template.Context, key: str) -> SafeString | str:
+    """Return a hook's key, as a link to its page."""
+    return cells.hook_link(key, site_name(context))
+
+
+@register.simple_tag(takes_context=True)
+def lifespan_overview(context: template.Context) -> dict[str, Any]:
+    """Read what the page behind the app's name says, for those who may see runs."""
+    request = context["request"]
+    site = next((site for site in all_sites if site.name == site_name(context)), None)
+    if site is None or not site.is_registered(LifespanRun):
+        return {"is_allowed": False}
+    if not site.get_model_admin(LifespanRun).has_view_permission(request):
+        return {"is_allowed": False}
+    found = {
+        "is_allowed": True,
+        "is_recording": conf.get("HISTORY"),
+        "alias": conf.get("HISTORY_DATABASE"),
+    }
+    try:
+        if not tables_are_there():
+            return {**found, "is_missing": True}
+        now = timezone.now()
+        return {**found, "now": now, "overview": fleet.overview(now)}
+    except DatabaseError as error:
+        return {**found, "is_missing": True, "error": str(error)}
+
+
+def site_name(context: template.Context) -> str:
+    """Return the name of the admin site that a page belongs to."""
+    return str(getattr(context["request"], "current_app", None) or "admin")
+
+
+@register.filter
+def sparkline(spread: Spread) -> str:
+    """Return the newest durations as the path of a small chart, 80 by 16."""
+    return path_of(spread.newest, 80, 16)
+
+
+def path_of(values: Sequence[float], width: int, height: int) -> str:
+    """Return values, oldest first, as an SVG path from nought at the bottom to the worst."""
+    highest = max(values) or 1
+    step = width / max(len(values) - 1, 1)
+    points = [
+        f"{number * step:.1f} {height - 1 - (height - 2) * value / highest:.1f}"
+        for number, value in enumerate(values)
+    ]
+    if len(points) == 1:
+        points.append(f"{width} {points[0].split()[1]}")
+    return "M" + "L".join(points)
+
+
+@register.filter
+def columns_of(steps: Sequence[LifespanStep]) -> list[dict[str, Any]]:
+    """Return steps, newest first, as columns of a chart: oldest first, in percentages."""
+    shown = list(reversed(steps[:100]))
+    highest = max((step.duration for step in shown), default=timedelta()) or timedelta(seconds=1)
+    size = 100 / max(len(shown), 20)
+    return [
+        {
+            "step": step,
+            "x": f"{number * size:.2f}%",
+            "width": f"{size * 0.8:.2f}%",
+            "y": f"{100 - height:.1f}%",
+            "height": f"{height:.1f}%",
+        }
+        for number, step in enumerate(shown)
+        for height in [max(100 * (step.duration / highest), 3)]
+    ]
+
+
+@register.filter
+def status_word(status: str) -> str:
+    """Return a status in a word."""
+    return str(Status(status).label)

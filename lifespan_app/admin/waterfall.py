@@ -1,0 +1,111 @@
+"""A phase of a run as bars on a common axis of time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from lifespan_app.history import story
+from lifespan_app.history.statistics import Spread
+from lifespan_app.models import LifespanStep, Outcome
+
+MOST_BARS = 60
+"""How many hooks have a bar of their own; the others are in the table, and named as a number."""
+TICKS = 4
+NARROWEST = 0.35
+"""Of a bar, in per cent: a hook that took no time can be seen as well."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One hook on the axis. Places are percentages, as SVG takes them."""
+
+    step: LifespanStep
+    x: str
+    width: str
+    outcome: str
+    usually: Spread | None
+
+    @property
+    def needs(self) -> list[str]:
+        """What it waited for."""
+        return [need[0] for need in self.step.needs]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A moment on the axis."""
+
+    x: str
+    text: str
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """The bars of one phase."""
+
+    bars: list[Bar]
+    ticks: list[Tick]
+    folded: list[LifespanStep]
+    """Steps without a bar."""
+
+    @property
+    def longest_folded(self) -> timedelta:
+        """How long the slowest of those without a bar took."""
+        return max(step.duration for step in self.folded)
+
+
+def waterfall(
+    steps: Iterable[LifespanStep], taken: timedelta | None, usually: Mapping[str, Spread]
+) -> Waterfall:
+    """Lay the steps of a phase out.
+
+    Args:
+        steps: those of the phase, in the order of the plan.
+        taken: how long the phase took, where that is known.
+        usually: how long hooks usually take, by key.
+    """
+    steps = list(steps)
+    ends = [story.ended(step).total_seconds() for step in steps]
+    whole = max([*ends, taken.total_seconds() if taken else 0.0]) or 0.001
+    chosen = {step.pk for step in sorted(steps, key=weight)[:MOST_BARS]}
+    bars = [bar_of(step, whole, usually.get(step.key)) for step in steps if step.pk in chosen]
+    folded = [step for step in steps if step.pk not in chosen]
+    return Waterfall(bars, ticks_of(whole), folded)
+
+
+def weight(step: LifespanStep) -> tuple[bool, bool, bool, timedelta]:
+    """Return what sorts first what a reader has to see: failures, the critical chain, slow ones."""
+    return (
+        step.outcome not in story.BROKEN,
+        bool(step.outcome),
+        not step.on_critical_chain,
+        -step.duration,
+    )
+
+
+def bar_of(step: LifespanStep, whole: float, usually: Spread | None) -> Bar:
+    """Return where the bar of a step is."""
+    width = max(100 * step.duration.total_seconds() / whole, NARROWEST)
+    x = min(100 * step.offset.total_seconds() / whole, 100 - width)
+    return Bar(step, f"{max(x, 0):.2f}%", f"{min(width, 100):.2f}%", css_of(step), usually)
+
+
+def css_of(step: LifespanStep) -> str:
+    """Return the outcome of a step as a class of the style sheet has it."""
+    return str(step.outcome).replace("_", "-") if step.outcome in Outcome else "running"
+
+
+def ticks_of(whole: float) -> list[Tick]:
+    """Return moments at round numbers of seconds."""
+    size = 10 ** math.floor(math.log10(whole / TICKS))
+    every = next(n * size for n in (1, 2, 5, 10) if n * size * (TICKS + 1) >= whole)
+    moments = [number * every for number in range(int(whole / every) + 1)]
+    return [
+        Tick(f"{100 * at / whole:.2f}%", story.duration(at), is_last=at > 0.85 * whole)
+        for at in moments
+        if at <= whole * 0.97
+    ]

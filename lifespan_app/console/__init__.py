@@ -1,0 +1,1 @@
+"""What a terminal shows: the plan, what is wrong with it, and what a run does while it does it."""

@@ -1,0 +1,458 @@
+"""What a run does, while it does it: a line a hook."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from io import TextIOBase
+from types import TracebackType
+from typing import IO, Any, NamedTuple, Self, TextIO, cast
+
+from lifespan_app.engine.api import Lifespan
+from lifespan_app.engine.log import hooks
+from lifespan_app.engine.report import Observer, Outcome, Phase, Report, Status, Step
+
+from .page import folded
+from .terminal import cut, first_line, has_colour, painted, printable, size
+
+REDRAWN_EVERY = 0.1
+"""Seconds between two pictures of what is going on, on a terminal."""
+MANY = 50
+"""The hooks of a plan that have a line each; of more, those that say something have one."""
+SLOWEST = 10
+"""How many of so many hooks are shown for having taken longest."""
+ROWS = 10
+"""The lines at most that are updated in place."""
+
+MEANINGS = {
+    Outcome.OK: "good",
+    Outcome.FINISHED: "good",
+    Outcome.FAILED: "bad",
+    Outcome.TIMED_OUT: "bad",
+    Outcome.CRASHED: "bad",
+    Outcome.ABANDONED: "bad",
+    Outcome.CANCELLED: "careful",
+    Outcome.SKIPPED: "careful",
+}
+BEGINS = {Phase.STARTUP: "starting", Phase.SERVING: "running", Phase.SHUTDOWN: "stopping"}
+
+
+class Busy(NamedTuple):
+    """A hook that is starting or stopping."""
+
+    word: str
+    key: str
+    since: float
+
+
+class Live(Observer):
+    """Write a line for each hook that starts, stops, fails or crashes.
+
+    On a terminal what is going on is updated in place below those lines, and whatever else the
+    process writes there goes above it. In a pipe or a file there are plain lines only. It follows
+    one run at a time: of a run that begins inside another nothing is shown.
+
+    Args:
+        stream: where to; the standard output of a management command will do.
+        no_color: no colours, also on a terminal. ``NO_COLOR`` in the environment says the same.
+        force_color: colours, also in a pipe or a file.
+        every: a line for each hook, however many there are.
+    """
+
+    def __init__(
+        self,
+        stream: IO[str] | TextIOBase,
+        *,
+        no_color: bool = False,
+        force_color: bool = False,
+        every: bool = False,
+    ) -> None:
+        # A command's own wrapper would end each write with a new line.
+        self._stream: IO[str] = cast("IO[str]", getattr(stream, "_out", stream))
+        self._colour = has_colour(self._stream, no_color=no_color, force_color=force_color)
+        self._every = every
+        self._screen = Screen(self._stream, self._picture)
+        self._following = ""
+        self._many = False
+        self._busy: dict[tuple[str, Phase], Busy] = {}
+        self._jobs: dict[str, Busy] = {}
+        self._total = 0
+        self._begin_phase()
+
+    def _begin_phase(self) -> None:
+        self._done = 0
+        self._quiet: list[tuple[float, str]] = []
+        self._jobs_begun = 0
+        self._shown = 0
+        self._not_shown: Counter[str] = Counter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def watching(self, lifespan: Lifespan) -> Iterator[Self]:
+        """Be told, in a ``with`` block, of what a ``Lifespan`` runs."""
+        observers = lifespan.host.observers
+        # Ahead of the log, whose line that a run is up comes after those of its hooks.
+        observers.insert(0, self)
+        try:
+            with self:
+                yield self
+        finally:
+            observers.remove(self)
+
+    def say(self, text: str) -> None:
+        """Write a line of the caller's own, above what is going on."""
+        self._write(self._fold(printable(text), ""))
+
+    def close(self) -> None:
+        """Leave the terminal as it was, with all lines written."""
+        self._screen.close()
+
+    # What it is told.
+
+    def run_changed(self, report: Report) -> None:
+        """Write what phase of the run begins, or the sum of the one that ends."""
+        if report.status is Status.STARTING and not self._following:
+            self._following = report.uuid
+            self._total = report.hooks_total
+            self._many = report.hooks_total > MANY and not self._every
+            self._begin_phase()
+            self._busy.clear()
+            self._jobs.clear()
+            self._head(f"Starting '{report.service_type}': {hooks(report.hooks_total)}")
+        elif report.uuid != self._following:
+            return
+        elif report.stopped_at is not None:
+            self._sum_up()
+            self._following = ""
+        elif report.stopping_at is not None:
+            self._begin_stop(report)
+        elif report.status in (Status.SERVING, Status.DEGRADED) and self._screen.is_open:
+            self._sum_up()
+
+    def _begin_stop(self, report: Report) -> None:
+        self._sum_up()
+        self._begin_phase()
+        now = time.monotonic()
+        for key in self._jobs:
+            self._busy[key, Phase.SERVING] = Busy("stopping", key, now)
+        self._jobs.clear()
+        word = "Rolling back" if report.status is Status.STARTUP_FAILED else "Stopping"
+        why = f" ({printable(report.ended_by)})" if report.ended_by else ""
+        self._head(f"{word} '{report.service_type}'{why}")
+
+    def step_changed(self, report: Report, step: Step) -> None:
+        """Write how a step has ended, or show that it has begun."""
+        if report.uuid != self._following:
+            return
+        key = printable(step.key)
+        if step.outcome is None:
+            self._begins(step, key)
+        else:
+            self._ends(step, key)
+
+    def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:
+        """Leave the terminal as it was."""
+        if not self._following:
+            self.close()
+        return None
+
+    # Lines.
+
+    def _head(self, text: str) -> None:
+        self._screen.open()
+        self._write([painted(cut(printable(text), self._columns), "heading", colour=self._colour)])
+
+    def _begins(self, step: Step, key: str) -> None:
+        busy = Busy(BEGINS[step.phase], key, time.monotonic())
+        if step.phase is not Phase.SERVING:
+            self._busy[step.key, step.phase] = busy
+            return
+        self._jobs[step.key] = busy
+        self._jobs_begun += 1
+        if not self._many:
+            again = f" (attempt {step.attempt})" if step.attempt > 1 else ""
+            self._write([self._line(busy.word, "busy", None, key + again)])
+
+    def _ends(self, step: Step, key: str) -> None:
+        assert step.outcome is not None
+        self._done += 1
+        self._jobs.pop(step.key, None)
+        busy = self._busy.pop((step.key, step.phase), None)
+        duration = step.duration
+        if step.phase is Phase.SERVING and busy is not None:
+            # How long a job took to stop is of interest now, not how long it has served.
+            duration = time.monotonic() - busy.since
+        if self._many and step.outcome is Outcome.OK:
+            self._quiet.append((duration, key))
+            return
+        word = step.outcome.replace("_", " ")
+        if self._many and self._shown >= MANY:
+            self._not_shown[word] += 1
+            return
+        self._shown += 1
+        lines = [self._line(word, MEANINGS[step.outcome], duration, key)]
+        if said := what_is_said(step):
+            lines += self._fold(said, DETAIL if self._is_wide() else NARROW_DETAIL)
+        self._write(lines)
+
+    def _sum_up(self) -> None:
+        if self._many:
+            self._write(list(self._sum()))
+        self._quiet, self._not_shown, self._jobs_begun = [], Counter(), 0
+        if not self._busy:
+            self._screen.close()
+
+    def _sum(self) -> Iterator[str]:
+        slowest = sorted(self._quiet, reverse=True)
+        for duration, key in slowest[:SLOWEST]:
+            yield self._line("ok", "good", duration, key)
+        if rest := slowest[SLOWEST:]:
+            text = f"{more_hooks(len(rest))}, each in {rest[0][0]:.3f} s or less"
+            yield self._line("ok", "good", None, text)
+        for word, count in self._not_shown.items():
+            yield self._line(word, "careful", None, more_hooks(count))
+        if self._jobs_begun:
+            yield self._line("running", "busy", None, f"background jobs: {self._jobs_begun}")
+
+    def _line(self, word: str, meaning: str, duration: float | None, key: str) -> str:
+        took = "" if duration is None else f"{duration:.3f} s"
+        columns = self._columns
+        # The last column stays empty: some terminals begin a new line with it.
+        line = cut(f"  {word:<9} {took:>9}  {key}", None if columns is None else columns - 1)
+        return line.replace(word, painted(word, meaning, colour=self._colour), 1)
+
+    def _fold(self, text: str, indent: str) -> list[str]:
+        columns = self._columns
+        return [indent + text] if columns is None else list(folded(text, columns, indent))
+
+    @property
+    def _columns(self) -> int | None:
+        return self._screen.columns
+
+    def _is_wide(self) -> bool:
+        return self._columns is None or self._columns >= 2 * len(DETAIL)
+
+    def _write(self, lines: list[str]) -> None:
+        self._screen.write(lines)
+
+    def _picture(self, rows: int) -> list[str]:
+        """Return what is going on, in so many lines at most. Called from a thread of the screen."""
+        now = time.monotonic()
+        # A copy made in one go: the loop goes on changing it.
+        busy = sorted(self._busy.copy().values(), key=lambda busy: busy.since)
+        if rows < 1:
+            return []
+        rows = min(rows, ROWS)
+        shown = busy if len(busy) <= rows else busy[: rows - 1]
+        lines = [self._line(one.word, "busy", now - one.since, one.key) for one in shown]
+        if hidden := len(busy) - len(shown):
+            text = f"{more_hooks(hidden)}; done: {self._done} of {self._total}"
+            lines.append(self._line(busy[-1].word, "busy", None, text))
+        return lines
+
+
+DETAIL = " " * 23
+NARROW_DETAIL = " " * 4
+
+
+def what_is_said(step: Step) -> str:
+    """Return why a step has not gone well, in one line, with the place of the hook."""
+    if step.reason and not step.error:
+        return printable(step.reason)
+    if not step.exception:
+        return ""
+    name = step.exception.rpartition(".")[2]
+    text = first_line(step.error)
+    place = f"{step.file}:{step.line}"
+    if name == "HookError" and place in text:
+        # The engine's own: it names the hook and its place.
+        return text
+    return f"{name}{': ' if text else ''}{text} ({printable(place)})"
+
+
+def more_hooks(count: int) -> str:
+    """Return in words how many hooks are not shown."""
+    return "1 more hook" if count == 1 else f"{count} more hooks"
+
+
+class Screen:
+    """A stream with lines that stay, and below them, on a terminal, some that are drawn anew.
+
+    While it is open what else goes to the same terminal, by ``print``, by the log or by a hook,
+    is written above the lines that are drawn anew. In a pipe or a file it only writes.
+
+    Args:
+        stream: where to.
+        picture: gives the lines to be drawn, so many at most; called from a thread.
+    """
+
+    def __init__(self, stream: IO[str], picture: Callable[[int], list[str]]) -> None:
+        self._stream = stream
+        self._picture = picture
+        self._lock = threading.RLock()
+        self._drawn = 0
+        self._waiting: list[str] = []
+        self._closing: threading.Event | None = None
+        self._replaced: list[tuple[Any, Any]] = []
+        self._held: dict[int, str] = {}
+        self._pid = os.getpid()
+        self.is_open = False
+
+    @property
+    def columns(self) -> int | None:
+        """The columns of the terminal, now; None for a pipe or a file."""
+        found = size(self._stream)
+        return None if found is None else found.columns
+
+    def open(self) -> None:
+        """Begin to draw."""
+        if self.is_open:
+            return
+        self.is_open = True
+        if size(self._stream) is None:
+            return
+        self._closing = threading.Event()
+        self._take_streams()
+        args = (self._closing,)
+        threading.Thread(target=self._draw, args=args, name="lifespan live", daemon=True).start()
+
+    def close(self) -> None:
+        """Write what is to be written, take away what was drawn, and draw no more."""
+        self.is_open = False
+        with self._lock:
+            if self._closing is None:
+                return
+            self._closing.set()
+            self._closing = None
+            self._show([])
+        # Not within the lock: a thread that logs has the handler's, and waits for this one.
+        self._give_streams_back()
+
+    def write(self, lines: list[str]) -> None:
+        """Write lines that stay."""
+        with self._lock:
+            # A thousand hooks that end at once cost one drawing.
+            self._waiting += lines
+            if self._closing is None:
+                self._show([])
+
+    def write_above(self, stream: TextIO, text: str) -> int:
+        """Write what something else in the process has to say, above what is drawn."""
+        if os.getpid() != self._pid:
+            # A forked child has neither the lock's owner nor what is drawn.
+            return stream.write(text)
+        with self._lock:
+            if self._closing is None:
+                return stream.write(text)
+            whole, end, rest = (self._held.pop(id(stream), "") + text).rpartition("\n")
+            if rest:
+                self._held[id(stream)] = rest
+            if end:
+                self._show([])
+                put(stream, whole + end)
+                self._show(self._lines_to_draw())
+        return len(text)
+
+    def _draw(self, closing: threading.Event) -> None:
+        while not closing.wait(REDRAWN_EVERY):
+            with self._lock:
+                if self._closing is closing:
+                    self._show(self._lines_to_draw())
+
+    def _lines_to_draw(self) -> list[str]:
+        found = size(self._stream)
+        return self._picture(found.lines - 2) if found is not None else []
+
+    def _show(self, drawn: list[str]) -> None:
+        """Write what waits, and draw below it."""
+        lines = [*self._waiting, *drawn]
+        self._waiting.clear()
+        if self._closing is None and not self._drawn:
+            text = "".join(f"{line}\n" for line in lines)
+        else:
+            up = f"\x1b[{self._drawn}A\r" if self._drawn else ""
+            # Each line is cleared where it ends, and then what is below: so nothing flickers.
+            text = up + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
+        if lines or self._drawn:
+            self._drawn = len(drawn)
+            # The terminal may have gone, or nobody may read the pipe: the run goes on.
+            with suppress(OSError):
+                put(self._stream, text)
+
+    def _take_streams(self) -> None:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None and size(stream) is not None and not isinstance(stream, Above):
+                above = Above(stream, self)
+                setattr(sys, name, above)
+                self._replaced.append((name, above))
+                for handler in handlers_of(stream):
+                    handler.setStream(above)
+                    self._replaced.append((handler, above))
+
+    def _give_streams_back(self) -> None:
+        for owner, above in self._replaced:
+            if isinstance(owner, str):
+                if getattr(sys, owner) is above:
+                    setattr(sys, owner, above.stream)
+            elif owner.stream is above:
+                owner.setStream(above.stream)
+            if held := self._held.pop(id(above.stream), ""):
+                put(above.stream, held)
+        self._replaced.clear()
+
+
+class Above:
+    """A stream of the process, while something is drawn on its terminal."""
+
+    def __init__(self, stream: TextIO, screen: Screen) -> None:
+        self.stream = stream
+        self._screen = screen
+
+    def write(self, text: str) -> int:
+        """Write a text above what is drawn."""
+        return self._screen.write_above(self.stream, text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write some texts above what is drawn."""
+        self.write("".join(lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def handlers_of(stream: TextIO) -> list[logging.StreamHandler[Any]]:
+    """Return the log handlers that write to a stream."""
+    known = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    handlers = [handler for logger in known for handler in getattr(logger, "handlers", ())]
+    return [
+        handler
+        for handler in dict.fromkeys(handlers)
+        if isinstance(handler, logging.StreamHandler) and handler.stream is stream
+    ]
+
+
+def put(stream: IO[str], text: str) -> None:
+    """Write a text at once; what the stream's encoding does not have becomes a question mark."""
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        stream.write(text.encode(encoding, "replace").decode(encoding))
+    stream.flush()

@@ -1,0 +1,74 @@
+"""Text in paragraphs and columns, as a command shows it; paths as short as they can be."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from .terminal import columns_of
+
+NARROWEST = 40
+"""Columns below which lines are left to the terminal."""
+
+
+def width_of_page() -> int:
+    """Return how many columns there are: COLUMNS, else the terminal's, else 80."""
+    return max(shutil.get_terminal_size((80, 24)).columns, NARROWEST)
+
+
+def padded(text: str, width: int) -> str:
+    """Return a text filled up with spaces."""
+    return text + " " * (width - columns_of(text))
+
+
+def folded(text: str, width: int, first: str = "", rest: str | None = None) -> Iterator[str]:
+    """Yield a text in lines of a width, broken between words only: a path stays one to click on.
+
+    Args:
+        text: what is wrapped; its own line breaks stay.
+        width: columns.
+        first: what the first line begins with.
+        rest: what each other line begins with; None: the same.
+    """
+    rest = first if rest is None else rest
+    begins = first
+    for paragraph in text.split("\n"):
+        own = paragraph[: len(paragraph) - len(paragraph.lstrip(" "))]
+        line = ""
+        for word in paragraph.split():
+            longer = f"{line} {word}" if line else own + word
+            if line and columns_of(begins) + columns_of(longer) > width:
+                yield begins + line
+                begins, longer = rest, own + ("  " if own else "") + word
+            line = longer
+        yield (begins + line).rstrip()
+        begins = rest
+
+
+def count(number: int, thing: str) -> str:
+    """Return a number of things in words: "1 hook", "3 hooks"."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+
+
+def seconds(value: float | None) -> str:
+    """Return a number of seconds, or a dash for none."""
+    return "-" if value is None else f"{value:g} s"
+
+
+class Shortener:
+    """Gives paths from the working directory where they are inside of it, else whole ones."""
+
+    def __init__(self) -> None:
+        self._here = os.fspath(Path.cwd()).rstrip(os.sep) + os.sep
+        self._in_text = re.compile(rf"(?<![^\s('\"]){re.escape(self._here)}")
+
+    def path(self, path: str) -> str:
+        """Return a path."""
+        return path.removeprefix(self._here)
+
+    def text(self, text: str) -> str:
+        """Return a text with the paths in it."""
+        return self._in_text.sub("", text)

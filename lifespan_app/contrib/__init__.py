@@ -1,0 +1,1 @@
+"""A module for each neighbour. What it needs is imported by nobody else."""

@@ -1,0 +1,42 @@
+"""The lifespan as a check of django-health-check, version 4 and later.
+
+::
+
+    HealthCheckView.as_view(checks=["lifespan_app.contrib.health_check.LifespanCheck"])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from health_check.base import HealthCheck
+from health_check.exceptions import ServiceUnavailable, ServiceWarning
+
+from lifespan_app.engine.report import READY, Readiness
+from lifespan_app.health import NOT_RUNNING, check, run_here_or_none
+
+
+@dataclasses.dataclass
+class LifespanCheck(HealthCheck):
+    """Say whether requests may come to this process, as ``readyz`` does.
+
+    A degraded process gives a warning, one that is not ready an error. Both say the reason, and no
+    names: who sees them is for the view to decide.
+    """
+
+    async def run(self) -> None:
+        """Ask the run of this process.
+
+        Raises:
+            ServiceUnavailable: it is not ready, or there is none.
+            ServiceWarning: it is degraded.
+        """
+        run = run_here_or_none()
+        if run is None:
+            raise ServiceUnavailable(NOT_RUNNING)
+        await check(run)
+        readiness = run.readiness
+        if readiness not in READY:
+            raise ServiceUnavailable(readiness.value)
+        if readiness is not Readiness.OK:
+            raise ServiceWarning(readiness.value)

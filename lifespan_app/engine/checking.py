@@ -1,0 +1,202 @@
+"""Checks of resources that are open: whether what was opened once still answers.
+
+A check is run when somebody asks, and what it said is kept for a short while. After that it is run
+anew, while whoever asks is given what it said before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .current import here
+from .errors import HookError
+from .hooks import innermost, name_of, place_of, seconds
+from .threads import start_thread
+from .unit import UP, Unit, brief, short
+
+if TYPE_CHECKING:
+    from .runner import Run
+
+logger = logging.getLogger("lifespan_app")
+
+TIMEOUT = 2.0
+"""Seconds that a check may take, where nothing else is said."""
+CACHE = 10.0
+"""Seconds for which its answer is taken as it is, where nothing else is said."""
+
+
+class Check:
+    """One declared check of a resource.
+
+    Args:
+        function: is called with the resource; it fails by raising, or by returning False.
+        timeout: seconds that it may take.
+        cache: seconds for which its answer is taken as it is.
+    """
+
+    __slots__ = ("cache", "file", "function", "is_async", "line", "name", "timeout")
+
+    def __init__(
+        self, function: Callable[[Any], Any], *, timeout: float = TIMEOUT, cache: float = CACHE
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"A check is a function, not {function!r}.")
+        self.function = function
+        self.timeout = seconds(timeout, "timeout") or TIMEOUT
+        self.cache = seconds(cache, "cache") or CACHE
+        self.name = name_of(function)
+        self.file, self.line = place_of(innermost(function), None)
+        self.is_async = inspect.iscoroutinefunction(innermost(function))
+
+    def __str__(self) -> str:
+        return f"'{self.name}' ({short(self.file)}:{self.line})"
+
+
+class Checked(NamedTuple):
+    """What a check has said."""
+
+    unit: Unit
+    """Whose resource it has looked at."""
+    check: Check
+    error: BaseException | None
+    """Why the resource is not well; None: it is."""
+    at: float
+    """When it has said so, by the run's clock."""
+
+
+class Checking:
+    """The checks of one run, and what they have said last.
+
+    Args:
+        run: whose resources are checked, on its loop.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._last: dict[Check, Checked] = {}
+        self._asking: dict[Check, asyncio.Task[None]] = {}
+        """The checks that somebody may wait for."""
+        self._calls: dict[Check, asyncio.Future[Any]] = {}
+        """What they have called; one that hangs stays here, and is not called again meanwhile."""
+
+    async def ask(self) -> None:
+        """Have every check say something that has never, and refresh what is stale by the way."""
+        first = []
+        for unit in self._run.units_by_hook.values():
+            if unit.state is not UP:
+                continue
+            for check in unit.hook.checks:
+                last = self._last.get(check)
+                is_fresh = last is not None and self._run.clock() - last.at < check.cache
+                if not (is_fresh or check in self._asking or check in self._calls):
+                    self._asking[check] = self._run.loop.create_task(
+                        self._ask(unit, check), name=f"check of {unit.node.key}"
+                    )
+                if last is None and check in self._asking:
+                    first.append(self._asking[check])
+        if first:
+            await asyncio.wait(first)
+
+    def failing(self) -> list[Checked]:
+        """Return what the checks have said last that are not content."""
+        return [
+            said for said in self._last.values() if said.error is not None and said.unit.state is UP
+        ]
+
+    def end(self) -> None:
+        """Stop checking: what is open is about to close."""
+        for waiting in (*self._asking.values(), *self._calls.values()):
+            waiting.cancel()
+
+    async def _ask(self, unit: Unit, check: Check) -> None:
+        run = self._run
+        call = self._calls[check] = self._call(unit, check)
+        call.add_done_callback(functools.partial(self._returned, check))
+        try:
+            await asyncio.wait({call}, timeout=check.timeout)
+            error: BaseException | None
+            if not call.done():
+                call.cancel()
+                error = HookError(
+                    f"The check {check} did not end within its limit of {check.timeout:g} s. Raise "
+                    "its timeout=."
+                )
+            elif call.cancelled():
+                error = HookError(f"The check {check} was cancelled by its own code.")
+            else:
+                error = call.exception()
+                if error is None and call.result() is False:
+                    error = HookError(f"The check {check} returned False.")
+        finally:
+            del self._asking[check]
+        before = self._last.get(check)
+        self._last[check] = Checked(unit, check, error, run.clock())
+        was_well = before is None or before.error is None
+        if was_well is not (error is None):
+            self._turned(unit, check, error)
+
+    def _turned(self, unit: Unit, check: Check, error: BaseException | None) -> None:
+        if error is None:
+            logger.info("The check %s of %s passes again.", check, unit)
+        else:
+            logger.warning("The check %s of %s fails: %s", check, unit, brief(error))
+        self._run.telling.status_changed()
+
+    def _returned(self, check: Check, call: asyncio.Future[Any]) -> None:
+        del self._calls[check]
+        if not call.cancelled():
+            call.exception()  # looked at, though it may come too late to be told
+
+    def _call(self, unit: Unit, check: Check) -> asyncio.Future[Any]:
+        # A context of its own: a check is part of no hook, and of nobody's request.
+        context = Context()
+        context.run(here.set, self._run)
+        if check.is_async:
+            return asyncio.Task(
+                self._on_loop(unit, check), loop=self._run.loop, context=context, name=check.name
+            )
+        call: asyncio.Future[Any] = self._run.loop.create_future()
+        in_thread = functools.partial(context.run, self._in_thread, unit, check, call)
+        start_thread(in_thread, f"lifespan check {check.name}")
+        return call
+
+    async def _on_loop(self, unit: Unit, check: Check) -> Any:
+        around = self._run.host.around_task(unit.hook)
+        # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
+        try:
+            async with around or nullcontext():
+                return await check.function(unit.value)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise HookError(f"The check {check} raised {brief(error)}.") from error
+
+    def _in_thread(self, unit: Unit, check: Check, call: asyncio.Future[Any]) -> None:
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            with self._run.host.around_thread(unit.hook) or nullcontext():
+                result = check.function(unit.value)
+        except BaseException as error:
+            failure = error
+
+        def tell() -> None:
+            if call.done():
+                return
+            if failure is None:
+                call.set_result(result)
+            elif isinstance(failure, Exception) and not isinstance(failure, StopIteration):
+                call.set_exception(failure)
+            else:
+                call.set_exception(HookError(f"The check {check} raised {brief(failure)}."))
+
+        try:
+            self._run.loop.call_soon_threadsafe(tell)
+        except RuntimeError:
+            # The loop is closed: nobody asks any more.
+            return

@@ -1,0 +1,1 @@
+"""History: the record of every run, kept in the database."""

@@ -1,0 +1,160 @@
+"""Runs that are too old are deleted, a few at a time.
+
+However large the tables are, nothing is counted, and nothing is read but what is old, by the index
+of ``started_at``. Steps go before their runs, by queries: no row is loaded, no signal is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import connections, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from lifespan_app import conf
+from lifespan_app.models import LIVE, LifespanRun, LifespanStep
+
+__all__ = ["BATCH", "Pruned", "prune", "prune_some"]
+
+BATCH = 200
+"""Runs that are deleted together: locks on so many rows are not held for long."""
+
+_STEPS_A_HOOK = 2
+"""At most, in nearly all runs: a start and a stop."""
+
+_MOST_STEPS = 20_000
+"""Steps that one query deletes, unless one run has more."""
+
+_MOST_RUNS = 900
+"""Runs that one query names: SQLite takes 999 parameters."""
+
+
+class Pruned(NamedTuple):
+    """What has been deleted so far."""
+
+    runs: int
+    steps: int
+    until: datetime
+    """When the last one of these runs had started."""
+
+
+class _Old(NamedTuple):
+    pk: int
+    started_at: datetime
+    last_seen_at: datetime
+    status: str
+    lost_after: datetime | None
+    service_type: str
+    hooks_total: int
+
+
+def prune(
+    days: int,
+    *,
+    keep_last: int = 1,
+    batch: int = BATCH,
+    dry_run: bool = False,
+    now: datetime | None = None,
+) -> Iterator[Pruned]:
+    """Delete the runs that nothing was heard of for so many days, oldest first.
+
+    The last runs of each service type are kept, and those whose processes are there.
+
+    Args:
+        days: age from which on a run is old.
+        keep_last: how many runs of each service type are kept, however old.
+        batch: how many runs are read, and deleted, together.
+        dry_run: only count the runs.
+        now: the time of day, for tests.
+
+    Yields:
+        what has been deleted so far, after each batch.
+    """
+    now = now or timezone.now()
+    runs = steps = 0
+    for old in _batches(now, now - timedelta(days=days), keep_last, batch):
+        for some in _by_steps(old):
+            if dry_run:
+                runs += len(some)
+            else:
+                deleted, of_them = _delete([one.pk for one in some])
+                runs += deleted
+                steps += of_them
+        yield Pruned(runs, steps, old[-1].started_at)
+
+
+def prune_some(limit: int = BATCH) -> int:
+    """Delete at most so many of the runs that are older than ``HISTORY_DAYS``.
+
+    Where there are none, it takes one quick query.
+
+    Returns:
+        how many were deleted; 0 means that nothing is left to do.
+    """
+    pruned = next(prune(int(conf.get("HISTORY_DAYS")), batch=limit), None)
+    return pruned.runs if pruned else 0
+
+
+def _batches(now: datetime, limit: datetime, keep_last: int, batch: int) -> Iterator[list[_Old]]:
+    """Yield the runs that may go, some at a time, oldest first."""
+    last_ones: dict[str, set[int]] = {}
+    started_before = LifespanRun.objects.filter(started_at__lt=limit).order_by("started_at", "pk")
+    rows = started_before.values_list(*_Old._fields)
+    found = [_Old(*row) for row in rows[:batch]]
+    while found:
+        old = []
+        for one in found:
+            kind = one.service_type
+            if kind not in last_ones:
+                last_ones[kind] = _last_of(kind, keep_last)
+            if not (one.pk in last_ones[kind] or one.last_seen_at >= limit or _lives(one, now)):
+                old.append(one)
+        if old:
+            yield old
+        # From where this batch has ended: the old ones that are kept are not read again.
+        at, pk = found[-1].started_at, found[-1].pk
+        after = rows.filter(Q(started_at__gt=at) | Q(pk__gt=pk), started_at__gte=at)
+        found = [_Old(*row) for row in after[:batch]] if len(found) == batch else []
+
+
+def _last_of(service_type: str, count: int) -> set[int]:
+    """Return the primary keys of the newest runs of a service type."""
+    runs = LifespanRun.objects.filter(service_type=service_type).order_by("-pk")
+    return set(runs.values_list("pk", flat=True)[:count])
+
+
+def _lives(run: _Old, now: datetime) -> bool:
+    """Tell whether a process is there, as ``RunQuerySet.live`` does."""
+    return run.status in LIVE and (run.lost_after is None or run.lost_after >= now)
+
+
+def _by_steps(old: list[_Old]) -> Iterator[list[_Old]]:
+    """Yield runs in lists that have not too many steps together."""
+    some: list[_Old] = []
+    steps = 0
+    for one in old:
+        steps += one.hooks_total * _STEPS_A_HOOK
+        if some and (steps > _MOST_STEPS or len(some) == _MOST_RUNS):
+            yield some
+            some, steps = [], one.hooks_total * _STEPS_A_HOOK
+        some.append(one)
+    if some:
+        yield some
+
+
+def _delete(pks: list[int]) -> tuple[int, int]:
+    """Delete runs and their steps; return how many they were."""
+    alias = conf.get("HISTORY_DATABASE")
+    runs = LifespanRun.objects.filter(pk__in=pks)
+    with transaction.atomic(using=alias):
+        # What another process is deleting is its affair: waiting for it could end in a deadlock.
+        if connections[alias].features.has_select_for_update_skip_locked:
+            free = runs.order_by("pk").select_for_update(skip_locked=True)
+            if not (pks := list(free.values_list("pk", flat=True))):
+                return 0, 0
+            runs = LifespanRun.objects.filter(pk__in=pks)
+        steps = LifespanStep.objects.filter(run_id__in=pks)._raw_delete(alias)
+        return runs._raw_delete(alias), steps

@@ -1,0 +1,389 @@
+"""What a run did, in words: for the admin's pages and for a terminal.
+
+Plain functions over a run and its steps. They ask the database nothing, so the rows may come from
+anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.translation import gettext, ngettext
+
+from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
+
+BROKEN = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CRASHED})
+"""The outcomes of a step that has failed by itself."""
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+MOST_NAMES = 3
+"""How many hooks a sentence names."""
+
+
+# Numbers
+
+
+def duration(taken: timedelta | float | None) -> str:
+    """Return a time span as people say it, to two or three digits; empty for None.
+
+    Args:
+        taken: a span, or seconds.
+    """
+    if taken is None:
+        return ""
+    seconds = taken.total_seconds() if isinstance(taken, timedelta) else taken
+    if seconds < 0.0995:
+        places = 1 if 0 < seconds < 0.00095 else 0
+        return gettext("%(number)s ms") % {"number": number_format(seconds * 1_000, places)}
+    if seconds < MINUTE - 0.5:
+        places = 2 if seconds < 1 else 1 if seconds < 10 else 0
+        return gettext("%(number)s s") % {"number": number_format(seconds, places)}
+    whole = round(seconds)
+    if whole < HOUR:
+        return two(whole, MINUTE, gettext("%d min"), 1, gettext("%d s"))
+    if whole < DAY:
+        return two(whole, HOUR, gettext("%d h"), MINUTE, gettext("%d min"))
+    return two(whole, DAY, gettext("%d d"), HOUR, gettext("%d h"))
+
+
+def two(whole: int, size: int, text: str, small_size: int, small_text: str) -> str:
+    """Return a number of seconds in two units, without the smaller one where it is nought."""
+    many, rest = divmod(whole, size)
+    few = rest // small_size
+    return f"{text % many} {small_text % few}" if few else text % many
+
+
+def ago(moment: datetime, now: datetime | None = None) -> str:
+    """Return how long ago a moment was."""
+    passed = ((now or timezone.now()) - moment).total_seconds()
+    if passed < 1:
+        return gettext("just now")
+    return gettext("%(time)s ago") % {"time": rough(passed)}
+
+
+def rough(seconds: float) -> str:
+    """Return a time span in one unit, for what is read at a glance."""
+    for size, text in (
+        (DAY, gettext("%d d")),
+        (HOUR, gettext("%d h")),
+        (MINUTE, gettext("%d min")),
+    ):
+        if seconds >= size * 2:
+            return text % (seconds // size)
+    return gettext("%d s") % seconds
+
+
+def hooks(count: int) -> str:
+    """Return a number of hooks in words."""
+    return ngettext("%d hook", "%d hooks", count) % count
+
+
+def named(keys: Sequence[str]) -> str:
+    """Return the names of some hooks; the number of the rest where there are many."""
+    shown = gettext(", ").join(keys[:MOST_NAMES])
+    if len(keys) <= MOST_NAMES:
+        return shown
+    return gettext("%(names)s and %(rest)s") % {
+        "names": shown,
+        "rest": ngettext("%d more", "%d more", len(keys) - MOST_NAMES) % (len(keys) - MOST_NAMES),
+    }
+
+
+# Steps
+
+
+def in_phase(steps: Iterable[LifespanStep], phase: str) -> list[LifespanStep]:
+    """Return the steps of one phase."""
+    return [step for step in steps if step.phase == phase]
+
+
+def broken(steps: Iterable[LifespanStep]) -> list[LifespanStep]:
+    """Return the steps that failed by themselves, the first one first."""
+    order = list(Phase)
+    found = [step for step in steps if step.outcome in BROKEN]
+    return sorted(found, key=lambda step: (order.index(Phase(step.phase)), ended(step)))
+
+
+def ended(step: LifespanStep) -> timedelta:
+    """Return when a step ended, from the begin of its phase."""
+    return step.offset + step.duration
+
+
+def skipped(steps: Iterable[LifespanStep]) -> list[LifespanStep]:
+    """Return the steps that never had their turn."""
+    return [step for step in steps if step.outcome == Outcome.SKIPPED]
+
+
+def unfinished(steps: Iterable[LifespanStep], phase: str) -> list[LifespanStep]:
+    """Return the steps of a phase whose end was not recorded."""
+    return [step for step in in_phase(steps, phase) if not step.outcome]
+
+
+def first_broken(run: LifespanRun, steps: Iterable[LifespanStep]) -> LifespanStep | None:
+    """Return the step that a run failed by: the one with its fingerprint, else the first."""
+    found = broken(steps)
+    own = (step for step in found if run.fingerprint and step.fingerprint == run.fingerprint)
+    return next(own, found[0] if found else None)
+
+
+def outcome(step: LifespanStep) -> str:
+    """Return how a step ended, in a word."""
+    if step.outcome:
+        return str(Outcome(step.outcome).label)
+    if step.run.is_over or step.run.is_lost():
+        return gettext("not known")
+    if step.phase == Phase.SERVING:
+        return gettext("running")
+    return gettext("stopping") if step.phase == Phase.SHUTDOWN else gettext("starting")
+
+
+def what_befell(step: LifespanStep) -> str:
+    """Return what went wrong in a step: the hook, what it did, after how long."""
+    words = {"hook": step.key, "time": duration(step.duration)}
+    if step.phase == Phase.SERVING:
+        return gettext("%(hook)s crashed after it had run for %(time)s") % words
+    if step.phase == Phase.SHUTDOWN:
+        if step.outcome == Outcome.FAILED:
+            return gettext("%(hook)s failed to stop after %(time)s") % words
+        return gettext("%(hook)s did not stop within %(time)s") % words
+    if step.outcome == Outcome.FAILED:
+        return gettext("%(hook)s failed after %(time)s") % words
+    return gettext("%(hook)s did not start within %(time)s") % words
+
+
+def error_line(step: LifespanStep) -> str:
+    """Return the error of a step in a line: its class, and what it says."""
+    name = step.exception.rpartition(".")[2]
+    first = step.error.strip().partition("\n")[0]
+    return f"{name}: {first}" if name and first else name or first
+
+
+def place(step: LifespanStep) -> str:
+    """Return where a hook is written; empty where that is not known."""
+    return f"{step.file}:{step.line}" if step.file else ""
+
+
+# Runs
+
+
+def status(run: LifespanRun, now: datetime | None = None) -> str:
+    """Return where a run stands, in a word."""
+    return str(run.status_at(now).label)
+
+
+def headline(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime | None = None) -> str:
+    """Return what happened, in one sentence."""
+    now = now or timezone.now()
+    parts = {
+        Status.STARTING: starting,
+        Status.SERVING: serving,
+        Status.DEGRADED: degraded,
+        Status.STOPPING: stopping,
+        Status.STOPPED: stopped,
+        Status.STARTUP_FAILED: startup_failed,
+        Status.SHUTDOWN_FAILED: shutdown_failed,
+        Status.LOST: lost,
+    }[run.status_at(now)](run, steps, now)
+    sentence = gettext("; ").join(parts)
+    return gettext("%(sentence)s.") % {"sentence": sentence}
+
+
+def startup_failed(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
+    """Yield what failed first, what was rolled back, and that nothing was served."""
+    in_startup = [step for step in steps if step.phase != Phase.SHUTDOWN]
+    first = first_broken(run, in_startup)
+    if first is not None:
+        yield what_befell(first)
+        if more := len(broken(in_startup)) - 1:
+            yield ngettext("%d more hook failed", "%d more hooks failed", more) % more
+    elif run.error:
+        yield gettext("The startup failed: %(error)s") % {"error": run.error.partition("\n")[0]}
+    elif run.ended_by:
+        yield gettext("The startup was given up: %(why)s") % {"why": run.ended_by}
+    else:
+        yield gettext("The startup failed")
+    if count := len(in_phase(steps, Phase.SHUTDOWN)):
+        yield ngettext("%d hook was rolled back", "%d hooks were rolled back", count) % count
+    yield gettext("nothing was served")
+
+
+def starting(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
+    """Yield for how long a run has been starting, and what it waits for."""
+    yield gettext("Starting for %(time)s") % {"time": duration(now - run.started_at)}
+    if waits := unfinished(steps, Phase.STARTUP):
+        yield gettext("it waits for %(hooks)s") % {"hooks": named([step.key for step in waits])}
+
+
+def serving(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
+    """Yield for how long a run has served, and how long it took to start."""
+    yield gettext("Serving for %(time)s") % {"time": duration(served_for(run, now))}
+    yield up_in(run)
+
+
+def degraded(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
+    """Yield what a run serves without, and why."""
+    words = {"time": duration(served_for(run, now))}
+    found = broken(steps)
+    for step in found[:MOST_NAMES]:
+        yield what_befell(step)
+    if (more := len(found) - MOST_NAMES) > 0:
+        yield ngettext("%d more hook failed", "%d more hooks failed", more) % more
+    if not found:
+        yield gettext("Serving for %(time)s, degraded") % words
+    elif len(found) == 1:
+        yield gettext("serving without it for %(time)s") % words
+    else:
+        yield gettext("serving without them for %(time)s") % words
+    if count := len(skipped(steps)):
+        yield ngettext("%d hook was skipped", "%d hooks were skipped", count) % count
+
+
+def stopping(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
+    """Yield for how long a run has been stopping, and what it waits for."""
+    since = run.stopping_at or run.last_seen_at
+    yield gettext("Stopping for %(time)s") % {"time": duration(now - since)}
+    if waits := unfinished(steps, Phase.SHUTDOWN):
+        yield gettext("it waits for %(hooks)s") % {"hooks": named([step.key for step in waits])}
+    if run.ready_at is not None:
+        yield gettext("it had served for %(time)s") % {"time": duration(served_for(run, now))}
+
+
+def stopped(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
+    """Yield for how long a run has served, what ended it, and how long it took to stop."""
+    yield has_served(run, now)
+    if found := broken(steps):
+        yield what_befell(found[0])
+    yield gettext("all hooks stopped in %(time)s") % {"time": duration(run.shutdown_duration)}
+
+
+def shutdown_failed(
+    run: LifespanRun, steps: Sequence[LifespanStep], now: datetime
+) -> Iterator[str]:
+    """Yield for how long a run has served, and what did not stop."""
+    yield has_served(run, now)
+    in_shutdown = in_phase(steps, Phase.SHUTDOWN)
+    found = broken(in_shutdown)
+    for step in found[:MOST_NAMES]:
+        yield what_befell(step)
+    if (more := len(found) - MOST_NAMES) > 0:
+        yield ngettext("%d more hook failed", "%d more hooks failed", more) % more
+    if not found and run.error:
+        yield gettext("the shutdown failed: %(error)s") % {"error": run.error.partition("\n")[0]}
+    if well := len(in_shutdown) - len(found):
+        yield ngettext("%d hook stopped", "%d hooks stopped", well) % well
+
+
+def lost(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
+    """Yield since when nothing was heard of a run, and what it did until then."""
+    words = {"time": ago(run.last_seen_at, now)}
+    yield gettext("Last heard of %(time)s, and gone without a word") % words
+    if run.ready_at is None:
+        if waits := unfinished(steps, Phase.STARTUP):
+            names = named([step.key for step in waits])
+            yield gettext("it was starting %(hooks)s") % {"hooks": names}
+        else:
+            yield gettext("it was not up yet")
+    else:
+        yield gettext("it had served for %(time)s") % {"time": duration(served_for(run, now))}
+
+
+def up_in(run: LifespanRun) -> str:
+    """Return how many hooks were up, and in what time."""
+    words = {"count": run.hooks_total, "time": duration(run.startup_duration)}
+    return (
+        ngettext(
+            "%(count)d hook was up in %(time)s",
+            "%(count)d hooks were up in %(time)s",
+            run.hooks_total,
+        )
+        % words
+    )
+
+
+def has_served(run: LifespanRun, now: datetime) -> str:
+    """Return for how long a run that is over has served, and what ended it."""
+    words = {"time": duration(served_for(run, now)), "why": run.ended_by}
+    if run.ready_at is None:
+        return gettext("Ended before it was up")
+    if run.ended_by:
+        return gettext("Served for %(time)s, until %(why)s") % words
+    return gettext("Served for %(time)s") % words
+
+
+def served_for(run: LifespanRun, now: datetime) -> timedelta | None:
+    """Return how long a run has served; None where it never did."""
+    if run.ready_at is None:
+        return None
+    if run.is_lost(now):
+        until = run.last_seen_at
+    else:
+        until = run.stopping_at or run.stopped_at or (run.last_seen_at if run.is_over else now)
+    return max(until - run.ready_at, timedelta())
+
+
+# What to do
+
+
+def advice(
+    run: LifespanRun, steps: Sequence[LifespanStep], now: datetime | None = None
+) -> list[str]:
+    """Return what somebody can do about a run, a sentence each; nothing where all is well."""
+    now = now or timezone.now()
+    sentences = [
+        sentence for step in broken(steps)[:MOST_NAMES] for sentence in remedies(run, step)
+    ]
+    if run.status_at(now) == Status.LOST:
+        sentences.append(
+            gettext(
+                "It was killed (kill -9, out of memory), or its host went down: look at the log of "
+                "%(host)s around %(time)s, and whether a newer run has taken its place."
+            )
+            % {"host": run.host or gettext("its host"), "time": clock(run.last_seen_at)}
+        )
+    return list(dict.fromkeys(sentences))
+
+
+def remedies(run: LifespanRun, step: LifespanStep) -> Iterator[str]:
+    """Yield what can be done about a step that failed."""
+    words = {
+        "hook": step.key,
+        "place": place(step) or step.key,
+        "waiting": step.waiting_at,
+        "setting": f"LIFESPAN['HOOKS']['{step.key}']",
+    }
+    if step.phase == Phase.SHUTDOWN:
+        yield (
+            gettext(
+                "Look at %(place)s, behind its yield: what it holds may not have been given back. If "
+                "it only needs longer, raise %(setting)s['shutdown_timeout']."
+            )
+            % words
+        )
+        return
+    if step.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
+        if step.waiting_at:
+            yield gettext("It hung at %(waiting)s: see whether what it asks there answers.") % words
+        yield gettext("If it only needs longer, raise %(setting)s['timeout'].") % words
+    elif step.phase == Phase.SERVING:
+        yield gettext("Mend what it stumbled over at %(place)s, then restart the process.") % words
+    else:
+        yield gettext("Look at %(place)s, and whether what it asks for is there.") % words
+    if run.status == Status.STARTUP_FAILED:
+        yield (
+            gettext(
+                "To start without it: %(setting)s = {'required': False}, if the rest can do so."
+            )
+            % words
+        )
+    elif run.status == Status.DEGRADED and step.phase == Phase.STARTUP:
+        yield gettext("The process serves without it: restart it once %(hook)s can start.") % words
+
+
+def clock(moment: datetime) -> str:
+    """Return a moment in the current time zone, to the second."""
+    if timezone.is_aware(moment):
+        moment = timezone.localtime(moment)
+    return moment.strftime("%Y-%m-%d %H:%M:%S %Z").rstrip()

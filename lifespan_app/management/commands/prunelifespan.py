@@ -1,0 +1,97 @@
+"""The command ``prunelifespan``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+
+from lifespan_app import conf
+from lifespan_app.history.masking import masked
+from lifespan_app.history.pruning import BATCH, prune
+
+
+def number(least: int) -> Any:
+    """Return a type of arguments: whole numbers from one on."""
+
+    def whole_number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number, {least} or more")
+        return int(text)
+
+    return whole_number
+
+
+class Command(BaseCommand):
+    """Delete runs that are too old from the history."""
+
+    help = (
+        "Deletes runs from the history that nothing was heard of for many days, with their steps."
+        " The last runs of each service type are kept, and every run that serves."
+    )
+    # What is wrong with hooks does not keep old rows.
+    requires_system_checks: Any = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add days, keep-last, batch and dry-run."""
+        parser.add_argument(
+            "--days",
+            type=number(0),
+            default=int(conf.get("HISTORY_DAYS")),
+            help="Delete what is older; HISTORY_DAYS by default, here %(default)s.",
+        )
+        parser.add_argument(
+            "--keep-last",
+            type=number(0),
+            default=1,
+            metavar="RUNS",
+            help="Keep so many runs of each service type, however old. Default: %(default)s.",
+        )
+        parser.add_argument(
+            "--batch",
+            type=number(1),
+            default=BATCH,
+            metavar="RUNS",
+            help="Delete so many runs together. Default: %(default)s.",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Only say how many runs would be deleted."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Delete, with a progress line on a terminal, and say how much it was."""
+        days, dry_run = options["days"], options["dry_run"]
+        shows_progress = options["verbosity"] > 0 and self.stdout.isatty()
+        pruned = None
+        try:
+            for pruned in prune(
+                days, keep_last=options["keep_last"], batch=options["batch"], dry_run=dry_run
+            ):
+                if shows_progress:
+                    line = f"{pruned.runs:,} runs, up to {pruned.until:%Y-%m-%d}"
+                    self.stdout.write(f"\r{line}", ending="")
+                    self.stdout.flush()
+        except DatabaseError as error:
+            alias = conf.get("HISTORY_DATABASE")
+            raise CommandError(
+                f"The history in database '{alias}' can't be pruned: {masked(str(error).strip())}\n"
+                f"Has 'manage.py migrate --database {alias}' made its tables?"
+            ) from error
+        if shows_progress and pruned:
+            self.stdout.write("")
+        if options["verbosity"] > 0:
+            runs = plural(pruned.runs if pruned else 0, "run")
+            steps = plural(pruned.steps if pruned else 0, "step")
+            age = plural(days, "day")
+            if dry_run:
+                said = f"{runs} would be deleted: nothing was heard of for {age}."
+            else:
+                said = f"Deleted {runs} and {steps}: nothing was heard of for {age}."
+            self.stdout.write(said)
+
+
+def plural(count: int, word: str) -> str:
+    """Return a number and its word."""
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

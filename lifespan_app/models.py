@@ -1,0 +1,254 @@
+"""The record of every run, and of each of its steps.
+
+The indexes are made for a million runs and some millions of steps, on SQLite, PostgreSQL and
+MariaDB alike: plain columns, as MariaDB has neither partial nor functional ones, and each ends
+with the primary key, which orders runs and steps by age. So the newest rows of whatever an index
+begins with are read from its end, without sorting and without counting:
+
+* a status, a service type, a mode or a fingerprint, newest first: pages and commands;
+* a host or a release, whole or the beginning of it: searches. PostgreSQL is told so by operator
+  classes, which the others pass over;
+* all runs of a launch: the other workers of a server;
+* the status with ``lost_after``: a start looks for runs that fell silent. Few rows have a status
+  that is not an end, however many runs there are;
+* ``started_at``: what is too old to be kept, and the choices of a time span;
+* a hook in its newest runs: the steps by app label, name and primary key. The steps of a run are
+  found by the index of the foreign key.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from . import conf
+
+
+class Mode(models.TextChoices):
+    """How a run came about."""
+
+    SERVER = "server", _("server")
+    RELOAD = "reload", _("server that reloads")
+    COMMAND = "command", _("command")
+    CHECK = "check", _("check")
+    THREAD = "thread", _("background thread")
+    TEST = "test", _("test")
+
+
+class Status(models.TextChoices):
+    """Where a run stands, as far as it was recorded."""
+
+    STARTING = "starting", _("starting")
+    SERVING = "serving", _("serving")
+    DEGRADED = "degraded", _("degraded")
+    STOPPING = "stopping", _("stopping")
+    STOPPED = "stopped", _("stopped")
+    STARTUP_FAILED = "startup_failed", _("startup failed")
+    SHUTDOWN_FAILED = "shutdown_failed", _("shutdown failed")
+    LOST = "lost", _("lost")
+
+
+LIVE = (Status.STARTING, Status.SERVING, Status.DEGRADED, Status.STOPPING)
+"""The statuses of a process that is there."""
+
+FAILED = (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED)
+
+
+class Phase(models.TextChoices):
+    """The part of a run that a step belongs to."""
+
+    STARTUP = "startup", _("startup")
+    SERVING = "serving", _("serving")
+    SHUTDOWN = "shutdown", _("shutdown")
+
+
+class Outcome(models.TextChoices):
+    """How a step ended."""
+
+    OK = "ok", _("ok")
+    FAILED = "failed", _("failed")
+    TIMED_OUT = "timed_out", _("timed out")
+    CANCELLED = "cancelled", _("cancelled")
+    SKIPPED = "skipped", _("skipped")
+    CRASHED = "crashed", _("crashed")
+    ABANDONED = "abandoned", _("abandoned")
+    FINISHED = "finished", _("finished")
+
+
+class InHistory(models.Manager[Any]):
+    """Reads and writes in ``HISTORY_DATABASE``, whatever the routers of the project say."""
+
+    def get_queryset(self) -> models.QuerySet[Any]:
+        """Return all rows, in the database of the history."""
+        return super().get_queryset().using(conf.get("HISTORY_DATABASE"))
+
+
+class RunQuerySet(models.QuerySet["LifespanRun"]):
+    """Runs, by what pages and commands ask.
+
+    A run whose process fell silent is lost by the clock, before anybody has written so.
+    """
+
+    def live(self, now: datetime | None = None) -> Self:
+        """Return the runs whose processes are there: starting, serving, degraded or stopping."""
+        return self.filter(heard_of(now), status__in=LIVE)
+
+    def serving(self, now: datetime | None = None) -> Self:
+        """Return the runs that serve, whole or degraded."""
+        return self.filter(heard_of(now), status__in=(Status.SERVING, Status.DEGRADED))
+
+    def failed(self) -> Self:
+        """Return the runs whose startup or shutdown failed."""
+        return self.filter(status__in=FAILED)
+
+    def lost(self, now: datetime | None = None) -> Self:
+        """Return the runs whose processes are gone without a word."""
+        return self.filter(Q(status=Status.LOST) | fell_silent(now))
+
+    def silent(self, now: datetime | None = None) -> Self:
+        """Return the runs that are lost by the clock, and not written so yet."""
+        return self.filter(fell_silent(now))
+
+    def of_launch(self, launch: str) -> Self:
+        """Return the runs that one start of a server has made; none where it is not known."""
+        return self.filter(launch=launch) if launch else self.none()
+
+
+def heard_of(now: datetime | None) -> Q:
+    """Return the condition that a run has been heard of lately, or need not be."""
+    return Q(lost_after__isnull=True) | Q(lost_after__gte=now or timezone.now())
+
+
+def fell_silent(now: datetime | None) -> Q:
+    """Return the condition that a run is not over, and has not been heard of for too long."""
+    return Q(status__in=LIVE, lost_after__lt=now or timezone.now())
+
+
+class LifespanRun(models.Model):
+    """One start, service and stop of one process."""
+
+    id = models.BigAutoField(primary_key=True)
+    uuid = models.UUIDField(_("UUID"), unique=True)
+    launch = models.CharField(_("launch"), max_length=64, blank=True)
+    mode = models.CharField(_("mode"), max_length=16, choices=Mode)
+    service_type = models.CharField(_("service type"), max_length=64)
+    environment = models.CharField(_("environment"), max_length=64, blank=True)
+    release = models.CharField(_("release"), max_length=128, blank=True)
+    status = models.CharField(_("status"), max_length=16, choices=Status)
+    ended_by = models.CharField(_("ended by"), max_length=200, blank=True)
+    host = models.CharField(_("host"), max_length=255, blank=True)
+    pid = models.PositiveBigIntegerField(_("process id"))
+    process = models.CharField(_("process"), max_length=128, blank=True)
+    server = models.CharField(_("server"), max_length=64, blank=True)
+    python_version = models.CharField(_("Python"), max_length=32, blank=True)
+    django_version = models.CharField(_("Django"), max_length=32, blank=True)
+    started_at = models.DateTimeField(_("started"), db_index=True)
+    ready_at = models.DateTimeField(_("ready"), null=True, blank=True)
+    stopping_at = models.DateTimeField(_("stopping"), null=True, blank=True)
+    stopped_at = models.DateTimeField(_("stopped"), null=True, blank=True)
+    last_seen_at = models.DateTimeField(_("last seen"))
+    lost_after = models.DateTimeField(_("lost after"), null=True, blank=True)
+    startup_duration = models.DurationField(_("startup time"), null=True, blank=True)
+    shutdown_duration = models.DurationField(_("shutdown time"), null=True, blank=True)
+    hooks_total = models.PositiveIntegerField(_("hooks"), default=0)
+    hooks_failed = models.PositiveIntegerField(_("hooks failed"), default=0)
+    slowest_hook = models.CharField(_("slowest hook"), max_length=320, blank=True)
+    error = models.TextField(_("error"), blank=True)
+    fingerprint = models.CharField(_("fingerprint"), max_length=32, blank=True)
+    recorded_late = models.BooleanField(_("recorded late"), default=False)
+
+    objects = InHistory.from_queryset(RunQuerySet)()
+
+    class Meta:
+        ordering: ClassVar = ["-id"]
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        indexes: ClassVar = [
+            models.Index(fields=["launch", "id"], name="lifespan_run_launch"),
+            models.Index(fields=["mode", "id"], name="lifespan_run_mode"),
+            models.Index(fields=["service_type", "id"], name="lifespan_run_service_type"),
+            models.Index(fields=["status", "id"], name="lifespan_run_status"),
+            models.Index(fields=["status", "lost_after"], name="lifespan_run_lost_after"),
+            # PostgreSQL serves a prefix, beside a whole value, with these operators only.
+            models.Index(
+                fields=["host", "id"],
+                name="lifespan_run_host",
+                opclasses=["varchar_pattern_ops", "int8_ops"],
+            ),
+            models.Index(
+                fields=["release", "id"],
+                name="lifespan_run_release",
+                opclasses=["varchar_pattern_ops", "int8_ops"],
+            ),
+            models.Index(fields=["fingerprint", "id"], name="lifespan_run_fingerprint"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service_type} {str(self.uuid)[:8]}"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the record says how the run ended."""
+        return self.status not in LIVE
+
+    def is_lost(self, now: datetime | None = None) -> bool:
+        """Tell whether the process is gone without a word."""
+        if self.is_over:
+            return self.status == Status.LOST
+        return self.lost_after is not None and self.lost_after < (now or timezone.now())
+
+    def status_at(self, now: datetime | None = None) -> Status:
+        """Return where the run stands: what was recorded, or lost when it fell silent since."""
+        return Status.LOST if self.is_lost(now) else Status(self.status)
+
+
+class LifespanStep(models.Model):
+    """One hook in one phase of one run."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(
+        LifespanRun, models.CASCADE, related_name="steps", verbose_name=_("run")
+    )
+    app_label = models.CharField(_("app"), max_length=100)
+    name = models.CharField(_("name"), max_length=200)
+    kind = models.CharField(_("kind"), max_length=16)
+    phase = models.CharField(_("phase"), max_length=16, choices=Phase)
+    priority = models.IntegerField(_("priority"), default=0)
+    attempt = models.PositiveIntegerField(_("attempt"), default=1)
+    offset = models.DurationField(_("began after"))
+    duration = models.DurationField(_("duration"))
+    outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome, blank=True)
+    reason = models.TextField(_("reason"), blank=True)
+    needs = models.JSONField(_("needs"), default=list, blank=True)
+    on_critical_chain = models.BooleanField(_("on the critical chain"), default=False)
+    file = models.CharField(_("file"), max_length=500, blank=True)
+    line = models.PositiveIntegerField(_("line"), default=0)
+    exception = models.CharField(_("exception"), max_length=255, blank=True)
+    error = models.TextField(_("error"), blank=True)
+    traceback = models.TextField(_("traceback"), blank=True)
+    fingerprint = models.CharField(_("fingerprint"), max_length=32, blank=True)
+    waiting_at = models.TextField(_("waiting at"), blank=True)
+    log = models.JSONField(_("log"), default=list, blank=True)
+
+    objects = InHistory()
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        verbose_name = _("step")
+        verbose_name_plural = _("steps")
+        indexes: ClassVar = [
+            models.Index(fields=["app_label", "name", "id"], name="lifespan_step_hook"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.phase}"
+
+    @property
+    def key(self) -> str:
+        """The hook's key."""
+        return f"{self.app_label}.{self.name}"

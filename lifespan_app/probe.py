@@ -1,0 +1,159 @@
+"""Ask from outside how a process is: ``python -m lifespan_app.probe ready``.
+
+It reads the file that ``STATUS_FILE`` names, and takes no longer than Python itself: neither Django
+nor asyncio is imported. For platforms that run a command to know (``exec`` probes of Kubernetes,
+``HEALTHCHECK`` of Docker), where the process answers no HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+FILE = "LIFESPAN_STATUS_FILE"
+PID = "{pid}"
+"""In the file's name: one file for each process of a server, which all have to be well."""
+QUESTIONS = ("ready", "started", "live")
+WELL, NOT_WELL, NOT_ASKED = 0, 1, 2
+MISSED = 3
+"""So many signs of life may be missing until what the file says is not believed any more."""
+
+USAGE = (
+    "usage: python -m lifespan_app.probe {ready,started,live} [FILE]; exits with 0 for yes, 1 for "
+    "no, 2 if it could not be asked"
+)
+
+
+def main(arguments: list[str]) -> int:
+    """Answer one question, in one line; return the exit status."""
+    if arguments in (["-h"], ["--help"]):
+        print(USAGE)
+        return WELL
+    file = arguments[1] if len(arguments) == 2 else os.environ.get(FILE, "")
+    if len(arguments) not in (1, 2) or arguments[0] not in QUESTIONS:
+        print(USAGE, file=sys.stderr)
+        return NOT_ASKED
+    if not file:
+        print(f"No status file: name it as the last argument, or in {FILE}.", file=sys.stderr)
+        return NOT_ASKED
+    reason = answer(arguments[0], file)
+    print(reason or "ok")
+    return NOT_WELL if reason else WELL
+
+
+def answer(question: str, file: str) -> str:
+    """Return why a process is not ready, started or live; "" if it is.
+
+    Args:
+        question: one of ``QUESTIONS``.
+        file: where its status file is; with ``{pid}`` in its name, where those of several are.
+    """
+    if PID not in os.path.basename(file):
+        return judged(question, read(file))
+    # What a killed process has left says nothing of those that live.
+    told = [status for status in map(read, files_like(file)) if status.get("reason") != "gone"]
+    if not told:
+        return f"no_file: no living process has one like {file}"
+    return next(filter(None, (judged(question, status) for status in told)), "")
+
+
+def files_like(pattern: str) -> list[str]:
+    """Return the files that processes have written, whatever their numbers are."""
+    folder, name = os.path.split(pattern)
+    before, _, after = name.partition(PID)
+    try:
+        names = sorted(os.listdir(folder or "."))
+    except OSError:
+        return []
+    return [
+        os.path.join(folder, name)
+        for name in names
+        if name.startswith(before)
+        and name.endswith(after)
+        and name[len(before) : len(name) - len(after)].isdigit()
+    ]
+
+
+def read(file: str) -> dict[str, object]:
+    """Return what a status file says; with another ``reason`` where it can't be believed."""
+    try:
+        with open(file, encoding="utf-8") as opened:
+            status: dict[str, object] = json.load(opened)
+        pid, started = int(str(status["pid"])), str(status["process_started"])
+        at, every = float(str(status["written_at"])), float(str(status["every"]))
+    except FileNotFoundError:
+        return {"reason": "no_file", "detail": f"there is no {file}"}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return {"reason": "unreadable", "detail": f"{file}: {error!r}"}
+    if is_gone(pid, started):
+        return {"reason": "gone", "detail": f"process {pid} has ended"}
+    silent = time.time() - at
+    if silent > MISSED * every:
+        detail = f"process {pid} has written nothing for {silent:.0f} s"
+        return {"reason": "silent", "detail": detail}
+    return status
+
+
+def is_gone(pid: int, started: str) -> bool:
+    """Tell whether a process has ended, though another one may have its number by now."""
+    now = process_started(pid)
+    if now and started:
+        return now != started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def process_started(pid: int) -> str:
+    """Return when a process began, in clock ticks since the boot; "" where that can't be seen.
+
+    The source is field 22 of ``/proc/<pid>/stat``: ``proc(5)``. A zombie has ended.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as opened:
+            fields = opened.read().rpartition(b")")[2].split()
+    except OSError:
+        return ""
+    return "ended" if fields[0] in b"ZXx" else fields[19].decode()
+
+
+def judged(question: str, status: dict[str, object]) -> str:
+    """Return why what a status file says means no, with a detail where it has one; "" for yes."""
+    reason = str(status.get("reason", "unreadable"))
+    yes = {
+        "ready": status.get("ready") is True,
+        "started": status.get("started") is True,
+        # Whoever writes is alive, whatever it writes.
+        "live": "ready" in status,
+    }[question]
+    if yes:
+        return ""
+    details = [str(status["detail"])] if status.get("detail") else pending(status)
+    return ": ".join([reason, *details[:1]])
+
+
+def pending(status: dict[str, object]) -> list[str]:
+    """Return what a process still waits for, as one text, or nothing."""
+    waits = status.get("pending")
+    if not isinstance(waits, list) or not waits:
+        return []
+    return [", ".join(text_of(one) for one in waits if isinstance(one, dict))]
+
+
+def text_of(one: dict[str, object]) -> str:
+    """Return one hook that is pending as text: its key, and how far it is."""
+    key, progress, doing = one.get("hook"), one.get("progress"), one.get("doing")
+    if progress is None:
+        return str(key)
+    share = f"{float(str(progress)):.0%}"
+    return f"{key} ({share}, {doing})" if doing else f"{key} ({share})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,53 @@
+"""Take the pictures of docs/admin.rst: `python -m tests.admin.screenshots docs/screenshots`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.admin.project import HOME, LIST, AdminProject, AdminServer
+from tests.needs import CHROMIUM
+from tests.test_sandbox_browser import PHONE, SWITCHES
+
+WIDE = {"width": 1120, "height": 900}
+
+
+def logged_in(browser: Browser, url: str, **options: Any) -> Page:
+    page = browser.new_context(base_url=url, **options).new_page()
+    page.goto("/admin/login/")
+    page.get_by_label("Username").fill("root")
+    page.get_by_label("Password").fill("root")
+    page.get_by_role("button", name="Log in").click()
+    return page
+
+
+def take(folder: Path) -> None:
+    """Fill a project, serve it, and keep its pages in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+        project = AdminProject(Path(temporary))
+        project.migrate()
+        project.fill("plain")
+        browser = playwright.chromium.launch(executable_path=CHROMIUM.path(), args=SWITCHES)
+        with AdminServer(project) as server:
+            page = logged_in(browser, server.url, viewport=WIDE, color_scheme="light")
+            run = f"{LIST}{project.pks['degraded']}/change/"
+            for name, path in {"overview": HOME, "list": LIST, "run": run}.items():
+                page.goto(path)
+                if hide := page.get_by_role("button", name="Toggle navigation"):
+                    if hide.count() and page.locator("#main.shifted").count():
+                        hide.click()
+                page.screenshot(path=folder / f"{name}.png")
+            phone = logged_in(browser, server.url, viewport=PHONE, color_scheme="dark")
+            phone.goto(run)
+            phone.get_by_role("heading", name="Startup").scroll_into_view_if_needed()
+            phone.screenshot(path=folder / "phone.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    take(Path(sys.argv[1]))

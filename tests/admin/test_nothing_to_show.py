@@ -1,0 +1,93 @@
+"""Where there is nothing to show, a page says why and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection
+from django.test import Client
+
+from lifespan_app.history import newest
+from lifespan_app.models import LifespanRun, LifespanStep
+from tests import records
+from tests.admin.project import HOME, LIST
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
+
+PAGES = [HOME, LIST, f"{LIST}1/change/", f"{LIST}hook/library/http_client/"]
+
+
+@pytest.fixture
+def no_tables(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take the tables of the history away."""
+    monkeypatch.setattr(newest, "_migrated", set())
+    with connection.schema_editor() as editor:
+        editor.delete_model(LifespanStep)
+        editor.delete_model(LifespanRun)
+    yield
+    with connection.schema_editor() as editor:
+        editor.create_model(LifespanRun)
+        editor.create_model(LifespanStep)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("address", PAGES)
+@pytest.mark.usefixtures("no_tables")
+def test_tables_that_are_not_migrated(root: Client, address: str) -> None:
+    answer = root.get(address)
+
+    assert answer.status_code == 200
+    assert "manage.py migrate lifespan_app" in answer.content.decode()
+
+
+def test_no_run_yet(reader: Client) -> None:
+    for address in (HOME, LIST):
+        text = reader.get(address).content.decode()
+        assert "No run has been recorded yet." in text
+        assert "--lifespan on" in text
+
+
+def test_a_filter_that_nothing_fits_is_told_from_no_run_at_all(reader: Client) -> None:
+    records.healthy()
+
+    text = reader.get(f"{LIST}?status=lost").content.decode()
+
+    assert "No run fits what is asked for." in text
+    assert "No run has been recorded yet." not in text
+
+
+@pytest.mark.parametrize("address", [HOME, LIST])
+def test_a_history_that_is_off_is_said_beside_what_was_recorded_before(
+    reader: Client, settings: Settings, address: str
+) -> None:
+    settings.LIFESPAN = {"HISTORY": False}
+    run = records.healthy()
+
+    text = reader.get(address).content.decode()
+
+    assert "Nothing is recorded: LIFESPAN['HISTORY'] is False." in text
+    assert run.service_type in text
+
+
+def test_a_hook_that_no_run_has(reader: Client) -> None:
+    answer = reader.get(f"{LIST}hook/library/nothing/")
+
+    assert answer.status_code == 404
+    assert "No recorded run has a hook “library.nothing”." in answer.content.decode()
+
+
+def test_a_run_that_is_gone_leads_back(reader: Client) -> None:
+    assert reader.get(f"{LIST}999/change/").status_code == 302
+    assert reader.get(f"{LIST}999/json/").status_code == 404
+
+
+def test_hostile_text_is_escaped_on_every_page(reader: Client) -> None:
+    run = records.hostile()
+    for address in (HOME, LIST, f"{LIST}{run.pk}/change/"):
+        text = reader.get(address).content.decode()
+        assert "<script>document" not in text
+        assert "<img src=x" not in text
+        assert "&lt;script&gt;document" in text

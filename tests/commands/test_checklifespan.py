@@ -1,0 +1,345 @@
+"""``manage.py checklifespan``: the plan in a terminal, exit codes, arguments."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.commands.goldens import FOLDER as GOLDENS
+from tests.commands.goldens import assert_golden
+from tests.projects import Project
+from tests.sandboxes import in_sandbox
+from tests.terminals import Terminal
+
+ESCAPE = "\x1b["
+HEAD = "from lifespan_app import lifespan\n\n\n"
+A_NOTE = HEAD + '@lifespan.on_start(service_types=["server"])\nasync def lock(): ...\n'
+
+
+def words(value: object) -> str:
+    """Return what a parameter is called in the list of tests."""
+    return " ".join(value) if isinstance(value, list) else str(value)
+
+
+class TestText:
+    """What stands in a terminal is kept in files, at two widths."""
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_the_sandbox(self, sandbox: Project, width: int) -> None:
+        done = in_sandbox(sandbox, "checklifespan", COLUMNS=str(width))
+
+        assert_golden(f"sandbox-{width}.txt", done.stdout)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_the_sandbox_with_a_hook_left_out(self, sandbox: Project) -> None:
+        done = in_sandbox(sandbox, "checklifespan", COLUMNS="80", NOTICES="off")
+
+        assert_golden("sandbox-without-notices-80.txt", done.stdout)
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_a_shop_of_thirty_hooks(self, shop: Project, width: int) -> None:
+        done = shop.manage("checklifespan", COLUMNS=str(width))
+
+        assert_golden(f"bookshop-{width}.txt", done.stdout)
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_every_service_type_of_the_shop(self, shop: Project, width: int) -> None:
+        done = shop.manage("checklifespan", "--service-type", "all", COLUMNS=str(width))
+
+        assert_golden(f"bookshop-all-{width}.txt", done.stdout)
+
+    @pytest.mark.parametrize("width", [80, 120])
+    def test_problems_of_a_broken_project(self, project: Project, width: int) -> None:
+        project.app(
+            "shop",
+            lifespan=HEAD + "@lifespan.resource\nasync def a(b): ...\n\n\n"
+            "@lifespan.resource\nasync def b(a): ...\n\n\n"
+            "@lifespan.resource\nasync def till(): ...\n\n\n"
+            "@lifespan.on_start\nasync def count(tills): ...\n",
+        ).settings(LIFESPAN={"SHUTDOWN_TIMOUT": 5, "HOOKS": {"shop.tills": {}}})
+
+        done = project.manage("checklifespan", COLUMNS=str(width))
+
+        assert_golden(f"broken-{width}.txt", done.stdout)
+        assert done.stderr == "CommandError: 3 of these problems are ERROR or graver.\n"
+
+    def test_a_project_without_hooks(self, project: Project) -> None:
+        done = project.manage("checklifespan")
+
+        assert done.stdout == "Service type 'app': no hooks\n\nNo problems.\n"
+
+    @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120, 200])
+    def test_no_line_is_wider_than_the_terminal_unless_one_word_is(
+        self, shop: Project, width: int
+    ) -> None:
+        said = shop.manage("checklifespan", "--service-type", "all", COLUMNS=str(width)).stdout
+
+        columns = re.compile(r" {2,}(resource|start|shutdown|background) ")
+        wide = [line for line in said.splitlines() if len(line) > max(width, 40)]
+        assert [line for line in wide if len(line.split()) > 1 and not columns.search(line)] == []
+        if width >= 80:
+            assert wide == []
+
+    def test_nothing_in_it_steers_the_terminal(self, project: Project) -> None:
+        project.app(
+            "shop",
+            lifespan=HEAD + '@lifespan.on_start(name="paint\\x1b[31m\\r\\nit\\u202e")\n'
+            "def paint(): ...\n\n\n"
+            '@lifespan.on_start(depends_on=["\\x1b[2J"])\ndef clear(): ...\n',
+        )
+
+        said = project.manage("checklifespan").stdout
+
+        assert r"shop.paint\x1b[31m\r\nit\u202e" in said
+        assert r"depends on '\x1b[2J', which no app declares" in said
+        assert "\x1b" not in said
+        assert "\r" not in said
+
+    def test_letters_of_two_columns_keep_the_columns(self, project: Project) -> None:
+        project.app(
+            "shop",
+            lifespan=HEAD + "@lifespan.on_start\ndef 開店(): ...\n\n\n"
+            "@lifespan.on_start\ndef open(): ...\n",
+        )
+
+        said = project.manage("checklifespan", PYTHONIOENCODING="utf-8").stdout
+
+        assert "1   shop.開店  start" in said
+        assert "2   shop.open  start" in said
+
+    def test_verbosity_0_shows_the_problems_alone(self, project: Project) -> None:
+        project.app("shop", lifespan=A_NOTE)
+
+        said = project.manage("checklifespan", "--verbosity", "0").stdout
+
+        assert said.startswith("Problems\n\nINFO  lifespan_app.I001  shop/lifespan.py:4\n")
+
+
+class TestColour:
+    def test_there_is_none_in_a_file(self, shop: Project) -> None:
+        assert ESCAPE not in shop.manage("checklifespan").stdout
+
+    def test_there_is_where_it_is_asked_for(self, shop: Project) -> None:
+        assert ESCAPE in shop.manage("checklifespan", "--force-color").stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "environment"),
+        [([], {"NO_COLOR": "1"}), (["--no-color"], {})],
+        ids=["NO_COLOR", "--no-color"],
+    )
+    def test_there_is_none_on_a_terminal_that_wants_none(
+        self, shop: Project, arguments: list[str], environment: dict[str, str]
+    ) -> None:
+        terminal = on_a_terminal(shop, "--fail-level", "INFO", *arguments, **environment)
+
+        assert "Service type 'app'" in terminal.text
+        assert "CommandError: 3 of these problems are INFO or graver." in terminal.text
+        assert ESCAPE not in terminal.sent.decode()
+
+    def test_there_is_on_a_terminal_at_its_width(self, shop: Project) -> None:
+        terminal = on_a_terminal(shop)
+
+        assert ESCAPE in terminal.sent.decode()
+        kept = (GOLDENS / "bookshop-120.txt").read_text(encoding="utf-8")
+        assert terminal.lines == kept.splitlines()
+
+
+def on_a_terminal(project: Project, *arguments: str, **environment: str) -> Terminal:
+    """Run the command on a terminal of 120 columns."""
+    asked_for = {"COLUMNS", "NO_COLOR", "DJANGO_COLORS"} - environment.keys()
+    inherited = {
+        name: value for name, value in project.environment.items() if name not in asked_for
+    }
+    with Terminal(columns=120, lines=50) as terminal:
+        subprocess.run(
+            [sys.executable, "manage.py", "checklifespan", *arguments],
+            cwd=project.folder,
+            env={**inherited, "TERM": "xterm", **environment},
+            stdin=terminal.slave,
+            stdout=terminal.slave,
+            stderr=terminal.slave,
+            check=False,
+        )
+    return terminal
+
+
+class TestServiceTypes:
+    def test_the_one_of_the_setting_is_shown(self, shop: Project) -> None:
+        said = shop.manage("checklifespan", LIFESPAN_SERVICE_TYPE="worker").stdout
+
+        assert said.startswith("Service type 'worker': ")
+
+    def test_all_are_the_settings_own_and_those_that_hooks_name(self, shop: Project) -> None:
+        said = shop.manage("checklifespan", "--service-type", "all").stdout
+
+        assert re.findall(r"^Service type '(\w+)'", said, re.MULTILINE) == [
+            "app",
+            "scheduler",
+            "server",
+            "worker",
+        ]
+
+    def test_a_misspelt_one_is_pointed_out(self, shop: Project) -> None:
+        done = shop.manage("checklifespan", "--service-type", "schedular")
+
+        assert done.returncode == 0
+        assert done.stderr == (
+            "No hook names service type 'schedular'. Did you mean 'scheduler'?\n"
+        )
+
+    @pytest.mark.parametrize("word", ["worker", "test", "bot"])
+    def test_a_word_of_ones_own_is_fine(self, shop: Project, word: str) -> None:
+        done = shop.manage("checklifespan", "--service-type", word)
+
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def test_what_is_wrong_with_several_is_told_once(self, project: Project) -> None:
+        project.app(
+            "shop",
+            lifespan=HEAD + "@lifespan.on_start\nasync def count(tills): ...\n\n\n"
+            '@lifespan.background(service_types=["worker"])\nasync def work(): ...\n',
+        )
+
+        said = project.manage("checklifespan", "--service-type", "all").stdout
+
+        assert said.count("names no resource") == 1
+
+
+class TestExitCodes:
+    @pytest.mark.parametrize(
+        ("arguments", "code"),
+        [
+            ([], 0),
+            (["--fail-level", "ERROR"], 0),
+            (["--fail-level", "WARNING"], 1),
+            (["--fail-level", "INFO"], 1),
+        ],
+        ids=words,
+    )
+    def test_a_warning_fails_from_its_level_on(
+        self, shop: Project, arguments: list[str], code: int
+    ) -> None:
+        assert shop.manage("checklifespan", *arguments).returncode == code
+
+    @pytest.mark.parametrize("form", ["json", "mermaid", "dot"])
+    def test_it_is_the_same_in_every_format(self, shop: Project, form: str) -> None:
+        """And what is said about it does not stand in the output."""
+        done = shop.manage("checklifespan", "--format", form, "--fail-level", "INFO")
+
+        assert done.returncode == 1
+        assert done.stderr == "CommandError: 3 of these problems are INFO or graver.\n"
+        assert "CommandError" not in done.stdout
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--fail-level", "LOUD"], "invalid choice: 'LOUD'"),
+            (["--format", "yaml"], "invalid choice: 'yaml'"),
+            (["--asgi", "nowhere:application"], "No module named 'nowhere'."),
+            (["--asgi", "asgi:aplication"], "Did you mean 'asgi:application'?"),
+            (["--asgi", "asgi"], "write 'module:application'"),
+            (["--asgi", "site_settings:DEBUG"], "is no ASGI application, but a bool."),
+            (["surplus"], "unrecognized arguments: surplus"),
+        ],
+        ids=words,
+    )
+    def test_a_bad_argument_is_2(self, shop: Project, arguments: list[str], said: str) -> None:
+        done = shop.manage("checklifespan", *arguments)
+
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_it_stands_in_the_help(self, shop: Project) -> None:
+        said = shop.manage("checklifespan", "--help").stdout
+
+        assert "  1  a problem at or over --fail-level\n" in said
+
+
+class TestASettingThatIsAllWrong:
+    """It is told of, once, whatever else is asked for."""
+
+    @pytest.mark.parametrize(
+        "arguments", [[], ["--service-type", "worker"], ["--service-type", "all"], ["--run"]]
+    )
+    def test_is_told_of(self, project: Project, arguments: list[str]) -> None:
+        project.app("shop", lifespan=A_NOTE).settings(LIFESPAN=["SERVICE_TYPE"])
+
+        done = project.manage("checklifespan", *arguments)
+
+        assert done.returncode == 1
+        assert done.stdout.startswith("Problems\n\nERROR  lifespan_app.E003\n")
+        assert done.stdout.endswith("\n1 error.\n")
+        assert "Traceback" not in done.stderr
+
+    def test_is_told_of_before_a_deployment_too(self, project: Project) -> None:
+        project.app("shop", lifespan=A_NOTE).settings(LIFESPAN=["SERVICE_TYPE"])
+
+        said = project.manage("check", "--deploy", "--tag", "lifespan").stderr
+
+        assert said.count("(lifespan_app.") == 1
+        assert "LIFESPAN must be a dictionary" in said
+
+    def test_a_project_without_a_database_records_nothing_and_hears_nothing_of_it(
+        self, project: Project
+    ) -> None:
+        project.app("shop", lifespan=HEAD + "@lifespan.on_start\ndef open_up(): ...\n")
+        project.settings(DATABASES={})
+
+        assert project.manage("checklifespan").stdout.endswith("No problems.\n")
+
+
+class TestASGI:
+    """An application is asked, and nothing is opened for it."""
+
+    OPENS = HEAD + (
+        "import journal\n\n\n@lifespan.on_start\nasync def open_up():\n    journal.write('opened')\n"
+    )
+
+    def test_nothing_is_opened(self, project: Project) -> None:
+        project.app("shop", lifespan=self.OPENS)
+
+        done = project.manage("checklifespan")
+
+        assert done.stdout.endswith("No problems.\n")
+        assert project.events() == []
+
+    def test_a_project_without_one_is_fine(self, project: Project) -> None:
+        project.app("shop", lifespan=self.OPENS)
+        (project.folder / "asgi.py").unlink()
+
+        assert project.manage("checklifespan").stdout.endswith("No problems.\n")
+
+    def test_one_that_the_setting_names_has_to_be_there(self, project: Project) -> None:
+        project.app("shop", lifespan=self.OPENS).settings(ASGI_APPLICATION="shop.asgi.application")
+
+        said = project.manage("checklifespan", COLUMNS="200").stdout
+
+        assert "WARNING  lifespan_app.W007  shop.asgi.application" in said
+        assert "can't be imported: ModuleNotFoundError: No module named 'shop.asgi'." in said
+
+    def test_another_one_is_asked_by_its_path(self, project: Project) -> None:
+        project.app("shop", lifespan=self.OPENS).file(
+            "other.py", "async def application(scope, receive, send):\n    await send({})\n"
+        )
+
+        said = project.manage("checklifespan", "--asgi", "other:application", COLUMNS="200").stdout
+
+        assert "WARNING  lifespan_app.W007  other:application" in said
+        assert "answers no lifespan: it returns without asking for a message." in said
+        assert "application = LifespanMiddleware(application), from lifespan_app." in said
+
+    def test_is_not_asked_about_the_plan_of_a_worker(self, project: Project) -> None:
+        project.app("shop", lifespan=self.OPENS).asgi("application = None")
+
+        said = project.manage("checklifespan", "--service-type", "worker").stdout
+
+        assert said.endswith("No problems.\n")
+
+    def test_a_project_that_declares_nothing_needs_none(self, project: Project) -> None:
+        project.asgi("application = None")
+
+        assert project.manage("checklifespan").stdout.endswith("No problems.\n")

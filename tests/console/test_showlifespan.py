@@ -1,0 +1,226 @@
+"""A terminal shows of a run what the admin shows."""
+
+from __future__ import annotations
+
+import json
+import os
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from lifespan_app.history import newest, spool
+from lifespan_app.history.document import document
+from lifespan_app.models import LifespanRun
+from tests import records
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
+
+    from tests.projects import Project
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def folder(settings: Settings, tmp_path: Path) -> Path:
+    """Keep files of other processes away, and return where those of the test belong."""
+    folder = tmp_path / "spool"
+    settings.LIFESPAN = {"SPOOL_DIR": folder}
+    return folder
+
+
+def shown(*arguments: str, **options: Any) -> str:
+    output = StringIO()
+    call_command("showlifespan", *arguments, stdout=output, no_color=True, **options)
+    return output.getvalue()
+
+
+def test_the_newest_run_is_shown_with_what_failed_and_what_to_do() -> None:
+    records.stopped()
+    records.degraded(ago=300)
+
+    text = shown()
+
+    assert text == shown("--last")
+    assert (
+        "notices.notice_board failed after 0.21 s; serving without it for 4 min 59 s" in text
+        or ("notices.notice_board failed after 0.21 s; serving without it for 5 min" in text)
+    )
+    assert "What to do\n  - Look at notices/lifespan.py:24" in text
+    assert "raised below /srv/shop/notices/board.py:21 in notices" in text
+    assert "> WARNING notices: No answer from http://127.0.0.1:9/, once more" in text
+    assert "catalogue.index *" in text
+    assert "it needs 'notices.notice_board', which failed" in text
+
+
+def test_where_a_hook_hung_is_said() -> None:
+    records.timed_out()
+
+    assert "it waited at catalogue/index.py:31 in read_all" in shown()
+
+
+def test_the_newest_run_that_failed_is_found_behind_others() -> None:
+    records.startup_failed(ago=900)
+    lost = records.silent(ago=800)
+    records.healthy()
+
+    assert str(lost.uuid) in shown("--last-failed")
+
+
+def test_a_run_is_found_by_its_uuid_or_the_beginning_of_it() -> None:
+    run = records.shutdown_failed()
+    records.healthy()
+
+    assert "library.http_client did not stop within 5.0 s" in shown(str(run.uuid))
+    assert shown(str(run.uuid)[:8]).splitlines()[0] == f"{run}  shutdown failed"
+
+
+def test_what_is_there_now_takes_a_line_a_run() -> None:
+    records.stopped()
+    records.silent()
+    records.launch(3)
+    records.degraded(host="web-2")
+
+    lines = shown("--now").splitlines()
+
+    assert len(lines) == 4
+    assert lines[0].startswith("degraded  api")
+    assert "web-2" in lines[0]
+
+
+def test_json_is_what_the_admin_hands_out() -> None:
+    run = records.degraded()
+
+    told = json.loads(shown("--format", "json"))
+
+    expected = json.loads(json.dumps(document(run, run.steps.order_by("pk"))))
+    for of_the_moment in ("headline", "run"):
+        told.pop(of_the_moment)
+        expected.pop(of_the_moment)
+    assert told == expected
+    assert [step["key"] for step in told["steps"]][:2] == [
+        "library.http_client",
+        "library.bookshelf",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "No run has been recorded yet."),
+        (["--last-failed"], "No recorded run has failed."),
+        (["--now"], "No process is there"),
+        (["abc"], "No recorded run has a UUID that begins with 'abc'."),
+    ],
+    ids=["last", "last-failed", "now", "uuid"],
+)
+def test_what_is_not_there_is_said_with_an_exit_code(arguments: list[str], said: str) -> None:
+    with pytest.raises(CommandError, match=said) as refused:
+        shown(*arguments)
+
+    assert refused.value.returncode == 1
+
+
+def test_lines_fit_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    records.startup_failed()
+
+    lines = shown().splitlines()
+
+    # A path or a line of a traceback is not broken.
+    assert [line for line in lines if len(line) > 80 and not line.startswith("  |")] == []
+
+
+def test_hostile_text_reaches_no_terminal_raw() -> None:
+    records.hostile("\x1b[31mred\x07\u202e")
+
+    text = shown()
+
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "red" in text
+
+
+@pytest.mark.parametrize("story", sorted(records.STORIES))
+def test_a_run_of_every_story_is_shown(story: str) -> None:
+    records.STORIES[story]()
+
+    assert len(shown().splitlines()) > 4
+
+
+def spool_a_run(folder: Path) -> str:
+    """Put a run into a file as the recorder does, and return its UUID."""
+    identity = "0b7c8f3e-5a55-4a3a-9f52-0d2f0d0f6a11"
+    file = spool.SpoolFile(folder, identity)
+    row: dict[str, Any] = {
+        "uuid": identity,
+        "mode": "server",
+        "service_type": "api",
+        "pid": 7,
+        "host": "web-1",
+    }
+    row |= {"status": "startup_failed", "started_at": 1.7e9, "last_seen_at": 1.7e9 + 2}
+    step: dict[str, Any] = {
+        "app_label": "shop",
+        "name": "cache",
+        "kind": "resource",
+        "phase": "startup",
+    }
+    step |= {"offset": 0.0, "duration": 0.5, "outcome": "failed", "exception": "OSError"}
+    step |= {"error": "nobody is there", "file": "shop/lifespan.py", "line": 3, "log": []}
+    file.append({"run": row | {"status": "starting"}})
+    file.append({"steps": [step | {"outcome": ""}], "phases": []})
+    file.append({"run": row})
+    file.append({"steps": [step], "phases": ["startup"]})
+    file.close()
+    return identity
+
+
+def test_a_run_that_waits_in_a_file_is_shown_where_there_are_no_tables(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = spool_a_run(folder)
+    monkeypatch.setattr(newest, "_migrated", set())
+    monkeypatch.setattr(LifespanRun._meta, "db_table", "not_migrated")
+    complaint = StringIO()
+
+    text = shown("--last-failed", stderr=complaint)
+
+    assert "shop.cache failed after 0.50 s; nothing was served." in text
+    assert identity in text
+    assert "manage.py migrate lifespan_app" in complaint.getvalue()
+
+
+SPOOL = """
+import sys
+from pathlib import Path
+
+import django
+
+django.setup()
+
+from tests.console.test_showlifespan import spool_a_run
+
+print(spool_a_run(Path(sys.argv[1])))
+"""
+
+
+def test_a_run_that_waits_in_a_file_is_shown_where_the_database_is_down(
+    folder: Path, project: Project
+) -> None:
+    nowhere = {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "PORT": 9}
+    nowhere |= {"NAME": "nowhere", "USER": "shop", "PASSWORD": "hunter2"}
+    project.settings(DATABASES={"default": nowhere}, LIFESPAN={"SPOOL_DIR": str(folder)})
+    project.file("spool_a_run.py", SPOOL)
+    path = f"{Path(__file__).parents[2]}{os.pathsep}{project.environment['PYTHONPATH']}"
+    identity = project.run("spool_a_run.py", str(folder), environment={"PYTHONPATH": path}).stdout
+
+    for arguments in ([], ["--last-failed"], [identity[:8]]):
+        told = project.manage("showlifespan", *arguments)
+        assert told.returncode == 0, told.stderr
+        assert "shop.cache failed after 0.50 s" in told.stdout
+        assert "The database of the history does not answer" in told.stderr
+        assert "hunter2" not in told.stderr

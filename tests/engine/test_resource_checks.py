@@ -1,0 +1,345 @@
+"""`@handle.check`: whether what was opened once still answers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from lifespan_app import Lifespan
+from lifespan_app.engine.current import here
+from lifespan_app.engine.report import Report
+from lifespan_app.engine.runner import Run
+from tests.engine.apps import written_in
+from tests.engine.virtual_clock import VirtualLoop, run_virtually
+
+
+class Line:
+    """A connection that can be cut, and counts how often it was asked."""
+
+    def __init__(self) -> None:
+        self.cut = False
+        self.asked = 0
+
+    def ask(self) -> None:
+        self.asked += 1
+        if self.cut:
+            raise ConnectionError("the line is cut")
+
+
+def run_of(lifespan: Lifespan) -> Run:
+    [run] = lifespan.runs
+    return run
+
+
+async def readiness(lifespan: Lifespan) -> str:
+    run = run_of(lifespan)
+    await run.check()
+    return run.readiness
+
+
+@pytest.mark.parametrize(("required", "reason"), [(True, "check_failed"), (False, "degraded")])
+def test_a_check_that_raises_makes_the_process_not_ready_or_degraded(
+    required: bool, reason: str
+) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        line = Line()
+
+        @lifespan.resource(required=required)
+        @written_in("shop.lifespan")
+        async def connection() -> AsyncIterator[Line]:
+            yield line
+
+        @connection.check
+        async def answers(connection: Line) -> None:
+            connection.ask()
+
+        async with lifespan.run("app"):
+            assert await readiness(lifespan) == "ok"
+            line.cut = True
+            await asyncio.sleep(10)
+            await readiness(lifespan)
+            await asyncio.sleep(0.1)
+            assert await readiness(lifespan) == reason
+            line.cut = False
+            await asyncio.sleep(10)
+            await readiness(lifespan)
+            await asyncio.sleep(0.1)
+            assert await readiness(lifespan) == "ok"
+
+    run_virtually(main)
+
+
+def test_a_check_that_returns_false_fails_and_none_passes() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def pool() -> AsyncIterator[list[str]]:
+            yield []
+
+        @pool.check
+        async def has_connections(pool: list[str]) -> bool:
+            return bool(pool)
+
+        async with lifespan.run("app"):
+            assert await readiness(lifespan) == "check_failed"
+            [said] = run_of(lifespan).checking.failing()  # type: ignore[union-attr]
+            assert "'has_connections' (tests/engine/test_resource_checks.py:" in str(said.error)
+            assert "returned False" in str(said.error)
+
+    run_virtually(main)
+
+
+def test_many_who_ask_at_once_and_soon_after_cost_one_call() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        line = Line()
+
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def connection() -> AsyncIterator[Line]:
+            yield line
+
+        @connection.check(cache=5)
+        async def answers(connection: Line) -> None:
+            connection.ask()
+            await asyncio.sleep(1)
+
+        async with lifespan.run("app"):
+            await asyncio.gather(*(readiness(lifespan) for _ in range(100)))
+            await asyncio.sleep(4.9)
+            await readiness(lifespan)
+            assert line.asked == 1
+
+    run_virtually(main)
+
+
+def test_who_asks_when_the_answer_is_stale_waits_for_nothing() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        line = Line()
+
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def connection() -> AsyncIterator[Line]:
+            yield line
+
+        @connection.check(cache=5)
+        async def answers(connection: Line) -> None:
+            await asyncio.sleep(1)
+            connection.ask()
+
+        async with lifespan.run("app"):
+            begun = loop.now
+            assert await readiness(lifespan) == "ok"
+            assert loop.now == begun + 1, "the first answer is waited for"
+            line.cut = True
+            await asyncio.sleep(5)
+            assert await readiness(lifespan) == "ok", "as it was said last"
+            assert loop.now == begun + 6
+            await asyncio.sleep(1.01)
+            assert await readiness(lifespan) == "check_failed"
+
+    run_virtually(main)
+
+
+def test_a_check_that_hangs_has_failed_at_its_limit_and_is_cancelled() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        cancelled = []
+
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def connection() -> AsyncIterator[str]:
+            yield "a line"
+
+        @connection.check(timeout=3)
+        async def answers(connection: str) -> None:
+            try:
+                await asyncio.sleep(1000)
+            except asyncio.CancelledError:
+                cancelled.append(loop.now)
+                raise
+
+        async with lifespan.run("app"):
+            begun = loop.now
+            assert await readiness(lifespan) == "check_failed"
+            await asyncio.sleep(0)
+            assert loop.now == begun + 3
+            assert cancelled == [begun + 3]
+
+    run_virtually(main)
+
+
+def test_a_sync_check_runs_in_a_thread_and_one_that_hangs_is_not_begun_again() -> None:
+    asked: list[int] = []
+    free = threading.Event()
+
+    async def main() -> None:
+        lifespan = Lifespan()
+
+        @lifespan.resource
+        async def connection() -> AsyncIterator[str]:
+            yield "a line"
+
+        @connection.check(timeout=0.05, cache=0.01)
+        def answers(connection: str) -> None:
+            asked.append(threading.get_ident())
+            free.wait(20)
+
+        async with lifespan.run("app"):
+            assert await readiness(lifespan) == "check_failed"
+            await asyncio.sleep(0.02)
+            assert await readiness(lifespan) == "check_failed"
+            assert len(asked) == 1
+            assert asked[0] != threading.get_ident()
+            free.set()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration()])
+@pytest.mark.parametrize("form", ["async", "sync"])
+def test_what_a_check_raises_ends_nothing_else(error: BaseException, form: str) -> None:
+    async def main() -> None:
+        lifespan = Lifespan()
+
+        @lifespan.resource
+        async def connection() -> AsyncIterator[str]:
+            yield "a line"
+
+        if form == "async":
+
+            @connection.check
+            async def answers(connection: str) -> None:
+                raise error
+        else:
+
+            @connection.check
+            def answers_too(connection: str) -> None:
+                raise error
+
+        async with lifespan.run("app"):
+            assert await readiness(lifespan) == "check_failed"
+
+    asyncio.run(main())
+
+
+def test_a_check_is_part_of_no_hook_and_may_read_other_resources() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        seen = []
+
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def settings() -> AsyncIterator[str]:
+            yield "settings"
+
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def connection() -> AsyncIterator[str]:
+            yield "a line"
+
+        @connection.check
+        async def answers(connection: str) -> None:
+            seen.append((settings.current(), here.get()))
+
+        async with lifespan.run("app"):
+            assert await readiness(lifespan) == "ok"
+            assert seen == [("settings", run_of(lifespan))]
+
+    run_virtually(main)
+
+
+def test_a_check_that_still_runs_is_cancelled_before_its_resource_closes() -> None:
+    events: list[str] = []
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def connection() -> AsyncIterator[str]:
+            yield "a line"
+            events.append("closed")
+
+        @connection.check(timeout=100)
+        async def answers(connection: str) -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                events.append("cancelled")
+
+        async with lifespan.run("app"):
+            asking = asyncio.create_task(readiness(lifespan))
+            await asyncio.sleep(1)
+        assert await asking == "stopped"
+
+    run_virtually(main)
+    assert events == ["cancelled", "closed"]
+
+
+def test_nothing_is_checked_of_what_is_not_open() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
+        @lifespan.resource(required=False)
+        @written_in("shop.lifespan")
+        async def connection() -> AsyncIterator[str]:
+            raise ConnectionError("refused")
+            yield
+
+        @connection.check
+        async def answers(connection: str) -> None:
+            raise AssertionError("there is nothing to be checked")
+
+        async with lifespan.run("app"):
+            assert await readiness(lifespan) == "degraded"
+            run = run_of(lifespan)
+            assert run.checking is not None
+            assert run.checking.failing() == []
+            return run.report()
+
+    assert run_virtually(main).ready
+
+
+def test_the_log_says_once_that_a_check_fails_and_once_that_it_passes_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        line = Line()
+
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def connection() -> AsyncIterator[Line]:
+            yield line
+
+        @connection.check(cache=1)
+        async def answers(connection: Line) -> None:
+            connection.ask()
+
+        async with lifespan.run("app"):
+            for line.cut in (False, True, True, True, False, False):
+                await readiness(lifespan)
+                await asyncio.sleep(1.5)
+
+    caplog.set_level("INFO")
+    run_virtually(main)
+    said = [record.getMessage() for record in caplog.records if "check" in record.getMessage()]
+    assert len(said) == 2
+    assert said[0].startswith("The check 'answers' (tests/engine/test_resource_checks.py:")
+    assert said[0].endswith("fails: ConnectionError: the line is cut")
+    assert said[1].endswith("passes again.")
+
+
+@pytest.mark.parametrize(
+    ("declare", "error"),
+    [
+        (lambda handle: handle.check("no function"), "A check is a function"),
+        (lambda handle: handle.check(timeout=0)(print), "timeout is a number of seconds above 0"),
+        (lambda handle: handle.check(cache="long")(print), "cache is a number of seconds"),
+    ],
+)
+def test_what_can_be_no_check_is_refused_where_it_is_declared(
+    lifespan: Lifespan, declare: Callable[[object], object], error: str
+) -> None:
+    @lifespan.resource
+    async def connection() -> AsyncIterator[str]:
+        yield "a line"
+
+    with pytest.raises((TypeError, ValueError), match=error):
+        declare(connection)

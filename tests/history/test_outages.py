@@ -1,0 +1,516 @@
+"""A database that is down, slow, paused, locked, read-only or not migrated: the record survives it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from lifespan_app import Lifespan
+from lifespan_app.history import failures, record, spool, writing
+from lifespan_app.history.others import look_after_others
+from lifespan_app.history.rows import Rows
+from lifespan_app.models import LifespanRun
+from tests.clusters import PostgreSQL
+from tests.history.databases import HistoryDatabase, opened, sqlite
+from tests.history.recording import has_status, recorded, there_is
+from tests.history.records import a_run
+from tests.needs import needs_postgresql
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker, Settings
+
+
+DROP_CLIENTS = (
+    "with clients as (select pg_terminate_backend(pid) from pg_stat_activity"
+    " where backend_type = 'client backend' and pid <> pg_backend_pid()),"
+    " noted as (update lifespan_app_lifespanrun set stopping_at = clock_timestamp())"
+    " select count(*) from clients"
+)
+SEEN_SINCE_THEN = "select last_seen_at > stopping_at from lifespan_app_lifespanrun"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return where runs wait."""
+    return tmp_path / "spool"
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a failed write tried again soon; how soon is no part of what is looked at here."""
+    monkeypatch.setattr(record, "RETRIES", (0.05,))
+
+
+@pytest.fixture(scope="module")
+def one_cluster(django_db_blocker: DjangoDbBlocker) -> Iterator[PostgreSQL]:
+    with PostgreSQL() as cluster:
+        with django_db_blocker.unblock(), opened(cluster.database, kind="postgresql") as database:
+            database.migrate()
+        yield cluster
+
+
+@pytest.fixture
+def postgresql(
+    one_cluster: PostgreSQL, folder: Path, settings: Settings, django_db_blocker: DjangoDbBlocker
+) -> Iterator[PostgreSQL]:
+    """Return a cluster of this module's own, up, whose tables are empty."""
+    with django_db_blocker.unblock():
+        entry = {**one_cluster.database, "CONN_MAX_AGE": None}
+        with opened(entry, kind="postgresql") as database:
+            database.clear()
+            database.connection.close()
+            settings.LIFESPAN = {"HISTORY_DATABASE": database.alias, "SPOOL_DIR": str(folder)}
+            yield one_cluster
+            records_end()
+
+
+@pytest.fixture
+def on_sqlite(sqlite_history: HistoryDatabase, folder: Path, settings: Settings) -> HistoryDatabase:
+    settings.LIFESPAN = {**settings.LIFESPAN, "SPOOL_DIR": str(folder)}
+    return sqlite_history
+
+
+@pytest.fixture
+def lifespan() -> Iterator[Lifespan]:
+    with recorded() as lifespan:
+
+        @lifespan.resource
+        async def shelf() -> AsyncIterator[str]:
+            yield "shelf"
+
+        yield lifespan
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Return a function that returns what was logged of the history, from WARNING up."""
+    caplog.set_level(logging.INFO, "lifespan_app")
+
+    def said() -> list[str]:
+        return [
+            one.getMessage()
+            for one in caplog.records
+            if one.levelno >= logging.WARNING and one.module in {"record", "others"}
+        ]
+
+    return said
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Return what is set when a record has looked after others: after that it only writes."""
+    looked = threading.Event()
+
+    def look() -> None:
+        look_after_others()
+        looked.set()
+
+    monkeypatch.setattr(record, "look_after_others", look)
+    return looked
+
+
+async def all_is_written(looked: threading.Event) -> None:
+    """Wait until nothing is left to be written of a run that serves."""
+    await has_status("serving")
+    await there_is(LifespanRun.objects.filter(steps__phase="startup"))
+    await until(looked.is_set)
+
+
+async def one_run(lifespan: Lifespan) -> None:
+    async with lifespan.run():
+        pass
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+def kept() -> list[tuple[str, int, bool]]:
+    """Return the status, the number of steps, and whether it was late, of each run there is."""
+    runs = LifespanRun.objects.order_by("started_at")
+    return [(run.status, run.steps.count(), run.recorded_late) for run in runs]
+
+
+def records_end() -> None:
+    """Wait for the threads of records that were given up, and that the database goes on with."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("lifespan record"):
+            thread.join(60)
+
+
+def last_status(lines: list[str]) -> str:
+    """Return the status of the run in the last entry that has it."""
+    [*_, last] = [entry["run"] for line in lines if "run" in (entry := json.loads(line))]
+    return str(last["status"])
+
+
+async def until(look: Callable[[], object]) -> None:
+    while not look():
+        await asyncio.sleep(0.01)
+
+
+def test_a_clean_run_leaves_no_file(
+    on_sqlite: HistoryDatabase, lifespan: Lifespan, folder: Path
+) -> None:
+    asyncio.run(one_run(lifespan))
+
+    assert kept() == [("stopped", 2, False)]
+    assert files(folder) == []
+
+
+@needs_postgresql
+class TestADatabaseThatIsDown:
+    def test_gets_what_waited_from_the_next_start(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        folder: Path,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        postgresql.stop()
+        try:
+            asyncio.run(one_run(lifespan))
+        finally:
+            postgresql.start()
+        [file] = files(folder)
+        [warning] = warnings()
+        assert warning.startswith("The database 'history' does not take the history: Operational")
+        assert warning.endswith(
+            f"Start it, or set HISTORY to False. Until it does, it waits in {file}."
+        )
+
+        async def next_start() -> None:
+            async with lifespan.run():
+                await until(lambda: not files(folder))
+
+        asyncio.run(next_start())
+        assert kept() == [("stopped", 2, True), ("stopped", 2, False)]
+        assert len(warnings()) == 1
+
+    def test_gets_everything_when_it_comes_back_while_the_process_serves(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        folder: Path,
+        caplog: pytest.LogCaptureFixture,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        async def main() -> None:
+            async with lifespan.run():
+                await until(lambda: files(folder))
+                await asyncio.to_thread(postgresql.start)
+                await has_status("serving")
+                await until(lambda: not files(folder))
+
+        postgresql.stop()
+        asyncio.run(main())
+
+        assert kept() == [("stopped", 2, False)]
+        assert len(warnings()) == 1
+        assert "The history of this run is in the database again." in caplog.messages
+
+    def test_for_a_while_is_not_noticed_when_nothing_is_written_meanwhile(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        warnings: Callable[[], list[str]],
+        looked: threading.Event,
+    ) -> None:
+        async def main() -> None:
+            async with lifespan.run():
+                await all_is_written(looked)
+                # The record's connection, which CONN_MAX_AGE keeps open, is dropped.
+                await asyncio.to_thread(postgresql.restart)
+
+        asyncio.run(main())
+        assert kept() == [("stopped", 2, False)]
+        assert warnings() == []
+
+    def test_for_a_while_is_not_noticed_by_a_heartbeat(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        settings: Settings,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        """Also where a connection is dropped that nobody uses, as firewalls and poolers do."""
+        settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0.2}
+
+        async def main() -> None:
+            async with lifespan.run():
+                await has_status("serving")
+                await there_is(LifespanRun.objects.filter(steps__phase="startup"))
+                [[dropped]] = await asyncio.to_thread(postgresql.query, DROP_CLIENTS)
+                assert dropped
+                await until(lambda: postgresql.query(SEEN_SINCE_THEN) == [(True,)])
+
+        asyncio.run(main())
+        connections["history"].close()
+        assert kept() == [("stopped", 2, False)]
+        assert warnings() == []
+
+    def test_while_there_is_nothing_but_heartbeats_is_told_once(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        folder: Path,
+        settings: Settings,
+        warnings: Callable[[], list[str]],
+        looked: threading.Event,
+    ) -> None:
+        settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0.2}
+
+        async def main() -> None:
+            async with lifespan.run():
+                await all_is_written(looked)
+                await asyncio.to_thread(postgresql.stop)
+                await until(warnings)
+                await asyncio.to_thread(postgresql.start)
+
+        asyncio.run(main())
+        [warning] = warnings()
+        assert warning.endswith(f"Until it does, it waits in {folder}.")
+        assert kept() == [("stopped", 2, False)]
+
+
+@needs_postgresql
+class TestADatabaseThatIsPaused:
+    @pytest.mark.slow
+    def test_holds_up_neither_the_startup_nor_the_service(
+        self, postgresql: PostgreSQL, lifespan: Lifespan, warnings: Callable[[], list[str]]
+    ) -> None:
+        async def main() -> None:
+            with postgresql.paused():
+                async with lifespan.run():
+                    assert warnings() == []
+                    await until(warnings)
+                    assert "a write has taken more than 5 s" in warnings()[0]
+
+        asyncio.run(main())
+
+    def test_is_waited_for_as_long_as_the_shutdown_allows(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        folder: Path,
+        settings: Settings,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        settings.LIFESPAN = {**settings.LIFESPAN, "SHUTDOWN_DEADLINE": 0.5}
+        with postgresql.paused():
+            asyncio.run(one_run(lifespan))
+            [file] = files(folder)
+            assert last_status(file.read_text().splitlines()) == "stopped"
+        [warning] = warnings()
+        assert "See what holds it up." in warning
+
+    @pytest.mark.slow
+    def test_gets_everything_when_it_goes_on(
+        self, postgresql: PostgreSQL, lifespan: Lifespan, folder: Path
+    ) -> None:
+        with postgresql.paused():
+            asyncio.run(one_run(lifespan))
+            assert len(files(folder)) == 1
+        records_end()
+
+        assert kept() == [("stopped", 2, False)]
+        assert files(folder) == []
+
+
+class TestTablesThatAreMissing:
+    def test_are_named_once_and_found_when_they_are_made(
+        self,
+        tmp_path: Path,
+        folder: Path,
+        lifespan: Lifespan,
+        settings: Settings,
+        django_db_blocker: DjangoDbBlocker,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        entry = sqlite(tmp_path / "new.sqlite3")
+        settings.LIFESPAN = {"HISTORY_DATABASE": "history", "SPOOL_DIR": str(folder)}
+        with django_db_blocker.unblock(), opened(entry) as database:
+
+            async def main() -> None:
+                async with lifespan.run():
+                    await until(warnings)
+                    await asyncio.to_thread(database.migrate)
+                    await has_status("serving")
+
+            asyncio.run(main())
+            [warning] = warnings()
+            assert "no such table" in warning
+            assert "Run 'manage.py migrate lifespan_app' on that database." in warning
+            assert kept() == [("stopped", 2, False)]
+
+
+class TestALockedSQLite:
+    def test_is_tried_again_and_told_once(
+        self,
+        on_sqlite: HistoryDatabase,
+        lifespan: Lifespan,
+        monkeypatch: pytest.MonkeyPatch,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        monkeypatch.setattr(record, "PATIENCE", 0.3)
+        other = sqlite3.connect(on_sqlite.entry["NAME"], isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+
+        async def main() -> None:
+            async with lifespan.run():
+                await until(lambda: any("locked" in one for one in warnings()))
+                other.execute("COMMIT")
+                await has_status("serving")
+
+        asyncio.run(main())
+        other.close()
+        assert sum("is locked" in one for one in warnings()) == 1
+        assert kept() == [("stopped", 2, False)]
+
+    def test_for_a_moment_is_not_told(
+        self, on_sqlite: HistoryDatabase, lifespan: Lifespan, warnings: Callable[[], list[str]]
+    ) -> None:
+        other = sqlite3.connect(on_sqlite.entry["NAME"], isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+
+        async def main() -> None:
+            async with lifespan.run():
+                await asyncio.sleep(0.5)
+                other.execute("COMMIT")
+                await has_status("serving")
+
+        asyncio.run(main())
+        other.close()
+        assert warnings() == []
+
+    def test_for_a_moment_keeps_nobody_from_looking_after_others(
+        self,
+        on_sqlite: HistoryDatabase,
+        monkeypatch: pytest.MonkeyPatch,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        """Workers that start at once are in one another's way."""
+        now = timezone.now()
+        a_run(status="serving", lost_after=now - timedelta(seconds=1))
+        noticed = threading.Event()
+        is_in_the_way = failures.is_in_the_way
+
+        def notice(error: Exception) -> bool:
+            noticed.set()
+            return is_in_the_way(error)
+
+        def look() -> None:
+            look_after_others()
+            connections["history"].close()
+
+        monkeypatch.setattr(writing, "is_in_the_way", notice)
+        other = sqlite3.connect(on_sqlite.entry["NAME"], isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        thread = threading.Thread(target=look)
+        thread.start()
+        assert noticed.wait(30)
+        other.execute("COMMIT")
+        thread.join()
+        other.close()
+
+        assert warnings() == []
+        assert kept() == [("lost", 0, False)]
+
+
+class TestAReadOnlyDatabase:
+    def test_is_named_with_what_to_do(
+        self,
+        on_sqlite: HistoryDatabase,
+        folder: Path,
+        lifespan: Lifespan,
+        settings: Settings,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        entry = {**on_sqlite.entry, "NAME": f"file:{on_sqlite.entry['NAME']}?mode=ro"}
+        settings.LIFESPAN = {"HISTORY_DATABASE": "read_only", "SPOOL_DIR": str(folder)}
+        with opened(entry, alias="read_only"):
+            asyncio.run(one_run(lifespan))
+        [warning] = warnings()
+        assert "attempt to write a readonly database" in warning
+        assert "Set HISTORY_DATABASE to a database that can be written to" in warning
+
+
+class TestAnAliasThatIsMissing:
+    def test_is_named_with_what_to_do(
+        self,
+        lifespan: Lifespan,
+        settings: Settings,
+        folder: Path,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        settings.LIFESPAN = {"HISTORY_DATABASE": "nowhere", "SPOOL_DIR": str(folder)}
+        asyncio.run(one_run(lifespan))
+        [warning] = warnings()
+        assert "Set HISTORY_DATABASE to an alias in DATABASES." in warning
+
+
+class TestAFolderThatCantBeWritten:
+    def test_leaves_the_record_in_the_log(
+        self,
+        lifespan: Lifespan,
+        settings: Settings,
+        folder: Path,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        folder.write_text("no folder")
+        settings.LIFESPAN = {"HISTORY_DATABASE": "nowhere", "SPOOL_DIR": str(folder)}
+        asyncio.run(one_run(lifespan))
+        said = warnings()
+        [why] = [one for one in said if not one.startswith("{")]
+        logged = [one for one in said if one.startswith("{")]
+
+        assert "It can't wait in a file either (" in why
+        assert last_status(logged) == "stopped"
+        assert any(json.loads(one).get("steps") for one in logged)
+
+
+def test_a_file_that_is_full_begins_anew_with_what_counts(
+    lifespan: Lifespan, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool.SpoolFile.__init__, "__defaults__", (4000,))
+    settings.LIFESPAN = {"HISTORY_DATABASE": "nowhere", "SPOOL_DIR": str(folder)}
+
+    async def main() -> None:
+        @lifespan.background(on_crash="restart")
+        async def job() -> None:
+            raise OSError("it falls")
+
+        async with lifespan.run():
+            await asyncio.sleep(1)
+
+    asyncio.run(main())
+    [file] = files(folder)
+    assert last_status(file.read_text().splitlines()) == "stopped"
+
+
+def test_a_part_that_cannot_be_made_is_left_out_and_the_rest_is_kept(
+    on_sqlite: HistoryDatabase,
+    lifespan: Lifespan,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*_: object) -> None:
+        raise AttributeError("a fault of ours")
+
+    monkeypatch.setattr(Rows, "steps", fail)
+    asyncio.run(one_run(lifespan))
+
+    assert kept() == [("stopped", 0, False)]
+    left_out = [text for text in caplog.messages if text.endswith("is left out.")]
+    assert len(left_out) == 2

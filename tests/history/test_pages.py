@@ -1,0 +1,104 @@
+"""The list asks SQLite, PostgreSQL and MariaDB for the same, each in a way that its indexes serve."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from lifespan_app.admin.lists import search
+from lifespan_app.history import newest
+from lifespan_app.history.fleet import overview
+from lifespan_app.history.newest import begins_with, search_pks
+from lifespan_app.history.one_hook import hook_history
+from lifespan_app.models import LifespanRun
+from tests import records
+from tests.history.databases import HistoryDatabase
+
+pytestmark = pytest.mark.slow
+
+
+def plan(database: HistoryDatabase, runs: Any) -> str:
+    """Return how a database reads some runs, where it may not read the whole table."""
+    connection = connections[database.alias]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Of a table this small it would read all, whatever the indexes.
+            cursor.execute("SET enable_seqscan = off")
+    return str(runs.explain())
+
+
+def test_a_prefix_is_searched_by_an_index(history_database: HistoryDatabase) -> None:
+    for number in range(40):
+        records.recorded("stopped", host=f"web-{number}", release=f"1.{number}")
+
+    for column, prefix, count in (("host", "web-1", 11), ("release", "1.3", 11), ("host", "eb", 0)):
+        runs = LifespanRun.objects.filter(begins_with(column, prefix))
+        assert runs.count() == count
+        assert "host" in plan(history_database, runs) or "release" in plan(history_database, runs)
+
+
+@pytest.mark.parametrize("prefix", ["100%", "a_b", "c\\d", "é", "🦀", "'; --"])
+def test_signs_that_mean_something_in_a_pattern_mean_themselves(
+    history_database: HistoryDatabase, prefix: str
+) -> None:
+    if history_database.kind == "latin1" and not prefix.isascii():
+        pytest.skip("its columns can't hold it")
+    wanted = records.recorded("stopped", host=f"{prefix}-1")
+    for other in ("100x", "axb", "cxd", "z", "x"):
+        records.recorded("stopped", host=f"{other}-1")
+
+    assert list(search(LifespanRun.objects.all(), prefix)) == [wanted]
+    assert search_pks(LifespanRun.objects.all(), prefix, 100) == [wanted.pk]
+
+
+def test_a_uuid_is_searched_as_it_is(history_database: HistoryDatabase) -> None:
+    wanted = records.recorded("stopped")
+    records.recorded("stopped")
+
+    for term in (str(wanted.uuid), wanted.uuid.hex, f" {wanted.uuid} "):
+        assert list(search(LifespanRun.objects.all(), term)) == [wanted]
+
+
+def test_a_search_finds_the_newest_that_everything_fits(
+    history_database: HistoryDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(newest, "WINDOW", 5)
+    monkeypatch.setattr(newest, "CANDIDATES", 10)
+    old = [records.recorded("lost", host="web-1") for _ in range(4)]
+    by_release = records.recorded("stopped", host="db", release="web-2")
+    many = [records.recorded("stopped", host=f"web-{number}") for number in range(12)]
+    for _ in range(6):
+        records.recorded("stopped", host="db")
+    runs = LifespanRun.objects.all()
+    fitting = [*reversed(many), by_release, *reversed(old)]
+
+    assert search_pks(runs, "web", 100) == [run.pk for run in fitting]
+    assert search_pks(runs, "web", 3, skip=2) == [run.pk for run in fitting[2:5]]
+    # Those that were looked at first are all of another status.
+    lost = runs.filter(status="lost")
+    assert search_pks(lost, "web", 3) == [run.pk for run in reversed(old)][:3]
+    assert search_pks(runs, "web-1", 100) == [
+        run.pk for run in fitting if run.host.startswith("web-1")
+    ]
+
+
+def test_every_page_is_read_from_every_database(history_database: HistoryDatabase) -> None:
+    records.of_every_status()
+
+    shown = overview(timezone.now())
+    hook = hook_history("catalogue", "index")
+
+    assert shown.there == 9
+    assert {failure.status for failure in shown.current} == {"degraded", "lost"}
+    assert hook is not None
+    assert len(hook.errors) == 1
+    assert re.search("of|processes", shown.headline)
+    connection = connections[history_database.alias]
+    with CaptureQueriesContext(connection) as captured:
+        overview(timezone.now())
+    assert len(captured) == 8

@@ -1,0 +1,110 @@
+"""A text is stored as it is, or with words that say what is different."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from lifespan_app.history.storable import LONGEST, ascii_only, storable, storable_json
+
+
+@pytest.mark.parametrize("text", ["", "plain", "<script>", "é", "\N{SNAKE}", "\u202eabc", "\x01\t"])
+def test_a_text_that_every_database_takes_is_left_alone(text: str) -> None:
+    assert storable(text) == text
+
+
+def test_what_databases_refuse_becomes_visible() -> None:
+    assert storable("a\x00b\ud800c\udfffd") == r"a\x00b\ud800c\udfffd"
+
+
+@given(some.text(some.characters(codec=None, exclude_categories=[])), some.integers(1, 60))
+def test_any_text_can_be_stored_in_any_room(text: str, length: int) -> None:
+    stored = storable(text, length)
+
+    assert len(stored) <= length
+    assert "\0" not in stored
+    stored.encode()
+
+
+@given(some.integers(0, 3_000), some.integers(1, 1_500))
+def test_a_cut_text_says_how_much_is_missing(size: int, length: int) -> None:
+    text = "x" * size
+    stored = storable(text, length)
+
+    assert len(stored) <= length
+    missing = size - stored.count("x")
+    assert stored == text or length < 20 or f"{missing:,}" in stored
+
+
+def test_a_short_column_keeps_the_beginning() -> None:
+    stored = storable("abc" * 100, 64)
+
+    assert stored == "abcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcab... (250 more)"
+    assert len(stored) == 64
+
+
+def test_a_traceback_keeps_its_first_and_its_last_line() -> None:
+    text = "Traceback (most recent call last):\n" + "  line\n" * 20_000 + "ValueError: no"
+
+    stored = storable(text)
+
+    assert len(stored) == LONGEST
+    assert stored.startswith("Traceback (most recent call last):\n  line\n")
+    assert stored.endswith("  line\nValueError: no")
+    said = re.search(r"\n\.\.\. ([\d,]+) characters are left out here \.\.\.\n", stored)
+    assert said is not None
+    assert len(stored) - len(said[0]) + int(said[1].replace(",", "")) == len(text)
+
+
+def test_a_column_that_has_no_room_for_words_gets_the_beginning() -> None:
+    assert storable("serving" * 3, 10) == "servingser"
+
+
+def test_what_becomes_visible_is_cut_too() -> None:
+    assert len(storable("\x00" * 100, 64)) == 64
+
+
+def test_every_text_in_a_structure_is_storable() -> None:
+    value = {"a\x00": ["\ud800", ("b", {"c": "x" * 30_000})]}
+
+    stored = storable_json(value)
+
+    assert list(stored) == [r"a\x00"]
+    assert stored[r"a\x00"][0] == r"\ud800"
+    assert len(stored[r"a\x00"][1][1]["c"]) == LONGEST
+
+
+@pytest.mark.parametrize(
+    ("value", "stored"),
+    [
+        (None, None),
+        (True, True),
+        (3, 3),
+        (0.5, 0.5),
+        (float("nan"), "nan"),
+        (float("inf"), "inf"),
+        (Path("a"), "a"),
+        ({1: 2}, {"1": 2}),
+        ({"x"}, ["x"]),
+    ],
+)
+def test_what_json_has_no_word_for_becomes_text(value: Any, stored: Any) -> None:
+    assert storable_json(value) == stored
+    json.dumps(storable_json(value), allow_nan=False)
+
+
+def test_an_old_encoding_gets_backslash_forms() -> None:
+    row = {"host": "\N{SNAKE}é", "log": [[1, "\u202e"]], "pid": 1, "at": None}
+
+    assert ascii_only(row) == {
+        "host": r"\U0001f40d\xe9",
+        "log": [[1, r"\u202e"]],
+        "pid": 1,
+        "at": None,
+    }

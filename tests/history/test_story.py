@@ -1,0 +1,84 @@
+"""A run is told in a sentence, whatever befell it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone, translation
+
+from lifespan_app.history import story
+from lifespan_app.history.statistics import spread
+from tests import records
+
+SENTENCES = {
+    "startup_failed": (
+        "library.http_client failed after 0.20 s; 1 hook was rolled back; nothing was served."
+    ),
+    "timed_out": (
+        "catalogue.index did not start within 10 s; 1 hook was rolled back; nothing was served."
+    ),
+    "stopped": "Served for 8 min 20 s, until lifespan.shutdown; all hooks stopped in 70 ms.",
+    "shutdown_failed": (
+        "Served for 8 min 20 s, until lifespan.shutdown; library.http_client did not stop within "
+        "5.0 s; 2 hooks stopped."
+    ),
+    "healthy": "Serving for 10 min; 5 hooks were up in 0.42 s.",
+    "degraded": (
+        "notices.notice_board failed after 0.21 s; serving without it for 10 min; 1 hook was "
+        "skipped."
+    ),
+    "crashed_job": (
+        "search.refresh crashed after it had run for 3 min 2 s; serving without it for 10 min."
+    ),
+    "lost": "Last heard of 50 min ago, and gone without a word; it had served for 1 h 40 min.",
+    "starting": "Starting for 7.0 s; it waits for catalogue.index.",
+}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", SENTENCES)
+def test_what_happened(name: str) -> None:
+    now = timezone.now()
+    run = records.STORIES[name]()
+    steps = list(run.steps.order_by("pk"))
+    # By the clock of the records, whatever time writing them took.
+    after = {"starting": 7}.get(name, 600.42)
+    at = now if name == "lost" else run.started_at + timedelta(seconds=after)
+    if name == "lost":
+        run.last_seen_at = at - timedelta(minutes=50)
+        run.ready_at = run.last_seen_at - timedelta(minutes=100)
+
+    assert story.headline(run, steps, at) == SENTENCES[name]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.0004, "0.4 ms"),
+        (0.012, "12 ms"),
+        (0.2134, "0.21 s"),
+        (5.03, "5.0 s"),
+        (59.4, "59 s"),
+        (59.9, "1 min"),
+        (182, "3 min 2 s"),
+        (3_600, "1 h"),
+        (100_000, "1 d 3 h"),
+    ],
+)
+def test_durations_are_short(seconds: float, text: str) -> None:
+    assert story.duration(seconds) == story.duration(timedelta(seconds=seconds)) == text
+
+
+def test_numbers_are_written_as_in_the_language_of_the_reader() -> None:
+    with translation.override("de"):
+        assert story.duration(0.2134).startswith("0,21")
+
+
+def test_a_spread_names_median_and_worst_of_its_sample() -> None:
+    found = spread([0.5, *(number / 100 for number in range(1, 20))])
+
+    assert found is not None
+    assert (found.count, found.median, found.p95, found.worst) == (20, 0.1, 0.19, 0.5)
+    assert spread([]) is None

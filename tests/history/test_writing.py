@@ -1,0 +1,54 @@
+"""What is written twice is there once, and what is older changes nothing."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+from uuid import uuid4
+
+from lifespan_app.history.writing import Writer
+from lifespan_app.models import LifespanRun
+from tests.history.databases import HistoryDatabase
+
+
+def a_row(uuid: str, status: str, last_seen_at: float) -> dict[str, Any]:
+    named = {"uuid": uuid, "mode": "server", "service_type": "app", "pid": 1, "status": status}
+    return {"run": {**named, "started_at": last_seen_at - 10, "last_seen_at": last_seen_at}}
+
+
+def test_a_file_brings_a_run_up_to_date(history_database: HistoryDatabase) -> None:
+    uuid, now = str(uuid4()), time.time()
+    Writer(uuid).write(a_row(uuid, "serving", now))
+
+    late = Writer(uuid, late=True)
+    late.write(a_row(uuid, "stopping", now + 1))
+    late.write(a_row(uuid, "stopped", now + 2))
+
+    [run] = LifespanRun.objects.all()
+    assert (run.status, run.recorded_late) == ("stopped", True)
+
+
+def test_a_file_that_is_older_than_the_row_changes_nothing(
+    history_database: HistoryDatabase,
+) -> None:
+    """As when a process is killed after the database has its rows, before the file is removed."""
+    uuid, now = str(uuid4()), time.time()
+    Writer(uuid).write(a_row(uuid, "stopped", now))
+
+    late = Writer(uuid, late=True)
+    late.write(a_row(uuid, "starting", now - 2))
+    late.write(a_row(uuid, "serving", now - 1))
+
+    [run] = LifespanRun.objects.all()
+    assert (run.status, run.recorded_late) == ("stopped", False)
+
+
+def test_what_waited_and_was_taken_at_one_moment_is_the_same(
+    history_database: HistoryDatabase,
+) -> None:
+    uuid, now = str(uuid4()), time.time()
+
+    for writer in (Writer(uuid), Writer(uuid, late=True), Writer(uuid, late=True)):
+        writer.write(a_row(uuid, "stopped", now))
+
+    assert LifespanRun.objects.get().status == "stopped"

@@ -1,0 +1,317 @@
+"""`python -m lifespan_app.probe`: asked of a file, by a process of its own, without Django."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifespan_app import probe
+from tests.projects import Project
+from tests.running.processes import running
+
+YES, NO, NOT_ASKED = 0, 1, 2
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "status.json"
+
+
+def status(**changed: Any) -> str:
+    """Return what a process says that is this very one, ready, and wrote a moment ago."""
+    return json.dumps(
+        {
+            "reason": "ok",
+            "ready": True,
+            "started": True,
+            "pid": os.getpid(),
+            "process_started": probe.process_started(os.getpid()),
+            "written_at": time.time(),
+            "every": 5.0,
+            "pending": [],
+            **changed,
+        }
+    )
+
+
+def ask(*arguments: str | Path, **environment: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "lifespan_app.probe", *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode, done.stdout.strip(), done.stderr.strip()
+
+
+# What a file says.
+
+
+@pytest.mark.parametrize("question", ["ready", "started", "live"])
+def test_a_process_that_is_well_says_ok(file: Path, question: str) -> None:
+    file.write_text(status())
+    assert ask(question, file) == (YES, "ok", "")
+
+
+def test_the_file_may_be_named_by_the_environment(file: Path) -> None:
+    file.write_text(status())
+    assert ask("ready", LIFESPAN_STATUS_FILE=str(file)) == (YES, "ok", "")
+
+
+@pytest.mark.parametrize(
+    ("question", "said", "answer"),
+    [
+        ("ready", {"ready": False, "reason": "crashed"}, (NO, "crashed")),
+        ("started", {"ready": False, "reason": "crashed"}, (YES, "ok")),
+        ("live", {"ready": False, "started": False, "reason": "starting"}, (YES, "ok")),
+        ("started", {"ready": False, "started": False, "reason": "starting"}, (NO, "starting")),
+        ("ready", {"reason": "degraded"}, (YES, "ok")),
+    ],
+)
+def test_each_question_has_its_own_answer(
+    file: Path, question: str, said: dict[str, Any], answer: tuple[int, str]
+) -> None:
+    file.write_text(status(**said))
+    assert ask(question, file)[:2] == answer
+
+
+def test_what_is_pending_is_told(file: Path) -> None:
+    pending = [{"hook": "shop.client", "seconds": 1.0}, {"hook": "shop.index", "seconds": 0.0}]
+    file.write_text(status(ready=False, reason="starting", pending=pending))
+    assert ask("ready", file) == (NO, "starting: shop.client, shop.index", "")
+
+
+# What is not believed.
+
+
+@pytest.mark.parametrize("question", ["ready", "started", "live"])
+def test_a_process_that_has_ended_is_gone_whatever_its_file_says(file: Path, question: str) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    file.write_text(status(pid=ended.pid, process_started="1"))
+    code, said, _ = ask(question, file)
+    assert (code, said) == (NO, f"gone: process {ended.pid} has ended")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the two apart")
+def test_another_process_with_the_same_number_is_not_taken_for_it(file: Path) -> None:
+    file.write_text(status(process_started="1"))
+    assert ask("ready", file)[1] == f"gone: process {os.getpid()} has ended"
+
+
+@pytest.mark.parametrize("question", ["ready", "started", "live"])
+def test_a_process_that_lives_and_writes_no_more_is_silent(file: Path, question: str) -> None:
+    file.write_text(status(written_at=time.time() - 60))
+    code, said, _ = ask(question, file)
+    assert code == NO
+    assert said.startswith(f"silent: process {os.getpid()} has written nothing for 6")
+
+
+def test_there_is_no_file_before_the_first_start(file: Path) -> None:
+    assert ask("ready", file) == (NO, f"no_file: there is no {file}", "")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"pid": "x"}', "\x00\x01"])
+def test_a_file_of_something_else_is_unreadable(file: Path, text: str) -> None:
+    file.write_text(text)
+    code, said, _ = ask("ready", file)
+    assert code == NO
+    assert said.startswith(f"unreadable: {file}: ")
+
+
+# Several processes.
+
+
+def test_all_processes_of_a_pattern_have_to_be_ready(tmp_path: Path) -> None:
+    pattern = tmp_path / "{pid}.json"
+    (tmp_path / "1.json").write_text(status())
+    (tmp_path / "2.json").write_text(status())
+    assert ask("ready", pattern) == (YES, "ok", "")
+    (tmp_path / "2.json").write_text(status(ready=False, reason="crashed"))
+    assert ask("ready", pattern) == (NO, "crashed", "")
+
+
+def test_what_a_killed_process_has_left_says_nothing_of_the_others(tmp_path: Path) -> None:
+    pattern = tmp_path / "{pid}.json"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / "1.json").write_text(status(pid=ended.pid, process_started="1"))
+    assert ask("ready", pattern)[:2] == (
+        NO,
+        f"no_file: no living process has one like {pattern}",
+    )
+    (tmp_path / "2.json").write_text(status())
+    (tmp_path / "notes.json").write_text("not one of ours")
+    assert ask("ready", pattern) == (YES, "ok", "")
+
+
+# How it is asked.
+
+
+@pytest.mark.parametrize("arguments", [[], ["healthy"], ["ready", "a", "b"]])
+def test_a_question_that_there_is_not_is_answered_with_the_usage(arguments: list[str]) -> None:
+    code, said, error = ask(*arguments, LIFESPAN_STATUS_FILE="/nowhere")
+    assert (code, said) == (NOT_ASKED, "")
+    assert error.startswith("usage: python -m lifespan_app.probe {ready,started,live} [FILE]")
+
+
+def test_a_file_that_nobody_names_is_asked_for() -> None:
+    code, _, error = ask("ready", LIFESPAN_STATUS_FILE="")
+    assert code == NOT_ASKED
+    assert error == "No status file: name it as the last argument, or in LIFESPAN_STATUS_FILE."
+
+
+def test_neither_django_nor_asyncio_nor_typing_is_imported(file: Path) -> None:
+    file.write_text(status())
+    code = f"""
+import sys
+sys.argv = ["probe", "ready", {str(file)!r}]
+import runpy
+try:
+    runpy.run_module("lifespan_app.probe", run_name="__main__")
+except SystemExit as done:
+    print(done.code, *sorted(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer, words = done.stdout.splitlines()
+    modules = set(words.split())
+    assert (answer, words.split()[0]) == ("ok", "0")
+    assert "lifespan_app" in modules
+    assert not modules & {"django", "asyncio", "typing", "logging", "threading", "asgiref"}
+
+
+# A process that writes it.
+
+QUICK = """
+from lifespan_app import lifespan, status_file
+import asyncio
+import journal
+
+# Five seconds between two signs of life are too long for a test.
+status_file.EVERY = 0.1
+
+@lifespan.background
+async def feed():
+    journal.write("feed")
+    {body}
+"""
+
+
+@pytest.fixture
+def shop(project: Project) -> Callable[..., Project]:
+    def make(body: str = "await asyncio.Event().wait()") -> Project:
+        return project.app("shop", lifespan=QUICK.format(body=body))
+
+    return make
+
+
+def said_until(server: Any, question: str, file: Path, answer: str) -> None:
+    server.until(
+        lambda: ask(question, file)[1].startswith(answer), f"the probe never said {answer}"
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_a_process_is_ready_then_stopped_then_silent_then_gone(
+    shop: Callable[..., Project], file: Path
+) -> None:
+    with running(shop(), environment={"LIFESPAN_STATUS_FILE": str(file)}) as server:
+        server.wait_for_output("^Ready after")
+        assert ask("ready", file) == (YES, "ok", "")
+
+        server.signal(signal.SIGSTOP)
+        said_until(server, "live", file, "silent")
+        server.signal(signal.SIGCONT)
+        said_until(server, "live", file, "ok")
+
+        server.signal(signal.SIGKILL)
+        server.wait()
+        assert ask("ready", file)[:2] == (NO, f"gone: process {server.process.pid} has ended")
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_a_process_whose_required_job_crashes_is_not_ready_and_lives(
+    shop: Callable[..., Project], file: Path
+) -> None:
+    crashing = shop("raise ConnectionError('lost')")
+    with running(crashing, environment={"LIFESPAN_STATUS_FILE": str(file)}) as server:
+        said_until(server, "ready", file, "crashed")
+        assert ask("live", file)[0] == YES
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_the_progress_of_what_warms_up_is_told(project: Project, file: Path) -> None:
+    project.app(
+        "shop",
+        lifespan="""
+        import asyncio
+        from lifespan_app import lifespan
+
+        @lifespan.resource(wait=False)
+        async def model():
+            lifespan.progress(0.6, "loading shard 3 of 5")
+            await asyncio.Event().wait()
+            yield
+        """,
+    )
+    with running(project, environment={"LIFESPAN_STATUS_FILE": str(file)}) as server:
+        server.wait_for_output("^Ready after")
+        said_until(server, "ready", file, "warming_up: shop.model (60%, loading shard 3 of 5)")
+        assert ask("started", file)[0] == NO
+        assert ask("live", file)[0] == YES
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_the_file_goes_with_the_process(shop: Callable[..., Project], file: Path) -> None:
+    made = shop().settings(LIFESPAN={"STATUS_FILE": str(file)})
+    with running(made) as server:
+        server.wait_for_output("^Ready after")
+        assert file.exists()
+        server.signal(signal.SIGTERM)
+        server.wait()
+    assert not file.exists()
+    assert not list(file.parent.glob(f".{file.name}.*"))
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_a_second_process_leaves_the_file_to_the_first(
+    shop: Callable[..., Project], file: Path
+) -> None:
+    made = shop()
+    environment = {"LIFESPAN_STATUS_FILE": str(file)}
+    with running(made, environment=environment) as server:
+        server.wait_for_output("^Ready after")
+        second = made.manage("runlifespan", "--once", **environment)
+        assert f"The status file {file} belongs to process {server.process.pid}" in (
+            second.stdout + second.stderr
+        )
+        assert ask("ready", file)[0] == YES
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_a_file_that_can_not_be_written_is_told_once_and_stops_nothing(
+    shop: Callable[..., Project], tmp_path: Path
+) -> None:
+    file = tmp_path / "nowhere" / "status.json"
+    with running(shop(), environment={"LIFESPAN_STATUS_FILE": str(file)}) as server:
+        server.wait_for_output("^Ready after")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+    assert server.output.count("The status file can't be written: ") == 1

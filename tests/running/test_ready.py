@@ -1,0 +1,193 @@
+"""Saying that a process is ready: a file, and systemd's socket."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.projects import Project
+from tests.running.processes import SHOP, running, script
+
+
+@pytest.fixture
+def shop(project: Project) -> Project:
+    return project.app("shop", lifespan=SHOP)
+
+
+class Systemd:
+    """The socket on which systemd hears of its services."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(30)
+        self._socket.bind(address.replace("@", "\0"))
+
+    def hear(self) -> list[str]:
+        """Wait for a message, and return its lines."""
+        return self._socket.recv(4096).decode().splitlines()
+
+    def heard_all(self) -> list[str]:
+        """Return the first lines of what has come so far."""
+        self._socket.setblocking(False)
+        messages = []
+        while True:
+            try:
+                messages.append(self.hear()[0])
+            except BlockingIOError:
+                return messages
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._socket.close()
+
+
+@pytest.fixture(params=["a path", "an abstract address"])
+def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]:
+    kind = request.param
+    heard = Systemd(str(tmp_path / "notify") if kind == "a path" else f"@lifespan-{tmp_path.name}")
+    yield heard
+    heard.close()
+
+
+# A file.
+
+
+def test_the_file_is_there_from_ready_until_the_stop_begins(project: Project) -> None:
+    project.app(
+        "shop",
+        lifespan="""
+        from pathlib import Path
+        from lifespan_app import lifespan
+        import journal
+
+        def look(when):
+            journal.write(when, "ready" if Path("ready").exists() else "not ready")
+
+        @lifespan.resource
+        def client():
+            look("startup")
+            yield
+            look("shutdown")
+        """,
+    )
+    ready = project.folder / "ready"
+    ready.write_text("left by a process that was killed")
+
+    with running(project, "--ready-file", "ready") as command:
+        own = f"{command.process.pid}\n"
+        command.until(lambda: ready.exists() and ready.read_text() == own, "no file of its own")
+        command.signal(signal.SIGTERM)
+
+        assert command.wait() == 0
+    assert project.events() == ["startup not ready", "shutdown not ready"]
+    assert sorted(path.name for path in project.folder.glob("*ready*")) == []
+
+
+def test_the_file_goes_when_a_required_hook_crashes(project: Project) -> None:
+    project.app(
+        "shop",
+        lifespan="""
+        import asyncio
+        from pathlib import Path
+        from lifespan_app import lifespan
+
+        @lifespan.background
+        async def work():
+            while not Path("crash").exists():
+                await asyncio.sleep(0.01)
+            raise OSError("no work")
+        """,
+    )
+    ready = project.folder / "ready"
+    with running(project, "--ready-file", "ready") as command:
+        command.until(ready.exists, "no file")
+        project.file("crash", "")
+        command.until(lambda: not ready.exists(), "the file stayed")
+
+        assert command.exit_code is None
+
+
+def test_a_folder_in_its_place_is_refused_and_left_alone(shop: Project) -> None:
+    (shop.folder / "ready").mkdir()
+
+    done = shop.manage("runlifespan", "--ready-file", "ready")
+
+    assert done.returncode == 2
+    assert "--ready-file can't be written: " in done.stderr
+    assert [path.name for path in shop.folder.glob("*ready*")] == ["ready"]
+    assert shop.events() == []
+
+
+def test_there_is_no_file_where_the_startup_fails(project: Project) -> None:
+    project.app(
+        "shop",
+        lifespan="from lifespan_app import lifespan\n"
+        "@lifespan.on_start\ndef fail():\n    raise OSError('no')\n",
+    )
+    (project.folder / "ready").write_text("left")
+
+    project.manage("runlifespan", "--ready-file", "ready")
+
+    assert not (project.folder / "ready").exists()
+
+
+def test_with_a_command_the_file_is_there_once_the_command_runs(shop: Project) -> None:
+    source = """
+        import os, signal, sys, time, journal
+        while not os.path.exists("ready"):
+            time.sleep(0.01)
+        journal.write("ready")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0 if os.path.exists("ready") else 3))
+        journal.write("waits")
+        signal.pause()
+    """
+    child = script(shop, "child.py", source)
+    with running(shop, "--ready-file", "ready", "--", *child) as command:
+        command.wait_for_event("waits")
+        command.signal(signal.SIGTERM)
+
+        assert command.wait() in (0, 3)
+    assert "ready" in shop.events()
+    assert not (shop.folder / "ready").exists()
+
+
+# systemd.
+
+
+def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
+    shop: Project, systemd: Systemd
+) -> None:
+    with running(shop, environment={"NOTIFY_SOCKET": systemd.address}) as command:
+        assert systemd.hear() == ["READY=1", "STATUS=Lifespan 'app' is serving"]
+        assert shop.events() == ["client opens"]
+        command.signal(signal.SIGTERM)
+
+        assert systemd.hear()[0] == "STOPPING=1"
+        assert command.wait() == 0
+    assert systemd.heard_all() == []
+
+
+def test_systemd_is_never_told_ready_where_the_startup_fails(
+    project: Project, systemd: Systemd
+) -> None:
+    project.app(
+        "shop",
+        lifespan="from lifespan_app import lifespan\n"
+        "@lifespan.on_start\ndef fail():\n    raise OSError('no')\n",
+    )
+
+    project.manage("runlifespan", NOTIFY_SOCKET=systemd.address)
+
+    assert "READY=1" not in systemd.heard_all()
+
+
+def test_a_socket_that_is_not_there_is_a_warning(shop: Project) -> None:
+    done = shop.manage("runlifespan", "--once", NOTIFY_SOCKET="/no/such/socket")
+
+    assert done.returncode == 0
+    assert "systemd can't be told 'READY=1'" in done.stderr
