@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from .testing import LifespanRunning, Running
+    from .testing.running import LifespanRunning, Running
 
 MARK = "lifespan"
 DATABASES = (

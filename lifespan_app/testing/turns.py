@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asgiref.sync import AsyncToSync, SyncToAsync
 from django.conf import ENVIRONMENT_VARIABLE, settings
 
-from .engine.doubles import Change
-from .engine.host import Host
-from .engine.log import logger
-from .engine.unit import STARTING, Unit
-from .waiting import WaitingThread, answer
+from lifespan_app.engine.doubles import Change
+from lifespan_app.engine.host import Host
+from lifespan_app.engine.log import logger
+from lifespan_app.engine.unit import STARTING, Unit
+from lifespan_app.waiting import WaitingThread, answer
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from .engine.report import Observer
+    from lifespan_app.engine.report import Observer
 
 T = TypeVar("T")
 

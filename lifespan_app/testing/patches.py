@@ -1,0 +1,218 @@
+"""What a test replaces, and what it breaks."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Self, TypeVar
+
+from lifespan_app.default import lifespan as default
+from lifespan_app.engine.api import Lifespan
+from lifespan_app.engine.doubles import (
+    Change,
+    Failure,
+    Trouble,
+    Wanted,
+    replaced,
+    value_in_open_run,
+)
+from lifespan_app.engine.hooks import Hook
+from lifespan_app.engine.resource import Resource
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Patch:
+    """Something that holds inside a ``with`` block, or in the tests that it decorates."""
+
+    def __init__(self) -> None:
+        self._entered: list[AbstractContextManager[object]] = []
+
+    def _holding(self) -> AbstractContextManager[object]:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        """Let it hold."""
+        holding = self._holding()
+        holding.__enter__()
+        self._entered.append(holding)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Let things be as they were."""
+        self._entered.pop().__exit__(*error)
+
+    def __call__(self, decorated: F) -> F:
+        """Let it hold in a function, sync or async; in a class, in its test methods."""
+        if inspect.isclass(decorated):
+            for name in dir(decorated):
+                method = getattr(decorated, name)
+                if name.startswith("test") and inspect.isfunction(method):
+                    setattr(decorated, name, self(method))
+            return decorated
+        if inspect.isgeneratorfunction(decorated) or inspect.isasyncgenfunction(decorated):
+            raise TypeError(
+                f"{decorated.__qualname__}() yields, and what decorates it would have ended by "
+                "then. Write a 'with' block around its 'yield'."
+            )
+        wrapper: Any
+        if inspect.iscoroutinefunction(decorated):
+
+            @functools.wraps(decorated)
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return await decorated(*args, **kwargs)
+
+        else:
+
+            @functools.wraps(decorated)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with self:
+                    return decorated(*args, **kwargs)
+
+        return wrapper  # type: ignore[no-any-return]
+
+
+def override(resource: Resource[Any] | str, value: object) -> Patch:
+    """Have a value in place of a resource: a context manager, and a decorator.
+
+    In runs that begin while it holds, the resource's own function is not called, and resources that
+    nothing but it needs are not opened either (``only=[...]`` asks for such a one). A run that is
+    open already goes on, and the value is what views and sync code read in it; its hooks keep what
+    they were given. Of several for one resource the last holds.
+
+    Args:
+        resource: its handle, or its key, such as ``"library.http_client"``.
+        value: what is read; it is not called, entered or awaited.
+    """
+    return Override(resource, value)
+
+
+class Override(Patch, Change):
+    """What ``override`` returns.
+
+    Args:
+        resource: its handle, or its key.
+        value: what is read.
+    """
+
+    def __init__(self, resource: Resource[Any] | str, value: object) -> None:
+        super().__init__()
+        if not isinstance(resource, (Resource, str)):
+            raise TypeError(
+                f"override() takes the handle of a resource, or its key, and not {resource!r}."
+            )
+        self._resource = resource
+        self._value = value
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        lifespan = lifespan_of(self._resource)
+        with ExitStack() as stack:
+            for run in list(lifespan.runs):
+                if not (run.over or run.inherited):
+                    stack.enter_context(value_in_open_run(run, self._resource, self._value))
+            stack.enter_context(changed(lifespan, self))
+            yield
+
+    def to_plan(self, plan: Any) -> Any:
+        """Return a plan with the value in it."""
+        return replaced(plan, self._resource, self._value)
+
+
+class InjectedFailure(Exception):
+    """A hook has failed, since a test wanted it to."""
+
+    # Reports and records name it as users import it.
+    __module__ = "lifespan_app.testing"
+
+
+def inject(
+    *hooks: Wanted,
+    fail: bool | BaseException | type[BaseException] = False,
+    delay: float = 0.0,
+    hang: bool = False,
+    fail_stop: bool | BaseException | type[BaseException] = False,
+) -> Patch:
+    """Break hooks, in the runs that begin while it holds: a context manager, and a decorator.
+
+    What breaks is the hook, not the engine: limits, rollback, report and messages are the real ones.
+
+    Args:
+        hooks: which, by handle, function or key.
+        fail: what they raise in place of starting; True: ``InjectedFailure``.
+        delay: seconds that they begin later.
+        hang: whether they never begin.
+        fail_stop: what they raise when they have stopped; True: ``InjectedFailure``. With a key,
+            it is the shutdown function of that key that does.
+    """
+    if not hooks or isinstance(hooks[0], bool):
+        raise TypeError("inject() needs a hook: its handle, its function, or its key.")
+    return Inject(
+        hooks,
+        Trouble(
+            hooks,
+            fail=failure(fail, "start"),
+            delay=delay,
+            hang=hang,
+            fail_stop=failure(fail_stop, "stop"),
+        ),
+    )
+
+
+class Inject(Patch):
+    """What ``inject`` returns.
+
+    Args:
+        hooks: which hooks.
+        trouble: how they break.
+    """
+
+    def __init__(self, hooks: Iterable[Wanted], trouble: Trouble) -> None:
+        super().__init__()
+        self._hooks = list(hooks)
+        self._trouble = trouble
+
+    @contextmanager
+    def _holding(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for lifespan in {lifespan_of(hook) for hook in self._hooks}:
+                stack.enter_context(changed(lifespan, self._trouble))
+            try:
+                yield
+            finally:
+                self._trouble.over.set()
+
+
+def failure(wanted: bool | BaseException | type[BaseException], when: str) -> Failure | None:
+    """Return what makes the error of a hook, or None where there is to be none."""
+    if wanted is False or wanted is None:
+        return None
+
+    def make(hook: Hook) -> BaseException:
+        if isinstance(wanted, BaseException):
+            return wanted
+        if isinstance(wanted, type):
+            return wanted()
+        return InjectedFailure(f"'{hook.name}' fails to {when}, as inject() says.")
+
+    return make
+
+
+def lifespan_of(wanted: Wanted) -> Lifespan:
+    """Return the ``Lifespan`` that a hook was declared with, as far as can be told."""
+    return wanted.lifespan if isinstance(wanted, Resource) else default
+
+
+@contextmanager
+def changed(lifespan: Lifespan, change: Change) -> Iterator[None]:
+    """Have the runs that begin be made with a change."""
+    lifespan.changes.append(change)
+    try:
+        yield
+    finally:
+        # reset_instance() may have forgotten it.
+        if change in lifespan.changes:
+            lifespan.changes.remove(change)

@@ -1,0 +1,270 @@
+"""A lifespan for a test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import AsyncToSync
+
+from lifespan_app.default import lifespan as default
+from lifespan_app.engine.api import Lifespan, current, note_stop_errors, raise_stop_errors
+from lifespan_app.engine.context import LifespanContext
+from lifespan_app.engine.current import SCOPE_KEY
+from lifespan_app.engine.doubles import Change, Only, Wanted
+from lifespan_app.engine.errors import LifespanError
+from lifespan_app.engine.report import Mode, Report
+from lifespan_app.engine.runner import Run
+from lifespan_app.engine.state import RunState
+from lifespan_app.engine.threads import LoopThread
+from lifespan_app.protocol import ServedRun, prepare
+
+from .clients import AsyncClientInRun, ClientInRun
+from .turns import (
+    InTest,
+    ThreadOfTest,
+    ThreadWithConnections,
+    async_code_goes_to,
+    connections_of_this_thread,
+    sync_code_goes_to,
+)
+
+if TYPE_CHECKING:
+    from django.test import AsyncClient, Client
+
+SERVER = "lifespan_running"
+"""What stands in the report in place of a server."""
+
+
+def lifespan_running(
+    service_type: str | None = None,
+    *,
+    only: Iterable[Wanted] | None = None,
+    lifespan: Lifespan | None = None,
+    history: bool = False,
+) -> LifespanRunning:
+    """Return what opens a plan for a test, in an ``async with`` or a ``with``.
+
+    The environment is ``test``. In ``async with`` the lifespan runs on the test's own loop, in
+    ``with`` on a loop in a thread of its own, where ``async_to_sync`` and async views run too. Sync
+    hooks run one after the other on the test's own database connections, which are left alone; so
+    do the ORM calls of async hooks: a hook sees the rows that the test has made.
+
+    Args:
+        service_type: whose plan; None: that of the settings.
+        only: hooks, by handle, function or key, that are opened with what they need; None: all,
+            and what django-asgi-lifespan's signals and managers have connected.
+        lifespan: whose plan; None: the default ``Lifespan``.
+        history: whether the run is recorded, in the test's own transaction.
+    """
+    return LifespanRunning(service_type, only=only, lifespan=lifespan, history=history)
+
+
+class Running:
+    """A lifespan that is open in a test.
+
+    Args:
+        run: the run.
+        handed_out: gives what a server would put into the state of each request.
+    """
+
+    def __init__(self, run: Run, handed_out: Callable[[], Mapping[str, Any]]) -> None:
+        self._run = run
+        self._handed_out = handed_out
+
+    @property
+    def state(self) -> RunState:
+        """What is open: ``state["name"]``, ``state.name``."""
+        return self._run.state
+
+    @property
+    def context(self) -> LifespanContext:
+        """What the hooks were told."""
+        return self._run.context
+
+    @property
+    def report(self) -> Report:
+        """What the run has done so far; behind the ``with`` block, all of it."""
+        return self._run.report()
+
+    @cached_property
+    def client(self) -> Client:
+        """Django's test client, whose requests have ``request.state``."""
+        return ClientInRun(self)
+
+    @cached_property
+    def async_client(self) -> AsyncClient:
+        """Django's async test client, whose requests have ``request.state``."""
+        return AsyncClientInRun(self)
+
+    def scope(self) -> dict[str, Any]:
+        """Return what an ASGI scope says of the run that a request is served by."""
+        return {SCOPE_KEY: self._run, "state": dict(self._handed_out())}
+
+    def __repr__(self) -> str:
+        return f"<running: {self._run}>"
+
+
+class LifespanRunning:
+    """What ``lifespan_running`` returns: it opens a run, once, and closes it.
+
+    Args:
+        service_type: whose plan; None: that of the settings.
+        only: hooks that are opened with what they need; None: all.
+        lifespan: whose plan; None: the default ``Lifespan``.
+        history: whether the run is recorded.
+    """
+
+    def __init__(
+        self,
+        service_type: str | None,
+        *,
+        only: Iterable[Wanted] | None,
+        lifespan: Lifespan | None,
+        history: bool,
+    ) -> None:
+        self._service_type = service_type
+        self._history = history
+        self._only = None if only is None else Only(only)
+        self._lifespan = lifespan or default
+        self._around = ExitStack()
+        self._run: Run | None = None
+
+    # Sync.
+
+    def __enter__(self) -> Running:
+        """Open the plan on a loop in a thread of its own.
+
+        Raises:
+            LifespanError: a loop runs here.
+            PlanError: the plan can't be made.
+            LookupError: the plan does not hold what is asked for.
+            BaseException: the first error of a hook that failed to start.
+        """
+        if asyncio._get_running_loop() is not None:
+            raise LifespanError(
+                "'with lifespan_running()' was entered where an event loop runs, and would block "
+                "it. Write 'async with lifespan_running()' in an async test."
+            )
+        with self._around_what_fails():
+            self._here = ThreadOfTest()
+            self._thread = LoopThread("lifespan test loop")
+            self._around.callback(self._thread.close)
+            self._around.enter_context(sync_code_goes_to(self._here, self._thread.loop))
+            self._around.enter_context(async_code_goes_to(self._thread.loop))
+            return self._here.until(self._thread.submit(self._open(self._here)))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close what was opened.
+
+        Raises:
+            ExceptionGroup: the errors of hooks that failed to stop; an error of the body comes
+                through as itself, with notes on theirs.
+        """
+        with self._around:
+            self._here.until(self._thread.submit(self._close(error)))
+
+    # Async.
+
+    async def __aenter__(self) -> Running:
+        """Open the plan on the running loop. Raises as ``with`` does."""
+        loop = asyncio.get_running_loop()
+        executor: Executor | None = AsyncToSync.loop_thread_executors.get(loop)
+        with self._around_what_fails():
+            if executor is None:
+                own = ThreadWithConnections(connections_of_this_thread())
+                self._around.callback(own.close)
+                self._around.enter_context(sync_code_goes_to(own, loop))
+                executor = own
+            return await self._open(executor)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close what was opened. Raises as ``with`` does."""
+        with self._around:
+            await self._close(error)
+
+    # Both.
+
+    @contextmanager
+    def _around_what_fails(self) -> Iterator[None]:
+        if self._run is not None:
+            raise LifespanError("lifespan_running() opens one run: call it anew for another one.")
+        try:
+            yield
+        except BaseException:
+            self._around.close()
+            raise
+
+    async def _open(self, executor: Executor) -> Running:
+        lifespan = self._lifespan
+        if lifespan is default:
+            put_django_around(lifespan)
+        recorder = None
+        if self._history:
+            from lifespan_app.history.in_test import RecorderInTest
+
+            recorder = RecorderInTest(executor)
+        changes: list[Change] = [InTest(executor, recorder)]
+        if self._only is not None:
+            changes.append(self._only)
+        # First of all: what a test overrides and injects has the last word.
+        lifespan.changes[:0] = changes
+        try:
+            run = self._prepare()
+        finally:
+            del lifespan.changes[: len(changes)]
+        self._run = run
+        await run.start()
+        if recorder is not None:
+            await recorder.written()
+        self._around.enter_context(current(run))
+        if not isinstance(run, ServedRun):
+            return Running(run, lambda: run.state)
+        scope: dict[str, Any] = {"state": {}}
+        return Running(run, lambda: run.hand_out(scope))
+
+    def _prepare(self) -> Run:
+        lifespan = self._lifespan
+        settings = lifespan.host.settings()
+        context = LifespanContext(
+            self._service_type or settings.service_type, "test", settings.config
+        )
+        if self._only is not None or lifespan is not default:
+            return lifespan.prepare(context, server=SERVER, mode=Mode.TEST)
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": {}}
+        return prepare(lifespan, scope, context, server=SERVER, mode=Mode.TEST, inner=None)
+
+    async def _close(self, error: BaseException | None) -> None:
+        run = self._run
+        assert run is not None
+        quick = isinstance(error, asyncio.CancelledError)
+        await run.stop(quick=quick, ended_by=type(error).__name__ if error else "the test's end")
+        if error is None:
+            raise_stop_errors(run)
+        else:
+            note_stop_errors(run, error)
+
+
+def put_django_around(lifespan: Lifespan) -> None:
+    """Put Django around the default ``Lifespan`` where the app is not installed."""
+    from django.conf import settings
+
+    if settings.configured:
+        from lifespan_app.host import install
+
+        install(lifespan)
