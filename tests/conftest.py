@@ -24,6 +24,12 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
+@pytest.fixture
+def happened() -> list[str]:
+    """Return a list of what has happened, in order."""
+    return []
+
+
 def pytest_collection_finish() -> None:
     """Have the garbage collector leave alone what has been imported: many tests call it."""
     gc.collect()

@@ -38,12 +38,6 @@ class Client:
     closed = False
 
 
-@pytest.fixture
-def happened() -> list[str]:
-    """Return a list of what has happened, in order."""
-    return []
-
-
 def manager_of(happened: list[str], name: str) -> Manager:
     """Return a manager of a client, which says when it opens and closes."""
 

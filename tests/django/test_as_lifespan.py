@@ -23,12 +23,6 @@ from tests.servers import GRANIAN, GUNICORN, HYPERCORN, UVICORN, Kind, Server
 
 
 @pytest.fixture
-def happened() -> list[str]:
-    """Return a list of what has happened, in order."""
-    return []
-
-
-@pytest.fixture
 def client(lifespan: Lifespan, happened: list[str]) -> Any:
     """Declare a resource, and return its handle."""
 

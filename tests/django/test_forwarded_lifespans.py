@@ -19,12 +19,6 @@ from tests.scopes import STARTED, ServerSide, started
 
 
 @pytest.fixture
-def happened() -> list[str]:
-    """Return a list of what has happened, in order."""
-    return []
-
-
-@pytest.fixture
 def ours(lifespan: Lifespan, happened: list[str]) -> Any:
     """Declare a resource, and return its handle."""
 

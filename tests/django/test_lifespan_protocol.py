@@ -27,12 +27,6 @@ LIMIT_HERE = 0.3
 """Seconds after which what hangs is given up: enough for what does not, on a busy machine."""
 
 
-@pytest.fixture
-def happened() -> list[str]:
-    """Return a list of what has happened, in order."""
-    return []
-
-
 def resource(lifespan: Lifespan, happened: list[str], name: str, **options: Any) -> Any:
     """Declare a resource that says when it opens and closes."""
 

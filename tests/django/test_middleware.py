@@ -46,12 +46,6 @@ Application = Callable[..., Any]
 
 
 @pytest.fixture
-def happened() -> list[str]:
-    """Return a list of what has happened, in order."""
-    return []
-
-
-@pytest.fixture
 def client(lifespan: Lifespan, happened: list[str]) -> Any:
     """Declare a resource called `client`, and return its handle."""
 

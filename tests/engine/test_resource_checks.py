@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from lifespan_app import Lifespan
+from lifespan_app import Lifespan, Resource
 from lifespan_app.engine.current import here
 from lifespan_app.engine.report import Report
 from lifespan_app.engine.runner import Run
@@ -27,6 +27,18 @@ class Line:
         self.asked += 1
         if self.cut:
             raise ConnectionError("the line is cut")
+
+
+def connected(lifespan: Lifespan) -> tuple[Line, Resource[Line]]:
+    """Declare a resource that holds a line; return the line, and the resource's handle."""
+    line = Line()
+
+    @lifespan.resource
+    @written_in("shop.lifespan")
+    async def connection() -> AsyncIterator[Line]:
+        yield line
+
+    return line, connection
 
 
 def run_of(lifespan: Lifespan) -> Run:
@@ -94,12 +106,7 @@ def test_a_check_that_returns_false_fails_and_none_passes() -> None:
 
 def test_many_who_ask_at_once_and_soon_after_cost_one_call() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        line = Line()
-
-        @lifespan.resource
-        @written_in("shop.lifespan")
-        async def connection() -> AsyncIterator[Line]:
-            yield line
+        line, connection = connected(lifespan)
 
         @connection.check(cache=5)
         async def answers(connection: Line) -> None:
@@ -117,12 +124,7 @@ def test_many_who_ask_at_once_and_soon_after_cost_one_call() -> None:
 
 def test_who_asks_when_the_answer_is_stale_waits_for_nothing() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        line = Line()
-
-        @lifespan.resource
-        @written_in("shop.lifespan")
-        async def connection() -> AsyncIterator[Line]:
-            yield line
+        line, connection = connected(lifespan)
 
         @connection.check(cache=5)
         async def answers(connection: Line) -> None:
@@ -301,12 +303,7 @@ def test_the_log_says_once_that_a_check_fails_and_once_that_it_passes_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        line = Line()
-
-        @lifespan.resource
-        @written_in("shop.lifespan")
-        async def connection() -> AsyncIterator[Line]:
-            yield line
+        line, connection = connected(lifespan)
 
         @connection.check(cache=1)
         async def answers(connection: Line) -> None:
