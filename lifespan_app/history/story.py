@@ -36,7 +36,7 @@ def duration(taken: timedelta | float | None) -> str:
         return ""
     seconds = taken.total_seconds() if isinstance(taken, timedelta) else taken
     if seconds < 0.0995:
-        places = 1 if 0 < seconds < 0.00095 else 0
+        places = 1 if 0.00005 <= seconds < 0.00095 else 0
         return gettext("%(number)s ms") % {"number": number_format(seconds * 1_000, places)}
     if seconds < MINUTE - 0.5:
         places = 2 if seconds < 1 else 1 if seconds < 10 else 0

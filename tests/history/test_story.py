@@ -56,6 +56,7 @@ def test_what_happened(name: str) -> None:
     ("seconds", "text"),
     [
         (0, "0 ms"),
+        (0.00004, "0 ms"),
         (0.0004, "0.4 ms"),
         (0.012, "12 ms"),
         (0.2134, "0.21 s"),
