@@ -22,6 +22,7 @@ from lifespan_app.engine.report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, Repo
 
 from . import spool
 from .failures import Failure, failure_of, may_pass, unanswered
+from .forks import forks
 from .others import look_after_others
 from .rows import Entry, Rows
 from .writing import Writer, alias, forget_connection, patiently, release_connection
@@ -131,6 +132,7 @@ class Record:
 
     # In the thread.
 
+    @forks.wait()
     def _keep(self) -> None:
         try:
             self._write_until_closed()
@@ -176,7 +178,7 @@ class Record:
 
     def _wait(self, seconds: float, *, for_news: bool) -> bool:
         """Wait until there is something to do; tell whether the run is over."""
-        with self._changed:
+        with forks.go_on(), self._changed:
             is_first = self._noted == 1 and bool(self._pending)
             self._changed.wait_for(
                 lambda: self._closing or (for_news and self._pending),
@@ -224,6 +226,7 @@ class Record:
 
     # In any thread.
 
+    @forks.wait()
     def _spool_pending(self, failure: Failure | None) -> None:
         """Keep in a file what the database has not taken, and say once why it has not."""
         with self._spooling:

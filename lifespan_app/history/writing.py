@@ -26,7 +26,7 @@ from lifespan_app import conf
 from lifespan_app.models import LifespanRun, LifespanStep, RunQuerySet
 
 from .failures import is_in_the_way
-from .forks import drivers
+from .forks import forks
 from .rows import Entry, Row
 from .storable import ascii_only, storable, storable_json
 
@@ -209,12 +209,12 @@ def patiently(work: Callable[[], T], seconds: float) -> T:
     give_up_at = time.monotonic() + seconds
     while True:
         try:
-            with drivers.inside():
-                return on_a_living_connection(work)
+            return on_a_living_connection(work)
         except DatabaseError as error:
             if not is_in_the_way(error) or time.monotonic() > give_up_at:
                 raise
-            time.sleep(random.uniform(0.01, 0.1))
+            with forks.go_on():
+                time.sleep(random.uniform(0.01, 0.1))
 
 
 def on_a_living_connection(work: Callable[[], T]) -> T:
@@ -246,11 +246,10 @@ def prepare(connection: BaseDatabaseWrapper) -> None:
 
 def release_connection() -> None:
     """Close this thread's connection, unless ``CONN_MAX_AGE`` lets it live on."""
-    with drivers.inside():
-        connections[alias()].close_if_unusable_or_obsolete()
+    connections[alias()].close_if_unusable_or_obsolete()
 
 
 def forget_connection() -> None:
     """Close this thread's connection to the history's database, whatever state it is in."""
-    with drivers.inside(), suppress(Exception):
+    with suppress(Exception):
         connections[alias()].close()

@@ -1,16 +1,16 @@
-"""A fork waits for the records that are inside a database driver."""
+"""A fork waits for the records that are at work."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from queue import Queue
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 
 import pytest
 
-from lifespan_app.history import forks
-from lifespan_app.history.forks import Drivers, drivers
+from lifespan_app.history import forks as module
+from lifespan_app.history.forks import forks
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork"),
@@ -18,93 +18,106 @@ pytestmark = [
 ]
 
 
-def child(work: object) -> int:
-    """Fork, end the child with what `work` returns, and return that."""
+def what_a_child_says(question: Callable[[], bool]) -> bool:
+    """Fork, and return what the child answers."""
     pid = os.fork()
     if not pid:
-        os._exit(int(bool(work() if callable(work) else work)))
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        os._exit(int(question()))
+    return bool(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+class Thread:
+    """A thread that does something until it is told to leave, and notes when it has left."""
+
+    def __init__(self, *around: AbstractContextManager[None]) -> None:
+        self.left = False
+        self._inside, self._leave = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._work, args=around)
+        self._thread.start()
+        self._inside.wait(60)
+
+    def _work(self, *around: AbstractContextManager[None]) -> None:
+        with ExitStack() as stack:
+            for one in around:
+                stack.enter_context(one)
+            self._inside.set()
+            self._leave.wait(60)
+            self.left = True
+
+    def leave(self) -> None:
+        self._leave.set()
+
+    def join(self) -> None:
+        self.leave()
+        self._thread.join()
 
 
 @pytest.fixture
-def busy() -> Iterator[threading.Event]:
-    """Have a thread inside a driver until the event is set."""
-    inside, leave = threading.Event(), threading.Event()
-
-    def work() -> None:
-        with drivers.inside():
-            inside.set()
-            leave.wait(60)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    inside.wait(60)
-    yield leave
-    leave.set()
+def at_work() -> Iterator[Thread]:
+    """Return a thread that is at work."""
+    thread = Thread(forks.wait())
+    yield thread
     thread.join()
 
 
-def test_it_happens_after_the_record_has_left_its_driver(
-    busy: threading.Event, monkeypatch: pytest.MonkeyPatch
+def test_it_happens_when_the_work_is_done(at_work: Thread, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 60)
+    wait_for = forks._changed.wait_for
+
+    def leave_once_it_is_waited_for(done: Callable[[], bool], seconds: float) -> bool:
+        at_work.leave()
+        return wait_for(done, seconds)
+
+    monkeypatch.setattr(forks._changed, "wait_for", leave_once_it_is_waited_for)
+
+    assert what_a_child_says(lambda: at_work.left)
+
+
+def test_work_that_does_not_end_keeps_no_process_from_forking(
+    at_work: Thread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forks, "PATIENCE", 60)
-    asked: Queue[str] = Queue()
-    happened: list[str] = []
+    monkeypatch.setattr(module, "PATIENCE", 0)
 
-    def leaves() -> None:
-        asked.get(timeout=60)
-        happened.append("left")
-        busy.set()
-
-    thread = threading.Thread(target=leaves)
-    thread.start()
-    wait_for = drivers._changed.wait_for
-
-    def told(predicate: object, timeout: float) -> bool:
-        asked.put("fork")
-        return wait_for(predicate, timeout)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(drivers._changed, "wait_for", told)
-
-    assert child(lambda: happened == ["left"]) == 1
-    thread.join()
+    assert what_a_child_says(lambda: not at_work.left)
 
 
-@pytest.mark.usefixtures("busy")
-def test_a_database_that_does_not_answer_keeps_no_process_from_forking(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(forks, "PATIENCE", 0)
+def test_who_waits_in_the_midst_of_work_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 3_600)
+    resting = Thread(forks.wait(), forks.go_on())
 
-    assert child(True) == 1
-
-
-@pytest.mark.usefixtures("busy")
-def test_nobody_is_inside_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forks, "PATIENCE", 0)
-
-    def goes_in() -> bool:
-        alone = drivers._inside == 0
-        with drivers.inside():
-            return alone and drivers._inside == 1
-
-    assert child(goes_in) == 1
+    assert what_a_child_says(lambda: not resting.left)
+    resting.join()
 
 
-@pytest.mark.usefixtures("busy")
-def test_the_parent_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forks, "PATIENCE", 0)
-    child(True)
+def test_who_forks_does_not_wait_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 3_600)
 
-    with drivers.inside():
-        assert drivers._inside == 2
+    with forks.wait():
+        assert what_a_child_says(lambda: True)
 
 
-def test_one_that_raises_is_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "register_at_fork")
-    own = Drivers()
+@pytest.mark.usefixtures("at_work")
+def test_nobody_is_at_work_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0)
 
-    with pytest.raises(OSError, match="gone"), own.inside():
+    def goes_to_work() -> bool:
+        with forks.wait():
+            return forks._at_work == {threading.get_ident()}
+
+    assert what_a_child_says(goes_to_work)
+
+
+@pytest.mark.usefixtures("at_work")
+def test_work_goes_on_in_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0)
+    what_a_child_says(lambda: True)
+
+    with forks.wait():
+        assert len(forks._at_work) == 2
+
+
+def test_work_that_raises_is_done() -> None:
+    with pytest.raises(OSError, match="gone"), forks.wait():
         raise OSError("gone")
 
-    assert own._inside == 0
+    assert threading.get_ident() not in forks._at_work
