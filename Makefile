@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 HOST ?= 127.0.0.1
 PORT ?= 8000
+SERVER ?= uvicorn
 export HOST PORT
 
 RUN := $(VENV)/bin/python
@@ -16,6 +17,25 @@ DEVELOPMENT_SET_UP := $(VENV)/.development-is-set-up
 PAIRS := py311-django52,py312-django60,py313-django61
 OWN_PAIR = $(shell $(RUN) -c 'import sys; v = sys.version_info[:2]; print("py%d%d-django%s" % (*v, {(3, 11): 52, (3, 12): 60}.get(v, 61)))')
 
+# What SERVER may be, and what Python is told then to serve the sandbox.
+ADDRESS = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(PORT)
+APPLICATION := config.asgi:application
+SERVERS := uvicorn hypercorn granian gunicorn uvicorn-worker daphne runserver
+serve-uvicorn = -m uvicorn $(APPLICATION) --lifespan on --host $(HOST) --port $(PORT)
+serve-hypercorn = -m hypercorn $(APPLICATION) --bind $(ADDRESS)
+serve-granian = -m granian $(APPLICATION) --interface asgi --host $(HOST) --port $(PORT)
+serve-gunicorn = -m gunicorn $(APPLICATION) --worker-class asgi --asgi-lifespan on --bind $(ADDRESS) --no-control-socket
+serve-uvicorn-worker = -m gunicorn $(APPLICATION) --worker-class uvicorn_worker.UvicornWorker --bind $(ADDRESS) --no-control-socket
+serve-daphne = -m daphne $(APPLICATION) --bind $(HOST) --port $(PORT)
+serve-runserver = sandbox/manage.py runserver $(ADDRESS)
+INSTALLED_SERVER = $(patsubst %,$(VENV)/.%-is-installed,$(filter-out uvicorn runserver,$(SERVER)))
+
+ifneq ($(filter demo,$(MAKECMDGOALS)),)
+ifneq ($(words $(SERVER))-$(filter $(SERVERS),$(SERVER)),1-$(SERVER))
+$(error SERVER is one of: $(SERVERS); not "$(SERVER)")
+endif
+endif
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -24,14 +44,15 @@ OWN_PAIR = $(shell $(RUN) -c 'import sys; v = sys.version_info[:2]; print("py%d%
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
-	@echo "  PYTHON=$(PYTHON)  VENV=$(VENV)  HOST=$(HOST)  PORT=$(PORT)"
+	@echo "  PYTHON=$(PYTHON)  VENV=$(VENV)  HOST=$(HOST)  PORT=$(PORT)  SERVER=$(SERVER)"
+	@echo "  SERVER, for demo: $(SERVERS)"
 
 # exec puts the server in the shell's place: it gets every signal that make gets or passes on, and
 # an end that was asked for with Ctrl+C is no error.
 .PHONY: demo
-demo: $(DEMO_SET_UP) ## Serve the sandbox (HOST, PORT); prints an admin user; Ctrl+C ends it
+demo: $(DEMO_SET_UP) $(INSTALLED_SERVER) ## Serve the sandbox (SERVER, HOST, PORT); prints an admin user; Ctrl+C ends it
 	@$(RUN) sandbox/manage.py prepare_demo
-	@exec $(RUN) -m uvicorn --app-dir sandbox config.asgi:application --lifespan on --host $(HOST) --port $(PORT)
+	@export PYTHONPATH=sandbox && exec $(RUN) $(serve-$(SERVER))
 
 .PHONY: test
 test: lint check ## Lint, check, and test the wheel on every supported Python that is here
@@ -105,7 +126,12 @@ $(DEMO_SET_UP): $(VENV)/pyvenv.cfg pyproject.toml sandbox/requirements.txt
 	@$(INSTALL) --editable . --requirement sandbox/requirements.txt
 	@touch $@
 
-$(DEVELOPMENT_SET_UP): $(DEMO_SET_UP) $(wildcard tests/requirements*.txt)
+$(VENV)/.%-is-installed: $(DEMO_SET_UP) sandbox/servers.txt
+	@echo "Installing $*"
+	@$(INSTALL) --constraint sandbox/servers.txt $*
+	@touch $@
+
+$(DEVELOPMENT_SET_UP): $(DEMO_SET_UP) sandbox/servers.txt $(wildcard tests/requirements*.txt)
 	@echo "Installing what development needs"
 	@$(INSTALL) --requirement tests/requirements.txt --requirement tests/requirements-lint.txt "coverage>=7.10" "tox>=4.20"
 	@touch $@

@@ -38,6 +38,8 @@ LIFESPAN = {
     # What hooks read with `context.get_config()`.
     "CONFIG": {"refresh_seconds": env.float("REFRESH_SECONDS", default=300.0)},
     "HOOKS": {"notices.notice_board": {"enabled": env.bool("NOTICES", default=True)}},
+    # Under runserver that is the default; daphne has no lifespan either.
+    "WITHOUT_SERVER_LIFESPAN": "thread",
 }
 
 # By default the sandbox asks itself, so that it needs no network.

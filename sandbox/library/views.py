@@ -6,13 +6,19 @@ from time import perf_counter
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from lifespan_app.errors import WrongLoop
+
 from .lifespan import http_client
 from .lookup import CatalogueError, look_up
 from .models import Book
 
 
 async def book(request: HttpRequest, isbn: str) -> HttpResponse:
-    """Show a book; one that is not kept yet is looked up in the catalogue, and kept."""
+    """
+    Show a book; one that is not kept yet is looked up in the catalogue, and kept.
+
+    Under daphne it can't be looked up: async views run on a loop that the client was not made on.
+    """
     kept = await Book.objects.filter(isbn=isbn).afirst()
     if kept is not None:
         return render(request, "library/book.html", {"book": kept})
@@ -20,7 +26,7 @@ async def book(request: HttpRequest, isbn: str) -> HttpResponse:
     began = perf_counter()
     try:
         facts = await look_up(http_client(request), isbn)
-    except CatalogueError as error:
+    except (CatalogueError, WrongLoop) as error:
         return render(
             request,
             "library/no_catalogue.html",
