@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from tests.projects import Project
-from tests.servers import GRANIAN, GUNICORN, UVICORN, Kind, Server
+from tests.servers import (
+    GRANIAN,
+    GUNICORN,
+    GUNICORN_UVICORN,
+    HYPERCORN,
+    UVICORN,
+    Kind,
+    Server,
+)
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -68,6 +77,9 @@ DEBUG = {
     "loggers": {"lifespan_app": {"level": "DEBUG", "handlers": ["console"]}},
 }
 
+HYPERCORN_ALONE = replace(
+    HYPERCORN, name="hypercorn --workers 0", command=(*HYPERCORN.command, "--workers", "0")
+)
 SERVERS = pytest.mark.parametrize(
     "kind", [UVICORN, GRANIAN, GUNICORN], ids=lambda kind: str(kind.name)
 )
@@ -85,7 +97,11 @@ def worker_of(project: Project) -> int:
     return int(line.split()[1])
 
 
-@SERVERS
+@pytest.mark.parametrize(
+    "kind",
+    [UVICORN, GRANIAN, GUNICORN, GUNICORN_UVICORN, HYPERCORN_ALONE],
+    ids=lambda kind: str(kind.name),
+)
 def test_an_open_stream_is_ended_before_the_lifespan_is_shut_down(
     project: Project, kind: Kind
 ) -> None:
