@@ -23,7 +23,7 @@ copyright = author  # noqa: A001  # Sphinx's name for it
 release = version = __version__
 
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "servers/tables"]  # tables are included in pages
 highlight_language = "none"
 html_theme = "furo"
 html_title = f"django-lifespan-app {release}"
