@@ -333,7 +333,7 @@ def of_optional_hooks(plan: Plan) -> Iterator[CheckMessage]:
 
 def of_startup_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
     """W005: the startup may take longer than the server or the platform waits for it."""
-    seconds, chain = longest(plan, start_limit)
+    seconds, chain = longest(plan, lambda node: start_limit(node) if node.wait else None)
     deadline = settings.startup_deadline or 0
     for name, patience, place in startup_limits(plan.service_type):
         if deadline > patience:
@@ -461,7 +461,9 @@ def start_limit(node: Node) -> float | None:
 
     if node.hook is None or node.hook.kind in ("shutdown", "background", "drain"):
         return None
-    return OPTIONAL_TIMEOUT if node.timeout is None and not node.required else node.timeout
+    if node.timeout is None and not node.required and node.wait:
+        return OPTIONAL_TIMEOUT
+    return node.timeout
 
 
 def stop_limit(node: Node, settings: Settings) -> float | None:

@@ -433,6 +433,17 @@ class TestW005AStartupThatMayTakeTooLong:
     ) -> None:
         assert self.told() == []
 
+    def test_is_not_told_of_what_the_startup_does_not_wait_for(
+        self, lifespan: Lifespan, installed: set[str]
+    ) -> None:
+        installed.add("gunicorn")
+
+        @lifespan.resource(wait=False, timeout=90)
+        async def model() -> str:
+            return "a model"
+
+        assert self.told() == []
+
     def test_is_judged_by_the_platform_where_its_limit_is_known(
         self, chain: Lifespan, installed: set[str], settings: Settings
     ) -> None:
