@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 from .engine.api import Lifespan
 from .engine.located import where_loop
-from .engine.messages import shutdown_message, startup_message
+from .engine.messages import service_message, shutdown_message, startup_message
 from .engine.plan import Plan, Reason, Wait
 from .engine.report import IN_SHUTDOWN, IN_STARTUP, Mode, Observer, Outcome, Report, Step
 from .engine.runner import Run
@@ -31,7 +32,10 @@ class Rehearsal(NamedTuple):
     """Of each run, in their order."""
     left_behind: tuple[Leftover, ...]
     failure: str
-    """Why a startup or a shutdown failed, as a server would be told; "" where none has."""
+    """Why a startup or a shutdown failed, as a server would be told, or a hook that the startup has
+    not waited for; "" where none has."""
+    not_waited_for: frozenset[str] = frozenset()
+    """The keys of the hooks that the startup does not wait for: the process serves before them."""
 
     @property
     def last(self) -> Report:
@@ -53,7 +57,8 @@ class Rehearsal(NamedTuple):
             for step in report.steps:
                 if step.phase not in (IN_STARTUP, IN_SHUTDOWN):
                     continue
-                hook = taken.setdefault(step.key, Measured(step.key, [], [], set()))
+                wait = step.key not in self.not_waited_for
+                hook = taken.setdefault(step.key, Measured(step.key, [], [], set(), wait))
                 (hook.starts if step.phase is IN_STARTUP else hook.stops).append(step.duration)
                 if step.on_critical_chain:
                     hook.on_chain.add(step.phase)
@@ -77,6 +82,8 @@ class Measured(NamedTuple):
     stops: list[float]
     on_chain: set[str]
     """The phases that have waited for it."""
+    wait: bool = True
+    """Whether the startup waits for it."""
 
     @property
     def start(self) -> float | None:
@@ -148,6 +155,7 @@ def rehearse(
     reports: list[Report] = []
     left: list[Leftover] = []
     failure = ""
+    not_waited_for: frozenset[str] = frozenset()
     before = descriptors()
     opened: set[Descriptor] = set()
     with Watch() as watch:
@@ -158,6 +166,7 @@ def rehearse(
             tidy()
             reports.append(run.report)
             failure = run.failure
+            not_waited_for = run.not_waited_for
             left += [*run.left, *watch.left_threads(run.hung)]
             if failure:
                 break
@@ -167,11 +176,11 @@ def rehearse(
         if opened and not failure:
             begins(repeat + 1)
             left += told(lifespan, service_type, watch, give_up_at, opened, tidy)
-    return Rehearsal(tuple(reports), tuple(dict.fromkeys(left)), failure)
+    return Rehearsal(tuple(reports), tuple(dict.fromkeys(left)), failure, not_waited_for)
 
 
 class Once:
-    """One start and stop of a plan.
+    """One start and stop of a plan; in between, what the startup does not wait for comes up.
 
     Args:
         lifespan: where the hooks were declared.
@@ -198,6 +207,7 @@ class Once:
         self.left: list[Leftover] = []
         self.failure = ""
         self.hung: dict[int, str] = {}
+        self.not_waited_for: frozenset[str] = frozenset()
         self.report: Report
 
     async def through(self) -> None:
@@ -216,6 +226,7 @@ class Once:
         if run.stop_errors and not self.failure:
             self.failure = shutdown_message(run)
         self.report = run.report()
+        self.not_waited_for = frozenset(unit.node.key for unit in run.units if unit.aside)
         self.hung = {
             unit.thread: unit.node.key for unit in run.units if unit.abandoned and unit.thread
         }
@@ -238,12 +249,26 @@ class Once:
         except BaseException as error:
             self.failure = startup_message(run, error)
             return
+        try:
+            await run.warmed_up()
+        except asyncio.CancelledError:
+            await run.stop(quick=True, ended_by="cancelled")
+            self.failure = service_message(run)
+            if self.failure:
+                # A job that has crashed asks for the stop: on_crash="stop".
+                return
+            raise
+        self.failure = service_message(run)
         await run.stop(ended_by=ENDED_BY)
 
 
 def one_by_one(plan: Plan) -> Plan:
-    """Return a plan in which each hook waits for the one before it."""
+    """Return a plan in which each hook waits for the one before it, and the startup for all."""
     chain = plan.without(set(), "")
+    for node in chain.nodes:
+        if not node.wait:
+            # No limit but its own was meant for it, and none shall be.
+            node.wait, node.timeout = True, node.timeout or math.inf
     for before, node in zip(chain.nodes, chain.nodes[1:], strict=False):
         if all(wait.node != before.index for wait in node.waits):
             node.waits.append(Wait(before.index, Reason.WRITTEN, "one by one", hard=False))

@@ -36,6 +36,8 @@ class ShownHook(NamedTuple):
     """Counted from 1."""
     priority: int
     required: bool
+    wait: bool
+    """Whether the startup waits for it."""
     state_name: str
     """What a resource is called in the state; "" for other kinds."""
     start_limit: float | None
@@ -109,6 +111,7 @@ def hook_of(
         wave=wave,
         priority=node.priority,
         required=node.required,
+        wait=node.wait,
         state_name=node.state_name if hook.kind == "resource" else "",
         start_limit=start_limit(node),
         stop_limit=stop_limit(node, settings),

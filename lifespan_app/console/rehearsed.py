@@ -22,6 +22,7 @@ MOST = 20
 LONGEST = 10
 """So many hooks of a chain are named; of a longer one the first and the last three."""
 GAP = "  "
+WAITED_FOR, NOT_WAITED_FOR = "* ", "~ "
 
 
 class Rehearsed(NamedTuple):
@@ -116,7 +117,7 @@ class RehearsedText:
         widths = [max(columns_of(cell) for cell in column) for column in zip(*rows, strict=True)]
         others = sum(widths[1:]) + len(GAP) * len(widths)
         widths[0] = min(widths[0], max(self.width - 2 - others, len(heads[0])))
-        marks = ["  "] + ["* " if IN_STARTUP in hook.on_chain else "  " for hook in hooks]
+        marks = ["  ", *(mark_of(hook) for hook in hooks)]
         for mark, (key, *figures) in zip(marks, rows, strict=True):
             line = GAP.join(
                 " " * (width - columns_of(cell)) + cell
@@ -127,8 +128,10 @@ class RehearsedText:
                 yield f"  {' ' * widths[0]}{GAP}{line}"
             else:
                 yield f"{mark}{padded(key, widths[0])}{GAP}{line}"
-        if any(mark.strip() for mark in marks):
+        if WAITED_FOR in marks:
             yield "* the startup has waited for it: making any other hook faster changes nothing"
+        if NOT_WAITED_FOR in marks:
+            yield "~ the startup has not waited for it: the process serves before it is up"
 
     def left_behind(self, leftovers: Sequence[Leftover]) -> Iterator[str]:
         """Yield what was left behind."""
@@ -142,6 +145,13 @@ class RehearsedText:
             yield from folded(printable(what), self.width, "    ", "      ")
             if leftover.where:
                 yield from folded(printable(leftover.where), self.width, "      ")
+
+
+def mark_of(hook: Measured) -> str:
+    """Return what stands before a hook: whether the startup has waited for it."""
+    if IN_STARTUP in hook.on_chain:
+        return WAITED_FOR
+    return "  " if hook.wait else NOT_WAITED_FOR
 
 
 def said_of(over: Over) -> str:
@@ -178,6 +188,7 @@ def as_data(rehearsed: Rehearsed) -> dict[str, Any]:
         "hooks": [
             {
                 "key": hook.key,
+                "wait": hook.wait,
                 "start": spread(hook.starts),
                 "stop": spread(hook.stops),
                 "recorded_start": recorded.get(hook.key),

@@ -186,6 +186,8 @@ def details(hook: ShownHook) -> Iterator[str]:
     """Yield what a hook's columns do not say."""
     if not hook.required:
         yield "optional"
+    if not hook.wait:
+        yield "not waited for"
     if hook.state_name and hook.state_name != hook.name:
         yield f"in the state: {printable(hook.state_name)}"
     named = (wait for wait in hook.waits_for if wait.hook)

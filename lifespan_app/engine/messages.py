@@ -52,6 +52,24 @@ def first_line(run: Run, error: BaseException) -> str:
     return f"lifespan_app: {error}"
 
 
+def service_message(run: Run) -> str:
+    """Return why a process whose startup went well is of no use; "" where nothing speaks against it."""
+    lines = []
+    for unit in run.units:
+        if unit.serving_outcome is Outcome.CRASHED and unit.serving_error is not None:
+            if unit.node.required or unit.hook.on_crash == "stop":
+                lines.append(
+                    f"lifespan_app: hook {unit} crashed while the process served: "
+                    f"{brief(unit.serving_error)}"
+                )
+        elif unit.aside and unit.node.required and unit.error is not None:
+            lines.append(first_line(run, unit.error))
+            lines.append(
+                "The startup does not wait for it: a process would serve, and never be ready."
+            )
+    return "\n".join(lines)
+
+
 def failed(run: Run) -> list[Unit]:
     """Return the hooks that failed to start, or crashed before the process served."""
     return [unit for unit in run.units if unit.error is not None or unit.serving_error is not None]

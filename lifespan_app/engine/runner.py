@@ -149,6 +149,7 @@ class Run:
         self._sentinel: asyncio.Task[None] | None = None
         self._decided: asyncio.Future[None] = self.loop.create_future()
         self._ended: asyncio.Future[None] = self.loop.create_future()
+        self._warm: asyncio.Future[None] | None = None
         remember(self)
 
     def _units(self, stages: Iterable[Hook]) -> list[Unit]:
@@ -485,7 +486,18 @@ class Run:
             if not self.warming_up:
                 self.limits.end_startup()
                 self.telling.capture(bool(self.jobs.units))
+                self._is_warm()
             self.judge_service()
+
+    async def warmed_up(self) -> None:
+        """Wait, after ``start()``, until nothing starts any more, well or not; or the run stops."""
+        if self.phase is IN_SERVICE and self.warming_up:
+            self._warm = self.loop.create_future()
+            await self._warm
+
+    def _is_warm(self) -> None:
+        if self._warm is not None and not self._warm.done():
+            self._warm.set_result(None)
 
     def _opened_late(self, unit: Unit) -> None:
         """Let what has come up while the process serves be read; begin a job whose turn it was."""
@@ -684,6 +696,7 @@ class Run:
         return await self._until_over()
 
     def _reverse(self) -> None:
+        self._is_warm()
         self.serving.clear()
         self.stopping.set()
         if self.checking is not None:

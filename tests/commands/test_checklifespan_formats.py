@@ -96,6 +96,7 @@ class TestJSON:
             "wave": 4,
             "priority": 0,
             "required": True,
+            "wait": True,
             "state_name": "bank",
             "start_limit": 10,
             "stop_limit": 5.0,

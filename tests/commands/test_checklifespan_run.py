@@ -127,6 +127,44 @@ class TestARunThatGoesWell:
         assert run(project, "-v2").stdout.startswith("Service type 'app': 2 hooks of 1 app")
 
 
+class TestAHookThatTheStartupDoesNotWaitFor:
+    @pytest.fixture
+    def project(self, project: Project) -> Project:
+        return project.app(
+            "shop",
+            lifespan=TILL_AND_DOOR + "\n\n@lifespan.resource(wait=False)\n"
+            "async def model():\n    journal.write('model opens')\n    yield 'model'\n"
+            "    journal.write('model closes')\n",
+        )
+
+    def test_is_waited_for_and_marked(self, project: Project) -> None:
+        said = run(project).stdout
+
+        assert "~ shop.model" in said
+        assert "~ the startup has not waited for it: the process serves before it is up\n" in said
+        assert {"model opens", "model closes"} < set(project.events())
+
+    def test_is_so_in_json_too(self, project: Project) -> None:
+        code, found = run_as_json(project)
+
+        assert code == 0
+        [plan] = found["plans"]
+        for hooks in plan["hooks"], found["run"]["hooks"]:
+            waited_for = {hook["key"]: hook["wait"] for hook in hooks}
+            assert waited_for == {"shop.till": True, "shop.door": True, "shop.model": False}
+
+    def test_and_fails_is_5(self, project: Project) -> None:
+        project.file(
+            "shop/lifespan.py", TILL_AND_DOOR + OPTIONAL.replace("required=False", "wait=False")
+        )
+
+        done = run(project)
+
+        assert done.returncode == 5
+        assert "'shop.radio' (shop/lifespan.py:17) failed after" in done.stderr
+        assert "a process would serve, and never be ready." in done.stderr
+
+
 class TestAHookThatFails:
     def test_and_is_optional_counts_as_a_warning(self, project: Project) -> None:
         project.app("shop", lifespan=TILL_AND_DOOR + OPTIONAL)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
 from lifespan_app import Lifespan
 from lifespan_app.budget import NOISE, Over, budget, over_budget, seconds, slower
 from lifespan_app.rehearsal import Measured, Rehearsal, rehearse
+from tests.engine.apps import HostWithApps
 
 
 def measured(**starts: list[float]) -> Rehearsal:
@@ -85,8 +88,6 @@ class TestARehearsal:
 
         @lifespan.resource
         async def till() -> AsyncIterator[str]:
-            import asyncio
-
             loops.append(asyncio.get_running_loop())
             yield "till"
 
@@ -124,3 +125,144 @@ class TestARehearsal:
 
         assert rehearsal.measured() == []
         assert rehearsal.failure == ""
+
+
+class TestWhatTheStartupDoesNotWaitFor:
+    """Hooks with ``wait=False``, which come up while the process serves."""
+
+    @pytest.fixture
+    def lifespan(self) -> Lifespan:
+        return Lifespan(HostWithApps())
+
+    @pytest.fixture
+    def model(self, lifespan: Lifespan) -> Callable[..., None]:
+        """Return what declares a model that comes up once the process serves, and then does as told."""
+
+        def declare(then: Callable[[], object] = lambda: None, *, required: bool = True) -> None:
+            serving = asyncio.Event()
+
+            @lifespan.background
+            async def serve() -> None:
+                serving.set()
+
+            @lifespan.resource(name="model", wait=False, required=required)
+            async def model() -> AsyncIterator[str]:
+                await serving.wait()
+                then()
+                yield "a model"
+
+        return declare
+
+    def test_is_waited_for_and_measured(
+        self, lifespan: Lifespan, model: Callable[..., None]
+    ) -> None:
+        model()
+
+        @lifespan.on_start
+        async def warm_up(model: object) -> None: ...
+
+        @lifespan.resource
+        async def till() -> str:
+            return "till"
+
+        rehearsal = rehearse(lifespan, "app")
+
+        assert (rehearsal.failure, rehearsal.not_well()) == ("", [])
+        found = {hook.key.rpartition(".")[2]: hook for hook in rehearsal.measured()}
+        waited_for = {name: hook.wait for name, hook in found.items()}
+        assert waited_for == {"till": True, "model": False, "warm_up": False}
+        assert (len(found["model"].starts), len(found["model"].stops)) == (1, 1)
+        assert "startup" not in found["model"].on_chain
+        assert rehearsal.last.longest_chain == (found["till"].key,)
+
+    def test_is_a_failure_where_it_is_required(
+        self, lifespan: Lifespan, model: Callable[..., None]
+    ) -> None:
+        closed = []
+
+        @lifespan.on_shutdown
+        async def close() -> None:
+            closed.append(True)
+
+        def fail() -> None:
+            raise OSError("no shards")
+
+        model(fail)
+
+        rehearsal = rehearse(lifespan, "app", repeat=3)
+
+        assert len(rehearsal.reports) == 1
+        assert "failed after" in rehearsal.failure
+        assert rehearsal.failure.endswith(
+            "OSError: no shards\n"
+            "The startup does not wait for it: a process would serve, and never be ready."
+        )
+        assert closed == [True]
+
+    def test_is_no_failure_where_it_is_optional(
+        self, lifespan: Lifespan, model: Callable[..., None]
+    ) -> None:
+        def fail() -> None:
+            raise OSError("no shards")
+
+        model(fail, required=False)
+
+        rehearsal = rehearse(lifespan, "app")
+
+        assert rehearsal.failure == ""
+        assert [step.error for step in rehearsal.not_well()] == ["no shards"]
+
+    def test_ends_at_its_own_limit(self, lifespan: Lifespan) -> None:
+        @lifespan.resource(wait=False, timeout=0.01)
+        async def model() -> None:
+            await asyncio.Event().wait()
+
+        assert "did not start within its limit of 0.01 s" in rehearse(lifespan, "app").failure
+
+    def test_ends_with_the_time_for_all(self, lifespan: Lifespan) -> None:
+        closed = []
+
+        @lifespan.on_shutdown
+        async def close() -> None:
+            closed.append(True)
+
+        @lifespan.resource(wait=False)
+        async def model() -> None:
+            await asyncio.Event().wait()
+
+        rehearsal = rehearse(lifespan, "app", timeout=0.05)
+
+        assert rehearsal.failure == "It took longer than --timeout allows, and was stopped."
+        assert closed == [True]
+
+    def test_ends_with_a_job_that_asks_for_the_stop(self, lifespan: Lifespan) -> None:
+        @lifespan.resource(wait=False)
+        async def model() -> None:
+            await asyncio.Event().wait()
+
+        @lifespan.background(on_crash="stop", required=False)
+        async def feed() -> None:
+            raise OSError("no feed")
+
+        failure = rehearse(lifespan, "app").failure
+
+        assert failure.endswith("crashed while the process served: OSError: no feed")
+
+    def test_is_named_for_what_it_leaves_open(
+        self, lifespan: Lifespan, model: Callable[..., None]
+    ) -> None:
+        left: list[socket.socket] = []
+        model(lambda: left.append(socket.socket()))
+
+        @lifespan.resource
+        async def till() -> str:
+            return "till"
+
+        try:
+            [leftover] = rehearse(lifespan, "app").left_behind
+        finally:
+            for one in left:
+                one.close()
+
+        assert leftover.kind == "socket"
+        assert leftover.hook.endswith(".model")

@@ -52,7 +52,7 @@ exit codes:
 with --run also, the highest one where there are several:
   3  over the budget, or slower than before
   4  something was left behind
-  5  the startup or the shutdown failed, or took longer than --timeout
+  5  a required hook failed, or the shutdown; or it took longer than --timeout
 """
 
 
