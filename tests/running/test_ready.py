@@ -172,6 +172,29 @@ def test_systemd_is_told_when_it_is_ready_and_when_it_stops(
     assert systemd.heard_all() == []
 
 
+def test_systemd_is_told_of_the_stop_while_a_command_still_drains(
+    shop: Project, systemd: Systemd
+) -> None:
+    source = """
+        import os, signal, sys, time, journal
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        journal.write("waits")
+        while not os.path.exists("drained"):
+            time.sleep(0.01)
+    """
+    child = script(shop, "child.py", source)
+    environment = {"NOTIFY_SOCKET": systemd.address}
+    with running(shop, "--", *child, environment=environment) as command:
+        assert systemd.hear()[0] == "READY=1"
+        command.wait_for_event("waits")
+        command.signal(signal.SIGTERM)
+
+        assert systemd.hear()[0] == "STOPPING=1"
+        assert "client closes" not in shop.events()
+        shop.file("drained", "")
+        assert command.wait() == 0
+
+
 def test_systemd_is_never_told_ready_where_the_startup_fails(
     project: Project, systemd: Systemd
 ) -> None:
