@@ -229,6 +229,21 @@ def check_config_file() -> Iterator[CheckMessage]:
 
 
 @registered
+def check_drain() -> Iterator[CheckMessage]:
+    """W010: ``DRAIN_SECONDS`` that are never kept, as nothing hears of the signal."""
+    if any(conf.wrong_types()):
+        return
+    if conf.get("DRAIN_SECONDS") and not conf.get("SHUTDOWN_NOTICE"):
+        yield Warning(
+            f"{conf.SETTING}['DRAIN_SECONDS'] is {conf.get('DRAIN_SECONDS'):g}, and "
+            f"{conf.SETTING}['SHUTDOWN_NOTICE'] is off: nothing waits for them.",
+            hint=f"Set {conf.SETTING}['SHUTDOWN_NOTICE'] to True, or remove DRAIN_SECONDS. "
+            "Functions of on_drain run in any case, when the shutdown begins.",
+            id="lifespan_app.W010",
+        )
+
+
+@registered
 def check_plan() -> Iterator[CheckMessage]:
     """E006 to E012, W004 to W006, I001: what is wrong with the plan of ``SERVICE_TYPE``."""
     if lifespan.broken:

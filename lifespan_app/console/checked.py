@@ -22,6 +22,7 @@ OF_THE_PROJECT = (
     checks.check_keys,
     checks.check_types,
     checks.check_config_file,
+    checks.check_drain,
     checks.check_hook_names,
     checks.check_middleware,
     checks.check_lonely_module,

@@ -319,6 +319,14 @@ BROKEN = (
         in_deployment=True,
     ),
     Broken(
+        id="W010",
+        what="seconds to drain that nothing keeps",
+        make=sound(LIFESPAN={"DRAIN_SECONDS": 5}),
+        says="LIFESPAN['DRAIN_SECONDS'] is 5, and LIFESPAN['SHUTDOWN_NOTICE'] is off",
+        level="WARNING",
+        hint="Set LIFESPAN['SHUTDOWN_NOTICE'] to True",
+    ),
+    Broken(
         id="I001",
         what="a hook that runs once per server",
         make=shop('@lifespan.on_start(service_types=["server"])\nasync def lock(): ...'),

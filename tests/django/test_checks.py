@@ -625,3 +625,41 @@ class TestCommands:
         assert done.returncode == 1
         assert "ImproperlyConfigured: LIFESPAN['SERVICE_TYPE'] must be a string" in done.stderr
         assert "LIFESPAN['STARTUP_DEADLINE'] must be a number of seconds above 0" in done.stderr
+
+
+class TestW010SecondsToDrainThatNothingKeeps:
+    def test_is_told(self, settings: Settings) -> None:
+        settings.LIFESPAN = {"DRAIN_SECONDS": 2.5}
+        assert list(checks.check_drain()) == [
+            Warning(
+                "LIFESPAN['DRAIN_SECONDS'] is 2.5, and LIFESPAN['SHUTDOWN_NOTICE'] is off: nothing "
+                "waits for them.",
+                hint="Set LIFESPAN['SHUTDOWN_NOTICE'] to True, or remove DRAIN_SECONDS. Functions "
+                "of on_drain run in any case, when the shutdown begins.",
+                id="lifespan_app.W010",
+            )
+        ]
+
+    @pytest.mark.parametrize(
+        "setting",
+        [
+            {},
+            {"DRAIN_SECONDS": 0},
+            {"DRAIN_SECONDS": 5, "SHUTDOWN_NOTICE": True},
+            {"DRAIN_SECONDS": "long"},
+        ],
+        ids=["none", "zero", "with the notice", "no number"],
+    )
+    def test_is_not_told_where_they_are_kept_or_there_are_none(
+        self, settings: Settings, setting: dict[str, object]
+    ) -> None:
+        settings.LIFESPAN = setting
+        assert list(checks.check_drain()) == []
+
+    def test_is_not_told_of_drain_functions(self, lifespan: Lifespan, settings: Settings) -> None:
+        @lifespan.on_drain
+        async def say_goodbye() -> None: ...
+
+        settings.LIFESPAN = {}
+        assert list(checks.check_drain()) == []
+        assert [message.id for message in checks.check_plan()] == []
