@@ -184,7 +184,7 @@ class Signalled:
         self._delay = delay
         self._before: dict[Signals, Callable[[int, FrameType | None], Any]] = {}
         self._held: list[Signals] = []
-        self._first_at = 0.0
+        self._echo_until = 0.0
         self._handed_on = False
         self._timer: asyncio.TimerHandle | None = None
         self._wakeup: Wakeup | None = None
@@ -220,7 +220,7 @@ class Signalled:
         if self._look is not None:
             self._look.cancel()
         if self._wakeup is not None:
-            self._wakeup.hand_on(bytes(self._held))
+            self._wakeup.hand_on(bytes(self._held[:1]))
             self._wakeup.end()
             self._wakeup = None
 
@@ -249,23 +249,25 @@ class Signalled:
         if not self._delay:
             self._before[Signals(number)](number, frame)
             return
-        if not self._held:
-            self._first_at = time.monotonic()
+        now = time.monotonic()
+        if now < self._echo_until:
+            return
+        self._echo_until = now + ECHO
         self._held.append(Signals(number))
         run.loop.call_soon_threadsafe(self._hold)
 
     def _hold(self) -> None:
-        again = len(self._held) > 1 and time.monotonic() - self._first_at > ECHO
+        again = len(self._held) > 1
         if self._handed_on or again or self._run.phase is not IN_SERVICE:
             self._hand_on()
-        elif len(self._held) == 1:
+        elif self._held:
             self._timer = self._run.loop.call_later(self._delay, self._hand_on)
 
     def _hand_on(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        # An echo is the same signal once more: the server is handed each of them once.
-        held, self._held = list(dict.fromkeys(self._held)), []
+        # Each of them asks for the same. Handed two at once, granian's worker blocks for ever.
+        held, self._held = self._held[:1], []
         self._handed_on = self._handed_on or bool(held)
         for number in held:
             if self._wakeup is not None:

@@ -143,3 +143,62 @@ def test_the_server_is_told_after_the_drain_and_serves_until_then(
     assert project.events()[-1] == "registration closes"
     assert project.events().count("drain") == 1
     assert "Traceback" not in server.output
+
+
+# Ctrl+C: the terminal signals every process of the server, and its main process the workers again.
+
+
+@SERVERS
+def test_ctrl_c_ends_an_open_stream_before_the_lifespan_too(project: Project, kind: Kind) -> None:
+    with Server(streaming(project), kind) as server, ThreadPoolExecutor(1) as client:
+        client.submit(server.get, "/events/")
+        server.wait_for_event("stream begins")
+        server.interrupt()
+        server.wait()
+    events = project.events()[2:]
+    assert sorted(events[:2]) == ["drain", "stream ends"]
+    assert events[2:] == ["registration closes"]
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "two workers"])
+@pytest.mark.parametrize("kind", [UVICORN, GRANIAN], ids=lambda kind: str(kind.name))
+def test_after_ctrl_c_the_server_is_told_once_when_the_drain_is_over(
+    project: Project, kind: Kind, options: tuple[str, ...]
+) -> None:
+    streaming(project, DRAIN_SECONDS=0.5).settings(LOGGING=DEBUG)
+    with Server(project, kind, options=options) as server, ThreadPoolExecutor(1) as client:
+        workers = 2 if options else 1
+        server.wait_for_output("Signals are held back from the server for 0.5 s", count=workers)
+        stream = client.submit(server.get, "/events/")
+        server.wait_for_event("stream begins")
+        server.interrupt()
+        assert stream.result().text == "data: tick\n\n"
+        server.wait()
+    assert project.events().count("registration closes") == workers
+    assert project.events().count("drain") == workers
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("kind", [UVICORN, GRANIAN], ids=lambda kind: str(kind.name))
+def test_after_ctrl_c_requests_are_answered_while_the_drain_lasts(
+    project: Project, kind: Kind
+) -> None:
+    streaming(project, DRAIN_SECONDS=600).settings(LOGGING=DEBUG)
+    with Server(project, kind) as server:
+        server.wait_for_output("Signals are held back from the server for 600 s")
+        server.interrupt()
+        server.wait_for_event("drain")
+        answer = server.get("/readyz")
+        assert (answer.status, answer.text) == (503, "stopping\n")
+        assert "registration closes" not in project.events()
+
+
+def test_gunicorn_keeps_no_drain_after_ctrl_c(project: Project) -> None:
+    """Its main process tells the worker to quit at once, by SIGQUIT."""
+    streaming(project, DRAIN_SECONDS=600).settings(LOGGING=DEBUG)
+    with Server(project, GUNICORN) as server:
+        server.wait_for_output("Signals are held back from the server for 600 s")
+        server.interrupt()
+        server.wait()
+    assert project.events()[-2:] == ["drain", "registration closes"]

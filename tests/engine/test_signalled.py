@@ -136,6 +136,29 @@ def test_the_echo_of_a_signal_ends_no_drain(
     runner.run(main())
 
 
+def test_one_signal_is_handed_on_where_two_have_come(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
+    monkeypatch.setattr(notice, "ECHO", 600.0)
+
+    async def main() -> None:
+        calls: list[int] = []
+        for number in notice.ENDING:
+            signal.signal(number, lambda number, frame: calls.append(number))
+        run = await opened(600)
+        await held(run)
+        # Ctrl+C, and what the server's main process makes of it.
+        os.kill(os.getpid(), signal.SIGINT)
+        kill()
+        await run.lifespan.stopping.wait()
+        await run.stop()
+        await asyncio.sleep(0)
+        assert calls == [signal.SIGINT]
+
+    runner.run(main())
+
+
 @WAYS
 def test_it_is_called_when_the_drain_is_over(
     runner: asyncio.Runner, install: Install, monkeypatch: pytest.MonkeyPatch
