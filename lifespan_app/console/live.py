@@ -16,6 +16,7 @@ from typing import IO, Any, NamedTuple, Self, TextIO, cast
 
 from lifespan_app.engine.api import Lifespan
 from lifespan_app.engine.log import hooks
+from lifespan_app.engine.progress import Progress
 from lifespan_app.engine.report import Observer, Outcome, Phase, Report, Status, Step
 
 from .page import folded
@@ -40,6 +41,7 @@ MEANINGS = {
     Outcome.CANCELLED: "careful",
     Outcome.SKIPPED: "careful",
 }
+UP = (Status.SERVING, Status.DEGRADED)
 BEGINS = {Phase.STARTUP: "starting", Phase.SERVING: "running", Phase.SHUTDOWN: "stopping"}
 
 
@@ -49,6 +51,13 @@ class Busy(NamedTuple):
     word: str
     key: str
     since: float
+    progress: str = ""
+    """How far it says to be."""
+
+    @property
+    def shown(self) -> str:
+        """The hook, and how far it says to be."""
+        return f"{self.key}: {self.progress}" if self.progress else self.key
 
 
 class Live(Observer):
@@ -142,8 +151,8 @@ class Live(Observer):
             self._following = ""
         elif report.stopping_at is not None:
             self._begin_stop(report)
-        elif report.status in (Status.SERVING, Status.DEGRADED) and self._screen.is_open:
-            self._sum_up()
+        elif report.status in UP and self._screen.is_open:
+            self._sum_up(goes_on=bool(report.pending))
 
     def _begin_stop(self, report: Report) -> None:
         self._sum_up()
@@ -165,6 +174,18 @@ class Live(Observer):
             self._begins(step, key)
         else:
             self._ends(step, key)
+            if report.status in UP and step.phase is Phase.STARTUP and not report.pending:
+                self._sum_up()
+
+    def progressed(self, report: Report) -> None:
+        """Show how far hooks are that start."""
+        if report.uuid != self._following:
+            return
+        for one in report.pending:
+            busy = self._busy.get((one.key, Phase.STARTUP))
+            if busy is not None and one.progress is not None:
+                share = str(Progress(one.progress, printable(one.doing)))
+                self._busy[one.key, Phase.STARTUP] = busy._replace(progress=share)
 
     def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:
         """Leave the terminal as it was."""
@@ -211,11 +232,11 @@ class Live(Observer):
             lines += self._fold(said, DETAIL if self._is_wide() else NARROW_DETAIL)
         self._write(lines)
 
-    def _sum_up(self) -> None:
+    def _sum_up(self, *, goes_on: bool = False) -> None:
         if self._many:
             self._write(list(self._sum()))
         self._quiet, self._not_shown, self._jobs_begun = [], Counter(), 0
-        if not self._busy:
+        if not (self._busy or goes_on):
             self._screen.close()
 
     def _sum(self) -> Iterator[str]:
@@ -260,7 +281,7 @@ class Live(Observer):
             return []
         rows = min(rows, ROWS)
         shown = busy if len(busy) <= rows else busy[: rows - 1]
-        lines = [self._line(one.word, "busy", now - one.since, one.key) for one in shown]
+        lines = [self._line(one.word, "busy", now - one.since, one.shown) for one in shown]
         if hidden := len(busy) - len(shown):
             text = f"{more_hooks(hidden)}; done: {self._done} of {self._total}"
             lines.append(self._line(busy[-1].word, "busy", None, text))

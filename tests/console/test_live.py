@@ -339,6 +339,68 @@ def test_the_time_of_a_hook_goes_on_while_it_blocks_the_loop(terminal: Terminal)
     assert len(seen(terminal, declare)) == 3
 
 
+def test_how_far_a_hook_says_to_be_stands_on_its_line_while_it_starts(terminal: Terminal) -> None:
+    shown: list[list[str]] = []
+
+    def declare(lifespan: Lifespan) -> None:
+        @lifespan.resource
+        def model() -> int:
+            lifespan.progress(0.25, "loading shard 1 of 4")
+            terminal.wait_for("25 %")
+            lifespan.progress(0.5, "\x1b[2Jloading")
+            shown.append(terminal.wait_for("50 %"))
+            return 1
+
+    lines = without_times("\n".join(seen(terminal, declare)))
+
+    assert without_times("\n".join(shown[0]))[-1] == (
+        r"  starting <time>  tests.console.test_live.model: 50 %, \x1b[2Jloading"
+    )
+    assert lines[1] == "  ok <time>  tests.console.test_live.model"
+
+
+def test_what_the_startup_does_not_wait_for_is_shown_until_it_is_up(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", terminal.stream)
+
+    async def main() -> None:
+        lifespan = Lifespan(HostWithApps())
+        serving = asyncio.Event()
+
+        @lifespan.resource
+        async def client() -> int:
+            return 1
+
+        @lifespan.resource(wait=False, required=False)
+        async def model() -> int:
+            await serving.wait()
+            lifespan.progress(0.5, "loading")
+            await asyncio.to_thread(terminal.wait_for, "50 %, loading")
+            return 1
+
+        @lifespan.on_start
+        async def try_it(model: object) -> None:
+            await asyncio.to_thread(terminal.wait_for, "try_it")
+
+        with Live(terminal.stream).watching(lifespan):
+            async with lifespan.run("app"):
+                serving.set()
+                # Then nothing is drawn any more, and the stream is the process's own again.
+                await asyncio.to_thread(
+                    terminal.until, lambda: sys.stdout is terminal.stream, "it is drawn for ever"
+                )
+
+    asyncio.run(main())
+    monkeypatch.undo()
+    terminal.stream.write("\nthat was all\n")
+    lines = [line for line in terminal.wait_for("that was all") if line]
+
+    names = [line.split()[-1].rpartition(".")[2] for line in lines[1:4]]
+    assert names == ["client", "model", "try_it"]
+    assert not any("starting" in line for line in lines)
+
+
 def test_what_is_printed_and_logged_meanwhile_stands_above_in_its_order(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
