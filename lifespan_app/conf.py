@@ -77,6 +77,7 @@ HOOK_OPTIONS: dict[str, Kind] = {
     "required": FLAG,
     "priority": NUMBER,
     "state_name": WORD,
+    "wait": FLAG,
 }
 """What ``HOOKS`` may say of a hook."""
 

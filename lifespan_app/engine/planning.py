@@ -108,6 +108,7 @@ class _Drafted:
         "shutdown_timeout",
         "state_name",
         "timeout",
+        "wait",
     )
 
     def __init__(self, hook: Hook, label: str, options: Mapping[str, Any]) -> None:
@@ -119,6 +120,7 @@ class _Drafted:
         self.state_name = hook.state_name
         self.timeout = hook.timeout
         self.shutdown_timeout = hook.shutdown_timeout
+        self.wait = hook.wait
         self.left_out = ""
         self.asks: tuple[_Ask, ...] = ()
         self.arguments: tuple[tuple[str, Gives], ...] = ()
@@ -132,6 +134,8 @@ class _Drafted:
         self.state_name = options.get("state_name", self.state_name)
         self.timeout = options.get("timeout", self.timeout)
         self.shutdown_timeout = options.get("shutdown_timeout", self.shutdown_timeout)
+        if self.hook.kind is RESOURCE:
+            self.wait = options.get("wait", self.wait)
         if not options.get("enabled", True):
             self.left_out = "disabled by the HOOKS setting"
 
@@ -565,7 +569,7 @@ class _Draft:
         node = Node(len(nodes), drafted.key, drafted.label, drafted.priority, hook)
         drafted.node = node.index
         node.required = drafted.required
-        node.wait = hook.wait
+        node.wait = drafted.wait
         node.state_name = drafted.state_name
         node.timeout = drafted.timeout
         node.shutdown_timeout = drafted.shutdown_timeout

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_django import Settings
 
 KEYS = ", ".join(sorted(conf.KEYS))
-OPTIONS = "enabled, priority, required, shutdown_timeout, state_name, timeout"
+OPTIONS = "enabled, priority, required, shutdown_timeout, state_name, timeout, wait"
 
 
 def of_the_setting() -> list[CheckMessage]:
@@ -243,6 +243,7 @@ class TestE003AWrongType:
             ("priority", 1.5, "a whole number"),
             ("priority", True, "a whole number"),
             ("state_name", "", "a string"),
+            ("wait", None, "True or False"),
         ],
     )
     def test_of_a_hooks_option_is_told_with_what_it_must_be(
@@ -263,7 +264,11 @@ class TestE003AWrongType:
             {"STARTUP_DEADLINE": 30, "SHUTDOWN_TIMEOUT": 0.5, "SHUTDOWN_DEADLINE": 9.5},
             {"SERVICE_TYPE": None, "STARTUP_DEADLINE": None, "CONFIG": None, "HOOKS": None},
             {"HOOKS": {"*": {"timeout": None, "shutdown_timeout": 2, "enabled": False}}},
-            {"HOOKS": {"*": {"required": False, "priority": -5, "state_name": "client"}}},
+            {
+                "HOOKS": {
+                    "*": {"required": False, "priority": -5, "state_name": "client", "wait": True}
+                }
+            },
             {"PLATFORM": {"startup": 30, "termination_grace": 10.5}},
             {"PLATFORM": {"startup": None}},
         ],

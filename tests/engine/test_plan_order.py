@@ -316,6 +316,24 @@ def test_settings_change_a_node_and_not_its_hook(lifespan: Lifespan) -> None:
     assert (index.hook.priority, index.hook.timeout, index.hook.required) == (0, None, True)
 
 
+def test_settings_say_which_resources_the_startup_waits_for(lifespan: Lifespan) -> None:
+    client = resource(lifespan, "client")
+    resource(lifespan, "index", needs=[client])
+    lifespan.resource(wait=False)(named("model"))
+    start(lifespan, "announce")
+
+    plan = build_plan(
+        lifespan.hooks,
+        "app",
+        label_of=HostWithApps().app_label,
+        overrides={"*": {"wait": False}, "shop.model": {"wait": True}},
+    )
+
+    # A start function waits for nobody here, so the startup waits for it as ever.
+    waited_for = {node.key.rpartition(".")[2]: node.wait for node in plan.hooks}
+    assert waited_for == {"client": False, "index": False, "model": True, "announce": True}
+
+
 def test_a_part_of_a_plan_holds_what_is_asked_for_and_what_that_needs(lifespan: Lifespan) -> None:
     client = resource(lifespan, "client")
     resource(lifespan, "index", 1, needs=[client])
