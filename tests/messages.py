@@ -16,7 +16,9 @@ from pathlib import Path
 import lifespan_app
 
 PACKAGE = Path(lifespan_app.__file__).parent
-NO_MESSAGES = {"checks.py", "fleet.py", "masking.py", "one_hook.py", "storable.py", "tracebacks.py"}
+CHECKS = PACKAGE / "checks"
+"""A page of its own has what they say, by their ids."""
+NO_MESSAGES = {"fleet.py", "masking.py", "one_hook.py", "storable.py", "tracebacks.py"}
 TRANSLATED = {"_", "gettext", "ngettext"}
 """What the pages of the admin say explains itself there."""
 
@@ -56,12 +58,17 @@ def own_words(text: str) -> list[str]:
     return re.findall(r"\w{2,}", text.replace(GAP, " "))
 
 
+def source_of_checks() -> str:
+    """Return the source of all system checks."""
+    return "".join(path.read_text() for path in sorted(CHECKS.glob("*.py")))
+
+
 def messages() -> list[Message]:
     """Return every message of the package, in the order of its modules."""
     return [
         message
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.name not in NO_MESSAGES
+        if path.name not in NO_MESSAGES and path.parent != CHECKS
         for message in messages_of(path)
     ]
 

@@ -33,7 +33,7 @@ from tests.documents import (
     pages,
     paste,
 )
-from tests.messages import Message, messages, problem_codes
+from tests.messages import Message, messages, problem_codes, source_of_checks
 from tests.projects import Project
 from tests.servers import Server
 
@@ -379,7 +379,7 @@ def test_an_error_class_is_on_the_page() -> None:
 
 
 def test_ids_of_system_checks_agree() -> None:
-    source = (Path(conf.__file__).parent / "checks.py").read_text()
+    source = source_of_checks()
     ids = {f"lifespan_app.{number}" for number in re.findall(r"(?<!\.)\b[EWI]\d{3}\b", source)}
 
     assert {term for term in terms("checks") if term.startswith("lifespan_app.")} == ids

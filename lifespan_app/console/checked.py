@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
 from lifespan_app import checks, conf
+from lifespan_app.checks.plans import draft, of_plan
 from lifespan_app.default import lifespan
 
 from .page import Shortener
@@ -64,10 +65,10 @@ def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
         settings = None
     if settings is not None:
         for name in service_types(service_type, settings.service_type):
-            plan, wrong = checks.draft(settings, name)
+            plan, wrong = draft(settings, name)
             complete = not wrong and not lifespan.broken
             plans.append(shown(plan, settings, complete=complete))
-            said = () if lifespan.broken else checks.of_plan(settings, plan, wrong)
+            said = () if lifespan.broken else of_plan(settings, plan, wrong)
             problems += (problem_of(message, name, short) for message in audible(said))
         if asgi or settings.service_type in [plan.service_type for plan in plans]:
             said = checks.of_application(asgi)

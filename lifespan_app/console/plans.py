@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lifespan_app.checks import start_limit, stop_limit
+from lifespan_app.checks.limits import start_limit, stop_limit
 from lifespan_app.engine.plan import LeftOut, Node, Plan, Reason
 from lifespan_app.engine.settings import Settings
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from django.core.checks import CheckMessage
 
-from lifespan_app.checks import Place
+from lifespan_app.checks.places import Place
 
 from .page import Shortener, count
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lifespan_app import checks
 from tests.commands.broken import BROKEN, Broken
 from tests.commands.schemas import errors_of
+from tests.messages import source_of_checks
 from tests.projects import Project
 
 
@@ -65,8 +64,7 @@ def test_a_problem_is_a_system_check_too(broken: Broken, project: Project) -> No
 
 
 def test_there_is_a_broken_project_for_each_id() -> None:
-    source = Path(checks.__file__).read_text()
-    ids = set(re.findall(r'"(?:lifespan_app\.)?([EWI]\d{3})"', source))
+    ids = set(re.findall(r'"(?:lifespan_app\.)?([EWI]\d{3})"', source_of_checks()))
 
     assert {broken.id for broken in BROKEN} == ids
 

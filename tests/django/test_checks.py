@@ -12,6 +12,8 @@ from django.core.management.base import SystemCheckError
 from django.core.management.commands import migrate, runserver
 
 from lifespan_app import Lifespan, checks, conf, discovery
+from lifespan_app.checks import limits
+from lifespan_app.checks.plans import PROBLEM_IDS
 from lifespan_app.errors import Problem
 from tests.messages import problem_codes
 from tests.projects import Project
@@ -345,7 +347,7 @@ class TestThePlan:
     """What would keep a plan from being made is said beforehand, each with its place."""
 
     def test_every_kind_of_problem_has_an_id(self) -> None:
-        assert set(checks.PROBLEM_IDS) == problem_codes()
+        assert set(PROBLEM_IDS) == problem_codes()
 
     def test_each_problem_is_a_message_with_its_place(self, lifespan: Lifespan) -> None:
         @lifespan.on_start
@@ -398,7 +400,7 @@ class TestW004ARequiredHookThatNeedsAnOptionalOne:
 def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     """Return the servers that are installed, as the test will have it."""
     servers: set[str] = set()
-    monkeypatch.setattr(checks, "is_installed", servers.__contains__)
+    monkeypatch.setattr(limits, "is_installed", servers.__contains__)
     return servers
 
 

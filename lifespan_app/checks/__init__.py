@@ -1,0 +1,291 @@
+"""System checks: what is wrong with a lifespan, before anything runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from importlib.util import find_spec
+from types import FrameType
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core.checks import WARNING, CheckMessage, Error, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+
+from lifespan_app import conf, discovery
+from lifespan_app.default import lifespan
+
+from .places import Place
+from .plans import draft, of_plan
+
+TAG = "lifespan"
+
+ASGI_MIDDLEWARE = (
+    "lifespan_app.LifespanMiddleware",
+    "lifespan_app.middleware.LifespanMiddleware",
+)
+
+
+def registered(
+    check: Callable[[], Iterable[CheckMessage]], **options: bool
+) -> Callable[..., list[CheckMessage]]:
+    """Register a system check, whose errors are warnings to the command ``migrate``.
+
+    It runs every check and stops at an error. It must not stop at one of these: what a hook needs
+    to be imported may be the very table that is to be made.
+    """
+
+    def run(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+        messages = list(check())
+        if messages and is_migrating():
+            for message in messages:
+                message.level = min(message.level, WARNING)
+        return messages
+
+    # Without functools.wraps(): Django reads the signature, and wants to see **kwargs.
+    run.__name__, run.__doc__ = check.__name__, check.__doc__
+    register(run, TAG, **options)
+    return run
+
+
+def in_deployment(check: Callable[[], Iterable[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
+    """Register a check that imports or asks more than a quick one may: for ``check --deploy``."""
+    return registered(check, deploy=True)
+
+
+def is_migrating() -> bool:
+    """Tell whether it is ``migrate``, or a command that extends it, that runs the checks.
+
+    A check is not told by whom it is run, so the answer is where the call came from.
+    """
+    from django.core.management import BaseCommand
+    from django.core.management.commands.migrate import Command as Migrate
+
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code is BaseCommand.check.__code__:
+            return isinstance(frame.f_locals["self"], Migrate)
+        frame = frame.f_back
+    return False
+
+
+@registered
+def check_broken_modules() -> Iterator[CheckMessage]:
+    """E001: a ``lifespan.py`` that can't be imported."""
+    for name, problem in lifespan.broken.items():
+        yield Error(
+            problem.message.partition("\n")[0],
+            hint=problem.hint,
+            obj=Place(problem.file, problem.line) if problem.file else name,
+            id="lifespan_app.E001",
+        )
+
+
+@registered
+def check_lonely_module() -> Iterator[CheckMessage]:
+    """W001: a ``lifespan.py`` beside the URLconf, in a package that is not installed."""
+    package = str(getattr(settings, "ROOT_URLCONF", "")).rpartition(".")[0]
+    if not package or any(app.name == package for app in apps.get_app_configs()):
+        return
+    name = f"{package}.{discovery.MODULE}"
+    try:
+        spec = None if name in sys.modules else find_spec(name)
+    except (ImportError, ValueError):
+        return
+    if spec is not None:
+        yield Warning(
+            f"{spec.origin} is never imported, since '{package}' is not in INSTALLED_APPS.",
+            hint=f"Add '{package}' to INSTALLED_APPS, or move the file into an installed app.",
+            obj=name,
+            id="lifespan_app.W001",
+        )
+
+
+@registered
+def check_silent_modules() -> Iterator[CheckMessage]:
+    """W002: a ``lifespan.py`` that declares no hook."""
+    for name in sorted(discovery.silent):
+        yield Warning(
+            f"'{name}' declares no hook.",
+            hint="Decorate its functions with @lifespan.resource, @lifespan.on_start, "
+            "@lifespan.on_shutdown or @lifespan.background, of 'from lifespan_app import "
+            "lifespan'; or remove the file.",
+            obj=name,
+            id="lifespan_app.W002",
+        )
+
+
+@registered
+def check_middleware() -> Iterator[CheckMessage]:
+    """E010: ``LifespanMiddleware``, which goes around the application, is in ``MIDDLEWARE``."""
+    for path in getattr(settings, "MIDDLEWARE", ()):
+        if path in ASGI_MIDDLEWARE:
+            yield Error(
+                f"'{path}' is in MIDDLEWARE, and is no middleware of Django's: it goes around an "
+                "ASGI application.",
+                hint=f"Remove the line '{path}' from MIDDLEWARE, and write in asgi.py: "
+                "application = LifespanMiddleware(get_asgi_application()). What gives requests "
+                "their state is 'lifespan_app.middleware.LifespanStateMiddleware'.",
+                obj=path,
+                id="lifespan_app.E010",
+            )
+
+
+@registered
+def check_keys() -> Iterator[CheckMessage]:
+    """E002: the setting ``LIFESPAN`` has an unknown key; E004: an option of ``HOOKS`` is unknown."""
+    for key in table(conf.declared()):
+        if key not in conf.KEYS:
+            yield unknown("E002", f"{conf.SETTING}[{key!r}]", key, conf.KEYS)
+    for key in table(table(conf.declared()).get("PLATFORM")):
+        if key not in conf.PLATFORM_KEYS:
+            place = f"{conf.SETTING}['PLATFORM'][{key!r}]"
+            yield unknown("E002", place, key, conf.PLATFORM_KEYS)
+    for name, options in table(table(conf.declared()).get("HOOKS")).items():
+        for option in table(options):
+            if option not in conf.HOOK_OPTIONS:
+                place = f"{conf.SETTING}['HOOKS'][{name!r}][{option!r}]"
+                yield unknown("E004", place, option, conf.HOOK_OPTIONS)
+
+
+@registered
+def check_types() -> Iterator[CheckMessage]:
+    """E003: the setting ``LIFESPAN`` has a value of the wrong type."""
+    for text in conf.wrong_types():
+        yield Error(
+            text,
+            hint="Until then no process can open its lifespan. Left out, the default holds.",
+            id="lifespan_app.E003",
+        )
+
+
+@registered
+def check_hook_names() -> Iterator[CheckMessage]:
+    """W003: ``HOOKS`` names a hook that nobody declares."""
+    if lifespan.broken or not discovery.done:
+        return
+    host = lifespan.host
+    known = {f"{host.app_label(hook.module) or hook.module}.{hook.name}" for hook in lifespan.hooks}
+    for name in table(table(conf.declared()).get("HOOKS")):
+        if name != "*" and name not in known:
+            place = f"{conf.SETTING}['HOOKS'][{name!r}]"
+            yield unknown("W003", place, name, known, Warning, "names no declared hook")
+
+
+@registered
+def check_config_file() -> Iterator[CheckMessage]:
+    """E005: the file that ``LIFESPAN_CONFIG_FILE`` names can't be read."""
+    try:
+        conf.config_file()
+    except ImproperlyConfigured as error:
+        yield Error(
+            str(error),
+            hint=f"Correct the file, or remove {conf.CONFIG_FILE} from the environment.",
+            id="lifespan_app.E005",
+        )
+
+
+@registered
+def check_drain() -> Iterator[CheckMessage]:
+    """W010: ``DRAIN_SECONDS`` that are never kept, as nothing hears of the signal."""
+    if any(conf.wrong_types()):
+        return
+    if conf.get("DRAIN_SECONDS") and not conf.get("SHUTDOWN_NOTICE"):
+        yield Warning(
+            f"{conf.SETTING}['DRAIN_SECONDS'] is {conf.get('DRAIN_SECONDS'):g}, and "
+            f"{conf.SETTING}['SHUTDOWN_NOTICE'] is off: nothing waits for them.",
+            hint=f"Set {conf.SETTING}['SHUTDOWN_NOTICE'] to True, or remove DRAIN_SECONDS. "
+            "Functions of on_drain run in any case, when the shutdown begins.",
+            id="lifespan_app.W010",
+        )
+
+
+@registered
+def check_plan() -> Iterator[CheckMessage]:
+    """E006 to E012, W004 to W006, I001: what is wrong with the plan of ``SERVICE_TYPE``."""
+    if lifespan.broken:
+        return
+    try:
+        settings = lifespan.host.settings()
+    except ImproperlyConfigured:
+        return
+    plan, problems = draft(settings, settings.service_type)
+    yield from of_plan(settings, plan, problems)
+
+
+@in_deployment
+def check_application() -> Iterator[CheckMessage]:
+    """W007: the ASGI application of the project does not answer the lifespan protocol."""
+    yield from of_application(None)
+
+
+@in_deployment
+def check_history() -> Iterator[CheckMessage]:
+    """W008: the record of runs can't be kept; W009: runs that failed or were lost lately."""
+    from lifespan_app.history import recorder, state
+
+    if any(conf.wrong_types()) or not recorder.is_on():
+        return
+    missing = state.missing()
+    if missing is not None:
+        yield Warning(
+            f"Runs are not recorded: {missing.what}", hint=missing.advice, id="lifespan_app.W008"
+        )
+        return
+    for trouble in state.trouble():
+        yield Warning(
+            trouble.what, hint=trouble.advice, obj=trouble.service_type, id="lifespan_app.W009"
+        )
+
+
+def of_application(path: str | None) -> Iterator[CheckMessage]:
+    """W007: an ASGI application does not answer the lifespan protocol.
+
+    Args:
+        path: where it is; None: as the settings say.
+
+    Raises:
+        LookupError: there is none at ``path``.
+    """
+    if lifespan.broken or not lifespan.hooks or check_middleware() or not can_be_read():
+        # Without hooks nobody needs it; with the others it can't even be imported.
+        return
+    from lifespan_app import application
+
+    refusal = application.refusal(path)
+    if refusal is not None:
+        yield Warning(refusal.message, hint=refusal.hint, obj=refusal.place, id="lifespan_app.W007")
+
+
+def can_be_read() -> bool:
+    """Tell whether the settings are such that a plan can be asked for."""
+    try:
+        lifespan.host.settings()
+    except ImproperlyConfigured:
+        return False
+    return True
+
+
+def table(value: object) -> Mapping[Any, Any]:
+    """Return a value that is a dictionary; of one that should be, none of its keys."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def unknown(
+    number: str,
+    place: str,
+    word: object,
+    known: Iterable[str],
+    level: type[Error | Warning] = Error,
+    what: str = "is not known",
+) -> CheckMessage:
+    """Return the message for a word that is not known."""
+    names = {str(name).lower(): name for name in known}
+    close = get_close_matches(str(word).lower(), list(names), n=1)
+    meant = f"Did you mean '{names[close[0]]}'? " if close else ""
+    listed = ", ".join(sorted(known)[:20]) or "none"
+    return level(
+        f"{place} {what}.", hint=f"{meant}There are: {listed}.", id=f"lifespan_app.{number}"
+    )

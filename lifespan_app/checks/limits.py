@@ -1,0 +1,151 @@
+"""Limits of hooks, held against how long servers and platforms wait."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from django.core.checks import CheckMessage, Warning
+
+from lifespan_app import conf
+
+from .places import place_of
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.plan import Node, Plan
+    from lifespan_app.engine.settings import Settings
+
+SERVER_LIMITS = {"gunicorn": ("gunicorn's own asgi worker", 30), "hypercorn": ("hypercorn", 60)}
+WORKER_LIMITS = {"celery": ("a process of Celery's pool", 4)}
+"""Who gives a startup up by itself, by the distribution's module: its name, after how many seconds."""
+
+MANY = 5
+"""Hooks of a chain above which not all of them are named."""
+
+
+def of_startup_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
+    """W005: the startup may take longer than the server or the platform waits for it."""
+    seconds, chain = longest(plan, lambda node: start_limit(node) if node.wait else None)
+    deadline = settings.startup_deadline or 0
+    for name, patience, place in startup_limits(plan.service_type):
+        if deadline > patience:
+            yield Warning(
+                f"{conf.SETTING}['STARTUP_DEADLINE'] is {deadline:g} s, and {name} gives a startup "
+                f"up after {patience:g} s.",
+                hint="Lower it: where another one gives up first, nothing says which hook it was. "
+                f"How long the platform waits is said by {place}.",
+                obj=plan.service_type,
+                id="lifespan_app.W005",
+            )
+        if seconds > patience:
+            yield Warning(
+                f"Limits of hooks that start one after the other add up to {seconds:g} s, and "
+                f"{name} gives a startup up after {patience:g} s: {' -> '.join(few(chain))}.",
+                hint="Lower them, so that the hook that is slow is named before that. How long the "
+                f"platform waits is said by {place}.",
+                obj=plan.service_type,
+                id="lifespan_app.W005",
+            )
+
+
+def of_shutdown_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
+    """W006: a stop may take longer than the platform, or the whole shutdown, waits for it."""
+    deadline = settings.shutdown_deadline
+    for node in plan.hooks:
+        limit = explicit_stop_limit(node)
+        if limit is not None and limit > deadline:
+            yield Warning(
+                f"'{node.key}' has {limit:g} s to stop, and the whole shutdown {deadline:g} s.",
+                hint=f"Lower its limit, or raise {conf.SETTING}['SHUTDOWN_DEADLINE'] and the "
+                "platform's.",
+                obj=place_of(node),
+                id="lifespan_app.W006",
+            )
+    grace = conf.get("PLATFORM").get("termination_grace")
+    chain = longest(plan, lambda node: stop_limit(node, settings))[0]
+    total = min(chain, deadline) + (settings.drain_seconds if settings.shutdown_notice else 0.0)
+    if grace is not None and total > grace:
+        yield Warning(
+            f"The shutdown of service type '{plan.service_type}' may take "
+            f"{total:g} s, and the platform kills after {grace:g} s, by "
+            f"{conf.SETTING}['PLATFORM']['termination_grace'].",
+            hint=f"Lower {conf.SETTING}['SHUTDOWN_DEADLINE'], or raise the platform's limit. "
+            "Requests that are being answered count too: they end before the lifespan does.",
+            obj=plan.service_type,
+            id="lifespan_app.W006",
+        )
+
+
+def startup_limits(service_type: str) -> Iterator[tuple[str, float, str]]:
+    """Yield who gives a startup up: its name, after how many seconds, and what says so."""
+    platform = conf.get("PLATFORM").get("startup")
+    place = f"{conf.SETTING}['PLATFORM']['startup']"
+    if platform is not None:
+        yield "the platform", platform, place
+        return
+    known = WORKER_LIMITS if service_type == "worker" else SERVER_LIMITS
+    for module, (name, seconds) in known.items():
+        if is_installed(module):
+            yield name, seconds, place
+
+
+def is_installed(module: str) -> bool:
+    """Tell whether a module could be imported."""
+    return module in sys.modules or find_spec(module) is not None
+
+
+def few(keys: Sequence[str]) -> list[str]:
+    """Return the first and the last of many, each in quotation marks."""
+    quoted = [f"'{key}'" for key in keys]
+    if len(quoted) <= MANY:
+        return quoted
+    return [*quoted[:2], f"{len(quoted) - 3} more", quoted[-1]]
+
+
+def start_limit(node: Node) -> float | None:
+    """Return how many seconds a hook has to start; None: as long as the startup has."""
+    from lifespan_app.engine.limits import OPTIONAL_TIMEOUT
+
+    if node.hook is None or node.hook.kind in ("shutdown", "background", "drain"):
+        return None
+    if node.timeout is None and not node.required and node.wait:
+        return OPTIONAL_TIMEOUT
+    return node.timeout
+
+
+def stop_limit(node: Node, settings: Settings) -> float | None:
+    """Return how many seconds a hook has to stop; None: there is nothing to stop."""
+    if node.hook is None or node.hook.kind == "start":
+        return None
+    limit = explicit_stop_limit(node)
+    return settings.shutdown_timeout if limit is None else limit
+
+
+def explicit_stop_limit(node: Node) -> float | None:
+    """Return how many seconds a hook has to stop, where that was said of it."""
+    only_at_end = node.hook is not None and node.hook.kind in ("shutdown", "drain")
+    return node.timeout if only_at_end else node.shutdown_timeout
+
+
+def longest(plan: Plan, limit: Callable[[Node], float | None]) -> tuple[float, list[str]]:
+    """Return the chain of a plan whose limits add up to most: the seconds, and the hooks' keys.
+
+    Hooks without a limit add nothing, and are not named.
+    """
+    sums: list[float] = []
+    before: list[int | None] = []
+    for node in plan.nodes:
+        leader = max((wait.node for wait in node.waits), key=sums.__getitem__, default=None)
+        sums.append((limit(node) or 0.0) + (0.0 if leader is None else sums[leader]))
+        before.append(leader)
+    if not sums:
+        return 0.0, []
+    at: int | None = max(range(len(sums)), key=sums.__getitem__)
+    total, chain = sums[at or 0], []
+    while at is not None:
+        if limit(plan.nodes[at]):
+            chain.append(plan.nodes[at].key)
+        at = before[at]
+    return total, chain[::-1]

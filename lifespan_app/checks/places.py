@@ -1,0 +1,33 @@
+"""Where something is wrong, as checks show it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.plan import Node
+
+
+class Place(str):
+    """Where something is wrong, as a check shows it; with the file and the line.
+
+    Args:
+        file: the file.
+        line: the line.
+    """
+
+    __slots__ = ("file", "line")
+
+    file: str
+    line: int
+
+    def __new__(cls, file: str, line: int) -> Place:  # noqa: D102  # said above
+        place = super().__new__(cls, f"{file}:{line}")
+        place.file, place.line = file, line
+        return place
+
+
+def place_of(node: Node) -> Place:
+    """Return where a hook is written."""
+    assert node.hook is not None
+    return Place(node.hook.file, node.hook.line)

@@ -1,0 +1,106 @@
+"""What is wrong with one plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from django.core.checks import CheckMessage, Error, Info, Warning
+
+from lifespan_app.default import lifespan
+
+from .limits import of_shutdown_limits, of_startup_limits
+from .places import Place, place_of
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.plan import Plan
+    from lifespan_app.engine.problems import Problem
+    from lifespan_app.engine.settings import Settings
+
+PROBLEM_IDS = {
+    "broken": "E001",
+    "cycle": "E006",
+    "missing": "E007",
+    "left out": "E008",
+    "key": "E009",
+    "state name": "E009",
+    "signature": "E011",
+    "annotation": "E011",
+}
+"""The id for each kind of problem that a plan may have."""
+
+
+def draft(settings: Settings, service_type: str) -> tuple[Plan, list[Problem]]:
+    """Return as much of a plan as can be made, and what is wrong with it.
+
+    What is missing may be in a module that is broken: with one, the others are shown as they are.
+    """
+    from lifespan_app.engine.planning import draft_plan
+
+    host = lifespan.host
+    plan, problems = draft_plan(lifespan.hooks, service_type, host.app_label, settings.hooks)
+    return plan, [] if lifespan.broken else problems
+
+
+def of_plan(settings: Settings, plan: Plan, problems: Iterable[Problem]) -> Iterator[CheckMessage]:
+    """Yield what the checks say of one plan."""
+    for problem in problems:
+        yield Error(
+            problem.message,
+            hint=problem.hint,
+            obj=Place(problem.file, problem.line),
+            id=f"lifespan_app.{PROBLEM_IDS[problem.code]}",
+        )
+    yield from of_generators(plan)
+    yield from of_optional_hooks(plan)
+    yield from of_startup_limits(settings, plan)
+    yield from of_shutdown_limits(settings, plan)
+    yield from of_server_hooks(plan)
+
+
+def of_generators(plan: Plan) -> Iterator[CheckMessage]:
+    """E012: a resource that is written as a generator, and never yields."""
+    from lifespan_app.engine.yields import never_yields
+
+    for node in plan.hooks:
+        if node.hook is not None and node.hook.kind == "resource" and never_yields(node.hook):
+            yield Error(
+                f"Resource '{node.key}' never yields.",
+                hint="Write 'yield' with the value where the resource is open, in a line that is "
+                "reached: what is before it runs at startup, what is after it at shutdown.",
+                obj=place_of(node),
+                id="lifespan_app.E012",
+            )
+
+
+def of_optional_hooks(plan: Plan) -> Iterator[CheckMessage]:
+    """W004: a required hook needs an optional one."""
+    for node in plan.hooks:
+        for wait in node.waits:
+            leader = plan.nodes[wait.node]
+            if node.required and wait.hard and not leader.required:
+                yield Warning(
+                    f"'{node.key}' is required and needs '{leader.key}', which is optional.",
+                    hint=f"When '{leader.key}' fails, '{node.key}' is skipped and the process "
+                    "serves without it. Make both required or both optional, or give the "
+                    "parameter a default.",
+                    obj=place_of(node),
+                    id="lifespan_app.W004",
+                )
+
+
+def of_server_hooks(plan: Plan) -> Iterator[CheckMessage]:
+    """I001: hooks that run once per server, which no server opens by itself."""
+    if plan.service_type == "server":
+        return
+    for hook in lifespan.hooks:
+        if hook.service_types is not None and "server" in hook.service_types:
+            key = f"{lifespan.host.app_label(hook.module) or hook.module}.{hook.name}"
+            yield Info(
+                f"'{key}' is for service type 'server': it runs once per server, around its "
+                "workers.",
+                hint="No server opens that plan by itself: start it with "
+                "'manage.py runlifespan -- COMMAND'.",
+                obj=Place(hook.file, hook.line),
+                id="lifespan_app.I001",
+            )
