@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -87,7 +88,7 @@ class TestItsCommands:
         outcomes = dict(re.findall(r"^  (\w+) .*? (\w+\.\w+)$", ran.stdout, re.MULTILINE))
         assert outcomes.keys() >= {"ok", "failed", "running"}
         assert outcomes["failed"] == "notices.notice_board"
-        assert ", degraded: 1 of 8 hooks failed" in ran.stdout
+        assert ", degraded: 1 of 9 hooks failed" in ran.stdout
 
     def test_runlifespan_serves_it_with_its_static_files(self, project: Project) -> None:
         manage_sandbox(project, "migrate", "--verbosity", "0")
@@ -135,8 +136,13 @@ class TestServing:
     def test_the_front_page_says_what_it_did_not_find(self, sandbox: Sandbox) -> None:
         assert "Nothing for “&lt;unheard&gt;”" in sandbox.get("/?q=%3Cunheard%3E").text
 
+    def test_the_front_page_corrects_a_search_that_finds_nothing(self, sandbox: Sandbox) -> None:
+        once_all_is_up(sandbox)
+
+        assert 'Did you mean <a href="?q=dracula">dracula</a>?' in sandbox.get("/?q=Draculla").text
+
     def test_the_front_page_shows_each_hook_and_how_it_went(self, sandbox: Sandbox) -> None:
-        assert hooks_shown(sandbox.get("/").text) == {
+        assert once_all_is_up(sandbox) == {
             "catalogue.books": "open",
             "library.bookshelf": "open",
             "library.http_client": "open",
@@ -144,6 +150,7 @@ class TestServing:
             "search.announce": "done",
             "search.index": "open",
             "search.refresh": "running",
+            "search.spelling": "open",
         }
 
     def test_the_front_page_says_that_the_process_is_degraded_and_why(
@@ -176,6 +183,16 @@ class TestServing:
     def test_static_files_are_served(self, sandbox: Sandbox) -> None:
         assert sandbox.get("/static/sandbox/page.css").status == 200
         assert sandbox.get("/static/admin/css/base.css").status == 200
+
+
+def once_all_is_up(sandbox: Sandbox) -> dict[str, str]:
+    """Wait for what the startup does not wait for; return the outcomes that are shown."""
+
+    def shown() -> dict[str, str]:
+        outcomes = hooks_shown(sandbox.get("/").text)
+        return outcomes if outcomes.get("search.spelling") == "open" else {}
+
+    return sandbox.until(shown, "The words were not learnt")
 
 
 def hooks_shown(page: str) -> dict[str, str]:
@@ -242,6 +259,30 @@ class TestStartingAndStopping:
                 assert hooks_shown(sandbox.get("/").text)["notices.notice_board"] == "open"
                 assert '<span class="mark ok">serving</span>' in sandbox.get("/").text
                 assert "viewBox" in sandbox.get("/notices/").text
+
+    def test_a_stream_of_notices_ends_with_the_process_though_its_reader_would_go_on(
+        self, project: Project
+    ) -> None:
+        with Sandbox(project) as other:
+            here = {"NOTICES_URL": f"{other.url}/static/sandbox/icon.svg"}
+            with (
+                Sandbox(project, environment=here) as sandbox,
+                socket.create_connection((HOST, sandbox.port), sandbox.limit) as reader,
+                reader.makefile("rb") as heard,
+            ):
+                reader.sendall(b"GET /notices/events/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                first = next(line for line in heard if line.startswith(b"data: "))
+                sandbox.interrupt()
+
+                assert first.startswith(b"data: <svg ")
+                assert heard.read().endswith(b"\r\n0\r\n\r\n")
+                assert sandbox.wait() in (0, -signal.SIGINT)
+
+    def test_a_stream_of_notices_without_their_service_is_refused(self, sandbox: Sandbox) -> None:
+        answer = sandbox.get("/notices/events/")
+
+        assert answer.status == 503
+        assert "notice_board" in answer.text
 
     def test_runserver_opens_and_closes_everything_too(self, project: Project) -> None:
         with Sandbox(project, development=True) as sandbox:

@@ -37,6 +37,8 @@ INSTALLED_APPS = [
 LIFESPAN = {
     # What hooks read with `context.get_config()`.
     "CONFIG": {"refresh_seconds": env.float("REFRESH_SECONDS", default=300.0)},
+    # Streams of notices end before the server waits for their readers.
+    "SHUTDOWN_NOTICE": True,
     "HOOKS": {"notices.notice_board": {"enabled": env.bool("NOTICES", default=True)}},
     # Under runserver that is the default; daphne has no lifespan either.
     "WITHOUT_SERVER_LIFESPAN": "thread",

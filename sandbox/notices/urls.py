@@ -5,4 +5,5 @@ from . import views
 app_name = "notices"
 urlpatterns = [
     path("", views.notices, name="notices"),
+    path("events/", views.events, name="events"),
 ]

@@ -24,6 +24,10 @@ class Index:
     def __len__(self) -> int:
         return len(self._books_and_words[0])
 
+    def words(self) -> list[str]:
+        """Return the words that books can be found by."""
+        return sorted(self._books_and_words[1])
+
     def replace(self, books: Iterable[BookFacts]) -> None:
         """Index these books and no others."""
         by_isbn = {facts.isbn: facts for facts in books}

@@ -8,9 +8,11 @@ from library.lookup import CatalogueError, all_books
 from lifespan_app import LifespanContext, lifespan
 
 from .index import Index
+from .spelling import Spelling
 
 logger = logging.getLogger(__name__)
 
+WORDS_AT_A_TIME = 10
 FIRST_RETRY_SECONDS = 0.1
 QUIET_FAILURES = 5  # the first tries may well come before the server listens
 
@@ -19,6 +21,17 @@ QUIET_FAILURES = 5  # the first tries may well come before the server listens
 def index(bookshelf: Bookshelf) -> Index:
     """Index what is in the house: the catalogue may be one that this process is yet to serve."""
     return Index(bookshelf.books())
+
+
+@lifespan.resource(wait=False, required=False)
+def spelling(index: Index) -> Spelling:
+    """Learn the words of the index while the process serves: until then nobody is corrected."""
+    learnt, words = Spelling(), index.words()
+    for number, word in enumerate(words, start=1):
+        learnt.learn(word)
+        if number % WORDS_AT_A_TIME == 0 or number == len(words):
+            lifespan.progress(number / len(words), f"learnt {number} of {len(words)} words")
+    return learnt
 
 
 @lifespan.on_start

@@ -2,7 +2,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from library.models import Book
 
-from .lifespan import index
+from lifespan_app.errors import LifespanError
+
+from .lifespan import index, spelling
 from .process import this_process
 
 KEPT_SHOWN = 6
@@ -12,14 +14,25 @@ def front_page(request: HttpRequest) -> HttpResponse:
     """Search the index, and show what is up in this process."""
     books = index(request)
     query = request.GET.get("q", "").strip()
+    found = books.search(query) if query else []
     return render(
         request,
         "search/front_page.html",
         {
             "query": query,
-            "found": books.search(query) if query else [],
+            "found": found,
+            "meant": meant(request, query) if query and not found else "",
             "indexed": len(books),
             "kept": [] if query else Book.objects.order_by("-kept_at")[:KEPT_SHOWN],
             "process": this_process(),
         },
     )
+
+
+def meant(request: HttpRequest, query: str) -> str:
+    """Return a query that may find more; "" where there is none, or the words are not learnt yet."""
+    try:
+        corrected = spelling(request).corrected(query)
+    except LifespanError:
+        return ""
+    return corrected if corrected != query else ""
