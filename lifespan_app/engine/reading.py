@@ -108,10 +108,7 @@ def not_open(unit: Unit) -> ReadError:
     """Return the error of reading a resource that is not up."""
     run = unit.run
     if run.inherited:
-        return NotRunning(
-            f"Resource {unit} can't be read in process {os.getpid()}: it was opened by process "
-            f"{run.pid}, which this one was forked from. Open a run of its own after the fork."
-        )
+        return forked(run, f"Resource {unit}")
     if unit.serving_outcome is Outcome.CRASHED:
         when = day_time(unit.crashed_at)
         return ResourceClosed(f"Resource {unit} crashed at {when}: {cause(unit.serving_error)}.")
