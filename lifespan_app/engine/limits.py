@@ -329,13 +329,13 @@ class Limits:
         run.jobs.stop_all()
         for unit in reversed(run.units):
             run.release(unit)
-        run.drain()
+        run.proceed()
 
     def _end_everything(self) -> None:
         for unit in self._ordered():
             if unit in self._running:
                 self._abandon(unit)
-        self._run.drain()
+        self._run.proceed()
         self._run.finish_now()
 
     # The timer.
@@ -360,7 +360,7 @@ class Limits:
             self._rush(now)
         if late >= self._next_look():
             self._lookout.look([unit for unit in self._ordered() if not unit.strikes])
-        run.drain()
+        run.proceed()
         self._arm()
 
     def _next_look(self) -> float:

@@ -134,7 +134,7 @@ class Run:
         self._some_crashed = False
         self._judged: Readiness | None = None
         self._ready: deque[tuple[Callable[[Unit], None], Unit]] = deque()
-        self._draining = False
+        self._proceeding = False
         if self.mode is Mode.TEST:
             # A test reads what it needs as soon as it begins.
             for unit in self.units:
@@ -298,7 +298,7 @@ class Run:
                 self._ready.append((self._begin, unit))
         if not self._unsettled:
             self._serve()
-        self.drain()
+        self.proceed()
         cancelled = await self._until(self._decided)
         if cancelled is not None:
             await self._stop_however(quick=True, ended_by="cancelled")
@@ -371,7 +371,7 @@ class Run:
             while unit.task.cancelling():
                 unit.task.uncancel()
         self._is_up(unit)
-        self.drain()
+        self.proceed()
 
     def _is_up(self, unit: Unit) -> None:
         self.limits.forget(unit)
@@ -404,7 +404,7 @@ class Run:
             self._stop_ended(unit, error, at)
         elif unit.state is UP:
             self.crashed(unit, error)
-        self.drain()
+        self.proceed()
 
     def _start_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
         if at + EARLY >= unit.due:
@@ -658,7 +658,7 @@ class Run:
         for unit in self._drains:
             if unit.state is UP:
                 self._stop_unit(unit)
-        self.drain()
+        self.proceed()
 
     async def stop(self, *, quick: bool = False, ended_by: str = "shutdown") -> None:
         """Stop every hook in reverse, and wait until all is over. A second call joins the first.
@@ -692,7 +692,7 @@ class Run:
             self._roll_back(ended_by, quick=quick)
         elif quick:
             self.limits.hurry()
-        self.drain()
+        self.proceed()
         return await self._until_over()
 
     def _reverse(self) -> None:
@@ -809,7 +809,7 @@ class Run:
     def finish_now(self) -> None:
         """End the run, whatever has not ended."""
         self._finish(None)
-        self.drain()
+        self.proceed()
 
     def _finish(self, _: Unit | None) -> None:
         if self.over:
@@ -853,17 +853,17 @@ class Run:
         """Do a thing with a hook when what is being done now is done."""
         self._ready.append((action, unit))
 
-    def drain(self) -> None:
+    def proceed(self) -> None:
         """Do what has become possible. Calls from within are left to the outermost one."""
-        if self._draining or not self._ready:
+        if self._proceeding or not self._ready:
             return
-        self._draining = True
+        self._proceeding = True
         try:
             while self._ready:
                 action, unit = self._ready.popleft()
                 action(unit)
         finally:
-            self._draining = False
+            self._proceeding = False
 
     def loop_is_ending(self) -> bool:
         """Tell whether every task of the loop is being cancelled, as ``asyncio.run`` does."""
