@@ -20,7 +20,8 @@ from .engine.log import logger
 from .engine.messages import shutdown_message, startup_message
 from .engine.plan import Plan
 from .engine.report import Mode
-from .engine.stages import Rows, Stage, StagedRun, call_hook
+from .engine.runner import Run
+from .engine.stages import Rows, Stage, call_hook
 from .engine.unit import Unit
 from .servers import recognise, reloads
 
@@ -35,7 +36,7 @@ Functions = Callable[[], Iterable[Callable[[], Any]]]
 SIGNALS = f"{__package__}.signals"
 
 
-class ServedRun(StagedRun):
+class ServedRun(Run):
     """A run that a server's lifespan scope begins and ends.
 
     Args:
@@ -88,8 +89,9 @@ class ServedRun(StagedRun):
             self.state[name] = value
             self._owners[name] = owner
 
-    def _opened_late(self, unit: Unit) -> None:
-        super()._opened_late(unit)
+    def opened_late(self, unit: Unit) -> None:
+        """Let what has come up while the process serves be read, by those too who get the scope."""
+        super().opened_late(unit)
         if unit.node.state_name in self.serving:
             # Servers copy the scope's state for each request.
             self.handed_out[unit.node.state_name] = unit.value

@@ -10,7 +10,6 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
-    Iterable,
     Iterator,
     Mapping,
 )
@@ -169,7 +168,6 @@ class Lifespan(Registry):
         *,
         server: str | None = None,
         mode: str | None = None,
-        stages: Iterable[Hook] = (),
         background: bool = True,
     ) -> Run:
         """Return a run on the running loop, which has not begun.
@@ -178,7 +176,6 @@ class Lifespan(Registry):
             context: what the hooks are told, or the service type; None: as the settings say.
             server: name and version of the ASGI server; "" if not known, None without one.
             mode: how the run came about; None: by whether there is a server.
-            stages: edges of the run behind the hooks, in their order.
             background: whether background jobs run.
 
         Raises:
@@ -194,7 +191,7 @@ class Lifespan(Registry):
 
             jobs = {node.index for node in plan.nodes if node.hook and node.hook.kind is BACKGROUND}
             plan = plan.without(jobs, "left out: background jobs do not run here")
-        run = Run(self, plan, context, server=server, mode=mode, stages=stages)
+        run = Run(self, plan, context, server=server, mode=mode)
         self.runs.append(run)
         return run
 

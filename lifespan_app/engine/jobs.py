@@ -22,13 +22,13 @@ class Jobs:
     Args:
         run: whose jobs they are.
         units: the jobs, in the order of the plan.
+        place: where in the run's graph they are stopped; None without jobs.
     """
 
-    def __init__(self, run: Run, units: list[Unit]) -> None:
+    def __init__(self, run: Run, units: list[Unit], place: Unit | None) -> None:
         self._run = run
         self.units = units
-        self.place: Unit | None = None
-        """Where in the run's graph the jobs are stopped."""
+        self.place = place
         self._restarts: dict[Unit, asyncio.TimerHandle] = {}
 
     def begin(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import HookError
-from .hooks import ONLY_AT_END, STAGE
+from .hooks import STAGE
 from .lookout import SLOW_SHUTDOWN, SLOW_STARTUP, Lookout
 from .report import IN_SHUTDOWN, IN_STARTUP, Outcome
 from .unit import DOWN, STARTING, STOPPING, Unit
@@ -143,7 +143,7 @@ class Limits:
     def stop_limit(self, unit: Unit) -> float:
         """Return the seconds that a hook has to stop."""
         node = unit.node
-        limit = node.timeout if unit.hook.kind in ONLY_AT_END else node.shutdown_timeout
+        limit = node.timeout if unit.at_end else node.shutdown_timeout
         if limit is None:
             limit = self._shutdown_timeout
         return min(limit, QUICK_TIMEOUT) if self._quick else limit
@@ -251,7 +251,7 @@ class Limits:
                 f"{waits_at(unit)} Let CancelledError through, or raise shutdown_timeout= of the "
                 "job."
             )
-        option = "timeout" if unit.hook.kind in ONLY_AT_END else "shutdown_timeout"
+        option = "timeout" if unit.at_end else "shutdown_timeout"
         return (
             f"{unit} did not stop within its limit of {limit:g} s.{waits_at(unit)} Raise {option}= "
             f"of the hook, LIFESPAN['HOOKS']['{key}']['{option}'], or LIFESPAN['SHUTDOWN_TIMEOUT'] "

@@ -18,17 +18,12 @@ from . import reading
 from .context import LifespanContext
 from .current import here, remember
 from .errors import HookError
-from .hooks import (
-    BACKGROUND,
-    ONLY_AT_END,
-    RESOURCE,
-    START,
-    Hook,
-)
+from .graph import Graph
+from .hooks import RESOURCE, START, Hook
 from .jobs import Jobs
 from .limits import EARLY, Limits
 from .notice import Notice, Signalled
-from .plan import Gives, Node, Plan
+from .plan import Gives, Plan
 from .report import (
     IN_SERVICE,
     IN_SHUTDOWN,
@@ -50,6 +45,7 @@ if TYPE_CHECKING:
     from .api import Lifespan
     from .checking import Checking
     from .progress import Progress
+    from .stages import Stage
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
@@ -66,7 +62,8 @@ class Run:
         server: name and version of the ASGI server; "" for one not known, None for no server.
         mode: how it came about; None: by whether there is a server.
         stages: edges of the run behind the hooks, in their order, such as receivers or an inner
-            application's lifespan: entered before background jobs begin, left before they stop.
+            application's lifespan: entered when all hooks are up, before background jobs begin; left
+            before those are stopped.
     """
 
     def __init__(
@@ -77,7 +74,7 @@ class Run:
         *,
         server: str | None = None,
         mode: str | None = None,
-        stages: Iterable[Hook] = (),
+        stages: Iterable[Stage] = (),
     ) -> None:
         self.lifespan = lifespan
         self.context = context
@@ -115,8 +112,9 @@ class Run:
         """Set as soon as it is known that the run will stop."""
         self._signalled: Signalled | None = None
 
-        self.units = self._units(stages)
-        self._drains = self._behind_all()
+        self.graph = Graph(self, stages)
+        self.units = self.graph.units
+        self.jobs = Jobs(self, self.graph.jobs, self.graph.jobs_place)
         self.units_by_hook = {unit.hook: unit for unit in self.units if unit.hook}
         self.units_by_name = {
             unit.node.state_name: unit
@@ -151,43 +149,6 @@ class Run:
         self._ended: asyncio.Future[None] = self.loop.create_future()
         self._warm: asyncio.Future[None] | None = None
         remember(self)
-
-    def _units(self, stages: Iterable[Hook]) -> list[Unit]:
-        units = [Unit(self, node) for node in self.plan.nodes]
-        for unit in units:
-            if unit.is_drain:
-                continue
-            for wait in unit.node.waits:
-                leader = units[wait.node]
-                unit.leaders.append(leader)
-                leader.followers.append(unit)
-        # Jobs are stopped where every hook is still up: behind all hooks, before all stages.
-        self.jobs = Jobs(self, [unit for unit in units if unit.is_job])
-        last = [Node(len(units), "background jobs", "", 0, None)] if self.jobs.units else []
-        for stage in stages:
-            node = Node(len(units) + len(last), stage.name, "", 0, stage)
-            node.timeout, node.shutdown_timeout = stage.timeout, stage.shutdown_timeout
-            last.append(node)
-        for node in last:
-            unit = Unit(self, node)
-            unit.leaders = last_of(units)
-            for leader in unit.leaders:
-                leader.followers.append(unit)
-            units.append(unit)
-            if node.hook is None:
-                self.jobs.place = unit
-        return units
-
-    def _behind_all(self) -> list[Unit]:
-        """Tie what runs when the shutdown is known: up last, so first of all at the end."""
-        drains = [unit for unit in self.units if unit.is_drain]
-        ends = last_of(self.units) if drains else []
-        for unit in drains:
-            asked = [self.units[wait.node] for wait in unit.node.waits]
-            unit.leaders = list(dict.fromkeys([*asked, *ends]))
-            for leader in unit.leaders:
-                leader.followers.append(unit)
-        return drains
 
     # What hooks and requests read.
 
@@ -317,7 +278,7 @@ class Run:
             return
         unit.begun = unit.ended = self.clock()
         hook = unit.hook
-        if hook is None or hook.kind in ONLY_AT_END or hook.kind is BACKGROUND:
+        if hook is None or unit.at_end or unit.is_job:
             unit.state = UP
             self._settle(unit)
             return
@@ -482,7 +443,7 @@ class Run:
                 self._ready.append((self._begin, follower))
         if self.phase is IN_SERVICE:
             if unit.state is UP:
-                self._opened_late(unit)
+                self.opened_late(unit)
             if not self.warming_up:
                 self.limits.end_startup()
                 self.telling.capture(bool(self.jobs.units))
@@ -499,7 +460,7 @@ class Run:
         if self._warm is not None and not self._warm.done():
             self._warm.set_result(None)
 
-    def _opened_late(self, unit: Unit) -> None:
+    def opened_late(self, unit: Unit) -> None:
         """Let what has come up while the process serves be read; begin a job whose turn it was."""
         if unit.is_job:
             self.jobs.begin_one(unit)
@@ -655,7 +616,7 @@ class Run:
         self.telling.stop_is_known(by)
         self.telling.capture(True)
         self.judge_service()
-        for unit in self._drains:
+        for unit in self.graph.drains:
             if unit.state is UP:
                 self._stop_unit(unit)
         self.proceed()
@@ -697,6 +658,9 @@ class Run:
 
     def _reverse(self) -> None:
         self._is_warm()
+        for unit in self.graph.arm():
+            self.units_by_hook[unit.hook] = unit
+            self._left += 1
         self.serving.clear()
         self.stopping.set()
         if self.checking is not None:
@@ -728,7 +692,7 @@ class Run:
 
     def _stop_unit(self, unit: Unit) -> None:
         hook = unit.hook
-        if hook is not None and hook.kind in ONLY_AT_END:
+        if unit.at_end:
             unit.stop_begun = self.clock()
             lost = self.lost(unit)
             if lost is not None:
@@ -908,11 +872,6 @@ def hangs_on(follower: Unit, leader: Unit) -> bool:
     """Tell whether a hook can't start when another one has failed."""
     index = leader.node.index
     return any(wait.node == index and wait.hard for wait in follower.node.waits)
-
-
-def last_of(units: Iterable[Unit]) -> list[Unit]:
-    """Return what nothing stands on, for what comes behind all; drain functions stand aside."""
-    return [unit for unit in units if not (unit.followers or unit.is_drain)]
 
 
 def is_cancellation(error: BaseException) -> bool:

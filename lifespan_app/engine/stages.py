@@ -11,17 +11,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import update_wrapper
 from types import CodeType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .hooks import DRAIN, ON_LOOP, STAGE, Hook, innermost
 from .plan import Node, Plan, Reason, Wait
-from .report import IN_SHUTDOWN
-from .runner import Run, last_of
-from .unit import STOPPING, UP, Unit
-
-if TYPE_CHECKING:
-    from .api import Lifespan
-    from .context import LifespanContext
 
 Rows = Sequence[Sequence[Hook]]
 """Hooks in rows: those of one run side by side, the rows one after the other."""
@@ -42,104 +35,6 @@ class Stage(NamedTuple):
     """Gives what is called at shutdown, before what ``enters`` gave is left. Asked at that time."""
     always: bool = False
     """Whether it is left also when a startup was given up before its turn."""
-
-
-class StagedRun(Run):
-    """A run with stages behind its hooks, entered in order and left in reverse.
-
-    They are entered when all hooks are up, before background jobs begin, and left before background
-    jobs are stopped.
-
-    Args:
-        lifespan: where the hooks were declared.
-        plan: what is to run.
-        context: what the hooks are told about the process.
-        server: name and version of the ASGI server; "" for one not known, None for no server.
-        stages: the edges, in the order of the startup.
-    """
-
-    def __init__(
-        self,
-        lifespan: Lifespan,
-        plan: Plan,
-        context: LifespanContext,
-        *,
-        server: str | None = None,
-        mode: str | None = None,
-        stages: Iterable[Stage] = (),
-    ) -> None:
-        self._stages = tuple(stages)
-        self._places: list[tuple[Stage, Unit]] = []
-        self._armed: set[Unit] = set()
-        super().__init__(lifespan, plan, context, server=server, mode=mode)
-
-    def _units(self, stages: Iterable[Hook]) -> list[Unit]:
-        units = super()._units(stages)
-        for stage in self._stages:
-            self._places.append((stage, self._behind(units, [None], stage.name)))
-            for row in stage.enters():
-                self._behind(units, row, stage.name)
-        return units
-
-    def _behind(self, units: list[Unit], row: Sequence[Hook | None], name: str) -> Unit:
-        """Add units that wait for all there are; return the last of them."""
-        ends = last_of(units)
-        for hook in row:
-            unit = Unit(self, self._node(len(units), hook, name))
-            unit.leaders = list(ends)
-            for end in ends:
-                end.followers.append(unit)
-            units.append(unit)
-        return units[-1]
-
-    def _node(self, index: int, hook: Hook | None, name: str) -> Node:
-        if hook is None:
-            return Node(index, name, "", 0, None)
-        label = self.host.app_label(hook.module) or hook.module
-        node = Node(index, f"{label}.{hook.name}", label, 0, hook)
-        node.timeout, node.shutdown_timeout = hook.timeout, hook.shutdown_timeout
-        return node
-
-    # What is only known when the shutdown begins: who listens, what was appended.
-
-    def _reverse(self) -> None:
-        for stage, place in self._places:
-            if place.state is UP or stage.always:
-                self._arm(stage, place)
-        super()._reverse()
-
-    def _arm(self, stage: Stage, place: Unit) -> None:
-        """Put what a stage calls at the end between its place and all that stands on that."""
-        before = list(place.followers)
-        for row in leaving(stage):
-            armed = []
-            for hook in row:
-                unit = Unit(self, self._node(len(self.units), hook, stage.name))
-                unit.state, unit.settled = UP, True
-                unit.followers = list(before)
-                for follower in before:
-                    follower.leaders.append(unit)
-                self.units.append(unit)
-                self.units_by_hook[hook] = unit
-                self._left += 1
-                armed.append(unit)
-            self._armed.update(armed)
-            before = armed or before
-        for unit in before:
-            if unit not in place.followers:
-                place.followers.append(unit)
-                unit.leaders.append(place)
-
-    def _stop_unit(self, unit: Unit) -> None:
-        if unit not in self._armed:
-            super()._stop_unit(unit)
-            return
-        unit.state = STOPPING
-        unit.stop_begun = self.clock()
-        self.limits.watch_stop(unit)
-        if self.telling.of_steps:
-            self.telling.step(unit, IN_SHUTDOWN)
-        self.workers.call(unit, owns_thread=False)
 
 
 def leaving(stage: Stage) -> Rows:

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .hooks import BACKGROUND, DRAIN
+from .hooks import BACKGROUND, ONLY_AT_END
 from .loglines import LogSink
 from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Phase
 
@@ -48,6 +48,7 @@ class Unit:
         "abandoned",
         "arguments",
         "aside",
+        "at_end",
         "attempt",
         "begun",
         "crashed_at",
@@ -58,7 +59,6 @@ class Unit:
         "gate",
         "holds",
         "hook",
-        "is_drain",
         "is_job",
         "leaders",
         "logs",
@@ -96,7 +96,8 @@ class Unit:
         self.aside = not node.wait
         """Whether the startup does not wait for it: the process may serve before it is up."""
         self.is_job = node.hook is not None and node.hook.kind is BACKGROUND
-        self.is_drain = node.hook is not None and node.hook.kind is DRAIN
+        self.at_end = node.hook is not None and node.hook.kind in ONLY_AT_END
+        """Whether it does nothing at startup, and is called at the end."""
         self.leaders: list[Unit] = []
         self.followers: list[Unit] = []
         self.state: State = PENDING

@@ -11,7 +11,9 @@ import pytest
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.hooks import Hook, Kind
+from lifespan_app.engine.runner import Run
 from lifespan_app.engine.settings import Settings
+from lifespan_app.engine.stages import Stage
 from lifespan_app.errors import HookError
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
@@ -19,9 +21,15 @@ from tests.engine.journal import Journal
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 
-def stage(function: Any, kind: Kind = Kind.STAGE) -> Hook:
-    """Return an edge of a run behind the hooks, as receivers and inner applications are."""
-    return Hook(function, kind, name=function.__name__)
+def with_stages(lifespan: Lifespan, *functions: Any) -> Run:
+    """Return a run with edges behind its hooks, as receivers and inner applications are."""
+
+    def stage(function: Any) -> Stage:
+        name = function.__name__
+        return Stage(name, enters=lambda: [[Hook(function, Kind.STAGE, name=name)]])
+
+    context = lifespan.host.context("app")
+    return Run(lifespan, lifespan.plan("app"), context, stages=map(stage, functions))
 
 
 # Startup.
@@ -421,7 +429,7 @@ def test_stages_are_entered_behind_the_hooks_and_before_the_jobs_and_left_first(
 
         journal.job(lifespan, "refresh")
         journal.resource(lifespan, "client", opens=1, closes=1)
-        run = lifespan.prepare("app", stages=[stage(receivers), stage(inner_application)])
+        run = with_stages(lifespan, receivers, inner_application)
         await run.start()
         assert run.report().ready
         journal.write("serving")
@@ -465,7 +473,7 @@ def test_a_stage_that_fails_fails_the_startup(run: RunOnLoop) -> None:
 
         journal.resource(lifespan, "client")
         journal.job(lifespan, "refresh")
-        lifespan_run = lifespan.prepare("app", stages=[stage(receivers), stage(never)])
+        lifespan_run = with_stages(lifespan, receivers, never)
         with pytest.raises(LookupError, match="a receiver's own"):
             await lifespan_run.start()
 
@@ -488,7 +496,7 @@ def test_a_stage_reads_whatever_is_open(run: RunOnLoop) -> None:
         async def receivers() -> None:
             read.append(client.current())
 
-        lifespan_run = lifespan.prepare("app", stages=[stage(receivers)])
+        lifespan_run = with_stages(lifespan, receivers)
         await lifespan_run.start()
         await lifespan_run.stop()
 
@@ -502,10 +510,8 @@ def test_a_stage_is_held_to_the_startup_s_deadline() -> None:
         async def inner_application() -> None:
             await asyncio.sleep(100)
 
-        lifespan_run = lifespan.prepare("app", stages=[stage(inner_application)])
-        with pytest.raises(
-            HookError, match=r"'inner_application' .* did not start within"
-        ) as error:
+        lifespan_run = with_stages(lifespan, inner_application)
+        with pytest.raises(HookError, match=r"inner_application' .* did not start within") as error:
             await lifespan_run.start()
         assert "Raise LIFESPAN['STARTUP_DEADLINE']" in str(error.value)
         assert loop.now == 1010
@@ -522,11 +528,11 @@ def test_the_stop_of_a_stage_is_held_to_the_shutdown_s_timeout() -> None:
             await asyncio.sleep(100)
 
         journal.resource(lifespan, "client")
-        lifespan_run = lifespan.prepare("app", stages=[stage(inner_application)])
+        lifespan_run = with_stages(lifespan, inner_application)
         await lifespan_run.start()
         await lifespan_run.stop()
         [error] = lifespan_run.stop_errors
-        assert "'inner_application' (" in str(error)
+        assert "inner_application' (" in str(error)
         assert "Raise LIFESPAN['SHUTDOWN_TIMEOUT']" in str(error)
 
     run_virtually(main, settings=Settings(shutdown_timeout=2))
