@@ -250,7 +250,7 @@ class Once:
             self.failure = startup_message(run, error)
             return
         try:
-            await run.warmed_up()
+            await run.startup.warmed_up()
         except asyncio.CancelledError:
             await run.stop(quick=True, ended_by="cancelled")
             self.failure = service_message(run)

@@ -117,7 +117,7 @@ class Jobs:
             return
         living = self._living()
         if not living:
-            self._run.down(place)
+            self._run.shutdown.down(place)
             return
         highest = max(unit.node.priority for unit in living)
         for unit in living:
@@ -151,6 +151,6 @@ class Jobs:
 
     def _fail(self, unit: Unit, error: BaseException) -> None:
         outcome = unit.serving_outcome or Outcome.FAILED
-        self._run.stop_failed(unit, error, outcome)
+        self._run.shutdown.failed(unit, error, outcome)
         unit.serving_outcome = outcome
         unit.serving_error = unit.stop_error

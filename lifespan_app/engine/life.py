@@ -109,7 +109,7 @@ async def _drive(unit: Unit, generator: AsyncGenerator[Any, Any]) -> None:
     except StopAsyncIteration:
         raise HookError(f"{unit} did not yield a value.") from None
     run = unit.run
-    run.came_up(unit, value)
+    run.startup.came_up(unit, value)
     try:
         if not unit.stop_asked:
             # Waited for here and not in told_to_stop: a thousand coroutines less.
@@ -162,7 +162,7 @@ async def _enter(unit: Unit, made: Any) -> None:
         async with made as value:
             if inspect.isclass(unit.hook.function) or unit.hook.form is IN_THREAD:
                 refuse_nothing(unit, made, value)
-            unit.run.came_up(unit, value)
+            unit.run.startup.came_up(unit, value)
             await unit.told_to_stop()
     elif isinstance(made, Awaitable):
         unit.value = await made

@@ -71,7 +71,7 @@ class Limits:
     def end_startup(self) -> None:
         """Take note that the process serves: what is still cancelled goes on being watched."""
         self._deadline = math.inf
-        if not self._run.warming_up:
+        if not self._run.startup.warming_up:
             self._lookout.end()
 
     def begin_shutdown(self, *, quick: bool) -> None:
@@ -209,12 +209,12 @@ class Limits:
             unit.stop_ended = run.clock()
             if unit.stop_error is None:
                 error = HookError(f"{unit} {how}, and was abandoned.")
-                run.stop_failed(unit, error, Outcome.ABANDONED)
+                run.shutdown.failed(unit, error, Outcome.ABANDONED)
             unit.stop_outcome = Outcome.ABANDONED
             run.telling.step(unit, IN_SHUTDOWN)
         unit.state = DOWN
         if unit.released:
-            run.down(unit)
+            run.shutdown.down(unit)
 
     # What has passed.
 
@@ -263,9 +263,9 @@ class Limits:
         if unit.is_job:
             self._run.jobs.too_slow(unit, error)
         elif unit.state is STARTING and unit.outcome is None:
-            self._run.start_failed(unit, error, Outcome.TIMED_OUT, at)
+            self._run.startup.failed(unit, error, Outcome.TIMED_OUT, at)
         elif unit.state is STOPPING and unit.stop_outcome is None:
-            self._run.stop_failed(unit, error, Outcome.TIMED_OUT)
+            self._run.shutdown.failed(unit, error, Outcome.TIMED_OUT)
 
     def _pass(self, units: Iterable[Unit], now: float) -> None:
         """Act on limits that have passed while the hooks are at it."""
@@ -296,9 +296,9 @@ class Limits:
             if unit.state is STARTING and not unit.strikes and not unit.aside
         ]
         self._pass((unit for unit in late if not unit.node.required), now)
-        run.skip_optional("the startup passed its deadline before its turn")
+        run.startup.skip_optional("the startup passed its deadline before its turn")
         self._pass((unit for unit in late if unit.node.required), now)
-        unstarted = run.unstarted()
+        unstarted = run.startup.unstarted()
         if unstarted and run.phase is IN_STARTUP:
             run.fail(
                 HookError(
@@ -323,12 +323,12 @@ class Limits:
                         "LIFESPAN['SHUTDOWN_DEADLINE'], and the limits of the server and the "
                         "platform with it."
                     )
-                    run.stop_failed(unit, HookError(text), Outcome.TIMED_OUT)
+                    run.shutdown.failed(unit, HookError(text), Outcome.TIMED_OUT)
                 if unit.task is not None:
                     self._strike(unit, now)
         run.jobs.stop_all()
         for unit in reversed(run.units):
-            run.release(unit)
+            run.shutdown.release(unit)
         run.proceed()
 
     def _end_everything(self) -> None:
@@ -336,7 +336,7 @@ class Limits:
             if unit in self._running:
                 self._abandon(unit)
         self._run.proceed()
-        self._run.finish_now()
+        self._run.finish()
 
     # The timer.
 

@@ -19,26 +19,27 @@ from .context import LifespanContext
 from .current import here, remember
 from .errors import HookError
 from .graph import Graph
-from .hooks import RESOURCE, START, Hook
+from .hooks import RESOURCE, Hook
 from .jobs import Jobs
-from .limits import EARLY, Limits
+from .limits import Limits
 from .notice import Notice, Signalled
 from .plan import Gives, Plan
 from .report import (
     IN_SERVICE,
     IN_SHUTDOWN,
     IN_STARTUP,
-    OK,
     Mode,
     Outcome,
     Readiness,
     Report,
     Status,
 )
+from .shutdown import Shutdown
+from .startup import Startup
 from .state import RunState
 from .steps import report_of
 from .telling import Telling
-from .unit import DOWN, PENDING, STARTING, STOPPING, UP, Unit, brief, what_befell
+from .unit import DOWN, STARTING, STOPPING, UP, Unit, named
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -128,26 +129,21 @@ class Run:
         self.telling = Telling(self, self.host.observers)
         self.checking: Checking | None = None
         """Made when somebody first asks for the health of what is open."""
-        self._begun = False
-        self._some_crashed = False
-        self._judged: Readiness | None = None
-        self._ready: deque[tuple[Callable[[Unit], None], Unit]] = deque()
-        self._proceeding = False
-        if self.mode is Mode.TEST:
-            # A test reads what it needs as soon as it begins.
-            for unit in self.units:
-                unit.aside = False
         self.progress: dict[Unit, Progress] = {}
         """How far hooks have said to be."""
-        self._aside = [unit for unit in self.units if unit.aside]
-        self._unsettled = len(self.units) - len(self._aside)
-        self._left = len(self.units)
+        self.some_crashed = False
+        self._judged: Readiness | None = None
+        self.queue: deque[tuple[Callable[[Unit], None], Unit]] = deque()
+        """What has become possible: what is to be done, and with which hook."""
+        self._proceeding = False
+        self.startup = Startup(self)
+        self.shutdown = Shutdown(self)
         self.workers = Workers(self)
+        self._begun = False
         self._owner: asyncio.Task[Any] | None = None
         self._sentinel: asyncio.Task[None] | None = None
         self._decided: asyncio.Future[None] = self.loop.create_future()
         self._ended: asyncio.Future[None] = self.loop.create_future()
-        self._warm: asyncio.Future[None] | None = None
         remember(self)
 
     # What hooks and requests read.
@@ -200,12 +196,12 @@ class Run:
             return Readiness.STARTING if self.phase is IN_STARTUP else Readiness.STOPPING
         if self.stopping.is_set():
             return Readiness.STOPPING
-        if self._some_crashed and any(
+        if self.some_crashed and any(
             unit.serving_outcome is Outcome.CRASHED and unit.node.required for unit in self.units
         ):
             return Readiness.CRASHED
-        if self._aside:
-            required = [unit for unit in self._aside if unit.node.required]
+        if self.startup.aside:
+            required = [unit for unit in self.startup.aside if unit.node.required]
             if any(unit.error is not None for unit in required):
                 return Readiness.WARM_UP_FAILED
             if not all(unit.settled for unit in required):
@@ -215,11 +211,6 @@ class Run:
             return Readiness.CHECK_FAILED
         whole = self.status is not Status.DEGRADED and not failing
         return Readiness.OK if whole else Readiness.DEGRADED
-
-    @property
-    def warming_up(self) -> bool:
-        """Whether hooks are starting, or about to, that the startup does not wait for."""
-        return not all(unit.settled for unit in self._aside)
 
     async def check(self) -> None:
         """Have the checks of the open resources say how these are. On the run's own loop."""
@@ -251,14 +242,7 @@ class Run:
         self.telling.warn_of_server_hooks()
         self.limits.begin_startup()
         self.telling.status_changed()
-        for unit in self.units:
-            unit.waiting = len(unit.leaders)
-            if self._aside and not unit.aside:
-                unit.waiting -= sum(leader.aside for leader in unit.leaders)
-            if not unit.waiting:
-                self._ready.append((self._begin, unit))
-        if not self._unsettled:
-            self._serve()
+        self.startup.begin()
         self.proceed()
         cancelled = await self._until(self._decided)
         if cancelled is not None:
@@ -273,241 +257,12 @@ class Run:
             raise self.first_error
         raise HookError(f"The startup was given up: {self.ended_by}.")
 
-    def _begin(self, unit: Unit) -> None:
-        if unit.settled or (self.phase is not IN_STARTUP and not self._goes_on(unit)):
-            return
-        unit.begun = unit.ended = self.clock()
-        hook = unit.hook
-        if hook is None or unit.at_end or unit.is_job:
-            unit.state = UP
-            self._settle(unit)
-            return
-        if self._some_crashed and (lost := self.lost(unit)) is not None:
-            self._skip(unit, f"it needs {lost}, which {what_befell(lost)}")
-            return
-        if unit.node.arguments:
-            unit.arguments = self.arguments_of(unit)
-        unit.state = STARTING
-        self.limits.watch_start(unit)
-        if self.telling.of_steps:
-            self.telling.step(unit, IN_STARTUP)
-        self.workers.call(unit, owns_thread=hook.kind is not START)
-
-    def arguments_of(self, unit: Unit) -> dict[str, Any]:
-        """Return what the parameters of a hook are given."""
-        given: dict[str, Any] = {}
-        for argument in unit.node.arguments:
-            if argument.gives is Gives.RESOURCE:
-                target = self.units[argument.node]
-                if target.state is UP:
-                    given[argument.name] = target.value
-            elif argument.gives is Gives.CONTEXT:
-                given[argument.name] = self.context
-            else:
-                given[argument.name] = self.state
-        return given
-
-    def came_up(self, unit: Unit, value: Any, at: float | None = None) -> None:
-        """Take note that a resource is up, and that its task or thread holds it.
-
-        Args:
-            unit: whose resource it is.
-            value: what it is worth.
-            at: when it came up, by the clock; None: now. A thread may have to wait for the loop.
-        """
-        if unit.abandoned:
-            return
-        if at is None:
-            at = self.clock()
-        if unit.outcome is None:
-            unit.ended = at
-        unit.value = value
-        unit.holds = True
-        if at + EARLY >= unit.due:
-            self.limits.judge(unit, at)
-        unit.strikes = 0
-        if unit.task is not None:
-            # A cancellation left over would make a later TaskGroup in this task raise
-            # CancelledError instead of its children's errors (seen on Python 3.13).
-            while unit.task.cancelling():
-                unit.task.uncancel()
-        self._is_up(unit)
-        self.proceed()
-
-    def _is_up(self, unit: Unit) -> None:
-        self.limits.forget(unit)
-        unit.state = UP
-        if unit.outcome is not None:
-            # It had failed already, by its limit: what was entered late is left at once.
-            self._stop_unit(unit)
-            return
-        unit.outcome = OK
-        if self.telling.of_steps:
-            self.telling.step(unit, IN_STARTUP)
-        if self.phase is IN_STARTUP or self._goes_on(unit):
-            self._settle(unit)
-        elif unit.released:
-            self._stop_unit(unit)
-
-    def ended(self, unit: Unit, error: BaseException | None, at: float | None = None) -> None:
-        """Take note that the task or thread of a hook has ended, at a time or now."""
-        if unit.abandoned:
-            return
-        if at is None:
-            at = self.clock()
-        unit.task = None
-        unit.holds = False
-        if unit.is_job:
-            self.jobs.ended(unit, error)
-        elif unit.state is STARTING:
-            self._start_ended(unit, error, at)
-        elif unit.state is STOPPING:
-            self._stop_ended(unit, error, at)
-        elif unit.state is UP:
-            self.crashed(unit, error)
-        self.proceed()
-
-    def _start_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
-        if at + EARLY >= unit.due:
-            self.limits.judge(unit, at)
-        if error is None and unit.outcome is None:
-            unit.ended = at
-            self._is_up(unit)
-            return
-        self.limits.forget(unit)
-        unit.state = DOWN
-        if unit.outcome is None:
-            assert error is not None
-            self.start_failed(unit, error, Outcome.FAILED, at)
-        if unit.released:
-            self.down(unit)
-
-    def start_failed(self, unit: Unit, error: BaseException, outcome: Outcome, at: float) -> None:
-        """Take note that a hook has failed to start; its task may still be on its way out."""
-        unit.ended = at
-        cancelled = unit.strikes or self.loop_is_ending()
-        if cancelled and outcome is Outcome.FAILED and is_cancellation(error):
-            unit.outcome = Outcome.CANCELLED
-            unit.reason = "the startup was given up"
-            if self.telling.of_steps:
-                self.telling.step(unit, IN_STARTUP)
-            return
-        unit.outcome = outcome
-        unit.error = named(unit, error, "at startup")
-        if self.telling.of_steps:
-            self.telling.step(unit, IN_STARTUP)
-        self.telling.hook_failed(unit, IN_STARTUP, unit.error)
-        if unit.aside and self.phase is not IN_SHUTDOWN:
-            self._settle(unit)
-        elif self.phase is not IN_STARTUP:
-            if self.first_error is not None and self.first_error is not unit.error:
-                note(self.first_error, f"Then {unit} failed too: {brief(unit.error)}")
-        elif unit.node.required:
-            self.fail(unit.error)
-        else:
-            self._settle(unit)
-
-    def _settle(self, unit: Unit) -> None:
-        """Take note that the startup need not wait for this hook any more."""
-        if unit.aside:
-            self._settle_aside(unit)
-            return
-        unit.settled = True
-        self._unsettled -= 1
-        failed = unit.outcome is not None and unit.outcome is not OK
-        for follower in unit.followers:
-            if follower.settled:
-                continue
-            if failed and hangs_on(follower, unit):
-                self._skip(follower, f"it needs {unit}, which {what_befell(unit)}")
-                continue
-            follower.waiting -= 1
-            if not follower.waiting:
-                self._ready.append((self._begin, follower))
-        if not self._unsettled and self.phase is IN_STARTUP:
-            self._ready.append((self._serve_unless_failed, unit))
-
-    def _settle_aside(self, unit: Unit) -> None:
-        """Do the same for a hook that the startup does not wait for: it may come after that."""
-        unit.settled = True
-        failed = unit.outcome is not None and unit.outcome is not OK
-        for follower in unit.followers:
-            # What the startup waits for has not counted this one.
-            if follower.settled or not follower.aside:
-                continue
-            if failed and hangs_on(follower, unit):
-                self._skip(follower, f"it needs {unit}, which {what_befell(unit)}")
-                continue
-            follower.waiting -= 1
-            if not follower.waiting:
-                self._ready.append((self._begin, follower))
-        if self.phase is IN_SERVICE:
-            if unit.state is UP:
-                self.opened_late(unit)
-            if not self.warming_up:
-                self.limits.end_startup()
-                self.telling.capture(bool(self.jobs.units))
-                self._is_warm()
-            self.judge_service()
-
-    async def warmed_up(self) -> None:
-        """Wait, after ``start()``, until nothing starts any more, well or not; or the run stops."""
-        if self.phase is IN_SERVICE and self.warming_up:
-            self._warm = self.loop.create_future()
-            await self._warm
-
-    def _is_warm(self) -> None:
-        if self._warm is not None and not self._warm.done():
-            self._warm.set_result(None)
-
-    def opened_late(self, unit: Unit) -> None:
-        """Let what has come up while the process serves be read; begin a job whose turn it was."""
-        if unit.is_job:
-            self.jobs.begin_one(unit)
-        elif unit.hook.kind is RESOURCE:
-            self.serving[unit.hook] = self.serving[unit.node.state_name] = unit.value
-
-    def _goes_on(self, unit: Unit) -> bool:
-        """Tell whether a hook that the startup did not wait for starts while the process serves."""
-        return unit.aside and self.phase is IN_SERVICE
-
-    def _skip(self, unit: Unit, reason: str) -> None:
-        unit.state = DOWN
-        unit.outcome = Outcome.SKIPPED
-        unit.reason = reason
-        unit.begun = unit.ended = self.clock()
-        if self.telling.of_steps:
-            self.telling.step(unit, IN_STARTUP)
-        self._settle(unit)
-
-    def skip_optional(self, reason: str) -> None:
-        """Skip the optional hooks whose turn has not come."""
-        for unit in self.units:
-            if (
-                unit.hook is not None
-                and not unit.node.required
-                and not unit.aside
-                and unit.state is PENDING
-            ):
-                self._skip(unit, reason)
-
-    def unstarted(self) -> list[Unit]:
-        """Return the required hooks that are not up, in the order of the plan."""
-        return [
-            unit
-            for unit in self.units
-            if unit.hook is not None and unit.node.required and not unit.aside and not unit.settled
-        ]
-
-    def _serve_unless_failed(self, _: Unit) -> None:
-        if self.phase is IN_STARTUP and not self._unsettled:
-            self._serve()
-
-    def _serve(self) -> None:
+    def serve(self) -> None:
+        """Take note that every hook is settled that the startup waits for: the process serves."""
         self.up_at = self.clock()
         self.ready_at = self.host.time()
         self.limits.end_startup()
-        self.telling.capture(bool(self.jobs.units) or self.warming_up)
+        self.telling.capture(bool(self.jobs.units) or self.startup.warming_up)
         self.phase = IN_SERVICE
         self.telling.phase_begins()
         for name, unit in self.open_names().items():
@@ -544,29 +299,32 @@ class Run:
         if self.first_error is None:
             self.status = Status.STOPPING
         self.limits.begin_rollback(quick=quick)
-        self._give_up("the startup was given up before its turn")
-        self._reverse()
+        self.startup.give_up("the startup was given up before its turn")
+        self.shutdown.begin()
         self._decide()
-
-    def _give_up(self, reason: str) -> None:
-        """Cancel what is starting, and skip whose turn has not come."""
-        for unit in self.units:
-            if unit.state is STARTING:
-                self.limits.give_up(unit)
-            elif unit.state is PENDING:
-                unit.state = DOWN
-                if unit.hook is not None:
-                    unit.outcome = Outcome.SKIPPED
-                    unit.reason = reason
-                    unit.begun = unit.ended = self.clock()
-                    if self.telling.of_steps:
-                        self.telling.step(unit, IN_STARTUP)
 
     def _decide(self) -> None:
         if not self._decided.done():
             self._decided.set_result(None)
 
     # While serving.
+
+    def settled_late(self, unit: Unit) -> None:
+        """Take note that a hook has settled which the startup has not waited for."""
+        if self.phase is IN_SERVICE:
+            if unit.state is UP:
+                self.opened_late(unit)
+            if not self.startup.warming_up:
+                self.limits.end_startup()
+                self.telling.capture(bool(self.jobs.units))
+            self.judge_service()
+
+    def opened_late(self, unit: Unit) -> None:
+        """Let what has come up while the process serves be read; begin a job whose turn it was."""
+        if unit.is_job:
+            self.jobs.begin_one(unit)
+        elif unit.hook.kind is RESOURCE:
+            self.serving[unit.hook] = self.serving[unit.node.state_name] = unit.value
 
     def crashed(self, unit: Unit, error: BaseException | None) -> None:
         """Take note that a job, or a resource's own tasks, have ended while serving."""
@@ -583,17 +341,10 @@ class Run:
         if self.telling.of_steps:
             self.telling.step(unit, IN_SERVICE)
         self.telling.hook_failed(unit, IN_SERVICE, unit.serving_error)
-        self._some_crashed = True
+        self.some_crashed = True
         if unit.node.required and not unit.aside:
             self.fail(unit.serving_error)
         self.judge_service()
-
-    def lost(self, unit: Unit) -> Unit | None:
-        """Return what a hook needs and that is no longer up, if anything."""
-        for wait in unit.node.waits:
-            if wait.hard and self.units[wait.node].state is not UP:
-                return self.units[wait.node]
-        return None
 
     def ask_to_stop(self) -> None:
         """Ask whoever runs this process to stop it: the server, or the body of ``run()``."""
@@ -618,7 +369,7 @@ class Run:
         self.judge_service()
         for unit in self.graph.drains:
             if unit.state is UP:
-                self._stop_unit(unit)
+                self.shutdown.stop(unit)
         self.proceed()
 
     async def stop(self, *, quick: bool = False, ended_by: str = "shutdown") -> None:
@@ -640,15 +391,15 @@ class Run:
             self._begun = True
             self.phase = IN_SHUTDOWN
             self.ended_by = ended_by
-            self._finish(None)
+            self.finish()
         elif self.phase is IN_SERVICE:
             self.phase = IN_SHUTDOWN
             self.status = Status.STOPPING
             self.ended_by = ended_by
             self.limits.begin_shutdown(quick=quick)
-            if self.warming_up:
-                self._give_up("the process was stopped before its turn")
-            self._reverse()
+            if self.startup.warming_up:
+                self.startup.give_up("the process was stopped before its turn")
+            self.shutdown.begin()
         elif self.phase is IN_STARTUP:
             self._roll_back(ended_by, quick=quick)
         elif quick:
@@ -656,126 +407,8 @@ class Run:
         self.proceed()
         return await self._until_over()
 
-    def _reverse(self) -> None:
-        self._is_warm()
-        for unit in self.graph.arm():
-            self.units_by_hook[unit.hook] = unit
-            self._left += 1
-        self.serving.clear()
-        self.stopping.set()
-        if self.checking is not None:
-            self.checking.end()
-        self.stop_began = self.clock()
-        self.stopping_at = self.host.time()
-        self.telling.capture(True)
-        self.telling.phase_begins()
-        self.telling.status_changed()
-        for unit in self.units:
-            unit.waiting = len(unit.followers)
-            if not unit.waiting:
-                self._ready.append((self.release, unit))
-        if not self.units:
-            self._ready.append((self._finish, None))  # type: ignore[arg-type]
-
-    def release(self, unit: Unit) -> None:
-        """Let a hook stop: everything that stood on it is down, or the order is given up."""
-        if unit.released:
-            return
-        unit.released = True
-        if unit is self.jobs.place and unit.state is UP:
-            unit.state = STOPPING
-            self.jobs.stop()
-        elif unit.state is UP:
-            self._stop_unit(unit)
-        elif unit.state is DOWN:
-            self.down(unit)
-
-    def _stop_unit(self, unit: Unit) -> None:
-        hook = unit.hook
-        if unit.at_end:
-            unit.stop_begun = self.clock()
-            lost = self.lost(unit)
-            if lost is not None:
-                unit.stop_ended = unit.stop_begun
-                unit.stop_outcome = Outcome.SKIPPED
-                unit.reason = f"it needs {lost}, which {what_befell(lost)}"
-                unit.state = DOWN
-                if unit.released:
-                    self.down(unit)
-                return
-            unit.state = STOPPING
-            unit.arguments = self.arguments_of(unit)
-            self.limits.watch_stop(unit)
-            if self.telling.of_steps:
-                self.telling.step(unit, IN_SHUTDOWN)
-            self.workers.call(unit, owns_thread=False)
-        elif unit.holds:
-            unit.state = STOPPING
-            unit.stop_begun = self.clock()
-            unit.stop_asked = True
-            self.limits.watch_stop(unit)
-            if self.telling.of_steps:
-                self.telling.step(unit, IN_SHUTDOWN)
-            if unit.gate is not None and not unit.on_loop:
-                self.host.work_handed_over()
-                unit.gate.release()
-            elif unit.waker is not None and not unit.waker.done():
-                unit.waker.set_result(None)
-        else:
-            if hook is not None and hook.kind is RESOURCE:
-                # Nothing is to be left, but since when it can't be read is worth knowing.
-                unit.stop_begun = unit.stop_ended = self.clock()
-                unit.stop_outcome = OK
-            self.down(unit)
-
-    def _stop_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
-        if at + EARLY >= unit.due:
-            self.limits.judge(unit, at)
-        self.limits.forget(unit)
-        unit.stop_ended = at
-        unit.state = DOWN
-        cancelled = unit.strikes or self.loop_is_ending()
-        if error is not None and not (cancelled and is_cancellation(error)):
-            self.stop_failed(unit, error, unit.stop_outcome or Outcome.FAILED)
-        elif unit.stop_outcome is None:
-            unit.stop_outcome = OK if error is None else Outcome.CANCELLED
-        if self.telling.of_steps:
-            self.telling.step(unit, IN_SHUTDOWN)
-        if unit.released:
-            self.down(unit)
-
-    def stop_failed(self, unit: Unit, error: BaseException, outcome: Outcome) -> None:
-        """Take note that a hook has failed to stop; its task may still be on its way out."""
-        unit.stop_outcome = outcome
-        if unit.stop_error is not None:
-            note(unit.stop_error, f"Then it raised {brief(error)}")
-            return
-        unit.stop_error = named(unit, error, "at shutdown")
-        self.stop_errors.append(unit.stop_error)
-        if self.first_error is not None:
-            note(self.first_error, f"While rolling back, {unit} failed to stop: {brief(error)}")
-        self.telling.hook_failed(unit, IN_SHUTDOWN, unit.stop_error)
-
-    def down(self, unit: Unit) -> None:
-        """Take note that a hook is down, for those that it stood on."""
-        unit.state = DOWN
-        if not unit.stop_ended:
-            # Nothing was to be stopped here; when its turn was over tells what waited for what.
-            unit.stop_ended = self.clock()
-        self._left -= 1
-        for leader in unit.leaders:
-            leader.waiting -= 1
-            if not leader.waiting:
-                self._ready.append((self.release, leader))
-        if not self._left:
-            self._ready.append((self._finish, unit))
-
-    def finish_now(self) -> None:
+    def finish(self) -> None:
         """End the run, whatever has not ended."""
-        self._finish(None)
-        self.proceed()
-
-    def _finish(self, _: Unit | None) -> None:
         if self.over:
             return
         self.over = True
@@ -811,20 +444,57 @@ class Run:
         if self._sentinel is not None:
             self._sentinel.cancel()
 
-    # The loop.
+    # What the hooks ask, and report.
 
-    def later(self, action: Callable[[Unit], None], unit: Unit) -> None:
-        """Do a thing with a hook when what is being done now is done."""
-        self._ready.append((action, unit))
+    def arguments_of(self, unit: Unit) -> dict[str, Any]:
+        """Return what the parameters of a hook are given."""
+        given: dict[str, Any] = {}
+        for argument in unit.node.arguments:
+            if argument.gives is Gives.RESOURCE:
+                target = self.units[argument.node]
+                if target.state is UP:
+                    given[argument.name] = target.value
+            elif argument.gives is Gives.CONTEXT:
+                given[argument.name] = self.context
+            else:
+                given[argument.name] = self.state
+        return given
+
+    def lost(self, unit: Unit) -> Unit | None:
+        """Return what a hook needs and that is no longer up, if anything."""
+        for wait in unit.node.waits:
+            if wait.hard and self.units[wait.node].state is not UP:
+                return self.units[wait.node]
+        return None
+
+    def ended(self, unit: Unit, error: BaseException | None, at: float | None = None) -> None:
+        """Take note that the task or thread of a hook has ended, at a time or now."""
+        if unit.abandoned:
+            return
+        if at is None:
+            at = self.clock()
+        unit.task = None
+        unit.holds = False
+        if unit.is_job:
+            self.jobs.ended(unit, error)
+        elif unit.state is STARTING:
+            self.startup.ended(unit, error, at)
+        elif unit.state is STOPPING:
+            self.shutdown.ended(unit, error, at)
+        elif unit.state is UP:
+            self.crashed(unit, error)
+        self.proceed()
+
+    # The loop.
 
     def proceed(self) -> None:
         """Do what has become possible. Calls from within are left to the outermost one."""
-        if self._proceeding or not self._ready:
+        if self._proceeding or not self.queue:
             return
         self._proceeding = True
         try:
-            while self._ready:
-                action, unit = self._ready.popleft()
+            while self.queue:
+                action, unit = self.queue.popleft()
                 action(unit)
         finally:
             self._proceeding = False
@@ -866,31 +536,3 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<{self}>"
-
-
-def hangs_on(follower: Unit, leader: Unit) -> bool:
-    """Tell whether a hook can't start when another one has failed."""
-    index = leader.node.index
-    return any(wait.node == index and wait.hard for wait in follower.node.waits)
-
-
-def is_cancellation(error: BaseException) -> bool:
-    """Tell whether an error is asyncio's cancellation."""
-    return isinstance(error, asyncio.CancelledError)
-
-
-def named(unit: Unit, error: BaseException, when: str) -> BaseException:
-    """Return a hook's error with a note that names the hook."""
-    if is_cancellation(error):
-        # Raised on, it would be taken for a cancellation of the caller.
-        cause = error
-        error = HookError(f"{unit} was cancelled by its own code.")
-        error.__cause__ = cause
-    note(error, f"Raised by lifespan hook {unit} {when}.")
-    return error
-
-
-def note(error: BaseException, text: str) -> None:
-    """Add a note to an error, once."""
-    if text not in getattr(error, "__notes__", ()):
-        error.add_note(text)

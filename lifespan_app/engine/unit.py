@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .errors import HookError
 from .hooks import BACKGROUND, ONLY_AT_END
 from .loglines import LogSink
 from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Phase
@@ -231,3 +232,25 @@ def brief(error: BaseException) -> str:
     """Return an error in one line."""
     text = str(error).partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def is_cancellation(error: BaseException) -> bool:
+    """Tell whether an error is asyncio's cancellation."""
+    return isinstance(error, asyncio.CancelledError)
+
+
+def named(unit: Unit, error: BaseException, when: str) -> BaseException:
+    """Return a hook's error with a note that names the hook."""
+    if is_cancellation(error):
+        # Raised on, it would be taken for a cancellation of the caller.
+        cause = error
+        error = HookError(f"{unit} was cancelled by its own code.")
+        error.__cause__ = cause
+    note(error, f"Raised by lifespan hook {unit} {when}.")
+    return error
+
+
+def note(error: BaseException, text: str) -> None:
+    """Add a note to an error, once."""
+    if text not in getattr(error, "__notes__", ()):
+        error.add_note(text)

@@ -97,7 +97,7 @@ class Workers:
         if again or not task.cancelling():
             task.cancel()
         if not begun:
-            self._run.later(self._never_began, unit)
+            self._run.queue.append((self._never_began, unit))
 
     def _never_began(self, unit: Unit) -> None:
         if unit.task is not None:
@@ -114,7 +114,7 @@ class Workers:
     def _thread_came_up(self, unit: Unit, value: Any, at: float) -> None:
         if not unit.abandoned:
             self._run.host.work_returned()
-            self._run.came_up(unit, value, at)
+            self._run.startup.came_up(unit, value, at)
         # Else its gate is open: the thread is still at work, leaving what it has entered.
 
     def _thread_ended(self, unit: Unit, error: BaseException | None, at: float) -> None:
