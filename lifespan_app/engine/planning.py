@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
@@ -15,13 +14,13 @@ from .hooks import (
     DRAIN,
     RESOURCE,
     SHUTDOWN,
-    START,
     Hook,
     Kind,
     refuse_name,
 )
+from .ordering import in_order, tied
 from .parameters import CONTEXT_NAMES, Parameter, namespace_of, parameters_of
-from .plan import DECLARED, NEEDS, WRITTEN, Argument, Gives, LeftOut, Node, Plan, Reason, Wait
+from .plan import DECLARED, NEEDS, Gives, LeftOut, Plan, Reason
 from .problems import Problem
 
 if TYPE_CHECKING:
@@ -82,17 +81,17 @@ def draft_plan(
     return draft.finish(), draft.problems
 
 
-class _Ask(NamedTuple):
+class Ask(NamedTuple):
     """What a drafted hook asks for: another drafted hook, and how."""
 
-    target: _Drafted
+    target: Drafted
     reason: Reason
     detail: str
     parameter: str = ""
     has_default: bool = False
 
 
-class _Drafted:
+class Drafted:
     """A hook while its plan is being made."""
 
     __slots__ = (
@@ -122,7 +121,7 @@ class _Drafted:
         self.shutdown_timeout = hook.shutdown_timeout
         self.wait = hook.wait
         self.left_out = ""
-        self.asks: tuple[_Ask, ...] = ()
+        self.asks: tuple[Ask, ...] = ()
         self.arguments: tuple[tuple[str, Gives], ...] = ()
         self.node = -1
         if options:
@@ -167,7 +166,7 @@ class _Draft:
             self._keep_what_names_the_server()
         self._leave_out_what_cannot_run()
 
-    def problem(self, code: str, at: _Drafted, message: str, hint: str) -> None:
+    def problem(self, code: str, at: Drafted, message: str, hint: str) -> None:
         self.problems.append(Problem(message, hint, at.hook.file, at.hook.line, code))
 
     # Which hooks.
@@ -177,7 +176,7 @@ class _Draft:
         hooks: Iterable[Hook],
         label_of: Callable[[str], str | None],
         overrides: Overrides,
-    ) -> list[_Drafted]:
+    ) -> list[Drafted]:
         labels: dict[str, str] = {}
         for_all = overrides.get("*", {})
         drafted = []
@@ -189,7 +188,7 @@ class _Draft:
             if overrides:
                 own = overrides.get(f"{label}.{hook.name}")
                 options = {**for_all, **own} if own else for_all
-            drafted.append(_Drafted(hook, label, options))
+            drafted.append(Drafted(hook, label, options))
         return drafted
 
     def _choose(self) -> None:
@@ -220,7 +219,7 @@ class _Draft:
         ready = [drafted for drafted in self.drafted if drafted.left_out]
         if not ready:
             return
-        dependents: dict[int, dict[_Drafted, None]] = {}
+        dependents: dict[int, dict[Drafted, None]] = {}
         for drafted in self.drafted:
             for ask in drafted.asks:
                 if not ask.has_default:
@@ -246,9 +245,9 @@ class _Draft:
     # Names.
 
     def _index(self) -> None:
-        self.by_key: dict[str, _Drafted] = {}
-        self.resources: dict[str, _Drafted] = {}
-        self.by_state_name: dict[str, _Drafted] = {}
+        self.by_key: dict[str, Drafted] = {}
+        self.resources: dict[str, Drafted] = {}
+        self.by_state_name: dict[str, Drafted] = {}
         for drafted in self.drafted:
             kind = drafted.hook.kind
             other = self.by_key.get(drafted.key)
@@ -269,7 +268,7 @@ class _Draft:
                     self.resources[drafted.key] = drafted
                 self._index_state_name(drafted)
 
-    def _index_state_name(self, drafted: _Drafted) -> None:
+    def _index_state_name(self, drafted: Drafted) -> None:
         name = drafted.state_name
         if name is not drafted.hook.state_name:
             try:
@@ -291,7 +290,7 @@ class _Draft:
                 f"Give one another state_name=, or set {setting}.",
             )
 
-    def _refuse_one_key(self, one: _Drafted, two: _Drafted) -> None:
+    def _refuse_one_key(self, one: Drafted, two: Drafted) -> None:
         if {one.hook.kind, two.hook.kind} == {Kind.START, Kind.SHUTDOWN}:
             return
         self.problem(
@@ -304,7 +303,7 @@ class _Draft:
 
     # What each hook asks for.
 
-    def _read_asks(self, drafted: _Drafted) -> None:
+    def _read_asks(self, drafted: Drafted) -> None:
         try:
             parameters = parameters_of(drafted.hook)
         except (TypeError, ValueError) as error:
@@ -322,9 +321,9 @@ class _Draft:
         for wanted in drafted.hook.depends_on:
             target = self._find_declared(drafted, wanted)
             if target is not None:
-                drafted.asks += (_Ask(target, DECLARED, "depends_on"),)
+                drafted.asks += (Ask(target, DECLARED, "depends_on"),)
 
-    def _read_parameter(self, drafted: _Drafted, parameter: Parameter, *, is_lone: bool) -> None:
+    def _read_parameter(self, drafted: Drafted, parameter: Parameter, *, is_lone: bool) -> None:
         name = parameter.name
         if parameter.positional_only:
             self.problem(
@@ -361,7 +360,7 @@ class _Draft:
                 return
         if target is not None and target is not drafted:
             detail = f"parameter '{name}'"
-            drafted.asks += (_Ask(target, NEEDS, detail, name, not parameter.required),)
+            drafted.asks += (Ask(target, NEEDS, detail, name, not parameter.required),)
         elif is_lone and parameter.required and name in CONTEXT_NAMES:
             drafted.arguments += ((name, Gives.CONTEXT),)
         elif parameter.required:
@@ -382,12 +381,12 @@ class _Draft:
                 return LifespanContext, ""
             return None, ""
 
-    def _find_named(self, drafted: _Drafted, name: str) -> _Drafted | None:
+    def _find_named(self, drafted: Drafted, name: str) -> Drafted | None:
         own = self.resources.get(f"{drafted.label}.{name}")
         return self.by_state_name.get(name) if own is None or own is drafted else own
 
-    def _find_declared(self, drafted: _Drafted, wanted: Dependency) -> _Drafted | None:
-        target: _Drafted | None
+    def _find_declared(self, drafted: Drafted, wanted: Dependency) -> Drafted | None:
+        target: Drafted | None
         if isinstance(wanted, str):
             target = self.by_key.get(wanted) or self.by_key.get(f"{drafted.label}.{wanted}")
             if target is None:
@@ -428,7 +427,7 @@ class _Draft:
             return None
         return target
 
-    def _refuse_foreign(self, drafted: _Drafted, wanted: object) -> None:
+    def _refuse_foreign(self, drafted: Drafted, wanted: object) -> None:
         self.problem(
             "missing",
             drafted,
@@ -437,7 +436,7 @@ class _Draft:
             "Declare it with a decorator of the same Lifespan.",
         )
 
-    def _refuse_parameter(self, drafted: _Drafted, name: str) -> None:
+    def _refuse_parameter(self, drafted: Drafted, name: str) -> None:
         known = sorted(set(self.by_state_name) - {drafted.state_name})
         qualified = drafted.hook.qualified_name.rpartition(".")[0]
         if name == "self" and qualified and not qualified.endswith("<locals>"):
@@ -467,7 +466,7 @@ class _Draft:
             hint,
         )
 
-    # The graph.
+    # The plan.
 
     def finish(self) -> Plan:
         """Order what runs, and tie it together."""
@@ -477,161 +476,28 @@ class _Draft:
         drains = [drafted for drafted in running if drafted.hook.kind is DRAIN]
         if drains:
             running = [drafted for drafted in running if drafted.hook.kind is not DRAIN]
-        order = self._ordered(running)
-        nodes: list[Node] = []
-        barrier: Node | None = None
-        wave: list[Node] = []
-        written: dict[tuple[str, int], int] = {}
-        for drafted in order:
-            if wave and drafted.priority != wave[0].priority:
-                barrier = self._barrier(nodes, wave)
-                wave = []
-            node = self._node(nodes, drafted, barrier, written)
-            wave.append(node)
-        for drafted in drains:
-            self._node(nodes, drafted, None, written)
+        order, circles = in_order(running)
+        for circle in circles:
+            self._tell_circle(circle)
         left_out = [
             LeftOut(drafted.key, drafted.left_out, drafted.hook.file, drafted.hook.line)
             for drafted in self.drafted
             if drafted.left_out
         ]
-        return Plan(self.service_type, nodes, left_out)
+        return Plan(self.service_type, tied(order, drains), left_out)
 
-    def _ordered(self, running: list[_Drafted]) -> list[_Drafted]:
-        """Return hooks so that each stands behind what it needs, by priority, as registered."""
-        if self._stand_in_order(running):
-            return running
-        waiting: dict[int, int] = {}
-        dependents: dict[int, list[_Drafted]] = {}
-        for drafted in running:
-            if drafted.asks:
-                targets = {id(ask.target) for ask in drafted.asks if not ask.target.left_out}
-                waiting[id(drafted)] = len(targets)
-                for target in targets:
-                    dependents.setdefault(target, []).append(drafted)
-        free = [drafted for drafted in running if not waiting.get(id(drafted))]
-        topological = list(free)
-        left = dict(waiting)
-        for drafted in topological:
-            for dependent in dependents.get(id(drafted), ()):
-                left[id(dependent)] -= 1
-                if not left[id(dependent)]:
-                    topological.append(dependent)
-        if len(topological) < len(running):
-            placed = {id(drafted) for drafted in topological}
-            self._tell_cycles(running, placed)
-            for drafted in running:
-                if id(drafted) not in placed:
-                    drafted.left_out = "stands in a circle, or needs a hook that does"
-        for drafted in reversed(topological):
-            for dependent in dependents.get(id(drafted), ()):
-                if dependent.priority < drafted.priority:
-                    drafted.priority = dependent.priority
-        heap = [(drafted.priority, drafted.hook.order, drafted) for drafted in free]
-        heapq.heapify(heap)
-        order = []
-        while heap:
-            drafted = heapq.heappop(heap)[2]
-            order.append(drafted)
-            for dependent in dependents.get(id(drafted), ()):
-                waiting[id(dependent)] -= 1
-                if not waiting[id(dependent)]:
-                    heapq.heappush(heap, (dependent.priority, dependent.hook.order, dependent))
-        return order
-
-    def _stand_in_order(self, running: list[_Drafted]) -> bool:
-        """Tell whether hooks stand in their order as they were registered, as most do."""
-        done: set[_Drafted] = set()
-        for drafted in running:
-            if drafted.priority:
-                return False
-            for ask in drafted.asks:
-                if ask.target not in done and not ask.target.left_out:
-                    return False
-            done.add(drafted)
-        return True
-
-    def _barrier(self, nodes: list[Node], wave: list[Node]) -> Node:
-        barrier = Node(len(nodes), f"priority {wave[0].priority}", "", wave[0].priority, None)
-        detail = f"priority {wave[0].priority}"
-        barrier.waits = [Wait(node.index, Reason.PRIORITY, detail, hard=False) for node in wave]
-        nodes.append(barrier)
-        return barrier
-
-    def _node(
-        self,
-        nodes: list[Node],
-        drafted: _Drafted,
-        barrier: Node | None,
-        written: dict[tuple[str, int], int],
-    ) -> Node:
-        hook = drafted.hook
-        node = Node(len(nodes), drafted.key, drafted.label, drafted.priority, hook)
-        drafted.node = node.index
-        node.required = drafted.required
-        node.wait = drafted.wait
-        node.state_name = drafted.state_name
-        node.timeout = drafted.timeout
-        node.shutdown_timeout = drafted.shutdown_timeout
-        if drafted.asks or drafted.arguments:
-            self._give(node, drafted, nodes)
-        if barrier is not None:
-            detail = f"after every hook of {barrier.key}"
-            node.waits.append(Wait(barrier.index, Reason.PRIORITY, detail, hard=False))
-        if hook.kind is START or hook.kind is SHUTDOWN:
-            place = (hook.module, drafted.priority)
-            before = written.get(place)
-            if before is not None and all(wait.node != before for wait in node.waits):
-                node.waits.append(Wait(before, WRITTEN, "written before it", False))
-            written[place] = node.index
-        nodes.append(node)
-        return node
-
-    def _give(self, node: Node, drafted: _Drafted, nodes: list[Node]) -> None:
-        arguments = [Argument(name, gives) for name, gives in drafted.arguments]
-        for target, reason, detail, parameter, has_default in drafted.asks:
-            if target.left_out:
-                continue
-            # What asks for a hook comes up after it: where the startup does not wait for that one,
-            # it can't wait for this one.
-            node.wait = node.wait and nodes[target.node].wait
-            if parameter:
-                arguments.append(Argument(parameter, Gives.RESOURCE, target.node, has_default))
-            node.waits.append(Wait(target.node, reason, detail, not has_default))
-        if arguments:
-            node.arguments = arguments
-
-    def _tell_cycles(self, running: list[_Drafted], done: set[int]) -> None:
-        """Report each circle whole, with every edge's reason."""
-        told: set[int] = set()
-        for start in running:
-            if id(start) in done or id(start) in told:
-                continue
-            path: list[_Drafted] = []
-            places: dict[int, int] = {}
-            at = start
-            while id(at) not in places and id(at) not in told:
-                places[id(at)] = len(path)
-                path.append(at)
-                at = next(
-                    ask.target
-                    for ask in at.asks
-                    if not ask.target.left_out and id(ask.target) not in done
-                )
-            told.update(map(id, path))
-            if id(at) not in places:
-                continue
-            circle = path[places[id(at)] :]
-            lines = []
-            for one, two in zip(circle, [*circle[1:], circle[0]], strict=True):
-                ask = next(ask for ask in one.asks if ask.target is two)
-                lines.append(f"\n      {one} waits for '{two.key}': {ask.reason}, {ask.detail}")
-            self.problem(
-                "cycle",
-                circle[0],
-                f"Hooks wait for one another in a circle:{''.join(lines)}",
-                "Take one of these edges away: a parameter, or an entry of depends_on=.",
-            )
+    def _tell_circle(self, circle: list[Drafted]) -> None:
+        """Report a circle whole, with every edge's reason."""
+        lines = []
+        for one, two in zip(circle, [*circle[1:], circle[0]], strict=True):
+            ask = next(ask for ask in one.asks if ask.target is two)
+            lines.append(f"\n      {one} waits for '{two.key}': {ask.reason}, {ask.detail}")
+        self.problem(
+            "cycle",
+            circle[0],
+            f"Hooks wait for one another in a circle:{''.join(lines)}",
+            "Take one of these edges away: a parameter, or an entry of depends_on=.",
+        )
 
 
 def hook_in(annotation: Any) -> Hook | None:

@@ -1,0 +1,184 @@
+"""Ordering: the one stable order of a plan's hooks, and the waits that come of it."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from .hooks import SHUTDOWN, START
+from .plan import PRIORITY, WRITTEN, Argument, Gives, Node, Wait
+
+if TYPE_CHECKING:
+    from .planning import Drafted
+
+
+def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]]:
+    """Order hooks so that each stands behind what it needs, by priority, as registered.
+
+    Args:
+        running: the hooks, as registered. A hook gets the priority of what needs it, where that is
+            lower.
+
+    Returns:
+        The hooks in their order, and the circles in which hooks wait for one another; a hook that
+        stands in a circle, or needs one that does, has no place in the order and is left out.
+    """
+    if stand_in_order(running):
+        return running, []
+    waiting: dict[int, int] = {}
+    dependents: dict[int, list[Drafted]] = {}
+    for drafted in running:
+        if drafted.asks:
+            targets = {id(ask.target) for ask in drafted.asks if not ask.target.left_out}
+            waiting[id(drafted)] = len(targets)
+            for target in targets:
+                dependents.setdefault(target, []).append(drafted)
+    free = [drafted for drafted in running if not waiting.get(id(drafted))]
+    topological = list(free)
+    left = dict(waiting)
+    for drafted in topological:
+        for dependent in dependents.get(id(drafted), ()):
+            left[id(dependent)] -= 1
+            if not left[id(dependent)]:
+                topological.append(dependent)
+    circles: list[list[Drafted]] = []
+    if len(topological) < len(running):
+        placed = {id(drafted) for drafted in topological}
+        circles = list(circles_of(running, placed))
+        for drafted in running:
+            if id(drafted) not in placed:
+                drafted.left_out = "stands in a circle, or needs a hook that does"
+    for drafted in reversed(topological):
+        for dependent in dependents.get(id(drafted), ()):
+            if dependent.priority < drafted.priority:
+                drafted.priority = dependent.priority
+    heap = [(drafted.priority, drafted.hook.order, drafted) for drafted in free]
+    heapq.heapify(heap)
+    order = []
+    while heap:
+        drafted = heapq.heappop(heap)[2]
+        order.append(drafted)
+        for dependent in dependents.get(id(drafted), ()):
+            waiting[id(dependent)] -= 1
+            if not waiting[id(dependent)]:
+                heapq.heappush(heap, (dependent.priority, dependent.hook.order, dependent))
+    return order, circles
+
+
+def stand_in_order(running: list[Drafted]) -> bool:
+    """Tell whether hooks stand in their order as they were registered, as most do."""
+    done: set[Drafted] = set()
+    for drafted in running:
+        if drafted.priority:
+            return False
+        for ask in drafted.asks:
+            if ask.target not in done and not ask.target.left_out:
+                return False
+        done.add(drafted)
+    return True
+
+
+def circles_of(running: list[Drafted], placed: set[int]) -> Iterator[list[Drafted]]:
+    """Yield each circle whole: every hook of it waits for the next one, the last for the first."""
+    seen: set[int] = set()
+    for start in running:
+        if id(start) in placed or id(start) in seen:
+            continue
+        path: list[Drafted] = []
+        places: dict[int, int] = {}
+        at = start
+        while id(at) not in places and id(at) not in seen:
+            places[id(at)] = len(path)
+            path.append(at)
+            at = next(
+                ask.target
+                for ask in at.asks
+                if not ask.target.left_out and id(ask.target) not in placed
+            )
+        seen.update(map(id, path))
+        if id(at) in places:
+            yield path[places[id(at)] :]
+
+
+def tied(order: Iterable[Drafted], drains: Iterable[Drafted]) -> list[Node]:
+    """Return the nodes of a plan, each with what it waits for.
+
+    Args:
+        order: the hooks in their order; those of one priority wait for all of a lower one.
+        drains: the drain functions, which wait for what they ask for and nothing else.
+    """
+    nodes: list[Node] = []
+    barrier: Node | None = None
+    wave: list[Node] = []
+    written: dict[tuple[str, int], int] = {}
+    for drafted in order:
+        if wave and drafted.priority != wave[0].priority:
+            barrier = add_barrier(nodes, wave)
+            wave = []
+        wave.append(add_node(nodes, drafted, barrier, written))
+    for drafted in drains:
+        add_node(nodes, drafted, None, written)
+    return nodes
+
+
+def add_barrier(nodes: list[Node], wave: list[Node]) -> Node:
+    """Add what waits for all hooks of one priority, so that those of the next wait for it alone."""
+    priority = wave[0].priority
+    barrier = Node(len(nodes), f"priority {priority}", "", priority, None)
+    barrier.waits = [Wait(node.index, PRIORITY, barrier.key, hard=False) for node in wave]
+    nodes.append(barrier)
+    return barrier
+
+
+def add_node(
+    nodes: list[Node],
+    drafted: Drafted,
+    barrier: Node | None,
+    written: dict[tuple[str, int], int],
+) -> Node:
+    """Add the node of a hook.
+
+    Args:
+        nodes: those before it.
+        drafted: the hook.
+        barrier: what it waits for because of its priority, if anything.
+        written: the last start or shutdown function of each module and priority.
+    """
+    hook = drafted.hook
+    node = Node(len(nodes), drafted.key, drafted.label, drafted.priority, hook)
+    drafted.node = node.index
+    node.required = drafted.required
+    node.wait = drafted.wait
+    node.state_name = drafted.state_name
+    node.timeout = drafted.timeout
+    node.shutdown_timeout = drafted.shutdown_timeout
+    if drafted.asks or drafted.arguments:
+        give(node, drafted, nodes)
+    if barrier is not None:
+        detail = f"after every hook of {barrier.key}"
+        node.waits.append(Wait(barrier.index, PRIORITY, detail, hard=False))
+    if hook.kind is START or hook.kind is SHUTDOWN:
+        place = (hook.module, drafted.priority)
+        before = written.get(place)
+        if before is not None and all(wait.node != before for wait in node.waits):
+            node.waits.append(Wait(before, WRITTEN, "written before it", False))
+        written[place] = node.index
+    nodes.append(node)
+    return node
+
+
+def give(node: Node, drafted: Drafted, nodes: list[Node]) -> None:
+    """Have a node wait for what its hook asks for, and say what the hook's parameters are given."""
+    arguments = [Argument(name, gives) for name, gives in drafted.arguments]
+    for target, reason, detail, parameter, has_default in drafted.asks:
+        if target.left_out:
+            continue
+        # What asks for a hook comes up after it: where the startup does not wait for that one,
+        # it can't wait for this one.
+        node.wait = node.wait and nodes[target.node].wait
+        if parameter:
+            arguments.append(Argument(parameter, Gives.RESOURCE, target.node, has_default))
+        node.waits.append(Wait(target.node, reason, detail, not has_default))
+    if arguments:
+        node.arguments = arguments
