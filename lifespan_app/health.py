@@ -25,6 +25,7 @@ from .engine.log import logger
 from .engine.report import NOT_STARTED, READY, Outcome, Phase, Readiness, Report
 from .engine.runner import Run
 from .engine.unit import brief
+from .probe import printable
 from .status_file import pending_of
 
 PERMISSION = "lifespan_app.view_lifespanrun"
@@ -152,10 +153,10 @@ def troubles(run: Run, report: Report) -> Iterator[Trouble]:
 
 
 def lines_of(told: dict[str, Any]) -> Iterator[str]:
-    """Yield the details as text, a hook a line."""
+    """Yield the details as text, a hook a line, whatever an error says."""
     for pending in told.get("pending", ()):
         progress = f": {pending['progress']:.0%}" if pending["progress"] is not None else ""
         doing = f", {pending['doing']}" if pending["doing"] else ""
-        yield f"{pending['hook']}: pending for {pending['seconds']:.1f} s{progress}{doing}"
+        yield f"{pending['hook']}: pending for {pending['seconds']:.1f} s{progress}{printable(doing)}"
     for trouble in told.get("troubles", ()):
-        yield f"{trouble['hook']}: {trouble['what']}: {trouble['error']}"
+        yield f"{trouble['hook']}: {trouble['what']}: {printable(trouble['error'])}"

@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> int:
         print(f"No status file: name it as the last argument, or in {FILE}.", file=sys.stderr)
         return NOT_ASKED
     reason = answer(arguments[0], file)
-    print(reason or "ok")
+    # What a hook has said of itself may be anything, and this is one line for people.
+    encoding = sys.stdout.encoding
+    print(printable(reason or "ok").encode(encoding, "backslashreplace").decode(encoding))
     return NOT_WELL if reason else WELL
 
 
@@ -85,7 +87,7 @@ def read(file: str) -> dict[str, object]:
         at, every = float(str(status["written_at"])), float(str(status["every"]))
     except FileNotFoundError:
         return {"reason": "no_file", "detail": f"there is no {file}"}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         return {"reason": "unreadable", "detail": f"{file}: {error!r}"}
     if is_gone(pid, started):
         return {"reason": "gone", "detail": f"process {pid} has ended"}
@@ -103,7 +105,7 @@ def is_gone(pid: int, started: str) -> bool:
         return now != started
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return True
     except OSError:
         return False
@@ -149,10 +151,20 @@ def pending(status: dict[str, object]) -> list[str]:
 def text_of(one: dict[str, object]) -> str:
     """Return one hook that is pending as text: its key, and how far it is."""
     key, progress, doing = one.get("hook"), one.get("progress"), one.get("doing")
-    if progress is None:
+    if not isinstance(progress, (int, float)):
         return str(key)
-    share = f"{float(str(progress)):.0%}"
+    share = f"{progress:.0%}"
     return f"{key} ({share}, {doing})" if doing else f"{key} ({share})"
+
+
+def printable(text: str) -> str:
+    """Return a text in which control characters are shown, and do nothing to the terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,9 @@ class _Followed:
             # Renamed when it is whole: whoever looks never reads half of it.
             new.replace(self._file)
         except OSError as error:
+            # The disk may be full: what is half written takes the last of it.
+            with suppress(OSError):
+                new.unlink(missing_ok=True)
             if not self._told:
                 self._told = True
                 logger.warning("The status file can't be written: %s.", error)

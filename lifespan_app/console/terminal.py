@@ -9,6 +9,10 @@ from typing import IO, Any, Protocol
 
 from django.utils.termcolors import colorize
 
+from lifespan_app import probe
+
+printable = probe.printable
+
 NARROWEST = 20
 """Columns that lines are made for, however narrow a terminal says that it is."""
 USUAL = (80, 24)
@@ -80,16 +84,6 @@ def number(variable: str) -> int:
 def painted(text: str, meaning: str, *, colour: bool) -> str:
     """Return a text in the colour that has a meaning, or as it is where there is no colour."""
     return colorize(text, **COLOURS[meaning]) if colour else text
-
-
-def printable(text: str) -> str:
-    """Return a text in which control characters are shown, and do nothing to the terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )
 
 
 def first_line(text: str) -> str:

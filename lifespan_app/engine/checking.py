@@ -164,7 +164,11 @@ class Checking:
             )
         call: asyncio.Future[Any] = self._run.loop.create_future()
         in_thread = functools.partial(context.run, self._in_thread, unit, check, call)
-        start_thread(in_thread, f"lifespan check {check.name}")
+        try:
+            start_thread(in_thread, f"lifespan check {check.name}")
+        except RuntimeError as error:
+            # The process has as many threads as it may have: that is no good sign, and no answer.
+            call.set_exception(error)
         return call
 
     async def _on_loop(self, unit: Unit, check: Check) -> Any:

@@ -269,6 +269,33 @@ async def test_who_may_view_runs_is_told_hooks_and_errors(lifespan: Lifespan) ->
 @pytest.mark.asyncio
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("with_users")
+async def test_an_error_is_one_line_of_text_and_the_same_in_json_whatever_it_says(
+    lifespan: Lifespan,
+) -> None:
+    hostile = "no\nshop.other: crashed\x1b[2J <b>\udcff"
+    user = await get_user_model().objects.acreate_superuser("admin")
+
+    @lifespan.on_start(required=False)
+    async def fail() -> None:
+        raise OSError(hostile)
+
+    client = AsyncClient()
+    await client.aforce_login(user)
+    async with lifespan.run():
+        body = (await client.get("/readyz", headers={"accept": "application/json"})).json()
+        text = await client.get("/readyz")
+    [trouble] = body["troubles"]
+    assert trouble["error"] == f"OSError: {hostile}"
+    assert text["Content-Type"] == "text/plain; charset=utf-8"
+    assert text.content.decode() == (
+        "degraded\ntests.django.test_health.fail: failed: "
+        "OSError: no\\nshop.other: crashed\\x1b[2J <b>\\udcff\n"
+    )
+
+
+@pytest.mark.asyncio
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("with_users")
 async def test_who_may_view_runs_is_told_what_is_pending_and_how_far_it_is(
     lifespan: Lifespan,
 ) -> None:

@@ -199,6 +199,52 @@ def test_a_sync_check_runs_in_a_thread_and_one_that_hangs_is_not_begun_again() -
     asyncio.run(main())
 
 
+def test_a_check_for_which_there_is_no_thread_has_failed_and_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        lifespan = Lifespan()
+
+        @lifespan.resource
+        async def connection() -> AsyncIterator[str]:
+            yield "a line"
+
+        @connection.check(cache=0.001)
+        def answers(connection: str) -> None: ...
+
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        async with lifespan.run("app"):
+            with monkeypatch.context() as full:
+                full.setattr(threading.Thread, "start", refuse)
+                assert await readiness(lifespan) == "check_failed"
+            while await readiness(lifespan) != "ok":
+                await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+
+
+def test_thousands_of_checks_are_asked_side_by_side() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        for number in range(3000):
+
+            @lifespan.resource(name=f"connection{number}")
+            async def connection() -> AsyncIterator[str]:
+                yield "a line"
+
+            @connection.check
+            async def answers(connection: str) -> None:
+                await asyncio.sleep(1)
+
+        async with lifespan.run("app"):
+            begun = loop.now
+            assert await readiness(lifespan) == "ok"
+            assert loop.now == begun + 1
+
+    run_virtually(main)
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration()])
 @pytest.mark.parametrize("form", ["async", "sync"])
 def test_what_a_check_raises_ends_nothing_else(error: BaseException, form: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from lifespan_app import probe
+from lifespan_app import Lifespan, probe
+from lifespan_app.status_file import StatusFile
 from tests.projects import Project
 from tests.running.processes import running
 
@@ -92,6 +95,24 @@ def test_what_is_pending_is_told(file: Path) -> None:
     assert ask("ready", file) == (NO, "starting: shop.client, shop.index", "")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_what_is_pending_is_one_line_whatever_a_hook_says(file: Path, encoding: str) -> None:
+    doing = "laden ✓\nready: yes\x1b[2J \udcff"
+    pending = [{"hook": "shop.model", "progress": 0.5, "doing": doing}]
+    file.write_text(status(reason="warming_up", ready=False, pending=pending))
+    code, said, error = ask("ready", file, PYTHONIOENCODING=encoding, PYTHONUTF8="1")
+    tick = "✓" if encoding == "utf-8" else r"\u2713"
+    assert (code, error) == (NO, "")
+    assert said == rf"warming_up: shop.model (50%, laden {tick}\nready: yes\x1b[2J \udcff)"
+
+
+@pytest.mark.parametrize("progress", ["half", [], {}])
+def test_a_progress_that_is_no_number_is_left_out(file: Path, progress: object) -> None:
+    pending = [{"hook": "shop.model", "progress": progress}]
+    file.write_text(status(reason="warming_up", ready=False, pending=pending))
+    assert ask("ready", file) == (NO, "warming_up: shop.model", "")
+
+
 # What is not believed.
 
 
@@ -122,7 +143,16 @@ def test_there_is_no_file_before_the_first_start(file: Path) -> None:
     assert ask("ready", file) == (NO, f"no_file: there is no {file}", "")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"pid": "x"}', "\x00\x01"])
+def test_a_number_that_no_process_has_is_gone(file: Path) -> None:
+    file.write_text(status(pid=2**80))
+    assert ask("ready", file)[:2] == (NO, f"gone: process {2**80} has ended")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "{}", '{"pid": "x"}', "\x00\x01", "[" * 100_000],
+    ids=range(8),
+)
 def test_a_file_of_something_else_is_unreadable(file: Path, text: str) -> None:
     file.write_text(text)
     code, said, _ = ask("ready", file)
@@ -302,6 +332,31 @@ def test_a_second_process_leaves_the_file_to_the_first(
             second.stdout + second.stderr
         )
         assert ask("ready", file)[0] == YES
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def written() -> list[Path]:
+        return list(tmp_path.iterdir())
+
+    while_it_serves: list[Path] = []
+
+    async def main() -> None:
+        lifespan = Lifespan()
+        lifespan.host.observers.append(StatusFile(tmp_path / "status.json"))
+        async with lifespan.run("app"):
+            while_it_serves.extend(written())
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        asyncio.run(main())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert while_it_serves == written() == []
+    assert caplog.text.count("The status file can't be written: ") == 1
 
 
 @pytest.mark.slow
