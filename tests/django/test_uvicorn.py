@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -70,14 +70,10 @@ def refusals(request):
 """
 
 VIEWS = """
-import asyncio
 import threading
-from pathlib import Path
 
 from django.http import JsonResponse
-from journal import write
 
-from .lifespan import catalogue
 from .reading import objects, refusals
 
 
@@ -111,14 +107,6 @@ async def asked_politely(request):
             "hasattr": hasattr(request.state, "connection"),
         }
     )
-
-
-async def books(request):
-    write("books begins")
-    while not Path("go-on").exists():
-        await asyncio.sleep(0.01)
-    write("books reads", *catalogue(request))
-    return JsonResponse(catalogue(request), safe=False)
 """
 
 # Each reads the resource before the view does.
@@ -212,40 +200,10 @@ class TestServing:
         assert server.project.events() == OPENED
 
 
-class TestStopping:
-    """However the server is stopped, what is open is closed, once and in reverse."""
+class TestAFailingStop:
+    """A stop that fails is told, and the server ends."""
 
-    @pytest.mark.parametrize(
-        ("stop", "code"),
-        [
-            (lambda server: server.signal(signal.SIGTERM), -signal.SIGTERM),
-            (Server.interrupt, 0),
-        ],
-        ids=["SIGTERM", "Ctrl+C"],
-    )
-    def test_closes_in_reverse(
-        self, project: Project, stop: Callable[[Server], None], code: int
-    ) -> None:
-        with Server(shop(project)) as server:
-            assert project.events() == OPENED
-            stop(server)
-            assert server.wait() == code
-        assert project.events() == [*OPENED, *CLOSED]
-        assert "Traceback" not in server.output
-
-    def test_waits_for_the_request_that_still_reads(self, project: Project) -> None:
-        with Server(shop(project)) as server, ThreadPoolExecutor(1) as client:
-            answer = client.submit(server.get, "/books/")
-            server.wait_for_event("books begins")
-            server.signal(signal.SIGTERM)
-            server.wait_for_output("Waiting for (connections to close|background tasks)")
-            project.file("go-on", "")
-            assert answer.result().json() == ["Emma", "Persuasion"]
-            server.wait()
-        reading = ["books begins", "books reads Emma Persuasion"]
-        assert project.events() == [*OPENED, *reading, *CLOSED]
-
-    def test_a_failing_stop_keeps_no_other_from_stopping(self, project: Project) -> None:
+    def test_keeps_no_other_from_stopping(self, project: Project) -> None:
         project.app(
             "till",
             lifespan="""
@@ -297,14 +255,12 @@ class TestAFailingStart:
             write("sell begins")
     """
 
-    @pytest.fixture(scope="class", params=["auto", "on"])
+    @pytest.fixture(scope="class")
     @classmethod
-    def failed(
-        cls, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-    ) -> Iterator[Server]:
+    def failed(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         project = shop(Project(tmp_path_factory.mktemp("project")))
         project.app("bakery", lifespan=cls.BAKERY)
-        with Server(project, options=["--lifespan", request.param], ready=False) as server:
+        with Server(project, ready=False) as server:
             server.wait_unanswered()
             yield server
 
@@ -372,6 +328,6 @@ class TestWebSockets:
             "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
         }
         with Server(shop(project)) as server:
-            assert server.request("GET", "/books/", headers=handshake).status == 500
+            assert server.request("GET", "/in_async/", headers=handshake).status == 500
             server.wait_for_output("Django can only handle ASGI/HTTP connections, not websocket")
             assert server.answers()
