@@ -234,8 +234,11 @@ async def task_group() -> None:
         group.create_task(awaited_for_long())
 
 
+async def over_at_once() -> None: ...
+
+
 async def gather() -> None:
-    await asyncio.gather(asyncio.sleep(0), awaited_for_long())
+    await asyncio.gather(over_at_once(), awaited_for_long())
 
 
 async def shield() -> None:
