@@ -43,6 +43,8 @@ async def application(scope, receive, send):
         return await django(scope, receive, send)
     journal.state = scope["state"]
     tell_of(signal.SIGTERM)
+    if getattr(signal.getsignal(signal.SIGINT), "__name__", "") == "handle_exit":  # uvicorn's
+        tell_of(signal.SIGINT)
     try:
         await django(scope, receive, send)
     except asyncio.CancelledError:

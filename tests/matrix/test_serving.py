@@ -32,7 +32,7 @@ def test_requests_read_what_is_open_and_sigterm_lets_them_end(
         trial.go_on()
         code = trial.server.wait()
         workers = trial.recorded()
-        assert_all_closed("SIGTERM", column, workers)
+        assert_all_closed("SIGTERM", trial, workers)
         seen["runs"] = runs(workers)
         seen["SIGTERM"] = phrases.stop("SIGTERM", trial, workers, code)
         if column.kind.has_lifespan:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
 
 import pytest
 
@@ -126,19 +125,11 @@ def test_a_startup_that_hangs_is_ended_by_our_deadline(
     assert_cells(column, {"hangs": phrase})
 
 
-@pytest.mark.parametrize(
-    ("situation", "stop"),
-    [
-        ("starting, SIGTERM", lambda server: server.signal(signal.SIGTERM)),
-        ("starting, Ctrl+C", Server.interrupt),
-    ],
-    ids=["SIGTERM", "Ctrl+C"],
-)
+@pytest.mark.parametrize("situation", ["starting, SIGTERM", "starting, Ctrl+C"])
 @each_column
 def test_a_stop_while_starting(
     column: Column,
     situation: str,
-    stop: Callable[[Server], None],
     project: Project,
     sqlite_history: HistoryDatabase,
 ) -> None:
@@ -146,17 +137,19 @@ def test_a_stop_while_starting(
     shop(project, sqlite_history, STARTS_SLOWLY)
     with tried(column, project, serves=False) as trial:
         trial.wait_for_holds()
-        stop(trial.server)
+        code = None
+        if situation == "starting, SIGTERM":
+            trial.server.signal(signal.SIGTERM)
+            trial.wait_until_workers_hear()
+        else:
+            trial.interrupt()
         if situation == "starting, Ctrl+C" and column.blocks_in:
             trial.wait_until_blocked()
-            code = None
         else:
-            if situation == "starting, SIGTERM":
-                trial.wait_until_workers_hear()
             trial.go_on()
             code = trial.server.wait()
         workers = trial.recorded()
-        assert_all_closed(situation, column, workers)
+        assert_all_closed(situation, trial, workers)
         phrase = phrases.stop(situation, trial, workers, code)
         if code is not None:
             phrase = f"Startup completes, then {phrase[0].lower()}{phrase[1:]}"

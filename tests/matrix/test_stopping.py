@@ -28,7 +28,7 @@ def end(situation: str, trial: Trial, *, blocked: bool = False) -> None:
         trial.go_on()
         code = trial.server.wait()
     workers = trial.recorded()
-    assert_all_closed(situation, trial.column, workers)
+    assert_all_closed(situation, trial, workers)
     assert_cells(trial.column, {situation: phrases.stop(situation, trial, workers, code)})
 
 
@@ -39,7 +39,7 @@ def test_ctrl_c_with_a_request_in_flight(
     """gunicorn's own worker sends no shutdown message then: it cancels."""
     with tried(column, shop(project, sqlite_history)) as trial:
         trial.begin_request()
-        trial.server.interrupt()
+        trial.interrupt()
         trial.wait_until_heard()
         end("Ctrl+C", trial)
 
@@ -50,7 +50,7 @@ def test_ctrl_c_twice_with_a_request_in_flight(
 ) -> None:
     with tried(column, shop(project, sqlite_history)) as trial:
         trial.begin_request()
-        trial.server.interrupt()
+        trial.interrupt()
         trial.wait_until_heard()
         trial.interrupt_again()
         blocked = column.heeds_second_interrupt and trial.wait_until_cut_or_blocked()

@@ -94,6 +94,21 @@ class Trial:
             "The server has not begun to stop",
         )
 
+    def interrupt(self) -> None:
+        """
+        Press Ctrl+C: every process gets SIGINT.
+
+        Where the main process sends SIGTERM after it, workers get theirs first. Under load both may
+        wait for a worker, which may then be given SIGTERM first, and take SIGINT for a second one.
+        """
+        if not self.column.passes_interrupts_on:
+            self.server.interrupt()
+            return
+        for pid in {event.split()[0] for event in self.server.project.events()}:
+            kill(int(pid), signal.SIGINT)
+        self._wait_for_all("hears SIGINT")
+        self.server.signal(signal.SIGINT)
+
     def interrupt_again(self) -> None:
         """Press Ctrl+C once more, when all has come of the first time that comes of it."""
         if self.column.passes_interrupts_on:
