@@ -246,13 +246,14 @@ class Signalled:
             return
         with suppress(RuntimeError):
             run.loop.call_soon_threadsafe(run.notice, Signals(number).name)
-        if not self._delay:
-            self._before[Signals(number)](number, frame)
-            return
+        # Each of them asks for the same; in two uvicorn sees somebody who will not wait.
         now = time.monotonic()
         if now < self._echo_until:
             return
         self._echo_until = now + ECHO
+        if not self._delay:
+            self._before[Signals(number)](number, frame)
+            return
         self._held.append(Signals(number))
         run.loop.call_soon_threadsafe(self._hold)
 
@@ -266,7 +267,7 @@ class Signalled:
     def _hand_on(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        # Each of them asks for the same. Handed two at once, granian's worker blocks for ever.
+        # Handed two at once, granian's worker blocks for ever.
         held, self._held = self._held[:1], []
         self._handed_on = self._handed_on or bool(held)
         for number in held:

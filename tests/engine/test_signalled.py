@@ -85,6 +85,24 @@ def test_the_handler_before_is_called_too(runner: asyncio.Runner, install: Insta
     runner.run(main())
 
 
+@pytest.mark.parametrize(("echo", "calls"), [(600.0, 1), (0.0, 2)], ids=["at once", "later"])
+def test_a_second_signal_that_comes_at_once_is_taken_for_the_first(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, echo: float, calls: int
+) -> None:
+    monkeypatch.setattr(notice, "ECHO", echo)
+
+    async def main() -> None:
+        called: list[str] = []
+        by_signal(lambda: called.append("handled"))
+        run = await opened(0)
+        kill()
+        kill()
+        assert len(called) == calls
+        await run.stop()
+
+    runner.run(main())
+
+
 @WAYS
 def test_it_is_called_after_the_drain_or_when_a_second_signal_comes(
     runner: asyncio.Runner, install: Install, monkeypatch: pytest.MonkeyPatch

@@ -24,7 +24,7 @@ class Column:
     waits: tuple[str, ...] = ()
     """What is printed once a stop waits for requests; where nothing is, idle connections close."""
     hears_sigterm: bool = True
-    """Whether workers have a handler of SIGTERM."""
+    """Whether workers tell of SIGTERM."""
     passes_interrupts_on: bool = False
     """Whether Ctrl+C, which workers hear themselves, has the main process send them SIGTERM too."""
     heeds_second_interrupt: bool = True
@@ -86,6 +86,7 @@ COLUMNS = (
         workers=2,
         serves="Started worker-",
         waits=("Stopping worker-1", "Stopping worker-2"),
+        hears_sigterm=False,
         blocks_in="granian/_signals.py",
     ),
     Column(

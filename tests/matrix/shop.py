@@ -13,12 +13,14 @@ GO_ON = "go-on"
 """The file for which all that is slow waits."""
 
 # It keeps the state that the server has given, tells of a signal where the server's handler is a
-# function, and lets a test ask a blocked process for its stack.
+# function, and lets a test ask a blocked process for its stack. granian is left alone: a worker that is
+# slow to hear a signal blocks more often.
 ASGI = """
 import asyncio
 import faulthandler
 import os
 import signal
+import sys
 
 import journal
 from lifespan_app.asgi import get_asgi_application
@@ -42,7 +44,8 @@ async def application(scope, receive, send):
     if scope["type"] != "lifespan":
         return await django(scope, receive, send)
     journal.state = scope["state"]
-    tell_of(signal.SIGTERM)
+    if "granian" not in sys.modules:
+        tell_of(signal.SIGTERM)
     if getattr(signal.getsignal(signal.SIGINT), "__name__", "") == "handle_exit":  # uvicorn's
         tell_of(signal.SIGINT)
     try:

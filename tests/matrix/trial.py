@@ -6,20 +6,22 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from os import kill
 from time import monotonic, sleep
 from typing import Any
 
-from lifespan_app.history.process import is_gone
+import pytest
+
+from lifespan_app.history.process import is_gone, stat
 from lifespan_app.models import LIVE, LifespanRun
 from tests.history.served import wait_for_record
 from tests.matrix.columns import Column
 from tests.matrix.shop import GO_ON, WHOLE
 from tests.projects import Project
-from tests.servers import HOST, POLL_SECONDS, Answer, Server
+from tests.servers import HOST, POLL_SECONDS, Answer, Server, ServerFailed
 
 OPENED = ["opens connection", "opens shelf"]
 CLOSED = ["closes shelf of Emma", "closes connection"]
@@ -152,6 +154,14 @@ class Trial:
         one, *_ = (event.split()[0] for event in self.server.project.events())
         self._wait(lambda: self._is_blocked(int(one)), "No worker was blocked")
 
+    def has_locked_itself_up(self) -> bool:
+        """Tell whether a worker is blocked for ever by its server's own defect."""
+        pids = {int(event.split()[0]) for event in self.server.project.events()}
+        alive = [pid for pid in pids if (found := stat(pid)) and not found.is_dead]
+        with suppress(ServerFailed, ProcessLookupError):
+            return any(self._is_blocked(pid) for pid in alive)
+        return False
+
     def go_on(self) -> None:
         """Let all that is slow go on."""
         self.server.project.file(GO_ON, "")
@@ -277,6 +287,11 @@ def tried(column: Column, project: Project, *, serves: bool = True) -> Iterator[
             trial.wait_until_all_serve()
         try:
             yield trial
+        except ServerFailed:
+            if trial.has_locked_itself_up():
+                # Seldom, and then nothing can be seen of what the cell is about.
+                pytest.skip(f"a worker of {column} stands for ever in its own {column.blocks_in}")
+            raise
         finally:
             trial.close()
 
