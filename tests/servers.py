@@ -225,7 +225,7 @@ class Server:
 
     def start(self) -> None:
         """Start the process, without waiting for anything."""
-        _let_children_hear_interrupts()
+        _let_children_hear_signals()
         with self._output_path.open("wb") as output:
             self._process = subprocess.Popen(
                 self.command,
@@ -375,8 +375,13 @@ def _free_port() -> int:
         return port
 
 
-def _let_children_hear_interrupts() -> None:
-    # A shell starts background jobs with SIGINT ignored, and children inherit that: a server
-    # would never see Ctrl+C when the test suite itself runs in the background.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def _let_children_hear_signals() -> None:
+    # A shell starts background jobs with SIGINT and SIGQUIT ignored, nohup with SIGHUP, and children
+    # inherit that: a server would never see Ctrl+C when the test suite runs in the background.
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)

