@@ -155,6 +155,7 @@ def environment(
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize("pasted", EXAMPLES, ids=str)
 def test_an_example_does_what_the_page_says(
@@ -269,6 +270,7 @@ def answers_of(pasted: Example, project: Project) -> dict[str, str | None]:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("page", ["README", "tutorial"])
 def test_django_finds_nothing_to_complain_of(page: str, project: Project) -> None:
     paste(example(page), project)
@@ -443,6 +445,7 @@ def test_every_module_has_its_place_in_the_architecture() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_sphinx_finds_nothing_to_warn_of(tmp_path: Path) -> None:
     built = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path],

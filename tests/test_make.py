@@ -76,6 +76,7 @@ def test_help_lists_every_target() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.timeout(600)
 def test_demo_serves_the_sandbox_and_ends_at_ctrl_c_without_an_error(
@@ -143,6 +144,7 @@ def test_demo_installs_the_server_that_it_is_to_serve_with_and_no_other() -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize("server", servers()[1:])
 def test_demo_serves_the_sandbox_under_each_other_server_and_closes_it_at_ctrl_c(

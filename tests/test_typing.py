@@ -14,7 +14,7 @@ import pytest
 
 CASES = Path(__file__).parent / "typing"
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from tests.matrix.shop import shop
 from tests.matrix.trial import Trial, Worker, tried
 from tests.projects import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.server]
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.once]
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)

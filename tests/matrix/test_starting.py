@@ -18,7 +18,7 @@ from tests.matrix.trial import CLOSED, OPENED, Trial, of_process, opened_and_clo
 from tests.projects import Project
 from tests.servers import GUNICORN, UVICORN, Kind, Server
 
-pytestmark = [pytest.mark.slow, pytest.mark.server]
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.once]
 
 each_column = pytest.mark.parametrize("column", WITH_LIFESPAN, ids=str)
 

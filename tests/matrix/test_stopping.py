@@ -15,7 +15,7 @@ from tests.matrix.shop import STOPS_SLOWLY, shop
 from tests.matrix.trial import Trial, tried
 from tests.projects import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.server]
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.once]
 
 each_column = pytest.mark.parametrize("column", COLUMNS, ids=str)
 each_with_lifespan = pytest.mark.parametrize("column", WITH_LIFESPAN, ids=str)
