@@ -20,7 +20,7 @@ from tests.servers import (
     Server,
 )
 
-pytestmark = [pytest.mark.server, pytest.mark.slow]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.once]
 
 LIFESPAN = """
 import os

@@ -93,6 +93,7 @@ def workers(kind: Kind, *options: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize("kind", SERVERS, ids=lambda kind: kind.name)
 def test_workers_are_one_launch_before_and_after_a_reload(kind: Kind, talking: Project) -> None:
@@ -106,6 +107,7 @@ def test_workers_are_one_launch_before_and_after_a_reload(kind: Kind, talking: P
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize(
     "kind", [kind for kind in SERVERS if kind.name in OFTEN], ids=lambda kind: kind.name
@@ -127,6 +129,7 @@ def test_workers_that_replace_others_after_some_requests_are_of_their_launch(
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize("kind", [UVICORN, GRANIAN, GUNICORN], ids=lambda kind: kind.name)
 def test_a_worker_that_replaces_a_killed_one_is_of_its_launch(kind: Kind, talking: Project) -> None:
@@ -141,6 +144,7 @@ def test_a_worker_that_replaces_a_killed_one_is_of_its_launch(kind: Kind, talkin
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 def test_workers_of_an_application_that_was_loaded_before_are_one_launch(talking: Project) -> None:
     with Server(talking, GUNICORN, options=workers(GUNICORN, "--preload")) as server:
@@ -148,6 +152,7 @@ def test_workers_of_an_application_that_was_loaded_before_are_one_launch(talking
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 def test_a_process_that_reloads_stays_in_its_launch(talking: Project) -> None:
     with Server(talking, UVICORN, options=["--reload"]) as server:
@@ -166,6 +171,7 @@ def test_a_process_that_reloads_stays_in_its_launch(talking: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize("kind", [UVICORN, GUNICORN], ids=lambda kind: kind.name)
 def test_workers_whose_server_died_before_they_asked_join_nobody(
@@ -249,6 +255,7 @@ SUPERVISOR = Kind(name="supervisor", command=("begin.py",), needs=("uvicorn",))
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 def test_two_servers_that_one_shell_has_started_are_two_launches(talking: Project) -> None:
     serve = f"{sys.executable} -m {SERVE}"
@@ -257,6 +264,7 @@ def test_two_servers_that_one_shell_has_started_are_two_launches(talking: Projec
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize(
     "program",
@@ -276,6 +284,7 @@ def test_two_servers_that_one_supervisor_has_started_are_two_launches(
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize("kind", SERVERS, ids=lambda kind: kind.name)
 def test_a_server_that_is_started_again_is_another_launch(kind: Kind, talking: Project) -> None:

@@ -17,6 +17,7 @@ EIGHT = ["-w", "8", "--preload"]
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 def test_eight_workers_leave_eight_records_and_nothing_is_logged(
     project: Project, history_database: HistoryDatabase

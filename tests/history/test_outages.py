@@ -287,6 +287,7 @@ class TestADatabaseThatIsDown:
 @needs_postgresql
 class TestADatabaseThatIsPaused:
     @pytest.mark.slow
+    @pytest.mark.once
     def test_holds_up_neither_the_startup_nor_the_service(
         self, postgresql: PostgreSQL, lifespan: Lifespan, warnings: Callable[[], list[str]]
     ) -> None:
@@ -316,6 +317,7 @@ class TestADatabaseThatIsPaused:
         assert "See what holds it up." in warning
 
     @pytest.mark.slow
+    @pytest.mark.once
     def test_gets_everything_when_it_goes_on(
         self, postgresql: PostgreSQL, lifespan: Lifespan, folder: Path
     ) -> None:

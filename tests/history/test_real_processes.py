@@ -15,7 +15,7 @@ from tests.needs import needs_postgresql
 from tests.projects import Project
 from tests.servers import Server
 
-pytestmark = [pytest.mark.server, pytest.mark.slow, needs_postgresql]
+pytestmark = [pytest.mark.server, pytest.mark.slow, pytest.mark.once, needs_postgresql]
 
 LIFESPAN = """
     from journal import write

@@ -21,7 +21,7 @@ from tests.servers import (
     Server,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.server]
+pytestmark = [pytest.mark.slow, pytest.mark.server, pytest.mark.once]
 
 SERVERS = [UVICORN, HYPERCORN, GRANIAN, GUNICORN, GUNICORN_UVICORN]
 

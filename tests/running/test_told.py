@@ -64,6 +64,7 @@ def around(project: Project, kind: Kind, *options: str) -> Server:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize("kind", WORKERS, ids=lambda kind: kind.name)
 class TestWithTwoWorkers:
@@ -125,6 +126,7 @@ class TestWithTwoWorkers:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 def test_the_record_shows_one_launch_of_the_command_and_its_workers(project: Project) -> None:
     project.app("shop", lifespan=WHOLE).manage("migrate", "--verbosity", "0")
@@ -150,6 +152,7 @@ def test_the_record_shows_one_launch_of_the_command_and_its_workers(project: Pro
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 def test_a_plan_that_no_worker_can_make_counts_as_1(project: Project) -> None:
     """hypercorn returns 0 then, too. The plan of `server` itself is whole."""
