@@ -52,6 +52,7 @@ class TestItsData:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 class TestItsCommands:
     def test_its_system_checks_find_nothing(self, project: Project) -> None:
         checked = manage_sandbox(project, "check", "--fail-level", "INFO")
@@ -126,6 +127,7 @@ def logs_in(sandbox: Sandbox, name: str, password: str) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 class TestServing:
     def test_the_front_page_finds_a_book_of_the_catalogue_without_its_accents(
@@ -205,6 +207,7 @@ def hooks_shown(page: str) -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.server
 class TestStartingAndStopping:
     def test_ctrl_c_closes_everything_and_ends(self, project: Project) -> None:

@@ -31,7 +31,7 @@ EMMA = "9780141439587"
 PAGES = ["/", "/?q=the", "/?q=unheard", f"/books/{EMMA}/", "/books/9780000000000/", "/notices/"]
 BODY_BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser, needs_chromium]
+pytestmark = [pytest.mark.slow, pytest.mark.once, pytest.mark.browser, needs_chromium]
 
 
 @pytest.fixture(scope="module")

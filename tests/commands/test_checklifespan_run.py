@@ -18,7 +18,7 @@ from tests.projects import Project
 from tests.sandboxes import in_sandbox
 
 # Each of them starts a process, most of them more than one.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 HEAD = "import journal\nfrom lifespan_app import lifespan\n\n\n"
 
@@ -217,7 +217,6 @@ class TestAHookThatFails:
         assert "It took longer than --timeout allows, and was stopped." in done.stderr
         assert project.events()[-1] == "till closes"
 
-    @pytest.mark.slow
     def test_and_blocks_the_event_loop_ends_the_process_after_the_time_for_all(
         self, project: Project
     ) -> None:
