@@ -15,6 +15,7 @@ from typing import Any
 from asgiref.sync import iscoroutinefunction
 from django.dispatch import Signal
 
+from .engine.parameters import signature_of
 from .engine.stages import Rows, Stage, call_hook
 
 __all__ = ["asgi_lifespan", "asgi_shutdown", "asgi_startup"]
@@ -185,6 +186,6 @@ def takes_anything(receiver: Callable[..., Any]) -> bool:
 def parameters_of(receiver: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a receiver; of one that can't be read, none."""
     try:
-        return inspect.signature(receiver).parameters
+        return signature_of(receiver).parameters
     except (TypeError, ValueError):
         return {}

@@ -5,10 +5,32 @@ from __future__ import annotations
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, ForwardRef, NamedTuple, get_origin
 
 from .hooks import Hook, innermost
+
+if sys.version_info >= (3, 14):
+    from annotationlib import Format, get_annotations
+
+    # An annotation may name what only type checkers import, which is an error when it is read.
+    def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+        """Return the signature of a callable; a ``ForwardRef`` stands for what can't be read."""
+        return inspect.signature(function, annotation_format=Format.FORWARDREF)
+
+    def annotations_of(function: types.FunctionType) -> Mapping[str, Any]:
+        """Return the annotations of a function, in the same way."""
+        return get_annotations(function, format=Format.FORWARDREF)
+else:
+
+    def signature_of(function: Callable[..., Any]) -> inspect.Signature:
+        """Return the signature of a callable."""
+        return inspect.signature(function)
+
+    def annotations_of(function: types.FunctionType) -> Mapping[str, Any]:
+        """Return the annotations of a function."""
+        return function.__annotations__
+
 
 CONTEXT_NAMES = frozenset({"ctx", "_context", "lifespan_context"})
 
@@ -42,7 +64,7 @@ def _read(function: Callable[..., Any]) -> Iterable[Parameter]:
         if not code.co_posonlyargcount:
             return _parameters_of_plain_function(function)
     found = []
-    for parameter in inspect.signature(function).parameters.values():
+    for parameter in signature_of(function).parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         annotation = parameter.annotation
@@ -62,7 +84,7 @@ def _parameters_of_plain_function(function: types.FunctionType) -> list[Paramete
     code = function.__code__
     count = code.co_argcount
     names = code.co_varnames[: count + code.co_kwonlyargcount]
-    annotations = function.__annotations__
+    annotations = annotations_of(function)
     first_default = count - len(function.__defaults__ or ())
     keyword_defaults = function.__kwdefaults__ or {}
     return [
@@ -73,6 +95,20 @@ def _parameters_of_plain_function(function: types.FunctionType) -> list[Paramete
         )
         for index, name in enumerate(names)
     ]
+
+
+def text_of(annotation: Any) -> str | None:
+    """Return the text of what an annotation names and Python has not read, or None.
+
+    A string is such a text. From Python 3.14 on there are a ``ForwardRef`` for the annotation, and
+    one for each argument of ``Annotated`` that can't be read.
+    """
+    if get_origin(annotation) is Annotated:
+        unread = (part for part in annotation.__metadata__ if isinstance(part, ForwardRef))
+        annotation = next(unread, None)
+    if isinstance(annotation, ForwardRef):
+        return annotation.__forward_arg__
+    return annotation if isinstance(annotation, str) else None
 
 
 def namespace_of(hook: Hook) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from .hooks import (
     refuse_name,
 )
 from .ordering import in_order, tied
-from .parameters import CONTEXT_NAMES, Parameter, namespace_of, parameters_of
+from .parameters import CONTEXT_NAMES, Parameter, namespace_of, parameters_of, text_of
 from .plan import DECLARED, NEEDS, Gives, LeftOut, Plan, Reason
 from .problems import Problem
 
@@ -369,15 +369,16 @@ class _Draft:
     def _annotation(self, hook: Hook, parameter: Parameter) -> tuple[Any, str]:
         """Return the annotation, and why it can't be read where that matters."""
         annotation = parameter.annotation
-        if not isinstance(annotation, str):
+        text = text_of(annotation)
+        if text is None:
             return annotation, ""
         try:
-            # Annotations are the module's own code, held back by `from __future__`.
-            return eval(annotation, namespace_of(hook)), ""
+            # Annotations are the module's own code, held back by Python 3.14 or `from __future__`.
+            return eval(text, namespace_of(hook)), ""
         except Exception as error:
-            if "Annotated" in annotation:
+            if "Annotated" in text or get_origin(annotation) is Annotated:
                 return None, f"{type(error).__name__}: {error}"
-            if annotation.split(".")[-1].strip("'\"") == LifespanContext.__name__:
+            if text.split(".")[-1].strip("'\"") == LifespanContext.__name__:
                 return LifespanContext, ""
             return None, ""
 
