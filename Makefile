@@ -14,7 +14,7 @@ DEMO_SET_UP := $(VENV)/.demo-is-set-up
 DEVELOPMENT_SET_UP := $(VENV)/.development-is-set-up
 
 # The pairs that are supported, and whatever interpreter runs make, with the newest Django for it.
-PAIRS := py311-django52,py312-django60,py313-django61
+PAIRS := py311-django52,py312-django60,py313-django61,py314-django61
 OWN_PAIR = $(shell $(RUN) -c 'import sys; v = sys.version_info[:2]; print("py%d%d-django%s" % (*v, {(3, 11): 52, (3, 12): 60}.get(v, 61)))')
 
 # What SERVER may be, and what Python is told then to serve the sandbox.

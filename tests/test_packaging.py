@@ -6,8 +6,10 @@ The wheel is the one that tox built and tests (TOX_PACKAGE); without tox one is 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from configparser import ConfigParser
 from email.message import Message
 from email.parser import Parser
 from pathlib import Path
@@ -116,6 +118,19 @@ def test_the_metadata_names_the_distribution_its_version_and_its_pythons(
     assert metadata["Version"] == version()
     assert metadata["Requires-Python"] == ">=3.11"
     assert metadata["License-Expression"] == "MIT"
+
+
+def test_classifiers_name_the_pythons_that_tox_tests(metadata: Message) -> None:
+    tox = ConfigParser()
+    tox.read(CHECKOUT / "setup.cfg")
+    tested = re.findall(r"\bpy3(\d+)-", tox["tox:tox"]["env_list"])
+    claimed = [
+        match[1]
+        for classifier in metadata.get_all("Classifier", [])
+        if (match := re.fullmatch(r"Programming Language :: Python :: 3\.(\d+)", classifier))
+    ]
+
+    assert claimed == tested != []
 
 
 def test_every_module_of_the_unpacked_wheel_is_imported_in_a_fresh_interpreter(
