@@ -204,7 +204,7 @@ def check_drain() -> Iterator[CheckMessage]:
 
 @registered
 def check_plan() -> Iterator[CheckMessage]:
-    """E006 to E012, W004 to W006, I001: what is wrong with the plan of ``SERVICE_TYPE``."""
+    """E006 to E011, W004 to W006, I001: what is wrong with the plan of ``SERVICE_TYPE``."""
     if lifespan.broken:
         return
     try:

@@ -51,26 +51,10 @@ def of_plan(settings: Settings, plan: Plan, problems: Iterable[Problem]) -> Iter
             obj=Place(problem.file, problem.line),
             id=f"lifespan_app.{PROBLEM_IDS[problem.code]}",
         )
-    yield from of_generators(plan)
     yield from of_optional_hooks(plan)
     yield from of_startup_limits(settings, plan)
     yield from of_shutdown_limits(settings, plan)
     yield from of_server_hooks(plan)
-
-
-def of_generators(plan: Plan) -> Iterator[CheckMessage]:
-    """E012: a resource that is written as a generator, and never yields."""
-    from lifespan_app.engine.yields import never_yields
-
-    for node in plan.hooks:
-        if node.hook is not None and node.hook.kind == "resource" and never_yields(node.hook):
-            yield Error(
-                f"Resource '{node.key}' never yields.",
-                hint="Write 'yield' with the value where the resource is open, in a line that is "
-                "reached: what is before it runs at startup, what is after it at shutdown.",
-                obj=place_of(node),
-                id="lifespan_app.E012",
-            )
 
 
 def of_optional_hooks(plan: Plan) -> Iterator[CheckMessage]:

@@ -7,6 +7,7 @@ import inspect
 import logging
 import sys
 import threading
+import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from .hooks import (
     SYNC_GENERATOR,
     innermost,
 )
+from .unit import short
 
 if TYPE_CHECKING:
     from .unit import Unit
@@ -29,6 +31,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger("lifespan_app")
 
 ASK_FOR_ASYNC = ("no running event loop", "no current event loop", "main thread")
+YIELD_ONCE = (
+    "Yield exactly once on every way through it: what is before the 'yield' runs at startup, what "
+    "is after it at shutdown."
+)
+CONTEXTLIB_ON_YIELDS = ("generator didn't yield", "generator didn't stop")
 
 
 # On the loop: one task from enter to exit.
@@ -50,7 +57,7 @@ async def _live_inside(unit: Unit, around: AbstractAsyncContextManager[object]) 
             await _enter_and_leave(unit)
     except BaseException as error:
         raise_if_thrown_away(unit, error)
-        failure = error
+        failure = advised_to_yield(error)
     unit.run.ended(unit, failure)
 
 
@@ -62,7 +69,7 @@ async def _live(unit: Unit) -> None:
     # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
     except BaseException as error:
         raise_if_thrown_away(unit, error)
-        failure = error
+        failure = advised_to_yield(error)
     unit.run.ended(unit, failure)
 
 
@@ -102,12 +109,12 @@ async def _coroutine(unit: Unit) -> None:
                 break
 
 
-async def _drive(unit: Unit, generator: AsyncGenerator[Any, Any]) -> None:
+async def _drive(unit: Unit, generator: types.AsyncGeneratorType[Any, Any]) -> None:
     # Without contextlib in between: fewer frames, and what is wrong can be named.
     try:
         value = await first_step(generator)
     except StopAsyncIteration:
-        raise HookError(f"{unit} did not yield a value.") from None
+        raise HookError(f"{unit} did not yield a value. {YIELD_ONCE}") from None
     run = unit.run
     run.startup.came_up(unit, value)
     try:
@@ -131,8 +138,9 @@ async def _drive(unit: Unit, generator: AsyncGenerator[Any, Any]) -> None:
             await generator.__anext__()
         except StopAsyncIteration:
             return
+    failure = yielded_again(unit, generator.ag_frame)
     await generator.aclose()
-    raise HookError(f"{unit} yielded more than once.")
+    raise failure
 
 
 def first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
@@ -264,14 +272,15 @@ def _stay(unit: Unit) -> Iterator[Any]:
         try:
             value = next(generator)
         except StopIteration:
-            raise HookError(f"{unit} did not yield a value.") from None
+            raise HookError(f"{unit} did not yield a value. {YIELD_ONCE}") from None
         yield value
         try:
             next(generator)
         except StopIteration:
             return
+        failure = yielded_again(unit, generator.gi_frame)
         generator.close()
-        raise HookError(f"{unit} yielded more than once.")
+        raise failure
     made = unit.hook.function(**unit.arguments)
     unit.value = made
     kind = type(made)
@@ -286,7 +295,7 @@ def _stay(unit: Unit) -> Iterator[Any]:
 
 def advised(error: BaseException) -> BaseException:
     """Add, to an error that a thread is the cause of, a note that says what to write instead."""
-    text = str(error)
+    text = str(advised_to_yield(error))
     if isinstance(error, (RuntimeError, ValueError)) and any(
         cause in text for cause in ASK_FOR_ASYNC
     ):
@@ -295,3 +304,17 @@ def advised(error: BaseException) -> BaseException:
             "thread. Write it as 'async def' to run it on the loop, in the server's thread."
         )
     return error
+
+
+def advised_to_yield(error: BaseException) -> BaseException:
+    """Add a note that says what to do to contextlib's error about a generator's yields."""
+    if isinstance(error, RuntimeError) and str(error).startswith(CONTEXTLIB_ON_YIELDS):
+        error.add_note(YIELD_ONCE)
+    return error
+
+
+def yielded_again(unit: Unit, frame: types.FrameType | None) -> HookError:
+    """Return the error of a generator that stands at a second ``yield``."""
+    # What Cython compiled has no frame.
+    again = f", again at {short(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else ""
+    return HookError(f"{unit} yielded more than once{again}. {YIELD_ONCE}")

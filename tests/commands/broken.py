@@ -201,14 +201,6 @@ BROKEN = (
         hint="Register the bound method",
     ),
     Broken(
-        id="E012",
-        what="a generator that never yields",
-        make=shop("@lifespan.resource\nasync def till():\n    return\n    yield 'till'"),
-        says="Resource 'shop.till' never yields.",
-        place="shop/lifespan.py: @lifespan.resource",
-        hint="Write 'yield' with the value",
-    ),
-    Broken(
         id="W001",
         what="a module of a package that is not installed",
         make=lonely,

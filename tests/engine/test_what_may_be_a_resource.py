@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
+from lifespan_app.engine.unit import short
 from lifespan_app.errors import HookError
 from tests.engine.conftest import RunOnLoop
 
@@ -356,6 +357,18 @@ def test_a_value_that_nothing_closes_is_warned_of_by_nobody(
 # Generators that don't keep to one value.
 
 
+YIELD_ONCE = (
+    "Yield exactly once on every way through it: what is before the 'yield' runs at startup, what "
+    "is after it at shutdown."
+)
+
+
+def where(function: Callable[..., Any]) -> str:
+    """Return what a message calls a resource."""
+    name = function.__name__
+    return f"'{__name__}.{name}' ({short(__file__)}:{function.__code__.co_firstlineno})"
+
+
 async def yields_nothing_async() -> AsyncIterator[int]:
     numbers: tuple[int, ...] = ()
     for number in numbers:
@@ -382,8 +395,9 @@ def test_a_generator_that_yields_nothing_fails_the_startup(
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
         lifespan.resource(form)
-        with pytest.raises(HookError, match="did not yield a value"):
+        with pytest.raises(HookError) as caught:
             await lifespan.startup()
+        assert str(caught.value) == f"{where(form)} did not yield a value. {YIELD_ONCE}"
 
     run(main)
 
@@ -399,7 +413,46 @@ def test_a_generator_that_yields_twice_fails_the_shutdown(
             await lifespan.shutdown()
         [error] = caught.value.exceptions
         assert isinstance(error, HookError)
-        assert "yielded more than once" in str(error)
+        second = form.__code__.co_firstlineno + 2
+        assert str(error) == (
+            f"{where(form)} yielded more than once, again at {short(__file__)}:{second}. "
+            f"{YIELD_ONCE}"
+        )
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "form"),
+    [(contextmanager, yields_nothing), (asynccontextmanager, yields_nothing_async)],
+)
+def test_context_manager_that_yields_nothing_is_told_what_to_do(
+    run: RunOnLoop, decorator: Callable[..., Any], form: Callable[..., Any]
+) -> None:
+    async def main(lifespan: Lifespan) -> None:
+        lifespan.resource(decorator(form))
+        with pytest.raises(RuntimeError, match="generator didn't yield") as caught:
+            await lifespan.startup()
+        assert YIELD_ONCE in caught.value.__notes__
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "form"),
+    [(contextmanager, yields_twice), (asynccontextmanager, yields_twice_async)],
+)
+def test_context_manager_that_yields_twice_is_told_what_to_do(
+    run: RunOnLoop, decorator: Callable[..., Any], form: Callable[..., Any]
+) -> None:
+    async def main(lifespan: Lifespan) -> None:
+        lifespan.resource(decorator(form))
+        await lifespan.startup()
+        with pytest.raises(ExceptionGroup) as caught:
+            await lifespan.shutdown()
+        [error] = caught.value.exceptions
+        assert str(error) == "generator didn't stop"
+        assert YIELD_ONCE in error.__notes__
 
     run(main)
 
