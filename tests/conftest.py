@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.projects import JOURNAL_VARIABLE, Project
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.sandboxes import Sandbox
+    from tests.terminals import Terminal
 
 
 @pytest.fixture
@@ -28,6 +36,37 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def happened() -> list[str]:
     """Return a list of what has happened, in order."""
     return []
+
+
+# What few tests need is imported for those.
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """Return an open terminal."""
+    from tests.terminals import Terminal
+
+    with Terminal() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Return a browser that runs."""
+    from tests.browsers import launched
+
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Return the sandbox, served, with its index built."""
+    from tests.sandboxes import Sandbox
+
+    with Sandbox(Project(tmp_path_factory.mktemp("sandbox"))) as served:
+        served.wait_for_refresh()
+        yield served
 
 
 def pytest_collection_finish() -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -18,13 +17,6 @@ from tests.servers import HOST, Kind, Server
 
 EMMA = "9780141439587"
 """A book that only the catalogue has."""
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(Project(tmp_path_factory.mktemp("sandbox"))) as served:
-        served.wait_for_refresh()
-        yield served
 
 
 def books_of(name: str) -> list[dict[str, Any]]:

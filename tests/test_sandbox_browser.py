@@ -8,45 +8,17 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
-from tests.needs import CHROMIUM, needs_chromium
-from tests.projects import Project
+from tests.browsers import DESK, PHONE
+from tests.needs import needs_chromium
 from tests.sandboxes import Sandbox, manage_sandbox
 
-SWITCHES = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-extensions",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-PHONE = {"width": 360, "height": 740}
-DESK = {"width": 1280, "height": 900}
 EMMA = "9780141439587"
 PAGES = ["/", "/?q=the", "/?q=unheard", f"/books/{EMMA}/", "/books/9780000000000/", "/notices/"]
 BODY_BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
 pytestmark = [pytest.mark.slow, pytest.mark.once, pytest.mark.browser, needs_chromium]
-
-
-@pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    with Sandbox(Project(tmp_path_factory.mktemp("sandbox"))) as served:
-        served.wait_for_refresh()
-        yield served
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM.path(), args=SWITCHES)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.admin.project import HOME, LIST, AdminProject, AdminServer
-from tests.needs import CHROMIUM
-from tests.test_sandbox_browser import PHONE, SWITCHES
+from tests.browsers import PHONE, launched
 
 WIDE = {"width": 1120, "height": 900}
 
@@ -28,11 +27,10 @@ def logged_in(browser: Browser, url: str, **options: Any) -> Page:
 def take(folder: Path) -> None:
     """Fill a project, serve it, and keep its pages in a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as temporary, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as temporary, launched() as browser:
         project = AdminProject(Path(temporary))
         project.migrate()
         project.fill("plain")
-        browser = playwright.chromium.launch(executable_path=CHROMIUM.path(), args=SWITCHES)
         with AdminServer(project) as server:
             page = logged_in(browser, server.url, viewport=WIDE, color_scheme="light")
             run = f"{LIST}{project.pks['degraded']}/change/"
@@ -46,7 +44,6 @@ def take(folder: Path) -> None:
             phone.goto(run)
             phone.get_by_role("heading", name="Startup").scroll_into_view_if_needed()
             phone.screenshot(path=folder / "phone.png")
-        browser.close()
 
 
 if __name__ == "__main__":

@@ -19,12 +19,11 @@ from playwright.sync_api import (
     ConsoleMessage,
     Page,
     expect,
-    sync_playwright,
 )
 
 from tests.admin.project import HOME, LIST, AdminProject, AdminServer
-from tests.needs import CHROMIUM, needs_chromium
-from tests.test_sandbox_browser import DESK, PHONE, SWITCHES
+from tests.browsers import DESK, PHONE
+from tests.needs import needs_chromium
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, needs_chromium]
 
@@ -71,14 +70,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AdminServer]:
 def pks(server: AdminServer) -> dict[str, int]:
     assert isinstance(server.project, AdminProject)
     return server.project.pks
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM.path(), args=SWITCHES)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

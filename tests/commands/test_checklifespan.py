@@ -1,19 +1,27 @@
-"""``manage.py checklifespan``: the plan in a terminal, exit codes, arguments."""
+"""``manage.py checklifespan``: the plan in a terminal, exit codes, arguments.
+
+What the command has to print is kept in files: a change of the text is seen in a review.
+
+    LIFESPAN_TEST_GOLDENS=write python -m pytest tests/commands
+
+writes them anew.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from tests.commands.goldens import FOLDER as GOLDENS
-from tests.commands.goldens import assert_golden
 from tests.projects import Project
 from tests.sandboxes import in_sandbox
 from tests.terminals import Terminal
 
+GOLDENS = Path(__file__).with_name("golden")
 ESCAPE = "\x1b["
 HEAD = "from lifespan_app import lifespan\n\n\n"
 A_NOTE = HEAD + '@lifespan.on_start(service_types=["server"])\nasync def lock(): ...\n'
@@ -22,6 +30,14 @@ A_NOTE = HEAD + '@lifespan.on_start(service_types=["server"])\nasync def lock():
 def words(value: object) -> str:
     """Return what a parameter is called in the list of tests."""
     return " ".join(value) if isinstance(value, list) else str(value)
+
+
+def assert_golden(name: str, text: str) -> None:
+    """Compare a text with what is kept under a name."""
+    path = GOLDENS / name
+    if os.environ.get("LIFESPAN_TEST_GOLDENS") == "write":
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
 
 
 class TestText:

@@ -4,14 +4,342 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from tests.commands.broken import BROKEN, Broken
 from tests.commands.schemas import errors_of
 from tests.messages import source_of_checks
 from tests.projects import Project
+
+# Broken projects, one for each problem that can be found before anything runs.
+
+HEAD = "from lifespan_app import lifespan\n\n\n"
+SOUND = HEAD + "@lifespan.resource\nasync def till():\n    yield 'till'\n"
+
+CHANNELS = """
+from channels.routing import ProtocolTypeRouter
+from lifespan_app.asgi import get_asgi_application
+
+application = ProtocolTypeRouter({"http": get_asgi_application()})
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """One broken project."""
+
+    id: str
+    what: str
+    make: Callable[[Project], object]
+    says: str
+    """What its message holds."""
+    place: str = ""
+    """A file, and a text that the line of the problem holds."""
+    level: str = "ERROR"
+    hint: str
+    """What its hint holds."""
+    environment: dict[str, str] = field(default_factory=dict)
+    in_deployment: bool = False
+    """Whether ``manage.py check`` looks for it only with ``--deploy``."""
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.what}"
+
+
+def shop(lifespan: str) -> Callable[[Project], object]:
+    """Return what makes a project of one app with these hooks."""
+    return lambda project: project.app("shop", lifespan=HEAD + lifespan)
+
+
+def sound(**settings: object) -> Callable[[Project], object]:
+    """Return what makes a project of one sound app with these settings."""
+    return lambda project: project.app("shop", lifespan=SOUND).settings(**settings)
+
+
+def lonely(project: Project) -> None:
+    project.app("shop", lifespan=SOUND, installed=False, urls="urlpatterns = []")
+    project.settings(ROOT_URLCONF="shop.urls")
+
+
+def without_tables(project: Project) -> None:
+    project.app("shop", lifespan=SOUND)
+    (project.folder / "db.sqlite3").unlink()
+
+
+def with_a_failed_run(project: Project) -> None:
+    project.app(
+        "shop", lifespan=HEAD + "@lifespan.on_start\ndef fail():\n    raise ValueError('no')"
+    )
+    opened = "import django; django.setup(); from lifespan_app import lifespan; "
+    project.run("-c", f"{opened}lifespan.run_sync().__enter__()")
+
+
+def with_asgi(source: str) -> Callable[[Project], object]:
+    """Return what makes a project of one sound app with this ASGI application."""
+    return lambda project: project.app("shop", lifespan=SOUND).asgi(source)
+
+
+CIRCLE = """
+@lifespan.resource(depends_on=["shop.door"])
+async def till(): ...
+
+
+@lifespan.resource
+async def door(safe): ...
+
+
+@lifespan.resource
+async def safe(till): ...
+"""
+
+TWO_TILLS = """
+@lifespan.resource
+async def till(): ...
+
+
+@lifespan.resource(name="till")
+async def other_till(): ...
+"""
+
+TWO_NAMES = """
+@lifespan.resource
+async def till(): ...
+
+
+@lifespan.resource(state_name="till")
+async def other_till(): ...
+"""
+
+BROKEN = (
+    Broken(
+        id="E001",
+        what="a module that raises",
+        make=shop('import json\n\njson.loads("no JSON")\n'),
+        says="'shop.lifespan' of app 'shop' can't be imported: JSONDecodeError: Expecting value",
+        place="shop/lifespan.py: json.loads",
+        hint="Mend the module.",
+    ),
+    Broken(
+        id="E002",
+        what="an unknown setting",
+        make=sound(LIFESPAN={"SHUTDOWN_TIMOUT": 5}),
+        says="LIFESPAN['SHUTDOWN_TIMOUT'] is not known.",
+        hint="Did you mean 'SHUTDOWN_TIMEOUT'?",
+    ),
+    Broken(
+        id="E003",
+        what="a setting of the wrong type",
+        make=sound(LIFESPAN={"SHUTDOWN_TIMEOUT": "5 s"}),
+        says="LIFESPAN['SHUTDOWN_TIMEOUT'] must be a number of seconds above 0, not '5 s'.",
+        hint="Left out, the default holds.",
+    ),
+    Broken(
+        id="E004",
+        what="an unknown option of a hook",
+        make=sound(LIFESPAN={"HOOKS": {"shop.till": {"timout": 5}}}),
+        says="LIFESPAN['HOOKS']['shop.till']['timout'] is not known.",
+        hint="Did you mean 'timeout'?",
+    ),
+    Broken(
+        id="E005",
+        what="a configuration file that is missing",
+        make=sound(),
+        says="LIFESPAN_CONFIG_FILE names 'no-such-file.toml', which can't be read",
+        hint="remove LIFESPAN_CONFIG_FILE from the environment",
+        environment={"LIFESPAN_CONFIG_FILE": "no-such-file.toml"},
+    ),
+    Broken(
+        id="E006",
+        what="a circle",
+        make=shop(CIRCLE),
+        says="'shop.safe' (shop/lifespan.py:13) waits for 'shop.till': needs, parameter 'till'",
+        place="shop/lifespan.py: depends_on",
+        hint="Take one of these edges away",
+    ),
+    Broken(
+        id="E007",
+        what="a parameter that names nothing",
+        make=shop(SOUND.removeprefix(HEAD) + "\n\n@lifespan.on_start\nasync def count(tills): ..."),
+        says="Parameter 'tills' of 'shop.count' names no resource. Did you mean 'till'?",
+        place="shop/lifespan.py: @lifespan.on_start",
+        hint="Resources there are: till.",
+    ),
+    Broken(
+        id="E008",
+        what="a hook that needs one which is left out",
+        make=shop(
+            '@lifespan.resource(service_types=["worker"])\nasync def till(): ...\n\n\n'
+            "@lifespan.on_start\nasync def count(till): ..."
+        ),
+        says="Hook 'shop.count' needs 'shop.till' (shop/lifespan.py:4), which is left out here",
+        place="shop/lifespan.py: @lifespan.on_start",
+        hint="Let both run for the same service types",
+    ),
+    Broken(
+        id="E009",
+        what="two hooks with one key",
+        make=shop(TWO_TILLS),
+        says="Two hooks have the key 'shop.till': shop/lifespan.py:5 and shop/lifespan.py:9.",
+        place='shop/lifespan.py: name="till"',
+        hint="Rename one of them",
+    ),
+    Broken(
+        id="E009",
+        what="two resources with one name in the state",
+        make=shop(TWO_NAMES),
+        says="Two resources are called 'till' in the state",
+        place='shop/lifespan.py: state_name="till"',
+        hint='set LIFESPAN = {"HOOKS": {"shop.other_till": {"state_name": "shop_other_till"}}}',
+    ),
+    Broken(
+        id="E010",
+        what="our ASGI middleware among Django's",
+        make=sound(MIDDLEWARE=["lifespan_app.LifespanMiddleware"]),
+        says="'lifespan_app.LifespanMiddleware' is in MIDDLEWARE",
+        hint="write in asgi.py",
+    ),
+    Broken(
+        id="E011",
+        what="a method without its object",
+        make=shop("class Shop:\n    @lifespan.on_start\n    async def open(self): ..."),
+        says="Hook 'shop.open' is a method without its object",
+        place="shop/lifespan.py: @lifespan.on_start",
+        hint="Register the bound method",
+    ),
+    Broken(
+        id="W001",
+        what="a module of a package that is not installed",
+        make=lonely,
+        says="since 'shop' is not in INSTALLED_APPS",
+        level="WARNING",
+        hint="Add 'shop' to INSTALLED_APPS",
+    ),
+    Broken(
+        id="W002",
+        what="a module that declares nothing",
+        make=shop("async def till(): ..."),
+        says="'shop.lifespan' declares no hook.",
+        level="WARNING",
+        hint="Decorate its functions",
+    ),
+    Broken(
+        id="W003",
+        what="options of a hook that there is not",
+        make=sound(LIFESPAN={"HOOKS": {"shop.tills": {"timeout": 5}}}),
+        says="LIFESPAN['HOOKS']['shop.tills'] names no declared hook.",
+        level="WARNING",
+        hint="Did you mean 'shop.till'?",
+    ),
+    Broken(
+        id="W004",
+        what="a required hook that needs an optional one",
+        make=shop(
+            "@lifespan.resource(required=False)\nasync def till(): ...\n\n\n"
+            "@lifespan.on_start\nasync def count(till): ..."
+        ),
+        says="'shop.count' is required and needs 'shop.till', which is optional.",
+        place="shop/lifespan.py: @lifespan.on_start",
+        level="WARNING",
+        hint="Make both required or both optional",
+    ),
+    Broken(
+        id="W005",
+        what="a startup that the platform does not wait for",
+        make=sound(LIFESPAN={"STARTUP_DEADLINE": 40, "PLATFORM": {"startup": 30}}),
+        says="LIFESPAN['STARTUP_DEADLINE'] is 40 s, and the platform gives a startup up after 30 s",
+        level="WARNING",
+        hint="LIFESPAN['PLATFORM']['startup']",
+    ),
+    Broken(
+        id="W006",
+        what="a shutdown that the platform does not wait for",
+        make=sound(LIFESPAN={"SHUTDOWN_TIMEOUT": 8, "PLATFORM": {"termination_grace": 7}}),
+        says="may take 8 s, and the platform kills after 7 s",
+        level="WARNING",
+        hint="Lower LIFESPAN['SHUTDOWN_DEADLINE']",
+    ),
+    Broken(
+        id="W007",
+        what="Django's own ASGI application",
+        make=with_asgi(
+            "from django.core.asgi import get_asgi_application\n\n"
+            "application = get_asgi_application()\n"
+        ),
+        says="The ASGI application 'asgi:application' answers no lifespan: ValueError: Django can",
+        level="WARNING",
+        hint="Import get_asgi_application from lifespan_app.asgi",
+        in_deployment=True,
+    ),
+    Broken(
+        id="W007",
+        what="a router of Channels that has nobody for lifespan",
+        make=with_asgi(CHANNELS),
+        says="answers no lifespan: ValueError: No application configured for scope type 'lifespan'",
+        level="WARNING",
+        hint="ProtocolTypeRouter({'http': django, 'lifespan': django, ...})",
+        in_deployment=True,
+    ),
+    Broken(
+        id="W007",
+        what="an application that ends the process",
+        make=with_asgi("async def application(scope, receive, send):\n    raise SystemExit(3)"),
+        says="The ASGI application 'asgi:application' answers no lifespan: SystemExit: 3.",
+        level="WARNING",
+        hint="application = LifespanMiddleware(application)",
+        in_deployment=True,
+    ),
+    Broken(
+        id="W007",
+        what="a module that raises",
+        make=with_asgi("application = 1 / 0"),
+        says="'asgi:application' can't be imported: ZeroDivisionError: division by zero.",
+        level="WARNING",
+        hint="Name the right one in ASGI_APPLICATION",
+        in_deployment=True,
+    ),
+    Broken(
+        id="W008",
+        what="a database without the tables of the history",
+        make=without_tables,
+        says="Runs are not recorded: 1 migration is not applied to the database 'default'.",
+        level="WARNING",
+        hint="manage.py migrate lifespan_app",
+        in_deployment=True,
+    ),
+    Broken(
+        id="W009",
+        what="a run that has failed lately",
+        make=with_a_failed_run,
+        says="1 run of service type 'app' failed or got lost in the last 24 hours; the last one: "
+        "startup failed: ValueError: no",
+        level="WARNING",
+        hint="manage.py showlifespan ",
+        in_deployment=True,
+    ),
+    Broken(
+        id="W010",
+        what="seconds to drain that nothing keeps",
+        make=sound(LIFESPAN={"DRAIN_SECONDS": 5}),
+        says="LIFESPAN['DRAIN_SECONDS'] is 5, and LIFESPAN['SHUTDOWN_NOTICE'] is off",
+        level="WARNING",
+        hint="Set LIFESPAN['SHUTDOWN_NOTICE'] to True",
+    ),
+    Broken(
+        id="I001",
+        what="a hook that runs once per server",
+        make=shop('@lifespan.on_start(service_types=["server"])\nasync def lock(): ...'),
+        says="'shop.lock' is for service type 'server'",
+        place="shop/lifespan.py: @lifespan.on_start",
+        level="INFO",
+        hint="manage.py runlifespan -- COMMAND",
+    ),
+)
+
+
+# What is told of them.
 
 
 @pytest.fixture(params=BROKEN, ids=str)

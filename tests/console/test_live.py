@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from io import TextIOBase
 from typing import IO
 
@@ -30,12 +30,6 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("NO_COLOR", "COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    with Terminal() as opened:
-        yield opened
 
 
 def without_times(text: str) -> list[str]:

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.exchange import Server
 from tests.engine.journal import Journal
+from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 
@@ -21,12 +21,6 @@ class OfItsOwn(BaseException):
 
 
 ERRORS = [SystemExit(3), KeyboardInterrupt("by hand"), OfItsOwn("by nobody")]
-
-
-def report_of(lifespan: Lifespan) -> Report:
-    report = lifespan.report()
-    assert report is not None
-    return report
 
 
 def fails_at_startup(lifespan: Lifespan, kind: str, error: BaseException) -> None:

@@ -8,15 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.runner import Run
 from lifespan_app.errors import PlanError
 from tests.engine.conftest import RunOnLoop
+from tests.engine.lookups import run_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
-
-
-def run_of(lifespan: Lifespan) -> Run:
-    [run] = lifespan.runs
-    return run
 
 
 def shutdown_steps(lifespan: Lifespan) -> dict[str, str | None]:

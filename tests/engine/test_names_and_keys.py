@@ -13,10 +13,6 @@ from lifespan_app.errors import PlanError, Problem
 from tests.engine.apps import HostWithApps, written_in
 
 
-async def nothing() -> None:
-    """Do nothing, as a hook of any kind."""
-
-
 def in_module(module: str, name: str = "client") -> Callable[..., Any]:
     """Return a hook of its own that is written in a module."""
 

@@ -10,20 +10,14 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
 from lifespan_app.engine.settings import Settings
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal
+from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 NOBODY = "nobody there"
-
-
-def report_of(lifespan: Lifespan) -> Report:
-    report = lifespan.report()
-    assert report is not None
-    return report
 
 
 def test_an_optional_hook_that_fails_leaves_the_process_serving_degraded(run: RunOnLoop) -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pytest
 
 from lifespan_app import Lifespan, LifespanContext
-from lifespan_app.errors import PlanError, Problem
+from lifespan_app.errors import Problem
 from tests.engine.apps import HostWithApps, written_in
 from tests.engine.conftest import RunOnLoop
+from tests.engine.lookups import problems_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -36,12 +37,6 @@ async def given_to(lifespan: Lifespan, hook: Callable[..., Any]) -> Any:
     handle: Any = lifespan.resource(name="given")(hook)
     async with lifespan.run(LifespanContext("app", config={"size": 3})):
         return handle.current()
-
-
-def problems_of(lifespan: Lifespan) -> list[Problem]:
-    with pytest.raises(PlanError) as caught:
-        lifespan.plan("app")
-    return list(caught.value.problems)
 
 
 def problem_of(lifespan: Lifespan) -> Problem:

@@ -12,6 +12,7 @@ from lifespan_app import Lifespan
 from lifespan_app.errors import LifespanError, PlanError, Problem
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
+from tests.engine.lookups import problems_of
 
 
 def named(name: str, module: str = "shop.lifespan") -> Callable[..., Any]:
@@ -20,12 +21,6 @@ def named(name: str, module: str = "shop.lifespan") -> Callable[..., Any]:
 
     hook.__name__ = hook.__qualname__ = name
     return written_in(module)(hook)
-
-
-def problems_of(lifespan: Lifespan) -> list[Problem]:
-    with pytest.raises(PlanError) as caught:
-        lifespan.plan("app")
-    return list(caught.value.problems)
 
 
 def test_everything_that_is_wrong_is_told_at_once_each_with_its_place_and_what_to_do(

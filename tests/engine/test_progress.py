@@ -13,6 +13,7 @@ from lifespan_app import Lifespan
 from lifespan_app.engine.report import Observer, Pending, Report
 from lifespan_app.errors import ResourceNotReady
 from tests.engine.apps import written_in
+from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 
@@ -24,12 +25,6 @@ class Follower(Observer):
 
     def progressed(self, report: Report) -> None:
         self.told.append(report.pending)
-
-
-def report_of(lifespan: Lifespan) -> Report:
-    report = lifespan.report()
-    assert report is not None
-    return report
 
 
 def test_what_a_hook_says_is_told_with_what_is_pending() -> None:

@@ -14,16 +14,11 @@ from lifespan_app import Lifespan, LifespanContext
 from lifespan_app.engine.report import Report
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal
+from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 BEGAN = 1_700_000_000 + 1000.0
 """The time of day when a virtual clock begins."""
-
-
-def report_of(lifespan: Lifespan) -> Report:
-    report = lifespan.report()
-    assert report is not None
-    return report
 
 
 def test_there_is_no_report_before_the_first_run(lifespan: Lifespan) -> None:

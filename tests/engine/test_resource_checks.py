@@ -11,8 +11,8 @@ import pytest
 from lifespan_app import Lifespan, Resource
 from lifespan_app.engine.current import here
 from lifespan_app.engine.report import Report
-from lifespan_app.engine.runner import Run
 from tests.engine.apps import written_in
+from tests.engine.lookups import run_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 
@@ -39,11 +39,6 @@ def connected(lifespan: Lifespan) -> tuple[Line, Resource[Line]]:
         yield line
 
     return line, connection
-
-
-def run_of(lifespan: Lifespan) -> Run:
-    [run] = lifespan.runs
-    return run
 
 
 async def readiness(lifespan: Lifespan) -> str:

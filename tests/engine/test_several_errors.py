@@ -12,13 +12,8 @@ from lifespan_app.engine.report import Report
 from tests.engine.conftest import RunOnLoop
 from tests.engine.exchange import Server
 from tests.engine.journal import Journal
+from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
-
-
-def report_of(lifespan: Lifespan) -> Report:
-    report = lifespan.report()
-    assert report is not None
-    return report
 
 
 def errors_in(caplog: pytest.LogCaptureFixture) -> list[BaseException | None]:

@@ -15,13 +15,8 @@ from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import HookError
 from tests.engine.apps import written_in
 from tests.engine.journal import Journal
+from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
-
-
-def report_of(lifespan: Lifespan) -> Report:
-    report = lifespan.report()
-    assert report is not None
-    return report
 
 
 def outcomes(report: Report) -> dict[str, str]:

@@ -9,20 +9,14 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import HookError
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.exchange import Server
 from tests.engine.journal import Journal
+from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
-
-
-def report_of(lifespan: Lifespan) -> Report:
-    report = lifespan.report()
-    assert report is not None
-    return report
 
 
 def test_a_stop_that_raises_keeps_no_other_hook_from_stopping(run: RunOnLoop) -> None:

@@ -11,15 +11,10 @@ from lifespan_app.engine.report import Report
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import HookError
 from tests.engine.journal import Journal
+from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 TEN = Settings(startup_deadline=10)
-
-
-def report_of(lifespan: Lifespan) -> Report:
-    report = lifespan.report()
-    assert report is not None
-    return report
 
 
 def test_a_startup_that_passes_its_deadline_fails_and_is_rolled_back() -> None:

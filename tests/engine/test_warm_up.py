@@ -10,23 +10,12 @@ import pytest
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.report import Observer, Report
-from lifespan_app.engine.runner import Run
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import ResourceClosed, ResourceNotReady
 from tests.engine.apps import written_in
 from tests.engine.journal import Journal
+from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
-
-
-def run_of(lifespan: Lifespan) -> Run:
-    [run] = lifespan.runs
-    return run
-
-
-def report_of(lifespan: Lifespan) -> Report:
-    report = lifespan.report()
-    assert report is not None
-    return report
 
 
 def pending(lifespan: Lifespan) -> list[str]:

@@ -6,13 +6,12 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
 from signal import Signals
 
 import pytest
 
 from tests.projects import Project
-from tests.running.processes import SHOP, AtTerminal, running, script
+from tests.running.processes import AtTerminal, running, script
 from tests.terminals import Terminal
 
 LISTENING = """
@@ -44,17 +43,6 @@ while True:
     signal.pause()
 """
 """A program that won't end when it is asked to."""
-
-
-@pytest.fixture
-def shop(project: Project) -> Project:
-    return project.app("shop", lifespan=SHOP)
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    with Terminal() as opened:
-        yield opened
 
 
 # Around it.

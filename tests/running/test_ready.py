@@ -10,12 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.projects import Project
-from tests.running.processes import SHOP, running, script
-
-
-@pytest.fixture
-def shop(project: Project) -> Project:
-    return project.app("shop", lifespan=SHOP)
+from tests.running.processes import running, script
 
 
 class Systemd:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterator
 from signal import Signals
 
 import pytest
@@ -26,17 +25,6 @@ async def client():
     await asyncio.sleep(3600)
 """
 PATIENT = {"SHUTDOWN_TIMEOUT": 600, "SHUTDOWN_DEADLINE": 600}
-
-
-@pytest.fixture
-def shop(project: Project) -> Project:
-    return project.app("shop", lifespan=SHOP)
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    with Terminal() as opened:
-        yield opened
 
 
 # Up, and down again.
