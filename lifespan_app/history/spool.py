@@ -36,13 +36,16 @@ except ImportError:  # Windows
 else:
     CAN_LOCK = True
 
-__all__ = ["Claimed", "SpoolFile", "claimed", "entries_of", "folder"]
+__all__ = ["SET_ASIDE", "Claimed", "SpoolFile", "claimed", "entries_of", "folder"]
 
 BOUND = 8 * 2**20
 """How many bytes one file may have."""
 
 _NAME = re.compile(r"\d+-([0-9a-f]{8})-([\w-]+)\.jsonl")
 """The time that a file was made at, by which names sort, its database, and the run's UUID."""
+
+SET_ASIDE = ".refused"
+"""What is added to the name of a file that the database can't take."""
 
 _TRIES = 5
 """How often a new file is made when an importer has just taken it for a dead process's."""
@@ -164,6 +167,12 @@ class Claimed(Spooled):
         """Remove the file: the database has its rows."""
         with suppress(FileNotFoundError):
             os.unlink(self._name, dir_fd=self._directory)
+
+    def set_aside(self) -> str:
+        """Rename the file so that no start looks at it again; return its new name."""
+        name = self._name + SET_ASIDE
+        os.rename(self._name, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        return name
 
 
 def claimed(folder: Path) -> Generator[Claimed, None, None]:
