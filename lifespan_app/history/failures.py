@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import (
     DatabaseError,
     DataError,
@@ -26,6 +26,17 @@ REFUSED = (DataError, IntegrityError)
 
 MOSTLY_REFUSED = (NotSupportedError, ProgrammingError)
 """Those that are, too, unless they say what is wrong with the database: a table is missing."""
+
+
+WRONG_VALUES = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValidationError,
+    ValueError,
+)
+"""What Python and Django raise for values, or a lack of them, before any database is asked."""
 
 
 class Failure(NamedTuple):
@@ -90,6 +101,11 @@ def may_pass(error: Exception) -> bool:
     if isinstance(error, MOSTLY_REFUSED):
         return is_of_database(error)
     return isinstance(error, PASSING) and not isinstance(error, REFUSED)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return True if the rows are what is wrong, and no attempt will go better."""
+    return isinstance(error, (DatabaseError, *WRONG_VALUES)) and not may_pass(error)
 
 
 def is_of_database(error: Exception) -> bool:

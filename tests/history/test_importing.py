@@ -15,7 +15,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.utils import timezone
 
-from lifespan_app.history.others import look_after_others
+from lifespan_app.history.maintenance import maintain
 from lifespan_app.history.spool import SpoolFile
 from lifespan_app.history.spooled import spooled_runs
 from lifespan_app.models import LifespanRun
@@ -87,6 +87,12 @@ def left(folder: Path, *entries: Any) -> str:
     return name
 
 
+def maintained() -> None:
+    """Do what a start does for others."""
+    for pause in maintain():
+        time.sleep(pause)
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -113,7 +119,7 @@ def test_a_file_that_the_database_cannot_take_is_set_aside(
     poison = left(folder, *([{"run": a_row(host="its run")}] if "run" not in entry else []), entry)
     left(folder, {"run": a_row(host="behind it")}, steps(STEP))
 
-    look_after_others()
+    maintained()
 
     assert names(folder) == [f"{poison}.refused"]
     assert {"behind it", "silent"} <= {*hosts()}
@@ -123,7 +129,7 @@ def test_a_file_that_the_database_cannot_take_is_set_aside(
     [said] = errors(caplog)
     assert f"{folder}/{poison}.refused" in said
 
-    look_after_others()
+    maintained()
     assert len(errors(caplog)) == 1
 
 
@@ -131,12 +137,12 @@ def test_a_file_that_was_set_aside_and_corrected_is_imported_under_its_old_name(
     sqlite_history: HistoryDatabase, folder: Path
 ) -> None:
     name = left(folder, {"run": a_row(started_at=1e18)})
-    look_after_others()
+    maintained()
     corrected = {"run": a_row(host="corrected")}
     (folder / f"{name}.refused").write_text(json.dumps(corrected) + "\n")
     (folder / f"{name}.refused").rename(folder / name)
 
-    look_after_others()
+    maintained()
 
     assert hosts() == ["corrected"]
     assert names(folder) == []
@@ -147,7 +153,7 @@ def test_what_the_database_can_take_of_a_file_is_taken(
 ) -> None:
     left(folder, {"run": a_row(host="kept")}, steps([1]), steps(STEP))
 
-    look_after_others()
+    maintained()
 
     assert hosts() == ["kept"]
     assert LifespanRun.objects.get().steps.count() == 1
@@ -159,7 +165,7 @@ def test_columns_of_a_newer_version_are_left_out(
     """A deployment that is rolled back finds what the newer one has left."""
     left(folder, {"run": a_row(host="newer", colour="red")}, steps({**STEP, "colour": "red"}))
 
-    look_after_others()
+    maintained()
 
     assert hosts() == ["newer"]
     assert LifespanRun.objects.get().steps.count() == 1
@@ -171,7 +177,7 @@ def test_steps_of_a_run_that_was_deleted_since_are_dropped(
 ) -> None:
     left(folder, steps(STEP))
 
-    look_after_others()
+    maintained()
 
     assert names(folder) == []
     assert errors(caplog) == []
@@ -183,7 +189,7 @@ def test_tables_that_are_missing_keep_every_file(
     waiting = [left(folder, {"run": a_row()}) for _ in range(2)]
     call_command("migrate", "lifespan_app", "zero", database=history_database.alias, verbosity=0)
     try:
-        look_after_others()
+        maintained()
     finally:
         history_database.migrate()
     connections[history_database.alias].close()
@@ -191,7 +197,7 @@ def test_tables_that_are_missing_keep_every_file(
     assert names(folder) == sorted(waiting)
     assert errors(caplog)
 
-    look_after_others()
+    maintained()
     assert len(hosts()) == 2
 
 

@@ -1,39 +1,49 @@
-"""What a start does for runs that are gone: those that fell silent, left a file, or are too old."""
+"""What a start does for runs that are gone: those that left a file, fell silent, or are too old.
+
+It is done in the thread of a record, a piece at a time: what the run of that record has to say, its
+signs of life and its end, goes in between.
+"""
 
 from __future__ import annotations
 
+import random
+import time
+from collections.abc import Callable, Generator
 from functools import partial
 
+from django.db import DatabaseError
 from django.utils import timezone
 
 from lifespan_app.engine.log import logger
 from lifespan_app.models import LifespanRun
 
 from . import spool
-from .failures import failure_of, is_of_database, may_pass
+from .failures import failure_of, is_in_the_way, is_of_database, is_refusal
 from .lost import mark_lost
 from .pruning import prune_some
-from .writing import Writer, forget_connection, patiently
+from .writing import Writer, forget_connection, on_a_living_connection, patiently
 
 PATIENCE = 5.0
 """Seconds that each write waits for others who start at the same time."""
 
+Pieces = Generator[float, None, None]
+"""Work that is done by iterating: after each piece comes how many seconds the next one may wait."""
 
-def look_after_others() -> None:
+
+def maintain() -> Pieces:
     """Import what waits in files, write who is lost, delete what is too old.
 
-    It is done in the thread of a record, when the database has just taken something. What fails
-    here is left to the next start.
+    It begins when the database has just taken something. What fails is left to the next start.
     """
     try:
-        import_waiting()
-        patiently(lambda: mark_lost(timezone.now()), PATIENCE)
-        patiently(prune_some, PATIENCE)
+        yield from import_waiting()
+        yield from done(lambda: mark_lost(timezone.now()))
+        yield from done(prune_some)
     except Exception as error:
         logger.warning("Runs that are gone were not looked after: %s.", error)
 
 
-def import_waiting() -> None:
+def import_waiting() -> Pieces:
     """Import each file whose process is gone.
 
     Raises:
@@ -41,7 +51,7 @@ def import_waiting() -> None:
     """
     for waiting in spool.claimed(spool.folder()):
         try:
-            import_spooled(waiting)
+            yield from import_spooled(waiting)
         except Exception as error:
             if is_of_database(error) or not answers():
                 raise
@@ -52,7 +62,7 @@ def import_waiting() -> None:
             )
 
 
-def import_spooled(waiting: spool.Claimed) -> None:
+def import_spooled(waiting: spool.Claimed) -> Pieces:
     """Write what waits in a file into the database, and remove the file.
 
     A file with something in it that the database can't take is set aside.
@@ -64,12 +74,12 @@ def import_spooled(waiting: spool.Claimed) -> None:
     refusal: Exception | None = None
     for entry in waiting.entries():
         try:
-            patiently(partial(writer.write, entry), PATIENCE)
+            yield from done(partial(writer.write, entry))
         except LifespanRun.DoesNotExist:
             # Its row was deleted since: these are steps of a run that nobody wants any more.
             break
         except Exception as error:
-            if may_pass(error):
+            if not is_refusal(error):
                 raise
             refusal = refusal or error
     if refusal is None:
@@ -84,6 +94,25 @@ def import_spooled(waiting: spool.Claimed) -> None:
             waiting.set_aside(),
             spool.SET_ASIDE,
         )
+
+
+def done(work: Callable[[], object]) -> Pieces:
+    """Do something with the database, again and again for a while where somebody is in the way.
+
+    Raises:
+        DatabaseError: the database does not do it, or somebody was in the way for all that time.
+    """
+    give_up_at = time.monotonic() + PATIENCE
+    while True:
+        try:
+            on_a_living_connection(work)
+        except DatabaseError as error:
+            if not is_in_the_way(error) or time.monotonic() > give_up_at:
+                raise
+            yield random.uniform(0.01, 0.1)
+        else:
+            yield 0.0
+            return
 
 
 def answers() -> bool:
