@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from functools import partial
 
-from django.db import DatabaseError
-from django.utils import timezone
+from django.db import DatabaseError, connections
 
 from lifespan_app.engine.log import logger
 from lifespan_app.models import LifespanRun
@@ -21,10 +20,27 @@ from . import spool
 from .failures import failure_of, is_in_the_way, is_of_database, is_refusal
 from .lost import mark_lost
 from .pruning import prune_some
-from .writing import Writer, forget_connection, on_a_living_connection, patiently
+from .writing import (
+    Writer,
+    alias,
+    forget_connection,
+    moment,
+    on_a_living_connection,
+    patiently,
+)
 
 PATIENCE = 5.0
 """Seconds that each write waits for others who start at the same time."""
+
+DAY = 86_400.0
+CLOCKS_DIFFER = DAY
+"""Seconds from which on nothing is deleted: it can't be had back, and a clock may be years ahead."""
+
+CLOCKS = {
+    "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
+    "mysql": "SELECT UNIX_TIMESTAMP()",
+}
+"""What asks a database for its time, by vendor. MariaDB's is ``mysql``."""
 
 Pieces = Generator[float, None, None]
 """Work that is done by iterating: after each piece comes how many seconds the next one may wait."""
@@ -33,14 +49,14 @@ Pieces = Generator[float, None, None]
 def maintain() -> Pieces:
     """Import what waits in files, write who is lost, delete what is too old.
 
-    It begins when the database has just taken something. What fails is left to the next start.
+    It begins when the database has just taken something. What fails is left to the next start, and
+    keeps nothing else from being done.
     """
-    try:
-        yield from import_waiting()
-        yield from done(lambda: mark_lost(timezone.now()))
-        yield from done(prune_some)
-    except Exception as error:
-        logger.warning("Runs that are gone were not looked after: %s.", error)
+    for step, what in STEPS.items():
+        try:
+            yield from step()
+        except Exception as error:
+            logger.warning("%s: %s. The next start tries again.", what, failure_of(error).what)
 
 
 def import_waiting() -> Pieces:
@@ -94,6 +110,53 @@ def import_spooled(waiting: spool.Claimed) -> Pieces:
             waiting.set_aside(),
             spool.SET_ASIDE,
         )
+
+
+def mark_who_is_lost() -> Pieces:
+    """Write who is lost, by the database's clock: this machine's may be ahead."""
+    yield from done(lambda: mark_lost(moment(database_time())))
+
+
+def delete_what_is_old() -> Pieces:
+    """Delete some of the runs that are too old, unless one of two clocks is wrong."""
+    yield from done(prune_by_two_clocks)
+
+
+def prune_by_two_clocks() -> None:
+    """Delete old runs, by the database's clock, where this machine's agrees with it."""
+    now = database_time()
+    ahead = time.time() - now
+    if abs(ahead) < CLOCKS_DIFFER:
+        prune_some(now=moment(now))
+    else:
+        logger.warning(
+            "Old runs are not deleted: the clock of this machine is %s days %s that of the "
+            "database '%s'. Set the clock that is wrong.",
+            f"{abs(ahead) / DAY:,.0f}",
+            "ahead of" if ahead > 0 else "behind",
+            alias(),
+        )
+
+
+STEPS = {
+    import_waiting: "Records that wait in files can't be imported",
+    mark_who_is_lost: "Lost runs can't be marked",
+    delete_what_is_old: "Old runs can't be deleted",
+}
+"""What is done, in this order, and what is said where it fails. Who is lost may have left a file."""
+
+
+def database_time() -> float:
+    """Return the time of day by the database's clock, in seconds since the epoch.
+
+    SQLite has none but this machine's, which also stands in for those of databases not known here.
+    """
+    connection = connections[alias()]
+    if (question := CLOCKS.get(connection.vendor)) is None:
+        return time.time()
+    with connection.cursor() as cursor:
+        cursor.execute(question)
+        return float(cursor.fetchone()[0])
 
 
 def done(work: Callable[[], object]) -> Pieces:
