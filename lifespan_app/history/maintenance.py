@@ -7,6 +7,7 @@ signs of life and its end, goes in between.
 from __future__ import annotations
 
 import random
+import shlex
 import time
 from collections.abc import Callable, Generator
 from functools import partial
@@ -17,6 +18,7 @@ from lifespan_app.engine.log import logger
 from lifespan_app.models import LifespanRun
 
 from . import spool
+from .database_id import database_ids, project_id
 from .failures import failure_of, is_in_the_way, is_of_database, is_refusal
 from .lost import mark_lost
 from .pruning import prune_some
@@ -76,6 +78,25 @@ def import_waiting() -> Pieces:
                 waiting.uuid,
                 failure_of(error).what,
             )
+
+
+def name_what_strayed() -> Pieces:
+    """Say once which files of this project wait for a database that it has no more."""
+    folder = spool.folder()
+    for known_by, count in spool.newly_strayed(folder).items():
+        logger.warning(
+            "%s in %s for another database than this project's history has now. If it has moved, "
+            "this has them imported by the next start: "
+            'cd %s && for file in *-%s-%s-*; do mv "$file" "$(echo "$file" | sed s/%s/%s/)"; done',
+            "1 record of a run waits" if count == 1 else f"{count:,} records of runs wait",
+            folder,
+            shlex.quote(str(folder)),
+            known_by,
+            project_id(),
+            known_by,
+            database_ids()[0],
+        )
+    yield 0.0
 
 
 def import_spooled(waiting: spool.Claimed) -> Pieces:
@@ -140,6 +161,7 @@ def prune_by_two_clocks() -> None:
 
 STEPS = {
     import_waiting: "Records that wait in files can't be imported",
+    name_what_strayed: "Files of this project can't be read",
     mark_who_is_lost: "Lost runs can't be marked",
     delete_what_is_old: "Old runs can't be deleted",
 }
