@@ -67,7 +67,7 @@ def import_waiting() -> Pieces:
     Raises:
         Exception: the database does not do it now; the files stay.
     """
-    for waiting in spool.claimed(spool.folder()):
+    for waiting in spool.claimed(spool.folder_if_any()):
         try:
             yield from import_spooled(waiting)
         except Exception as error:
@@ -82,7 +82,7 @@ def import_waiting() -> Pieces:
 
 def name_what_strayed() -> Pieces:
     """Say once which files of this project wait for a database that it has no more."""
-    folder = spool.folder()
+    folder = spool.folder_if_any()
     for known_by, count in spool.newly_strayed(folder).items():
         logger.warning(
             "%s in %s for another database than this project's history has now. If it has moved, "

@@ -261,9 +261,9 @@ class Record:
 
     def _spool_or_log(self, late: list[Pending], pending: list[Pending]) -> str:
         """Append what is late to the file, or log it; return where it is, for people."""
-        if self._spool is None:
-            self._spool = spool.SpoolFile(spool.folder(), self._uuid)
         try:
+            if self._spool is None:
+                self._spool = spool.SpoolFile(spool.folder(), self._uuid)
             try:
                 append(self._spool, made(late))
             except OSError:
@@ -277,7 +277,7 @@ class Record:
                 logger.warning("%s", json.dumps(entry))
             return f"It can't wait in a file either ({error}), so it is logged as JSON."
         # A sign of life that was not taken waits nowhere: the next one says the same.
-        return f"Until it does, it waits in {self._spool.path or spool.folder()}."
+        return f"Until it does, it waits in {self._spool.path or self._spool.folder}."
 
 
 def made(pending: Iterable[Pending]) -> list[Entry]:

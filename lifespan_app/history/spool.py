@@ -43,6 +43,7 @@ __all__ = [
     "claimed",
     "entries_of",
     "folder",
+    "folder_if_any",
     "newly_strayed",
 ]
 
@@ -65,12 +66,24 @@ _TRIES = 5
 
 
 def folder() -> Path:
-    """Return the folder of the files: ``SPOOL_DIR``, else one of this user in the temporary one."""
+    """Return the folder of the files: ``SPOOL_DIR``, else one of this user in the temporary one.
+
+    Raises:
+        OSError: no temporary folder can be used, as in a container whose file system is read-only.
+    """
     place = conf.get("SPOOL_DIR")
     if place is not None:
         return Path(place)
     user = f"-{os.geteuid()}" if hasattr(os, "geteuid") else ""
     return Path(tempfile.gettempdir()) / f"lifespan_app{user}"
+
+
+def folder_if_any() -> Path | None:
+    """Return the folder of the files, or None where there is none: then nothing waits there."""
+    try:
+        return folder()
+    except OSError:
+        return None
 
 
 class SpoolFile:
@@ -180,7 +193,7 @@ class Claimed(Spooled):
         return name
 
 
-def claimed(folder: Path) -> Generator[Claimed, None, None]:
+def claimed(folder: Path | None) -> Generator[Claimed, None, None]:
     """Yield the files of runs whose process is gone, the oldest first.
 
     Each one is locked until the next is asked for, or the generator is closed: of several importers
@@ -199,7 +212,7 @@ def claimed(folder: Path) -> Generator[Claimed, None, None]:
                 one.done()
 
 
-def entries_of(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def entries_of(folder: Path | None) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the UUID and the entries of each run that waits, the oldest first.
 
     Nothing is claimed: the processes may live. For a command that shows what the database, which is
@@ -210,7 +223,7 @@ def entries_of(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             yield uuid, list(Spooled(uuid, file).entries())
 
 
-def newly_strayed(folder: Path) -> Counter[str]:
+def newly_strayed(folder: Path | None) -> Counter[str]:
     """Return how many files of this project wait for each other database, and mark them as named.
 
     The process of none of them is there any more, and nobody was told of them before.
@@ -267,9 +280,9 @@ def _make(folder: Path, uuid: str) -> tuple[Path, FileIO]:
         os.close(directory)
 
 
-def _trusted(folder: Path) -> Iterator[int]:
+def _trusted(folder: Path | None) -> Iterator[int]:
     """Yield a folder that is open; none where it is missing, or not to be trusted."""
-    if not CAN_LOCK:
+    if folder is None or not CAN_LOCK:
         return
     try:
         directory = _open_folder(folder)

@@ -17,7 +17,7 @@ Recorded = tuple[LifespanRun, list[LifespanStep]]
 def spooled_runs() -> Iterator[Recorded]:
     """Yield the runs that wait on this host, with their steps, the one that began last first."""
     runs = []
-    for _, entries in spool.entries_of(spool.folder()):
+    for _, entries in spool.entries_of(spool.folder_if_any()):
         # What a file says may be anything: one that can't be read hides no other.
         with suppress(AttributeError, KeyError, TypeError, ValueError):
             if (one := pieced_together(entries)) is not None:
