@@ -203,6 +203,22 @@ def check_drain() -> Iterator[CheckMessage]:
 
 
 @registered
+def check_spool() -> Iterator[CheckMessage]:
+    """W012: what the database does not take could wait nowhere."""
+    from lifespan_app.history import recorder, spool
+
+    if any(conf.wrong_types()) or not recorder.is_on() or not spool.CAN_LOCK:
+        return
+    if refusal := spool.refusal():
+        yield Warning(
+            f"Records of runs that the database does not take can't wait in a file: {refusal}.",
+            hint=f"Set {conf.SETTING}['SPOOL_DIR'] to a folder that belongs to the user of the "
+            "server alone and has room. Until then they are only logged, as JSON.",
+            id="lifespan_app.W012",
+        )
+
+
+@registered
 def check_plan() -> Iterator[CheckMessage]:
     """E006 to E012, W004 to W006, I001: what is wrong with the plan of ``SERVICE_TYPE``."""
     if lifespan.broken:

@@ -45,6 +45,7 @@ __all__ = [
     "folder",
     "folder_if_any",
     "newly_strayed",
+    "refusal",
 ]
 
 BOUND = 8 * 2**20
@@ -84,6 +85,23 @@ def folder_if_any() -> Path | None:
         return folder()
     except OSError:
         return None
+
+
+def refusal() -> str | None:
+    """Return why no file could be made now, or None if one could; nothing is made."""
+    try:
+        place = folder()
+        if place.exists() or place.is_symlink():
+            os.close(_open_folder(place))
+        nearest = next(path for path in (place, *place.absolute().parents) if path.exists())
+        free = os.statvfs(nearest)
+    except OSError as error:
+        return str(error)
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        return f"{nearest} can't be written to"
+    if (left := free.f_bavail * free.f_frsize) < BOUND:
+        return f"{nearest} has {left:,} bytes left"
+    return None
 
 
 class SpoolFile:
