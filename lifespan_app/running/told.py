@@ -65,7 +65,7 @@ def write(path: str, run: str, came_up: bool, error: str) -> None:
     line = json.dumps({"run": run, "came_up": came_up, "error": error[:LONGEST]}) + "\n"
     with suppress(OSError):
         # It has to be there: what it belonged to may be over, and its folder cleaned up.
-        file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0))
         try:
             os.write(file, line.encode())
         finally:
@@ -89,7 +89,8 @@ class Told:
 
     def starts(self) -> tuple[int, list[str]]:
         """Return how many runs came up, and the error of each one that did not."""
-        came_up, errors = 0, []
+        came_up = 0
+        errors: list[str] = []
         if self.path is None:
             return came_up, errors
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
