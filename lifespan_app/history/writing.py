@@ -162,7 +162,16 @@ def fitted(model: type[models.Model], row: Row) -> Row:
         # datetime raises OSError for a time that the C library can't represent.
         except (ArithmeticError, AttributeError, OSError, TypeError, ValueError) as error:
             raise Unstorable(f"'{name}' can't be {value!r}") from error
+    seen, lost = values.get("last_seen_at"), values.get("lost_after")
+    if seen and lost and lost < seen < moment_after(seen, row):
+        # Without USE_TZ a clock that goes back in between would have the run lost at once.
+        values["lost_after"] = moment_after(seen, row)
     return values
+
+
+def moment_after(seen: datetime, row: Row) -> datetime:
+    """Return until when a run that was seen is not lost, by a clock that nobody sets back."""
+    return seen + timedelta(seconds=row["lost_after"] - row["last_seen_at"])
 
 
 def value_for(field: Any, value: Any) -> Any:
