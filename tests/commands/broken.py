@@ -35,6 +35,8 @@ class Broken:
     environment: dict[str, str] = field(default_factory=dict)
     in_deployment: bool = False
     """Whether ``manage.py check`` looks for it only with ``--deploy``."""
+    asks_database: bool = False
+    """Whether it does so only where a database is named, too."""
 
     def __str__(self) -> str:
         return f"{self.id} {self.what}"
@@ -307,6 +309,7 @@ BROKEN = (
         level="WARNING",
         hint="manage.py migrate lifespan_app",
         in_deployment=True,
+        asks_database=True,
     ),
     Broken(
         id="W009",
@@ -317,6 +320,7 @@ BROKEN = (
         level="WARNING",
         hint="manage.py showlifespan ",
         in_deployment=True,
+        asks_database=True,
     ),
     Broken(
         id="W010",
@@ -325,6 +329,14 @@ BROKEN = (
         says="LIFESPAN['DRAIN_SECONDS'] is 5, and LIFESPAN['SHUTDOWN_NOTICE'] is off",
         level="WARNING",
         hint="Set LIFESPAN['SHUTDOWN_NOTICE'] to True",
+    ),
+    Broken(
+        id="W012",
+        what="a folder in which no record can wait",
+        make=sound(LIFESPAN={"SPOOL_DIR": "/proc/spool"}),
+        says="Records of runs that the database does not take can't wait in a file: /proc",
+        level="WARNING",
+        hint="Set LIFESPAN['SPOOL_DIR'] to a folder that belongs to the user of the server alone",
     ),
     Broken(
         id="I001",

@@ -46,11 +46,16 @@ def test_a_problem_is_told_with_id_level_place_and_hint(broken: Broken, project:
 
 
 def test_a_problem_is_a_system_check_too(broken: Broken, project: Project) -> None:
-    arguments = ["check", "--tag", "lifespan", "--fail-level", "INFO"]
+    tag = "database" if broken.asks_database else "lifespan"
+    arguments = ["check", "--tag", tag, "--fail-level", "INFO"]
     if broken.in_deployment:
         without = project.manage(*arguments, **broken.environment)
         assert without.returncode == 0, without.stderr
         arguments.append("--deploy")
+    if broken.asks_database:
+        without = project.manage(*arguments, **broken.environment)
+        assert without.returncode == 0, without.stderr
+        arguments += ["--database", "default"]
 
     done = project.manage(*arguments, **broken.environment)
 

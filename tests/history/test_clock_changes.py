@@ -91,7 +91,7 @@ def test_what_was_half_a_minute_ago_was_half_a_minute_ago(change: float) -> None
 
 def test_a_start_stands_where_it_was_on_the_strip_of_a_day(change: float) -> None:
     start = served(change - 10, 0)
-    day = Day("app", [start], now=moment(change + 86400 / 4 - 10))  # type: ignore[arg-type,list-item]
+    day = Day("app", [start], now=moment(change + 86400 / 4 - 10))  # type: ignore[list-item]
 
     assert [place for place, _ in day.ticks()] == ["75.00%"]
     assert timedelta(hours=1) < RECENT
