@@ -10,10 +10,10 @@ import asyncio
 import json
 import os
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from . import atomic_file
 from .engine.log import logger
 from .engine.report import NOT_STARTED, Mode, Observer, Phase, Report
 from .probe import PID, process_started, read
@@ -108,15 +108,9 @@ class _Followed:
     def write(self, report: Report) -> None:
         """Write how the run is now."""
         self._written_at = self._loop.time()
-        new = self._file.with_name(f".{self._file.name}.{os.getpid()}")
         try:
-            new.write_text(json.dumps(self._status(report)), encoding="utf-8")
-            # Renamed when it is whole: whoever looks never reads half of it.
-            new.replace(self._file)
+            atomic_file.write(self._file, json.dumps(self._status(report)))
         except OSError as error:
-            # The disk may be full: what is half written takes the last of it.
-            with suppress(OSError):
-                new.unlink(missing_ok=True)
             if not self._told:
                 self._told = True
                 logger.warning("The status file can't be written: %s.", error)

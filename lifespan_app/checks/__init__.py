@@ -11,7 +11,7 @@ from typing import Any
 
 from django.apps import AppConfig, apps
 from django.conf import settings
-from django.core.checks import WARNING, CheckMessage, Error, Warning, register
+from django.core.checks import WARNING, CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
 from lifespan_app import conf, discovery
@@ -203,6 +203,22 @@ def check_drain() -> Iterator[CheckMessage]:
 
 
 @registered
+def check_spool() -> Iterator[CheckMessage]:
+    """W012: what the database does not take could wait nowhere."""
+    from lifespan_app.history import recorder, spool
+
+    if any(conf.wrong_types()) or not recorder.is_on() or not spool.CAN_LOCK:
+        return
+    if refusal := spool.refusal():
+        yield Warning(
+            f"Records of runs that the database does not take can't wait in a file: {refusal}.",
+            hint=f"Set {conf.SETTING}['SPOOL_DIR'] to a folder that belongs to the user of the "
+            "server alone and has room. Until then they are only logged, as JSON.",
+            id="lifespan_app.W012",
+        )
+
+
+@registered
 def check_plan() -> Iterator[CheckMessage]:
     """E006 to E011, W004 to W006, I001: what is wrong with the plan of ``SERVICE_TYPE``."""
     if lifespan.broken:
@@ -221,9 +237,26 @@ def check_application() -> Iterator[CheckMessage]:
     yield from of_application(None)
 
 
-@in_deployment
-def check_history() -> Iterator[CheckMessage]:
-    """W008: the record of runs can't be kept; W009: runs that failed or were lost lately."""
+def check_history(
+    app_configs: Sequence[AppConfig] | None = None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[CheckMessage]:
+    """W008: the record of runs can't be kept; W009: runs that failed or were lost lately.
+
+    It asks the database, so it is run where one is named: ``check --deploy --database ALIAS``.
+    """
+    if any(conf.wrong_types()) or conf.get("HISTORY_DATABASE") not in (databases or ()):
+        return []
+    return list(of_history())
+
+
+# Django leaves the checks of this tag out where nobody has named a database.
+register(check_history, Tags.database, deploy=True)
+
+
+def of_history() -> Iterator[CheckMessage]:
+    """W008 and W009, from the database."""
     from lifespan_app.history import recorder, state
 
     if any(conf.wrong_types()) or not recorder.is_on():

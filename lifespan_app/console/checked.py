@@ -28,6 +28,7 @@ OF_THE_PROJECT = (
     checks.check_middleware,
     checks.check_lonely_module,
     checks.check_silent_modules,
+    checks.check_spool,
 )
 
 
@@ -73,7 +74,7 @@ def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
         if asgi or settings.service_type in [plan.service_type for plan in plans]:
             said = checks.of_application(asgi)
             problems += (problem_of(message, "", short) for message in audible(said))
-        problems += (problem_of(message, "", short) for message in audible(checks.check_history()))
+        problems += (problem_of(message, "", short) for message in audible(checks.of_history()))
     return Checked(tuple(plans), tuple(gathered(problems)))
 
 

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.db import (
+    DatabaseError,
+    DataError,
+    IntegrityError,
+    InterfaceError,
+    NotSupportedError,
+    ProgrammingError,
+)
 from django.utils.connection import ConnectionDoesNotExist
 
 from .masking import masked
@@ -16,6 +23,20 @@ PASSING = (DatabaseError, InterfaceError, ConnectionDoesNotExist, ImproperlyConf
 
 REFUSED = (DataError, IntegrityError)
 """Those among them that are about what was to be written."""
+
+MOSTLY_REFUSED = (NotSupportedError, ProgrammingError)
+"""Those that are, too, unless they say what is wrong with the database: a table is missing."""
+
+
+WRONG_VALUES = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValidationError,
+    ValueError,
+)
+"""What Python and Django raise for values, or a lack of them, before any database is asked."""
 
 
 class Failure(NamedTuple):
@@ -47,6 +68,11 @@ KINDS = (
         MIGRATE,
     ),
     (
+        "denied",
+        ("permission denied", "command denied", "access denied"),
+        "Let the database's user read and write the tables of lifespan_app.",
+    ),
+    (
         "read-only",
         ("readonly", "read-only", "read only"),
         "Set HISTORY_DATABASE to a database that can be written to, or HISTORY to False.",
@@ -64,12 +90,27 @@ KINDS = (
 )
 """What databases say, in parts of their messages, and what to do; the first that fits."""
 
-NOT_THERE = "Start it, or set HISTORY to False."
+NOT_THERE = "not there"
+"""The kind of what no rule above knows: mostly the database can't be reached."""
+
+START_IT = "Start it, or set HISTORY to False."
 
 
 def may_pass(error: Exception) -> bool:
-    """Tell whether another attempt may go better."""
+    """Return True if another attempt may go better; False if the rows are what is wrong."""
+    if isinstance(error, MOSTLY_REFUSED):
+        return is_of_database(error)
     return isinstance(error, PASSING) and not isinstance(error, REFUSED)
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return True if the rows are what is wrong, and no attempt will go better."""
+    return isinstance(error, (DatabaseError, *WRONG_VALUES)) and not may_pass(error)
+
+
+def is_of_database(error: Exception) -> bool:
+    """Return True if an error says what is wrong with the database, whatever is written to it."""
+    return failure_of(error).kind != NOT_THERE
 
 
 def failure_of(error: Exception) -> Failure:
@@ -82,7 +123,7 @@ def failure_of(error: Exception) -> Failure:
     for kind, parts, advice in KINDS:
         if any(part in text for part in parts):
             return Failure(kind, what, advice)
-    return Failure("not there", what, NOT_THERE)
+    return Failure(NOT_THERE, what, START_IT)
 
 
 def is_in_the_way(error: Exception) -> bool:

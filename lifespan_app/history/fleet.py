@@ -187,19 +187,21 @@ class Day:
     @property
     def is_looping(self) -> bool:
         """Whether it fails again and again."""
-        lately = self.now - LOOP_SPAN
-        return (
-            sum(
-                start.status == Status.STARTUP_FAILED and start.started_at >= lately
-                for start in self.starts
-            )
-            >= LOOP
-        )
+        lately = [
+            start
+            for start in self.starts
+            if start.status == Status.STARTUP_FAILED
+            and story.elapsed(start.started_at, self.now) <= LOOP_SPAN
+        ]
+        return len(lately) >= LOOP
 
     def ticks(self) -> list[tuple[str, str]]:
         """Return where each start stands on a strip, as a percentage, and how it went."""
         return [
-            (f"{100 - 100 * (self.now - start.started_at) / DAY:.2f}%", kind_of(start, self.now))
+            (
+                f"{100 - 100 * story.elapsed(start.started_at, self.now) / DAY:.2f}%",
+                kind_of(start, self.now),
+            )
             for start in self.starts
         ]
 
@@ -364,7 +366,9 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
         if len(newest) == MOST_FAILED:
             cut.add(status)
         wrong += [
-            run for run in newest if run.mode not in UNCOUNTED and now - happened_at(run) <= RECENT
+            run
+            for run in newest
+            if run.mode not in UNCOUNTED and story.elapsed(happened_at(run), now) <= RECENT
         ]
     groups: dict[Any, list[LifespanRun]] = defaultdict(list)
     for run in wrong:
@@ -439,7 +443,11 @@ def add_steps(failures: Iterable[Failure]) -> None:
 def days_of(sample: Sample, now: datetime) -> list[Day]:
     """Return the starts of the last 24 hours by service type, as far as the sample goes."""
     by_type: dict[str, list[Start]] = defaultdict(list)
-    lately = [start for start in sample.newest if timedelta() <= now - start.started_at <= DAY]
+    lately = [
+        start
+        for start in sample.newest
+        if timedelta() <= story.elapsed(start.started_at, now) <= DAY
+    ]
     for start in lately:
         by_type[start.service_type].append(start)
     is_cut = len(lately) == NEWEST

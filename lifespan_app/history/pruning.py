@@ -68,7 +68,7 @@ def prune(
         keep_last: how many runs of each service type are kept, however old.
         batch: how many runs are read, and deleted, together.
         dry_run: only count the runs.
-        now: the time of day, for tests.
+        now: the time of day; None for this machine's.
 
     Yields:
         what has been deleted so far, after each batch.
@@ -86,15 +86,19 @@ def prune(
         yield Pruned(runs, steps, old[-1].started_at)
 
 
-def prune_some(limit: int = BATCH) -> int:
+def prune_some(limit: int = BATCH, now: datetime | None = None) -> int:
     """Delete at most so many of the runs that are older than ``HISTORY_DAYS``.
 
     Where there are none, it takes one quick query.
 
+    Args:
+        limit: how many runs at most.
+        now: the time of day, by a clock that can be trusted; None for this machine's.
+
     Returns:
         how many were deleted; 0 means that nothing is left to do.
     """
-    pruned = next(prune(int(conf.get("HISTORY_DAYS")), batch=limit), None)
+    pruned = next(prune(int(conf.get("HISTORY_DAYS")), batch=limit, now=now), None)
     return pruned.runs if pruned else 0
 
 

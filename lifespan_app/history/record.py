@@ -13,7 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import NamedTuple
 
 from lifespan_app import conf
@@ -23,7 +23,7 @@ from lifespan_app.engine.report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, Repo
 from . import spool
 from .failures import Failure, failure_of, may_pass, unanswered
 from .forks import forks
-from .others import look_after_others
+from .maintenance import Pieces, maintain
 from .rows import Entry, Rows
 from .writing import Writer, alias, forget_connection, patiently, release_connection
 
@@ -100,7 +100,7 @@ class Record:
         if not self._has_steps or self._goes_on:
             phases.insert(0, IN_STARTUP)
         self._note("end", lambda: self.rows.steps(report, phases))
-        self._note("run", lambda: self.rows.run(report), closing=True)
+        self._note("run", lambda: self.rows.run(report), is_last=True)
         await asyncio.wait([self._over], timeout=min(LAST_PATIENCE, seconds_left * 0.5))
         if not self._over.done():
             # Not a failure yet; but whoever waits for this process may not wait much longer.
@@ -109,17 +109,17 @@ class Record:
             if not self._over.done():
                 self._spool_pending(unanswered(seconds_left))
 
-    def _note(self, what: str, entry: Callable[[], Entry], *, closing: bool = False) -> None:
+    def _note(self, what: str, entry: Callable[[], Entry], *, is_last: bool = False) -> None:
         with self._changed:
             self._noted += 1
             self._pending[what] = Pending(self._noted, entry)
-            self._closing = closing
+            self._closing = is_last
             self._changed.notify()
         if self._thread is None:
             name = f"lifespan record {self._uuid[:8]}"
             self._thread = threading.Thread(target=self._keep, name=name, daemon=True)
             self._thread.start()
-        if not closing:
+        if not is_last:
             self._loop.call_later(PATIENCE, self._look, self._noted)
 
     def _look(self, noted: int) -> None:
@@ -152,29 +152,43 @@ class Record:
 
     def _write_until_closed(self) -> None:
         failed = 0
-        has_looked = False
         beat_at = self.next_beat()
-        while True:
-            wait = RETRIES[min(failed, len(RETRIES)) - 1] if failed else beat_at - time.monotonic()
-            closing = self._wait(max(0.0, wait), for_news=not failed)
-            try:
-                patiently(self._write_pending, PATIENCE)
-                if time.monotonic() >= beat_at and not closing:
-                    patiently(self._beat, PATIENCE)
-                    beat_at = self.next_beat()
-            except Exception as error:
-                failed += 1
-                forget_connection()
-                self._spool_pending(failure_of(error))
-            else:
-                failed = 0
-                self._is_taken_again()
-                if not (has_looked or closing):
-                    has_looked = True
-                    look_after_others()
-                release_connection()
-            if closing:
-                return
+        with closing(maintain()) as maintenance:
+            maintain_at = 0.0
+            while True:
+                if failed:
+                    wait = RETRIES[min(failed, len(RETRIES)) - 1]
+                else:
+                    wait = max(0.0, min(beat_at, maintain_at) - time.monotonic())
+                is_closing = self._wait(wait, for_news=not failed)
+                try:
+                    patiently(self._write_pending, PATIENCE)
+                    if time.monotonic() >= beat_at and not is_closing:
+                        patiently(self._beat, PATIENCE)
+                        beat_at = self.next_beat()
+                except Exception as error:
+                    failed += 1
+                    forget_connection()
+                    self._spool_pending(failure_of(error))
+                else:
+                    failed = 0
+                    self._is_taken_again()
+                    if not is_closing:
+                        maintain_at = self._maintain(maintenance, beat_at)
+                    release_connection()
+                if is_closing:
+                    return
+
+    def _maintain(self, maintenance: Pieces, until: float) -> float:
+        """Look after other runs until this one has news, or a time has come; return when to go on."""
+        for pause in maintenance:
+            if pause or self._has_news() or time.monotonic() >= until:
+                return time.monotonic() + pause
+        return math.inf
+
+    def _has_news(self) -> bool:
+        with forks.go_on(), self._changed:
+            return self._closing or bool(self._pending)
 
     def _wait(self, seconds: float, *, for_news: bool) -> bool:
         """Wait until there is something to do; tell whether the run is over."""
@@ -247,9 +261,9 @@ class Record:
 
     def _spool_or_log(self, late: list[Pending], pending: list[Pending]) -> str:
         """Append what is late to the file, or log it; return where it is, for people."""
-        if self._spool is None:
-            self._spool = spool.SpoolFile(spool.folder(), self._uuid)
         try:
+            if self._spool is None:
+                self._spool = spool.SpoolFile(spool.folder(), self._uuid)
             try:
                 append(self._spool, made(late))
             except OSError:
@@ -263,7 +277,7 @@ class Record:
                 logger.warning("%s", json.dumps(entry))
             return f"It can't wait in a file either ({error}), so it is logged as JSON."
         # A sign of life that was not taken waits nowhere: the next one says the same.
-        return f"Until it does, it waits in {self._spool.path or spool.folder()}."
+        return f"Until it does, it waits in {self._spool.path or self._spool.folder}."
 
 
 def made(pending: Iterable[Pending]) -> list[Entry]:

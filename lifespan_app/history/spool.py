@@ -9,7 +9,6 @@ whatever pid namespace it was. So a file that can be locked belongs to a run who
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,15 +16,16 @@ import stat
 import tempfile
 import time
 import weakref
-from collections.abc import Generator, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from django.db import connections
-
 from lifespan_app import conf
+
+from .database_id import database_ids, project_id
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
@@ -36,20 +36,42 @@ except ImportError:  # Windows
 else:
     CAN_LOCK = True
 
-__all__ = ["Claimed", "SpoolFile", "claimed", "entries_of", "folder"]
+__all__ = [
+    "SET_ASIDE",
+    "Claimed",
+    "SpoolFile",
+    "claimed",
+    "entries_of",
+    "folder",
+    "folder_if_any",
+    "newly_strayed",
+    "refusal",
+]
 
 BOUND = 8 * 2**20
 """How many bytes one file may have."""
 
-_NAME = re.compile(r"\d+-([0-9a-f]{8})-([\w-]+)\.jsonl")
-"""The time that a file was made at, by which names sort, its database, and the run's UUID."""
+_NAME = re.compile(
+    r"\d+-(?P<database>[0-9a-f]{8})-(?P<project>[0-9a-f]{8})-(?P<uuid>[\w-]+)\.jsonl"
+)
+"""The time that a file was made at, by which names sort; its database, its project, and the run."""
+
+NAMED = 0o400
+"""The mode of a file whose database has moved, once somebody was told of it."""
+
+SET_ASIDE = ".refused"
+"""What is added to the name of a file that the database can't take."""
 
 _TRIES = 5
 """How often a new file is made when an importer has just taken it for a dead process's."""
 
 
 def folder() -> Path:
-    """Return the folder of the files: ``SPOOL_DIR``, else one of this user in the temporary one."""
+    """Return the folder of the files: ``SPOOL_DIR``, else one of this user in the temporary one.
+
+    Raises:
+        OSError: no temporary folder can be used, as in a container whose file system is read-only.
+    """
     place = conf.get("SPOOL_DIR")
     if place is not None:
         return Path(place)
@@ -57,12 +79,29 @@ def folder() -> Path:
     return Path(tempfile.gettempdir()) / f"lifespan_app{user}"
 
 
-def database() -> str:
-    """Return what the history's database is known by here: projects may share a folder."""
-    alias = conf.get("HISTORY_DATABASE")
-    entry = connections.settings.get(alias, {})
-    place = [str(entry.get(key, "")) for key in ("ENGINE", "HOST", "PORT", "NAME")]
-    return hashlib.sha256("\n".join([alias, *place]).encode()).hexdigest()[:8]
+def folder_if_any() -> Path | None:
+    """Return the folder of the files, or None where there is none: then nothing waits there."""
+    try:
+        return folder()
+    except OSError:
+        return None
+
+
+def refusal() -> str | None:
+    """Return why no file could be made now, or None if one could; nothing is made."""
+    try:
+        place = folder()
+        if place.exists() or place.is_symlink():
+            os.close(_open_folder(place))
+        nearest = next(path for path in (place, *place.absolute().parents) if path.exists())
+        free = os.statvfs(nearest)
+    except OSError as error:
+        return str(error)
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        return f"{nearest} can't be written to"
+    if (left := free.f_bavail * free.f_frsize) < BOUND:
+        return f"{nearest} has {left:,} bytes left"
+    return None
 
 
 class SpoolFile:
@@ -165,8 +204,14 @@ class Claimed(Spooled):
         with suppress(FileNotFoundError):
             os.unlink(self._name, dir_fd=self._directory)
 
+    def set_aside(self) -> str:
+        """Rename the file so that no start looks at it again; return its new name."""
+        name = self._name + SET_ASIDE
+        os.rename(self._name, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        return name
 
-def claimed(folder: Path) -> Generator[Claimed, None, None]:
+
+def claimed(folder: Path | None) -> Generator[Claimed, None, None]:
     """Yield the files of runs whose process is gone, the oldest first.
 
     Each one is locked until the next is asked for, or the generator is closed: of several importers
@@ -174,11 +219,8 @@ def claimed(folder: Path) -> Generator[Claimed, None, None]:
     and counts as empty.
     """
     for directory in _trusted(folder):
-        for name, uuid, file in _files(directory):
-            try:
-                if not _lock(file) or not _is_at(file, name, directory):
-                    continue
-            except OSError:  # a disk without locks
+        for name, uuid, file in _files(directory, _is_ours):
+            if not _is_free(file, name, directory):
                 continue
             one = Claimed(uuid, file, directory, name)
             if os.fstat(file.fileno()).st_size:
@@ -188,15 +230,43 @@ def claimed(folder: Path) -> Generator[Claimed, None, None]:
                 one.done()
 
 
-def entries_of(folder: Path) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+def entries_of(folder: Path | None) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the UUID and the entries of each run that waits, the oldest first.
 
     Nothing is claimed: the processes may live. For a command that shows what the database, which is
     down, can't show.
     """
     for directory in _trusted(folder):
-        for _, uuid, file in _files(directory):
+        for _, uuid, file in _files(directory, _is_ours):
             yield uuid, list(Spooled(uuid, file).entries())
+
+
+def newly_strayed(folder: Path | None) -> Counter[str]:
+    """Return how many files of this project wait for each other database, and mark them as named.
+
+    The process of none of them is there any more, and nobody was told of them before.
+    """
+    strayed: Counter[str] = Counter()
+    for directory in _trusted(folder):
+        for name, _, file in _files(directory, _has_strayed):
+            is_new = stat.S_IMODE(os.fstat(file.fileno()).st_mode) != NAMED
+            if is_new and _is_free(file, name, directory):
+                os.fchmod(file.fileno(), NAMED)
+                strayed[name.split("-")[1]] += 1
+    return strayed
+
+
+def _is_ours(name: re.Match[str]) -> bool:
+    """Return True if a file waits for this database."""
+    known, *before = database_ids()
+    return name["database"] == known or (
+        name["database"] in before and name["project"] == project_id()
+    )
+
+
+def _has_strayed(name: re.Match[str]) -> bool:
+    """Return True if a file of this project waits for another database."""
+    return name["project"] == project_id() and not _is_ours(name)
 
 
 def _make(folder: Path, uuid: str) -> tuple[Path, FileIO]:
@@ -210,7 +280,7 @@ def _make(folder: Path, uuid: str) -> tuple[Path, FileIO]:
     try:
         for _ in range(_TRIES):
             # Names sort by age as long as they have the same number of digits: some centuries.
-            name = f"{time.time_ns()}-{database()}-{uuid}.jsonl"
+            name = f"{time.time_ns()}-{database_ids()[0]}-{project_id()}-{uuid}.jsonl"
             file = _known(os.open(name, flags, 0o600, dir_fd=directory), "r+b")
             try:
                 # Before it was locked, an importer may have found it: that one removes it.
@@ -228,9 +298,9 @@ def _make(folder: Path, uuid: str) -> tuple[Path, FileIO]:
         os.close(directory)
 
 
-def _trusted(folder: Path) -> Iterator[int]:
+def _trusted(folder: Path | None) -> Iterator[int]:
     """Yield a folder that is open; none where it is missing, or not to be trusted."""
-    if not CAN_LOCK:
+    if folder is None or not CAN_LOCK:
         return
     try:
         directory = _open_folder(folder)
@@ -264,14 +334,15 @@ def _open_folder(folder: Path) -> int:
     raise PermissionError(problem)
 
 
-def _files(directory: int) -> Iterator[tuple[str, str, FileIO]]:
-    """Yield the name, the UUID and the open file of each run of our database, oldest first."""
-    ours = database()
+def _files(
+    directory: int, is_wanted: Callable[[re.Match[str]], bool]
+) -> Iterator[tuple[str, str, FileIO]]:
+    """Yield the name, the UUID and the open file of each run that is wanted, oldest first."""
     # A pipe under such a name would not be waited for.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     for name in sorted(os.listdir(directory)):
         match = _NAME.fullmatch(name)
-        if match is None or match[1] != ours:
+        if match is None or not is_wanted(match):
             continue
         try:
             number = os.open(name, flags, dir_fd=directory)
@@ -281,7 +352,7 @@ def _files(directory: int) -> Iterator[tuple[str, str, FileIO]]:
             os.close(number)
             continue
         with _known(number, "rb") as file:
-            yield name, match[2], file
+            yield name, match["uuid"], file
 
 
 def _lock(file: FileIO) -> bool:
@@ -291,6 +362,14 @@ def _lock(file: FileIO) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_free(file: FileIO, name: str, directory: int) -> bool:
+    """Lock a file, unless its process lives or another importer has it; return whether it is ours."""
+    try:
+        return _lock(file) and _is_at(file, name, directory)
+    except OSError:  # a disk without locks
+        return False
 
 
 def _is_at(file: FileIO, name: str, directory: int) -> bool:

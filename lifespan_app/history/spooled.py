@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from lifespan_app.models import LifespanRun, LifespanStep
@@ -15,8 +16,12 @@ Recorded = tuple[LifespanRun, list[LifespanStep]]
 
 def spooled_runs() -> Iterator[Recorded]:
     """Yield the runs that wait on this host, with their steps, the one that began last first."""
-    found = (pieced_together(entries) for _, entries in spool.entries_of(spool.folder()))
-    runs = [one for one in found if one is not None]
+    runs = []
+    for _, entries in spool.entries_of(spool.folder_if_any()):
+        # What a file says may be anything: one that can't be read hides no other.
+        with suppress(AttributeError, KeyError, TypeError, ValueError):
+            if (one := pieced_together(entries)) is not None:
+                runs.append(one)
     yield from sorted(runs, key=lambda one: one[0].started_at, reverse=True)
 
 
@@ -33,7 +38,7 @@ def pieced_together(entries: list[dict[str, Any]]) -> Recorded | None:
             steps = {key: step for key, step in steps.items() if key[2] != phase}
         for step in entry.get("steps", ()):
             steps[step["app_label"], step["name"], step["phase"]] = step
-    if "started_at" not in row:
+    if row.get("started_at") is None:
         return None
     run = LifespanRun(**fitted(LifespanRun, row))
     return run, [LifespanStep(run=run, **fitted(LifespanStep, step)) for step in steps.values()]

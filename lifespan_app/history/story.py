@@ -7,7 +7,7 @@ anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.utils import timezone
 from django.utils.formats import number_format
@@ -56,9 +56,26 @@ def two(whole: int, size: int, text: str, small_size: int, small_text: str) -> s
     return f"{text % many} {small_text % few}" if few else text % many
 
 
+def elapsed(since: datetime, until: datetime) -> timedelta:
+    """Return the time that has passed between two times, also where the clocks were changed.
+
+    Without ``USE_TZ`` times are those of the wall clock, which shows one hour twice when it goes back,
+    and a stored time does not say which of the two it is in. The shortest span that fits is taken.
+    """
+    if timezone.is_aware(since):
+        return until - since
+    zone = timezone.get_default_timezone()
+    begin, end = since.replace(tzinfo=zone), until.replace(tzinfo=zone)
+    # In one time zone Python would subtract what the clock shows.
+    passed = end.astimezone(UTC) - begin.astimezone(UTC)
+    if passed < timedelta():
+        passed = end.replace(fold=1).astimezone(UTC) - begin.astimezone(UTC)
+    return passed
+
+
 def ago(moment: datetime, now: datetime | None = None) -> str:
     """Return how long ago a moment was."""
-    passed = ((now or timezone.now()) - moment).total_seconds()
+    passed = elapsed(moment, now or timezone.now()).total_seconds()
     if passed < 1:
         return gettext("just now")
     return gettext("%(time)s ago") % {"time": rough(passed)}
@@ -212,7 +229,7 @@ def startup_failed(run: LifespanRun, steps: Sequence[LifespanStep], now: datetim
 
 def starting(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
     """Yield for how long a run has been starting, and what it waits for."""
-    yield gettext("Starting for %(time)s") % {"time": duration(now - run.started_at)}
+    yield gettext("Starting for %(time)s") % {"time": duration(elapsed(run.started_at, now))}
     if waits := unfinished(steps, Phase.STARTUP):
         yield gettext("it waits for %(hooks)s") % {"hooks": named([step.key for step in waits])}
 
@@ -244,7 +261,7 @@ def degraded(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> 
 def stopping(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
     """Yield for how long a run has been stopping, and what it waits for."""
     since = run.stopping_at or run.last_seen_at
-    yield gettext("Stopping for %(time)s") % {"time": duration(now - since)}
+    yield gettext("Stopping for %(time)s") % {"time": duration(elapsed(since, now))}
     if waits := unfinished(steps, Phase.SHUTDOWN):
         yield gettext("it waits for %(hooks)s") % {"hooks": named([step.key for step in waits])}
     if run.ready_at is not None:
@@ -321,7 +338,7 @@ def served_for(run: LifespanRun, now: datetime) -> timedelta | None:
         until = run.last_seen_at
     else:
         until = run.stopping_at or run.stopped_at or (run.last_seen_at if run.is_over else now)
-    return max(until - run.ready_at, timedelta())
+    return max(elapsed(run.ready_at, until), timedelta())
 
 
 # What to do

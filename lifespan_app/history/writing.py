@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from django.conf import settings
+from django.core.exceptions import FieldDoesNotExist
 from django.db import (
     DatabaseError,
     IntegrityError,
@@ -40,6 +41,10 @@ YIELDS_AFTER = 50
 
 CANT_STORE = ("incorrect string value", "character with byte sequence", "invalid byte sequence")
 """What databases say of a character that the encoding of a column does not have."""
+
+
+class Unstorable(ValueError):
+    """A value that no database could keep in its column."""
 
 
 class Writer:
@@ -100,7 +105,10 @@ class Writer:
             # It was written before: by this process, or by the one that has left a spool file.
             runs = LifespanRun.objects.filter(uuid=self._run["uuid"])
             self._not_newer(runs).update(**values)
-            return runs.values_list("pk", flat=True).get()
+            pk = runs.values_list("pk", flat=True).first()
+            if pk is None:
+                raise
+            return int(pk)
         return run.pk
 
     def _not_newer(self, runs: RunQuerySet) -> RunQuerySet:
@@ -136,8 +144,34 @@ def alias() -> str:
 
 
 def fitted(model: type[models.Model], row: Row) -> Row:
-    """Return a row as the model takes it: times as Django has them, texts that have room."""
-    return {name: value_for(model._meta.get_field(name), value) for name, value in row.items()}
+    """Return a row as the model takes it: times as Django has them, texts that have room.
+
+    Columns that the model does not have are left out: a newer version may have written the row.
+
+    Raises:
+        Unstorable: a value has no place in its column.
+    """
+    values = {}
+    for name, value in row.items():
+        try:
+            field = model._meta.get_field(name)
+        except FieldDoesNotExist:
+            continue
+        try:
+            values[name] = value_for(field, value)
+        # datetime raises OSError for a time that the C library can't represent.
+        except (ArithmeticError, AttributeError, OSError, TypeError, ValueError) as error:
+            raise Unstorable(f"'{name}' can't be {value!r}") from error
+    seen, lost = values.get("last_seen_at"), values.get("lost_after")
+    if seen and lost and lost < seen < moment_after(seen, row):
+        # Without USE_TZ a clock that goes back in between would have the run lost at once.
+        values["lost_after"] = moment_after(seen, row)
+    return values
+
+
+def moment_after(seen: datetime, row: Row) -> datetime:
+    """Return until when a run that was seen is not lost, by a clock that nobody sets back."""
+    return seen + timedelta(seconds=row["lost_after"] - row["last_seen_at"])
 
 
 def value_for(field: Any, value: Any) -> Any:

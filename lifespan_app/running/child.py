@@ -13,7 +13,6 @@ from pathlib import Path
 from signal import Signals
 
 from lifespan_app.engine.telling import AROUND
-from lifespan_app.host import STARTS_FILE
 
 from . import told
 from .heard import ENDING, signals_called
@@ -98,7 +97,7 @@ class Child:
             try:
                 self._process = await asyncio.create_subprocess_exec(
                     *self._command,
-                    env={**os.environ, AROUND: self._around, STARTS_FILE: str(starts.path)},
+                    env={**os.environ, AROUND: self._around, **starts.environment},
                     process_group=None if self._shares_terminal else 0,
                 )
             except OSError as error:

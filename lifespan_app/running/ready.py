@@ -7,6 +7,7 @@ import os
 import socket
 from pathlib import Path
 
+from lifespan_app import atomic_file
 from lifespan_app.engine.report import Observer, Phase, Report
 
 logger = logging.getLogger("lifespan_app")
@@ -79,14 +80,7 @@ class Readiness(Observer):
             logger.warning("The ready file can't be written or taken away: %s.", error)
 
     def _write(self, file: Path) -> None:
-        # Renamed when it is whole: whoever looks never reads half a number.
-        new = file.with_name(f".{file.name}.{os.getpid()}")
-        try:
-            new.write_text(f"{os.getpid()}\n")
-            new.replace(file)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
+        atomic_file.write(file, f"{os.getpid()}\n")
 
     def _notify(self, message: str) -> None:
         address = os.environ.get(SYSTEMD, "")

@@ -65,7 +65,7 @@ def write(path: str, run: str, came_up: bool, error: str) -> None:
     line = json.dumps({"run": run, "came_up": came_up, "error": error[:LONGEST]}) + "\n"
     with suppress(OSError):
         # It has to be there: what it belonged to may be over, and its folder cleaned up.
-        file = os.open(path, os.O_WRONLY | os.O_APPEND)
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0))
         try:
             os.write(file, line.encode())
         finally:
@@ -76,15 +76,23 @@ class Told:
     """What the runs of other processes have told.
 
     Args:
-        path: the file that they write to.
+        path: the file that they write to; None where there can be none.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of a process that is to tell."""
+        return {} if self.path is None else {STARTS_FILE: str(self.path)}
 
     def starts(self) -> tuple[int, list[str]]:
         """Return how many runs came up, and the error of each one that did not."""
-        came_up, errors = 0, []
+        came_up = 0
+        errors: list[str] = []
+        if self.path is None:
+            return came_up, errors
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 told = json.loads(line)
@@ -100,8 +108,15 @@ class Told:
 
 @contextmanager
 def listening() -> Iterator[Told]:
-    """Return, for a ``with`` block, what other processes tell in a file of this user's own."""
-    folder = Path(tempfile.mkdtemp(prefix="lifespan-"))
+    """Return, for a ``with`` block, what other processes tell in a file of this user's own.
+
+    Where no temporary folder can be used, as in a read-only container, they tell nothing.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="lifespan-"))
+    except OSError:
+        yield Told(None)
+        return
     try:
         path = folder / "starts"
         path.touch(mode=0o600)

@@ -44,6 +44,8 @@ class Broken:
     environment: dict[str, str] = field(default_factory=dict)
     in_deployment: bool = False
     """Whether ``manage.py check`` looks for it only with ``--deploy``."""
+    asks_database: bool = False
+    """Whether it does so only where a database is named, too."""
 
     def __str__(self) -> str:
         return f"{self.id} {self.what}"
@@ -308,6 +310,7 @@ BROKEN = (
         level="WARNING",
         hint="manage.py migrate lifespan_app",
         in_deployment=True,
+        asks_database=True,
     ),
     Broken(
         id="W009",
@@ -318,6 +321,7 @@ BROKEN = (
         level="WARNING",
         hint="manage.py showlifespan ",
         in_deployment=True,
+        asks_database=True,
     ),
     Broken(
         id="W010",
@@ -326,6 +330,14 @@ BROKEN = (
         says="LIFESPAN['DRAIN_SECONDS'] is 5, and LIFESPAN['SHUTDOWN_NOTICE'] is off",
         level="WARNING",
         hint="Set LIFESPAN['SHUTDOWN_NOTICE'] to True",
+    ),
+    Broken(
+        id="W012",
+        what="a folder in which no record can wait",
+        make=sound(LIFESPAN={"SPOOL_DIR": "/proc/spool"}),
+        says="Records of runs that the database does not take can't wait in a file: /proc",
+        level="WARNING",
+        hint="Set LIFESPAN['SPOOL_DIR'] to a folder that belongs to the user of the server alone",
     ),
     Broken(
         id="I001",
@@ -374,11 +386,16 @@ def test_a_problem_is_told_with_id_level_place_and_hint(broken: Broken, project:
 
 
 def test_a_problem_is_a_system_check_too(broken: Broken, project: Project) -> None:
-    arguments = ["check", "--tag", "lifespan", "--fail-level", "INFO"]
+    tag = "database" if broken.asks_database else "lifespan"
+    arguments = ["check", "--tag", tag, "--fail-level", "INFO"]
     if broken.in_deployment:
         without = project.manage(*arguments, **broken.environment)
         assert without.returncode == 0, without.stderr
         arguments.append("--deploy")
+    if broken.asks_database:
+        without = project.manage(*arguments, **broken.environment)
+        assert without.returncode == 0, without.stderr
+        arguments += ["--database", "default"]
 
     done = project.manage(*arguments, **broken.environment)
 

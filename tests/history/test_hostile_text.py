@@ -17,7 +17,7 @@ from lifespan_app import Lifespan
 from lifespan_app.engine.loglines import MOST_BYTES, LogLine
 from lifespan_app.engine.report import Phase, Step
 from lifespan_app.history import rows
-from lifespan_app.history.others import import_spooled
+from lifespan_app.history.maintenance import import_spooled
 from lifespan_app.history.rows import Rows
 from lifespan_app.history.spool import SpoolFile, claimed
 from lifespan_app.history.storable import LONGEST, ascii_only, storable
@@ -120,7 +120,8 @@ def test_it_is_stored_after_it_has_waited(
     file.close()
 
     for waiting in claimed(tmp_path / "spool"):
-        import_spooled(waiting)
+        for _ in import_spooled(waiting):
+            pass
 
     assert_is_stored(text, history_database)
     assert LifespanRun.objects.get().recorded_late

@@ -7,6 +7,7 @@ import json
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -17,8 +18,8 @@ from django.db import connections
 from django.utils import timezone
 
 from lifespan_app import Lifespan
-from lifespan_app.history import failures, record, spool, writing
-from lifespan_app.history.others import look_after_others
+from lifespan_app.history import failures, maintenance, record, spool
+from lifespan_app.history.maintenance import Pieces, maintain
 from lifespan_app.history.rows import Rows
 from lifespan_app.models import LifespanRun
 from tests.clusters import PostgreSQL
@@ -101,7 +102,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
         return [
             one.getMessage()
             for one in caplog.records
-            if one.levelno >= logging.WARNING and one.module in {"record", "others"}
+            if one.levelno >= logging.WARNING and one.module in {"record", "maintenance"}
         ]
 
     return said
@@ -112,11 +113,11 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Return what is set when a record has looked after others: after that it only writes."""
     looked = threading.Event()
 
-    def look() -> None:
-        look_after_others()
+    def look() -> Pieces:
+        yield from maintain()
         looked.set()
 
-    monkeypatch.setattr(record, "look_after_others", look)
+    monkeypatch.setattr(record, "maintain", look)
     return looked
 
 
@@ -413,10 +414,11 @@ class TestALockedSQLite:
             return is_in_the_way(error)
 
         def look() -> None:
-            look_after_others()
+            for pause in maintain():
+                time.sleep(pause)
             connections["history"].close()
 
-        monkeypatch.setattr(writing, "is_in_the_way", notice)
+        monkeypatch.setattr(maintenance, "is_in_the_way", notice)
         other = sqlite3.connect(on_sqlite.entry["NAME"], isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         thread = threading.Thread(target=look)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lifespan_app.history import spool
-from lifespan_app.history.spool import SpoolFile, claimed, database, entries_of
+from lifespan_app.history.database_id import database_ids, project_id
+from lifespan_app.history.spool import SpoolFile, claimed, entries_of
 from tests.forks import in_a_fork
 
 if TYPE_CHECKING:
@@ -399,9 +400,10 @@ def test_a_file_in_the_place_of_the_folder_is_refused(folder: Path) -> None:
 def test_only_files_are_read(folder: Path, tmp_path: Path) -> None:
     left(folder, "one", RUN)
     [path] = folder.iterdir()
-    os.mkfifo(folder / f"1-{database()}-pipe.jsonl")
-    (folder / f"1-{database()}-folder.jsonl").mkdir()
-    (folder / f"1-{database()}-link.jsonl").symlink_to(path)
+    known_by = f"1-{database_ids()[0]}-{project_id()}"
+    os.mkfifo(folder / f"{known_by}-pipe.jsonl")
+    (folder / f"{known_by}-folder.jsonl").mkdir()
+    (folder / f"{known_by}-link.jsonl").symlink_to(path)
     (folder / "notes.txt").write_text("not ours")
 
     assert taken(folder) == [("one", [RUN])]

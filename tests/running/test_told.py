@@ -244,6 +244,7 @@ def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
 
 def test_nobody_else_can_read_or_write_it_and_it_is_taken_away() -> None:
     with listening() as told:
+        assert told.path is not None
         assert told.path.stat().st_mode & 0o077 == 0
         assert told.path.parent.stat().st_mode & 0o077 == 0
 
