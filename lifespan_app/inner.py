@@ -11,6 +11,7 @@ from .engine.errors import HookError
 from .engine.hooks import STAGE, Hook
 from .engine.log import logger
 from .engine.stages import Stage
+from .engine.state import share
 from .engine.unit import Unit
 from .protocol import Message, Scope, ServedRun
 
@@ -72,7 +73,7 @@ def hook_of(
                 if key not in before or (key in ours and value is not ours[key])
             }
             try:
-                run.add(added, str(unit))
+                share(run.state, added, str(unit))
             except HookError:
                 await inner.stop()
                 raise
