@@ -393,7 +393,7 @@ def test_settings_agree() -> None:
     assert first_column("settings") == {
         *conf.KEYS,
         *conf.HOOK_OPTIONS,
-        *conf.PLATFORM_KEYS,
+        *(key for keys in conf.INNER_KEYS.values() for key in keys),
         *variables,
     }
 

@@ -111,7 +111,7 @@ BROKEN = (
         make=shop('import json\n\njson.loads("no JSON")\n'),
         says="'shop.lifespan' of app 'shop' can't be imported: JSONDecodeError: Expecting value",
         place="shop/lifespan.py: json.loads",
-        hint="Mend the module.",
+        hint="leave it out: LIFESPAN = {'AUTODISCOVER': {'exclude': ['shop']}}.",
     ),
     Broken(
         id="E002",
@@ -125,6 +125,13 @@ BROKEN = (
         what="a setting of the wrong type",
         make=sound(LIFESPAN={"SHUTDOWN_TIMEOUT": "5 s"}),
         says="LIFESPAN['SHUTDOWN_TIMEOUT'] must be a number of seconds above 0, not '5 s'.",
+        hint="Left out, the default holds.",
+    ),
+    Broken(
+        id="E003",
+        what="a word where a list is wanted",
+        make=sound(LIFESPAN={"AUTODISCOVER": {"exclude": "shop"}}),
+        says="LIFESPAN['AUTODISCOVER']['exclude'] must be a list of app labels, not 'shop'.",
         hint="Left out, the default holds.",
     ),
     Broken(
@@ -231,6 +238,14 @@ BROKEN = (
         says="LIFESPAN['HOOKS']['shop.tills'] names no declared hook.",
         level="WARNING",
         hint="Did you mean 'shop.till'?",
+    ),
+    Broken(
+        id="W003",
+        what="an app to leave alone that there is not",
+        make=sound(LIFESPAN={"AUTODISCOVER": {"exclude": ["shp"]}}),
+        says="LIFESPAN['AUTODISCOVER']['exclude'] names 'shp', which is no installed app's label.",
+        level="WARNING",
+        hint="Did you mean 'shop'?",
     ),
     Broken(
         id="W004",
