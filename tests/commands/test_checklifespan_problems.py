@@ -37,6 +37,7 @@ def test_a_problem_is_told_with_id_level_place_and_hint(broken: Broken, project:
     assert problem["id"] == f"lifespan_app.{broken.id}"
     assert problem["level"] == broken.level
     assert broken.says in problem["message"]
+    assert ".." not in problem["message"].replace("...", "")
     assert broken.hint in problem["hint"]
     assert code == (1 if broken.level == "ERROR" else 0)
     if broken.place:
