@@ -47,12 +47,20 @@ PLACE = Kind("a path", lambda value: isinstance(value, (str, os.PathLike)) and b
 ERROR, THREAD = "error", "thread"
 WITHOUT = Kind(f"'{ERROR}' or '{THREAD}'", lambda value: value in (ERROR, THREAD))
 TABLE = Kind("a dictionary", lambda value: isinstance(value, Mapping))
+LABELS = Kind(
+    "a list of app labels",
+    lambda value: (
+        isinstance(value, (list, tuple, set, frozenset))
+        and all(isinstance(label, str) for label in value)
+    ),
+)
 
 KEYS: dict[str, tuple[Any, Kind]] = {
     "SERVICE_TYPE": ("app", WORD),
     "ENVIRONMENT": (None, WORD),  # "development" with DEBUG, else "production"
     "RELEASE": (None, WORD),
     "CONFIG": ({}, TABLE),
+    "AUTODISCOVER": ({}, TABLE),
     "STARTUP_DEADLINE": (AUTO, DEADLINE),
     "SHUTDOWN_TIMEOUT": (5, SECONDS),
     "SHUTDOWN_DEADLINE": (8, SECONDS),
@@ -81,8 +89,11 @@ HOOK_OPTIONS: dict[str, Kind] = {
 }
 """What ``HOOKS`` may say of a hook."""
 
-PLATFORM_KEYS: dict[str, Kind] = {"startup": SECONDS, "termination_grace": SECONDS}
-"""What ``PLATFORM`` may say of the platform, for the checks."""
+INNER_KEYS: dict[str, dict[str, Kind]] = {
+    "AUTODISCOVER": {"exclude": LABELS},
+    "PLATFORM": {"startup": SECONDS, "termination_grace": SECONDS},
+}
+"""What the dictionaries in the setting may hold, but for ``CONFIG`` and ``HOOKS``."""
 
 FROM_ENVIRONMENT = {
     "SERVICE_TYPE": "LIFESPAN_SERVICE_TYPE",
@@ -110,6 +121,16 @@ def get(key: str) -> Any:
         return os.environ[variable]
     value = declared().get(key)
     return KEYS[key][0] if value is None else value
+
+
+def excluded_apps() -> frozenset[str]:
+    """Return the labels of the apps whose ``lifespan.py`` is left alone.
+
+    None where the setting is of the wrong type, which a check and the start of a run tell.
+    """
+    if any(wrong_types()):
+        return frozenset()
+    return frozenset(get("AUTODISCOVER").get("exclude") or ())
 
 
 def settings() -> Settings:
@@ -145,11 +166,12 @@ def wrong_types() -> Iterator[str]:
     for key, (_, kind) in KEYS.items():
         if setting.get(key) is not None and not kind.fits(setting[key]):
             yield wrong_type(f"{SETTING}['{key}']", kind, setting[key])
-    platform = setting.get("PLATFORM")
-    for key, kind in PLATFORM_KEYS.items():
-        value = platform.get(key) if isinstance(platform, Mapping) else None
-        if value is not None and not kind.fits(value):
-            yield wrong_type(f"{SETTING}['PLATFORM']['{key}']", kind, value)
+    for name, keys in INNER_KEYS.items():
+        inner = setting.get(name)
+        for key, kind in keys.items():
+            value = inner.get(key) if isinstance(inner, Mapping) else None
+            if value is not None and not kind.fits(value):
+                yield wrong_type(f"{SETTING}['{name}']['{key}']", kind, value)
     hooks = setting.get("HOOKS")
     if not isinstance(hooks, Mapping):
         return

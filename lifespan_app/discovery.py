@@ -8,13 +8,17 @@ from importlib import import_module
 from django.apps import AppConfig, apps
 from django.utils.module_loading import module_has_submodule
 
+from . import conf
 from .default import lifespan
 from .engine.problems import Problem
 
 MODULE = "lifespan"
 
-silent: set[str] = set()
-"""The modules that were imported and have declared no hook."""
+silent: dict[str, str] = {}
+"""The modules that were imported and have declared no hook, each with the label of its app."""
+
+excluded: list[str] = []
+"""The labels of the apps whose module was left alone, as the setting ``AUTODISCOVER`` wants it."""
 
 done = False
 """Whether the apps were searched: a project may import its hooks by itself, at any time."""
@@ -31,8 +35,14 @@ def autodiscover() -> None:
     global done
     lifespan.broken.clear()
     silent.clear()
+    excluded.clear()
+    left_alone = conf.excluded_apps()
     for app in apps.get_app_configs():
-        if app.module is not None and module_has_submodule(app.module, MODULE):
+        if app.module is None or not module_has_submodule(app.module, MODULE):
+            continue
+        if app.label in left_alone:
+            excluded.append(app.label)
+        else:
             discover(app)
     done = True
 
@@ -51,7 +61,7 @@ def discover(app: AppConfig) -> None:
     if len(lifespan.hooks) == before and not any(
         belongs_to(hook.module, name) for hook in lifespan.hooks
     ):
-        silent.add(name)
+        silent[name] = app.label
 
 
 def problem(app: AppConfig, name: str, error: BaseException) -> Problem:
@@ -64,11 +74,20 @@ def problem(app: AppConfig, name: str, error: BaseException) -> Problem:
         file, line = error.filename, error.lineno or 0
     return Problem(
         f"'{name}' of app '{app.label}' can't be imported: {type(error).__name__}: {error}",
-        "Mend the module. Until then no plan can be made; migrate, shell and the checks still run.",
+        "Fix the import error: no server can start until then. migrate, shell and the checks still "
+        f"run. {exclusion(app.label)}",
         file,
         line,
         "broken",
         error,
+    )
+
+
+def exclusion(label: str) -> str:
+    """Return what to do about a module that has nothing to do with lifespan_app."""
+    return (
+        "If the module is not meant for lifespan_app, leave it out: "
+        f"{conf.SETTING} = {{'AUTODISCOVER': {{'exclude': ['{label}']}}}}."
     )
 
 

@@ -14,6 +14,7 @@ from .engine.api import Lifespan
 from .engine.hooks import Hook
 from .engine.host import Host
 from .engine.settings import Settings
+from .mistakes import SettingsMistakes
 from .servers import module_of_task, recognised
 from .unserved import Unserved
 from .waiting import WaitingThread
@@ -74,6 +75,7 @@ def install(lifespan: Lifespan) -> None:
         observers = lifespan.host.observers
         lifespan.host = DjangoHost()
         lifespan.host.observers = observers
+        observers.append(SettingsMistakes())
         if starts := os.environ.get(STARTS_FILE):
             from .running.told import Starts
 

@@ -4,55 +4,63 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .engine.current import SCOPE_KEY, here
 from .engine.errors import HookError
 from .engine.hooks import STAGE, Hook
 from .engine.log import logger
 from .engine.stages import Stage
+from .engine.state import share
 from .engine.unit import Unit
 from .protocol import Message, Scope, ServedRun
 
 Forwarded = tuple[str, Any]
 """The name of an application, and the application."""
 
+
+class Place(NamedTuple):
+    """Where applications were put inside one of ours."""
+
+    module: str
+    file: str
+    line: int
+
+
 GRACE = 1.0
 """Seconds that an application has to return once it has answered."""
 
 
 def stage_of(
-    app: Any, scope: Scope, place: tuple[str, int], forward: Sequence[Forwarded] = ()
+    inside: Forwarded, scope: Scope, place: Place, forward: Sequence[Forwarded] = ()
 ) -> Stage:
     """Return the stage of a run that opens and closes the lifespans of inner applications.
 
     Args:
-        app: the application, which need not have a lifespan.
+        inside: the application, which need not have a lifespan, and its name.
         scope: the lifespan scope of the application around it.
-        place: file and line where it was put inside.
+        place: where it was put inside.
         forward: applications inside of that one, to which it passes no lifespan: opened behind
             its own, side by side.
     """
-    rows = [[hook_of(app, "lifespan", scope, place)]]
+    name, app = inside
+    rows = [[hook_of(app, name, scope, place)]]
     if forward:
         # A state of its own for each: what one adds, while others start, is known as its own.
         rows.append([hook_of(sub, name, scope, place, apart=True) for name, sub in forward])
     return Stage("inner lifespan", enters=lambda: rows)
 
 
-def hook_of(
-    app: Any, name: str, scope: Scope, place: tuple[str, int], *, apart: bool = False
-) -> Hook:
+def hook_of(app: Any, name: str, scope: Scope, place: Place, *, apart: bool = False) -> Hook:
     """Return the hook that opens and closes the lifespan of one application.
 
     Args:
         app: the application.
         name: what the hook is called.
         scope: the lifespan scope of the application around it.
-        place: file and line where it was put inside.
+        place: where it was put inside.
         apart: whether it gets a copy of the scope's state, with all that is open.
     """
-    kind = app if hasattr(app, "__qualname__") else type(app)
 
     async def lifespan() -> AsyncIterator[None]:
         unit = here.get()
@@ -72,7 +80,7 @@ def hook_of(
                 if key not in before or (key in ours and value is not ours[key])
             }
             try:
-                run.add(added, str(unit))
+                share(run.state, added, str(unit))
             except HookError:
                 await inner.stop()
                 raise
@@ -88,8 +96,7 @@ def hook_of(
             await inner.end()
 
     hook = Hook(lifespan, STAGE, name=name)
-    hook.module = f"{kind.__module__}.{kind.__qualname__}"
-    hook.file, hook.line = place
+    hook.module, hook.file, hook.line = place
     return hook
 
 

@@ -57,8 +57,15 @@ class LifespanMiddleware:
         self.context = context
         self._runs: Runs[ServedRun] = Runs()
         caller = sys._getframe(1)
-        self._place = (caller.f_code.co_filename, caller.f_lineno)
-        self._forward = forwarded(forward, app, {**caller.f_globals, **caller.f_locals})
+        self._place = (
+            str(caller.f_globals.get("__name__")),
+            caller.f_code.co_filename,
+            caller.f_lineno,
+        )
+        names = {**caller.f_globals, **caller.f_locals}
+        kind = app if hasattr(app, "__qualname__") else type(app)
+        self._inside = (variable_of(app, names) or kind.__qualname__, app)
+        self._forward = forwarded(forward, app, names)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
@@ -95,7 +102,7 @@ class LifespanMiddleware:
             receive,
             send,
             context=self.context,
-            inner=inner.stage_of(self.app, scope, self._place, self._forward),
+            inner=inner.stage_of(self._inside, scope, inner.Place(*self._place), self._forward),
             begins=self._runs.begin,
         )
 
@@ -124,9 +131,13 @@ def forwarded(given: object, around: object, names: Mapping[str, object]) -> lis
             )
         if any(app is other for _, other in found):
             raise TypeError(f"forward= holds {app!r} twice.")
-        called = next((name for name, value in names.items() if value is app), None)
-        found.append((called or f"forward_{position}", app))
+        found.append((variable_of(app, names) or f"forward_{position}", app))
     return found
+
+
+def variable_of(app: object, names: Mapping[str, object]) -> str | None:
+    """Return the name of the variable that holds an application; None if none does."""
+    return next((name for name, value in names.items() if value is app), None)
 
 
 def put_django_around() -> None:

@@ -14,8 +14,8 @@ from typing import Any
 from .engine.api import Lifespan, raise_stop_errors
 from .engine.context import LifespanContext
 from .engine.current import SCOPE_KEY, here
-from .engine.errors import HookError, LifespanError
-from .engine.hooks import STAGE
+from .engine.errors import LifespanError
+from .engine.hooks import MANAGER, STAGE
 from .engine.log import logger
 from .engine.messages import shutdown_message, startup_message
 from .engine.plan import Plan
@@ -43,6 +43,7 @@ class ServedRun(Run):
         lifespan: where the hooks were declared.
         plan: what is to run.
         context: what the hooks are told about the process.
+        scope: the lifespan scope.
         server: name and version of the server; "" for one not known.
         mode: how it came about; None: by a server.
         stages: the edges of the run, without the functions that are called at its end.
@@ -53,41 +54,23 @@ class ServedRun(Run):
         lifespan: Lifespan,
         plan: Plan,
         context: LifespanContext,
+        scope: Scope,
         *,
         server: str,
         mode: str | None,
         stages: Iterable[Stage],
     ) -> None:
+        self.scope = scope
         self.on_shutdown: list[Functions] = []
         """What gives the functions that are called at shutdown, of each application in the run."""
         self.handed_out: MutableMapping[str, Any] = {}
         """What was put into the scope's state."""
-        self._owners: dict[str, str] = {}
         last = Stage("on_shutdown", leaves=self._last_functions, always=True)
         super().__init__(lifespan, plan, context, server=server, mode=mode, stages=[last, *stages])
 
     def _last_functions(self) -> Rows:
         functions = [function for given in self.on_shutdown for function in given()]
         return [[call_hook(function)] for function in reversed(functions)]
-
-    def add(self, mapping: Mapping[str, Any], owner: str) -> None:
-        """Put what is no resource into the state, where it stays after the shutdown.
-
-        Args:
-            mapping: the names, and what they are worth.
-            owner: whose they are, for people.
-
-        Raises:
-            HookError: a name is in the state already; both owners are named.
-        """
-        for name, value in mapping.items():
-            if name in self.units_by_name:
-                raise twice(name, str(self.units_by_name[name]), owner, "state_name= of the hook")
-            if name in self.state:
-                known = self._owners.get(name, "a hook that has written it to the state")
-                raise twice(name, known, owner, "another name in one of the two")
-            self.state[name] = value
-            self._owners[name] = owner
 
     def opened_late(self, unit: Unit) -> None:
         """Let what has come up while the process serves be read, by those too who get the scope."""
@@ -103,13 +86,6 @@ class ServedRun(Run):
             self.handed_out = state
         self.handed_out.update(self.state)
         return self.handed_out
-
-
-def twice(name: str, first: str, second: str, remedy: str) -> HookError:
-    """Return the error of a name that two have put into the state."""
-    return HookError(
-        f"'{name}' is in the state twice: from {first} and from {second}. Use {remedy}."
-    )
 
 
 async def serve_lifespan(
@@ -202,13 +178,12 @@ def prepare(
     stages = []
     # Without Django nobody has imported them, so nobody listens.
     if SIGNALS in sys.modules:
-        from . import register, signals
+        from . import signals
 
-        plan = register.with_managers(plan, scope, lifespan.host.app_label)
         stages.append(signals.stage_of(scope))
     if inner is not None:
         stages.append(inner)
-    run = ServedRun(lifespan, plan, context, server=server, mode=mode, stages=stages)
+    run = ServedRun(lifespan, plan, context, scope, server=server, mode=mode, stages=stages)
     lifespan.runs.append(run)
     return run
 
@@ -217,7 +192,7 @@ def run_around(lifespan: Lifespan, scope: Scope) -> ServedRun | None:
     """Return the run of an application of ours that the one called with this scope is inside of."""
     run = scope.get(SCOPE_KEY)
     inside = here.get()
-    if run is None and isinstance(inside, Unit) and inside.hook.kind is STAGE:
+    if run is None and isinstance(inside, Unit) and inside.hook.kind in (MANAGER, STAGE):
         # A framework's lifespan may drive that of another application with a scope of its own.
         run = inside.run
     if isinstance(run, ServedRun) and run.lifespan is lifespan and not run.over:

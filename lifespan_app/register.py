@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
+from weakref import WeakValueDictionary
+
+from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from .engine.current import here
 from .engine.errors import HookError
-from .engine.hooks import STAGE, Hook
-from .engine.plan import Plan
-from .engine.stages import call_hook, joined, shown_as, title_of
+from .engine.hooks import MANAGER, Hook
+from .engine.stages import shown_as, title_of
+from .engine.state import share
 from .engine.unit import Unit
 from .signals import Identity, LifespanSender, asgi_lifespan, original
 from .types import State
@@ -19,6 +23,12 @@ __all__ = ["register_lifespan_manager"]
 
 Manager = Callable[[], AbstractAsyncContextManager[State]]
 Receiver = Callable[..., Any]
+
+PRIORITY = 1000
+"""A manager reads resources without asking for them, so it opens behind the hooks of apps."""
+
+known: WeakValueDictionary[Identity, Hook] = WeakValueDictionary()
+"""The hooks of receivers, for as long as a plan holds them: its hooks are the same ones then."""
 
 
 def register_lifespan_manager(context_manager: Manager) -> None:
@@ -53,58 +63,39 @@ class Registered:
         return self.manager
 
 
-def with_managers(plan: Plan, scope: Mapping[str, Any], label_of: Any) -> Plan:
-    """Return a plan with what the receivers of ``asgi_lifespan`` give, entered behind its hooks.
-
-    Args:
-        plan: the hooks.
-        scope: the lifespan scope, which receivers are given.
-        label_of: gives the app label of a module, or None outside an installed app.
-    """
+def hooks_of_receivers() -> list[Hook]:
+    """Return a hook for each receiver of ``asgi_lifespan``, which enters what that one gives."""
     sync_receivers, async_receivers = asgi_lifespan.receivers_here()
-    calls = []
-    managers = [manager_hook(receiver, scope) for receiver in async_receivers]
-    for receiver in sync_receivers:
-        returned: list[Any] = []
-        calls.append(call_hook(collecting(receiver, scope, returned), shown=original(receiver)))
-        managers.append(manager_hook(receiver, scope, returned))
-    plan = joined(plan, calls, label_of, "receivers of asgi_lifespan")
-    return joined(plan, managers, label_of, "lifespan managers")
+    return [hook_of(receiver) for receiver in (*sync_receivers, *async_receivers)]
 
 
-def collecting(receiver: Receiver, scope: Mapping[str, Any], into: list[Any]) -> Callable[[], None]:
-    """Return a function that calls a sync receiver, and keeps what that returns."""
-
-    def call() -> None:
-        into.append(receiver(**arguments(scope)))
-
-    return call
-
-
-def arguments(scope: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a receiver of ``asgi_lifespan`` is called with, inside a run."""
-    state = scope.get("state")
-    if not isinstance(state, MutableMapping):
-        state = unit_here().run.state
-    return {"signal": asgi_lifespan, "sender": LifespanSender, "scope": scope, "state": state}
+def hook_of(receiver: Receiver) -> Hook:
+    """Return the hook that enters what a receiver gives, and puts its mapping into the state."""
+    connected = original(receiver)
+    identity = Identity(connected, weak=True)
+    hook = known.get(identity)
+    if hook is None:
+        hook = known[identity] = new_hook(receiver, connected)
+    return hook
 
 
-def manager_hook(
-    receiver: Receiver, scope: Mapping[str, Any], returned: list[Any] | None = None
-) -> Hook:
-    """Return the hook that enters what a receiver returns, and puts its mapping into the state.
+def new_hook(receiver: Receiver, connected: Receiver) -> Hook:
+    """Return a new hook for a receiver.
 
     Args:
-        receiver: async, or with ``returned`` one that has been called.
-        scope: the lifespan scope.
-        returned: what it has returned, if it has been called.
+        receiver: sync or async; it returns a manager or, where it writes to the state by itself,
+            None.
+        connected: what was connected as that receiver: it gives the hook its name, file and line.
     """
-    connected = original(receiver)
     registered = getattr(connected, "__self__", None)
     shown = registered.manager if isinstance(registered, Registered) else connected
+    is_async = iscoroutinefunction(receiver)
+    call = receiver if is_async else sync_to_async(receiver)
+    # A signal of Django's calls sync receivers before async ones.
+    priority = PRIORITY if is_async else PRIORITY - 1
 
     async def manager() -> AsyncIterator[Any]:
-        made = await receiver(**arguments(scope)) if returned is None else returned.pop()
+        made = await call(**arguments())
         if callable(made) and not hasattr(type(made), "__aenter__"):
             made = made()
         if made is None:
@@ -120,7 +111,21 @@ def manager_hook(
                 yield mapping
 
     shown_as(manager, shown)
-    return Hook(manager, STAGE, name=title_of(shown))
+    hook = Hook(manager, MANAGER, name=title_of(shown), priority=priority, order=sys.maxsize)
+    # Nothing is injected: the signature that is seen through ``manager`` is the manager's own.
+    hook.parameters = ()
+    return hook
+
+
+def arguments() -> dict[str, Any]:
+    """Return what a receiver of ``asgi_lifespan`` is called with, inside a run."""
+    run = unit_here().run
+    # Only a server gives a scope.
+    scope = getattr(run, "scope", None) or {"type": "lifespan", "asgi": {"version": "3.0"}}
+    state = scope.get("state")
+    if not isinstance(state, MutableMapping):
+        state = run.state
+    return {"signal": asgi_lifespan, "sender": LifespanSender, "scope": scope, "state": state}
 
 
 def keep(mapping: Any) -> None:
@@ -133,7 +138,7 @@ def keep(mapping: Any) -> None:
             f"{unit} yields a {type(mapping).__name__}. Yield a dictionary: what is in it will be "
             "in the state."
         )
-    unit.run.add(mapping, str(unit))  # type: ignore[attr-defined]  # a ServedRun, always
+    share(unit.run.state, mapping, str(unit))
 
 
 def unit_here() -> Unit:

@@ -10,13 +10,17 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction
 from django.dispatch import Signal
 
+from .default import lifespan
 from .engine.parameters import signature_of
 from .engine.stages import Rows, Stage, call_hook
+
+if TYPE_CHECKING:
+    from .engine.hooks import Hook
 
 __all__ = ["asgi_lifespan", "asgi_shutdown", "asgi_startup"]
 
@@ -72,6 +76,18 @@ class LifespanSignal(Signal):
 asgi_startup = LifespanSignal()
 asgi_lifespan = LifespanSignal()
 asgi_shutdown = LifespanSignal()
+
+
+def managers() -> list[Hook]:
+    """Return the hooks of the lifespan managers that are registered now."""
+    if not asgi_lifespan.receivers:
+        return []
+    from .register import hooks_of_receivers
+
+    return hooks_of_receivers()
+
+
+lifespan.sources.append(managers)
 
 
 def stage_of(scope: Mapping[str, Any]) -> Stage:

@@ -197,10 +197,12 @@ def paste(example: Example, project: Project) -> None:
         (project.folder / app).mkdir()
         call_command("startapp", app, str(project.folder / app))
     if "INSTALLED_APPS" not in example.code:
-        append(project, f"{SITE}/settings.py", f"INSTALLED_APPS += {['lifespan_app', *apps]!r}\n")
+        installed = ", ".join(map(repr, ["lifespan_app", *apps]))
+        append(project, f"{SITE}/settings.py", f"INSTALLED_APPS = [*INSTALLED_APPS, {installed}]\n")
     project.file(f"{SITE}/asgi.py", ASGI)
     views = [f"{app}.views" for app in apps if f"{app}/views.py" in example.files]
-    project.file(f"{SITE}/urls.py", URLS.format(modules=views))
+    if f"{SITE}/urls.py" not in example.files:
+        project.file(f"{SITE}/urls.py", URLS.format(modules=views))
     for block in example.blocks:
         if block.file and block.is_appended:
             append(project, block.file, block.code)

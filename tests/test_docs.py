@@ -45,9 +45,10 @@ LANGUAGES = {"python", "shell", "text"}
 
 # What can be seen from outside that a page has promised.
 ANSWERS = {
-    "README: the page": {"/": "example.com says 200"},
+    "README: the page": {"/": "The login page of the admin answers 200.", "/admin/login/": None},
     "tutorial: the page": {
-        "/": "example.com says 200",
+        "/": "The login page of the admin answers 200.",
+        "/admin/login/": None,
         "/recommended/": "Nothing to recommend today.",
     },
     "hooks: parameters": {"/shelf_size/": "3 books"},
@@ -280,6 +281,40 @@ def test_django_finds_nothing_to_complain_of(page: str, project: Project) -> Non
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.once
+@pytest.mark.parametrize("page", ["README", "tutorial"])
+def test_the_admin_of_a_first_project_shows_its_runs(page: str, project: Project) -> None:
+    paste(example(page), project)
+    project.manage("migrate", "--verbosity", "0", **SETTINGS)
+    look = (
+        "import django; django.setup()\n"
+        "from django.contrib.auth.models import User\n"
+        "from django.test import Client\n"
+        "client = Client(headers={'host': '127.0.0.1'})\n"
+        "client.force_login(User.objects.create_superuser('ann'))\n"
+        "print(client.get('/admin/lifespan_app/').status_code)\n"
+    )
+
+    assert project.run("-c", look, environment=SETTINGS).stdout == "200\n"
+
+
+@pytest.mark.slow
+@pytest.mark.once
+@pytest.mark.parametrize("page", ["README", "tutorial"])
+def test_a_first_project_may_have_tuples_in_its_settings(page: str, project: Project) -> None:
+    paste(example(page), project)
+    settings = project.folder / "mysite" / "settings.py"
+    begin = "\nINSTALLED_APPS = [*"
+    settings.write_text(
+        settings.read_text().replace(begin, f"\nINSTALLED_APPS = (*INSTALLED_APPS,){begin}", 1)
+    )
+
+    checked = project.manage("check", **SETTINGS)
+
+    assert checked.returncode == 0, checked.stderr
+
+
 @pytest.mark.parametrize("page", ["README", "tutorial"])
 def test_the_files_of_a_first_project_are_found(page: str) -> None:
     assert example(page).files == [
@@ -393,7 +428,7 @@ def test_settings_agree() -> None:
     assert first_column("settings") == {
         *conf.KEYS,
         *conf.HOOK_OPTIONS,
-        *conf.PLATFORM_KEYS,
+        *(key for keys in conf.INNER_KEYS.values() for key in keys),
         *variables,
     }
 

@@ -106,12 +106,12 @@ def check_lonely_module() -> Iterator[CheckMessage]:
 @registered
 def check_silent_modules() -> Iterator[CheckMessage]:
     """W002: a ``lifespan.py`` that declares no hook."""
-    for name in sorted(discovery.silent):
+    for name, label in sorted(discovery.silent.items()):
         yield Warning(
             f"'{name}' declares no hook.",
             hint="Decorate its functions with @lifespan.resource, @lifespan.on_start, "
             "@lifespan.on_shutdown or @lifespan.background, of 'from lifespan_app import "
-            "lifespan'; or remove the file.",
+            f"lifespan'; or remove the file. {discovery.exclusion(label)}",
             obj=name,
             id="lifespan_app.W002",
         )
@@ -139,10 +139,10 @@ def check_keys() -> Iterator[CheckMessage]:
     for key in table(conf.declared()):
         if key not in conf.KEYS:
             yield unknown("E002", f"{conf.SETTING}[{key!r}]", key, conf.KEYS)
-    for key in table(table(conf.declared()).get("PLATFORM")):
-        if key not in conf.PLATFORM_KEYS:
-            place = f"{conf.SETTING}['PLATFORM'][{key!r}]"
-            yield unknown("E002", place, key, conf.PLATFORM_KEYS)
+    for name, keys in conf.INNER_KEYS.items():
+        for key in table(table(conf.declared()).get(name)):
+            if key not in keys:
+                yield unknown("E002", f"{conf.SETTING}['{name}'][{key!r}]", key, keys)
     for name, options in table(table(conf.declared()).get("HOOKS")).items():
         for option in table(options):
             if option not in conf.HOOK_OPTIONS:
@@ -163,7 +163,11 @@ def check_types() -> Iterator[CheckMessage]:
 
 @registered
 def check_hook_names() -> Iterator[CheckMessage]:
-    """W003: ``HOOKS`` names a hook that nobody declares."""
+    """W003: ``HOOKS`` names a hook that nobody declares, or ``AUTODISCOVER`` an app."""
+    labels = {app.label for app in apps.get_app_configs()}
+    for label in sorted(conf.excluded_apps() - labels):
+        place = f"{conf.SETTING}['AUTODISCOVER']['exclude'] names {label!r}, which"
+        yield unknown("W003", place, label, labels, Warning, "is no installed app's label")
     if lifespan.broken or not discovery.done:
         return
     host = lifespan.host

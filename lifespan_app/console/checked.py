@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
 
-from lifespan_app import checks, conf
+from lifespan_app import checks, conf, discovery
 from lifespan_app.checks.plans import draft, of_plan
 from lifespan_app.default import lifespan
 
@@ -38,6 +38,8 @@ class Checked(NamedTuple):
     plans: tuple[ShownPlan, ...]
     problems: tuple[Problem, ...]
     """The gravest first."""
+    excluded: tuple[str, ...]
+    """The labels of the apps whose ``lifespan.py`` was left alone."""
 
     def at_or_over(self, level: int) -> list[Problem]:
         """Return the problems of a level, a number as in ``logging``, and of graver ones."""
@@ -75,7 +77,7 @@ def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
             said = checks.of_application(asgi)
             problems += (problem_of(message, "", short) for message in audible(said))
         problems += (problem_of(message, "", short) for message in audible(checks.of_history()))
-    return Checked(tuple(plans), tuple(gathered(problems)))
+    return Checked(tuple(plans), tuple(gathered(problems)), tuple(discovery.excluded))
 
 
 def audible(messages: Iterable[CheckMessage]) -> Iterator[CheckMessage]:

@@ -26,6 +26,7 @@ def document(checked: Checked, rehearsed: Rehearsed | None = None) -> str:
     found: dict[str, Any] = {
         "version": VERSION,
         "plans": [of_plan(plan) for plan in checked.plans],
+        "excluded_apps": list(checked.excluded),
         "problems": [of_problem(problem) for problem in checked.problems],
     }
     if rehearsed is not None:

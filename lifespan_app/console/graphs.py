@@ -13,6 +13,7 @@ MERMAID_SHAPES = {
     "resource": ("([", "])"),
     "background": ("[[", "]]"),
     "drain": ("[", "]"),
+    "manager": ("([", "])"),
 }
 DOT_SHAPES = {
     "start": "box",
@@ -20,6 +21,7 @@ DOT_SHAPES = {
     "resource": "ellipse",
     "background": "component",
     "drain": "box",
+    "manager": "ellipse",
 }
 
 

@@ -120,6 +120,11 @@ class Text:
         if more := "; ".join(details(hook)):
             yield from folded(more, self.width, begins, begins + "  ")
 
+    def excluded(self, labels: Sequence[str]) -> Iterator[str]:
+        """Yield the apps whose ``lifespan.py`` is left alone."""
+        text = f"Not imported, by AUTODISCOVER: the lifespan.py of {', '.join(labels)}"
+        yield from folded(printable(text), self.width)
+
     def left_out(self, hooks: Sequence[LeftOut]) -> Iterator[str]:
         """Yield the hooks that a plan does not hold."""
         yield self.style.MIGRATE_HEADING("Left out")

@@ -19,7 +19,7 @@ from .current import here
 from .errors import HookError
 from .hooks import innermost, name_of, place_of, seconds
 from .threads import start_thread
-from .unit import UP, Unit, brief, short
+from .unit import UP, Unit, brief, clause, short
 
 if TYPE_CHECKING:
     from .runner import Run
@@ -178,7 +178,7 @@ class Checking:
             async with around or nullcontext():
                 return await check.function(unit.value)
         except (SystemExit, KeyboardInterrupt) as error:
-            raise HookError(f"The check {check} raised {brief(error)}.") from error
+            raise HookError(f"The check {check} raised {clause(error)}.") from error
 
     def _in_thread(self, unit: Unit, check: Check, call: asyncio.Future[Any]) -> None:
         result: Any = None
@@ -197,7 +197,7 @@ class Checking:
             elif isinstance(failure, Exception) and not isinstance(failure, StopIteration):
                 call.set_exception(failure)
             else:
-                call.set_exception(HookError(f"The check {check} raised {brief(failure)}."))
+                call.set_exception(HookError(f"The check {check} raised {clause(failure)}."))
 
         try:
             self._run.loop.call_soon_threadsafe(tell)

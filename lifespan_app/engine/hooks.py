@@ -31,6 +31,8 @@ class Kind(StrEnum):
     RESOURCE = "resource"
     BACKGROUND = "background"
     DRAIN = "drain"
+    MANAGER = "manager"
+    """A lifespan manager of django-asgi-lifespan, which yields a part of the state."""
     STAGE = "stage"
     """An edge of the run that no app declared: receivers, an inner application's lifespan."""
 
@@ -58,7 +60,7 @@ class Form(StrEnum):
 
 # A member costs five times as much to look up on its enum as a global does on Python 3.11, and the
 # runner compares some thirty of them a hook.
-START, SHUTDOWN, RESOURCE, BACKGROUND, DRAIN, STAGE = Kind
+START, SHUTDOWN, RESOURCE, BACKGROUND, DRAIN, MANAGER, STAGE = Kind
 ONLY_AT_END = (SHUTDOWN, DRAIN)
 """What does nothing at startup: its ``timeout`` is its limit at the end."""
 COROUTINE, ASYNC_GENERATOR, SYNC_GENERATOR, ON_LOOP, IN_THREAD = Form

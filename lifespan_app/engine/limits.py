@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .errors import HookError
-from .hooks import STAGE
+from .hooks import MANAGER, STAGE
 from .lookout import SLOW_SHUTDOWN, SLOW_STARTUP, Lookout
 from .report import IN_SHUTDOWN, IN_STARTUP, Outcome
 from .unit import DOWN, STARTING, STOPPING, Unit
@@ -238,11 +238,14 @@ class Limits:
                 f"had {at - unit.begun:.3g} s of them.{waits_at(unit)} Raise "
                 "LIFESPAN['STARTUP_DEADLINE'], or make the hook optional with required=False."
             )
+        # A lifespan manager is registered without options.
+        has_options = unit.hook.kind is not MANAGER
         if unit.state is STARTING:
             limit = unit.node.timeout or OPTIONAL_TIMEOUT
+            own = "timeout= of the hook, or " if has_options else ""
             return (
                 f"{unit} did not start within its limit of {limit:g} s.{waits_at(unit)} Raise "
-                f"timeout= of the hook, or LIFESPAN['HOOKS']['{key}']['timeout']."
+                f"{own}LIFESPAN['HOOKS']['{key}']['timeout']."
             )
         limit = self.stop_limit(unit)
         if unit.is_job:
@@ -252,10 +255,10 @@ class Limits:
                 "job."
             )
         option = "timeout" if unit.at_end else "shutdown_timeout"
+        own = f"{option}= of the hook, " if has_options else ""
         return (
-            f"{unit} did not stop within its limit of {limit:g} s.{waits_at(unit)} Raise {option}= "
-            f"of the hook, LIFESPAN['HOOKS']['{key}']['{option}'], or LIFESPAN['SHUTDOWN_TIMEOUT'] "
-            "for all."
+            f"{unit} did not stop within its limit of {limit:g} s.{waits_at(unit)} Raise {own}"
+            f"LIFESPAN['HOOKS']['{key}']['{option}'], or LIFESPAN['SHUTDOWN_TIMEOUT'] for all."
         )
 
     def _say(self, unit: Unit, text: str, at: float) -> None:

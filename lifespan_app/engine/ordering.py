@@ -53,7 +53,8 @@ def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]
         for dependent in dependents.get(id(drafted), ()):
             if dependent.priority < drafted.priority:
                 drafted.priority = dependent.priority
-    heap = [(drafted.priority, drafted.hook.order, drafted) for drafted in free]
+    place = {id(drafted): at for at, drafted in enumerate(running)}
+    heap = [(drafted.priority, place[id(drafted)], drafted) for drafted in free]
     heapq.heapify(heap)
     order = []
     while heap:
@@ -62,7 +63,7 @@ def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]
         for dependent in dependents.get(id(drafted), ()):
             waiting[id(dependent)] -= 1
             if not waiting[id(dependent)]:
-                heapq.heappush(heap, (dependent.priority, dependent.hook.order, dependent))
+                heapq.heappush(heap, (dependent.priority, place[id(dependent)], dependent))
     return order, circles
 
 

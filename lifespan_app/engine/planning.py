@@ -293,6 +293,9 @@ class _Draft:
     def _refuse_one_key(self, one: Drafted, two: Drafted) -> None:
         if {one.hook.kind, two.hook.kind} == {Kind.START, Kind.SHUTDOWN}:
             return
+        if one.hook.kind is two.hook.kind is Kind.MANAGER:
+            # Registered without a name, they can be given no other.
+            return
         self.problem(
             "key",
             two,

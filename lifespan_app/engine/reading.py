@@ -59,8 +59,8 @@ def many_runs(runs: Iterable[Run], asked_for: str) -> NotRunning:
 
 def has_asked(inside: Unit, unit: Unit) -> bool:
     """Tell whether a hook may read a resource: it has asked, by a parameter or ``depends_on``."""
-    if inside.hook.kind in (Kind.STAGE, Kind.BACKGROUND):
-        # They begin and end while every hook is up, so no order could be wrong.
+    if inside.hook.kind in (Kind.MANAGER, Kind.STAGE, Kind.BACKGROUND):
+        # They begin and end while the hooks are up, so no order could be wrong.
         return True
     index = unit.node.index
     return any(wait.node == index and wait.reason in HARD for wait in inside.node.waits)

@@ -50,13 +50,16 @@ class Registry:
     def __init__(self) -> None:
         self._registry: dict[tuple[object, ...], Hook] = {}
         self._order = itertools.count()
+        self.sources: list[Callable[[], Iterable[Hook]]] = []
+        """Functions that give the hooks which no decorator has declared, such as those of lifespan
+        managers, as they are now."""
         self.broken: dict[str, Problem] = {}
         """Modules that could not be imported, by name."""
 
     @property
     def hooks(self) -> list[Hook]:
-        """Every declared hook, as registered."""
-        return list(self._registry.values())
+        """Every declared hook, as registered, then those of other sources."""
+        return [*self._registry.values(), *(hook for source in self.sources for hook in source())]
 
     def _declare(
         self, function: Callable[..., Any], kind: Kind, frame: FrameType, **options: Any

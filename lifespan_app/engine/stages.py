@@ -8,13 +8,12 @@ has its own task or thread, time limit and step in the report, and its error sto
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import update_wrapper
 from types import CodeType
 from typing import Any, NamedTuple
 
-from .hooks import DRAIN, ON_LOOP, STAGE, Hook, innermost
-from .plan import Node, Plan, Reason, Wait
+from .hooks import ON_LOOP, STAGE, Hook, innermost
 
 Rows = Sequence[Sequence[Hook]]
 """Hooks in rows: those of one run side by side, the rows one after the other."""
@@ -97,34 +96,3 @@ def title_of(function: Any) -> str:
     inner = innermost(function)
     name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
     return str(name).rpartition("<locals>.")[2]
-
-
-def joined(
-    plan: Plan, hooks: Iterable[Hook], label_of: Callable[[str], str | None], place: str
-) -> Plan:
-    """Return a plan with more hooks behind those it has, side by side.
-
-    Args:
-        plan: what comes first; a hook of it that fails does not keep the new ones from running.
-        hooks: what comes behind.
-        label_of: gives the app label of a module, or None outside an installed app.
-        place: what the place between the two is called.
-    """
-    added = list(hooks)
-    if not added:
-        return plan
-    nodes = list(plan.nodes)
-    waited_for = {wait.node for node in nodes for wait in node.waits}
-    barrier = Node(len(nodes), place, "", 0, None)
-    barrier.waits = [
-        Wait(node.index, Reason.WRITTEN, place, hard=False)
-        for node in nodes
-        if node.index not in waited_for and (node.hook is None or node.hook.kind is not DRAIN)
-    ]
-    nodes.append(barrier)
-    for hook in added:
-        label = label_of(hook.module) or hook.module
-        node = Node(len(nodes), f"{label}.{hook.name}", label, 0, hook)
-        node.waits = [Wait(barrier.index, Reason.WRITTEN, place, hard=False)]
-        nodes.append(node)
-    return Plan(plan.service_type, nodes, plan.left_out)

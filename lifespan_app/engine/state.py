@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
+
+from .errors import HookError
 
 if TYPE_CHECKING:
     from .runner import Run
@@ -35,11 +37,12 @@ class RunState(StateMapping):
     ``state["name"]`` and ``state.name`` are the same. Resources can be read, not replaced.
     """
 
-    __slots__ = ("_run", "_written")
+    __slots__ = ("_owners", "_run", "_written")
 
     def __init__(self, run: Run) -> None:
         object.__setattr__(self, "_run", run)
         object.__setattr__(self, "_written", {})
+        object.__setattr__(self, "_owners", {})
 
     def __getitem__(self, name: str) -> Any:
         try:
@@ -72,3 +75,32 @@ class RunState(StateMapping):
 
     def __repr__(self) -> str:
         return f"<state of {self._run}: {', '.join(self) or 'empty'}>"
+
+
+def share(state: RunState, mapping: Mapping[str, Any], owner: str) -> None:
+    """Put names into the state that are no resources, where they stay after the shutdown.
+
+    Args:
+        state: the state of a run.
+        mapping: the names, and what they are worth.
+        owner: whose they are, for people.
+
+    Raises:
+        HookError: a name is in the state already; both owners are named.
+    """
+    resources, owners = state._run.units_by_name, state._owners
+    for name, value in mapping.items():
+        if name in resources:
+            raise twice(name, str(resources[name]), owner, "state_name= of the hook")
+        if name in state:
+            known = owners.get(name, "a hook that has written it to the state")
+            raise twice(name, known, owner, "another name in one of the two")
+        state[name] = value
+        owners[name] = owner
+
+
+def twice(name: str, first: str, second: str, remedy: str) -> HookError:
+    """Return the error of a name that two have put into the state."""
+    return HookError(
+        f"'{name}' is in the state twice: from {first} and from {second}. Use {remedy}."
+    )

@@ -14,8 +14,8 @@ from .unit import State, Unit, short
 if TYPE_CHECKING:
     from .runner import Run
 
-HAS_STARTUP = frozenset({Kind.START, Kind.RESOURCE, Kind.STAGE})
-HAS_SHUTDOWN = frozenset({Kind.SHUTDOWN, Kind.DRAIN, Kind.RESOURCE, Kind.STAGE})
+HAS_STARTUP = frozenset({Kind.START, Kind.RESOURCE, Kind.MANAGER, Kind.STAGE})
+HAS_SHUTDOWN = frozenset({Kind.SHUTDOWN, Kind.DRAIN, Kind.RESOURCE, Kind.MANAGER, Kind.STAGE})
 
 
 def report_of(run: Run) -> Report:

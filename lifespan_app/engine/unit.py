@@ -234,6 +234,12 @@ def brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def clause(error: BaseException) -> str:
+    """Return an error in one line, without its full stop: the end of a sentence of ours."""
+    text = brief(error)
+    return text if text.endswith("..") else text.removesuffix(".")
+
+
 def is_cancellation(error: BaseException) -> bool:
     """Tell whether an error is asyncio's cancellation."""
     return isinstance(error, asyncio.CancelledError)

@@ -116,7 +116,7 @@ def is_of_database(error: Exception) -> bool:
 def failure_of(error: Exception) -> Failure:
     """Return what an error of a write means."""
     lines = str(error).strip().splitlines() or [""]
-    what = storable(masked(f"{type(error).__name__}: {lines[0]}"), 300)
+    what = storable(masked(f"{type(error).__name__}: {lines[0].removesuffix('.')}"), 300)
     if isinstance(error, ConnectionDoesNotExist):
         return Failure("alias", what, "Set HISTORY_DATABASE to an alias in DATABASES.")
     text = str(error).lower()

@@ -58,7 +58,7 @@ def lifespan_running(
     Args:
         service_type: whose plan; None: that of the settings.
         only: hooks, by handle, function or key, that are opened with what they need; None: all,
-            and what django-asgi-lifespan's signals and managers have connected.
+            and what is connected to django-asgi-lifespan's signals.
         lifespan: whose plan; None: the default ``Lifespan``.
         history: whether the run is recorded, in the test's own transaction.
     """

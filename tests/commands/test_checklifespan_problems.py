@@ -122,7 +122,7 @@ BROKEN = (
         make=shop('import json\n\njson.loads("no JSON")\n'),
         says="'shop.lifespan' of app 'shop' can't be imported: JSONDecodeError: Expecting value",
         place="shop/lifespan.py: json.loads",
-        hint="Mend the module.",
+        hint="leave it out: LIFESPAN = {'AUTODISCOVER': {'exclude': ['shop']}}.",
     ),
     Broken(
         id="E002",
@@ -136,6 +136,13 @@ BROKEN = (
         what="a setting of the wrong type",
         make=sound(LIFESPAN={"SHUTDOWN_TIMEOUT": "5 s"}),
         says="LIFESPAN['SHUTDOWN_TIMEOUT'] must be a number of seconds above 0, not '5 s'.",
+        hint="Left out, the default holds.",
+    ),
+    Broken(
+        id="E003",
+        what="a word where a list is wanted",
+        make=sound(LIFESPAN={"AUTODISCOVER": {"exclude": "shop"}}),
+        says="LIFESPAN['AUTODISCOVER']['exclude'] must be a list of app labels, not 'shop'.",
         hint="Left out, the default holds.",
     ),
     Broken(
@@ -234,6 +241,14 @@ BROKEN = (
         says="LIFESPAN['HOOKS']['shop.tills'] names no declared hook.",
         level="WARNING",
         hint="Did you mean 'shop.till'?",
+    ),
+    Broken(
+        id="W003",
+        what="an app to leave alone that there is not",
+        make=sound(LIFESPAN={"AUTODISCOVER": {"exclude": ["shp"]}}),
+        says="LIFESPAN['AUTODISCOVER']['exclude'] names 'shp', which is no installed app's label.",
+        level="WARNING",
+        hint="Did you mean 'shop'?",
     ),
     Broken(
         id="W004",
@@ -377,6 +392,7 @@ def test_a_problem_is_told_with_id_level_place_and_hint(broken: Broken, project:
     assert problem["id"] == f"lifespan_app.{broken.id}"
     assert problem["level"] == broken.level
     assert broken.says in problem["message"]
+    assert ".." not in problem["message"].replace("...", "")
     assert broken.hint in problem["hint"]
     assert code == (1 if broken.level == "ERROR" else 0)
     if broken.place:

@@ -31,8 +31,8 @@ def of_the_setting() -> list[CheckMessage]:
 
 
 @pytest.fixture
-def silent(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    modules: set[str] = set()
+def silent(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    modules: dict[str, str] = {}
     monkeypatch.setattr(discovery, "silent", modules)
     return modules
 
@@ -133,15 +133,16 @@ class TestW001ALonelyModule:
 
 
 class TestW002ASilentModule:
-    def test_is_pointed_out_with_the_decorators(self, silent: set[str]) -> None:
-        silent.update({"shop.lifespan", "library.lifespan"})
+    def test_is_pointed_out_with_the_decorators(self, silent: dict[str, str]) -> None:
+        silent.update({"shop.lifespan": "shop", "library.lifespan": "library"})
         library, shop = checks.check_silent_modules()
         assert library.obj == "library.lifespan"
         assert shop == Warning(
             "'shop.lifespan' declares no hook.",
             hint="Decorate its functions with @lifespan.resource, @lifespan.on_start, "
             "@lifespan.on_shutdown or @lifespan.background, of 'from lifespan_app import "
-            "lifespan'; or remove the file.",
+            "lifespan'; or remove the file. If the module is not meant for lifespan_app, leave it "
+            "out: LIFESPAN = {'AUTODISCOVER': {'exclude': ['shop']}}.",
             obj="shop.lifespan",
             id="lifespan_app.W002",
         )

@@ -205,7 +205,8 @@ class TestCommands:
         place = f"shop/clients.py:{line}: (lifespan_app.E001)"
         assert f"{place} 'shop.lifespan' of app 'shop' can't be imported" in done.stderr
         assert "'till.lifespan' of app 'till' can't be imported: LookupError: no" in done.stderr
-        assert "HINT: Mend the module." in done.stderr
+        assert "HINT: Fix the import error: no server can start until then." in done.stderr
+        assert "{'AUTODISCOVER': {'exclude': ['till']}}" in done.stderr
 
     def test_migrate_warns_and_makes_the_tables(self, broken: Project) -> None:
         done = broken.manage("migrate", "--run-syncdb")
@@ -271,3 +272,30 @@ def test_a_project_that_mends_its_module_has_its_plan(project: Project) -> None:
     project.file("shop/lifespan.py", DECLARES)
     done = project.run("-c", "import asgi")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+class TestAnAppThatIsExcluded:
+    """``AUTODISCOVER`` leaves the module of an app alone."""
+
+    @pytest.fixture
+    def project(self, project: Project) -> Project:
+        project.app("shop", lifespan=DECLARES).app(
+            "till", lifespan="raise LookupError('no drawer')"
+        )
+        return project.settings(LIFESPAN={"AUTODISCOVER": {"exclude": ["till"]}})
+
+    def test_keeps_no_server_from_starting(self, project: Project) -> None:
+        assert told(project) == {"hooks": ["shop.lifespan.open_up"], "broken": {}, "silent": []}
+        assert project.run("-c", "import asgi").returncode == 0
+
+    def test_is_named_by_checklifespan(self, project: Project) -> None:
+        done = project.manage("checklifespan")
+        assert "Not imported, by AUTODISCOVER: the lifespan.py of till\n" in done.stdout
+        done = project.manage("checklifespan", "--format", "json")
+        assert json.loads(done.stdout)["excluded_apps"] == ["till"]
+
+    def test_may_be_told_of_one_that_declares_nothing(self, project: Project) -> None:
+        project.app("about", lifespan="SPAN = 9")
+        done = project.manage("check")
+        assert "'about.lifespan' declares no hook." in done.stderr
+        assert "{'AUTODISCOVER': {'exclude': ['about']}}" in done.stderr

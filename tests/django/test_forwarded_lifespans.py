@@ -92,7 +92,7 @@ class TestTheReport:
         report = lifespan.report()
         assert report is not None
         steps = [(step.name, step.phase, step.outcome) for step in report.steps]
-        for name in ("lifespan", "orders", "prices"):
+        for name in ("app", "orders", "prices"):
             assert (name, Phase.STARTUP, Outcome.OK) in steps
             assert (name, Phase.SHUTDOWN, Outcome.OK) in steps
 

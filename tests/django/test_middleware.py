@@ -182,8 +182,7 @@ class TestAnInnerLifespan:
         assert "'client'" in str(error)
         assert f"{client.hook.module}.client' (tests/django/test_middleware.py:" in str(error)
         line = self.line_of("application = LifespanMiddleware(inner)")
-        name = f"{framework.__module__}.{framework.__name__}.lifespan"
-        assert f"'{name}' (tests/django/test_middleware.py:{line})" in str(error)
+        assert f"'{__name__}.inner' (tests/django/test_middleware.py:{line})" in str(error)
         assert "state_name=" in str(error)
         assert happened == ["ours opens", "theirs opens", "theirs closes", "ours closes"]
 
@@ -214,7 +213,7 @@ class TestAnInnerLifespan:
         assert happened == ["ours opens", "ours closes"]
         assert answer["type"] == "lifespan.startup.failed"
         assert "in theirs" in answer["message"]
-        assert f"{framework.__module__}.{framework.__name__}.lifespan" in answer["message"]
+        assert f"'{__name__}.{framework.__name__}' (tests/django/" in answer["message"]
         assert "in inner_lifespan" in caplog.text
         assert isinstance(await server.end(), ZeroDivisionError)
 

@@ -162,6 +162,8 @@ class Command(CommandWithExitCodes):
             lines: list[str] = []
             for plan in found.plans if verbosity else ():
                 lines += [*text.plan(plan), ""]
+            if verbosity and found.excluded:
+                lines += [*text.excluded(found.excluded), ""]
             lines += text.problems(found.problems)
             self.stdout.write("\n".join(lines))
             if verbosity > 1:
