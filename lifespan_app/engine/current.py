@@ -66,6 +66,19 @@ def run_of(request_or_scope: Any) -> Run | None:
     return scope.get(SCOPE_KEY) if isinstance(scope, dict) else None
 
 
+def run_meant(request_or_scope: Any, lifespan: Lifespan) -> Run | None:
+    """Return the run that the context names, else the one that serves a request; else None.
+
+    Args:
+        request_or_scope: as for ``run_of``.
+        lifespan: whose run is meant.
+    """
+    for run in (run_in_context(), run_of(request_or_scope)):
+        if run is not None and run.lifespan is lifespan:
+            return run
+    return None
+
+
 def run_here(lifespan: Lifespan, asked_for: str, *, or_ended: bool = False) -> Run:
     """Return the run that is meant where neither the context nor a request says it.
 

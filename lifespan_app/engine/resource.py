@@ -7,7 +7,7 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here, run_in_context, run_of
+from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here, run_meant
 
 if TYPE_CHECKING:
     from .api import Lifespan
@@ -102,10 +102,8 @@ class Resource(Generic[T]):
         return declare if function is None else declare(function)
 
     def _run(self, request_or_scope: Any) -> Run:
-        run = run_in_context()
-        if run is None or run.lifespan is not self.lifespan:
-            run = run_of(request_or_scope)
-        if run is not None and run.lifespan is self.lifespan:
+        run = run_meant(request_or_scope, self.lifespan)
+        if run is not None:
             return run
         return run_here(self.lifespan, str(self), or_ended=request_or_scope is None)
 
