@@ -22,6 +22,7 @@ from .hooks import (
     SYNC_GENERATOR,
     innermost,
 )
+from .nothing import refuse_none
 
 if TYPE_CHECKING:
     from .unit import Unit
@@ -90,6 +91,8 @@ def _enter_and_leave(unit: Unit) -> Awaitable[None]:
 async def _coroutine(unit: Unit) -> None:
     unit.value = await unit.hook.function(**unit.arguments)
     if unit.hook.kind is RESOURCE:
+        if unit.value is None:
+            refuse_none(unit, yielded=False)
         for name in ("aclose", "__aexit__"):
             if hasattr(unit.value, name):
                 logger.warning(
@@ -107,7 +110,13 @@ async def _drive(unit: Unit, generator: AsyncGenerator[Any, Any]) -> None:
     try:
         value = await first_step(generator)
     except StopAsyncIteration:
-        raise HookError(f"{unit} did not yield a value.") from None
+        raise never_yielded(unit) from None
+    if value is None:
+        try:
+            refuse_none(unit, yielded=True)
+        except HookError:
+            await generator.aclose()
+            raise
     run = unit.run
     run.startup.came_up(unit, value)
     try:
@@ -132,7 +141,23 @@ async def _drive(unit: Unit, generator: AsyncGenerator[Any, Any]) -> None:
         except StopAsyncIteration:
             return
     await generator.aclose()
-    raise HookError(f"{unit} yielded more than once.")
+    raise yielded_again(unit)
+
+
+def never_yielded(unit: Unit) -> HookError:
+    """Return the error of a generator that has ended before it yielded."""
+    return HookError(
+        f"{unit} did not yield a value. Its function ended before 'yield': each way through it must "
+        "reach a 'yield', or raise."
+    )
+
+
+def yielded_again(unit: Unit) -> HookError:
+    """Return the error of a generator that was to end, and has yielded once more."""
+    return HookError(
+        f"{unit} yielded more than once. What stands after 'yield' runs at shutdown and must not "
+        "yield again: look for a second 'yield', or a loop around it."
+    )
 
 
 def first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
@@ -162,12 +187,22 @@ async def _enter(unit: Unit, made: Any) -> None:
         async with made as value:
             if inspect.isclass(unit.hook.function) or unit.hook.form is IN_THREAD:
                 refuse_nothing(unit, made, value)
+            if value is None:
+                refuse_none(unit, yielded=True)
             unit.run.startup.came_up(unit, value)
             await unit.told_to_stop()
     elif isinstance(made, Awaitable):
         unit.value = await made
+        refuse_none_returned(unit)
     else:
         unit.value = made
+        refuse_none_returned(unit)
+
+
+def refuse_none_returned(unit: Unit) -> None:
+    """Raise ``HookError`` for a resource whose function has returned None by mistake."""
+    if unit.value is None and unit.hook.kind is RESOURCE:
+        refuse_none(unit, yielded=False)
 
 
 def refuse_nothing(unit: Unit, made: Any, value: Any) -> None:
@@ -264,14 +299,20 @@ def _stay(unit: Unit) -> Iterator[Any]:
         try:
             value = next(generator)
         except StopIteration:
-            raise HookError(f"{unit} did not yield a value.") from None
+            raise never_yielded(unit) from None
+        if value is None:
+            try:
+                refuse_none(unit, yielded=True)
+            except HookError:
+                generator.close()
+                raise
         yield value
         try:
             next(generator)
         except StopIteration:
             return
         generator.close()
-        raise HookError(f"{unit} yielded more than once.")
+        raise yielded_again(unit)
     made = unit.hook.function(**unit.arguments)
     unit.value = made
     kind = type(made)
@@ -281,7 +322,11 @@ def _stay(unit: Unit) -> Iterator[Any]:
             # What a @contextmanager function yields is what it means to hand out.
             if not inspect.isgeneratorfunction(innermost(unit.hook.function)):
                 refuse_nothing(unit, made, value)
+            if value is None:
+                refuse_none(unit, yielded=True)
             yield value
+    elif made is None:
+        refuse_none(unit, yielded=False)
 
 
 def advised(error: BaseException) -> BaseException:
