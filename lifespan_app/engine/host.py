@@ -71,6 +71,9 @@ class Host:
         """Return what is entered in an async hook's task for as long as the hook lives."""
         return None
 
+    def advise(self, error: BaseException) -> None:
+        """Add a note to an async hook's error, where it is known what to write instead."""
+
     def stop_server(self, server: str | None) -> None:
         """Ask the ASGI server to stop, gracefully.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from .errors import HookError
-from .hooks import innermost
+from .hooks import Hook, innermost
+from .parameters import namespace_of
 
 if TYPE_CHECKING:
     from .unit import Unit
@@ -30,8 +30,8 @@ def refuse_none(unit: Unit, *, yielded: bool) -> None:
         unit: whose resource it is.
         yielded: whether None was yielded; else it was returned.
     """
-    annotation = annotation_of(unit.hook.function)
-    if (yielded if annotation is NOT_ANNOTATED else may_be_none(annotation)):
+    annotation = annotation_of(unit.hook)
+    if yielded if annotation is NOT_ANNOTATED else may_be_none(annotation):
         return
     if yielded:
         what = "yielded None: did you forget the value behind 'yield'?"
@@ -40,16 +40,15 @@ def refuse_none(unit: Unit, *, yielded: bool) -> None:
     raise HookError(f"{unit} {what} If None is meant, annotate the function, such as '-> None'.")
 
 
-def annotation_of(function: Callable[..., Any]) -> Any:
-    """Return what a function says that it returns; of one that can't be evaluated, the string."""
-    plain = innermost(function)
+def annotation_of(hook: Hook) -> Any:
+    """Return what a hook's function says it returns; where that can't be evaluated, the string."""
     try:
-        annotation = inspect.signature(plain).return_annotation
+        annotation = inspect.signature(innermost(hook.function)).return_annotation
     except (TypeError, ValueError):
         return NOT_ANNOTATED
     if isinstance(annotation, str):
         try:
-            return eval(annotation, getattr(plain, "__globals__", {}))  # noqa: S307  # one's own
+            return eval(annotation, namespace_of(hook))
         except Exception:
             # A name that is imported for type checkers only.
             return annotation

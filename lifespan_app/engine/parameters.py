@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from .hooks import Hook, innermost
 
 CONTEXT_NAMES = frozenset({"ctx", "_context", "lifespan_context"})
+OF_FASTAPI = frozenset({"app", "application"})
+"""What lifespan functions of FastAPI and Starlette are given."""
 
 
 class Parameter(NamedTuple):

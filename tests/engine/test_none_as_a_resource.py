@@ -33,7 +33,7 @@ def maker_of_a_coroutine():  # type: ignore[no-untyped-def]
     return asyncio.sleep(0)
 
 
-async def annotated_as_a_value() -> int:  # type: ignore[return]
+async def annotated_as_a_value() -> int:  # type: ignore[empty-body]
     pass
 
 
