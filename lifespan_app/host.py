@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.apps import apps
-from django.core.exceptions import SynchronousOnlyOperation
 
 from . import conf
 from .connections import ClosedAfter, OwnConnections
@@ -15,19 +15,15 @@ from .engine.api import Lifespan
 from .engine.hooks import Hook
 from .engine.host import Host
 from .engine.settings import Settings
-from .engine.unit import note
 from .servers import module_of_task, recognised
 from .unserved import Unserved
 from .waiting import WaitingThread
 
 if TYPE_CHECKING:
+    from .engine.advice import Advice
     from .engine.runner import Run
 
 CLOSED_AFTER = ClosedAfter()
-USE_OF_ORM = (
-    "An async hook has to await the ORM: 'await Book.objects.acount()'. Or write the hook as a plain "
-    "'def': it then runs in a thread, where the ORM may be called."
-)
 STARTS_FILE = "LIFESPAN_STARTS_FILE"
 """The environment variable in which a launcher says where to tell it how startups went."""
 
@@ -37,6 +33,13 @@ class DjangoHost(Host):
 
     def __init__(self) -> None:
         self.unserved = Unserved()
+
+    @cached_property
+    def advice(self) -> Advice:
+        """What to do where a resource can't be used, by where that is."""
+        from .advice import DjangoAdvice
+
+        return DjangoAdvice()
 
     def app_label(self, module: str) -> str | None:
         """Return the label of the installed app that a module belongs to, or None."""
@@ -56,14 +59,6 @@ class DjangoHost(Host):
     def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
         """Give an async hook connections of its own, closed after it."""
         return OwnConnections(hook)
-
-    def advise(self, error: BaseException) -> None:
-        """Tell of the two ways to use the ORM in a hook, where it was called on the loop."""
-        if isinstance(error, BaseExceptionGroup):
-            for inner in error.exceptions:
-                self.advise(inner)
-        elif isinstance(error, SynchronousOnlyOperation):
-            note(error, USE_OF_ORM)
 
     def waiting(self) -> WaitingThread:
         """Have the sync thread that waits for async code make the ORM calls of that code."""

@@ -55,7 +55,7 @@ class RequestState(StateMapping):
         if name in others:
             return others[name]
         if run is None:
-            run = run_here(lifespan, f"'{name}' in the request's state")
+            run = run_here(lifespan, f"'{name}' in the request's state", self._scope)
         return run.state[name]
 
     def __setitem__(self, name: str, value: Any) -> None:

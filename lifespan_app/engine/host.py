@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .advice import Advice
     from .api import Lifespan
     from .calling import Waiting
     from .context import LifespanContext
@@ -36,6 +37,13 @@ class Host:
         from .log import Log
 
         return [Log()]
+
+    @cached_property
+    def advice(self) -> Advice:
+        """What to do where a resource can't be used: it depends on the program."""
+        from .advice import Advice
+
+        return Advice()
 
     def app_label(self, module: str) -> str | None:
         """Return the label of the installed app that a module belongs to, or None."""
@@ -70,9 +78,6 @@ class Host:
     def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
         """Return what is entered in an async hook's task for as long as the hook lives."""
         return None
-
-    def advise(self, error: BaseException) -> None:
-        """Add a note to an async hook's error, where it is known what to write instead."""
 
     def stop_server(self, server: str | None) -> None:
         """Ask the ASGI server to stop, gracefully.

@@ -51,7 +51,7 @@ async def _live_inside(unit: Unit, around: AbstractAsyncContextManager[object]) 
             await _enter_and_leave(unit)
     except BaseException as error:
         raise_if_thrown_away(unit, error)
-        unit.run.host.advise(error)
+        unit.run.host.advice.note(error)
         failure = error
     unit.run.ended(unit, failure)
 
@@ -64,7 +64,7 @@ async def _live(unit: Unit) -> None:
     # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
     except BaseException as error:
         raise_if_thrown_away(unit, error)
-        unit.run.host.advise(error)
+        unit.run.host.advice.note(error)
         failure = error
     unit.run.ended(unit, failure)
 

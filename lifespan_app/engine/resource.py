@@ -112,7 +112,9 @@ class Resource(Generic[T]):
         run = run_meant(request_or_scope, self.lifespan)
         if run is not None:
             return run
-        return run_here(self.lifespan, str(self), or_ended=request_or_scope is None)
+        return run_here(
+            self.lifespan, str(self), request_or_scope, or_ended=request_or_scope is None
+        )
 
     def _is_a_handle(self, attribute: str = "") -> str:
         """Return what to write where the handle was used as its value."""
