@@ -48,8 +48,12 @@ class LifespanASGIHandler(ASGIHandler):
 
     request_class = LifespanRequest
 
+    was_made = False
+    """Whether this process has one: else something else answers its lifespan, or nothing."""
+
     def __init__(self) -> None:
         super().__init__()
+        LifespanASGIHandler.was_made = True
         self.on_shutdown: list[Callable[[], Any]] = []
         """Functions, sync or async, that are called at shutdown, last appended first."""
         self._runs: Runs[ServedRun] = Runs()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.apps import apps
@@ -20,6 +21,7 @@ from .unserved import Unserved
 from .waiting import WaitingThread
 
 if TYPE_CHECKING:
+    from .engine.advice import Advice
     from .engine.runner import Run
 
 CLOSED_AFTER = ClosedAfter()
@@ -32,6 +34,13 @@ class DjangoHost(Host):
 
     def __init__(self) -> None:
         self.unserved = Unserved()
+
+    @cached_property
+    def advice(self) -> Advice:
+        """What to do where a resource can't be used, by where that is."""
+        from .advice import DjangoAdvice
+
+        return DjangoAdvice()
 
     def app_label(self, module: str) -> str | None:
         """Return the label of the installed app that a module belongs to, or None."""

@@ -47,12 +47,16 @@ class LifespanMiddleware:
     sync_capable = False
     async_capable = False
 
+    was_made = False
+    """Whether this process has one."""
+
     def __init__(
         self,
         app: Callable[[Any, Any, Any], Awaitable[None]],
         context: LifespanContext | str | None = None,
         forward: Iterable[Callable[[Any, Any, Any], Awaitable[None]]] = (),
     ) -> None:
+        LifespanMiddleware.was_made = True
         self.app = app
         self.context = context
         self._runs: Runs[ServedRun] = Runs()

@@ -10,8 +10,14 @@ from typing import Any
 
 KNOWN = ("uvicorn", "hypercorn", "granian", "gunicorn", "daphne")
 
-WITHOUT_LIFESPAN = {"gunicorn": "gunicorn.arbiter", "daphne": "daphne.endpoints"}
-"""The modules that a server imports to serve, by its name."""
+IMPORTED = {
+    "gunicorn": "gunicorn.arbiter",
+    "daphne": "daphne.endpoints",
+    "granian": "granian.server",
+    "hypercorn": "hypercorn.run",
+    "uvicorn": "uvicorn.server",
+}
+"""The modules that a server imports to serve, by its name. One may run inside of those above it."""
 
 
 def recognise(receive: Callable[..., Any]) -> str:
@@ -49,8 +55,8 @@ def reloads(receive: Callable[..., Any]) -> bool:
 
 
 def of_process() -> str | None:
-    """Return name and version of a server that sends no lifespan, by what it has imported."""
-    for name, module in WITHOUT_LIFESPAN.items():
+    """Return name and version of the server of this process, by what it has imported; or None."""
+    for name, module in IMPORTED.items():
         if module in sys.modules:
             return f"{name} {version(name)}"
     return None

@@ -8,7 +8,7 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from .default import lifespan
-from .engine.current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here, run_in_context, run_of
+from .engine.current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here, run_meant, run_of
 from .engine.errors import NotRunning
 from .engine.state import StateMapping
 
@@ -55,7 +55,7 @@ class RequestState(StateMapping):
         if name in others:
             return others[name]
         if run is None:
-            run = run_here(lifespan, f"'{name}' in the request's state")
+            run = run_here(lifespan, f"'{name}' in the request's state", self._scope)
         return run.state[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -76,7 +76,10 @@ class RequestState(StateMapping):
         return any(name == known for known in self)
 
     def _run(self) -> Run | None:
-        return run_of(self._scope) or run_in_context()
+        # A test may open the hooks of another Lifespan around a request.
+        served_by = run_of(self._scope)
+        owner = lifespan if served_by is None else served_by.lifespan
+        return run_meant(self._scope, owner)
 
     def _stand_in(self) -> Run | None:
         """Return the run where no server has a lifespan, opened now if that is to be."""

@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import conf
+from .advice import COMMANDS, in_test, too_early
 from .engine.errors import NotRunning
 from .engine.log import logger
 from .engine.report import Mode
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from .engine.runner import Run
     from .engine.threads import LoopThread
 
-COMMANDS = "django.core.management.commands"
 RELOADED = "RUN_MAIN"
 """The environment variable by which ``runserver`` knows its serving process from the one that
 watches it (``django.utils.autoreload``)."""
@@ -85,6 +85,8 @@ class Unserved:
             NotRunning: the startup failed, now or a moment ago.
         """
         if self._over or (self._run is None and not is_wanted(asked_for=self.asked_for)):
+            return None
+        if self._run is None and too_early() is not None:
             return None
         thread = self._thread
         if thread is not None and thread.loop is asyncio._get_running_loop():
@@ -176,7 +178,7 @@ class Unserved:
         logger.warning(
             "A server's lifespan begins, so %s, which was opened in a background thread before, is "
             "closed first: its resources can't be used on the server's loop. Read no resource "
-            "before the server has started, such as in the body of a module.",
+            "before the server has started, such as in a thread that a module starts.",
             run,
         )
         stop = run.stop(ended_by="a server's lifespan")
@@ -204,8 +206,7 @@ def is_wanted(*, asked_for: bool) -> bool:
     Args:
         asked_for: whether it does where the setting is silent.
     """
-    utils = sys.modules.get("django.test.utils")
-    if utils is not None and hasattr(utils._TestState, "saved_data"):
+    if in_test():
         # What a test opens it says, and closes at its end.
         return False
     setting = conf.get("WITHOUT_SERVER_LIFESPAN")

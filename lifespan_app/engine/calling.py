@@ -6,7 +6,6 @@ import asyncio
 import contextvars
 import copy
 import inspect
-import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -106,6 +105,8 @@ def run_to_call(lifespan: Lifespan, name: str) -> Run:
         NotRunning: there is none, it can't be told which, or it belongs to another process.
         LifespanError: its loop runs in this very thread.
     """
+    from .reading import forked  # the errors, which a process that goes well never needs
+
     runs = [run for run in lifespan.runs if not run.over]
     own = [run for run in runs if not run.inherited]
     if run_in_context() not in own and all(run.up_at is None for run in own):
@@ -113,11 +114,7 @@ def run_to_call(lifespan: Lifespan, name: str) -> Run:
         if stand_in is not None:
             return stand_in
     if runs and not own:
-        raise NotRunning(
-            f"{name} can't be called in process {os.getpid()}: the run it needs was opened by "
-            f"process {runs[0].pid}, which this one was forked from; its event loop and its "
-            "connections have stayed there. Open a run of its own after the fork."
-        )
+        raise forked(runs[0], f"{name} can't be called")
     run = run_in_context()
     if run is None or run not in own:
         loop = asyncio._get_running_loop() or loop_above()
@@ -130,12 +127,12 @@ def run_to_call(lifespan: Lifespan, name: str) -> Run:
                 f"{known}."
             )
         run = found[0] if found else None
-    if run is None or not run.loop.is_running():
+    if run is None:
+        raise NotRunning(f"{name} can't be called: {lifespan.host.advice.no_run()}")
+    if not run.loop.is_running():
         raise NotRunning(
-            f"{name} can't be called: no lifespan is running here. Serve the project with an ASGI "
-            "server whose lifespan is on; or open one: 'with lifespan.run_sync():' in a program, "
-            "async_to_sync(lifespan.startup)(context) in a worker, lifespan_running() of "
-            "lifespan_app.testing in a test."
+            f"{name} can't be called: the event loop of {run} does not run now. "
+            f"{run.host.advice.loop_stands_still(run)}"
         )
     if run.loop is asyncio._get_running_loop():
         raise LifespanError(

@@ -66,12 +66,28 @@ def run_of(request_or_scope: Any) -> Run | None:
     return scope.get(SCOPE_KEY) if isinstance(scope, dict) else None
 
 
-def run_here(lifespan: Lifespan, asked_for: str, *, or_ended: bool = False) -> Run:
+def run_meant(request_or_scope: Any, lifespan: Lifespan) -> Run | None:
+    """Return the run that the context names, else the one that serves a request; else None.
+
+    Args:
+        request_or_scope: as for ``run_of``.
+        lifespan: whose run is meant.
+    """
+    for run in (run_in_context(), run_of(request_or_scope)):
+        if run is not None and run.lifespan is lifespan:
+            return run
+    return None
+
+
+def run_here(
+    lifespan: Lifespan, asked_for: str, request: object = None, *, or_ended: bool = False
+) -> Run:
     """Return the run that is meant where neither the context nor a request says it.
 
     Args:
         lifespan: whose runs are meant.
         asked_for: what is to be read, for the error.
+        request: the request through which, if there is one.
         or_ended: whether the last run will do where none is open: its errors say since when.
 
     Raises:
@@ -94,9 +110,11 @@ def run_here(lifespan: Lifespan, asked_for: str, *, or_ended: bool = False) -> R
     from . import reading  # the errors, which a process that goes well never needs
 
     if runs and not own:
-        raise reading.forked(runs[0], asked_for)
+        raise reading.forked(runs[0], f"{asked_for} can't be read")
+    if own and not found:
+        raise reading.elsewhere(own, asked_for)
     if not found:
-        raise reading.no_run(asked_for, on_this_loop=bool(own))
+        raise reading.no_run(asked_for, lifespan.host.advice.no_run(request))
     raise reading.many_runs(found, asked_for)
 
 

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .advice import Advice
     from .api import Lifespan
     from .calling import Waiting
     from .context import LifespanContext
@@ -36,6 +37,13 @@ class Host:
         from .log import Log
 
         return [Log()]
+
+    @cached_property
+    def advice(self) -> Advice:
+        """What to do where a resource can't be used: it depends on the program."""
+        from .advice import Advice
+
+        return Advice()
 
     def app_label(self, module: str) -> str | None:
         """Return the label of the installed app that a module belongs to, or None."""

@@ -23,6 +23,7 @@ from .hooks import (
     SYNC_GENERATOR,
     innermost,
 )
+from .nothing import refuse_none
 from .unit import short
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ async def _live_inside(unit: Unit, around: AbstractAsyncContextManager[object]) 
             await _enter_and_leave(unit)
     except BaseException as error:
         raise_if_thrown_away(unit, error)
+        unit.run.host.advice.note(error)
         failure = advised_to_yield(error)
     unit.run.ended(unit, failure)
 
@@ -69,6 +71,7 @@ async def _live(unit: Unit) -> None:
     # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
     except BaseException as error:
         raise_if_thrown_away(unit, error)
+        unit.run.host.advice.note(error)
         failure = advised_to_yield(error)
     unit.run.ended(unit, failure)
 
@@ -97,6 +100,8 @@ def _enter_and_leave(unit: Unit) -> Awaitable[None]:
 async def _coroutine(unit: Unit) -> None:
     unit.value = await unit.hook.function(**unit.arguments)
     if unit.hook.kind is RESOURCE:
+        if unit.value is None:
+            refuse_none(unit, yielded=False)
         for name in ("aclose", "__aexit__"):
             if hasattr(unit.value, name):
                 logger.warning(
@@ -115,6 +120,12 @@ async def _drive(unit: Unit, generator: types.AsyncGeneratorType[Any, Any]) -> N
         value = await first_step(generator)
     except StopAsyncIteration:
         raise HookError(f"{unit} did not yield a value. {YIELD_ONCE}") from None
+    if value is None:
+        try:
+            refuse_none(unit, yielded=True)
+        except HookError:
+            await generator.aclose()
+            raise
     run = unit.run
     run.startup.came_up(unit, value)
     try:
@@ -170,12 +181,22 @@ async def _enter(unit: Unit, made: Any) -> None:
         async with made as value:
             if inspect.isclass(unit.hook.function) or unit.hook.form is IN_THREAD:
                 refuse_nothing(unit, made, value)
+            if value is None:
+                refuse_none(unit, yielded=True)
             unit.run.startup.came_up(unit, value)
             await unit.told_to_stop()
     elif isinstance(made, Awaitable):
         unit.value = await made
+        refuse_none_returned(unit)
     else:
         unit.value = made
+        refuse_none_returned(unit)
+
+
+def refuse_none_returned(unit: Unit) -> None:
+    """Raise ``HookError`` for a resource whose function has returned None by mistake."""
+    if unit.value is None and unit.hook.kind is RESOURCE:
+        refuse_none(unit, yielded=False)
 
 
 def refuse_nothing(unit: Unit, made: Any, value: Any) -> None:
@@ -273,6 +294,12 @@ def _stay(unit: Unit) -> Iterator[Any]:
             value = next(generator)
         except StopIteration:
             raise HookError(f"{unit} did not yield a value. {YIELD_ONCE}") from None
+        if value is None:
+            try:
+                refuse_none(unit, yielded=True)
+            except HookError:
+                generator.close()
+                raise
         yield value
         try:
             next(generator)
@@ -290,7 +317,11 @@ def _stay(unit: Unit) -> Iterator[Any]:
             # What a @contextmanager function yields is what it means to hand out.
             if not inspect.isgeneratorfunction(innermost(unit.hook.function)):
                 refuse_nothing(unit, made, value)
+            if value is None:
+                refuse_none(unit, yielded=True)
             yield value
+    elif made is None:
+        refuse_none(unit, yielded=False)
 
 
 def advised(error: BaseException) -> BaseException:

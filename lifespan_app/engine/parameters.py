@@ -33,6 +33,8 @@ else:
 
 
 CONTEXT_NAMES = frozenset({"ctx", "_context", "lifespan_context"})
+OF_FASTAPI = frozenset({"app", "application"})
+"""What lifespan functions of FastAPI and Starlette are given."""
 
 
 class Parameter(NamedTuple):

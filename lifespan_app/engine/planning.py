@@ -19,7 +19,14 @@ from .hooks import (
     refuse_name,
 )
 from .ordering import in_order, tied
-from .parameters import CONTEXT_NAMES, Parameter, namespace_of, parameters_of, text_of
+from .parameters import (
+    CONTEXT_NAMES,
+    OF_FASTAPI,
+    Parameter,
+    namespace_of,
+    parameters_of,
+    text_of,
+)
 from .plan import DECLARED, NEEDS, Gives, LeftOut, Plan, Reason
 from .problems import Problem
 
@@ -457,6 +464,11 @@ class _Draft:
         other = "other " if name in (drafted.hook.name, drafted.state_name) else ""
         if name in CONTEXT_NAMES:
             hint = "Call the parameter 'context', or annotate it as LifespanContext."
+        elif name in OF_FASTAPI:
+            hint = (
+                f"A hook is not given the application, as the lifespan functions of FastAPI and "
+                f"Starlette are: remove '{name}'. What those put into app.state, a resource yields."
+            )
         else:
             hint = (
                 f"{listed('Resources', known)} Mend the name, give it a default, or, for the "

@@ -27,24 +27,36 @@ if TYPE_CHECKING:
     from .runner import Run
 
 
-def forked(run: Run, asked_for: str) -> NotRunning:
-    """Return the error of reading in a process that was forked from the one with the run."""
+def forked(run: Run, refusal: str) -> NotRunning:
+    """Return the error of using, in a forked process, what the process before it has opened.
+
+    Args:
+        run: what that one has opened.
+        refusal: what can't be done, as the beginning of a sentence.
+    """
     return NotRunning(
-        f"{asked_for} can't be read in process {os.getpid()}: it was opened by process "
-        f"{run.pid}, which this one was forked from. Open a run of its own after the fork."
+        f"{refusal} in process {os.getpid()}: the run it needs was opened by process {run.pid}, "
+        "which this one was forked from; its event loop and its connections have stayed there. "
+        f"{run.host.advice.fork()}"
     )
 
 
-def no_run(asked_for: str, *, on_this_loop: bool) -> NotRunning:
-    """Return the error of reading where no lifespan runs, or none on the loop that does."""
-    what = "on this event loop" if on_this_loop else "here"
+def no_run(asked_for: str, why: str) -> NotRunning:
+    """Return the error of reading where no lifespan runs.
+
+    Args:
+        asked_for: what is to be read.
+        why: why there is none, and what to do, as ``Advice.no_run`` says it.
+    """
+    return NotRunning(f"{asked_for} can't be read: {why}")
+
+
+def elsewhere(runs: Iterable[Run], asked_for: str) -> NotRunning:
+    """Return the error of reading on a loop that has no lifespan, where several others have one."""
+    known = "; ".join(map(str, runs))
     return NotRunning(
-        f"{asked_for} can't be read: no lifespan is running {what}. Serve the project with an "
-        "ASGI server whose lifespan is on (uvicorn --lifespan on) and with "
-        "lifespan_app.asgi.get_asgi_application(); or open one: 'with lifespan.run_sync():' in a "
-        "command or the shell, 'async with lifespan.run():' in async code, lifespan_running() of "
-        "lifespan_app.testing in a test. Under WSGI and daphne, LIFESPAN = "
-        "{'WITHOUT_SERVER_LIFESPAN': 'thread'} opens one in a background thread."
+        f"{asked_for} can't be read: no lifespan is running on this event loop, and several on "
+        f"others: {known}. Read it through the request: handle(request)."
     )
 
 
@@ -108,7 +120,7 @@ def not_open(unit: Unit) -> ReadError:
     """Return the error of reading a resource that is not up."""
     run = unit.run
     if run.inherited:
-        return forked(run, f"Resource {unit}")
+        return forked(run, f"Resource {unit} can't be read")
     if unit.serving_outcome is Outcome.CRASHED:
         when = day_time(unit.crashed_at)
         return ResourceClosed(f"Resource {unit} crashed at {when}: {cause(unit.serving_error)}.")
@@ -134,8 +146,7 @@ def wrong_loop(unit: Unit, loop: asyncio.AbstractEventLoop) -> WrongLoop:
     """Return the error of reading, on one loop, what lives on another one."""
     return WrongLoop(
         f"Resource {unit} lives on event loop {loop_name(unit.run.loop)} and is read on "
-        f"{loop_name(loop)}, where it can't be awaited. Run what uses it on its own loop: "
-        "lifespan.call(async_function, ...) from sync code."
+        f"{loop_name(loop)}, where it can't be awaited. {unit.run.host.advice.other_loop(unit.run)}"
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from asyncio import _get_running_loop
 from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here, run_in_context, run_of
+from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here, run_meant
 
 if TYPE_CHECKING:
     from .api import Lifespan
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
+
+NO_REQUEST: Any = object()
+"""Given where a handle is called without a request."""
 
 
 class Resource(Generic[T]):
@@ -44,6 +48,7 @@ class Resource(Generic[T]):
             ResourceNotReady, ResourceClosed: it is not up yet, or not any more.
             UndeclaredUse: a hook reads what it did not ask for.
             WrongLoop: it lives on another event loop than the one that runs here.
+            TypeError: there is no request.
         """
         try:
             run = request_or_scope.scope[SCOPE_KEY]
@@ -58,6 +63,8 @@ class Resource(Generic[T]):
                 else get_ident() == run.loop_thread and run.loop_runs()
             ):
                 return value
+        if request_or_scope is NO_REQUEST:
+            raise TypeError(self._is_a_handle())
         return cast("T", self._run(request_or_scope).read(self.hook))
 
     def current(self) -> T:
@@ -102,15 +109,56 @@ class Resource(Generic[T]):
         return declare if function is None else declare(function)
 
     def _run(self, request_or_scope: Any) -> Run:
-        run = run_in_context()
-        if run is None or run.lifespan is not self.lifespan:
-            run = run_of(request_or_scope)
-        if run is not None and run.lifespan is self.lifespan:
+        run = run_meant(request_or_scope, self.lifespan)
+        if run is not None:
             return run
-        return run_here(self.lifespan, str(self), or_ended=request_or_scope is None)
+        return run_here(
+            self.lifespan, str(self), request_or_scope, or_ended=request_or_scope is None
+        )
+
+    def _is_a_handle(self, attribute: str = "") -> str:
+        """Return what to write where the handle was used as its value."""
+        name, attribute = self.hook.name, attribute and f".{attribute}"
+        return (
+            f"{name} is a handle: write {name}(request){attribute}, or {name}.current(){attribute} "
+            "where there is no request."
+        )
+
+    if not TYPE_CHECKING:
+        # Type checkers refuse such an attribute by themselves.
+        def __getattr__(self, name: str) -> Any:
+            # What Python and its tools look for is not there, as usual; nor is anything of a copy
+            # that is still being made.
+            if name.startswith("_") or name in self.__slots__:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(self._is_a_handle(name))
 
     def __str__(self) -> str:
         return f"Resource '{self.hook.name}' ({self.hook.file}:{self.hook.line})"
 
     def __repr__(self) -> str:
         return f"<resource {self.hook.module}.{self.hook.name}>"
+
+
+class Refused:
+    """A method that a handle does not have, and that says so where a statement asks for it.
+
+    ``hasattr`` doesn't find it, so nothing takes a handle for a context manager or a sequence.
+    """
+
+    def __get__(self, handle: Resource[Any] | None, owner: type) -> Any:
+        """Raise ``AttributeError``."""
+        raise AttributeError(handle._is_a_handle() if handle is not None else "not of a handle")
+
+
+# Type checkers want a request. At run time a call without one is told what a handle is.
+Resource.__call__.__defaults__ = (NO_REQUEST,)
+
+# "with" asks for __exit__ first from Python 3.14 on, for __enter__ before. Iterating falls back on
+# __getitem__. There is nothing of this kind for "await": whatever has __await__ is an Awaitable, and
+# unittest.mock.patch() would replace a handle by an AsyncMock.
+LOOKED_UP = (
+    ("__exit__", "__aexit__") if sys.version_info >= (3, 14) else ("__enter__", "__aenter__")
+)
+for method in (*LOOKED_UP, "__getitem__"):
+    setattr(Resource, method, Refused())

@@ -248,6 +248,28 @@ class TestAskingPolitely:
         assert found == [(False, MISSING, False)]
 
 
+class TestInsideAnotherRun:
+    """A run that a view opens is meant in its block, by the handle and by the state alike."""
+
+    async def test_the_state_and_the_handle_give_the_same_object(
+        self, serving: Serving, mount: MountViews, lifespan: Lifespan, shelf: Any
+    ) -> None:
+        seen: list[Any] = []
+
+        async def look(request: Any) -> HttpResponse:
+            async with lifespan.run() as opened:
+                seen.append([opened["shelf"], request.state["shelf"], shelf(request)])
+            seen.append([request.state["shelf"], shelf(request)])
+            return HttpResponse()
+
+        mount(look=look)
+        async with serving() as ask_it:
+            assert (await ask_it("/look/")).status == 200
+        inside, outside = ({id(value) for value in values} for values in seen)
+        assert len(inside) == len(outside) == 1
+        assert inside != outside
+
+
 class TestWhoElseHasAState:
     """A project's own `request.state` is left alone."""
 

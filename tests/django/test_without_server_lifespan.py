@@ -231,7 +231,15 @@ class TestGunicorn:
 
 def test_a_fork_has_a_run_of_its_own_and_closes_nothing_of_its_parent(shop: Project) -> None:
     """gunicorn's master has read a resource before it makes its workers."""
-    shop.file("wsgi.py", WSGI + "from shop.lifespan import client\nclient.current()\n")
+    shop.file(
+        "gunicorn.conf.py",
+        """
+        def when_ready(server):
+            from shop.lifespan import client
+
+            client.current()
+        """,
+    )
     with Server(shop, GUNICORN_WSGI, options=("--workers", "1", "--preload")) as server:
         master = str(server.process.pid)
         worker = server.get("/called/").text.split()[-1]
@@ -386,9 +394,13 @@ def test_a_lifespan_that_comes_after_all_closes_the_thread_first(shop: Project) 
 
         application = get_asgi_application()
 
+        from threading import Thread
+
         from shop.lifespan import client
 
-        client.current()
+        early = Thread(target=client.current)
+        early.start()
+        early.join()
         """,
     )
     with Server(shop, UVICORN, options=("--lifespan", "on")) as server:

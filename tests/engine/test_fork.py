@@ -111,10 +111,10 @@ def test_reading_in_a_forked_process_is_an_error_that_names_both_processes(
 ) -> None:
     text = str(said[way])
     assert text.startswith(("NotRunning: Resource '__main__.", "NotRunning: Resource 'c"))
-    assert f"it was opened by process {said['pid']}, which this one was forked from" in text
+    assert f"was opened by process {said['pid']}, which this one was forked from" in text
     assert "can't be read in process " in text
     assert f"in process {said['pid']}:" not in text
-    assert "Open a run of its own after the fork." in text
+    assert "Open a run of its own after the fork: 'with lifespan.run_sync():'" in text
 
 
 def test_what_was_inherited_is_not_open_in_the_fork(said: dict[str, object]) -> None:

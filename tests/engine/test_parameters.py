@@ -554,6 +554,26 @@ def test_a_parameter_that_names_no_resource_lists_those_there_are(lifespan: Life
     assert (problem.file, problem.line) == (__file__, warm_up.__code__.co_firstlineno)
 
 
+def test_a_parameter_for_the_application_is_known_from_fastapi(lifespan: Lifespan) -> None:
+    @lifespan.on_start
+    async def warm_up(app: object) -> None:
+        """Do nothing."""
+
+    hint = problem_of(lifespan).hint
+    assert "is not given the application, as the lifespan functions of FastAPI" in hint
+    assert "remove 'app'" in hint
+
+
+def test_a_resource_may_be_called_app(lifespan: Lifespan) -> None:
+    lifespan.resource(name="app")(lambda: 1)
+
+    @lifespan.on_start
+    async def warm_up(app: object) -> None:
+        """Do nothing."""
+
+    lifespan.plan()
+
+
 def test_a_long_list_of_resources_stays_readable(lifespan: Lifespan) -> None:
     for number in range(15):
         lifespan.resource(name=f"resource_{number:02}")(lambda: 1)

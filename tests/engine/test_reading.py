@@ -617,15 +617,14 @@ def test_reading_where_no_lifespan_runs_says_so_and_what_to_do(lifespan: Lifespa
         assert text.startswith("Resource 'client' (")
         assert f"{HERE}:{client.hook.line})" in text
         assert "no lifespan is running here" in text
-        assert "uvicorn --lifespan on" in text
-        assert "'async with lifespan.run():'" in text
-        assert "lifespan_running()" in text
+        assert "'with lifespan.run_sync():'" in text
 
 
 def test_reading_on_a_loop_where_no_lifespan_runs_says_so(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         client = client_of(lifespan)
-        with pytest.raises(NotRunning, match="no lifespan is running here"):
+        with pytest.raises(NotRunning, match="no lifespan is running here") as caught:
             client.current()
+        assert "'async with lifespan.run():'" in str(caught.value)
 
     run(main)

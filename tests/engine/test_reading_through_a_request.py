@@ -61,7 +61,9 @@ def test_a_request_that_knows_no_run_reads_from_that_of_its_loop(run: RunOnLoop)
 
 def test_a_resource_that_has_no_value_is_none_all_the_same(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
-        nothing: Resource[None] = lifespan.resource(name="nothing")(lambda: None)
+        @lifespan.resource
+        async def nothing() -> None: ...
+
         one = lifespan.prepare("app")
         await one.start()
         assert served(lambda: nothing(Request(one))) is None

@@ -1,0 +1,293 @@
+"""Why no lifespan runs where one is needed: a short text for each place, with the one cure that fits.
+
+The engine asks for it (``Host.advice``): it knows of no setting, command or server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import SynchronousOnlyOperation
+
+from . import conf
+from .engine.advice import Advice, block
+from .engine.report import Mode
+from .engine.unit import note
+from .servers import of_process
+
+if TYPE_CHECKING:
+    from .engine.runner import Run
+
+COMMANDS = "django.core.management.commands"
+OF_DJANGO = frozenset({"test", "testserver", "runserver", "shell"})
+"""Commands of which it is not the command's own code that reads."""
+
+
+class Place(StrEnum):
+    """Where code reads a resource that is not open."""
+
+    MIDDLEWARE = "a middleware's __init__"
+    IMPORT = "the body of a module"
+    READY = "AppConfig.ready()"
+    COMMAND = "a management command"
+    TEST = "a test"
+    CELERY = "a Celery worker"
+    WSGI = "a WSGI request"
+    ASGI = "an ASGI request"
+    PROGRAM = "any other program"
+
+
+TOO_EARLY = (Place.MIDDLEWARE, Place.IMPORT, Place.READY)
+
+THREAD = "LIFESPAN = {'WITHOUT_SERVER_LIFESPAN': 'thread'} opens one in a background thread."
+
+EARLY = "too early: the startup has not begun."
+OTHERS = {
+    Place.MIDDLEWARE: f"{EARLY} Read it in the middleware's __call__, or use a start function.",
+    Place.IMPORT: (
+        f"{EARLY} A module is being imported: read it in the function that uses it, or use a start "
+        "function."
+    ),
+    Place.READY: (
+        f"{EARLY} The apps are being set up: read it in the function that uses it, or use a start "
+        "function."
+    ),
+    Place.CELERY: (
+        "no lifespan is running in this Celery worker. Open one in a receiver of its signal {signal}: "
+        "async_to_sync(lifespan.startup)('worker')."
+    ),
+    Place.TEST: (
+        "no lifespan is running in this test. Write '{with_} lifespan_running():', of "
+        "lifespan_app.testing, around the code that needs it{fixture}."
+    ),
+    Place.COMMAND: (
+        "no lifespan is running in this command. Write '{block}' around the code that needs it."
+    ),
+    Place.PROGRAM: "no lifespan is running here. Write '{block}' around the code that needs it.",
+}
+"""What is said in each place; what is said of servers depends on the server."""
+
+SERVERS = {
+    "uvicorn": "Start uvicorn with --lifespan on.",
+    "gunicorn": "Start gunicorn with --asgi-lifespan on.",
+    "granian": "Start granian with --interface asgi.",
+    "daphne": f"daphne has no lifespan: {THREAD}",
+}
+"""How an ASGI server comes to begin one, by its name."""
+
+
+USE_OF_ORM = (
+    "An async hook has to await the ORM: 'await Book.objects.acount()'. Or write the hook as a plain "
+    "'def': it then runs in a thread, where the ORM may be called."
+)
+LOOP_OF_FIXTURE = (
+    "A fixture of wider scope opened it: give its event loop to the test, too, with loop_scope= in "
+    "@pytest_asyncio.fixture and in @pytest.mark.asyncio. A sync test opens it with 'with "
+    "lifespan_running():', whose loop has a thread of its own."
+)
+
+
+class DjangoAdvice(Advice):
+    """Say what to do, by where this code runs."""
+
+    def no_run(self, request: object = None) -> str:
+        """Return why no lifespan runs here, and the one thing to do that fits the place."""
+        place = place_of(request)
+        if place is Place.WSGI:
+            return f"no lifespan is running: WSGI has none. {cure_for_wsgi()}"
+        if place is Place.ASGI:
+            cure = cure_for_asgi(scope_of(request))
+            return f"no lifespan is running: no server has begun one. {cure}"
+        in_async = asyncio._get_running_loop() is not None
+        fixture = "async_running" if in_async else "running"
+        return OTHERS[place].format(
+            block=block(),
+            with_="async with" if in_async else "with",
+            fixture=f", or ask for the fixture '{fixture}'" if "_pytest" in sys.modules else "",
+            signal=signal_of_celery(),
+        )
+
+    def fork(self) -> str:
+        """Return how a forked process gets a run of its own."""
+        if "celery.worker" in sys.modules:
+            return (
+                "Open a run of its own after the fork, in a receiver of Celery's signal "
+                f"{signal_of_celery()}: async_to_sync(lifespan.startup)('worker')."
+            )
+        return super().fork()
+
+    def loop_stands_still(self, run: Run) -> str:
+        """Return how to use what lives on an event loop that does not run now."""
+        return LOOP_OF_FIXTURE if run.mode is Mode.TEST else super().loop_stands_still(run)
+
+    def other_loop(self, run: Run) -> str:
+        """Return how code on one event loop uses what lives on another one."""
+        if run.mode is Mode.TEST:
+            return LOOP_OF_FIXTURE
+        if run.mode is Mode.THREAD and "daphne.endpoints" not in sys.modules:
+            return (
+                "An async view has an event loop of its own under WSGI. Write it as a plain 'def' and "
+                "use lifespan.call(async_function, ...), or serve the project by ASGI."
+            )
+        return super().other_loop(run)
+
+    def note(self, error: BaseException) -> None:
+        """Tell of the two ways to use the ORM in a hook, where it was called on the loop."""
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                self.note(inner)
+        elif isinstance(error, SynchronousOnlyOperation):
+            note(error, USE_OF_ORM)
+
+
+# Where this code runs.
+
+
+def place_of(request: object = None) -> Place:
+    """Return where this code runs."""
+    early = too_early()
+    if early is not None:
+        return early
+    if in_command():
+        return Place.COMMAND
+    if in_test():
+        return Place.TEST
+    if "celery.worker" in sys.modules:
+        return Place.CELERY
+    if scope_of(request) is not None:
+        return Place.ASGI
+    if comes_by_wsgi(request):
+        return Place.WSGI
+    return Place.PROGRAM if of_process() in (None, "") else Place.ASGI
+
+
+def too_early() -> Place | None:
+    """Return the place, if this code runs while the process is being set up; else None."""
+    from django.apps.registry import Apps
+    from django.core.handlers.base import BaseHandler
+
+    for frame in frames():
+        code = frame.f_code
+        if code is BaseHandler.load_middleware.__code__:
+            return Place.MIDDLEWARE
+        if code is Apps.populate.__code__:
+            return Place.READY
+        # What the import system itself goes by.
+        spec = frame.f_globals.get("__spec__")
+        if code.co_name == "<module>" and getattr(spec, "_initializing", False):
+            return Place.IMPORT
+    return None
+
+
+def in_command() -> bool:
+    """Return True if a management command of the project's, or of an app's, runs this code."""
+    management = sys.modules.get("django.core.management.base")
+    if management is None:
+        return False
+    for frame in frames():
+        if frame.f_code is management.BaseCommand.execute.__code__:
+            module = type(frame.f_locals["self"]).__module__
+            # Apps have a runserver and a test command of their own.
+            return module.rpartition(".")[2] not in OF_DJANGO
+        if str(frame.f_globals.get("__name__")).startswith(("unittest.", "_pytest.")):
+            return False
+    return False
+
+
+def in_test() -> bool:
+    """Return True if Django, or pytest, runs tests in this process."""
+    utils = sys.modules.get("django.test.utils")
+    if utils is not None and hasattr(utils._TestState, "saved_data"):
+        return True
+    # A process that a test has started inherits its environment.
+    return "PYTEST_CURRENT_TEST" in os.environ and "_pytest" in sys.modules
+
+
+def comes_by_wsgi(request: object) -> bool:
+    """Return True if a WSGI server serves the request, or what called this code."""
+    wsgi = sys.modules.get("django.core.handlers.wsgi")
+    if wsgi is None:
+        return False
+    request = getattr(request, "_request", request)  # Django REST framework's has Django's
+    # RequestFactory makes such requests, too.
+    sent = getattr(request, "META", {}).get("wsgi.input")
+    if isinstance(request, wsgi.WSGIRequest) and type(sent).__module__ != "django.test.client":
+        return True
+    return any(frame.f_code is wsgi.WSGIHandler.__call__.__code__ for frame in frames())
+
+
+def signal_of_celery() -> str:
+    """Return the signal that Celery sends where tasks will run: in forks, or in the worker itself."""
+    return "worker_process_init" if "celery.concurrency.prefork" in sys.modules else "worker_init"
+
+
+def frames() -> Iterator[FrameType]:
+    """Yield the frames of this thread's code, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def scope_of(request: object) -> dict[str, Any] | None:
+    """Return the ASGI scope of a request; None if it has none."""
+    scope = request if isinstance(request, dict) else getattr(request, "scope", None)
+    return scope if isinstance(scope, dict) and "type" in scope else None
+
+
+# What to do about a server.
+
+
+def cure_for_wsgi() -> str:
+    """Return what opens a lifespan under a WSGI server."""
+    if conf.get("WITHOUT_SERVER_LIFESPAN") == conf.ERROR:
+        return THREAD
+    return (
+        "In wsgi.py, import get_wsgi_application from lifespan_app.wsgi, not from django.core.wsgi: "
+        "it opens one in a background thread."
+    )
+
+
+def cure_for_asgi(scope: dict[str, Any] | None) -> str:
+    """Return how the server of this process comes to begin a lifespan.
+
+    Args:
+        scope: the scope of a request; None: not known.
+    """
+    around = (scope or {}).get("app")
+    if around is not None:
+        # Starlette, FastAPI and Litestar put themselves there, and pass no lifespan on.
+        name = f"{type(around).__module__}.{type(around).__qualname__}"
+        return (
+            f"Django is mounted in another application ({name}), which has a lifespan of its own: "
+            "in asgi.py, put ours around that one: application = LifespanMiddleware(application)."
+        )
+    if not answers_lifespan():
+        return (
+            "In asgi.py, import get_asgi_application from lifespan_app.asgi, not from "
+            "django.core.asgi."
+        )
+    server = (of_process() or "").partition(" ")[0]
+    if server == "gunicorn" and "uvicorn.server" in sys.modules:
+        server = ""
+    return SERVERS.get(
+        server, "Serve with an ASGI server whose lifespan is on, such as 'uvicorn --lifespan on'."
+    )
+
+
+def answers_lifespan() -> bool:
+    """Return True if this process has made an application that answers the lifespan protocol."""
+    made = (
+        ("lifespan_app.handler", "LifespanASGIHandler"),
+        ("lifespan_app.middleware", "LifespanMiddleware"),
+    )
+    return any(
+        getattr(getattr(sys.modules.get(module), name, None), "was_made", False)
+        for module, name in made
+    )

@@ -1,0 +1,59 @@
+"""What to do where a resource can't be used: the texts of a bare asyncio program.
+
+The program around the engine has its own, for each of its places (``lifespan_app.advice``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .runner import Run
+
+
+class Advice:
+    """Say what to do, as the end of an error's text."""
+
+    def no_run(self, request: object = None) -> str:
+        """Return why no lifespan runs here, and what opens one.
+
+        Args:
+            request: the request, or ASGI scope, through which something was to be read.
+        """
+        return f"no lifespan is running here. Write '{block()}' around the code that needs it."
+
+    def fork(self) -> str:
+        """Return how a forked process gets a run of its own."""
+        return f"Open a run of its own after the fork: '{block()}' in the new process."
+
+    def loop_stands_still(self, run: Run) -> str:
+        """Return how to use what lives on an event loop that does not run now.
+
+        Args:
+            run: whose loop it is.
+        """
+        return (
+            "Call it while that loop runs, or open the run with 'with lifespan.run_sync():', whose "
+            "loop has a thread of its own."
+        )
+
+    def other_loop(self, run: Run) -> str:
+        """Return how code on one event loop uses what lives on another one.
+
+        Args:
+            run: what has it open.
+        """
+        return (
+            "Run what uses it on its own loop: 'await asyncio.to_thread(lifespan.call, "
+            "async_function, ...)'."
+        )
+
+    def note(self, error: BaseException) -> None:
+        """Add a note to an async hook's error, where it is known what to write instead."""
+
+
+def block() -> str:
+    """Return what opens a run around code: in async code, or in sync code."""
+    in_async = asyncio._get_running_loop() is not None
+    return f"{'async with lifespan.run' if in_async else 'with lifespan.run_sync'}():"
