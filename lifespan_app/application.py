@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, NoReturn
 from asgiref.compatibility import guarantee_single_callable
 from django.conf import settings
 
+from .engine.error_text import one_line
 from .engine.errors import PlanError
-from .engine.unit import brief
 
 PATIENCE = 5.0
 """Seconds that an application may take until it asks for the first message."""
@@ -93,7 +93,7 @@ def load(path: str) -> Any:
         raise
     except (Exception, SystemExit) as error:
         raise LookupError(
-            f"The ASGI application '{path}' can't be imported: {brief(error)}."
+            f"The ASGI application '{path}' can't be imported: {one_line(error)}."
         ) from error
     for attribute in name.split("."):
         try:
@@ -159,7 +159,7 @@ def said(living: asyncio.Task[BaseException | None]) -> str:
     if not living.done():
         return f"it has not asked for a message within {PATIENCE:g} s"
     error = None if living.cancelled() else living.result()
-    return "it returns without asking for a message" if error is None else brief(error)
+    return "it returns without asking for a message" if error is None else one_line(error)
 
 
 def hint_for(application: object, why: str) -> str:

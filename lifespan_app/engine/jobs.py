@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .report import IN_SERVICE, OK, Outcome
-from .unit import DOWN, STOPPING, UP, Unit, what_befell
+from .unit import DOWN, STOPPING, UP, Unit, is_cancellation, what_befell
 
 if TYPE_CHECKING:
     from .runner import Run
@@ -52,7 +52,7 @@ class Jobs:
         run = self._run
         run.limits.forget(unit)
         unit.served_to = run.clock()
-        cancelled = isinstance(error, asyncio.CancelledError)
+        cancelled = error is not None and is_cancellation(error)
         if unit.stop_asked or (cancelled and run.loop_is_ending()):
             unit.state = DOWN
             if error is not None and not cancelled:
@@ -75,7 +75,7 @@ class Jobs:
             return
         if unit.hook.on_crash == "restart":
             pause = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (unit.attempt - 1))
-            self._restarts[unit] = run.loop.call_later(pause, self._restart, unit)
+            self._restarts[unit] = run.loop.call_later(pause, run.guarded, self._restart, unit)
         elif unit.hook.on_crash == "stop":
             run.telling.stops_server(unit)
             run.ask_to_stop()

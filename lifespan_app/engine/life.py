@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from .current import here
+from .error_text import add_note, is_a, text_of
 from .errors import HookError
 from .hooks import (
     ASYNC_GENERATOR,
@@ -22,11 +23,10 @@ from .hooks import (
     SYNC_GENERATOR,
     innermost,
 )
+from .logger import logger
 
 if TYPE_CHECKING:
     from .unit import Unit
-
-logger = logging.getLogger("lifespan_app")
 
 ASK_FOR_ASYNC = ("no running event loop", "no current event loop", "main thread")
 
@@ -71,7 +71,7 @@ def raise_if_thrown_away(unit: Unit, error: BaseException) -> None:
 
     A loop that was thrown away has left the task behind: nobody listens to what becomes of it.
     """
-    if isinstance(error, GeneratorExit) and asyncio._get_running_loop() is not unit.run.loop:
+    if is_a(error, GeneratorExit) and asyncio._get_running_loop() is not unit.run.loop:
         raise error
 
 
@@ -91,7 +91,7 @@ async def _coroutine(unit: Unit) -> None:
     unit.value = await unit.hook.function(**unit.arguments)
     if unit.hook.kind is RESOURCE:
         for name in ("aclose", "__aexit__"):
-            if hasattr(unit.value, name):
+            if hasattr(type(unit.value), name):
                 logger.warning(
                     "%s returns a %s, which has %s() and will not be closed: yield it from an "
                     "async generator function, inside 'async with'.",
@@ -156,7 +156,7 @@ async def _on_loop(unit: Unit) -> None:
 async def _enter(unit: Unit, made: Any) -> None:
     """Enter, await or keep what a callable has returned."""
     kind = type(made)
-    if inspect.isasyncgen(made):
+    if kind is AsyncGeneratorType:
         await _drive(unit, made)
     elif hasattr(kind, "__aenter__") and unit.hook.kind is RESOURCE:
         async with made as value:
@@ -164,10 +164,16 @@ async def _enter(unit: Unit, made: Any) -> None:
                 refuse_nothing(unit, made, value)
             unit.run.startup.came_up(unit, value)
             await unit.told_to_stop()
-    elif isinstance(made, Awaitable):
+    elif is_awaitable(made):
         unit.value = await made
     else:
         unit.value = made
+
+
+def is_awaitable(value: Any) -> bool:
+    """Return True if a value can be awaited, by its type: a lazy object is not made to load."""
+    kind = type(value)
+    return issubclass(kind, Awaitable) or (kind is GeneratorType and inspect.isawaitable(value))
 
 
 def refuse_nothing(unit: Unit, made: Any, value: Any) -> None:
@@ -275,8 +281,8 @@ def _stay(unit: Unit) -> Iterator[Any]:
     made = unit.hook.function(**unit.arguments)
     unit.value = made
     kind = type(made)
-    lives_on_loop = hasattr(kind, "__aenter__") or isinstance(made, Awaitable)
-    if hasattr(kind, "__enter__") and not lives_on_loop and not inspect.isasyncgen(made):
+    lives_on_loop = hasattr(kind, "__aenter__") or is_awaitable(made)
+    if hasattr(kind, "__enter__") and not lives_on_loop and kind is not AsyncGeneratorType:
         with made as value:
             # What a @contextmanager function yields is what it means to hand out.
             if not inspect.isgeneratorfunction(innermost(unit.hook.function)):
@@ -286,12 +292,11 @@ def _stay(unit: Unit) -> Iterator[Any]:
 
 def advised(error: BaseException) -> BaseException:
     """Add, to an error that a thread is the cause of, a note that says what to write instead."""
-    text = str(error)
-    if isinstance(error, (RuntimeError, ValueError)) and any(
-        cause in text for cause in ASK_FOR_ASYNC
-    ):
-        error.add_note(
+    text = text_of(error)
+    if is_a(error, (RuntimeError, ValueError)) and any(cause in text for cause in ASK_FOR_ASYNC):
+        add_note(
+            error,
             "A sync hook runs in a thread of its own, where there is no event loop and no main "
-            "thread. Write it as 'async def' to run it on the loop, in the server's thread."
+            "thread. Write it as 'async def' to run it on the loop, in the server's thread.",
         )
     return error

@@ -6,7 +6,7 @@ from functools import partial
 
 from django.utils import timezone
 
-from lifespan_app.engine.log import logger
+from lifespan_app.engine.logger import logger
 
 from . import spool
 from .failures import may_pass
@@ -46,5 +46,5 @@ def import_spooled(waiting: spool.Claimed) -> None:
         except Exception as error:
             if may_pass(error):
                 raise
-            logger.exception("A part of the record of run %s is left out.", waiting.uuid)
+            logger.error("A part of the record of run %s is left out.", waiting.uuid, error=error)
     waiting.done()

@@ -436,7 +436,7 @@ def test_the_server_is_told_of_a_crash_before_the_process_served() -> None:
         answer = await Server(lifespan).startup()
         assert answer["type"] == "lifespan.startup.failed"
         assert "hook 'shop.feed' (tests/engine/" in answer["message"]
-        assert "crashed before the process served: ExceptionGroup" in answer["message"]
+        assert f"crashed before the process served: ConnectionError: {LOST}" in answer["message"]
 
     run_virtually(main)
 
