@@ -17,8 +17,8 @@ from django.core.exceptions import SynchronousOnlyOperation
 
 from . import conf
 from .engine.advice import Advice, block
+from .engine.error_text import add_note, is_a, leaves_of
 from .engine.report import Mode
-from .engine.unit import note
 from .servers import of_process
 
 if TYPE_CHECKING:
@@ -139,11 +139,9 @@ class DjangoAdvice(Advice):
 
     def note(self, error: BaseException) -> None:
         """Tell of the two ways to use the ORM in a hook, where it was called on the loop."""
-        if isinstance(error, BaseExceptionGroup):
-            for inner in error.exceptions:
-                self.note(inner)
-        elif isinstance(error, SynchronousOnlyOperation):
-            note(error, USE_OF_ORM)
+        for leaf in leaves_of(error):
+            if is_a(leaf, SynchronousOnlyOperation):
+                add_note(leaf, USE_OF_ORM)
 
 
 # Where this code runs.

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, NoReturn
 from asgiref.compatibility import guarantee_single_callable
 from django.conf import settings
 
+from .engine.error_text import clause
 from .engine.errors import PlanError
-from .engine.unit import clause
 
 PATIENCE = 5.0
 """Seconds that an application may take until it asks for the first message."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import queue
 import threading
 import time
@@ -28,13 +27,12 @@ from django.db.backends.signals import connection_created
 
 from .engine.hooks import Hook
 from .engine.located import where_thread
+from .engine.logger import logger
 from .engine.threads import start_thread
 from .engine.unit import short
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
-
-logger = logging.getLogger("lifespan_app")
 
 RESTED = 1.0
 """Seconds without a query after which a connection is tried before it is used again."""

@@ -20,11 +20,11 @@ from django.views.decorators.http import require_safe
 from .default import lifespan
 from .engine.calling import send
 from .engine.current import run_here, run_of
+from .engine.error_text import one_line
 from .engine.errors import NotRunning
-from .engine.log import logger
+from .engine.logger import logger
 from .engine.report import NOT_STARTED, READY, Outcome, Phase, Readiness, Report
 from .engine.runner import Run
-from .engine.unit import brief
 from .probe import printable
 from .status_file import pending_of
 
@@ -124,9 +124,9 @@ async def may_see(request: HttpRequest) -> bool:
     try:
         user = await request.auser()
         return bool(await user.ahas_perm(PERMISSION))
-    except Exception:
+    except Exception as error:
         # A database that is down must not hide what has become of the rest.
-        logger.debug("Who asks for the health can't be told.", exc_info=True)
+        logger.debug("Who asks for the health can't be told.", error=error)
         return False
 
 
@@ -149,7 +149,7 @@ def troubles(run: Run, report: Report) -> Iterator[Trouble]:
             yield Trouble(step.key, str(step.outcome), error)
     for said in run.checking.failing() if run.checking is not None else ():
         if said.error is not None:
-            yield Trouble(said.unit.node.key, str(Readiness.CHECK_FAILED), brief(said.error))
+            yield Trouble(said.unit.node.key, str(Readiness.CHECK_FAILED), one_line(said.error))
 
 
 def lines_of(told: dict[str, Any]) -> Iterator[str]:

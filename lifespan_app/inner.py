@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
 from .engine.current import SCOPE_KEY, here
+from .engine.error_text import one_line
 from .engine.errors import HookError
 from .engine.hooks import STAGE, Hook
-from .engine.log import logger
+from .engine.logger import logger
 from .engine.stages import Stage
 from .engine.state import share
 from .engine.unit import Unit
@@ -136,7 +137,7 @@ class InnerLifespan:
         if self._started.done():
             self._raise_if_failed(await self._answer(self._started))
         elif not self._asked:
-            logger.debug("%s: the application has none: %r", self._unit, self.error)
+            logger.debug("%s: the application has none: %s", self._unit, one_line(self.error))
             self.error = None
         elif self.error is not None:
             raise self.error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from . import conf
-from .engine.log import logger
+from .engine.logger import logger
 from .engine.report import Mode, Observer, Phase, Report
 
 SHOWN_ELSEWHERE = frozenset({Mode.CHECK, Mode.TEST})

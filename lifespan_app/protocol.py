@@ -14,9 +14,10 @@ from typing import Any
 from .engine.api import Lifespan, raise_stop_errors
 from .engine.context import LifespanContext
 from .engine.current import SCOPE_KEY, here
+from .engine.error_text import class_name, one_line
 from .engine.errors import LifespanError
 from .engine.hooks import MANAGER, STAGE
-from .engine.log import logger
+from .engine.logger import logger
 from .engine.messages import shutdown_message, startup_message
 from .engine.plan import Plan
 from .engine.report import Mode
@@ -138,7 +139,7 @@ async def serve_lifespan(
 
             tell_failure(error)
         if run is None or run.first_error is not error:
-            logger.error("The lifespan can't start: %s", error, exc_info=error)
+            logger.error("The lifespan can't start: %s", one_line(error), error=error)
         await send({"type": "lifespan.startup.failed", "message": startup_message(run, error)})
         raise
     run.hand_out(scope)
@@ -150,7 +151,7 @@ async def serve_lifespan(
         await run.stop(quick=True, ended_by="cancelled")
         raise
     except BaseException as error:
-        await run.stop(ended_by=type(error).__name__)
+        await run.stop(ended_by=class_name(error))
         raise
     if message["type"] == "lifespan.startup":
         await run.stop(ended_by="a second lifespan.startup")

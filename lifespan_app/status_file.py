@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import atomic_file
-from .engine.log import logger
+from .engine.logger import logger
 from .engine.report import NOT_STARTED, Mode, Observer, Phase, Report
 from .probe import PID, process_started, read
 

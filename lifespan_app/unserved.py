@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import conf
 from .advice import COMMANDS, in_test, too_early
+from .engine.error_text import one_line
 from .engine.errors import NotRunning
-from .engine.log import logger
+from .engine.logger import logger
 from .engine.report import Mode
 from .engine.unit import short
 from .servers import of_process
@@ -246,7 +247,7 @@ def failure_of(begun: list[Run], error: BaseException) -> Failure:
 
     run = begun[0] if begun else None
     if run is None or run.first_error is not error:
-        logger.error("The lifespan can't start: %s", error, exc_info=error)
+        logger.error("The lifespan can't start: %s", one_line(error), error=error)
         text = startup_message(None, error)
     else:
         text = first_line(run, error)

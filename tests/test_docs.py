@@ -255,7 +255,7 @@ def serve(pasted: Example, project: Project, environment: dict[str, str]) -> str
 
 def answers_of(pasted: Example, project: Project) -> dict[str, str | None]:
     """Return the addresses of an example with what they answer, None where that does not matter."""
-    said: dict[str, str | None] = dict(ANSWERS.get(str(pasted), {}))
+    said: dict[str, str | None] = {**ANSWERS.get(str(pasted), {})}
     urls = (project.folder / "mysite" / "urls.py").read_text()
     if "isfunction" in urls:
         names = [

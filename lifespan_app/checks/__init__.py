@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
@@ -16,11 +17,14 @@ from django.core.exceptions import ImproperlyConfigured
 
 from lifespan_app import conf, discovery
 from lifespan_app.default import lifespan
+from lifespan_app.engine.logger import logger
 
 from .places import Place
 from .plans import draft, of_plan
 
 TAG = "lifespan"
+
+DICT_CONFIG = "logging.config.dictConfig"
 
 ASGI_MIDDLEWARE = (
     "lifespan_app.LifespanMiddleware",
@@ -220,6 +224,39 @@ def check_spool() -> Iterator[CheckMessage]:
             "server alone and has room. Until then they are only logged, as JSON.",
             id="lifespan_app.W012",
         )
+
+
+@registered
+def check_logger() -> Iterator[CheckMessage]:
+    """W011: ``LOGGING`` disables loggers that exist when it is read, ours among them."""
+    if logging.getLogger(logger.name).disabled:
+        message = f"The logger '{logger.name}' is disabled: what it logs is lost."
+    elif disables_existing_loggers():
+        message = (
+            "LOGGING disables every logger that exists when it is read, as it does not have "
+            "'disable_existing_loggers': False: what such a logger logs is lost."
+        )
+    else:
+        return
+    yield Warning(
+        message,
+        hint="Add 'disable_existing_loggers': False to LOGGING, or a logger "
+        f"'{logger.name}' to its 'loggers'.",
+        obj="LOGGING",
+        id="lifespan_app.W011",
+    )
+
+
+def disables_existing_loggers() -> bool:
+    """Return True if the setting ``LOGGING`` disables loggers that it does not name, ours too."""
+    config = table(settings.LOGGING)
+    if settings.LOGGING_CONFIG != DICT_CONFIG or not config:
+        return False
+    return (
+        bool(config.get("disable_existing_loggers", True))
+        and not config.get("incremental", False)
+        and logger.name not in table(config.get("loggers"))
+    )
 
 
 @registered

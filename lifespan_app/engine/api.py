@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import (
     AsyncIterable,
@@ -14,12 +13,14 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple, cast
 
 # Imported by every process that imports a lifespan.py, ``manage.py migrate`` among them. What only
 # a plan or a run needs is imported by the methods that make one.
 from .current import here, run_in_context
+from .error_text import add_note, class_name, is_a, one_line
 from .host import Host
+from .logger import logger
 from .registry import Registry
 from .resource import Resource
 
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-logger = logging.getLogger("lifespan_app")
 
 creating = threading.Lock()
 
@@ -280,8 +279,8 @@ class Lifespan(Registry):
             with current(run):
                 yield run.state
         except BaseException as error:
-            quick = isinstance(error, asyncio.CancelledError)
-            await run.stop(quick=quick, ended_by="cancelled" if quick else type(error).__name__)
+            quick = is_a(error, asyncio.CancelledError)
+            await run.stop(quick=quick, ended_by="cancelled" if quick else class_name(error))
             note_stop_errors(run, error)
             raise
         await run.stop(ended_by=ended_by)
@@ -307,7 +306,7 @@ class Lifespan(Registry):
                     yield run.state
             except BaseException as error:
                 if not run.inherited:
-                    thread.submit(run.stop(ended_by=type(error).__name__)).result()
+                    thread.submit(run.stop(ended_by=class_name(error))).result()
                 note_stop_errors(run, error)
                 raise
             # A child that was forked in the body has neither the thread nor the resources.
@@ -467,7 +466,7 @@ def current(run: Run) -> Iterator[None]:
 def note_stop_errors(run: Run, error: BaseException) -> None:
     """Add the errors of a run's shutdown to the error that has ended it."""
     for failure in run.stop_errors:
-        error.add_note(f"Then, at shutdown: {type(failure).__name__}: {failure}")
+        add_note(error, f"Then, at shutdown: {one_line(failure)}")
 
 
 def raise_stop_errors(run: Run) -> None:
@@ -477,9 +476,9 @@ def raise_stop_errors(run: Run) -> None:
     from .log import hooks
 
     for error in run.stop_errors:
-        if not isinstance(error, Exception):
+        if not is_a(error, Exception):
             raise error
     raise ExceptionGroup(
         f"{hooks(len(run.stop_errors))} failed to stop",
-        [error for error in run.stop_errors if isinstance(error, Exception)],
+        cast("list[Exception]", run.stop_errors),
     )

@@ -9,22 +9,21 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .current import here
+from .error_text import clause, is_a, one_line
 from .errors import HookError
 from .hooks import innermost, name_of, place_of, seconds
+from .logger import logger
 from .threads import start_thread
-from .unit import UP, Unit, brief, clause, short
+from .unit import UP, Unit, short
 
 if TYPE_CHECKING:
     from .runner import Run
-
-logger = logging.getLogger("lifespan_app")
 
 TIMEOUT = 2.0
 """Seconds that a check may take, where nothing else is said."""
@@ -146,7 +145,7 @@ class Checking:
         if error is None:
             logger.info("The check %s of %s passes again.", check, unit)
         else:
-            logger.warning("The check %s of %s fails: %s", check, unit, brief(error))
+            logger.warning("The check %s of %s fails: %s", check, unit, one_line(error))
         self._run.telling.status_changed()
 
     def _returned(self, check: Check, call: asyncio.Future[Any]) -> None:
@@ -194,7 +193,7 @@ class Checking:
                 return
             if failure is None:
                 call.set_result(result)
-            elif isinstance(failure, Exception) and not isinstance(failure, StopIteration):
+            elif is_a(failure, Exception) and not is_a(failure, StopIteration):
                 call.set_exception(failure)
             else:
                 call.set_exception(HookError(f"The check {check} raised {clause(failure)}."))

@@ -71,6 +71,12 @@ class Host:
         """Return the time of day, as seconds since the epoch."""
         return time.time()
 
+    def random(self) -> float:
+        """Return a number from 0 to 1 by chance, for pauses that are to differ between processes."""
+        import random
+
+        return random.random()
+
     def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
         """Return what is entered in a sync hook's thread for as long as the hook lives."""
         return None

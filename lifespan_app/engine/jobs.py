@@ -6,14 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from .report import IN_SERVICE, OK, Outcome
-from .unit import DOWN, STOPPING, UP, Unit, what_befell
+from .unit import DOWN, STOPPING, UP, Unit, is_cancellation, what_befell
 
 if TYPE_CHECKING:
     from .runner import Run
 
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 60.0
-"""Seconds before a crashed job is begun again: the first time, and at most."""
+"""Seconds before a crashed job is begun again: the first time, and at most. After service that was
+longer than the longest pause, it is the first time again."""
+JITTER = 0.1
+"""The share of a pause by which it is shorter or longer, at most."""
 
 
 class Jobs:
@@ -30,6 +33,8 @@ class Jobs:
         self.units = units
         self.place = place
         self._restarts: dict[Unit, asyncio.TimerHandle] = {}
+        self._pauses: dict[Unit, float] = {}
+        """The last pause of each job that has crashed, in seconds, without its jitter."""
 
     def begin(self) -> None:
         """Begin every job whose turn has come."""
@@ -43,6 +48,8 @@ class Jobs:
         unit.state = UP
         unit.arguments = run.arguments_of(unit)
         unit.served_from = run.clock()
+        # Each attempt is a step of its own, with its own lines.
+        unit.logs = {phase: sink for phase, sink in unit.logs.items() if phase is not IN_SERVICE}
         unit.serving_outcome = unit.serving_error = None
         run.telling.step(unit, IN_SERVICE)
         run.workers.create_task(unit)
@@ -52,7 +59,7 @@ class Jobs:
         run = self._run
         run.limits.forget(unit)
         unit.served_to = run.clock()
-        cancelled = isinstance(error, asyncio.CancelledError)
+        cancelled = error is not None and is_cancellation(error)
         if unit.stop_asked or (cancelled and run.loop_is_ending()):
             unit.state = DOWN
             if error is not None and not cancelled:
@@ -74,11 +81,20 @@ class Jobs:
         if run.phase is not IN_SERVICE:
             return
         if unit.hook.on_crash == "restart":
-            pause = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2 ** (unit.attempt - 1))
-            self._restarts[unit] = run.loop.call_later(pause, self._restart, unit)
+            pause = self._pause_after(unit)
+            self._restarts[unit] = run.loop.call_later(pause, run.guarded, self._restart, unit)
         elif unit.hook.on_crash == "stop":
             run.telling.stops_server(unit)
             run.ask_to_stop()
+
+    def _pause_after(self, unit: Unit) -> float:
+        """Return the seconds from a crash to the next begin."""
+        pause = self._pauses.get(unit, 0.0)
+        if unit.served_to - unit.served_from > LONGEST_BACKOFF:
+            pause = 0.0
+        pause = min(LONGEST_BACKOFF, 2 * pause or FIRST_BACKOFF)
+        self._pauses[unit] = pause
+        return pause * (1 + JITTER * (2 * self._run.host.random() - 1))
 
     def _restart(self, unit: Unit) -> None:
         del self._restarts[unit]

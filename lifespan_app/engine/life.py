@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import sys
 import threading
 import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from .current import here
+from .error_text import add_note, is_a, text_of
 from .errors import HookError
 from .hooks import (
     ASYNC_GENERATOR,
@@ -23,13 +24,12 @@ from .hooks import (
     SYNC_GENERATOR,
     innermost,
 )
+from .logger import logger
 from .nothing import refuse_none
 from .unit import short
 
 if TYPE_CHECKING:
     from .unit import Unit
-
-logger = logging.getLogger("lifespan_app")
 
 ASK_FOR_ASYNC = ("no running event loop", "no current event loop", "main thread")
 YIELD_ONCE = (
@@ -81,7 +81,7 @@ def raise_if_thrown_away(unit: Unit, error: BaseException) -> None:
 
     A loop that was thrown away has left the task behind: nobody listens to what becomes of it.
     """
-    if isinstance(error, GeneratorExit) and asyncio._get_running_loop() is not unit.run.loop:
+    if is_a(error, GeneratorExit) and asyncio._get_running_loop() is not unit.run.loop:
         raise error
 
 
@@ -103,7 +103,7 @@ async def _coroutine(unit: Unit) -> None:
         if unit.value is None:
             refuse_none(unit, yielded=False)
         for name in ("aclose", "__aexit__"):
-            if hasattr(unit.value, name):
+            if hasattr(type(unit.value), name):
                 logger.warning(
                     "%s returns a %s, which has %s() and will not be closed: yield it from an "
                     "async generator function, inside 'async with'.",
@@ -175,7 +175,7 @@ async def _on_loop(unit: Unit) -> None:
 async def _enter(unit: Unit, made: Any) -> None:
     """Enter, await or keep what a callable has returned."""
     kind = type(made)
-    if inspect.isasyncgen(made):
+    if kind is AsyncGeneratorType:
         await _drive(unit, made)
     elif hasattr(kind, "__aenter__") and unit.hook.kind is RESOURCE:
         async with made as value:
@@ -185,7 +185,7 @@ async def _enter(unit: Unit, made: Any) -> None:
                 refuse_none(unit, yielded=True)
             unit.run.startup.came_up(unit, value)
             await unit.told_to_stop()
-    elif isinstance(made, Awaitable):
+    elif is_awaitable(made):
         unit.value = await made
         refuse_none_returned(unit)
     else:
@@ -197,6 +197,12 @@ def refuse_none_returned(unit: Unit) -> None:
     """Raise ``HookError`` for a resource whose function has returned None by mistake."""
     if unit.value is None and unit.hook.kind is RESOURCE:
         refuse_none(unit, yielded=False)
+
+
+def is_awaitable(value: Any) -> bool:
+    """Return True if a value can be awaited, by its type: a lazy object is not made to load."""
+    kind = type(value)
+    return issubclass(kind, Awaitable) or (kind is GeneratorType and inspect.isawaitable(value))
 
 
 def refuse_nothing(unit: Unit, made: Any, value: Any) -> None:
@@ -311,8 +317,8 @@ def _stay(unit: Unit) -> Iterator[Any]:
     made = unit.hook.function(**unit.arguments)
     unit.value = made
     kind = type(made)
-    lives_on_loop = hasattr(kind, "__aenter__") or isinstance(made, Awaitable)
-    if hasattr(kind, "__enter__") and not lives_on_loop and not inspect.isasyncgen(made):
+    lives_on_loop = hasattr(kind, "__aenter__") or is_awaitable(made)
+    if hasattr(kind, "__enter__") and not lives_on_loop and kind is not AsyncGeneratorType:
         with made as value:
             # What a @contextmanager function yields is what it means to hand out.
             if not inspect.isgeneratorfunction(innermost(unit.hook.function)):
@@ -326,21 +332,21 @@ def _stay(unit: Unit) -> Iterator[Any]:
 
 def advised(error: BaseException) -> BaseException:
     """Add, to an error that a thread is the cause of, a note that says what to write instead."""
-    text = str(advised_to_yield(error))
-    if isinstance(error, (RuntimeError, ValueError)) and any(
-        cause in text for cause in ASK_FOR_ASYNC
-    ):
-        error.add_note(
+    advised_to_yield(error)
+    text = text_of(error)
+    if is_a(error, (RuntimeError, ValueError)) and any(cause in text for cause in ASK_FOR_ASYNC):
+        add_note(
+            error,
             "A sync hook runs in a thread of its own, where there is no event loop and no main "
-            "thread. Write it as 'async def' to run it on the loop, in the server's thread."
+            "thread. Write it as 'async def' to run it on the loop, in the server's thread.",
         )
     return error
 
 
 def advised_to_yield(error: BaseException) -> BaseException:
     """Add a note that says what to do to contextlib's error about a generator's yields."""
-    if isinstance(error, RuntimeError) and str(error).startswith(CONTEXTLIB_ON_YIELDS):
-        error.add_note(YIELD_ONCE)
+    if is_a(error, RuntimeError) and text_of(error).startswith(CONTEXTLIB_ON_YIELDS):
+        add_note(error, YIELD_ONCE)
     return error
 
 

@@ -348,6 +348,11 @@ class Limits:
         return sorted(self._running, key=lambda unit: unit.node.index)
 
     def _tick(self) -> None:
+        self._run.guarded(self._look_at_limits)
+        if self._timer is None:
+            self._run.guarded(self._arm)
+
+    def _look_at_limits(self) -> None:
         self._timer = None
         self._timer_at = math.inf
         run = self._run
@@ -364,7 +369,6 @@ class Limits:
         if late >= self._next_look():
             self._lookout.look([unit for unit in self._ordered() if not unit.strikes])
         run.proceed()
-        self._arm()
 
     def _next_look(self) -> float:
         looks = self._lookout.looks

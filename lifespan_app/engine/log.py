@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from .error_text import one_line, text_of
+from .logger import logger
 from .report import Observer, Phase, Report, Status, Step
-
-logger = logging.getLogger("lifespan_app")
-
 
 ENDS = 4
 """How many hooks of a long chain a line names at its begin and at its end."""
@@ -43,15 +42,15 @@ class Log(Observer):
                 self._turned(report)
 
     def _up(self, report: Report) -> None:
-        level = logging.INFO if report.status is Status.SERVING else logging.WARNING
-        if not logger.isEnabledFor(level):
+        is_whole = report.status is Status.SERVING
+        if not logger.isEnabledFor(logging.INFO if is_whole else logging.WARNING):
             return
         chain = shown(report.longest_chain)
         degraded = ""
         if report.status is Status.DEGRADED:
             degraded = f", degraded: {report.hooks_failed} of them failed or were skipped"
-        logger.log(
-            level,
+        log = logger.info if is_whole else logger.warning
+        log(
             "Lifespan '%s' is up: %s in %.3f s%s%s.",
             report.service_type,
             hooks(report.hooks_total),
@@ -104,7 +103,7 @@ class Log(Observer):
         """Log a failure with its traceback."""
         if error.__traceback__ is None and error.__cause__ is None:
             # The engine's own: it says where and how long, and there is nothing to trace.
-            logger.error("Lifespan hook %s", error)
+            logger.error("Lifespan hook %s", text_of(error))
             return
         logger.error(
             "Lifespan hook '%s' (%s:%d) %s after %.3f s: %s",
@@ -113,8 +112,8 @@ class Log(Observer):
             step.line,
             WHAT_FAILED[step.phase],
             step.duration,
-            error,
-            exc_info=error,
+            one_line(error),
+            error=error,
         )
 
 

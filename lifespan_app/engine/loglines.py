@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
+from .error_text import one_line
+
 MOST_LINES = 50
 """How many lines a sink keeps: the last ones."""
 
@@ -186,7 +188,7 @@ def text_of(record: logging.LogRecord) -> str:
     try:
         text = _message_of(record)
         error = record.exc_info[1] if record.exc_info else None
-        return text if error is None else f"{text} | {_one_line(error)}"
+        return text if error is None else f"{text} | {one_line(error)}"
     finally:
         _formatting.now = False
 
@@ -197,15 +199,6 @@ def _message_of(record: logging.LogRecord) -> str:
     except Exception as error:
         template = record.msg if isinstance(record.msg, str) else f"<{type(record.msg).__name__}>"
         return f"{template} (not formatted: {type(error).__name__})"
-
-
-def _one_line(error: BaseException) -> str:
-    try:
-        text = " ".join(str(error).split())
-    except Exception:
-        text = "(its text can't be told)"
-    name = type(error).__qualname__
-    return f"{name}: {text}" if text else name
 
 
 def size(text: str) -> int:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .current import here
+from .logger import logger
 from .report import IN_STARTUP
 from .unit import Unit
 from .watchdog import Watchdog
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from .located import Place
     from .runner import Run
 
-logger = logging.getLogger("lifespan_app")
-
 SLOW_STARTUP = (5.0, 10.0, 20.0, 40.0)
 SLOW_SHUTDOWN = (2.0, 4.0, 8.0)
 """When a phase is looked at, in seconds from its begin."""
+LOG_PATIENCE = 0.5
+"""Seconds that the log has to take the line of a blocked loop: one of its handlers may block it."""
 
 
 class Lookout:
@@ -89,7 +89,8 @@ class Lookout:
         return where
 
     def _blocked(self, place: Place | None, seconds: float) -> None:
-        logger.warning(
+        logger.warn_within(
+            LOG_PATIENCE,
             "The event loop is blocked since %.1f s, so no hook and no limit gets on: %s. Make a "
             "hook that blocks a plain function ('def'), which runs in a thread; or call what "
             "blocks with asyncio.to_thread().",

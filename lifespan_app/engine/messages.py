@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from .error_text import in_full, one_line, text_of
 from .log import hooks
 from .report import Outcome
 from .runner import Run
-from .steps import class_path
-from .unit import Unit, brief
+from .unit import Unit
 
 
 def startup_message(run: Run | None, error: BaseException) -> str:
@@ -17,17 +17,17 @@ def startup_message(run: Run | None, error: BaseException) -> str:
         error: what is raised.
     """
     if run is None or run.first_error is None:
-        return f"lifespan_app: {class_path(error)}: {error}"
+        return f"lifespan_app: {in_full(error)}"
     lines = [first_line(run, error)]
     for unit in failed(run):
         own = unit.error or unit.serving_error
         if own is not None and own is not error:
-            lines.append(f"Failed too: {unit}: {brief(own)}")
+            lines.append(f"Failed too: {unit}: {one_line(own)}")
     stopped = [str(unit) for unit in run.units if unit.stop_begun]
     if stopped:
         lines.append(f"Rolled back: {', '.join(stopped)}.")
     for stop_error in run.stop_errors:
-        lines.append(f"While rolling back: {brief(stop_error)}")
+        lines.append(f"While rolling back: {one_line(stop_error)}")
     lines.append("Nothing is served. The traceback is in the log (logger lifespan_app).")
     return "\n".join(lines)
 
@@ -38,18 +38,11 @@ def first_line(run: Run, error: BaseException) -> str:
         if unit.error is error:
             after = unit.ended - unit.begun
             if unit.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
-                return f"lifespan_app: hook {error}"
-            text = str(error) or "without a message"
-            return (
-                f"lifespan_app: hook {unit} failed after {after:.2f} s: {class_path(error)}: {text}"
-            )
+                return f"lifespan_app: hook {text_of(error)}"
+            return f"lifespan_app: hook {unit} failed after {after:.2f} s: {in_full(error)}"
         if unit.serving_error is error:
-            text = str(error) or "without a message"
-            return (
-                f"lifespan_app: hook {unit} crashed before the process served: "
-                f"{class_path(error)}: {text}"
-            )
-    return f"lifespan_app: {error}"
+            return f"lifespan_app: hook {unit} crashed before the process served: {in_full(error)}"
+    return f"lifespan_app: {text_of(error)}"
 
 
 def service_message(run: Run) -> str:
@@ -60,7 +53,7 @@ def service_message(run: Run) -> str:
             if unit.node.required or unit.hook.on_crash == "stop":
                 lines.append(
                     f"lifespan_app: hook {unit} crashed while the process served: "
-                    f"{brief(unit.serving_error)}"
+                    f"{one_line(unit.serving_error)}"
                 )
         elif unit.aside and unit.node.required and unit.error is not None:
             lines.append(first_line(run, unit.error))
@@ -81,5 +74,5 @@ def shutdown_message(run: Run) -> str:
     lines = [f"lifespan_app: {count} failed to stop; all others are down."]
     for unit in run.units:
         if unit.stop_error is not None:
-            lines.append(f"{unit}: {class_path(unit.stop_error)}: {unit.stop_error}")
+            lines.append(f"{unit}: {in_full(unit.stop_error)}")
     return "\n".join(lines)

@@ -7,7 +7,6 @@ learns of the shutdown by a signal only. The server's own handler is called behi
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ from signal import Signals
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .logger import logger
 from .report import IN_SERVICE
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from .runner import Run
 
 T = TypeVar("T")
-
-logger = logging.getLogger("lifespan_app")
 
 ENDING = (Signals.SIGINT, Signals.SIGTERM)
 """What asks a server to stop: Ctrl+C, and a platform."""

@@ -8,9 +8,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from .current import here
+from .logger import logger
 from .unit import Unit
-
-logger = logging.getLogger("lifespan_app")
 
 
 class Progress(NamedTuple):
@@ -55,4 +54,4 @@ def log(unit: Unit, progress: Progress) -> None:
     sink = unit.sink()
     if sink is not None:
         text, values = "%s: %s.", (unit, progress)
-        sink.add(logger.makeRecord(logger.name, logging.INFO, "", 0, text, values, None))
+        sink.add(logging.LogRecord(logger.name, logging.INFO, "", 0, text, values, None))

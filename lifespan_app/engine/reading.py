@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .error_text import one_line
 from .errors import (
     NotRunning,
     ReadError,
@@ -159,8 +160,7 @@ def cause(error: BaseException | None) -> str:
     """Return an error as a part of a sentence."""
     if error is None:
         return "the startup was given up"
-    text = str(error) or "without a message"
-    return f"{type(error).__name__}: {text}".rstrip(".")
+    return one_line(error).rstrip(".")
 
 
 def day_time(seconds: float) -> str:

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from . import reading
@@ -22,6 +23,7 @@ from .graph import Graph
 from .hooks import RESOURCE, Hook
 from .jobs import Jobs
 from .limits import Limits
+from .logger import logger
 from .notice import Notice, Signalled
 from .plan import Gives, Plan
 from .report import (
@@ -39,7 +41,7 @@ from .startup import Startup
 from .state import RunState
 from .steps import report_of
 from .telling import Telling
-from .unit import DOWN, STARTING, STOPPING, UP, Unit, named
+from .unit import DOWN, PENDING, STARTING, STOPPING, UP, Unit, named
 from .workers import Workers
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ if TYPE_CHECKING:
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
 """Seconds after the shutdown's deadline, and at least, that observers have for their last write."""
+
+MOST_FAULTS = 3
+"""How many faults of the engine's own a run may have before it ends without any order."""
 
 
 class Run:
@@ -136,6 +141,7 @@ class Run:
         self.queue: deque[tuple[Callable[[Unit], None], Unit]] = deque()
         """What has become possible: what is to be done, and with which hook."""
         self._proceeding = False
+        self._faults = 0
         self.startup = Startup(self)
         self.shutdown = Shutdown(self)
         self.workers = Workers(self)
@@ -238,12 +244,7 @@ class Run:
         self._begun = True
         self._owner = asyncio.current_task()
         self._sentinel = self.loop.create_task(self._watch_loop(), name="lifespan sentinel")
-        self.telling.capture(True)
-        self.telling.warn_of_server_hooks()
-        self.limits.begin_startup()
-        self.telling.status_changed()
-        self.startup.begin()
-        self.proceed()
+        self.guarded(self._begin)
         cancelled = await self._until(self._decided)
         if cancelled is not None:
             await self._stop_however(quick=True, ended_by="cancelled")
@@ -256,6 +257,14 @@ class Run:
         if self.first_error is not None:
             raise self.first_error
         raise HookError(f"The startup was given up: {self.ended_by}.")
+
+    def _begin(self) -> None:
+        self.telling.capture(True)
+        self.telling.warn_of_server_hooks()
+        self.limits.begin_startup()
+        self.telling.status_changed()
+        self.startup.begin()
+        self.proceed()
 
     def serve(self) -> None:
         """Take note that every hook is settled that the startup waits for: the process serves."""
@@ -387,6 +396,10 @@ class Run:
             raise cancelled
 
     async def _stop_however(self, *, quick: bool, ended_by: str) -> asyncio.CancelledError | None:
+        self.guarded(self._begin_stop, quick, ended_by)
+        return await self._until_over()
+
+    def _begin_stop(self, quick: bool, ended_by: str) -> None:
         if not self._begun:
             self._begun = True
             self.phase = IN_SHUTDOWN
@@ -405,7 +418,6 @@ class Run:
         elif quick:
             self.limits.hurry()
         self.proceed()
-        return await self._until_over()
 
     def finish(self) -> None:
         """End the run, whatever has not ended."""
@@ -418,7 +430,7 @@ class Run:
         if self._signalled is not None:
             self._signalled.end()
         self.limits.close()
-        self.telling.capture(False)
+        self.telling.end()
         self.workers.close()
         if self.first_error is None:
             self.status = Status.SHUTDOWN_FAILED if self.stop_errors else Status.STOPPED
@@ -469,8 +481,10 @@ class Run:
 
     def ended(self, unit: Unit, error: BaseException | None, at: float | None = None) -> None:
         """Take note that the task or thread of a hook has ended, at a time or now."""
-        if unit.abandoned:
-            return
+        if not unit.abandoned:
+            self.guarded(self._settle_ended, unit, error, at, unit=unit)
+
+    def _settle_ended(self, unit: Unit, error: BaseException | None, at: float | None) -> None:
         if at is None:
             at = self.clock()
         unit.task = None
@@ -495,9 +509,76 @@ class Run:
         try:
             while self.queue:
                 action, unit = self.queue.popleft()
-                action(unit)
+                self.guarded(action, unit, unit=unit)
         finally:
             self._proceeding = False
+
+    # Faults of the engine's own.
+
+    def guarded(self, call: Callable[..., None], *args: Any, unit: Unit | None = None) -> None:
+        """Take a step of the run. An error in the step itself fails the run instead of hanging it.
+
+        Args:
+            call: the step.
+            args: what it is called with.
+            unit: the hook that the step is about.
+        """
+        try:
+            call(*args)
+        except BaseException as error:
+            self._fault(error, unit)
+
+    def _fault(self, error: BaseException, unit: Unit | None) -> None:
+        logger.error(
+            "A fault in lifespan_app itself, at %s. Please report it.", unit or self, error=error
+        )
+        self._faults += 1
+        if self._faults > MOST_FAULTS:
+            self._end_at_once()
+            return
+        try:
+            self._fail_for_fault(error, unit)
+            self.proceed()
+        except BaseException:
+            self._end_at_once()
+
+    def _fail_for_fault(self, error: BaseException, unit: Unit | None) -> None:
+        if unit is not None and unit.task is None and unit.state is not PENDING:
+            unit.state = DOWN
+        if self.phase is IN_STARTUP:
+            if unit is not None and unit.outcome is None:
+                unit.outcome, unit.error = Outcome.FAILED, error
+            self.fail(error)
+        elif self.phase is IN_SHUTDOWN:
+            self.stop_errors.append(error)
+            if self.over:
+                self._let_go()
+        elif not self._decided.done():
+            # It was about to serve: nobody has been told so yet.
+            self.first_error = error
+            self.status = Status.STARTUP_FAILED
+            self._roll_back("startup failed")
+        elif unit is not None:
+            unit.serving_outcome, unit.serving_error = Outcome.CRASHED, error
+            self.some_crashed = True
+            self.judge_service()
+
+    def _end_at_once(self) -> None:
+        """End the run without order: the engine can't be relied on any more."""
+        for unit in self.units:
+            unit.abandoned = True
+            if unit.task is not None:
+                unit.task.cancel()
+        self.over = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Give back what the run holds of the process, whatever of it was given back before."""
+        for step in (self.limits.close, self.telling.end, self.workers.close):
+            with suppress(BaseException):
+                step()
+        self.lifespan.forget(self)
+        self._leave()
 
     def loop_is_ending(self) -> bool:
         """Tell whether every task of the loop is being cancelled, as ``asyncio.run`` does."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .error_text import add_note, one_line
 from .hooks import RESOURCE
 from .limits import EARLY
 from .report import IN_SHUTDOWN, OK, Outcome
@@ -12,10 +13,8 @@ from .unit import (
     STOPPING,
     UP,
     Unit,
-    brief,
     is_cancellation,
     named,
-    note,
     what_befell,
 )
 
@@ -133,12 +132,14 @@ class Shutdown:
         run = self._run
         unit.stop_outcome = outcome
         if unit.stop_error is not None:
-            note(unit.stop_error, f"Then it raised {brief(error)}")
+            add_note(unit.stop_error, f"Then it raised {one_line(error)}")
             return
         unit.stop_error = named(unit, error, "at shutdown")
         run.stop_errors.append(unit.stop_error)
         if run.first_error is not None:
-            note(run.first_error, f"While rolling back, {unit} failed to stop: {brief(error)}")
+            add_note(
+                run.first_error, f"While rolling back, {unit} failed to stop: {one_line(error)}"
+            )
         run.telling.hook_failed(unit, IN_SHUTDOWN, unit.stop_error)
 
     def down(self, unit: Unit) -> None:

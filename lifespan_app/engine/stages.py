@@ -14,6 +14,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from .hooks import ON_LOOP, STAGE, Hook, innermost
+from .life import is_awaitable
 
 Rows = Sequence[Sequence[Hook]]
 """Hooks in rows: those of one run side by side, the rows one after the other."""
@@ -73,7 +74,7 @@ def call_hook(
             raise TypeError(f"{function!r} can't be called: a function is needed, not its result.")
         result = function(**arguments)
         # What a function returns is not a resource that would have to be entered.
-        return result if inspect.isawaitable(result) else None
+        return result if is_awaitable(result) else None
 
     shown_as(call, shown or function)
     hook = Hook(call, STAGE, name=title_of(shown or function))

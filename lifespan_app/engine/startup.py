@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from .error_text import add_note, one_line
 from .hooks import START
 from .limits import EARLY
 from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Mode, Outcome
@@ -14,10 +15,8 @@ from .unit import (
     STARTING,
     UP,
     Unit,
-    brief,
     is_cancellation,
     named,
-    note,
     what_befell,
 )
 
@@ -101,8 +100,10 @@ class Startup:
             value: what it is worth.
             at: when it came up, by the clock; None: now. A thread may have to wait for the loop.
         """
-        if unit.abandoned:
-            return
+        if not unit.abandoned:
+            self._run.guarded(self._settle_up, unit, value, at, unit=unit)
+
+    def _settle_up(self, unit: Unit, value: Any, at: float | None) -> None:
         run = self._run
         if at is None:
             at = run.clock()
@@ -174,7 +175,7 @@ class Startup:
             self._settle(unit)
         elif run.phase is not IN_STARTUP:
             if run.first_error is not None and run.first_error is not unit.error:
-                note(run.first_error, f"Then {unit} failed too: {brief(unit.error)}")
+                add_note(run.first_error, f"Then {unit} failed too: {one_line(unit.error)}")
         elif unit.node.required:
             run.fail(unit.error)
         else:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from .error_text import class_path, one_line, text_of, traceback_of
 from .hooks import Kind
 from .plan import edges_into
 from .report import Outcome, Pending, Phase, Report, Step
@@ -177,32 +177,8 @@ def step_of(unit: Unit, phase: Phase, *, on_chain: bool = False) -> Step:
         short(hook.file),
         hook.line,
         class_path(error),
-        "" if error is None else str(error),
+        "" if error is None else text_of(error),
         traceback_of(error),
         unit.waited_at.get(phase, ""),
         unit.logs[phase].lines() if phase in unit.logs else (),
     )
-
-
-def class_path(error: BaseException | None) -> str:
-    """Return the full name of an error's class, or an empty string."""
-    if error is None:
-        return ""
-    kind = type(error)
-    return (
-        kind.__qualname__
-        if kind.__module__ == "builtins"
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
-
-
-def traceback_of(error: BaseException | None) -> str:
-    """Return an error's traceback as text, without local variables, or an empty string."""
-    return "" if error is None else "".join(traceback.format_exception(error))
-
-
-def one_line(error: BaseException | None) -> str:
-    """Return an error as ``Class: message``, or an empty string."""
-    if error is None:
-        return ""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .context import ServiceType
 from .current import here
+from .error_text import path_of
+from .logger import logger
 from .loglines import LogCapture, LogSink
 from .report import Observer, Phase
 from .steps import report_of, step_of
@@ -17,8 +18,6 @@ from .unit import Unit
 
 if TYPE_CHECKING:
     from .runner import Run
-
-logger = logging.getLogger("lifespan_app")
 
 AROUND = "LIFESPAN_AROUND"
 """The environment variable that says whose plan is open around a process, in the one that has
@@ -49,6 +48,10 @@ class Telling:
                 log_capture.capture()
             else:
                 log_capture.release()
+
+    def end(self) -> None:
+        """Keep no log lines any more."""
+        self.capture(False)
 
     def phase_begins(self) -> None:
         """Ask, once a phase, who wants to know of each step."""
@@ -91,7 +94,7 @@ class Telling:
         writes = [
             write
             for observer in list(self._observers)
-            if (write := self._tell(observer, observer.run_ended, report, seconds_left))
+            if (write := self._tell(observer, observer.run_ended, report, seconds_left)) is not None
         ]
         return wait_for_writes(writes, seconds_left) if writes else None
 
@@ -132,8 +135,10 @@ class Telling:
     def _tell(self, observer: Observer, call: Callable[..., Any], *args: Any) -> Any:
         try:
             return call(*args)
-        except Exception:
-            logger.exception("Observer %r failed. It is told no more of this run.", observer)
+        # Not even a SystemExit of an observer may get into the task of a hook.
+        except BaseException as error:
+            name = path_of(type(observer))
+            logger.error("Observer %s failed. It is told no more of this run.", name, error=error)
             self._observers = [other for other in self._observers if other is not observer]
             self.of_steps = [other for other in self.of_steps if other is not observer]
             return None
@@ -150,11 +155,19 @@ log_capture = LogCapture(sink_here)
 
 async def wait_for_writes(writes: Sequence[Awaitable[None]], seconds: float) -> None:
     """Wait for the last writes of observers, for so many seconds at most."""
-    tasks = [asyncio.ensure_future(write) for write in writes]
-    done, late = await asyncio.wait(tasks, timeout=seconds)
+    tasks = [asyncio.ensure_future(finished(write)) for write in writes]
+    _, late = await asyncio.wait(tasks, timeout=seconds)
     for task in late:
         task.cancel()
         logger.warning("An observer's last write took more than %.1f s and was given up.", seconds)
-    for task in done:
-        if not task.cancelled() and task.exception() is not None:
-            logger.error("An observer's last write failed.", exc_info=task.exception())
+
+
+async def finished(write: Awaitable[None]) -> None:
+    """Wait for the last write of an observer, whatever it raises."""
+    try:
+        await write
+    except asyncio.CancelledError:
+        return
+    # A SystemExit would end the event loop.
+    except BaseException as error:
+        logger.error("An observer's last write failed.", error=error)

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .error_text import add_note, is_a, one_line
 from .errors import HookError
 from .hooks import BACKGROUND, ONLY_AT_END
 from .loglines import LogSink
@@ -214,7 +215,10 @@ class Unit:
 
 def short(path: str) -> str:
     """Return a path as it is told to people: from the working directory, where it is inside."""
-    return path.removeprefix(f"{Path.cwd()}/")
+    try:
+        return path.removeprefix(f"{Path.cwd()}/")
+    except OSError:  # the directory was removed
+        return path
 
 
 def what_befell(unit: Unit) -> str:
@@ -222,27 +226,15 @@ def what_befell(unit: Unit) -> str:
     if unit.outcome is Outcome.SKIPPED:
         return "was skipped"
     if unit.error is not None:
-        return f"failed: {brief(unit.error)}"
+        return f"failed: {one_line(unit.error)}"
     if unit.serving_error is not None:
-        return f"crashed: {brief(unit.serving_error)}"
+        return f"crashed: {one_line(unit.serving_error)}"
     return "is closing or closed" if unit.outcome is OK else "did not come up"
 
 
-def brief(error: BaseException) -> str:
-    """Return an error in one line."""
-    text = str(error).partition("\n")[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
-def clause(error: BaseException) -> str:
-    """Return an error in one line, without its full stop: the end of a sentence of ours."""
-    text = brief(error)
-    return text if text.endswith("..") else text.removesuffix(".")
-
-
 def is_cancellation(error: BaseException) -> bool:
-    """Tell whether an error is asyncio's cancellation."""
-    return isinstance(error, asyncio.CancelledError)
+    """Return True if an error is asyncio's cancellation."""
+    return is_a(error, asyncio.CancelledError)
 
 
 def named(unit: Unit, error: BaseException, when: str) -> BaseException:
@@ -252,11 +244,5 @@ def named(unit: Unit, error: BaseException, when: str) -> BaseException:
         cause = error
         error = HookError(f"{unit} was cancelled by its own code.")
         error.__cause__ = cause
-    note(error, f"Raised by lifespan hook {unit} {when}.")
+    add_note(error, f"Raised by lifespan hook {unit} {when}.")
     return error
-
-
-def note(error: BaseException, text: str) -> None:
-    """Add a note to an error, once."""
-    if text not in getattr(error, "__notes__", ()):
-        error.add_note(text)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from _thread import start_new_thread
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from .logger import logger
+
 if TYPE_CHECKING:
     from .located import Place
-
-logger = logging.getLogger("lifespan_app")
 
 LOOKS = (5.0, 10.0, 20.0, 40.0)
 """When a phase is looked at, in seconds from its begin."""
@@ -102,5 +101,6 @@ class Watchdog:
             if not answers:
                 try:
                     self._report(where_loop(ident), self._clock() - asked)
-                except Exception:
-                    logger.exception("It could not be reported what blocks the event loop.")
+                except Exception as error:
+                    text = "It could not be reported what blocks the event loop."
+                    logger.error(text, error=error)

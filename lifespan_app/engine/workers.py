@@ -7,12 +7,14 @@ import contextvars
 import functools
 import inspect
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .hooks import IN_THREAD, SYNC_GENERATOR
 from .life import (
     NextTurn,
     call_in_thread,
+    is_awaitable,
     life_in_thread,
     life_of,
     live_in_thread,
@@ -105,11 +107,19 @@ class Workers:
 
     def post_came_up(self, unit: Unit, value: Any) -> bool:
         """Say, from a thread, that a resource is up. Returns False when nobody listens."""
-        return self._mailbox.post(self._thread_came_up, unit, value, self._run.clock())
+        return self._post(self._thread_came_up, unit, value)
 
     def post_ended(self, unit: Unit, error: BaseException | None) -> None:
         """Say, from a thread, that its hook has ended."""
-        self._mailbox.post(self._thread_ended, unit, error, self._run.clock())
+        self._post(self._thread_ended, unit, error)
+
+    def _post(self, call: Callable[[Unit, Any, float], None], unit: Unit, what: Any) -> bool:
+        return self._mailbox.post(self._arrived, call, unit, what, self._run.clock())
+
+    def _arrived(
+        self, call: Callable[[Unit, Any, float], None], unit: Unit, what: Any, at: float
+    ) -> None:
+        self._run.guarded(call, unit, what, at, unit=unit)
 
     def _thread_came_up(self, unit: Unit, value: Any, at: float) -> None:
         if not unit.abandoned:
@@ -129,7 +139,7 @@ class Workers:
             and not unit.abandoned
             and not unit.on_loop
             and not unit.holds
-            and (hasattr(type(made), "__aenter__") or inspect.isawaitable(made))
+            and (hasattr(type(made), "__aenter__") or is_awaitable(made))
         ):
             self.create_task(unit)
         else:

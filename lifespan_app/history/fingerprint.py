@@ -9,9 +9,9 @@ from pathlib import Path
 
 from django.conf import settings
 
+from lifespan_app.engine.error_text import class_path
 from lifespan_app.engine.located import is_users
 from lifespan_app.engine.report import Step
-from lifespan_app.engine.steps import class_path
 
 __all__ = ["fingerprint_of"]
 

@@ -14,7 +14,7 @@ from functools import partial
 
 from django.db import DatabaseError, connections
 
-from lifespan_app.engine.log import logger
+from lifespan_app.engine.logger import logger
 from lifespan_app.models import LifespanRun
 
 from . import spool

@@ -17,7 +17,7 @@ from contextlib import closing, suppress
 from typing import NamedTuple
 
 from lifespan_app import conf
-from lifespan_app.engine.log import logger
+from lifespan_app.engine.logger import logger
 from lifespan_app.engine.report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, Report, Step
 
 from . import spool
@@ -136,8 +136,8 @@ class Record:
     def _keep(self) -> None:
         try:
             self._write_until_closed()
-        except Exception:
-            logger.exception("The record of run %s was given up.", self._uuid)
+        except Exception as error:
+            logger.error("The record of run %s was given up.", self._uuid, error=error)
         finally:
             with self._spooling:
                 if self._spool is not None:
@@ -222,7 +222,8 @@ class Record:
             except Exception as error:
                 if may_pass(error):
                     raise
-                logger.exception("A part of the record of run %s is left out.", self._uuid)
+                text = "A part of the record of run %s is left out."
+                logger.error(text, self._uuid, error=error)
             with self._changed:
                 if self._pending[what] is one:
                     del self._pending[what]

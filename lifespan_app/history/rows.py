@@ -15,6 +15,7 @@ from typing import Any
 
 import django
 
+from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.report import Phase, Report, Step
 
 from . import process
@@ -65,7 +66,7 @@ class Rows:
         fingerprint = fingerprint_of(step, error)
         self._fingerprints[step.key, step.phase] = fingerprint
         if self._first_failure is None:
-            self._first_failure = fingerprint, f"{type(error).__name__}: {error}"
+            self._first_failure = fingerprint, one_line(error)
 
     def run(self, report: Report) -> Entry:
         """Return the row of the run as it stands."""

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from pathlib import Path
 
 from lifespan_app import atomic_file
+from lifespan_app.engine.logger import logger
 from lifespan_app.engine.report import Observer, Phase, Report
-
-logger = logging.getLogger("lifespan_app")
 
 SYSTEMD = "NOTIFY_SOCKET"
 """The environment variable in which systemd names its socket: ``sd_notify(3)``, "Description"."""

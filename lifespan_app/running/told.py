@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.report import Mode, Observer, Phase, Report, Status
-from lifespan_app.engine.steps import one_line
 from lifespan_app.host import STARTS_FILE
 
 LONGEST = 1000

@@ -17,6 +17,7 @@ from lifespan_app.engine.api import Lifespan, current, note_stop_errors, raise_s
 from lifespan_app.engine.context import LifespanContext
 from lifespan_app.engine.current import SCOPE_KEY
 from lifespan_app.engine.doubles import Change, Only, Wanted
+from lifespan_app.engine.error_text import class_name, is_a
 from lifespan_app.engine.errors import LifespanError
 from lifespan_app.engine.report import Mode, Report
 from lifespan_app.engine.runner import Run
@@ -252,8 +253,8 @@ class LifespanRunning:
     async def _close(self, error: BaseException | None) -> None:
         run = self._run
         assert run is not None
-        quick = isinstance(error, asyncio.CancelledError)
-        await run.stop(quick=quick, ended_by=type(error).__name__ if error else "the test's end")
+        quick = is_a(error, asyncio.CancelledError)
+        await run.stop(quick=quick, ended_by=class_name(error) if error else "the test's end")
         if error is None:
             raise_stop_errors(run)
         else:

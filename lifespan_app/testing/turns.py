@@ -24,7 +24,7 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 
 from lifespan_app.engine.doubles import Change
 from lifespan_app.engine.host import Host
-from lifespan_app.engine.log import logger
+from lifespan_app.engine.logger import logger
 from lifespan_app.engine.unit import STARTING, Unit
 from lifespan_app.waiting import WaitingThread, answer
 

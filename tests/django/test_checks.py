@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -671,3 +672,44 @@ class TestW010SecondsToDrainThatNothingKeeps:
         settings.LIFESPAN = {}
         assert list(checks.check_drain()) == []
         assert [message.id for message in checks.check_plan()] == []
+
+
+class TestW011ALoggerThatIsDisabled:
+    DISABLING: dict[str, Any] = {"version": 1, "root": {"level": "INFO"}}
+
+    @pytest.mark.parametrize("more", [{}, {"disable_existing_loggers": True}])
+    def test_is_told_with_the_key(self, settings: Settings, more: dict[str, Any]) -> None:
+        settings.LOGGING = {**self.DISABLING, **more}
+        [message] = checks.check_logger()
+        assert message.id == "lifespan_app.W011"
+        assert "'disable_existing_loggers': False" in str(message.hint)
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"disable_existing_loggers": False},
+            {"loggers": {"lifespan_app": {"level": "CRITICAL"}}},
+            {"incremental": True},
+        ],
+    )
+    def test_is_not_told_of_one_that_is_left_alone(
+        self, settings: Settings, more: dict[str, Any]
+    ) -> None:
+        settings.LOGGING = {**self.DISABLING, **more}
+        assert checks.check_logger() == []
+
+    @pytest.mark.parametrize("setting", [{}, None])
+    def test_is_not_told_without_the_setting(self, settings: Settings, setting: object) -> None:
+        settings.LOGGING = setting
+        assert checks.check_logger() == []
+
+    def test_is_not_told_where_django_does_not_read_the_setting(self, settings: Settings) -> None:
+        settings.LOGGING, settings.LOGGING_CONFIG = self.DISABLING, None
+        assert checks.check_logger() == []
+
+    def test_is_told_of_a_logger_that_was_disabled_otherwise(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(logging.getLogger("lifespan_app"), "disabled", True)
+        [message] = checks.check_logger()
+        assert (message.id, message.obj) == ("lifespan_app.W011", "LOGGING")

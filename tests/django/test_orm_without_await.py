@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
@@ -35,8 +36,8 @@ def notes_of(error: BaseException) -> str:
 
 
 @pytest.mark.parametrize("function", [in_a_start_function, in_a_child_of_it])
-async def test_a_start_function(lifespan: Lifespan, function: object) -> None:
-    lifespan.on_start(function)  # type: ignore[type-var]
+async def test_a_start_function(lifespan: Lifespan, function: Callable[[], Any]) -> None:
+    lifespan.on_start(function)
 
     with pytest.raises((SynchronousOnlyOperation, ExceptionGroup)) as caught:
         async with lifespan.run():

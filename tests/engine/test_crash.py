@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import logging
 import subprocess
@@ -238,6 +239,112 @@ def test_on_crash_restart_begins_the_job_again_later_each_time() -> None:
     assert pauses[:8] == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+def failing_job(lifespan: Lifespan, *, serves: list[float] | None = None) -> list[float]:
+    """Declare a job that crashes at once, or after so many seconds; return when it has begun."""
+    begun: list[float] = []
+
+    @lifespan.background(on_crash="restart")
+    @written_in("shop.lifespan")
+    async def refresh() -> None:
+        begun.append(asyncio.get_running_loop().time())
+        await asyncio.sleep(serves.pop(0) if serves else 0)
+        raise ConnectionError(LOST)
+
+    return begun
+
+
+def test_a_job_is_begun_again_however_often_it_has_crashed() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
+        begun = failing_job(lifespan)
+        async with lifespan.run("app"):
+            await asyncio.sleep(60 * 3_000)
+            assert served(lifespan, "shop.refresh").attempt == len(begun)
+        return begun
+
+    begun = run_virtually(main)
+    assert len(begun) > 2_900
+    assert begun[-1] - begun[-2] == 60
+
+
+def test_after_good_service_a_job_is_begun_again_as_soon_as_at_first() -> None:
+    """One that served for longer than the longest pause is not held back for what was before."""
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
+        begun = failing_job(lifespan, serves=[0, 0, 0, 61, 0, 59])
+        async with lifespan.run("app"):
+            await asyncio.sleep(300)
+        return begun
+
+    begun = run_virtually(main)
+    assert [round(second - begun[0]) for second in begun[:8]] == [
+        0,
+        1,
+        3,
+        7,
+        69,  # 61 s of service, then 1 s
+        71,
+        134,  # 59 s of service are too few, so 4 s
+        142,
+    ]
+
+
+@pytest.mark.parametrize(("chance", "pause"), [(0.0, 0.9), (0.5, 1.0), (1.0, 1.1)])
+def test_the_pause_differs_a_little_from_process_to_process(chance: float, pause: float) -> None:
+    """Jobs that lost the same database do not come back to it all at once."""
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
+        lifespan.host.random = lambda: chance  # type: ignore[method-assign]
+        begun = failing_job(lifespan)
+        async with lifespan.run("app"):
+            await asyncio.sleep(5)
+        return begun
+
+    first, second, *_ = run_virtually(main)
+    assert second - first == pytest.approx(pause)
+
+
+def test_crashes_leave_nothing_behind_in_memory() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> tuple[int, int]:
+        failing_job(lifespan)
+        async with lifespan.run("app"):
+            counts = []
+            for _ in range(2):
+                await asyncio.sleep(60 * 500)
+                gc.collect()
+                counts.append(len(gc.get_objects()))
+        before, after = counts
+        return before, after
+
+    # What is logged is kept by pytest.
+    logging.disable(logging.CRITICAL)
+    try:
+        before, after = run_virtually(main)
+    finally:
+        logging.disable(logging.NOTSET)
+    assert after - before < 100
+
+
+def test_a_step_holds_the_log_lines_of_its_own_attempt() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> Step:
+        attempts: list[int] = []
+
+        @lifespan.background(on_crash="restart")
+        @written_in("shop.lifespan")
+        async def refresh() -> None:
+            attempts.append(1)
+            await asyncio.sleep(1)
+            logging.getLogger("shop").warning("attempt %d", len(attempts))
+            raise ConnectionError(LOST)
+
+        async with lifespan.run("app"):
+            await asyncio.sleep(3.5)
+            return served(lifespan, "shop.refresh")
+
+    step = run_virtually(main)
+    assert step.attempt == 2
+    assert [(line.text, line.offset_ms) for line in step.log] == [("attempt 2", 1000.0)]
+
+
 def test_a_job_that_was_restarted_makes_the_process_ready_again() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         attempts: list[int] = []
@@ -431,7 +538,7 @@ def test_the_server_is_told_of_a_crash_before_the_process_served() -> None:
         answer = await Server(lifespan).startup()
         assert answer["type"] == "lifespan.startup.failed"
         assert "hook 'shop.feed' (tests/engine/" in answer["message"]
-        assert "crashed before the process served: ExceptionGroup" in answer["message"]
+        assert f"crashed before the process served: ConnectionError: {LOST}" in answer["message"]
 
     run_virtually(main)
 

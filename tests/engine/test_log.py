@@ -140,9 +140,9 @@ def test_why_a_run_is_over_is_in_its_line(caplog: pytest.LogCaptureFixture) -> N
 @pytest.mark.parametrize(
     ("kind", "text"),
     [
-        ("start", r"failed to start after 2\.000 s: nobody there"),
-        ("stop", r"failed to stop after 2\.000 s: nobody there"),
-        ("job", r"crashed while serving after 2\.000 s: nobody there"),
+        ("start", r"failed to start after 2\.000 s: OSError: nobody there"),
+        ("stop", r"failed to stop after 2\.000 s: OSError: nobody there"),
+        ("job", r"crashed while serving after 2\.000 s: OSError: nobody there"),
     ],
 )
 def test_a_hook_that_fails_is_one_line_with_its_traceback(

@@ -265,8 +265,7 @@ def test_a_record_that_can_not_be_formatted_is_kept_with_a_word(sink: LogSink) -
     assert texts(sink) == [
         "%d prices (not formatted: TypeError)",
         "<Unprintable> (not formatted: ZeroDivisionError)",
-        "broken | test_a_record_that_can_not_be_formatted_is_kept_with_a_word.<locals>."
-        "Unprintable: (its text can't be told)",
+        "broken | Unprintable: <unprintable Unprintable object>",
     ]
 
 

@@ -191,7 +191,7 @@ def test_one_that_fails_leaves_the_process_not_ready_or_degraded(
     run_virtually(main)
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert "'shop.model'" in record.getMessage()
-    assert "failed to start after 5.000 s: no such weights" in record.getMessage()
+    assert "failed to start after 5.000 s: OSError: no such weights" in record.getMessage()
 
 
 def test_one_that_fails_while_the_rest_still_starts_does_not_fail_the_startup() -> None:

@@ -141,6 +141,10 @@ class VirtualHost(HostWithApps):
         """Return the virtual time of day."""
         return 1_700_000_000 + self.loop.now
 
+    def random(self) -> float:
+        """Return the middle of what may come: pauses are as long as they are said to be."""
+        return 0.5
+
     def work_handed_over(self) -> None:
         """Let the clock stand still."""
         self.loop.threads_at_work += 1
