@@ -44,7 +44,7 @@ APPLICATION = re.compile(r"^application = ", re.MULTILINE)
 LANGUAGES = {"python", "shell", "text"}
 
 # What can be seen from outside that a page has promised.
-ANSWERS = {
+ANSWERS: dict[str, dict[str, str | None]] = {
     "README: the page": {"/": "The login page of the admin answers 200.", "/admin/login/": None},
     "tutorial: the page": {
         "/": "The login page of the admin answers 200.",
@@ -255,7 +255,7 @@ def serve(pasted: Example, project: Project, environment: dict[str, str]) -> str
 
 def answers_of(pasted: Example, project: Project) -> dict[str, str | None]:
     """Return the addresses of an example with what they answer, None where that does not matter."""
-    said: dict[str, str | None] = {**ANSWERS.get(str(pasted), {})}
+    said: dict[str, str | None] = dict(ANSWERS.get(str(pasted), {}))
     urls = (project.folder / "mysite" / "urls.py").read_text()
     if "isfunction" in urls:
         names = [

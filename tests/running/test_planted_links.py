@@ -54,7 +54,7 @@ def write_ready_file(file: Path) -> None:
 
 
 @pytest.mark.parametrize("write", [write_status, write_ready_file])
-@pytest.mark.parametrize("name", ["file", f".file.{os.getpid()}"])
+@pytest.mark.parametrize("name", ["file", f".file.{os.getpid()}"], ids=["file", "temporary"])
 def test_what_was_planted_is_left_alone(
     shared: Path, victim: Path, write: Callable[[Path], None], name: str
 ) -> None:
