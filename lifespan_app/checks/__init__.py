@@ -14,6 +14,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import WARNING, CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 
 from lifespan_app import conf, discovery
 from lifespan_app.default import lifespan
@@ -208,6 +209,17 @@ def check_drain() -> Iterator[CheckMessage]:
             "Functions of on_drain run in any case, when the shutdown begins.",
             id="lifespan_app.W010",
         )
+
+
+@registered
+def check_history_database() -> Iterator[CheckMessage]:
+    """E013: ``HISTORY_DATABASE`` is no alias in ``DATABASES``."""
+    if any(conf.wrong_types()) or not conf.get("HISTORY"):
+        return
+    alias = conf.get("HISTORY_DATABASE")
+    if alias not in connections.settings:
+        place = f"{conf.SETTING}['HISTORY_DATABASE'] is '{alias}', which"
+        yield unknown("E013", place, alias, connections.settings, what="is no alias in DATABASES")
 
 
 @registered

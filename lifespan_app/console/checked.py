@@ -28,6 +28,7 @@ OF_THE_PROJECT = (
     checks.check_middleware,
     checks.check_lonely_module,
     checks.check_silent_modules,
+    checks.check_history_database,
     checks.check_spool,
 )
 

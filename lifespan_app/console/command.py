@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
+from django.core.management.base import (
+    BaseCommand,
+    CommandError,
+    CommandParser,
+    DjangoHelpFormatter,
+)
 from django.core.management.color import no_style
 
+from lifespan_app import checks
+
 from .terminal import has_colour
+
+BAD_SETTING = 2
+NOBODY_READS = 128 + 13
+"""The exit code of what SIGPIPE ends, which Windows does not have."""
 
 
 class AsWritten(DjangoHelpFormatter):
@@ -30,6 +43,30 @@ class CommandWithExitCodes(BaseCommand):
         """Return the parser, with the exit codes below the options."""
         kwargs |= {"epilog": self.exit_codes, "formatter_class": AsWritten}
         return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def refuse_wrong_settings(self) -> None:
+        """Raise an error with the words of the checks, where the history could not be looked for."""
+        if wrong := [*checks.check_types(), *checks.check_history_database()]:
+            texts = (f"{message.msg} {message.hint}" for message in wrong)
+            raise CommandError("\n".join(texts), returncode=BAD_SETTING)
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run as a program does.
+
+        Who reads the output may have seen enough, as ``head`` has: then nothing is said of that, and
+        the exit code is that of a program which SIGPIPE ends.
+        """
+        try:
+            try:
+                super().run_from_argv(argv)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except BrokenPipeError:
+            # Python flushes it once more at the end, and would complain:
+            # https://docs.python.org/3/library/signal.html#note-on-sigpipe
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(NOBODY_READS)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Take the colours away where they are not wanted, and run."""

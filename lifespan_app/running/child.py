@@ -63,6 +63,8 @@ class Child:
         self._process: Process | None = None
         self._early: list[Signals] = []
         self._asked = 0
+        self._ends_by: set[int] = set()
+        """The signals that it was asked to end by."""
         self.ended_by = "no command"
         self.message = ""
 
@@ -87,8 +89,8 @@ class Child:
             ready: called when it has begun.
 
         Returns:
-            Its exit code, 128 + the signal that has killed it; 1 where it is 0 and the startup of
-            its runs has failed.
+            Its exit code, or 128 + the signal that has killed it; 0 where that is the signal it was
+            asked to end by. Instead of 0, 1 where the startup of its runs has failed.
         """
         if asked := [number for number in self._early if number in ENDING]:
             self.ended_by = asked[0].name
@@ -111,7 +113,9 @@ class Child:
             finally:
                 await self._end()
             if code < 0:
-                code = 128 - code
+                # uvicorn shuts down in order, and then raises the signal once more:
+                # https://github.com/encode/uvicorn/pull/1600
+                code = 0 if -code in self._ends_by else 128 - code
             self.ended_by = f"its command ended with {code}"
             return code or self._judge(*starts.starts())
 
@@ -121,6 +125,8 @@ class Child:
         Returns:
             Whether it asks the command to end.
         """
+        if number in ENDING:
+            self._ends_by.add(number)
         if self._process is None:
             self._early.append(number)
         else:

@@ -347,6 +347,13 @@ BROKEN = (
         hint="Set LIFESPAN['SHUTDOWN_NOTICE'] to True",
     ),
     Broken(
+        id="E013",
+        what="a database of the history that is not there",
+        make=sound(LIFESPAN={"HISTORY_DATABASE": "defualt"}),
+        says="LIFESPAN['HISTORY_DATABASE'] is 'defualt', which is no alias in DATABASES.",
+        hint="Did you mean 'default'? There are: default.",
+    ),
+    Broken(
         id="W012",
         what="a folder in which no record can wait",
         make=sound(LIFESPAN={"SPOOL_DIR": "/proc/spool"}),

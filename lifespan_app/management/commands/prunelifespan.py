@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from lifespan_app import conf
+from lifespan_app.console.command import CommandWithExitCodes
 from lifespan_app.history.masking import masked
 from lifespan_app.history.pruning import BATCH, prune
 
@@ -24,23 +25,29 @@ def number(least: int) -> Any:
     return whole_number
 
 
-class Command(BaseCommand):
+EXIT_CODES = """\
+exit codes:
+  0  what is old is deleted
+  1  the database did not do it
+  2  an argument, or a setting, that can't be used
+"""
+
+
+class Command(CommandWithExitCodes):
     """Delete runs that are too old from the history."""
 
     help = (
         "Deletes runs from the history that nothing was heard of for many days, with their steps."
         " The last runs of each service type are kept, and every run that serves."
     )
-    # What is wrong with hooks does not keep old rows.
-    requires_system_checks: Any = []
+    exit_codes = EXIT_CODES
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add days, keep-last, batch and dry-run."""
         parser.add_argument(
             "--days",
             type=number(0),
-            default=int(conf.get("HISTORY_DAYS")),
-            help="Delete what is older; HISTORY_DAYS by default, here %(default)s.",
+            help="Delete what is older. Default: HISTORY_DAYS.",
         )
         parser.add_argument(
             "--keep-last",
@@ -62,7 +69,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Delete, with a progress line on a terminal, and say how much it was."""
+        self.refuse_wrong_settings()
         days, dry_run = options["days"], options["dry_run"]
+        if days is None:
+            days = conf.get("HISTORY_DAYS")
         shows_progress = options["verbosity"] > 0 and self.stdout.isatty()
         pruned = None
         try:

@@ -30,8 +30,9 @@ exit codes:
   5    the shutdown failed
   128 + signal: a signal ended it before it was up
 
-With a command: the command's own exit code, or 128 + the signal that killed it. Where that is 0, the
-codes above; and 1 where the startup of its workers failed and it returned 0 all the same.
+With a command: the command's own exit code, or 128 + the signal that killed it, unless it is the one
+that asked it to end. Where that is 0, the codes above; and 1 where the startup of its workers failed
+and it returned 0 all the same.
 """
 
 

@@ -31,7 +31,7 @@ EXIT_CODES = """\
 exit codes:
   0  it is shown
   1  there is no such run
-  2  an argument that can't be used
+  2  an argument, or a setting, that can't be used
 """
 
 
@@ -61,6 +61,7 @@ class Command(CommandWithExitCodes):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Read and print."""
+        self.refuse_wrong_settings()
         runs = self.read(options)
         if not runs:
             raise CommandError(self.nothing(options), returncode=NOTHING)
