@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from .engine.hooks import is_seconds
+
 if TYPE_CHECKING:
     from .rehearsal import Rehearsal
 
@@ -39,7 +41,7 @@ def seconds(text: str) -> float:
     """
     found = DURATION.fullmatch(text.strip())
     value = float(found[1]) * UNITS[found[2]] if found else 0.0
-    if not value:
+    if not is_seconds(value):
         raise ValueError(f"'{text}' is no duration: write 300ms, 2s or 1.5m.")
     return value
 

@@ -12,9 +12,14 @@ from typing import Any, NamedTuple
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
+from .engine.hooks import is_seconds
 from .engine.settings import AUTO, Settings
 
 SETTING = "LIFESPAN"
+
+
+LONGEST_SHOWN = 100
+"""Characters of a wrong value that a message shows."""
 
 
 class Kind(NamedTuple):
@@ -24,11 +29,6 @@ class Kind(NamedTuple):
     """In words, as in "must be a string"."""
     fits: Callable[[Any], bool]
     """Tells whether a value is one."""
-
-
-def is_seconds(value: object) -> bool:
-    """Tell whether a value is a time limit."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
 WORD = Kind("a string", lambda value: isinstance(value, str) and bool(value))
@@ -41,7 +41,10 @@ LIMIT = Kind(
 DEADLINE = Kind(
     f"a number of seconds above 0, or '{AUTO}'", lambda value: value == AUTO or is_seconds(value)
 )
-FROM_ZERO = Kind("a number of seconds, 0 or more", lambda value: is_seconds(value) or value == 0)
+FROM_ZERO = Kind(
+    "a number of seconds, 0 or more",
+    lambda value: is_seconds(value) or (value == 0 and not isinstance(value, bool)),
+)
 DAYS = Kind("a whole number of days above 0", lambda value: type(value) is int and value > 0)
 PLACE = Kind("a path", lambda value: isinstance(value, (str, os.PathLike)) and bool(str(value)))
 ERROR, THREAD = "error", "thread"
@@ -119,7 +122,9 @@ def get(key: str) -> Any:
     variable = FROM_ENVIRONMENT.get(key)
     if variable is not None and os.environ.get(variable):
         return os.environ[variable]
-    value = declared().get(key)
+    setting = declared()
+    # What is no dictionary is told of by the checks, and by everything that makes a plan.
+    value = setting.get(key) if TABLE.fits(setting) else None
     return KEYS[key][0] if value is None else value
 
 
@@ -187,7 +192,16 @@ def wrong_types() -> Iterator[str]:
 
 def wrong_type(place: str, kind: Kind, value: object) -> str:
     """Return what is said of a value of the wrong type."""
-    return f"{place} must be {kind.name}, not {value!r}."
+    return f"{place} must be {kind.name}, not {shown(value)}."
+
+
+def shown(value: object) -> str:
+    """Return a value as text, cut where it is long; its type where it can't be shown."""
+    try:
+        text = repr(value)
+    except Exception:  # also of a whole number with very many digits
+        return f"a value of type {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def default_environment() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterable, MutableMapping
 from enum import StrEnum
@@ -212,13 +213,20 @@ def number(value: object, what: str) -> int:
     return value
 
 
+def is_seconds(value: object) -> bool:
+    """Return True for a time limit: a number of seconds above 0 that Python can wait for."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # Some 292 years. Infinity, and whole numbers that no float can hold, are beyond it.
+    return is_number and 0 < value <= threading.TIMEOUT_MAX  # type: ignore[operator]
+
+
 def seconds(value: object, what: str) -> float | None:
     """Return ``value``, a time limit in seconds. Raises for what is no such limit."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{what} is a number of seconds, not {value!r}.")
-    if not value > 0:
+    if not is_seconds(value):
         raise ValueError(f"{what} is a number of seconds above 0, not {value!r}.")
     return value
 

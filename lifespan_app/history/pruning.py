@@ -7,7 +7,7 @@ of ``started_at``. Steps go before their runs, by queries: no row is loaded, no 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connections, transaction
@@ -21,6 +21,9 @@ __all__ = ["BATCH", "Pruned", "prune", "prune_some"]
 
 BATCH = 200
 """Runs that are deleted together: locks on so many rows are not held for long."""
+
+BEFORE_ALL = datetime(1980, 1, 1, tzinfo=UTC)
+"""Every database has it, in every time zone."""
 
 _STEPS_A_HOOK = 2
 """At most, in nearly all runs: a start and a stop."""
@@ -75,7 +78,7 @@ def prune(
     """
     now = now or timezone.now()
     runs = steps = 0
-    for old in _batches(now, now - timedelta(days=days), keep_last, batch):
+    for old in _batches(now, _days_before(now, days), keep_last, batch):
         for some in _by_steps(old):
             if dry_run:
                 runs += len(some)
@@ -100,6 +103,14 @@ def prune_some(limit: int = BATCH, now: datetime | None = None) -> int:
     """
     pruned = next(prune(int(conf.get("HISTORY_DAYS")), batch=limit, now=now), None)
     return pruned.runs if pruned else 0
+
+
+def _days_before(now: datetime, days: int) -> datetime:
+    """Return a time so many days ago; of too many days, one before any run."""
+    try:
+        return max(now - timedelta(days=days), BEFORE_ALL.replace(tzinfo=now.tzinfo))
+    except OverflowError:
+        return BEFORE_ALL.replace(tzinfo=now.tzinfo)
 
 
 def _batches(now: datetime, limit: datetime, keep_last: int, batch: int) -> Iterator[list[_Old]]:

@@ -28,6 +28,9 @@ Entry = Mapping[str, Any]
 """``{"run": row}``, or ``{"steps": rows, "phases": [...]}``: all steps of these phases. Without
 phases, each step takes the place of what was written of it before."""
 
+MOST = 2**31 - 1
+"""The highest priority that a column has room for; hooks may have any."""
+
 NOT_LOST_FOR = 3
 """How many of its own heartbeats a run may miss before it is lost."""
 
@@ -117,7 +120,7 @@ class Rows:
             "name": step.name,
             "kind": step.kind,
             "phase": step.phase.value,
-            "priority": step.priority,
+            "priority": min(max(step.priority, -MOST), MOST),
             "attempt": step.attempt,
             "offset": step.offset,
             "duration": step.duration,

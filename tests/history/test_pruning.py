@@ -208,6 +208,17 @@ def test_a_batch_may_be_larger_than_a_query_takes_parameters(
     assert len(some) == 2
 
 
+@pytest.mark.parametrize("days", [50_000, 10**9, 10**400])
+def test_more_days_than_a_calendar_has_keep_everything(
+    history_database: HistoryDatabase, days: int
+) -> None:
+    an_old_run(days=5_000)
+    an_old_run()
+
+    assert pruned(days) == (0, 0)
+    assert len(hosts()) == 2
+
+
 # The command
 
 

@@ -53,6 +53,21 @@ def books(lifespan: Lifespan) -> None:
         await asyncio.Event().wait()
 
 
+@pytest.mark.parametrize("priority", [2**31, -(2**63), 10**400])
+def test_a_priority_that_no_column_holds_costs_no_step(lifespan: Lifespan, priority: int) -> None:
+    @lifespan.on_start(priority=priority)
+    def first() -> None: ...
+
+    async def main() -> None:
+        async with lifespan.run():
+            pass
+
+    asyncio.run(main())
+
+    [run] = LifespanRun.objects.all()
+    assert steps(run)["startup"] == [("first", "ok")]
+
+
 class TestARunThatGoesWell:
     def test_leaves_its_row(self, lifespan: Lifespan) -> None:
         books(lifespan)
