@@ -132,15 +132,24 @@ def hidden_values() -> Iterator[str]:
 
 def named_values() -> Iterator[tuple[str, Any]]:
     """Yield names and values of the project's settings, of ``CONFIG``, and of the environment."""
-    for name in dir(settings):
-        with suppress(Exception):
-            value = getattr(settings, name)
-            is_default = hasattr(global_settings, name) and value == getattr(global_settings, name)
-            if name.isupper() and name != conf.SETTING and not is_default:
-                yield name, value
+    yield from explicit_settings()
     with suppress(Exception):  # a file that can't be read is a failed check
         yield from conf.config().items()
     yield from os.environ.items()
+
+
+def explicit_settings() -> Iterator[tuple[str, Any]]:
+    """Yield names and values of the settings that the project itself has set, but for defaults."""
+    # Not through the lazy object: reading a deprecated setting there warns of it, which under
+    # "-W error" would leave the value unknown. Django 6.1 warns of each EMAIL_ setting:
+    # https://docs.djangoproject.com/en/6.1/internals/deprecation/
+    plain = settings._wrapped
+    for name in dir(settings):
+        with suppress(Exception):
+            if name.isupper() and name != conf.SETTING and settings.is_overridden(name):
+                value = getattr(plain, name)
+                if not hasattr(global_settings, name) or value != getattr(global_settings, name):
+                    yield name, value
 
 
 def texts(
