@@ -39,10 +39,21 @@ def main(arguments: list[str]) -> int:
         print(f"No status file: name it as the last argument, or in {FILE}.", file=sys.stderr)
         return NOT_ASKED
     reason = answer(arguments[0], file)
-    # What a hook has said of itself may be anything, and this is one line for people.
-    encoding = sys.stdout.encoding
-    print(printable(reason or "ok").encode(encoding, "backslashreplace").decode(encoding))
+    say(reason or "ok")
     return NOT_WELL if reason else WELL
+
+
+def say(text: str) -> None:
+    """Print one line for people, where there are any: the answer is the exit status."""
+    if sys.stdout is None:
+        return
+    # What a hook has said of itself may be anything.
+    encoding = sys.stdout.encoding
+    try:
+        print(printable(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except OSError:
+        # Python would try once more at the end, and exit with a status of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def answer(question: str, file: str) -> str:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
+from lifespan_app.probe import process_started
 from tests.projects import Project
 
 COMMANDS = [
@@ -64,6 +69,33 @@ def test_it_prints_no_traceback(project: Project, arguments: list[str], unbuffer
     assert "Traceback" not in errors
     assert "BrokenPipeError" not in errors
     assert code in (0, 128 + 13)
+
+
+STATUS = {"reason": "ok", "ready": True, "started": True, "every": 3600}
+
+
+@pytest.mark.parametrize("output", ["no reader", "closed"])
+@pytest.mark.parametrize(("question", "code"), [("ready", 0), ("started", 0), ("nothing", 2)])
+def test_a_probe_answers_by_its_exit_status_all_the_same(
+    tmp_path: Path, output: str, question: str, code: int
+) -> None:
+    me = {"pid": os.getpid(), "process_started": process_started(os.getpid())}
+    file = tmp_path / "status.json"
+    file.write_text(json.dumps({**STATUS, **me, "written_at": time.time()}))
+    reader = "| :" if output == "no reader" else ">&-"
+    # What a pipeline returns is its last command's: the status is kept in a file.
+    command = f'( "$0" -m lifespan_app.probe {question} "$1"; echo $? > "$1.code" ) {reader}'
+
+    ran = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (tmp_path / "status.json.code").read_text() == f"{code}\n"
+    assert "Traceback" not in ran.stderr
+    assert "BrokenPipeError" not in ran.stderr
 
 
 def test_what_runlifespan_keeps_open_is_closed_all_the_same(project: Project) -> None:
