@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ class Systemd:
 @pytest.fixture(params=["a path", "an abstract address"])
 def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]:
     kind = request.param
-    heard = Systemd(str(tmp_path / "notify") if kind == "a path" else f"@lifespan-{tmp_path.name}")
+    heard = Systemd(str(tmp_path / "notify") if kind == "a path" else f"@lifespan-{os.getpid()}")
     yield heard
     heard.close()
 
