@@ -119,6 +119,12 @@ def traceback_of(error: BaseException | None) -> str:
         return f"{_frames_of(error)}{one_line(error)}\n"
 
 
+def was_raised(error: BaseException) -> bool:
+    """Return True if an error has a traceback, of its own or of its cause."""
+    own = BaseException.__dict__
+    return any(own[name].__get__(error) is not None for name in ("__traceback__", "__cause__"))
+
+
 def can_be_formatted(error: BaseException) -> bool:
     """Return True if the standard library can make a traceback of an error, as log handlers do."""
     try:
