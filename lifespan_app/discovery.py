@@ -10,6 +10,7 @@ from django.utils.module_loading import module_has_submodule
 
 from . import conf
 from .default import lifespan
+from .engine.error_text import class_name, text_of
 from .engine.problems import Problem
 
 MODULE = "lifespan"
@@ -73,7 +74,7 @@ def problem(app: AppConfig, name: str, error: BaseException) -> Problem:
     if isinstance(error, SyntaxError) and error.filename:
         file, line = error.filename, error.lineno or 0
     return Problem(
-        f"'{name}' of app '{app.label}' can't be imported: {type(error).__name__}: {error}",
+        f"'{name}' of app '{app.label}' can't be imported: {class_name(error)}: {text_of(error)}",
         "Fix the import error: no server can start until then. migrate, shell and the checks still "
         f"run. {exclusion(app.label)}",
         file,

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import IO, Any, NamedTuple, Self, TextIO, cast
 
 from lifespan_app.engine.api import Lifespan
+from lifespan_app.engine.error_text import line_of
 from lifespan_app.engine.log import hooks
 from lifespan_app.engine.progress import Progress
 from lifespan_app.engine.report import Observer, Outcome, Phase, Report, Status, Step
@@ -298,13 +299,11 @@ def what_is_said(step: Step) -> str:
         return printable(step.reason)
     if not step.exception:
         return ""
-    name = step.exception.rpartition(".")[2]
-    text = first_line(step.error)
     place = f"{step.file}:{step.line}"
-    if name == "HookError" and place in text:
+    if step.exception.endswith(".HookError") and place in step.error:
         # The engine's own: it names the hook and its place.
-        return text
-    return f"{name}{': ' if text else ''}{text} ({printable(place)})"
+        return first_line(step.error)
+    return f"{printable(line_of(step.exception, step.error))} ({printable(place)})"
 
 
 def more_hooks(count: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from django.core.management.color import Style
 
 from lifespan_app.budget import TOTAL, Over
+from lifespan_app.engine.error_text import line_of
 from lifespan_app.engine.report import IN_STARTUP, Step
 from lifespan_app.leftovers import Leftover
 from lifespan_app.rehearsal import Measured, Rehearsal
@@ -36,7 +37,7 @@ class Rehearsed(NamedTuple):
 
 def problem_of(step: Step) -> Problem:
     """Return a hook that has failed, and need not have come up, as a problem."""
-    said = step.reason or f"{step.exception.rpartition('.')[2]}: {step.error}".strip(": ")
+    said = step.reason or line_of(step.exception, step.error)
     return Problem(
         level="WARNING",
         id="",

@@ -7,7 +7,7 @@ notes. What the engine does between the end of a hook and its next step must not
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 BOILERPLATE = frozenset({"unhandled errors in a TaskGroup", "Exceptions from Trio nursery"})
 """What groups say that nobody has written for the error at hand."""
@@ -64,7 +64,17 @@ def one_line(error: BaseException | None) -> str:
     """
     if error is None:
         return ""
-    return _told(error, _line_of)
+    named, text = _parts_of(error)
+    return line_of(class_name(named), text)
+
+
+def line_of(class_path: str, text: str) -> str:
+    """Return the class and the text of an error, as a step holds them, in one line."""
+    name = class_path.rpartition(".")[2]
+    text = " ".join(text.split())
+    if len(text) > LONGEST_LINE:
+        text = f"{text[:LONGEST_LINE]}..."
+    return f"{name}: {text}" if name and text else name or text
 
 
 def clause(error: BaseException) -> str:
@@ -75,7 +85,16 @@ def clause(error: BaseException) -> str:
 
 def in_full(error: BaseException) -> str:
     """Return an error as ``one_line`` does, with the full name of its class and all of its text."""
-    return _told(error, _all_of)
+    path, text = path_and_text(error)
+    return f"{path}: {text}" if text else path
+
+
+def path_and_text(error: BaseException | None) -> tuple[str, str]:
+    """Return the full name of an error's class, and its text; of a group as ``one_line`` does."""
+    if error is None:
+        return "", ""
+    named, text = _parts_of(error)
+    return class_path(named), text
 
 
 def leaves_of(error: BaseException) -> Iterator[BaseException]:
@@ -100,6 +119,12 @@ def traceback_of(error: BaseException | None) -> str:
         return f"{_frames_of(error)}{one_line(error)}\n"
 
 
+def was_raised(error: BaseException) -> bool:
+    """Return True if an error has a traceback, of its own or of its cause."""
+    own = BaseException.__dict__
+    return any(own[name].__get__(error) is not None for name in ("__traceback__", "__cause__"))
+
+
 def can_be_formatted(error: BaseException) -> bool:
     """Return True if the standard library can make a traceback of an error, as log handlers do."""
     try:
@@ -118,26 +143,16 @@ def add_note(error: BaseException, text: str) -> None:
         pass
 
 
-def _told(error: BaseException, tell: Callable[[BaseException], str]) -> str:
+def _parts_of(error: BaseException) -> tuple[BaseException, str]:
+    """Return the error whose class is named, and what stands behind it."""
     first, *others = leaves_of(error)
-    text = tell(first)
-    if others:
-        text = f"{text} (and {len(others)} more)"
-    if first is error or (own := _message_of_group(error)) in BOILERPLATE:
-        return text
-    return f"{class_name(error)}: {own}: {text}"
-
-
-def _line_of(error: BaseException) -> str:
-    text = " ".join(text_of(error).split())
-    if len(text) > LONGEST_LINE:
-        text = f"{text[:LONGEST_LINE]}..."
-    return f"{class_name(error)}: {text}" if text else class_name(error)
-
-
-def _all_of(error: BaseException) -> str:
-    text = text_of(error)
-    return f"{class_path(error)}: {text}" if text else class_path(error)
+    more = f" (and {len(others)} more)" if others else ""
+    if first is error:
+        return error, text_of(error)
+    own = _message_of_group(error)
+    if own in BOILERPLATE:
+        return first, f"{text_of(first)}{more}".strip()
+    return error, f"{own}: {one_line(first)}{more}"
 
 
 def _inside(error: BaseException) -> tuple[BaseException, ...]:

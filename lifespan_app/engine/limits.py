@@ -349,8 +349,7 @@ class Limits:
 
     def _tick(self) -> None:
         self._run.guarded(self._look_at_limits)
-        if self._timer is None:
-            self._run.guarded(self._arm)
+        self._run.guarded(self._arm)
 
     def _look_at_limits(self) -> None:
         self._timer = None

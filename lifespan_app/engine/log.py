@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from .error_text import one_line, text_of
+from .error_text import one_line, text_of, was_raised
 from .logger import logger
 from .report import Observer, Phase, Report, Status, Step
 
@@ -101,7 +101,7 @@ class Log(Observer):
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
         """Log a failure with its traceback."""
-        if error.__traceback__ is None and error.__cause__ is None:
+        if not was_raised(error):
             # The engine's own: it says where and how long, and there is nothing to trace.
             logger.error("Lifespan hook %s", text_of(error))
             return

@@ -7,6 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
 
 from .context import LifespanContext, ServiceType
+from .error_text import one_line
 from .errors import PlanError, did_you_mean, listed
 from .hooks import (
     BACKGROUND,
@@ -320,7 +321,7 @@ class _Draft:
             self.problem(
                 "signature",
                 drafted,
-                f"The signature of '{drafted.key}' can't be read: {error}",
+                f"The signature of '{drafted.key}' can't be read: {one_line(error)}",
                 "Wrap it in a function of your own.",
             )
             parameters = ()
@@ -387,7 +388,7 @@ class _Draft:
             return eval(text, namespace_of(hook)), ""
         except Exception as error:
             if "Annotated" in text or get_origin(annotation) is Annotated:
-                return None, f"{type(error).__name__}: {error}"
+                return None, one_line(error)
             if text.split(".")[-1].strip("'\"") == LifespanContext.__name__:
                 return LifespanContext, ""
             return None, ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from .error_text import class_path, one_line, text_of, traceback_of
+from .error_text import one_line, path_and_text, traceback_of
 from .hooks import Kind
 from .plan import edges_into
 from .report import Outcome, Pending, Phase, Report, Step
@@ -176,8 +176,7 @@ def step_of(unit: Unit, phase: Phase, *, on_chain: bool = False) -> Step:
         on_chain,
         short(hook.file),
         hook.line,
-        class_path(error),
-        "" if error is None else text_of(error),
+        *path_and_text(error),
         traceback_of(error),
         unit.waited_at.get(phase, ""),
         unit.logs[phase].lines() if phase in unit.logs else (),

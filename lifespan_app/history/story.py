@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 
+from lifespan_app.engine.error_text import line_of
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
 BROKEN = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CRASHED})
@@ -173,9 +174,7 @@ def what_befell(step: LifespanStep) -> str:
 
 def error_line(step: LifespanStep) -> str:
     """Return the error of a step in a line: its class, and what it says."""
-    name = step.exception.rpartition(".")[2]
-    first = step.error.strip().partition("\n")[0]
-    return f"{name}: {first}" if name and first else name or first
+    return line_of(step.exception, step.error)
 
 
 def place(step: LifespanStep) -> str:

@@ -139,6 +139,15 @@ def test_a_server_is_recorded_and_stops_in_time_whatever_its_hooks_raise(project
     }
 
 
+def test_a_module_that_raises_one_when_it_is_imported_is_found_by_the_check(
+    project: Project,
+) -> None:
+    project.app("shop", lifespan=LIFESPAN + "\nraise ServiceError\n")
+    checked = project.manage("check")
+    assert "(lifespan_app.E001) 'shop.lifespan' of app 'shop' can't be imported" in checked.stderr
+    assert "ServiceError: <unprintable ServiceError object>" in checked.stderr
+
+
 @pytest.mark.server
 def test_a_server_whose_required_hook_raises_one_ends(project: Project) -> None:
     project.app("shop", lifespan=LIFESPAN.replace("required=False", "required=True"))

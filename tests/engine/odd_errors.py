@@ -31,6 +31,11 @@ class AttributesRaise(Exception):
         raise RuntimeError(f"no {name}")
 
 
+class EverythingRaises(Exception):
+    def __getattribute__(self, name: str) -> NoReturn:
+        raise RuntimeError(f"no {name}")
+
+
 class ClassRaises(Exception):
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -100,6 +105,7 @@ ODD_ERRORS: list[type[Exception]] = [
     TextExits,
     ReprRaises,
     AttributesRaise,
+    EverythingRaises,
     ClassRaises,
     NotesAreNoList,
     NotesCantBePrinted,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
+import lifespan_app
 from lifespan_app import Lifespan
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.report import Observer, Phase, Report, Step
@@ -209,6 +212,17 @@ def test_standard_error_that_is_closed_or_missing_is_no_error(
     add(Raising())
     monkeypatch.setattr("sys.stderr", None)
     logger.error("told to nobody")
+
+
+def test_the_package_logs_in_one_place() -> None:
+    """A logger that another module got for itself could raise into the engine."""
+    package = Path(lifespan_app.__file__).parent
+    getting = re.compile(r"""getLogger\((__name__|["']lifespan_app)""")
+    assert [
+        str(file.relative_to(package))
+        for file in package.rglob("*.py")
+        if getting.search(file.read_text())
+    ] == []
 
 
 # Observers.

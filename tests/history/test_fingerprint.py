@@ -14,6 +14,7 @@ import pytest
 
 from lifespan_app.engine.report import Outcome, Phase, Step
 from lifespan_app.history.fingerprint import fingerprint_of
+from tests.engine.odd_errors import ODD_ERRORS
 
 HOOKS = """
 class NotThere(ConnectionError):
@@ -199,3 +200,69 @@ def test_names_that_can_not_be_encoded_have_one_too() -> None:
 
 def test_nothing_but_a_name_is_enough() -> None:
     assert fingerprint_of(a_step(file=""), ValueError())
+
+
+class TestGroups:
+    """What a task group raises is known by the errors inside of it."""
+
+    CODE = (
+        HOOKS
+        + """
+
+def group(*functions):
+    errors = []
+    for function in functions:
+        try:
+            function()
+        except Exception as error:
+            errors.append(error)
+    raise ExceptionGroup("unhandled errors in a TaskGroup", errors)
+
+
+def caused_by_group(*functions):
+    try:
+        group(*functions)
+    except ExceptionGroup as error:
+        raise ValueError("no") from error
+"""
+    )
+
+    @pytest.fixture
+    def hooks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+        monkeypatch.syspath_prepend(tmp_path)
+        return hooks_in(tmp_path, code=self.CODE)
+
+    @pytest.mark.parametrize("raises", ["group", "caused_by_group"])
+    def test_unlike_errors_inside_make_a_difference(self, hooks: ModuleType, raises: str) -> None:
+        group = getattr(hooks, raises)
+        found = {
+            fingerprint(group, hooks.connect),
+            fingerprint(group, hooks.connect_again),
+            fingerprint(group, hooks.wrap),
+            fingerprint(group, hooks.connect, hooks.wrap),
+        }
+        assert len(found) == 4
+
+    def test_their_number_and_order_make_none(self, hooks: ModuleType) -> None:
+        functions = [hooks.connect, hooks.wrap]
+        expected = fingerprint(hooks.group, *functions)
+        assert fingerprint(hooks.group, *reversed(functions)) == expected
+        assert fingerprint(hooks.group, *functions, hooks.connect) == expected
+
+    def test_the_folder_makes_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = set()
+        for release in ("releases/1", "elsewhere/2"):
+            with monkeypatch.context() as deployed:
+                deployed.syspath_prepend(tmp_path / release)
+                hooks = hooks_in(tmp_path / release, code=self.CODE)
+                found.add(fingerprint(hooks.group, hooks.connect, TimeoutError))
+
+        assert len(found) == 1
+
+
+@pytest.mark.parametrize("kind", ODD_ERRORS, ids=lambda kind: kind.__qualname__)
+def test_an_error_whose_own_code_raises_has_one(kind: type[Exception]) -> None:
+    def fail() -> None:
+        raise kind("nobody there")
+
+    assert re.fullmatch("[0-9a-f]{32}", fingerprint(fail))
