@@ -187,16 +187,12 @@ async def _enter(unit: Unit, made: Any) -> None:
             await unit.told_to_stop()
     elif is_awaitable(made):
         unit.value = await made
-        refuse_none_returned(unit)
+        if unit.value is None:
+            refuse_none(unit, yielded=False)
     else:
         unit.value = made
-        refuse_none_returned(unit)
-
-
-def refuse_none_returned(unit: Unit) -> None:
-    """Raise ``HookError`` for a resource whose function has returned None by mistake."""
-    if unit.value is None and unit.hook.kind is RESOURCE:
-        refuse_none(unit, yielded=False)
+        if unit.value is None:
+            refuse_none(unit, yielded=False)
 
 
 def is_awaitable(value: Any) -> bool:

@@ -8,7 +8,7 @@ import typing
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from .errors import HookError
-from .hooks import Hook, innermost
+from .hooks import RESOURCE, Hook, innermost
 from .parameters import namespace_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def refuse_none(unit: Unit, *, yielded: bool) -> None:
         unit: whose resource it is.
         yielded: whether None was yielded; else it was returned.
     """
+    if unit.hook.kind is not RESOURCE:
+        return
     annotation = annotation_of(unit.hook)
     if yielded if annotation is NOT_ANNOTATED else may_be_none(annotation):
         return
