@@ -13,6 +13,8 @@ from tests.commands.schemas import errors_of
 from tests.messages import source_of_checks
 from tests.projects import Project
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(params=BROKEN, ids=str)
 def broken(request: pytest.FixtureRequest, project: Project) -> Broken:
