@@ -6,6 +6,8 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 SERVER ?= uvicorn
 export HOST PORT
+# The suite starts hundreds of processes: each would compile the project anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check
@@ -13,9 +15,15 @@ REPORTS := .tox/reports
 DEMO_SET_UP := $(VENV)/.demo-is-set-up
 DEVELOPMENT_SET_UP := $(VENV)/.development-is-set-up
 
-# The pairs that are supported, and whatever interpreter runs make, with the newest Django for it.
-PAIRS := py311-django52,py312-django60,py313-django61,py314-django61
-OWN_PAIR = $(shell $(RUN) -c 'import sys; v = sys.version_info[:2]; print("py%d%d-django%s" % (*v, {(3, 11): 52, (3, 12): 60}.get(v, 61)))')
+# The pairs that are supported. The one of the Python that runs make, with the newest Django for it,
+# is the main one: it runs every test. With AFTER_TEST=1 it leaves out what `make test` has run.
+PAIRS := py311-django52 py312-django60 py313-django61 py314-django61
+MAIN_PAIR = $(shell $(RUN) -c 'import sys; v = sys.version_info[:2]; print("py%d%d-django%s" % (*v, {(3, 11): 52}.get(v, 61)))')
+OTHER_PAIRS = $(filter-out $(MAIN_PAIR),$(PAIRS))
+EMPTY :=
+COMMA := ,
+MAIN_RUN = $(MAIN_PAIR)-$(if $(AFTER_TEST),rest,main)
+RUNS = $(subst $(EMPTY) $(EMPTY),$(COMMA),$(strip $(MAIN_RUN) $(OTHER_PAIRS)))
 
 # What SERVER may be, and what Python is told then to serve the sandbox.
 ADDRESS = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(PORT)
@@ -55,21 +63,21 @@ demo: $(DEMO_SET_UP) $(INSTALLED_SERVER) ## Serve the sandbox (SERVER, HOST, POR
 	@export PYTHONPATH=sandbox && exec $(RUN) $(serve-$(SERVER))
 
 .PHONY: test
-test: lint check ## Lint, check, and test the wheel on every supported Python that is here
-	@rm -rf $(REPORTS)
+test: lint check ## Lint, check, and test the checkout on this Python, in a few minutes
+	@$(RUN) -m pytest -p tests.reports -n 2 --dist loadfile -m "not slow" --junitxml=$(REPORTS)/make-test.xml
+
+.PHONY: test-all
+test-all: $(DEVELOPMENT_SET_UP) ## Test the wheel on every supported Python that is here, slow tests included
+	@$(if $(AFTER_TEST),,rm -rf $(REPORTS))
 	@status=0; \
-	$(RUN) -m tox run --skip-missing-interpreters true -e $(PAIRS),$(OWN_PAIR) || status=$$?; \
+	$(RUN) -m tox run --skip-missing-interpreters true -e $(RUNS) || status=$$?; \
 	$(RUN) .ci/total $(REPORTS) || status=$$?; \
 	exit $$status
-
-.PHONY: test-fast
-test-fast: $(DEVELOPMENT_SET_UP) ## Test the checkout on one Python, without the slow tests
-	@$(RUN) -m pytest -p tests.reports -n 2 --dist loadfile -m "not slow and not browser"
 
 .PHONY: coverage
 coverage: $(DEVELOPMENT_SET_UP) ## Measure what the fast tests reach, branches included
 	@$(RUN) -m coverage erase
-	@$(RUN) -m coverage run -m pytest -m "not slow and not browser"
+	@$(RUN) -m coverage run -m pytest -m "not slow"
 	@$(RUN) -m coverage combine --quiet
 	@$(RUN) -m coverage report
 
@@ -133,5 +141,5 @@ $(VENV)/.%-is-installed: $(DEMO_SET_UP) sandbox/servers.txt
 
 $(DEVELOPMENT_SET_UP): $(DEMO_SET_UP) sandbox/servers.txt $(wildcard tests/requirements*.txt)
 	@echo "Installing what development needs"
-	@$(INSTALL) --requirement tests/requirements.txt --requirement tests/requirements-lint.txt "coverage>=7.10" "tox>=4.20"
+	@$(INSTALL) --requirement tests/requirements.txt --requirement tests/requirements-lint.txt "coverage>=7.10" "tox>=4.20" "tox-uv>=1.28"
 	@touch $@

@@ -37,6 +37,8 @@ from tests.messages import Message, messages, problem_codes, source_of_checks
 from tests.projects import Project
 from tests.servers import Server
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = [stage for page in pages() for whole in examples(page) for stage in whole.stages()]
 BLOCKS = [block for page in pages() for block in blocks(page)]
 PLUGIN = "lifespan_app.pytest_plugin"
@@ -156,7 +158,6 @@ def environment(
 
 
 @pytest.mark.slow
-@pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize("pasted", EXAMPLES, ids=str)
 def test_an_example_does_what_the_page_says(
@@ -271,7 +272,6 @@ def answers_of(pasted: Example, project: Project) -> dict[str, str | None]:
 
 
 @pytest.mark.slow
-@pytest.mark.once
 @pytest.mark.parametrize("page", ["README", "tutorial"])
 def test_django_finds_nothing_to_complain_of(page: str, project: Project) -> None:
     paste(example(page), project)
@@ -480,7 +480,6 @@ def test_every_module_has_its_place_in_the_architecture() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.once
 def test_sphinx_finds_nothing_to_warn_of(tmp_path: Path) -> None:
     built = subprocess.run(
         [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path],

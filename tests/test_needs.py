@@ -54,6 +54,15 @@ def test_a_missing_program_skips_with_one_line_that_says_how_to_get_it(
     assert result.stdout.str().count(LINE) == 2
 
 
+def test_a_summary_says_once_why_tests_were_skipped(suite: pytest.Pytester) -> None:
+    suite.makeconftest("from tests.conftest import pytest_terminal_summary")
+
+    result = suite.runpytest_inprocess("-rfE", "-p", "no:django", "-p", "no:asyncio")
+
+    result.stdout.fnmatch_lines(f"SKIPPED [[]2[]] {LINE}")
+    assert result.stdout.str().count(LINE) == 1
+
+
 def test_a_missing_program_fails_where_it_is_required(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ EMMA = "9780141439587"
 PAGES = ["/", "/?q=the", "/?q=unheard", f"/books/{EMMA}/", "/books/9780000000000/", "/notices/"]
 BODY_BACKGROUND = "getComputedStyle(document.body).backgroundColor"
 
-pytestmark = [pytest.mark.slow, pytest.mark.once, pytest.mark.browser, needs_chromium]
+pytestmark = [pytest.mark.browser, needs_chromium]
 
 
 @pytest.fixture
@@ -76,6 +76,8 @@ def test_the_front_page_finds_a_book_and_its_page_keeps_it(
     assert page.get_by_role("link", name="Oliver Twist").count() == 1
 
 
+@pytest.mark.slow
+@pytest.mark.once
 def test_the_search_works_without_scripts_and_with_the_keyboard_alone(
     open_page: Callable[..., Page],
 ) -> None:
@@ -88,6 +90,8 @@ def test_the_search_works_without_scripts_and_with_the_keyboard_alone(
     assert page.get_by_role("searchbox").input_value() == "austen emma"
 
 
+@pytest.mark.slow
+@pytest.mark.once
 def test_the_front_page_shows_that_the_process_is_degraded(open_page: Callable[..., Page]) -> None:
     process = open_page("/").get_by_role("region", name="This process")
 
@@ -118,6 +122,8 @@ def test_the_first_screen_of_the_admin_explains_the_degraded_start(
     assert box["y"] + box["height"] < DESK["height"]
 
 
+@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("path", PAGES)
 def test_nothing_is_wider_than_a_phone(open_page: Callable[..., Page], path: str) -> None:
     page = open_page(path, status=status_of(path), viewport=PHONE)
@@ -132,6 +138,8 @@ def test_nothing_is_wider_than_a_phone(open_page: Callable[..., Page], path: str
     assert wider == []
 
 
+@pytest.mark.slow
+@pytest.mark.once
 def test_the_pages_are_dark_in_the_dark_and_light_in_the_light(
     open_page: Callable[..., Page],
 ) -> None:
@@ -143,6 +151,8 @@ def test_the_pages_are_dark_in_the_dark_and_light_in_the_light(
     assert brightness("light") > 3 * 192
 
 
+@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", PAGES)
 def test_axe_finds_nothing_to_complain_of(

@@ -26,6 +26,8 @@ ESCAPE = "\x1b["
 HEAD = "from lifespan_app import lifespan\n\n\n"
 A_NOTE = HEAD + '@lifespan.on_start(service_types=["server"])\nasync def lock(): ...\n'
 
+pytestmark = pytest.mark.once
+
 
 def words(value: object) -> str:
     """Return what a parameter is called in the list of tests."""

@@ -14,6 +14,8 @@ from tests.commands.schemas import errors_of
 from tests.messages import source_of_checks
 from tests.projects import Project
 
+pytestmark = pytest.mark.once
+
 # Broken projects, one for each problem that can be found before anything runs.
 
 HEAD = "from lifespan_app import lifespan\n\n\n"
@@ -352,6 +354,14 @@ BROKEN = (
         make=sound(LIFESPAN={"HISTORY_DATABASE": "defualt"}),
         says="LIFESPAN['HISTORY_DATABASE'] is 'defualt', which is no alias in DATABASES.",
         hint="Did you mean 'default'? There are: default.",
+    ),
+    Broken(
+        id="W011",
+        what="a LOGGING that disables loggers",
+        make=sound(LOGGING={"version": 1}),
+        says="LOGGING disables every logger that exists when it is read",
+        level="WARNING",
+        hint="Add 'disable_existing_loggers': False to LOGGING",
     ),
     Broken(
         id="W012",

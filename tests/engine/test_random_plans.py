@@ -52,6 +52,7 @@ def test_every_rule_holds_with_real_threads() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_every_rule_holds_for_thousands_of_plans(block: int) -> None:
     """The same for 10,000 plans, in blocks that can run side by side."""
@@ -61,6 +62,7 @@ def test_every_rule_holds_for_thousands_of_plans(block: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_every_rule_holds_for_a_thousand_plans_with_threads(block: int) -> None:
     """The same for 1,200 plans with real threads."""
