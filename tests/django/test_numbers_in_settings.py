@@ -74,7 +74,7 @@ def test_an_option_of_hooks_that_is_no_time_is_told_of(
 
 
 @pytest.mark.parametrize("value", NO_SECONDS.values(), ids=NO_SECONDS)
-@pytest.mark.parametrize("key", conf.PLATFORM_KEYS)
+@pytest.mark.parametrize("key", conf.INNER_KEYS["PLATFORM"])
 def test_a_time_of_the_platform_that_is_none_is_told_of(
     settings: Settings, key: str, value: Any
 ) -> None:
