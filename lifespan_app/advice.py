@@ -13,6 +13,7 @@ from enum import StrEnum
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.core.exceptions import SynchronousOnlyOperation
 
 from . import conf
@@ -22,9 +23,11 @@ from .engine.report import Mode
 from .servers import of_process
 
 if TYPE_CHECKING:
+    from .engine.hooks import Hook
     from .engine.runner import Run
 
 COMMANDS = "django.core.management.commands"
+MODULE = "lifespan"
 OF_DJANGO = frozenset({"test", "testserver", "runserver", "shell"})
 """Commands of which it is not the command's own code that reads."""
 
@@ -113,6 +116,10 @@ class DjangoAdvice(Advice):
             signal=signal_of_celery(),
         )
 
+    def declared_late(self, hook: Hook) -> str:
+        """Return how a hook comes to be declared before the plan is made: by an installed app."""
+        return how_to_declare(hook.module)
+
     def fork(self) -> str:
         """Return how a forked process gets a run of its own."""
         if "celery.worker" in sys.modules:
@@ -142,6 +149,21 @@ class DjangoAdvice(Advice):
         for leaf in leaves_of(error):
             if is_a(leaf, SynchronousOnlyOperation):
                 add_note(leaf, USE_OF_ORM)
+
+
+def how_to_declare(module: str) -> str:
+    """Return what has a module imported before the plan is made."""
+    package, _, name = module.rpartition(".")
+    if name != MODULE:
+        return f"Import '{module}' in the lifespan.py of an installed app."
+    if not apps.is_installed("lifespan_app"):
+        return (
+            "'lifespan_app' is not in INSTALLED_APPS, so nothing imports the lifespan.py of an app. "
+            "Add it."
+        )
+    if not any(app.name == package for app in apps.get_app_configs()):
+        return f"'{package}' is not in INSTALLED_APPS, so nothing has imported it. Add '{package}'."
+    return f"Nothing imports '{module}' by itself here: import it in asgi.py."
 
 
 # Where this code runs.

@@ -82,8 +82,9 @@ def install(lifespan: Lifespan) -> None:
     """Put Django around a ``Lifespan``, once."""
     if not isinstance(lifespan.host, DjangoHost):
         observers = lifespan.host.observers
-        lifespan.host = DjangoHost()
-        lifespan.host.observers = observers
+        host = lifespan.host = DjangoHost()
+        host.observers = observers
+        host.unserved.warn_at_first_request(lifespan)
         observers.append(SettingsMistakes())
         if starts := os.environ.get(STARTS_FILE):
             from .running.told import Starts
