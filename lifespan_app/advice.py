@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.exceptions import SynchronousOnlyOperation
+from django.http import HttpRequest
 
 from . import conf
 from .engine.advice import Advice, block
@@ -96,6 +97,12 @@ LOOP_OF_FIXTURE = (
 )
 
 
+NO_STATE = (
+    "This request has no state. Read the resource with its handle, such as http_client(request), or "
+    "add 'lifespan_app.middleware.LifespanStateMiddleware' to MIDDLEWARE."
+)
+
+
 class DjangoAdvice(Advice):
     """Say what to do, by where this code runs."""
 
@@ -149,6 +156,19 @@ class DjangoAdvice(Advice):
         for leaf in leaves_of(error):
             if is_a(leaf, SynchronousOnlyOperation):
                 add_note(leaf, USE_OF_ORM)
+
+
+def note_missing_state(error: BaseException | None) -> None:
+    """Add a note to the error of ``request.state`` on a request that has none."""
+    # Of type(), as a lazy object says that it is what it stands for, and makes that.
+    if isinstance(error, AttributeError) and error.name == "state":
+        if issubclass(type(error.obj), HttpRequest):
+            add_note(error, NO_STATE)
+
+
+def explain_missing_state(**given: Any) -> None:
+    """Do that for a request whose view has raised. Receives ``got_request_exception``."""
+    note_missing_state(sys.exc_info()[1])
 
 
 def how_to_declare(module: str) -> str:

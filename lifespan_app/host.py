@@ -8,8 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.apps import apps
+from django.core.signals import got_request_exception
 
 from . import conf
+from .advice import explain_missing_state
 from .connections import ClosedAfter, OwnConnections
 from .engine.api import Lifespan
 from .engine.hooks import Hook
@@ -85,6 +87,7 @@ def install(lifespan: Lifespan) -> None:
         host = lifespan.host = DjangoHost()
         host.observers = observers
         host.unserved.warn_at_first_request(lifespan)
+        got_request_exception.connect(explain_missing_state, dispatch_uid="lifespan_app.state")
         observers.append(SettingsMistakes())
         if starts := os.environ.get(STARTS_FILE):
             from .running.told import Starts
