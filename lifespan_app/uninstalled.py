@@ -11,7 +11,7 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Warning, register
 
-from .engine.log import logger
+from .engine.logger import logger
 
 MODULE = "lifespan"
 
