@@ -13,7 +13,9 @@ from enum import StrEnum
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.core.exceptions import SynchronousOnlyOperation
+from django.http import HttpRequest
 
 from . import conf
 from .engine.advice import Advice, block
@@ -22,9 +24,11 @@ from .engine.report import Mode
 from .servers import of_process
 
 if TYPE_CHECKING:
+    from .engine.hooks import Hook
     from .engine.runner import Run
 
 COMMANDS = "django.core.management.commands"
+MODULE = "lifespan"
 OF_DJANGO = frozenset({"test", "testserver", "runserver", "shell"})
 """Commands of which it is not the command's own code that reads."""
 
@@ -93,6 +97,12 @@ LOOP_OF_FIXTURE = (
 )
 
 
+NO_STATE = (
+    "This request has no state. Read the resource with its handle, such as http_client(request), or "
+    "add 'lifespan_app.middleware.LifespanStateMiddleware' to MIDDLEWARE."
+)
+
+
 class DjangoAdvice(Advice):
     """Say what to do, by where this code runs."""
 
@@ -112,6 +122,10 @@ class DjangoAdvice(Advice):
             fixture=f", or ask for the fixture '{fixture}'" if "_pytest" in sys.modules else "",
             signal=signal_of_celery(),
         )
+
+    def declared_late(self, hook: Hook) -> str:
+        """Return how a hook comes to be declared before the plan is made: by an installed app."""
+        return how_to_declare(hook.module)
 
     def fork(self) -> str:
         """Return how a forked process gets a run of its own."""
@@ -142,6 +156,34 @@ class DjangoAdvice(Advice):
         for leaf in leaves_of(error):
             if is_a(leaf, SynchronousOnlyOperation):
                 add_note(leaf, USE_OF_ORM)
+
+
+def note_missing_state(error: BaseException | None) -> None:
+    """Add a note to the error of ``request.state`` on a request that has none."""
+    # Of type(), as a lazy object says that it is what it stands for, and makes that.
+    if isinstance(error, AttributeError) and error.name == "state":
+        if issubclass(type(error.obj), HttpRequest):
+            add_note(error, NO_STATE)
+
+
+def explain_missing_state(**given: Any) -> None:
+    """Do that for a request whose view has raised. Receives ``got_request_exception``."""
+    note_missing_state(sys.exc_info()[1])
+
+
+def how_to_declare(module: str) -> str:
+    """Return what has a module imported before the plan is made."""
+    package, _, name = module.rpartition(".")
+    if name != MODULE:
+        return f"Import '{module}' in the lifespan.py of an installed app."
+    if not apps.is_installed("lifespan_app"):
+        return (
+            "'lifespan_app' is not in INSTALLED_APPS, so nothing imports the lifespan.py of an app. "
+            "Add it."
+        )
+    if not any(app.name == package for app in apps.get_app_configs()):
+        return f"'{package}' is not in INSTALLED_APPS, so nothing has imported it. Add '{package}'."
+    return f"Nothing imports '{module}' by itself here: import it in asgi.py."
 
 
 # Where this code runs.

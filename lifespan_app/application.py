@@ -7,6 +7,7 @@ waits there, with nothing opened; one that does not has raised, or is over, befo
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
@@ -15,8 +16,11 @@ from typing import Any, NamedTuple, NoReturn
 from asgiref.compatibility import guarantee_single_callable
 from django.conf import settings
 
+from .default import lifespan
+from .engine.api import Lifespan
 from .engine.error_text import clause
 from .engine.errors import PlanError
+from .protocol import REACHED
 
 PATIENCE = 5.0
 """Seconds that an application may take until it asks for the first message."""
@@ -58,7 +62,26 @@ def refusal(path: str | None) -> Refusal | None:
             return None
         hint = "Name the right one in ASGI_APPLICATION, or with --asgi."
         return Refusal(str(error), hint, place)
-    why = asyncio.run(ask(application))
+    reached: list[Lifespan] = []
+    refused = no_answer(application, place, reached)
+    if refused is not None or reached or lifespan.is_handed_out or names_ours(application):
+        return refused
+    return Refusal(
+        f"The ASGI application '{place}' has a lifespan of its own, which opens no plan: no hook runs.",
+        hint_for(application),
+        place,
+    )
+
+
+def no_answer(application: Any, place: str, reached: list[Lifespan]) -> Refusal | None:
+    """Return why an application answers no lifespan; None if it does.
+
+    Args:
+        application: the application.
+        place: where it is.
+        reached: gets what its lifespan would open.
+    """
+    why = asyncio.run(ask(application, reached))
     if why is None:
         return None
     return Refusal(
@@ -66,6 +89,18 @@ def refusal(path: str | None) -> Refusal | None:
         hint_for(application, why),
         place,
     )
+
+
+def names_ours(application: Any) -> bool:
+    """Return True if the lifespan function of a Starlette application names a ``Lifespan``.
+
+    Whether it opens that, only its start would show.
+    """
+    router = getattr(application, "router", None)
+    function = inspect.unwrap(getattr(router, "lifespan_context", None) or application)
+    names = getattr(getattr(function, "__code__", None), "co_names", ())
+    known = getattr(function, "__globals__", {})
+    return any(isinstance(known.get(name), Lifespan) for name in names)
 
 
 def from_settings() -> str | None:
@@ -115,8 +150,13 @@ def is_missing(error: LookupError) -> bool:
     )
 
 
-async def ask(application: Callable[..., Any]) -> str | None:
-    """Return why an application answers no lifespan scope, None if it does."""
+async def ask(application: Callable[..., Any], reached: list[Lifespan]) -> str | None:
+    """Return why an application answers no lifespan scope, None if it does.
+
+    Args:
+        application: the application.
+        reached: gets what would be opened.
+    """
     asked = asyncio.Event()
 
     async def receive() -> NoReturn:
@@ -132,6 +172,7 @@ async def ask(application: Callable[..., Any]) -> str | None:
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": {},
+            REACHED: reached,
         }
         try:
             await guarantee_single_callable(application)(scope, receive, send)
@@ -162,7 +203,7 @@ def said(living: asyncio.Task[BaseException | None]) -> str:
     return "it returns without asking for a message" if error is None else clause(error)
 
 
-def hint_for(application: object, why: str) -> str:
+def hint_for(application: object, why: str = "") -> str:
     """Return how an application comes to answer."""
     if ROUTER in why or type(application).__name__ == "ProtocolTypeRouter":
         hint = (

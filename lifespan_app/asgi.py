@@ -17,8 +17,10 @@ def get_asgi_application() -> LifespanASGIHandler:
         django.setup(set_prefix=False)
         from .default import lifespan
         from .host import install
+        from .uninstalled import warn_of_it
 
         install(lifespan)
+        warn_of_it()
         lifespan.plan()
     except Exception as error:
         from .running.told import tell_failure

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 from .engine.api import Lifespan
 
 lifespan = Lifespan.get_instance()
+
+if "django.core.checks" in sys.modules:
+    # Where lifespan_app is not installed, nothing else of it is imported before the checks run.
+    from . import uninstalled  # noqa: F401
 
 
 def get_lifespan() -> Lifespan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from importlib import import_module
 
@@ -20,6 +21,9 @@ silent: dict[str, str] = {}
 
 excluded: list[str] = []
 """The labels of the apps whose module was left alone, as the setting ``AUTODISCOVER`` wants it."""
+
+imported: set[str] = set()
+"""The modules of that name that were imported when the apps were ready, by whomever."""
 
 done = False
 """Whether the apps were searched: a project may import its hooks by itself, at any time."""
@@ -45,6 +49,7 @@ def autodiscover() -> None:
             excluded.append(app.label)
         else:
             discover(app)
+    imported.update(name for name in sys.modules if name.rpartition(".")[2] == MODULE)
     done = True
 
 

@@ -8,8 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from django.apps import apps
+from django.core.signals import got_request_exception
 
 from . import conf
+from .advice import explain_missing_state
 from .connections import ClosedAfter, OwnConnections
 from .engine.api import Lifespan
 from .engine.hooks import Hook
@@ -82,8 +84,10 @@ def install(lifespan: Lifespan) -> None:
     """Put Django around a ``Lifespan``, once."""
     if not isinstance(lifespan.host, DjangoHost):
         observers = lifespan.host.observers
-        lifespan.host = DjangoHost()
-        lifespan.host.observers = observers
+        host = lifespan.host = DjangoHost()
+        host.observers = observers
+        host.unserved.warn_at_first_request(lifespan)
+        got_request_exception.connect(explain_missing_state, dispatch_uid="lifespan_app.state")
         observers.append(SettingsMistakes())
         if starts := os.environ.get(STARTS_FILE):
             from .running.told import Starts

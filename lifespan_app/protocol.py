@@ -35,6 +35,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Functions = Callable[[], Iterable[Callable[[], Any]]]
 
 SIGNALS = f"{__package__}.signals"
+REACHED = "lifespan_app.reached"
+"""Where the scope of a check has a list of those that would open their plan."""
 
 
 class ServedRun(Run):
@@ -118,6 +120,8 @@ async def serve_lifespan(
         ExceptionGroup: what made the shutdown fail, likewise.
         asyncio.CancelledError: the server cancelled the task; what was up has been stopped.
     """
+    if (reached := scope.get(REACHED)) is not None:
+        reached.append(lifespan)
     message = await receive()
     if message["type"] != "lifespan.startup":
         await send({"type": "lifespan.shutdown.complete"})

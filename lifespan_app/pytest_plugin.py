@@ -13,6 +13,7 @@ Nothing of Django is imported before a test asks for one of them.
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,15 @@ def _lifespan_database(request: pytest.FixtureRequest) -> None:
     for name in DATABASES:
         if name in request.fixturenames:
             request.getfixturevalue(name)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
+    """Explain the error of ``request.state`` on a request of Django's RequestFactory."""
+    if call.excinfo is not None and "django.http" in sys.modules:
+        from .advice import note_missing_state
+
+        note_missing_state(call.excinfo.value)
 
 
 def opening(request: pytest.FixtureRequest) -> LifespanRunning:

@@ -69,6 +69,12 @@ class Unserved:
         self._over = False
         """Whether the process ends, or has a server's lifespan."""
 
+    def warn_at_first_request(self, lifespan: Lifespan) -> None:
+        """Have one warning logged where requests are served, and no lifespan begins."""
+        from .first_request import FirstRequest
+
+        FirstRequest(lifespan, lambda: is_wanted(asked_for=self.asked_for)).listen()
+
     def _forked(self) -> None:
         # Never collected: a loop that is thrown away takes its watches out of what it shares with
         # the loop of the parent.

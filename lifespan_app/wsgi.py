@@ -77,8 +77,10 @@ def get_wsgi_application() -> LifespanWSGIHandler:
     """
     django.setup(set_prefix=False)
     from .host import DjangoHost, install
+    from .uninstalled import warn_of_it
 
     install(lifespan)
+    warn_of_it()
     lifespan.plan()
     if isinstance(lifespan.host, DjangoHost):
         lifespan.host.unserved.asked_for = True

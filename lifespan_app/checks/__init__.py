@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -20,6 +19,7 @@ from lifespan_app import conf, discovery
 from lifespan_app.default import lifespan
 from lifespan_app.engine.logger import logger
 
+from .lonely import lonely_modules
 from .places import Place
 from .plans import draft, of_plan
 
@@ -90,20 +90,12 @@ def check_broken_modules() -> Iterator[CheckMessage]:
 
 @registered
 def check_lonely_module() -> Iterator[CheckMessage]:
-    """W001: a ``lifespan.py`` beside the URLconf, in a package that is not installed."""
-    package = str(getattr(settings, "ROOT_URLCONF", "")).rpartition(".")[0]
-    if not package or any(app.name == package for app in apps.get_app_configs()):
-        return
-    name = f"{package}.{discovery.MODULE}"
-    try:
-        spec = None if name in sys.modules else find_spec(name)
-    except (ImportError, ValueError):
-        return
-    if spec is not None:
+    """W001: a ``lifespan.py`` of a package that is not installed."""
+    for module, package, file in lonely_modules():
         yield Warning(
-            f"{spec.origin} is never imported, since '{package}' is not in INSTALLED_APPS.",
+            f"{file} is never imported, since '{package}' is not in INSTALLED_APPS.",
             hint=f"Add '{package}' to INSTALLED_APPS, or move the file into an installed app.",
-            obj=name,
+            obj=module,
             id="lifespan_app.W001",
         )
 

@@ -23,6 +23,7 @@ PROBLEM_IDS = {
     "missing": "E007",
     "left out": "E008",
     "key": "E009",
+    "imported twice": "E009",
     "state name": "E009",
     "signature": "E011",
     "annotation": "E011",

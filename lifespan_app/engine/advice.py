@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .hooks import Hook
     from .runner import Run
 
 
@@ -22,6 +23,14 @@ class Advice:
             request: the request, or ASGI scope, through which something was to be read.
         """
         return f"no lifespan is running here. Write '{block()}' around the code that needs it."
+
+    def declared_late(self, hook: Hook) -> str:
+        """Return how a hook comes to be declared before the plan is made.
+
+        Args:
+            hook: one that was declared later.
+        """
+        return f"Import '{hook.module}' before the run begins."
 
     def fork(self) -> str:
         """Return how a forked process gets a run of its own."""

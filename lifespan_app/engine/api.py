@@ -61,6 +61,8 @@ class Lifespan(Registry):
         self.last_run: Run | None = None
         self.changes: list[Change] = []
         """What tests have put between the plan and the runs to come, in their order."""
+        self.is_handed_out = False
+        """Whether ``as_lifespan`` has given it to another application, which opens it."""
         self._apart: dict[Run, LoopThread] = {}
         """The runs that were opened by hand and live on a loop thread of their own."""
 
@@ -250,6 +252,7 @@ class Lifespan(Registry):
         def lifespan(app: object) -> AbstractAsyncContextManager[Mapping[str, Any]]:
             return self._of_application(context)
 
+        self.is_handed_out = True
         return lifespan
 
     @asynccontextmanager

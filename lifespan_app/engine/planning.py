@@ -30,6 +30,7 @@ from .parameters import (
 )
 from .plan import DECLARED, NEEDS, Gives, LeftOut, Plan, Reason
 from .problems import Problem
+from .twins import imported_twice, twins_in
 
 if TYPE_CHECKING:
     from .hooks import Dependency
@@ -188,6 +189,7 @@ class _Draft:
         labels: dict[str, str] = {}
         for_all = overrides.get("*", {})
         drafted = []
+        hooks = self._without_twins(hooks, label_of)
         for hook in hooks:
             label = labels.get(hook.module)
             if label is None:
@@ -198,6 +200,29 @@ class _Draft:
                 options = {**for_all, **own} if own else for_all
             drafted.append(Drafted(hook, label, options))
         return drafted
+
+    def _without_twins(
+        self, hooks: Iterable[Hook], label_of: Callable[[str], str | None]
+    ) -> list[Hook]:
+        hooks = list(hooks)
+        first: dict[str, Hook] = {}
+        for hook in hooks:
+            first.setdefault(hook.module, hook)
+        twins = set()
+        for name, twin in twins_in(first, label_of):
+            twins.add(twin)
+            hook = first[twin]
+            self.problems.append(
+                Problem(
+                    imported_twice(name, twin),
+                    "Python runs a file once for each name. Look for a folder that is in sys.path "
+                    "together with one that it stands in.",
+                    hook.file,
+                    hook.line,
+                    "imported twice",
+                )
+            )
+        return [hook for hook in hooks if hook.module not in twins]
 
     def _choose(self) -> None:
         for drafted in self.drafted:

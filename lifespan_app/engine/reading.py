@@ -22,6 +22,7 @@ from .errors import (
 from .hooks import Hook, Kind
 from .plan import HARD
 from .report import Outcome
+from .twins import imported_twice, twins_in
 from .unit import State, Unit, short
 
 if TYPE_CHECKING:
@@ -97,9 +98,14 @@ def not_in_plan(run: Run, hook: Hook) -> ReadError:
             return NotRunning(
                 f"Resource {place} is not open in this run, since it is {left_out.reason}."
             )
+    known = {unit.hook.module: unit for unit in run.units if unit.hook is not None}
+    for name, other in twins_in([*known, hook.module], run.host.app_label):
+        if hook.module in (name, other):
+            why = imported_twice(name, other)
+            return NotRunning(f"Resource {place} is not open in this run. {why}")
     return NotRunning(
         f"Resource {place} is not open in this run: it was declared after the run's plan was "
-        "made. Import its module before the server starts; a lifespan.py in an installed app is."
+        f"made. {run.host.advice.declared_late(hook)}"
     )
 
 
@@ -111,6 +117,9 @@ def no_such_name(run: Run, name: str) -> KeyError:
                 f"'{name}' is not open in this run, since '{left_out.key}' "
                 f"({short(left_out.file)}:{left_out.line}) is {left_out.reason}."
             )
+    for hook in run.lifespan.hooks:
+        if hook.kind is Kind.RESOURCE and hook.state_name == name:
+            return not_in_plan(run, hook)
     known = sorted(run.units_by_name)
     return ReadError(
         f"The state holds no '{name}'.{did_you_mean(name, known)} {listed('Resources', known)}"

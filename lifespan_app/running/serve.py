@@ -19,7 +19,7 @@ from django.core.management.color import color_style, no_style
 from django.core.management.commands.runserver import naiveip_re
 from django.db import DatabaseError, connections
 
-from lifespan_app.application import from_settings, load
+from lifespan_app.application import from_settings, load, no_answer
 from lifespan_app.console.live import Live
 from lifespan_app.console.terminal import has_colour
 from lifespan_app.default import lifespan
@@ -114,11 +114,17 @@ def application() -> Any:
     # Where uvicorn calls this, an event loop runs, and Django refuses to ask a database there.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(check).result()
+    place = from_settings() or "asgi:application"
     try:
-        found = load(from_settings() or "asgi:application")
+        found = load(place)
     except (PlanError, LookupError) as error:
         cause = error.__cause__
         give_up("".join(traceback.format_exception(cause)) if cause else "", str(error))
+    # Where uvicorn calls this, an event loop runs.
+    with ThreadPoolExecutor(1) as thread:
+        refusal = thread.submit(no_answer, found, place, []).result()
+    if refusal is not None:
+        give_up(refusal.message, refusal.hint)
     if settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
         from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 

@@ -325,6 +325,34 @@ class TestASGI:
         assert done.stdout.endswith("No problems.\n")
         assert project.events() == []
 
+    @pytest.mark.parametrize(
+        "opens",
+        [
+            "lifespan.as_lifespan()",
+            "asynccontextmanager(own)",
+        ],
+        ids=["as_lifespan", "by hand"],
+    )
+    def test_another_application_may_open_the_plan(self, project: Project, opens: str) -> None:
+        project.app("shop", lifespan=self.OPENS).asgi(
+            f"""
+            from contextlib import asynccontextmanager
+
+            from lifespan_app import lifespan
+            from starlette.applications import Starlette
+
+
+            async def own(app):
+                async with lifespan.run():
+                    yield
+
+
+            application = Starlette(lifespan={opens})
+            """
+        )
+
+        assert project.manage("checklifespan").stdout.endswith("No problems.\n")
+
     def test_a_project_without_one_is_fine(self, project: Project) -> None:
         project.app("shop", lifespan=self.OPENS)
         (project.folder / "asgi.py").unlink()

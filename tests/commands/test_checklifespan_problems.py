@@ -21,6 +21,21 @@ pytestmark = pytest.mark.once
 HEAD = "from lifespan_app import lifespan\n\n\n"
 SOUND = HEAD + "@lifespan.resource\nasync def till():\n    yield 'till'\n"
 
+MOUNTED = """
+from contextlib import asynccontextmanager
+
+from lifespan_app.asgi import get_asgi_application
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+
+@asynccontextmanager
+async def own(app):
+    yield
+
+
+application = Starlette(routes=[Mount("/", get_asgi_application())], lifespan=own)
+"""
 CHANNELS = """
 from channels.routing import ProtocolTypeRouter
 from lifespan_app.asgi import get_asgi_application
@@ -299,6 +314,15 @@ BROKEN = (
         says="answers no lifespan: ValueError: No application configured for scope type 'lifespan'",
         level="WARNING",
         hint="ProtocolTypeRouter({'http': django, 'lifespan': django, ...})",
+        in_deployment=True,
+    ),
+    Broken(
+        id="W007",
+        what="Django mounted in an application with a lifespan of its own",
+        make=with_asgi(MOUNTED),
+        says="The ASGI application 'asgi:application' has a lifespan of its own, which opens no plan",
+        level="WARNING",
+        hint="application = LifespanMiddleware(application)",
         in_deployment=True,
     ),
     Broken(

@@ -98,6 +98,21 @@ class TestServing:
         assert "lifespan_app.E" in server.output
         assert shop.events() == []
 
+    @pytest.mark.parametrize("options", [(), ("--reload",)], ids=["", "reload"])
+    def test_djangos_own_application_is_not_served_and_the_import_is_named(
+        self, shop: Project, options: tuple[str, ...]
+    ) -> None:
+        shop.asgi(
+            "from django.core.asgi import get_asgi_application\n\n"
+            "application = get_asgi_application()\n"
+        )
+
+        with serving(shop, *options, ready=False) as server:
+            server.wait_for_output("Import get_asgi_application from lifespan_app.asgi instead of")
+            if not options:
+                assert server.wait() == 1
+        assert "Traceback" not in server.output
+
     def test_a_database_that_is_down_is_a_warning(self, shop: Project) -> None:
         shop.settings(
             DATABASES={
