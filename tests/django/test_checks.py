@@ -141,8 +141,8 @@ class TestW002ASilentModule:
         assert shop == Warning(
             "'shop.lifespan' declares no hook.",
             hint="Decorate its functions with @lifespan.resource, @lifespan.on_start, "
-            "@lifespan.on_shutdown or @lifespan.background, of 'from lifespan_app import "
-            "lifespan'; or remove the file. If the module is not meant for lifespan_app, leave it "
+            "@lifespan.on_shutdown, @lifespan.background or @lifespan.on_drain, of 'from "
+            "lifespan_app import lifespan'; or remove the file. If the module is not meant for lifespan_app, leave it "
             "out: LIFESPAN = {'AUTODISCOVER': {'exclude': ['shop']}}.",
             obj="shop.lifespan",
             id="lifespan_app.W002",
