@@ -16,7 +16,7 @@ from asgiref.compatibility import guarantee_single_callable
 from django.conf import settings
 
 from .engine.error_text import clause
-from .engine.errors import PlanError
+from .engine.errors import PlanError, with_article
 
 PATIENCE = 5.0
 """Seconds that an application may take until it asks for the first message."""
@@ -103,7 +103,7 @@ def load(path: str) -> Any:
             meant = f" Did you mean '{module_name}:{close[0]}'?" if close else ""
             raise LookupError(f"'{module_name}' has no '{name}'.{meant}") from error
     if not callable(found):
-        raise LookupError(f"'{path}' is no ASGI application, but a {type(found).__name__}.")
+        raise LookupError(f"'{path}' is no ASGI application, but {with_article(type(found))}.")
     return found
 
 

@@ -361,7 +361,7 @@ class TestThePlan:
 
         [message] = checks.check_plan()
         assert message.id == "lifespan_app.E007"
-        assert "names no resource. Did you mean 'client'?" in message.msg
+        assert "matches no resource. Did you mean 'client'?" in message.msg
         assert str(message.obj).startswith(f"{__file__}:")
         assert message.hint
 
