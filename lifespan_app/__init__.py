@@ -1,4 +1,4 @@
-"""Own the beginning and the end of every process that a Django project runs."""
+"""Startup and shutdown (lifespan) hooks for Django."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from django.conf import settings
 from .default import lifespan
 from .engine.api import Lifespan
 from .engine.error_text import clause
-from .engine.errors import PlanError
+from .engine.errors import PlanError, with_article
 from .protocol import REACHED
 
 PATIENCE = 5.0
@@ -138,7 +138,7 @@ def load(path: str) -> Any:
             meant = f" Did you mean '{module_name}:{close[0]}'?" if close else ""
             raise LookupError(f"'{module_name}' has no '{name}'.{meant}") from error
     if not callable(found):
-        raise LookupError(f"'{path}' is no ASGI application, but a {type(found).__name__}.")
+        raise LookupError(f"'{path}' is no ASGI application, but {with_article(type(found))}.")
     return found
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
+from .engine.errors import with_article
 from .engine.hooks import is_seconds
 from .engine.settings import AUTO, Settings
 
@@ -241,7 +242,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(value, dict):
         raise ImproperlyConfigured(
-            f"{CONFIG_FILE} names '{path}', which holds a {type(value).__name__}; it must hold keys "
+            f"{CONFIG_FILE} names '{path}', which holds {with_article(type(value))}; it must hold keys "
             "and values."
         )
     return value

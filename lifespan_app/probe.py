@@ -12,6 +12,8 @@ import os
 import sys
 import time
 
+from .proc import stat
+
 FILE = "LIFESPAN_STATUS_FILE"
 PID = "{pid}"
 """In the file's name: one file for each process of a server, which all have to be well."""
@@ -124,16 +126,11 @@ def is_gone(pid: int, started: str) -> bool:
 
 
 def process_started(pid: int) -> str:
-    """Return when a process began, in clock ticks since the boot; "" where that can't be seen.
-
-    The source is field 22 of ``/proc/<pid>/stat``: ``proc(5)``. A zombie has ended.
-    """
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as opened:
-            fields = opened.read().rpartition(b")")[2].split()
-    except OSError:
+    """Return when a process began, in clock ticks since the boot; "" where that can't be seen."""
+    found = stat(pid)
+    if found is None:
         return ""
-    return "ended" if fields[0] in b"ZXx" else fields[19].decode()
+    return "ended" if found.is_dead else found.start
 
 
 def judged(question: str, status: dict[str, object]) -> str:

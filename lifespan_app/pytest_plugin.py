@@ -1,11 +1,12 @@
 """Fixtures for pytest: a lifespan around one test.
 
-``running`` is for sync tests, ``async_running`` for async ones. Both open what
-``lifespan_running()`` opens; the mark ``lifespan`` takes its arguments::
+``lifespan_running`` is for sync tests, ``async_lifespan_running`` for async ones; ``running`` and
+``async_running`` are short names for them, where a suite has no fixtures of these names. They open what
+the function ``lifespan_running()`` opens; the mark ``lifespan`` takes its arguments::
 
     @pytest.mark.lifespan(only=[http_client])
-    def test_book(db, running):
-        assert running.client.get("/book/1/").status_code == 200
+    def test_book(db, lifespan_running):
+        assert lifespan_running.client.get("/book/1/").status_code == 200
 
 Nothing of Django is imported before a test asks for one of them.
 """
@@ -38,8 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the mark, and the fixture for async tests."""
     config.addinivalue_line(
         "markers",
-        f"{MARK}(service_type=None, *, only=None, lifespan=None): what the fixtures running and "
-        "async_running open, as lifespan_app.testing.lifespan_running() takes it",
+        f"{MARK}(service_type=None, *, only=None, lifespan=None): what the fixture "
+        "lifespan_running opens, as lifespan_app.testing.lifespan_running() takes it",
     )
     make: Any = pytest.fixture
     if config.pluginmanager.hasplugin("asyncio"):
@@ -47,25 +48,37 @@ def pytest_configure(config: pytest.Config) -> None:
         from pytest_asyncio import fixture as make
     # A fixture is found in a module, and this one has been looked through by now.
     fixtures = ModuleType(f"{__name__}.async_fixtures")
-    vars(fixtures)["async_running"] = make(async_running)
+    vars(fixtures)["async_lifespan_running"] = make(async_lifespan_running)
     config.pluginmanager.register(fixtures, fixtures.__name__)
 
 
 @pytest.fixture
-def running(request: pytest.FixtureRequest, _lifespan_database: None) -> Iterator[Running]:
+def lifespan_running(request: pytest.FixtureRequest, _lifespan_database: None) -> Iterator[Running]:
     """Open the lifespan around a sync test, and return what is open: state, clients, report."""
     if inspect.iscoroutinefunction(request.function):
-        pytest.fail("An async test asks for the fixture 'async_running'.", pytrace=False)
+        pytest.fail("An async test asks for the fixture 'async_lifespan_running'.", pytrace=False)
     with opening(request) as running:
         yield running
 
 
-async def async_running(
+async def async_lifespan_running(
     request: pytest.FixtureRequest, _lifespan_database: None
 ) -> AsyncIterator[Running]:
     """Open the lifespan around an async test, on its loop, and return what is open."""
     async with opening(request) as running:
         yield running
+
+
+@pytest.fixture
+def running(lifespan_running: Running) -> Running:
+    """Return what ``lifespan_running`` gives. A suite's own fixture of this name goes before it."""
+    return lifespan_running
+
+
+@pytest.fixture
+def async_running(async_lifespan_running: Running) -> Running:
+    """Return what ``async_lifespan_running`` gives, likewise."""
+    return async_lifespan_running
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
 from .engine.current import here
-from .engine.errors import HookError
+from .engine.errors import HookError, with_article
 from .engine.hooks import MANAGER, Hook
 from .engine.stages import shown_as, title_of
 from .engine.state import share
@@ -102,7 +102,7 @@ def new_hook(receiver: Receiver, connected: Receiver) -> Hook:
             yield None
         elif not hasattr(type(made), "__aenter__"):
             raise HookError(
-                f"{unit_here()} gives a {type(made).__name__}. Return a function that makes an "
+                f"{unit_here()} gives {with_article(type(made))}. Return a function that makes an "
                 "async context manager, such as one below @asynccontextmanager."
             )
         else:
@@ -135,7 +135,7 @@ def keep(mapping: Any) -> None:
         return
     if not isinstance(mapping, Mapping):
         raise HookError(
-            f"{unit} yields a {type(mapping).__name__}. Yield a dictionary: what is in it will be "
+            f"{unit} yields {with_article(type(mapping))}. Yield a dictionary: what is in it will be "
             "in the state."
         )
     share(unit.run.state, mapping, str(unit))

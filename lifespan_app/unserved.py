@@ -45,7 +45,7 @@ class Failure(NamedTuple):
 
 
 class Unserved:
-    """The run that stands in for a server's, once a process.
+    """The run that stands in for a server's, once per process.
 
     It lives on a loop in a daemon thread. A fork has one of its own. Once a server's lifespan has
     begun here, there is none any more.

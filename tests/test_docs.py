@@ -19,6 +19,7 @@ from threading import Thread
 import pytest
 
 from lifespan_app import conf
+from lifespan_app.engine.hooks import DECORATORS
 from tests.clusters import PostgreSQL
 from tests.documents import (
     DOCS,
@@ -420,6 +421,12 @@ def test_ids_of_system_checks_agree() -> None:
     ids = {f"lifespan_app.{number}" for number in re.findall(r"(?<!\.)\b[EWI]\d{3}\b", source)}
 
     assert {term for term in terms("checks") if term.startswith("lifespan_app.")} == ids
+
+
+def test_the_decorators_are_on_the_page_on_hooks() -> None:
+    shown = set(re.findall(r"\* - ``@lifespan\.(\w+)``", (DOCS / "hooks.rst").read_text()))
+
+    assert shown == set(DECORATORS.values())
 
 
 def test_settings_agree() -> None:

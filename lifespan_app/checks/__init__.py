@@ -107,8 +107,8 @@ def check_silent_modules() -> Iterator[CheckMessage]:
         yield Warning(
             f"'{name}' declares no hook.",
             hint="Decorate its functions with @lifespan.resource, @lifespan.on_start, "
-            "@lifespan.on_shutdown or @lifespan.background, of 'from lifespan_app import "
-            f"lifespan'; or remove the file. {discovery.exclusion(label)}",
+            "@lifespan.on_shutdown, @lifespan.background or @lifespan.on_drain, of 'from "
+            f"lifespan_app import lifespan'; or remove the file. {discovery.exclusion(label)}",
             obj=name,
             id="lifespan_app.W002",
         )

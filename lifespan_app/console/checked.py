@@ -29,6 +29,7 @@ OF_THE_PROJECT = (
     checks.check_lonely_module,
     checks.check_silent_modules,
     checks.check_history_database,
+    checks.check_logger,
     checks.check_spool,
 )
 

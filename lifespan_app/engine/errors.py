@@ -73,6 +73,11 @@ def listed(what: str, names: Sequence[str]) -> str:
     return f"{what} there are: {shown}{more}."
 
 
+def with_article(kind: type) -> str:
+    """Return the name of a type behind its indefinite article: "a Lock", "an AsyncClient"."""
+    return f"{'an' if kind.__name__[:1] in 'AEIOUaeiou' else 'a'} {kind.__name__}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return a question that names the word probably meant, or an empty string."""
     import difflib

@@ -248,7 +248,10 @@ def name_of(function: Callable[..., Any]) -> str:
     """Return the name a function brings. Raises ``ValueError`` where it brings none."""
     name = getattr(function, "__name__", "")
     if not name or name == "<lambda>":
-        what = "A lambda" if name else f"A {type(function).__name__} object"
+        from .errors import with_article
+
+        kind = "a lambda" if name else f"{with_article(type(function))} object"
+        what = kind[0].upper() + kind[1:]
         raise ValueError(f"{what} has no name of its own: give it one with name=.")
     return str(name)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from .current import here
 from .error_text import add_note, is_a, text_of
-from .errors import HookError
+from .errors import HookError, with_article
 from .hooks import (
     ASYNC_GENERATOR,
     COROUTINE,
@@ -105,10 +105,10 @@ async def _coroutine(unit: Unit) -> None:
         for name in ("aclose", "__aexit__"):
             if hasattr(type(unit.value), name):
                 logger.warning(
-                    "%s returns a %s, which has %s() and will not be closed: yield it from an "
+                    "%s returns %s, which has %s() and will not be closed: yield it from an "
                     "async generator function, inside 'async with'.",
                     unit,
-                    type(unit.value).__name__,
+                    with_article(type(unit.value)),
                     name,
                 )
                 break
@@ -205,7 +205,7 @@ def refuse_nothing(unit: Unit, made: Any, value: Any) -> None:
     """Raise ``HookError`` where entering has given no object: a Lock, a Semaphore."""
     if value is None or isinstance(value, bool):
         raise HookError(
-            f"{unit} returns a {type(made).__name__}, and entering that gives {value!r}. To hand "
+            f"{unit} returns {with_article(type(made))}, and entering that gives {value!r}. To hand "
             "out the object itself, return it from an async function: 'async def'."
         )
 

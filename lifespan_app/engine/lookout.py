@@ -91,9 +91,9 @@ class Lookout:
     def _blocked(self, place: Place | None, seconds: float) -> None:
         logger.warn_within(
             LOG_PATIENCE,
-            "The event loop is blocked since %.1f s, so no hook and no limit gets on: %s. Make a "
-            "hook that blocks a plain function ('def'), which runs in a thread; or call what "
-            "blocks with asyncio.to_thread().",
+            "The event loop has been blocked for %.1f s; no hook can progress, no timeout can fire: "
+            "%s. Make a hook that blocks a plain function ('def'), which runs in a thread; or call "
+            "what blocks with asyncio.to_thread().",
             seconds,
             place or "the place can't be seen",
         )

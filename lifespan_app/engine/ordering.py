@@ -48,7 +48,7 @@ def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]
         circles = list(circles_of(running, placed))
         for drafted in running:
             if id(drafted) not in placed:
-                drafted.left_out = "stands in a circle, or needs a hook that does"
+                drafted.left_out = "stands in a cycle, or needs a hook that does"
     for drafted in reversed(topological):
         for dependent in dependents.get(id(drafted), ()):
             if dependent.priority < drafted.priority:

@@ -437,7 +437,7 @@ class _Draft:
                     drafted,
                     f"Hook '{drafted.key}' depends on '{wanted}', which no app declares."
                     f"{did_you_mean(wanted, known)}",
-                    f"Mend the name in depends_on=, or install the app. {listed('Hooks', known)}",
+                    f"Correct the name in depends_on=, or install the app. {listed('Hooks', known)}",
                 )
                 return None
         else:
@@ -497,13 +497,13 @@ class _Draft:
             )
         else:
             hint = (
-                f"{listed('Resources', known)} Mend the name, give it a default, or, for the "
+                f"{listed('Resources', known)} Correct the name, give it a default, or, for the "
                 "context, call it 'context' or annotate it as LifespanContext."
             )
         self.problem(
             "missing",
             drafted,
-            f"Parameter '{name}' of '{drafted.key}' names no {other}resource."
+            f"Parameter '{name}' of '{drafted.key}' matches no {other}resource."
             f"{did_you_mean(name, known)}",
             hint,
         )
@@ -537,8 +537,8 @@ class _Draft:
         self.problem(
             "cycle",
             circle[0],
-            f"Hooks wait for one another in a circle:{''.join(lines)}",
-            "Take one of these edges away: a parameter, or an entry of depends_on=.",
+            f"Hooks wait for one another in a cycle:{''.join(lines)}",
+            "Remove one of these dependencies: a parameter, or an entry of depends_on=.",
         )
 
 

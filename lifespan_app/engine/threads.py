@@ -57,12 +57,11 @@ class Mailbox:
 class Work:
     """A piece of work for the pool; ``abandoned`` tells its thread not to come back."""
 
-    __slots__ = ("abandoned", "call", "thread")
+    __slots__ = ("abandoned", "call")
 
     def __init__(self, call: Callable[[], None]) -> None:
         self.call = call
         self.abandoned = False
-        self.thread: int | None = None
 
 
 class Pool:
@@ -141,7 +140,6 @@ class Pool:
 
     def _serve(self) -> None:
         while (work := self._queue.get()) is not None:
-            work.thread = threading.get_ident()
             work.call()
             if work.abandoned:
                 return

@@ -14,9 +14,6 @@ from .logger import logger
 if TYPE_CHECKING:
     from .located import Place
 
-LOOKS = (5.0, 10.0, 20.0, 40.0)
-"""When a phase is looked at, in seconds from its begin."""
-
 GRACE = 1.0
 """How long a loop may take to answer before it counts as blocked, in seconds."""
 
@@ -51,7 +48,7 @@ class Watchdog:
         loop: asyncio.AbstractEventLoop,
         report: Report,
         *,
-        after: Sequence[float] = LOOKS,
+        after: Sequence[float],
         grace: float = GRACE,
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Lock, float], bool] = wait_for_end,

@@ -41,7 +41,6 @@ LOOP, LOOP_SPAN = 4, timedelta(minutes=10)
 """So many failed starts of a service type within this time are a loop."""
 
 UP = frozenset({Status.SERVING, Status.DEGRADED})
-FAILED_START = frozenset({Status.STARTUP_FAILED})
 HAVE_BEEN_UP = frozenset(
     {Status.SERVING, Status.DEGRADED, Status.STOPPING, Status.STOPPED, Status.SHUTDOWN_FAILED}
 )

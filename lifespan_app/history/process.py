@@ -14,12 +14,12 @@ import threading
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
+from lifespan_app import proc
 from lifespan_app.conf import LAUNCH
-
-PROC = Path("/proc")
+from lifespan_app.proc import stat
 
 LAUNCH_LENGTH = 64
 """How many characters of a launch there is room for."""
@@ -33,29 +33,6 @@ WORKERS = (
 ``uvicorn.run``, are not among them: a process that was made for one of those is a server."""
 
 
-class Stat(NamedTuple):
-    """What ``/proc`` says of a process."""
-
-    pid: int
-    start: str
-    """When it began, in clock ticks since the boot."""
-    is_dead: bool
-    """Whether it has ended, and only waits for its parent to ask how."""
-
-
-def stat(pid: int | str) -> Stat | None:
-    """Return what ``/proc`` says of a process, None where it says nothing."""
-    try:
-        text = (PROC / str(pid) / "stat").read_bytes()
-    except OSError:
-        return None
-    # The name is whatever the process likes, brackets and spaces included; it ends at the last one.
-    fields = text[text.rindex(b")") + 1 :].split()
-    # A zombie that still has threads is a process whose first thread is over.
-    is_dead = fields[0] in b"ZXx" and int(fields[17]) <= 1
-    return Stat(int(text.split(b" ", 1)[0]), fields[19].decode(), is_dead)
-
-
 def started(pid: int) -> str:
     """Return when a process began, in clock ticks since the boot; "" if that can't be seen."""
     found = stat(pid)
@@ -65,7 +42,7 @@ def started(pid: int) -> str:
 def boot_id() -> str:
     """Return what tells this boot of the machine from all others; "" if that can't be seen."""
     try:
-        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return Path(proc.PROC, "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
 
@@ -73,7 +50,7 @@ def boot_id() -> str:
 def namespace(kind: str) -> str:
     """Return the number of a namespace of this process, such as its ``pid``; "" if there is none."""
     try:
-        return str((PROC / "self/ns" / kind).stat().st_ino)
+        return str(Path(proc.PROC, "self/ns", kind).stat().st_ino)
     except OSError:
         return ""
 

@@ -253,7 +253,7 @@ class Record:
             if failure is not None and failure.kind not in self._told:
                 self._told.add(failure.kind)
                 logger.warning(
-                    "The database '%s' does not take the history: %s. %s %s",
+                    "Can't write run history to the database '%s': %s. %s %s",
                     alias(),
                     failure.what,
                     failure.advice,
@@ -278,7 +278,7 @@ class Record:
                 logger.warning("%s", json.dumps(entry))
             return f"It can't wait in a file either ({error}), so it is logged as JSON."
         # A sign of life that was not taken waits nowhere: the next one says the same.
-        return f"Until it does, it waits in {self._spool.path or self._spool.folder}."
+        return f"Pending records are in {self._spool.path or self._spool.folder}."
 
 
 def made(pending: Iterable[Pending]) -> list[Entry]:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Any, NamedTuple
 
 from lifespan_app.models import LifespanRun, LifespanStep, Mode, Outcome, Phase
@@ -23,6 +24,8 @@ PER_SERVICE_TYPE = 200
 """How many of them count for one service type."""
 MOST_STEPS = 4_000
 """How many steps are read to find the slowest hooks; a run's are read together or not at all."""
+COMPARED = 50
+"""How many runs ``checklifespan --compare`` looks at."""
 POINTS = 40
 """How many values a small chart shows."""
 UNCOUNTED = (Mode.RELOAD, Mode.CHECK)
@@ -48,7 +51,8 @@ def spread(values: Sequence[float]) -> Spread | None:
     ordered = sorted(values)
     return Spread(
         count=len(ordered),
-        median=quantile(ordered, 0.5),
+        # The mean of the two middle ones where the count is even: of two runs neither is the usual one.
+        median=median(ordered),
         p95=quantile(ordered, 0.95),
         worst=ordered[-1],
         newest=tuple(reversed(values[:POINTS])),
@@ -174,10 +178,31 @@ def slowest_hooks(starts: Sequence[Start], most: int = 5) -> dict[str, list[Hook
 
 def usual(starts: Sequence[Start]) -> Mapping[str, Spread]:
     """Read how long each hook took to start in these runs, by key."""
+    return usual_in([start.pk for start in starts])
+
+
+def usual_in(runs: Iterable[int]) -> dict[str, Spread]:
+    """Read how long each hook took to start in the runs with these primary keys, by key."""
     taken: dict[str, list[float]] = defaultdict(list)
-    for _, app_label, name, value in startups([start.pk for start in starts]):
+    for _, app_label, name, value in startups(runs):
         taken[f"{app_label}.{name}"].append(value)
     return {key: found for key, values in taken.items() if (found := spread(values)) is not None}
+
+
+def recorded_starts(service_type: str) -> dict[str, float]:
+    """Return the median of each hook's starts, in seconds by its key, in two queries.
+
+    Args:
+        service_type: of whose runs; those of tests and of ``checklifespan`` itself don't count,
+            unless there are no others.
+
+    Raises:
+        DatabaseError: the history can't be read.
+    """
+    of_type = LifespanRun.objects.filter(service_type=service_type).exclude(mode=Mode.TEST)
+    newest = of_type.order_by("-id").values_list("id", flat=True)
+    runs = list(newest.exclude(mode=Mode.CHECK)[:COMPARED]) or list(newest[:COMPARED])
+    return {key: found.median for key, found in usual_in(runs).items()}
 
 
 def startups(runs: Iterable[int]) -> Iterable[tuple[int, str, str, float]]:

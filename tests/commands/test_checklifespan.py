@@ -223,7 +223,7 @@ class TestServiceTypes:
 
         said = project.manage("checklifespan", "--service-type", "all").stdout
 
-        assert said.count("names no resource") == 1
+        assert said.count("matches no resource") == 1
 
 
 class TestExitCodes:

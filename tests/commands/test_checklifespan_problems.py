@@ -183,13 +183,13 @@ BROKEN = (
         make=shop(CIRCLE),
         says="'shop.safe' (shop/lifespan.py:13) waits for 'shop.till': needs, parameter 'till'",
         place="shop/lifespan.py: depends_on",
-        hint="Take one of these edges away",
+        hint="Remove one of these dependencies",
     ),
     Broken(
         id="E007",
         what="a parameter that names nothing",
         make=shop(SOUND.removeprefix(HEAD) + "\n\n@lifespan.on_start\nasync def count(tills): ..."),
-        says="Parameter 'tills' of 'shop.count' names no resource. Did you mean 'till'?",
+        says="Parameter 'tills' of 'shop.count' matches no resource. Did you mean 'till'?",
         place="shop/lifespan.py: @lifespan.on_start",
         hint="Resources there are: till.",
     ),
@@ -524,7 +524,7 @@ class TestACircle:
         [plan] = found["plans"]
         assert [hook["key"] for hook in plan["hooks"]] == ["shop.beside"]
         assert {hook["key"]: hook["reason"] for hook in plan["left_out"]} == dict.fromkeys(
-            ("shop.a", "shop.b", "shop.behind"), "stands in a circle, or needs a hook that does"
+            ("shop.a", "shop.b", "shop.behind"), "stands in a cycle, or needs a hook that does"
         )
         [problem] = found["problems"]
         assert problem["message"].splitlines()[1:] == [

@@ -605,7 +605,7 @@ class TestArguments:
         done = run(project)
 
         assert done.returncode == 1
-        assert "names no resource. Did you mean 'till'?" in done.stdout
+        assert "matches no resource. Did you mean 'till'?" in done.stdout
         assert project.events() == []
 
 

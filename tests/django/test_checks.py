@@ -141,8 +141,8 @@ class TestW002ASilentModule:
         assert shop == Warning(
             "'shop.lifespan' declares no hook.",
             hint="Decorate its functions with @lifespan.resource, @lifespan.on_start, "
-            "@lifespan.on_shutdown or @lifespan.background, of 'from lifespan_app import "
-            "lifespan'; or remove the file. If the module is not meant for lifespan_app, leave it "
+            "@lifespan.on_shutdown, @lifespan.background or @lifespan.on_drain, of 'from "
+            "lifespan_app import lifespan'; or remove the file. If the module is not meant for lifespan_app, leave it "
             "out: LIFESPAN = {'AUTODISCOVER': {'exclude': ['shop']}}.",
             obj="shop.lifespan",
             id="lifespan_app.W002",
@@ -361,7 +361,7 @@ class TestThePlan:
 
         [message] = checks.check_plan()
         assert message.id == "lifespan_app.E007"
-        assert "names no resource. Did you mean 'client'?" in message.msg
+        assert "matches no resource. Did you mean 'client'?" in message.msg
         assert str(message.obj).startswith(f"{__file__}:")
         assert message.hint
 

@@ -114,7 +114,7 @@ def test_a_failed_start_is_answered_though_a_handler_raises(project: Project) ->
 
 def test_a_handler_that_blocks_the_loop_is_named(project: Project) -> None:
     with Server(shop(project, "BlockingHandler", "INFO"), ready=False) as server:
-        server.wait_for_output(r"The event loop is blocked since [\d.]+ s.*shop/logs.py:\d+")
+        server.wait_for_output(r"The event loop has been blocked for [\d.]+ s.*shop/logs.py:\d+")
 
 
 REQUIRED = """

@@ -134,7 +134,7 @@ def test_a_context_name_beside_another_parameter_says_how_to_ask_for_the_context
     lifespan.resource(name="client")(lambda: "a client")
 
     problem = problem_of(lifespan)
-    assert problem.message == "Parameter 'ctx' of 'shop.warm_up' names no resource."
+    assert problem.message == "Parameter 'ctx' of 'shop.warm_up' matches no resource."
     assert "Call the parameter 'context', or annotate it as LifespanContext." in problem.hint
 
 
@@ -545,10 +545,10 @@ def test_a_parameter_that_names_no_resource_lists_those_there_are(lifespan: Life
     problem = problem_of(lifespan)
     assert problem.code == "missing"
     assert problem.message == (
-        "Parameter 'klient' of 'shop.warm_up' names no resource. Did you mean 'client'?"
+        "Parameter 'klient' of 'shop.warm_up' matches no resource. Did you mean 'client'?"
     )
     assert problem.hint == (
-        "Resources there are: client, index. Mend the name, give it a default, or, for the "
+        "Resources there are: client, index. Correct the name, give it a default, or, for the "
         "context, call it 'context' or annotate it as LifespanContext."
     )
     assert (problem.file, problem.line) == (__file__, warm_up.__code__.co_firstlineno)

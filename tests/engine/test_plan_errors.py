@@ -74,9 +74,9 @@ def test_the_error_s_text_has_a_paragraph_for_each(lifespan: Lifespan) -> None:
     assert str(caught.value) == (
         "The plan of service type 'app' has 2 problems:\n"
         f"- {__file__}:{line}: Hook 'shop.one' depends on 'search.client', which no app declares.\n"
-        "    Mend the name in depends_on=, or install the app. Hooks there are: shop.two.\n"
+        "    Correct the name in depends_on=, or install the app. Hooks there are: shop.two.\n"
         f"- {__file__}:{line}: Hook 'shop.two' depends on 'search.index', which no app declares.\n"
-        "    Mend the name in depends_on=, or install the app. Hooks there are: shop.one."
+        "    Correct the name in depends_on=, or install the app. Hooks there are: shop.one."
     )
 
 
@@ -112,7 +112,7 @@ def test_a_circle_is_told_whole_with_the_reason_of_every_edge(lifespan: Lifespan
     }
     assert problem.code == "cycle"
     assert problem.message == (
-        "Hooks wait for one another in a circle:"
+        "Hooks wait for one another in a cycle:"
         f"\n      'shop.client' ({__file__}:{at['client']}) waits for 'shop.index': needs, "
         "parameter 'index'"
         f"\n      'shop.index' ({__file__}:{at['index']}) waits for 'shop.build': declared, "
@@ -121,7 +121,7 @@ def test_a_circle_is_told_whole_with_the_reason_of_every_edge(lifespan: Lifespan
         "parameter 'client'"
     )
     assert problem.hint == (
-        "Take one of these edges away: a parameter, or an entry of depends_on=."
+        "Remove one of these dependencies: a parameter, or an entry of depends_on=."
     )
 
 

@@ -16,6 +16,9 @@ from lifespan_app.engine.located import Place
 from lifespan_app.engine.watchdog import Watchdog, wait_for_end
 from tests.engine.conftest import LOOPS
 
+LOOKS = (5.0, 10.0, 20.0, 40.0)
+"""When a phase is looked at, in seconds from its begin."""
+
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
@@ -103,6 +106,7 @@ def test_a_loop_that_stays_blocked_is_reported_at_each_look(runner: asyncio.Runn
         watchdog = Watchdog(
             asyncio.get_running_loop(),
             lambda place, seconds: reports.put(seconds),
+            after=LOOKS,
             clock=time.clock,
             wait=time.wait,
         )
@@ -189,7 +193,10 @@ def test_a_phase_that_ends_before_the_first_look_ends_the_thread(runner: asyncio
 
     async def hook() -> None:
         watchdog = Watchdog(
-            asyncio.get_running_loop(), lambda *report: reports.append(report), wait=wait
+            asyncio.get_running_loop(),
+            lambda *report: reports.append(report),
+            after=LOOKS,
+            wait=wait,
         )
         watchdog.begin()
         watchdog.end()
@@ -210,6 +217,7 @@ def test_a_phase_that_ends_while_the_loop_is_asked_is_not_reported(runner: async
         watchdog = Watchdog(
             asyncio.get_running_loop(),
             lambda *report: reports.append(report),
+            after=LOOKS,
             clock=time.clock,
             wait=time.wait,
         )
@@ -235,7 +243,7 @@ def test_the_next_phase_ends_the_watch_over_the_last_one(runner: asyncio.Runner)
         return True
 
     async def hook() -> None:
-        watchdog = Watchdog(asyncio.get_running_loop(), print, wait=wait)
+        watchdog = Watchdog(asyncio.get_running_loop(), print, after=[5], wait=wait)
         watchdog.begin()
         watchdog.begin()
         first = ended.get(timeout=10)
@@ -263,7 +271,9 @@ def test_a_closed_loop_ends_the_watch(
 
     with runner:
         loop = runner.get_loop()
-    watchdog = Watchdog(loop, lambda *report: reports.append(report), clock=lambda: 0.0, wait=wait)
+    watchdog = Watchdog(
+        loop, lambda *report: reports.append(report), after=[5], clock=lambda: 0.0, wait=wait
+    )
     watchdog.begin()
 
     assert waits == [5]

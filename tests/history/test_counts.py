@@ -92,8 +92,8 @@ def spooled(project: Project, text: str) -> bool:
 
 
 def warnings(server: Server) -> int:
-    """Count how often a server has said that its database does not take the history."""
-    return server.output.count("does not take the history")
+    """Count how often a server has said that it can't write to its database."""
+    return server.output.count("Can't write run history")
 
 
 def test_a_database_that_stops_and_starts_while_a_process_serves(

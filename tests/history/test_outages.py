@@ -186,9 +186,9 @@ class TestADatabaseThatIsDown:
             postgresql.start()
         [file] = files(folder)
         [warning] = warnings()
-        assert warning.startswith("The database 'history' does not take the history: Operational")
+        assert warning.startswith("Can't write run history to the database 'history': Operational")
         assert warning.endswith(
-            f"Start it, or set HISTORY to False. Until it does, it waits in {file}."
+            f"Start it, or set HISTORY to False. Pending records are in {file}."
         )
 
         async def next_start() -> None:
@@ -281,7 +281,7 @@ class TestADatabaseThatIsDown:
 
         asyncio.run(main())
         [warning] = warnings()
-        assert warning.endswith(f"Until it does, it waits in {folder}.")
+        assert warning.endswith(f"Pending records are in {folder}.")
         assert kept() == [("stopped", 2, False)]
 
 

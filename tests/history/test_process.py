@@ -13,6 +13,7 @@ from threading import Thread
 
 import pytest
 
+from lifespan_app import proc
 from lifespan_app.history import process
 from lifespan_app.history.process import identity, is_gone, place, started
 from tests.needs import needs_namespaces
@@ -247,7 +248,7 @@ def test_without_proc_nobody_is_judged(monkeypatch: pytest.MonkeyPatch, tmp_path
     with child(SAY_WHO) as gone:
         pass
     gone.wait()
-    monkeypatch.setattr(process, "PROC", tmp_path)
+    monkeypatch.setattr(proc, "PROC", tmp_path)
     process._place.cache_clear()
     process._identity.cache_clear()
     try:

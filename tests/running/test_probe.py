@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lifespan_app import Lifespan, probe
+from lifespan_app import Lifespan, probe, proc
 from lifespan_app.status_file import StatusFile
 from tests.projects import Project
 from tests.running.processes import running
@@ -123,6 +123,36 @@ def test_a_process_that_has_ended_is_gone_whatever_its_file_says(file: Path, que
     file.write_text(status(pid=ended.pid, process_started="1"))
     code, said, _ = ask(question, file)
     assert (code, said) == (NO, f"gone: process {ended.pid} has ended")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the two apart")
+def test_a_process_whose_first_thread_is_over_lives(file: Path) -> None:
+    headless = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import ctypes, threading, sys, time\n"
+            "def say():\n"
+            "    while 'Z' not in open('/proc/self/stat').read().rpartition(')')[2]:\n"
+            "        time.sleep(0.01)\n"
+            "    print('over', flush=True)\n"
+            "    sys.stdin.read()\n"
+            "threading.Thread(target=say).start()\n"
+            "ctypes.CDLL(None).pthread_exit(None)",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with headless:
+        assert headless.stdout is not None
+        assert headless.stdout.readline() == "over\n"
+        found = proc.stat(headless.pid)
+        assert found is not None
+
+        file.write_text(status(pid=headless.pid, process_started=found.start))
+
+        assert ask("ready", file) == (YES, "ok", "")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the two apart")

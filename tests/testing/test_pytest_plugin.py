@@ -1,4 +1,4 @@
-"""The fixtures `running` and `async_running`, in suites of other projects."""
+"""The fixtures `lifespan_running` and `async_lifespan_running`, and their short names, in suites of other projects."""
 
 from __future__ import annotations
 
@@ -175,13 +175,38 @@ def test_hooks_find_the_database_whatever_the_order_of_the_fixtures(
     run(suite, "--asyncio-mode", "auto").assert_outcomes(passed=3)
 
 
+def test_a_suite_that_has_a_fixture_running_keeps_it(suite: pytest.Pytester) -> None:
+    suite.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def running():
+            return "a race"
+
+        def test_theirs_and_ours(running, lifespan_running):
+            assert running == "a race"
+            assert lifespan_running.state.lamp == "lamp"
+        """
+    )
+    run(suite).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("short", ["running", "async_running"])
+def test_the_short_name_is_the_same_lifespan(suite: pytest.Pytester, short: str) -> None:
+    whole = short.replace("running", "lifespan_running")
+    keyword = "async def" if short.startswith("async") else "def"
+    suite.makepyfile(f"{keyword} test_same({whole}, {short}): assert {short} is {whole}")
+    run(suite, "-o", "asyncio_mode=auto").assert_outcomes(passed=1)
+
+
 def test_an_async_test_that_asks_for_the_sync_fixture_is_told_the_other(
     suite: pytest.Pytester,
 ) -> None:
     suite.makepyfile("async def test_open(running): ...")
     result = run(suite, "--asyncio-mode", "auto")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*asks for the fixture 'async_running'*"])
+    result.stdout.fnmatch_lines(["*asks for the fixture 'async_lifespan_running'*"])
 
 
 def test_a_suite_without_django_is_left_alone(suite: pytest.Pytester) -> None:

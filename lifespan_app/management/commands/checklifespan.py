@@ -252,7 +252,7 @@ class Command(CommandWithExitCodes):
         if not (options["compare"] or options["fail_slower"]):
             return None
         from lifespan_app.history.failures import failure_of
-        from lifespan_app.history.medians import recorded_starts
+        from lifespan_app.history.statistics import recorded_starts
 
         try:
             recorded = recorded_starts(service_type)
