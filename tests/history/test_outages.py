@@ -419,6 +419,8 @@ class TestALockedSQLite:
             connections["history"].close()
 
         monkeypatch.setattr(maintenance, "is_in_the_way", notice)
+        # SQLite 3.53 asks for the lock when a connection is opened, and Python waits 5 s for it.
+        monkeypatch.setitem(connections["history"].settings_dict["OPTIONS"], "timeout", 0.1)
         other = sqlite3.connect(on_sqlite.entry["NAME"], isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         thread = threading.Thread(target=look)
