@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import sqlite3
@@ -358,7 +359,14 @@ class TestTablesThatAreMissing:
             assert kept() == [("stopped", 2, False)]
 
 
+@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 class TestALockedSQLite:
+    @pytest.fixture(autouse=True)
+    def collected(self) -> Iterator[None]:
+        """Collect the connections that Django has not closed, as it could not set them up."""
+        yield
+        gc.collect()
+
     def test_is_tried_again_and_told_once(
         self,
         on_sqlite: HistoryDatabase,
