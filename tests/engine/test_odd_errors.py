@@ -34,7 +34,7 @@ def report_of(lifespan: Lifespan) -> Report:
 
 @odd
 @pytest.mark.parametrize("form", ["async", "sync"])
-def test_a_start_that_fails_is_answered_and_rolled_back(kind: type[Exception], form: str) -> None:
+def test_start_that_raises_an_odd_error_is_rolled_back(kind: type[Exception], form: str) -> None:
     error = kind("nobody there")
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -66,7 +66,7 @@ def test_a_start_that_fails_is_answered_and_rolled_back(kind: type[Exception], f
 
 
 @odd
-def test_an_optional_hook_that_fails_leaves_the_rest_serving(kind: type[Exception]) -> None:
+def test_optional_hook_that_raises_an_odd_error_lets_the_rest_serve(kind: type[Exception]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         feed = journal.resource(lifespan, "feed", open_error=kind("down"), required=False)
@@ -82,7 +82,9 @@ def test_an_optional_hook_that_fails_leaves_the_rest_serving(kind: type[Exceptio
 
 @odd
 @pytest.mark.parametrize("form", ["async", "sync"])
-def test_a_stop_that_fails_is_answered_when_all_is_down(kind: type[Exception], form: str) -> None:
+def test_stop_that_raises_an_odd_error_is_answered_when_all_is_down(
+    kind: type[Exception], form: str
+) -> None:
     error = kind("nobody there")
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -113,7 +115,7 @@ def test_a_stop_that_fails_is_answered_when_all_is_down(kind: type[Exception], f
 
 @odd
 @pytest.mark.parametrize("where", ["job", "task group"])
-def test_a_crash_while_serving_is_seen(kind: type[Exception], where: str) -> None:
+def test_crash_by_an_odd_error_is_seen(kind: type[Exception], where: str) -> None:
     error = kind("connection lost")
     if where == "task group" and kind is ClassRaises:
         pytest.skip("asyncio's TaskGroup never ends: it asks the error for its __class__")
@@ -145,7 +147,7 @@ def test_a_crash_while_serving_is_seen(kind: type[Exception], where: str) -> Non
 
 
 @odd
-def test_a_restarting_job_begins_again(kind: type[Exception]) -> None:
+def test_job_that_raises_an_odd_error_begins_again(kind: type[Exception]) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -158,7 +160,7 @@ def test_a_restarting_job_begins_again(kind: type[Exception]) -> None:
 
 
 @odd
-def test_a_check_that_fails_is_told(kind: type[Exception]) -> None:
+def test_check_that_raises_an_odd_error_is_told(kind: type[Exception]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = Journal().resource(lifespan, "client")
 
@@ -175,7 +177,7 @@ def test_a_check_that_fails_is_told(kind: type[Exception]) -> None:
 
 
 @odd
-def test_a_resource_that_did_not_come_up_can_be_asked_why(kind: type[Exception]) -> None:
+def test_resource_that_raised_an_odd_error_can_be_asked_why(kind: type[Exception]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "feed", open_error=kind("down"), required=False)
         async with lifespan.run("app") as state:
@@ -187,7 +189,7 @@ def test_a_resource_that_did_not_come_up_can_be_asked_why(kind: type[Exception])
 
 # contextlib sets the traceback of what a body raises, which a frozen error refuses.
 @each_of([kind for kind in ODD_ERRORS if kind is not Frozen])
-def test_an_error_of_the_body_goes_on_with_those_of_the_shutdown(kind: type[Exception]) -> None:
+def test_odd_error_of_the_body_goes_on_with_those_of_the_shutdown(kind: type[Exception]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "client", close_error=kind("not closed"))
         body = kind("of the body")
@@ -245,7 +247,7 @@ class Awkward:
 
 
 @pytest.mark.parametrize("form", ["async", "sync", "async generator", "sync generator"])
-def test_a_resource_may_be_an_object_that_refuses_every_question(form: str) -> None:
+def test_resource_may_be_an_object_that_refuses_every_question(form: str) -> None:
     value = Awkward()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -291,7 +293,7 @@ def test_a_resource_may_be_an_object_that_refuses_every_question(form: str) -> N
 
 
 @odd
-def test_an_error_has_a_line_and_a_traceback(kind: type[Exception]) -> None:
+def test_error_has_a_line_and_a_traceback(kind: type[Exception]) -> None:
     try:
         raise kind("nobody there")
     except BaseException as caught:
@@ -301,6 +303,6 @@ def test_an_error_has_a_line_and_a_traceback(kind: type[Exception]) -> None:
     assert name in traceback_of(error)
 
 
-def test_an_error_that_cant_be_printed_is_called_so() -> None:
+def test_error_that_cant_be_printed_is_called_so() -> None:
     assert text_of(TextIsNone()) == "<unprintable TextIsNone object>"
     assert one_line(TextIsNone()) == "TextIsNone: <unprintable TextIsNone object>"
