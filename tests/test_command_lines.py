@@ -60,7 +60,7 @@ def known(server: str) -> set[str]:
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_server_has_every_option_that_it_is_given_on_a_page(server: str) -> None:
+def test_server_has_every_option_that_it_is_given_on_a_page(server: str) -> None:
     given = {
         (name_of(page), option) for page in pages() for option in options_in(text_of(page), server)
     }
@@ -70,7 +70,7 @@ def test_a_server_has_every_option_that_it_is_given_on_a_page(server: str) -> No
 
 
 @pytest.mark.parametrize("server", SERVERS)
-def test_a_server_has_every_option_that_its_own_page_names(server: str) -> None:
+def test_server_has_every_option_that_its_own_page_names(server: str) -> None:
     named = options_of_page(DOCS / "servers" / f"{server}.rst")
 
     assert named <= known(server)

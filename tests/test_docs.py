@@ -161,7 +161,7 @@ def environment(
 @pytest.mark.slow
 @pytest.mark.server
 @pytest.mark.parametrize("pasted", EXAMPLES, ids=str)
-def test_an_example_does_what_the_page_says(
+def test_example_does_what_the_page_says(
     pasted: Example, project: Project, environment: dict[str, str]
 ) -> None:
     paste(pasted, project)
@@ -285,7 +285,7 @@ def test_django_finds_nothing_to_complain_of(page: str, project: Project) -> Non
 @pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("page", ["README", "tutorial"])
-def test_the_admin_of_a_first_project_shows_its_runs(page: str, project: Project) -> None:
+def test_admin_of_a_first_project_shows_its_runs(page: str, project: Project) -> None:
     paste(example(page), project)
     project.manage("migrate", "--verbosity", "0", **SETTINGS)
     look = (
@@ -303,7 +303,7 @@ def test_the_admin_of_a_first_project_shows_its_runs(page: str, project: Project
 @pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("page", ["README", "tutorial"])
-def test_a_first_project_may_have_tuples_in_its_settings(page: str, project: Project) -> None:
+def test_first_project_may_have_tuples_in_its_settings(page: str, project: Project) -> None:
     paste(example(page), project)
     settings = project.folder / "mysite" / "settings.py"
     begin = "\nINSTALLED_APPS = [*"
@@ -317,7 +317,7 @@ def test_a_first_project_may_have_tuples_in_its_settings(page: str, project: Pro
 
 
 @pytest.mark.parametrize("page", ["README", "tutorial"])
-def test_the_files_of_a_first_project_are_found(page: str) -> None:
+def test_files_of_a_first_project_are_found(page: str) -> None:
     assert example(page).files == [
         "mysite/settings.py",
         "mysite/asgi.py",
@@ -328,14 +328,14 @@ def test_the_files_of_a_first_project_are_found(page: str) -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_block_is_code_that_a_test_runs_or_says_what_else_it_is(block: Block) -> None:
+def test_code_block_is_run_by_a_test_or_says_what_else_it_is(block: Block) -> None:
     assert block.language in LANGUAGES
     if block.language == "python":
         ast.parse(block.code)
         assert block.file or block.is_fragment, "it names no file, and is not marked a fragment"
 
 
-def test_what_is_answered_belongs_to_an_example() -> None:
+def test_answer_belongs_to_an_example() -> None:
     assert set(ANSWERS) <= {str(stage) for stage in EXAMPLES}
 
 
@@ -345,7 +345,7 @@ def test_names_of_examples_are_not_used_twice() -> None:
     assert len(titles) == len(set(titles))
 
 
-def test_a_line_that_was_not_printed_is_missed() -> None:
+def test_line_that_was_not_printed_is_missed() -> None:
     assert missing_from("up in 0.3 s\ndown\n", ["up in ... s", "down"]) == []
     assert missing_from("up in 0.3 s\ndown\n", ["down", "up in ... s"]) == ["up in ... s"]
     assert missing_from("up in 0.3 s\ndown\n", ["up in 0.021 s"]) == []
@@ -380,7 +380,7 @@ def first_column(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("message", messages(), ids=str)
-def test_a_message_is_on_the_page(message: Message) -> None:
+def test_message_is_on_the_page(message: Message) -> None:
     """What only a command says may be on the page of that command."""
     places = ["messages"]
     if message.place.startswith(OF_COMMANDS):
@@ -391,7 +391,7 @@ def test_a_message_is_on_the_page(message: Message) -> None:
     )
 
 
-def test_what_is_on_the_page_is_said_somewhere() -> None:
+def test_message_on_the_page_is_said_somewhere() -> None:
     said = [message.pattern for message in messages()]
     shown = [text for term in terms("messages") for text in re.findall(r"``([^`]+)``", term)]
 
@@ -402,14 +402,14 @@ def test_what_is_on_the_page_is_said_somewhere() -> None:
     ] == []
 
 
-def test_a_problem_of_a_plan_is_found_by_its_code() -> None:
+def test_problem_of_a_plan_is_found_by_its_code() -> None:
     codes = problem_codes()
 
     assert {"cycle", "missing", "broken"} <= codes
     assert codes <= set(terms("messages"))
 
 
-def test_an_error_class_is_on_the_page() -> None:
+def test_error_class_is_on_the_page() -> None:
     errors = import_module("lifespan_app.errors")
     shown = page_text("messages")
 

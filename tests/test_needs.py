@@ -45,7 +45,7 @@ def put_the_cat_on_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return program
 
 
-def test_a_missing_program_skips_with_one_line_that_says_how_to_get_it(
+def test_missing_program_skips_with_a_line_that_says_how_to_get_it(
     suite: pytest.Pytester,
 ) -> None:
     result = run(suite)
@@ -63,7 +63,7 @@ def test_a_summary_says_once_why_tests_were_skipped(suite: pytest.Pytester) -> N
     assert result.stdout.str().count(LINE) == 1
 
 
-def test_a_missing_program_fails_where_it_is_required(
+def test_missing_program_fails_where_it_is_required(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(REQUIRE_VARIABLE, "1")
@@ -76,7 +76,7 @@ def test_a_missing_program_fails_where_it_is_required(
     assert result.stdout.str().count(LINE) >= 2
 
 
-def test_a_program_on_path_is_found(
+def test_program_on_path_is_found(
     suite: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_the_cat_on_path(tmp_path, monkeypatch)
@@ -84,7 +84,7 @@ def test_a_program_on_path_is_found(
     run(suite).assert_outcomes(passed=2)
 
 
-def test_a_program_beside_path_is_found_in_its_newest_folder(
+def test_program_beside_path_is_found_in_its_newest_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for version in ("14", "15"):
@@ -101,13 +101,13 @@ def test_a_program_beside_path_is_found_in_its_newest_folder(
     assert found == newest
 
 
-def test_the_mark_may_be_called_like_a_function() -> None:
+def test_mark_may_be_called_like_a_function() -> None:
     mark = needs(SHIPS_CAT)
 
     assert mark() == mark
 
 
-def test_a_required_program_that_is_missing_is_named_by_the_error(
+def test_required_program_that_is_missing_is_named_by_the_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(REQUIRE_VARIABLE, "1")
@@ -118,7 +118,7 @@ def test_a_required_program_that_is_missing_is_named_by_the_error(
     assert str(caught.value) == LINE
 
 
-def test_a_program_that_may_do_nothing_is_as_good_as_missing(
+def test_program_that_may_do_nothing_is_as_good_as_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "unshare"

@@ -75,13 +75,13 @@ def metadata(wheel: Path) -> Message:
         return Parser().parsestr(archive.read(name).decode())
 
 
-def test_the_wheel_holds_the_package_and_its_metadata_and_nothing_else(names: set[str]) -> None:
+def test_wheel_holds_the_package_and_its_metadata_alone(names: set[str]) -> None:
     tops = {name.split("/")[0] for name in names}
 
     assert tops == {PACKAGE, f"django_lifespan_app-{version()}.dist-info"}
 
 
-def test_the_wheel_holds_every_file_of_the_package(names: set[str]) -> None:
+def test_wheel_holds_every_file_of_the_package(names: set[str]) -> None:
     files = {
         path.relative_to(CHECKOUT).as_posix()
         for path in (CHECKOUT / PACKAGE).rglob("*")
@@ -92,7 +92,7 @@ def test_the_wheel_holds_every_file_of_the_package(names: set[str]) -> None:
     assert {name for name in names if name.startswith(f"{PACKAGE}/")} == files
 
 
-def test_the_wheel_holds_what_is_not_python_too(names: set[str]) -> None:
+def test_wheel_holds_what_is_not_python_too(names: set[str]) -> None:
     assert {
         f"{PACKAGE}/py.typed",
         f"{PACKAGE}/static/lifespan_app/history.css",
@@ -111,7 +111,7 @@ def test_django_and_asgiref_are_all_that_it_requires(metadata: Message) -> None:
     assert all("extra ==" in str(found.marker) for found in only_with_an_extra)
 
 
-def test_the_metadata_names_the_distribution_its_version_and_its_pythons(
+def test_metadata_names_distribution_version_and_pythons(
     metadata: Message,
 ) -> None:
     assert metadata["Name"] == "django-lifespan-app"
@@ -133,9 +133,7 @@ def test_classifiers_name_the_pythons_that_tox_tests(metadata: Message) -> None:
     assert claimed == tested != []
 
 
-def test_every_module_of_the_unpacked_wheel_is_imported_in_a_fresh_interpreter(
-    wheel: Path, tmp_path: Path
-) -> None:
+def test_every_module_of_the_wheel_can_be_imported(wheel: Path, tmp_path: Path) -> None:
     with ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
 
@@ -151,7 +149,7 @@ def test_every_module_of_the_unpacked_wheel_is_imported_in_a_fresh_interpreter(
 
 
 @pytest.mark.skipif("TOX_PACKAGE" not in os.environ, reason="tests the checkout: run by tox")
-def test_under_tox_the_suite_imports_the_installed_wheel() -> None:
+def test_suite_imports_the_installed_wheel_under_tox() -> None:
     import lifespan_app
 
     assert "site-packages" in Path(lifespan_app.__file__).parts

@@ -5,18 +5,18 @@ import logging
 from tests.reports import encodable
 
 
-def test_a_captured_lone_surrogate_does_not_end_the_process_that_ran_the_test() -> None:
+def test_captured_lone_surrogate_does_not_end_a_test_process() -> None:
     # Its report has this line; under xdist the whole run would end here.
     logging.getLogger("somebody").warning("\udc80")
 
 
-def test_what_can_be_encoded_stays_as_it_is() -> None:
+def test_encodable_text_stays_as_it_is() -> None:
     report = {"sections": [("log", "ä\N{PILE OF POO}")], "duration": 0.1, "when": None}
 
     assert encodable(report) == report
 
 
-def test_what_can_not_be_encoded_is_escaped_wherever_it_stands() -> None:
+def test_unencodable_text_is_escaped_wherever_it_stands() -> None:
     report = {"\udc80": [("log", "\ud800")]}
 
     assert encodable(report) == {"\\udc80": [("log", "\\ud800")]}

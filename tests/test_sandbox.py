@@ -25,7 +25,7 @@ def books_of(name: str) -> list[dict[str, Any]]:
 
 
 class TestItsData:
-    def test_every_isbn_of_the_catalogue_has_its_check_digit_and_stands_there_once(self) -> None:
+    def test_every_isbn_of_the_catalogue_is_valid_and_unique(self) -> None:
         isbns = [book["isbn"] for book in books_of("catalogue/books.json")]
 
         wrong = [
@@ -37,7 +37,7 @@ class TestItsData:
         assert wrong == []
         assert len(set(isbns)) == len(isbns) >= 60
 
-    def test_the_catalogue_has_every_book_of_the_shelf_and_says_the_same_of_it(self) -> None:
+    def test_catalogue_and_shelf_say_the_same_of_a_book(self) -> None:
         catalogue = books_of("catalogue/books.json")
 
         assert [book for book in books_of("library/shelf.json") if book not in catalogue] == []
@@ -46,12 +46,12 @@ class TestItsData:
 @pytest.mark.slow
 @pytest.mark.once
 class TestItsCommands:
-    def test_its_system_checks_find_nothing(self, project: Project) -> None:
+    def test_system_checks_find_nothing_in_the_sandbox(self, project: Project) -> None:
         checked = manage_sandbox(project, "check", "--fail-level", "INFO")
 
         assert checked.returncode == 0, checked.stderr
 
-    def test_no_migration_is_missing(self, project: Project) -> None:
+    def test_sandbox_misses_no_migration(self, project: Project) -> None:
         made = manage_sandbox(project, "makemigrations", "--check", "--dry-run")
 
         assert made.returncode == 0, made.stdout
@@ -62,9 +62,7 @@ class TestItsCommands:
         assert "http://127.0.0.1:8765/\n" in prepared.stdout
         assert "http://127.0.0.1:8765/admin/\n" in prepared.stdout
 
-    def test_only_the_password_that_prepare_demo_printed_last_logs_in(
-        self, project: Project
-    ) -> None:
+    def test_last_password_of_prepare_demo_logs_in(self, project: Project) -> None:
         first = credentials(manage_sandbox(project, "prepare_demo").stdout)
         last = credentials(manage_sandbox(project, "prepare_demo").stdout)
 
@@ -72,7 +70,7 @@ class TestItsCommands:
             assert not logs_in(sandbox, *first)
             assert logs_in(sandbox, *last)
 
-    def test_runlifespan_starts_and_stops_its_plan_without_a_server(self, project: Project) -> None:
+    def test_runlifespan_starts_and_stops_the_sandbox(self, project: Project) -> None:
         manage_sandbox(project, "migrate", "--verbosity", "0")
 
         ran = manage_sandbox(project, "runlifespan", "--once")
@@ -83,7 +81,7 @@ class TestItsCommands:
         assert outcomes["failed"] == "notices.notice_board"
         assert ", degraded: 1 of 9 hooks failed" in ran.stdout
 
-    def test_runlifespan_serves_it_with_its_static_files(self, project: Project) -> None:
+    def test_runlifespan_serves_the_sandbox_with_static_files(self, project: Project) -> None:
         manage_sandbox(project, "migrate", "--verbosity", "0")
         kind = Kind(
             name="runlifespan --serve",
@@ -122,20 +120,18 @@ def logs_in(sandbox: Sandbox, name: str, password: str) -> bool:
 @pytest.mark.once
 @pytest.mark.server
 class TestServing:
-    def test_the_front_page_finds_a_book_of_the_catalogue_without_its_accents(
-        self, sandbox: Sandbox
-    ) -> None:
+    def test_front_page_finds_a_book_without_its_accents(self, sandbox: Sandbox) -> None:
         assert "Emily Brontë, 1847" in sandbox.get("/?q=bronte+wuth").text
 
-    def test_the_front_page_says_what_it_did_not_find(self, sandbox: Sandbox) -> None:
+    def test_front_page_says_what_it_did_not_find(self, sandbox: Sandbox) -> None:
         assert "Nothing for “&lt;unheard&gt;”" in sandbox.get("/?q=%3Cunheard%3E").text
 
-    def test_the_front_page_corrects_a_search_that_finds_nothing(self, sandbox: Sandbox) -> None:
+    def test_front_page_corrects_a_search_that_finds_nothing(self, sandbox: Sandbox) -> None:
         once_all_is_up(sandbox)
 
         assert 'Did you mean <a href="?q=dracula">dracula</a>?' in sandbox.get("/?q=Draculla").text
 
-    def test_the_front_page_shows_each_hook_and_how_it_went(self, sandbox: Sandbox) -> None:
+    def test_front_page_shows_how_each_hook_went(self, sandbox: Sandbox) -> None:
         assert once_all_is_up(sandbox) == {
             "catalogue.books": "open",
             "library.bookshelf": "open",
@@ -147,34 +143,32 @@ class TestServing:
             "search.spelling": "open",
         }
 
-    def test_the_front_page_says_that_the_process_is_degraded_and_why(
-        self, sandbox: Sandbox
-    ) -> None:
+    def test_front_page_says_why_the_process_is_degraded(self, sandbox: Sandbox) -> None:
         page = sandbox.get("/").text
 
         assert '<span class="mark warn">degraded</span>' in page
         assert "It serves without notices.notice_board" in page
         assert "No notice service at http://127.0.0.1:9/notices.txt" in page
 
-    def test_a_view_copes_with_a_resource_that_is_not_up(self, sandbox: Sandbox) -> None:
+    def test_view_copes_with_a_resource_that_is_not_up(self, sandbox: Sandbox) -> None:
         answer = sandbox.get("/notices/")
 
         assert answer.status == 200
         assert "The notice service is not up." in answer.text
         assert "notice_board" in answer.text
 
-    def test_a_book_is_looked_up_over_http_the_first_time_and_kept(self, sandbox: Sandbox) -> None:
+    def test_book_is_looked_up_over_http_once_and_kept(self, sandbox: Sandbox) -> None:
         assert "Looked up in the catalogue over HTTP" in sandbox.get(f"/books/{EMMA}/").text
         assert "Read from what is kept" in sandbox.get(f"/books/{EMMA}/").text
         assert sandbox.kept_isbns() == [EMMA]
 
-    def test_a_book_that_the_catalogue_does_not_have_is_not_found(self, sandbox: Sandbox) -> None:
+    def test_book_that_is_not_in_the_catalogue_is_not_found(self, sandbox: Sandbox) -> None:
         answer = sandbox.get("/books/9780000000000/")
 
         assert answer.status == 404
         assert "The catalogue has no book" in answer.text
 
-    def test_static_files_are_served(self, sandbox: Sandbox) -> None:
+    def test_sandbox_serves_static_files(self, sandbox: Sandbox) -> None:
         assert sandbox.get("/static/sandbox/page.css").status == 200
         assert sandbox.get("/static/admin/css/base.css").status == 200
 
@@ -202,7 +196,7 @@ def hooks_shown(page: str) -> dict[str, str]:
 @pytest.mark.once
 @pytest.mark.server
 class TestStartingAndStopping:
-    def test_ctrl_c_closes_everything_and_ends(self, project: Project) -> None:
+    def test_ctrl_c_closes_the_sandbox(self, project: Project) -> None:
         with Sandbox(project) as sandbox:
             sandbox.get("/?q=emma")
             sandbox.interrupt()
@@ -217,7 +211,7 @@ class TestStartingAndStopping:
         assert ends[2:] == ["Application shutdown complete"]
         assert "Traceback" not in sandbox.output.partition("Shutting down")[2]
 
-    def test_what_was_kept_is_found_at_the_next_start_without_the_catalogue(
+    def test_kept_books_are_found_at_the_next_start_without_the_catalogue(
         self, project: Project
     ) -> None:
         nowhere = {"CATALOGUE_URL": "http://127.0.0.1:9/"}
@@ -227,7 +221,7 @@ class TestStartingAndStopping:
         with Sandbox(project, environment=nowhere) as sandbox:
             assert f"/books/{EMMA}/" in sandbox.get("/?q=emma").text
 
-    def test_a_catalogue_that_does_not_answer_is_named_with_what_to_do(
+    def test_catalogue_that_does_not_answer_is_named_with_what_to_do(
         self, project: Project
     ) -> None:
         with Sandbox(project, environment={"CATALOGUE_URL": "http://127.0.0.1:9/"}) as sandbox:
@@ -237,9 +231,7 @@ class TestStartingAndStopping:
             assert "No catalogue at http://127.0.0.1:9/" in answer.text
             assert "Set CATALOGUE_URL" in answer.text
 
-    def test_a_process_whose_optional_hook_is_switched_off_is_not_degraded(
-        self, project: Project
-    ) -> None:
+    def test_optional_hook_switched_off_leaves_the_process_well(self, project: Project) -> None:
         with Sandbox(project, environment={"NOTICES": "off"}) as sandbox:
             page = sandbox.get("/").text
 
@@ -247,7 +239,7 @@ class TestStartingAndStopping:
             assert "notices.notice_board" not in hooks_shown(page)
             assert "The notice service is not up." in sandbox.get("/notices/").text
 
-    def test_notices_are_shown_once_their_service_is_there(self, project: Project) -> None:
+    def test_notices_are_shown_once_their_service_is_up(self, project: Project) -> None:
         with Sandbox(project) as other:
             here = {"NOTICES_URL": f"{other.url}/static/sandbox/icon.svg"}
             with Sandbox(project, environment=here) as sandbox:
@@ -255,9 +247,7 @@ class TestStartingAndStopping:
                 assert '<span class="mark ok">serving</span>' in sandbox.get("/").text
                 assert "viewBox" in sandbox.get("/notices/").text
 
-    def test_a_stream_of_notices_ends_with_the_process_though_its_reader_would_go_on(
-        self, project: Project
-    ) -> None:
+    def test_stream_of_notices_ends_with_the_process(self, project: Project) -> None:
         with Sandbox(project) as other:
             here = {"NOTICES_URL": f"{other.url}/static/sandbox/icon.svg"}
             with (
@@ -273,13 +263,13 @@ class TestStartingAndStopping:
                 assert heard.read().endswith(b"\r\n0\r\n\r\n")
                 assert sandbox.wait() in (0, -signal.SIGINT)
 
-    def test_a_stream_of_notices_without_their_service_is_refused(self, sandbox: Sandbox) -> None:
+    def test_stream_of_notices_without_their_service_is_refused(self, sandbox: Sandbox) -> None:
         answer = sandbox.get("/notices/events/")
 
         assert answer.status == 503
         assert "notice_board" in answer.text
 
-    def test_runserver_opens_and_closes_everything_too(self, project: Project) -> None:
+    def test_runserver_opens_and_closes_the_sandbox(self, project: Project) -> None:
         with Sandbox(project, development=True) as sandbox:
             assert "Looked up in the catalogue" in sandbox.get(f"/books/{EMMA}/").text
             assert hooks_shown(sandbox.get("/?q=emma").text)["search.refresh"] == "running"

@@ -60,7 +60,7 @@ def status_of(path: str) -> int:
     return 404 if "0000000000" in path else 200
 
 
-def test_the_front_page_finds_a_book_and_its_page_keeps_it(
+def test_front_page_finds_a_book_and_its_page_keeps_it(
     open_page: Callable[..., Page],
 ) -> None:
     page = open_page("/")
@@ -78,7 +78,7 @@ def test_the_front_page_finds_a_book_and_its_page_keeps_it(
 
 @pytest.mark.slow
 @pytest.mark.once
-def test_the_search_works_without_scripts_and_with_the_keyboard_alone(
+def test_search_works_without_scripts_and_with_the_keyboard_alone(
     open_page: Callable[..., Page],
 ) -> None:
     page = open_page("/", java_script_enabled=False)
@@ -92,7 +92,7 @@ def test_the_search_works_without_scripts_and_with_the_keyboard_alone(
 
 @pytest.mark.slow
 @pytest.mark.once
-def test_the_front_page_shows_that_the_process_is_degraded(open_page: Callable[..., Page]) -> None:
+def test_front_page_shows_that_the_process_is_degraded(open_page: Callable[..., Page]) -> None:
     process = open_page("/").get_by_role("region", name="This process")
 
     assert process.get_by_text("degraded", exact=True).is_visible()
@@ -101,7 +101,7 @@ def test_the_front_page_shows_that_the_process_is_degraded(open_page: Callable[.
     assert process.get_by_text("No notice service at").is_visible()
 
 
-def test_the_first_screen_of_the_admin_explains_the_degraded_start(
+def test_first_screen_of_the_admin_explains_the_degraded_start(
     open_page: Callable[..., Page], sandbox: Sandbox
 ) -> None:
     printed = manage_sandbox(sandbox.project, "prepare_demo").stdout
@@ -140,7 +140,7 @@ def test_nothing_is_wider_than_a_phone(open_page: Callable[..., Page], path: str
 
 @pytest.mark.slow
 @pytest.mark.once
-def test_the_pages_are_dark_in_the_dark_and_light_in_the_light(
+def test_pages_are_dark_in_the_dark_and_light_in_the_light(
     open_page: Callable[..., Page],
 ) -> None:
     def brightness(scheme: str) -> int:

@@ -125,7 +125,7 @@ def path_of(name: str, pks: dict[str, int]) -> str:
 
 
 @pytest.mark.parametrize("name", [*OTHERS, *STORIES])
-def test_a_page_fits_and_axe_finds_nothing_to_complain_of(
+def test_page_fits_and_axe_finds_nothing_to_complain_of(
     open_page: Open, pks: dict[str, int], name: str
 ) -> None:
     page = open_page(path_of(name, pks))
@@ -157,9 +157,7 @@ def keep(page: Page, name: str) -> None:
         page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png", full_page=whole)
 
 
-def test_a_style_within_a_page_would_be_complained_of(
-    chromium: Browser, server: AdminServer
-) -> None:
+def test_style_within_a_page_would_be_complained_of(chromium: Browser, server: AdminServer) -> None:
     page = chromium.new_page(base_url=server.url)
     heard: list[ConsoleMessage] = []
     page.on("console", lambda message: heard.append(message))
@@ -170,7 +168,7 @@ def test_a_style_within_a_page_would_be_complained_of(
     page.close()
 
 
-def test_the_first_screen_says_what_is_broken_since_when_and_what_to_do(open_page: Open) -> None:
+def test_first_screen_says_what_is_broken_since_when_and_what_to_do(open_page: Open) -> None:
     page = open_page(HOME, java_script_enabled=False)
 
     broken = page.get_by_role("region", name="Broken now")
@@ -196,7 +194,7 @@ def test_from_the_overview_to_the_run_to_the_hook_and_back_to_a_run(open_page: O
     page.get_by_role("heading", name="Startup").wait_for()
 
 
-def test_the_list_is_filtered_by_status_service_type_time_and_mode(open_page: Open) -> None:
+def test_list_is_filtered_by_status_service_type_time_and_mode(open_page: Open) -> None:
     page = open_page(LIST)
     rows = page.locator("#result_list tbody tr")
     filters = page.locator("#changelist-filter")
@@ -215,7 +213,7 @@ def test_the_list_is_filtered_by_status_service_type_time_and_mode(open_page: Op
     expect(rows).to_have_count(1)
 
 
-def test_the_list_is_searched_by_the_beginning_of_a_host_or_a_release(open_page: Open) -> None:
+def test_list_is_searched_by_the_beginning_of_a_host_or_a_release(open_page: Open) -> None:
     page = open_page(LIST)
     rows = page.locator("#result_list tbody tr")
 
@@ -230,7 +228,7 @@ def test_the_list_is_searched_by_the_beginning_of_a_host_or_a_release(open_page:
     assert page.get_by_text("No run fits what is asked for").is_visible()
 
 
-def test_a_bar_tells_its_facts_to_the_mouse_and_to_the_keyboard(
+def test_bar_tells_its_facts_to_the_mouse_and_to_the_keyboard(
     open_page: Open, pks: dict[str, int]
 ) -> None:
     page = open_page(path_of("degraded", pks))

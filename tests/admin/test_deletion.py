@@ -47,7 +47,7 @@ def test_one_run_is_deleted_from_its_page(root: Client) -> None:
     assert [entry.object_repr for entry in LogEntry.objects.all()] == [str(run)]
 
 
-def test_all_that_fit_are_deleted_across_pages_and_only_those(root: Client) -> None:
+def test_all_runs_that_fit_a_filter_are_deleted_across_pages(root: Client) -> None:
     for _ in range(103):
         records.recorded("stopped", host="web-1")
     kept = records.recorded("stopped", host="web-2")
@@ -64,7 +64,7 @@ def test_all_that_fit_are_deleted_across_pages_and_only_those(root: Client) -> N
     assert LogEntry.objects.count() == 103
 
 
-def test_the_number_of_queries_follows_the_batches_and_not_the_steps(root: Client) -> None:
+def test_number_of_queries_follows_the_batches_and_not_the_steps(root: Client) -> None:
     def queries(runs: int, hooks: int) -> int:
         for _ in range(runs):
             records.recorded("stopped", steps=[records.step(f"a.h{n}") for n in range(hooks)])
@@ -76,7 +76,7 @@ def test_the_number_of_queries_follows_the_batches_and_not_the_steps(root: Clien
     assert queries(20, 1) == queries(2, 1) == queries(2, 60)
 
 
-def test_who_may_see_and_delete_may_delete(db: None) -> None:
+def test_permission_to_view_and_delete_deletes(db: None) -> None:
     client = client_of("keeper", "view_lifespanrun", "delete_lifespanrun")
     run = records.healthy()
 

@@ -36,21 +36,21 @@ def no_tables(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("address", PAGES)
 @pytest.mark.usefixtures("no_tables")
-def test_tables_that_are_not_migrated(root: Client, address: str) -> None:
+def test_missing_tables_are_named(root: Client, address: str) -> None:
     answer = root.get(address)
 
     assert answer.status_code == 200
     assert "manage.py migrate lifespan_app" in answer.content.decode()
 
 
-def test_no_run_yet(reader: Client) -> None:
+def test_pages_say_that_there_is_no_run_yet(reader: Client) -> None:
     for address in (HOME, LIST):
         text = reader.get(address).content.decode()
         assert "No run has been recorded yet." in text
         assert "--lifespan on" in text
 
 
-def test_a_filter_that_nothing_fits_is_told_from_no_run_at_all(reader: Client) -> None:
+def test_filter_that_nothing_fits_is_told_from_no_run_at_all(reader: Client) -> None:
     records.healthy()
 
     text = reader.get(f"{LIST}?status=lost").content.decode()
@@ -60,7 +60,7 @@ def test_a_filter_that_nothing_fits_is_told_from_no_run_at_all(reader: Client) -
 
 
 @pytest.mark.parametrize("address", [HOME, LIST])
-def test_a_history_that_is_off_is_said_beside_what_was_recorded_before(
+def test_history_that_is_off_is_said_beside_what_was_recorded_before(
     reader: Client, settings: Settings, address: str
 ) -> None:
     settings.LIFESPAN = {"HISTORY": False}
@@ -72,14 +72,14 @@ def test_a_history_that_is_off_is_said_beside_what_was_recorded_before(
     assert run.service_type in text
 
 
-def test_a_hook_that_no_run_has(reader: Client) -> None:
+def test_hook_that_no_run_has_is_said_so(reader: Client) -> None:
     answer = reader.get(f"{LIST}hook/library/nothing/")
 
     assert answer.status_code == 404
     assert "No recorded run has a hook “library.nothing”." in answer.content.decode()
 
 
-def test_a_run_that_is_gone_leads_back(reader: Client) -> None:
+def test_run_that_is_gone_leads_back(reader: Client) -> None:
     assert reader.get(f"{LIST}999/change/").status_code == 302
     assert reader.get(f"{LIST}999/json/").status_code == 404
 

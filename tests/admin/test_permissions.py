@@ -27,21 +27,21 @@ def addresses() -> dict[str, str]:
     }
 
 
-def test_without_the_permission_no_address_says_anything(stranger: Client) -> None:
+def test_address_says_nothing_without_the_permission(stranger: Client) -> None:
     for name, address in addresses().items():
         answer = stranger.get(address)
         assert answer.status_code in (403, 404), name
         assert b"notice" not in answer.content, name
 
 
-def test_who_is_not_logged_in_is_sent_to_the_login(db: None) -> None:
+def test_anonymous_visitor_is_sent_to_the_login(db: None) -> None:
     for name, address in addresses().items():
         answer = Client().get(address)
         assert answer.status_code == 302, name
         assert "/admin/login/" in answer["Location"]
 
 
-def test_the_permission_to_delete_alone_shows_nothing_of_a_run(db: None) -> None:
+def test_permission_to_delete_alone_shows_nothing_of_a_run(db: None) -> None:
     client = client_of("deleter", DELETE)
     shown = addresses()
 
@@ -52,7 +52,7 @@ def test_the_permission_to_delete_alone_shows_nothing_of_a_run(db: None) -> None
 
 
 @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-def test_a_reader_can_write_by_no_method(reader: Client, method: str) -> None:
+def test_reader_can_write_by_no_method(reader: Client, method: str) -> None:
     shown = addresses()
     before = list(LifespanRun.objects.values()), list(LifespanStep.objects.values())
     data = {"status": "stopped", "_save": "1", "action": "delete_selected", "post": "yes"}
@@ -65,7 +65,7 @@ def test_a_reader_can_write_by_no_method(reader: Client, method: str) -> None:
     assert (list(LifespanRun.objects.values()), list(LifespanStep.objects.values())) == before
 
 
-def test_a_reader_is_not_offered_what_is_not_allowed(reader: Client) -> None:
+def test_reader_is_not_offered_what_is_not_allowed(reader: Client) -> None:
     shown = addresses()
 
     assert b"delete_selected" not in reader.get(LIST).content

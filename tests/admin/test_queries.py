@@ -46,7 +46,7 @@ def test_more_hooks_cost_no_more_queries(reader: Client, address: str) -> None:
     assert count <= 10
 
 
-def test_a_hook_costs_as_many_queries_after_many_runs(reader: Client) -> None:
+def test_hook_costs_as_many_queries_after_many_runs(reader: Client) -> None:
     address = f"{LIST}hook/catalogue/index/"
     records.healthy()
     few = len(queries_of(reader, address))
@@ -71,14 +71,14 @@ def test_runs_of_several_statuses_are_the_newest_of_all(
     assert text.count("/change/") == 12
 
 
-def test_the_list_counts_nothing(reader: Client) -> None:
+def test_list_counts_nothing(reader: Client) -> None:
     records.of_every_status()
 
     for query in ("", "?status=lost", "?q=web-1", "?started=day", "?mode=all", "?p=1"):
         assert not [sql for sql in queries_of(reader, LIST + query) if "COUNT(" in sql]
 
 
-def test_the_list_pages_without_knowing_how_many_there_are(
+def test_list_pages_without_knowing_how_many_there_are(
     reader: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lifespan_app.admin.lists.MORE_THAN", 200)

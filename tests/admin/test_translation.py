@@ -121,11 +121,11 @@ def test_no_page_has_a_word_that_can_not_be_translated(reader: Client) -> None:
 
 
 @pytest.mark.usefixtures("marked")
-def test_empty_pages_have_none_either(reader: Client) -> None:
+def test_no_empty_page_has_a_word_that_can_not_be_translated(reader: Client) -> None:
     for address in (HOME, LIST):
         found = untranslated(content(reader.get(address).content.decode()))
         assert set(found) - {"app", "api", "worker", "scheduler", "server", "test"} == set()
 
 
-def test_a_word_that_was_forgotten_is_found() -> None:
+def test_word_that_was_forgotten_is_found() -> None:
     assert untranslated('<p>⟦Run ⟦api⟧⟧ <b title="Forgotten">too</b></p>') == ["Forgotten", "too"]

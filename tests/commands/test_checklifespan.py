@@ -46,31 +46,31 @@ class TestText:
     """What stands in a terminal is kept in files, at two widths."""
 
     @pytest.mark.parametrize("width", [80, 120])
-    def test_the_sandbox(self, sandbox: Project, width: int) -> None:
+    def test_sandbox_is_shown_as_kept(self, sandbox: Project, width: int) -> None:
         done = in_sandbox(sandbox, "checklifespan", COLUMNS=str(width))
 
         assert_golden(f"sandbox-{width}.txt", done.stdout)
         assert (done.returncode, done.stderr) == (0, "")
 
-    def test_the_sandbox_with_a_hook_left_out(self, sandbox: Project) -> None:
+    def test_sandbox_with_a_hook_left_out_is_shown_as_kept(self, sandbox: Project) -> None:
         done = in_sandbox(sandbox, "checklifespan", COLUMNS="80", NOTICES="off")
 
         assert_golden("sandbox-without-notices-80.txt", done.stdout)
 
     @pytest.mark.parametrize("width", [80, 120])
-    def test_a_shop_of_thirty_hooks(self, shop: Project, width: int) -> None:
+    def test_thirty_hooks_are_shown_as_kept(self, shop: Project, width: int) -> None:
         done = shop.manage("checklifespan", COLUMNS=str(width))
 
         assert_golden(f"bookshop-{width}.txt", done.stdout)
 
     @pytest.mark.parametrize("width", [80, 120])
-    def test_every_service_type_of_the_shop(self, shop: Project, width: int) -> None:
+    def test_every_service_type_is_shown_as_kept(self, shop: Project, width: int) -> None:
         done = shop.manage("checklifespan", "--service-type", "all", COLUMNS=str(width))
 
         assert_golden(f"bookshop-all-{width}.txt", done.stdout)
 
     @pytest.mark.parametrize("width", [80, 120])
-    def test_problems_of_a_broken_project(self, project: Project, width: int) -> None:
+    def test_problems_are_shown_as_kept(self, project: Project, width: int) -> None:
         project.app(
             "shop",
             lifespan=HEAD + "@lifespan.resource\nasync def a(b): ...\n\n\n"
@@ -84,7 +84,7 @@ class TestText:
         assert_golden(f"broken-{width}.txt", done.stdout)
         assert done.stderr == "CommandError: 3 of these problems are ERROR or graver.\n"
 
-    def test_a_project_without_hooks(self, project: Project) -> None:
+    def test_project_without_hooks_is_shown_so(self, project: Project) -> None:
         done = project.manage("checklifespan")
 
         assert done.stdout == "Service type 'app': no hooks\n\nNo problems.\n"
@@ -101,7 +101,7 @@ class TestText:
         if width >= 80:
             assert wide == []
 
-    def test_nothing_in_it_steers_the_terminal(self, project: Project) -> None:
+    def test_names_do_not_steer_the_terminal(self, project: Project) -> None:
         project.app(
             "shop",
             lifespan=HEAD + '@lifespan.on_start(name="paint\\x1b[31m\\r\\nit\\u202e")\n'
@@ -116,7 +116,7 @@ class TestText:
         assert "\x1b" not in said
         assert "\r" not in said
 
-    def test_letters_of_two_columns_keep_the_columns(self, project: Project) -> None:
+    def test_wide_letters_keep_the_columns(self, project: Project) -> None:
         project.app(
             "shop",
             lifespan=HEAD + "@lifespan.on_start\ndef 開店(): ...\n\n\n"
@@ -128,7 +128,7 @@ class TestText:
         assert "1   shop.開店  start" in said
         assert "2   shop.open  start" in said
 
-    def test_verbosity_0_shows_the_problems_alone(self, project: Project) -> None:
+    def test_verbosity_0_shows_problems_alone(self, project: Project) -> None:
         project.app("shop", lifespan=A_NOTE)
 
         said = project.manage("checklifespan", "--verbosity", "0").stdout
@@ -137,10 +137,10 @@ class TestText:
 
 
 class TestColour:
-    def test_there_is_none_in_a_file(self, shop: Project) -> None:
+    def test_file_has_no_colour(self, shop: Project) -> None:
         assert ESCAPE not in shop.manage("checklifespan").stdout
 
-    def test_there_is_where_it_is_asked_for(self, shop: Project) -> None:
+    def test_colour_is_there_where_asked_for(self, shop: Project) -> None:
         assert ESCAPE in shop.manage("checklifespan", "--force-color").stdout
 
     @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ class TestColour:
         [([], {"NO_COLOR": "1"}), (["--no-color"], {})],
         ids=["NO_COLOR", "--no-color"],
     )
-    def test_there_is_none_on_a_terminal_that_wants_none(
+    def test_terminal_that_wants_no_colour_gets_none(
         self, shop: Project, arguments: list[str], environment: dict[str, str]
     ) -> None:
         terminal = on_a_terminal(shop, "--fail-level", "INFO", *arguments, **environment)
@@ -157,7 +157,7 @@ class TestColour:
         assert "CommandError: 3 of these problems are INFO or graver." in terminal.text
         assert ESCAPE not in terminal.sent.decode()
 
-    def test_there_is_on_a_terminal_at_its_width(self, shop: Project) -> None:
+    def test_terminal_gets_colour_at_its_width(self, shop: Project) -> None:
         terminal = on_a_terminal(shop)
 
         assert ESCAPE in terminal.sent.decode()
@@ -185,12 +185,12 @@ def on_a_terminal(project: Project, *arguments: str, **environment: str) -> Term
 
 
 class TestServiceTypes:
-    def test_the_one_of_the_setting_is_shown(self, shop: Project) -> None:
+    def test_service_type_of_the_setting_is_shown(self, shop: Project) -> None:
         said = shop.manage("checklifespan", LIFESPAN_SERVICE_TYPE="worker").stdout
 
         assert said.startswith("Service type 'worker': ")
 
-    def test_all_are_the_settings_own_and_those_that_hooks_name(self, shop: Project) -> None:
+    def test_all_service_types_are_those_of_the_setting_and_of_hooks(self, shop: Project) -> None:
         said = shop.manage("checklifespan", "--service-type", "all").stdout
 
         assert re.findall(r"^Service type '(\w+)'", said, re.MULTILINE) == [
@@ -200,7 +200,7 @@ class TestServiceTypes:
             "worker",
         ]
 
-    def test_a_misspelt_one_is_pointed_out(self, shop: Project) -> None:
+    def test_misspelt_service_type_is_pointed_out(self, shop: Project) -> None:
         done = shop.manage("checklifespan", "--service-type", "schedular")
 
         assert done.returncode == 0
@@ -209,12 +209,12 @@ class TestServiceTypes:
         )
 
     @pytest.mark.parametrize("word", ["worker", "test", "bot"])
-    def test_a_word_of_ones_own_is_fine(self, shop: Project, word: str) -> None:
+    def test_service_type_of_ones_own_is_fine(self, shop: Project, word: str) -> None:
         done = shop.manage("checklifespan", "--service-type", word)
 
         assert (done.returncode, done.stderr) == (0, "")
 
-    def test_what_is_wrong_with_several_is_told_once(self, project: Project) -> None:
+    def test_problem_of_several_service_types_is_told_once(self, project: Project) -> None:
         project.app(
             "shop",
             lifespan=HEAD + "@lifespan.on_start\nasync def count(tills): ...\n\n\n"
@@ -237,13 +237,13 @@ class TestExitCodes:
         ],
         ids=words,
     )
-    def test_a_warning_fails_from_its_level_on(
+    def test_warning_fails_from_its_level_on(
         self, shop: Project, arguments: list[str], code: int
     ) -> None:
         assert shop.manage("checklifespan", *arguments).returncode == code
 
     @pytest.mark.parametrize("form", ["json", "mermaid", "dot"])
-    def test_it_is_the_same_in_every_format(self, shop: Project, form: str) -> None:
+    def test_exit_code_is_the_same_in_every_format(self, shop: Project, form: str) -> None:
         """And what is said about it does not stand in the output."""
         done = shop.manage("checklifespan", "--format", form, "--fail-level", "INFO")
 
@@ -264,14 +264,16 @@ class TestExitCodes:
         ],
         ids=words,
     )
-    def test_a_bad_argument_is_2(self, shop: Project, arguments: list[str], said: str) -> None:
+    def test_bad_argument_exits_with_2(
+        self, shop: Project, arguments: list[str], said: str
+    ) -> None:
         done = shop.manage("checklifespan", *arguments)
 
         assert done.returncode == 2
         assert said in done.stderr
         assert "Traceback" not in done.stderr
 
-    def test_it_stands_in_the_help(self, shop: Project) -> None:
+    def test_exit_codes_stand_in_the_help(self, shop: Project) -> None:
         said = shop.manage("checklifespan", "--help").stdout
 
         assert "  1  a problem at or over --fail-level\n" in said
@@ -283,7 +285,9 @@ class TestASettingThatIsAllWrong:
     @pytest.mark.parametrize(
         "arguments", [[], ["--service-type", "worker"], ["--service-type", "all"], ["--run"]]
     )
-    def test_is_told_of(self, project: Project, arguments: list[str]) -> None:
+    def test_setting_of_the_wrong_type_is_told(
+        self, project: Project, arguments: list[str]
+    ) -> None:
         project.app("shop", lifespan=A_NOTE).settings(LIFESPAN=["SERVICE_TYPE"])
 
         done = project.manage("checklifespan", *arguments)
@@ -293,7 +297,7 @@ class TestASettingThatIsAllWrong:
         assert done.stdout.endswith("\n1 error.\n")
         assert "Traceback" not in done.stderr
 
-    def test_is_told_of_before_a_deployment_too(self, project: Project) -> None:
+    def test_setting_of_the_wrong_type_is_told_before_a_deployment(self, project: Project) -> None:
         project.app("shop", lifespan=A_NOTE).settings(LIFESPAN=["SERVICE_TYPE"])
 
         said = project.manage("check", "--deploy", "--tag", "lifespan").stderr
@@ -301,9 +305,7 @@ class TestASettingThatIsAllWrong:
         assert said.count("(lifespan_app.") == 1
         assert "LIFESPAN must be a dictionary" in said
 
-    def test_a_project_without_a_database_records_nothing_and_hears_nothing_of_it(
-        self, project: Project
-    ) -> None:
+    def test_project_without_a_database_is_not_told_of_its_record(self, project: Project) -> None:
         project.app("shop", lifespan=HEAD + "@lifespan.on_start\ndef open_up(): ...\n")
         project.settings(DATABASES={})
 
@@ -317,7 +319,7 @@ class TestASGI:
         "import journal\n\n\n@lifespan.on_start\nasync def open_up():\n    journal.write('opened')\n"
     )
 
-    def test_nothing_is_opened(self, project: Project) -> None:
+    def test_asking_the_asgi_application_opens_nothing(self, project: Project) -> None:
         project.app("shop", lifespan=self.OPENS)
 
         done = project.manage("checklifespan")
@@ -353,13 +355,13 @@ class TestASGI:
 
         assert project.manage("checklifespan").stdout.endswith("No problems.\n")
 
-    def test_a_project_without_one_is_fine(self, project: Project) -> None:
+    def test_project_without_asgi_application_is_fine(self, project: Project) -> None:
         project.app("shop", lifespan=self.OPENS)
         (project.folder / "asgi.py").unlink()
 
         assert project.manage("checklifespan").stdout.endswith("No problems.\n")
 
-    def test_one_that_the_setting_names_has_to_be_there(self, project: Project) -> None:
+    def test_asgi_application_of_the_setting_has_to_be_there(self, project: Project) -> None:
         project.app("shop", lifespan=self.OPENS).settings(ASGI_APPLICATION="shop.asgi.application")
 
         said = project.manage("checklifespan", COLUMNS="200").stdout
@@ -367,7 +369,7 @@ class TestASGI:
         assert "WARNING  lifespan_app.W007  shop.asgi.application" in said
         assert "can't be imported: ModuleNotFoundError: No module named 'shop.asgi'." in said
 
-    def test_another_one_is_asked_by_its_path(self, project: Project) -> None:
+    def test_other_asgi_application_is_asked_by_its_path(self, project: Project) -> None:
         project.app("shop", lifespan=self.OPENS).file(
             "other.py", "async def application(scope, receive, send):\n    await send({})\n"
         )
@@ -378,14 +380,14 @@ class TestASGI:
         assert "answers no lifespan: it returns without asking for a message." in said
         assert "application = LifespanMiddleware(application), from lifespan_app." in said
 
-    def test_is_not_asked_about_the_plan_of_a_worker(self, project: Project) -> None:
+    def test_asgi_application_is_not_asked_for_a_worker(self, project: Project) -> None:
         project.app("shop", lifespan=self.OPENS).asgi("application = None")
 
         said = project.manage("checklifespan", "--service-type", "worker").stdout
 
         assert said.endswith("No problems.\n")
 
-    def test_a_project_that_declares_nothing_needs_none(self, project: Project) -> None:
+    def test_project_without_hooks_needs_no_asgi_application(self, project: Project) -> None:
         project.asgi("application = None")
 
         assert project.manage("checklifespan").stdout.endswith("No problems.\n")

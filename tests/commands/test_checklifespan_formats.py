@@ -62,29 +62,29 @@ def shown(project: Project, form: str, *arguments: str, **environment: str) -> s
 class TestJSON:
     """Those of broken projects are held against the schema where their problems are tested."""
 
-    def test_the_schema_is_one(self) -> None:
+    def test_json_schema_is_valid(self) -> None:
         Draft202012Validator.check_schema(schema())
 
-    def test_the_shop_fits_it(self, shop: Project) -> None:
+    def test_json_of_the_shop_fits_the_schema(self, shop: Project) -> None:
         document = shown(shop, "json", "--service-type", "all")
 
         assert errors_of(document) == []
         assert len(json.loads(document)["plans"]) == 4
 
-    def test_hostile_names_fit_it_and_stay_as_they_are(self, hostile: Project) -> None:
+    def test_json_keeps_hostile_names(self, hostile: Project) -> None:
         document = shown(hostile, "json")
 
         assert errors_of(document) == []
         [plan] = json.loads(document)["plans"]
         assert [hook["name"] for hook in plan["hooks"]] == list(HOSTILE)
 
-    def test_what_does_not_fit_is_found(self, shop: Project) -> None:
+    def test_json_that_does_not_fit_the_schema_is_found(self, shop: Project) -> None:
         document = json.loads(shown(shop, "json"))
         del document["plans"][0]["hooks"][0]["kind"]
 
         assert errors_of(json.dumps(document)) == ["'kind' is a required property"]
 
-    def test_it_says_of_a_hook_what_the_text_says(self, shop: Project) -> None:
+    def test_json_says_of_a_hook_what_the_text_says(self, shop: Project) -> None:
         [plan] = json.loads(shown(shop, "json"))["plans"]
         hooks = {hook["key"]: hook for hook in plan["hooks"]}
 
@@ -136,7 +136,7 @@ class TestDot:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def test_the_shop_is_read(self, shop: Project) -> None:
+    def test_dot_reads_the_shop(self, shop: Project) -> None:
         graph = self.parsed(shown(shop, "dot", "--service-type", "all"))
 
         assert [frame["label"] for frame in graph["objects"] if "nodes" in frame] == [
@@ -146,7 +146,7 @@ class TestDot:
             "worker",
         ]
 
-    def test_every_hook_and_every_reason_is_there(self, shop: Project) -> None:
+    def test_dot_has_every_hook_and_reason(self, shop: Project) -> None:
         [plan] = json.loads(shown(shop, "json"))["plans"]
         graph = self.parsed(shown(shop, "dot"))
 
@@ -157,7 +157,7 @@ class TestDot:
             wait["reason"] for hook in plan["hooks"] for wait in hook["waits_for"] if wait["hook"]
         )
 
-    def test_hostile_names_are_read_as_they_are(self, hostile: Project) -> None:
+    def test_dot_keeps_hostile_names(self, hostile: Project) -> None:
         graph = self.parsed(shown(hostile, "dot"))
 
         labels = [box["label"] for box in graph["objects"] if "nodes" not in box]
@@ -170,7 +170,7 @@ class TestDot:
             r"shop.開店 \\x00 \\x1b[31m\nstart",
         ]
 
-    def test_an_empty_plan_is_read(self, project: Project) -> None:
+    def test_dot_reads_an_empty_plan(self, project: Project) -> None:
         assert self.parsed(shown(project, "dot"))["name"] == "lifespan"
 
 
@@ -192,12 +192,12 @@ class TestMermaid:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def test_the_shop_is_read(self, shop: Project) -> None:
+    def test_mermaid_reads_the_shop(self, shop: Project) -> None:
         frames = self.parsed(shown(shop, "mermaid", "--service-type", "all"))["frames"]
 
         assert sorted(frames) == ["app", "scheduler", "server", "worker"]
 
-    def test_every_hook_and_every_edge_is_there(self, shop: Project) -> None:
+    def test_mermaid_has_every_hook_and_edge(self, shop: Project) -> None:
         [plan] = json.loads(shown(shop, "json"))["plans"]
 
         read = self.parsed(shown(shop, "mermaid"))
@@ -208,12 +208,12 @@ class TestMermaid:
         waits = sum(len(hook["waits_for"]) for hook in plan["hooks"])
         assert read["edges"] == waits + len(below_the_last)
 
-    def test_hostile_names_are_read(self, hostile: Project) -> None:
+    def test_mermaid_reads_hostile_names(self, hostile: Project) -> None:
         """Mermaid keeps numbers of letters as it has read them, and shows the letters."""
         texts = self.parsed(shown(hostile, "mermaid"))["texts"]
 
         assert len(texts) == len(HOSTILE)
         assert not any(sign in text.replace("<br>", "") for text in texts for sign in '"<>[]|\\')
 
-    def test_an_empty_plan_is_read(self, project: Project) -> None:
+    def test_mermaid_reads_an_empty_plan(self, project: Project) -> None:
         assert self.parsed(shown(project, "mermaid"))["texts"] == []

@@ -45,7 +45,7 @@ def registered(project: Project, *names: str, lifespan: str | None = None) -> Pr
     return project.app("books", apps=apps, managers=MANAGERS, lifespan=lifespan)
 
 
-def test_shows_a_manager(project: Project) -> None:
+def test_checklifespan_shows_a_manager(project: Project) -> None:
     done = registered(project, "client").manage("checklifespan", "--format", "json")
     assert errors_of(done.stdout) == []
     [hook] = json.loads(done.stdout)["plans"][0]["hooks"]
@@ -56,7 +56,7 @@ def test_shows_a_manager(project: Project) -> None:
     )
 
 
-def test_knows_a_managers_key_in_hooks(project: Project) -> None:
+def test_hooks_setting_knows_a_managers_key(project: Project) -> None:
     registered(project, "client").settings(LIFESPAN={"HOOKS": {"books.clent": {}}})
     done = project.manage("checklifespan")
     assert "Did you mean 'books.client'?" in done.stdout
@@ -65,7 +65,7 @@ def test_knows_a_managers_key_in_hooks(project: Project) -> None:
 
 
 @pytest.mark.parametrize("form", ["mermaid", "dot"])
-def test_draws_a_manager(project: Project, form: str) -> None:
+def test_formats_draw_a_manager(project: Project, form: str) -> None:
     done = registered(project, "client").manage("checklifespan", "--format", form)
     assert "books.client" in done.stdout
 
@@ -85,7 +85,7 @@ def test_run_fails_by_a_manager_unless_it_is_optional(project: Project) -> None:
     assert project.manage("checklifespan", "--run").returncode == 0
 
 
-def test_shows_it_beside_hooks_of_its_app(project: Project) -> None:
+def test_manager_is_shown_beside_hooks_of_its_app(project: Project) -> None:
     source = "from lifespan_app import lifespan\n\n@lifespan.on_start\ndef count(): ...\n"
     done = registered(project, "client", lifespan=source).manage("checklifespan", "--run")
     assert done.returncode == 0, done.stderr

@@ -426,7 +426,7 @@ def found_by_checklifespan(project: Project, **environment: str) -> tuple[int, l
     return done.returncode, json.loads(done.stdout)["problems"]
 
 
-def test_a_problem_is_told_with_id_level_place_and_hint(broken: Broken, project: Project) -> None:
+def test_problem_is_told_with_id_level_place_and_hint(broken: Broken, project: Project) -> None:
     code, problems = found_by_checklifespan(project, **broken.environment)
 
     [problem] = problems
@@ -442,7 +442,7 @@ def test_a_problem_is_told_with_id_level_place_and_hint(broken: Broken, project:
         assert problem["line"] == project.line_of(file, text)
 
 
-def test_a_problem_is_a_system_check_too(broken: Broken, project: Project) -> None:
+def test_problem_is_a_system_check_too(broken: Broken, project: Project) -> None:
     tag = "database" if broken.asks_database else "lifespan"
     arguments = ["check", "--tag", tag, "--fail-level", "INFO"]
     if broken.in_deployment:
@@ -465,7 +465,7 @@ def test_a_problem_is_a_system_check_too(broken: Broken, project: Project) -> No
     assert said.count("(lifespan_app.") == 1
 
 
-def test_there_is_a_broken_project_for_each_id() -> None:
+def test_every_id_has_a_broken_project() -> None:
     ids = set(re.findall(r'"(?:lifespan_app\.)?([EWI]\d{3})"', source_of_checks()))
 
     assert {broken.id for broken in BROKEN} == ids
@@ -488,17 +488,17 @@ class TestABrokenModule:
         found: dict[str, Any] = json.loads(done.stdout)
         return found
 
-    def test_is_named_alone(self, done: dict[str, Any]) -> None:
+    def test_broken_module_is_named_alone(self, done: dict[str, Any]) -> None:
         """What others miss may be in it: until it is mended nobody can tell."""
         assert [problem["id"] for problem in done["problems"]] == ["lifespan_app.E001"]
         assert "of app 'till'" in done["problems"][0]["message"]
 
-    def test_leaves_the_hooks_of_others_in_sight(self, done: dict[str, Any]) -> None:
+    def test_broken_module_leaves_the_hooks_of_others_in_sight(self, done: dict[str, Any]) -> None:
         [plan] = done["plans"]
         assert [hook["key"] for hook in plan["hooks"]] == ["door.open_up", "door.greet"]
         assert plan["complete"] is False
 
-    def test_shows_its_traceback_when_asked(self, project: Project) -> None:
+    def test_broken_module_shows_its_traceback_when_asked(self, project: Project) -> None:
         project.app("till", lifespan="def fail():\n    raise ValueError('no till')\n\n\nfail()\n")
 
         assert "Traceback" not in project.manage("checklifespan").stdout
@@ -508,7 +508,7 @@ class TestABrokenModule:
 
 
 class TestACircle:
-    def test_is_told_whole_and_what_stands_beside_it_is_shown(self, project: Project) -> None:
+    def test_circle_is_told_whole_beside_the_hooks_outside_it(self, project: Project) -> None:
         project.app(
             "shop",
             lifespan="from lifespan_app import lifespan\n\n\n"
@@ -533,7 +533,7 @@ class TestACircle:
         ]
 
 
-def test_a_silenced_problem_is_not_told(project: Project) -> None:
+def test_silenced_problem_is_not_told(project: Project) -> None:
     project.app("shop", lifespan="").settings(SILENCED_SYSTEM_CHECKS=["lifespan_app.W002"])
 
     assert found_by_checklifespan(project) == (0, [])

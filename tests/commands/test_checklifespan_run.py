@@ -55,11 +55,11 @@ class TestARunThatGoesWell:
     def project(self, project: Project) -> Project:
         return project.app("shop", lifespan=TILL_AND_DOOR)
 
-    def test_opens_and_closes_everything(self, project: Project) -> None:
+    def test_run_opens_and_closes_everything(self, project: Project) -> None:
         assert run(project).returncode == 0
         assert project.events() == ["till opens", "door opens", "till closes"]
 
-    def test_shows_a_line_a_hook_then_times_and_what_was_waited_for(self, project: Project) -> None:
+    def test_run_shows_a_line_per_hook_and_the_longest_chain(self, project: Project) -> None:
         said = run(project).stdout
 
         figures = re.sub(r"\d+\.\d{3} s", "0.000 s", said)
@@ -89,7 +89,7 @@ class TestARunThatGoesWell:
             "No problems.\n"
         )
 
-    def test_is_repeated_as_often_as_is_asked_for(self, project: Project) -> None:
+    def test_run_is_repeated_as_often_as_is_asked_for(self, project: Project) -> None:
         said = run(project, "--repeat", "3").stdout
 
         assert project.events() == ["till opens", "door opens", "till closes"] * 3
@@ -97,7 +97,7 @@ class TestARunThatGoesWell:
         assert re.search(r"^  Hook +Start +Worst +Stop$", said, re.MULTILINE)
         assert said.count("Starting 'app'") == 1
 
-    def test_is_told_as_json_and_nothing_else(self, project: Project) -> None:
+    def test_run_is_told_as_json_and_nothing_else(self, project: Project) -> None:
         code, found = run_as_json(project, "--repeat", "2")
 
         assert code == 0
@@ -108,7 +108,7 @@ class TestARunThatGoesWell:
         assert times["shop.till"]["start"]["worst"] >= times["shop.till"]["start"]["median"] > 0
         assert times["shop.door"]["stop"] is None
 
-    def test_is_recorded_as_a_check(self, project: Project) -> None:
+    def test_run_is_recorded_as_a_check(self, project: Project) -> None:
         run(project)
 
         listed = project.manage(
@@ -120,10 +120,10 @@ class TestARunThatGoesWell:
         )
         assert listed.stdout == "[('check', 'stopped', 'checklifespan --run')]\n"
 
-    def test_says_nothing_but_its_result_at_verbosity_0(self, project: Project) -> None:
+    def test_run_says_nothing_but_its_result_at_verbosity_0(self, project: Project) -> None:
         assert run(project, "-v0").stdout.lstrip().startswith("Startup ")
 
-    def test_shows_the_plan_first_at_verbosity_2(self, project: Project) -> None:
+    def test_run_shows_the_plan_first_at_verbosity_2(self, project: Project) -> None:
         assert run(project, "-v2").stdout.startswith("Service type 'app': 2 hooks of 1 app")
 
 
@@ -137,14 +137,14 @@ class TestAHookThatTheStartupDoesNotWaitFor:
             "    journal.write('model closes')\n",
         )
 
-    def test_is_waited_for_and_marked(self, project: Project) -> None:
+    def test_hook_that_warms_up_is_waited_for_and_marked(self, project: Project) -> None:
         said = run(project).stdout
 
         assert "~ shop.model" in said
         assert "~ the startup has not waited for it: the process serves before it is up\n" in said
         assert {"model opens", "model closes"} < set(project.events())
 
-    def test_is_so_in_json_too(self, project: Project) -> None:
+    def test_hook_that_warms_up_is_marked_in_json(self, project: Project) -> None:
         code, found = run_as_json(project)
 
         assert code == 0
@@ -153,7 +153,7 @@ class TestAHookThatTheStartupDoesNotWaitFor:
             waited_for = {hook["key"]: hook["wait"] for hook in hooks}
             assert waited_for == {"shop.till": True, "shop.door": True, "shop.model": False}
 
-    def test_and_fails_is_5(self, project: Project) -> None:
+    def test_hook_that_fails_to_warm_up_exits_with_5(self, project: Project) -> None:
         project.file(
             "shop/lifespan.py", TILL_AND_DOOR + OPTIONAL.replace("required=False", "wait=False")
         )
@@ -166,7 +166,7 @@ class TestAHookThatTheStartupDoesNotWaitFor:
 
 
 class TestAHookThatFails:
-    def test_and_is_optional_counts_as_a_warning(self, project: Project) -> None:
+    def test_optional_hook_that_fails_is_a_warning(self, project: Project) -> None:
         project.app("shop", lifespan=TILL_AND_DOOR + OPTIONAL)
 
         done = run(project)
@@ -180,7 +180,9 @@ class TestAHookThatFails:
         [problem] = found["problems"]
         assert (problem["level"], problem["id"], problem["line"]) == ("WARNING", None, 17)
 
-    def test_and_is_required_is_5_with_the_message_of_a_server(self, project: Project) -> None:
+    def test_required_hook_that_fails_exits_with_5_and_a_servers_message(
+        self, project: Project
+    ) -> None:
         project.app("shop", lifespan=TILL_AND_DOOR + OPTIONAL.replace("required=False", ""))
 
         done = run(project)
@@ -192,7 +194,7 @@ class TestAHookThatFails:
             "lifespan_app: hook 'shop.radio'"
         )
 
-    def test_to_stop_is_5(self, project: Project) -> None:
+    def test_hook_that_fails_to_stop_exits_with_5(self, project: Project) -> None:
         project.app(
             "shop", lifespan=TILL_AND_DOOR + "\n\n@lifespan.on_shutdown\ndef lock():\n    1 / 0\n"
         )
@@ -203,7 +205,7 @@ class TestAHookThatFails:
         assert "ZeroDivisionError" in done.stderr
         assert project.events()[-1] == "till closes"
 
-    def test_for_ever_is_stopped_after_the_time_for_all(self, project: Project) -> None:
+    def test_hook_that_hangs_is_stopped_after_the_time_for_all(self, project: Project) -> None:
         project.app(
             "shop",
             lifespan=TILL_AND_DOOR
@@ -217,9 +219,7 @@ class TestAHookThatFails:
         assert "It took longer than --timeout allows, and was stopped." in done.stderr
         assert project.events()[-1] == "till closes"
 
-    def test_and_blocks_the_event_loop_ends_the_process_after_the_time_for_all(
-        self, project: Project
-    ) -> None:
+    def test_hook_that_blocks_the_loop_ends_the_process_in_time(self, project: Project) -> None:
         project.app(
             "shop",
             lifespan=HEAD + "@lifespan.on_start\nasync def wait():\n    import time\n\n"
@@ -235,7 +235,7 @@ class TestAHookThatFails:
             f"blocked at shop/lifespan.py:{line} in wait.\n"
         ) in done.stderr
 
-    def test_and_hangs_in_a_thread_is_told_as_left_behind_too(self, project: Project) -> None:
+    def test_hook_that_hangs_in_a_thread_is_left_behind(self, project: Project) -> None:
         project.app(
             "shop",
             lifespan=HEAD + "@lifespan.on_start(required=False, timeout=0.1)\ndef wait():\n"
@@ -248,7 +248,7 @@ class TestAHookThatFails:
         [left] = found["run"]["left_behind"]
         assert (left["kind"], left["hook"]) == ("thread", "shop.wait")
 
-    def test_by_ctrl_c_is_rolled_back(self, project: Project) -> None:
+    def test_ctrl_c_rolls_back(self, project: Project) -> None:
         project.app(
             "shop",
             lifespan=TILL_AND_DOOR
@@ -272,7 +272,7 @@ class TestBudget:
         return project.app("shop", lifespan=TILL_AND_DOOR)
 
     @pytest.mark.parametrize("budget", ["60s", "total=1m,shop.till=9s", "shop.door=60"])
-    def test_that_is_kept_is_fine(self, project: Project, budget: str) -> None:
+    def test_budget_that_is_kept_is_fine(self, project: Project, budget: str) -> None:
         assert run(project, "--budget", budget).returncode == 0
 
     @pytest.mark.parametrize(
@@ -282,7 +282,9 @@ class TestBudget:
             ("total=60s,shop.till=0.0001ms", "'shop.till' took"),
         ],
     )
-    def test_that_is_not_kept_is_3(self, project: Project, budget: str, said: str) -> None:
+    def test_budget_that_is_passed_exits_with_3(
+        self, project: Project, budget: str, said: str
+    ) -> None:
         done = run(project, "--budget", budget)
 
         assert done.returncode == 3
@@ -298,7 +300,7 @@ class TestBudget:
             ("shop.tills=2s", "The plan holds no hook 'shop.tills'. Did you mean 'shop.till'?"),
         ],
     )
-    def test_that_means_nothing_is_2_and_nothing_runs(
+    def test_budget_that_means_nothing_exits_with_2_before_any_run(
         self, project: Project, budget: str, said: str
     ) -> None:
         done = run(project, "--budget", budget)
@@ -326,13 +328,13 @@ class TestCompare:
         )
         assert done.returncode == 0, done.stderr
 
-    def test_without_a_record_there_is_nothing_to_compare_with(self, project: Project) -> None:
+    def test_compare_without_a_record_says_so(self, project: Project) -> None:
         done = run(project, "--compare")
 
         assert done.returncode == 0
         assert "No run of service type 'app' is recorded to compare with." in done.stderr
 
-    def test_shows_the_recorded_median_beside_each_hook(self, project: Project) -> None:
+    def test_compare_shows_the_recorded_median_of_each_hook(self, project: Project) -> None:
         self.record(project, 7)
 
         done = run(project, "--compare")
@@ -340,7 +342,7 @@ class TestCompare:
         assert done.returncode == 0
         assert re.search(r"^\* shop.till  +\S+ s  +\S+ s  +7.000 s$", done.stdout, re.MULTILINE)
 
-    def test_a_hook_that_is_slower_than_before_is_3(self, project: Project) -> None:
+    def test_compare_exits_with_3_for_a_slower_hook(self, project: Project) -> None:
         slow = "import time; time.sleep(0.05)"
         project.file("shop/lifespan.py", TILL_AND_DOOR.replace("journal.write('door opens')", slow))
         self.record(project, 0.001)
@@ -351,12 +353,12 @@ class TestCompare:
         assert "'shop.door' took" in done.stdout
         assert "to start, slower than 0.002 s." in done.stdout
 
-    def test_a_hook_that_is_as_fast_as_before_is_fine(self, project: Project) -> None:
+    def test_compare_is_fine_with_a_hook_as_fast_as_before(self, project: Project) -> None:
         self.record(project, 7)
 
         assert run(project, "--fail-slower", "1.5").returncode == 0
 
-    def test_a_history_that_cannot_be_read_is_2_with_what_to_do(self, project: Project) -> None:
+    def test_compare_exits_with_2_where_the_history_cannot_be_read(self, project: Project) -> None:
         (project.folder / "db.sqlite3").unlink()
 
         done = run(project, "--compare")
@@ -482,7 +484,7 @@ async def orm():
 
 
 class TestLeftBehind:
-    def test_what_is_left_is_4_and_told_with_its_hook(self, project: Project) -> None:
+    def test_leftovers_exit_with_4_and_name_their_hook(self, project: Project) -> None:
         project.app("shop", lifespan=LEAVES)
 
         code, found = run_as_json(project)
@@ -505,7 +507,7 @@ class TestLeftBehind:
         assert left["thread", "shop.thread"]["what"] == "a thread"
         assert re.fullmatch(r"127\.0\.0\.1:\d+", left["socket", "shop.listener"]["what"])
 
-    def test_it_is_told_in_words_too(self, project: Project) -> None:
+    def test_leftovers_are_told_in_words(self, project: Project) -> None:
         project.app("shop", lifespan=LEAVES)
 
         done = run(project)
@@ -517,7 +519,7 @@ class TestLeftBehind:
         assert done.stdout.count("Starting 'app'") == 1
         assert re.search(r"^CommandError: \d things were left behind\.$", done.stderr, re.MULTILINE)
 
-    def test_a_project_that_tidies_up_leaves_nothing(self, project: Project) -> None:
+    def test_project_that_tidies_up_leaves_nothing(self, project: Project) -> None:
         """Not even with the history in a database of its own, which keeps a connection open."""
         project.app("shop", lifespan=LEAVES_NOTHING)
 
@@ -526,7 +528,7 @@ class TestLeftBehind:
         assert found["run"]["left_behind"] == []
         assert code == 0
 
-    def test_what_cannot_be_told_is_listed_without_a_hook(self, project: Project) -> None:
+    def test_leftovers_of_no_known_hook_are_listed(self, project: Project) -> None:
         """Opened once in a process, so not when the hooks start one by one."""
         project.app(
             "shop",
@@ -543,7 +545,7 @@ class TestLeftBehind:
 
     @pytest.mark.slow
     @needs_postgresql
-    def test_a_pool_of_djangos_is_nobodys_leftover(self, project: Project) -> None:
+    def test_pool_of_django_is_no_leftover(self, project: Project) -> None:
         """It lives as long as the process, whoever uses it first."""
         project.app(
             "shop",
@@ -564,7 +566,7 @@ class TestLeftBehind:
         assert code == 0
         assert project.events() == ["asked"]
 
-    def test_it_goes_before_a_budget(self, project: Project) -> None:
+    def test_leftovers_go_before_a_budget(self, project: Project) -> None:
         project.app("shop", lifespan=LEAVES)
 
         assert run(project, "--budget", "0.001ms").returncode == 4
@@ -586,7 +588,7 @@ class TestArguments:
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )
-    def test_that_mean_nothing_are_2(
+    def test_arguments_that_mean_nothing_exit_with_2(
         self, project: Project, arguments: list[str], said: str
     ) -> None:
         project.app("shop", lifespan=TILL_AND_DOOR)
@@ -597,7 +599,7 @@ class TestArguments:
         assert said in done.stderr
         assert project.events() == []
 
-    def test_a_plan_that_cannot_be_made_is_not_run(self, project: Project) -> None:
+    def test_plan_that_cannot_be_made_is_not_run(self, project: Project) -> None:
         project.app(
             "shop", lifespan=TILL_AND_DOOR + "\n\n@lifespan.on_start\ndef count(tills): ...\n"
         )
@@ -614,12 +616,12 @@ class TestTheSandboxesOwnStep:
 
     STEP = ("checklifespan", "--run", "--budget", "30s", "--fail-level", "WARNING")
 
-    def test_ends_well_without_the_hook_that_is_made_to_fail(self, sandbox: Project) -> None:
+    def test_sandbox_step_ends_well_without_its_failing_hook(self, sandbox: Project) -> None:
         done = in_sandbox(sandbox, *self.STEP, NOTICES="off")
 
         assert done.returncode == 0, done.stderr
 
-    def test_fails_with_it(self, sandbox: Project) -> None:
+    def test_sandbox_step_fails_with_its_failing_hook(self, sandbox: Project) -> None:
         done = in_sandbox(sandbox, *self.STEP)
 
         assert done.returncode == 1

@@ -37,21 +37,21 @@ class TestDurations:
         ("text", "value"),
         [("300ms", 0.3), ("2s", 2.0), ("2", 2.0), ("1.5m", 90.0), (" 0.5 s ", 0.5)],
     )
-    def test_are_read_with_their_unit(self, text: str, value: float) -> None:
+    def test_durations_are_read_with_their_unit(self, text: str, value: float) -> None:
         assert seconds(text) == pytest.approx(value)
 
     @pytest.mark.parametrize("text", ["", "s", "-1s", "0", "2h", "1e3", "2s3"])
-    def test_that_are_none_are_refused(self, text: str) -> None:
+    def test_durations_that_are_none_are_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"is no duration: write 300ms, 2s or 1\.5m\."):
             seconds(text)
 
-    def test_of_a_budget_are_by_total_and_by_hook(self) -> None:
+    def test_budget_has_a_total_and_durations_by_hook(self) -> None:
         assert budget("2s") == {"total": 2.0}
         assert budget("shop.till=300ms, 2s") == {"shop.till": 0.3, "total": 2.0}
 
 
 class TestABudget:
-    def test_is_held_against_the_median(self) -> None:
+    def test_budget_is_held_against_the_median(self) -> None:
         took = measured(total=[1.0, 9.0, 2.0], till=[0.1, 0.1, 5.0])
 
         assert list(over_budget(took, {"total": 2.0, "shop.till": 0.1})) == []
@@ -62,7 +62,7 @@ class TestABudget:
 
 
 class TestARecord:
-    def test_is_passed_by_a_hook_that_takes_so_many_times_as_long(self) -> None:
+    def test_record_is_passed_by_a_hook_that_takes_many_times_as_long(self) -> None:
         took = measured(total=[1.0], till=[0.31], door=[0.29])
 
         [over] = slower(took, {"shop.till": 0.2, "shop.door": 0.2}, 1.5)
@@ -70,19 +70,19 @@ class TestARecord:
         assert (over.what, over.took, over.why) == ("shop.till", 0.31, "slower")
         assert over.allowed == pytest.approx(0.3)
 
-    def test_is_not_passed_by_what_may_be_noise(self) -> None:
+    def test_record_is_not_passed_by_noise(self) -> None:
         took = measured(total=[1.0], till=[0.001 + NOISE * 0.9])
 
         assert list(slower(took, {"shop.till": 0.001}, 1.5)) == []
 
-    def test_says_nothing_of_a_hook_that_is_new(self) -> None:
+    def test_record_says_nothing_of_a_new_hook(self) -> None:
         assert list(slower(measured(total=[1.0], till=[5.0]), {}, 1.5)) == []
 
 
 class TestARehearsal:
     """In any asyncio program, without Django."""
 
-    def test_measures_each_run_on_a_loop_of_its_own(self) -> None:
+    def test_rehearsal_measures_each_run_on_a_loop_of_its_own(self) -> None:
         lifespan = Lifespan()
         loops = []
 
@@ -101,7 +101,7 @@ class TestARehearsal:
         assert hook.on_chain == {"startup", "shutdown"}
         assert [report.mode for report in rehearsal.reports] == ["check"] * 3
 
-    def test_ends_with_the_first_run_that_fails(self) -> None:
+    def test_rehearsal_ends_with_the_first_run_that_fails(self) -> None:
         lifespan = Lifespan()
 
         @lifespan.on_start
@@ -113,14 +113,14 @@ class TestARehearsal:
         assert len(rehearsal.reports) == 1
         assert "ValueError: no" in rehearsal.failure
 
-    def test_leaves_threads_as_they_were(self) -> None:
+    def test_rehearsal_leaves_threads_as_they_were(self) -> None:
         start = threading.Thread.start
 
         rehearse(Lifespan(), "app")
 
         assert threading.Thread.start is start
 
-    def test_of_no_hooks_takes_no_time_to_speak_of(self) -> None:
+    def test_rehearsal_of_no_hooks_takes_no_time(self) -> None:
         rehearsal = rehearse(Lifespan(), "app")
 
         assert rehearsal.measured() == []
@@ -153,7 +153,7 @@ class TestWhatTheStartupDoesNotWaitFor:
 
         return declare
 
-    def test_is_waited_for_and_measured(
+    def test_warm_up_is_waited_for_and_measured(
         self, lifespan: Lifespan, model: Callable[..., None]
     ) -> None:
         model()
@@ -175,7 +175,7 @@ class TestWhatTheStartupDoesNotWaitFor:
         assert "startup" not in found["model"].on_chain
         assert rehearsal.last.longest_chain == (found["till"].key,)
 
-    def test_is_a_failure_where_it_is_required(
+    def test_required_warm_up_that_fails_is_a_failure(
         self, lifespan: Lifespan, model: Callable[..., None]
     ) -> None:
         closed = []
@@ -199,7 +199,7 @@ class TestWhatTheStartupDoesNotWaitFor:
         )
         assert closed == [True]
 
-    def test_is_no_failure_where_it_is_optional(
+    def test_optional_warm_up_that_fails_is_no_failure(
         self, lifespan: Lifespan, model: Callable[..., None]
     ) -> None:
         def fail() -> None:
@@ -212,14 +212,14 @@ class TestWhatTheStartupDoesNotWaitFor:
         assert rehearsal.failure == ""
         assert [step.error for step in rehearsal.not_well()] == ["no shards"]
 
-    def test_ends_at_its_own_limit(self, lifespan: Lifespan) -> None:
+    def test_warm_up_ends_at_its_own_limit(self, lifespan: Lifespan) -> None:
         @lifespan.resource(wait=False, timeout=0.01)
         async def model() -> None:
             await asyncio.Event().wait()
 
         assert "did not start within its limit of 0.01 s" in rehearse(lifespan, "app").failure
 
-    def test_ends_with_the_time_for_all(self, lifespan: Lifespan) -> None:
+    def test_warm_up_ends_with_the_time_for_all(self, lifespan: Lifespan) -> None:
         closed = []
 
         @lifespan.on_shutdown
@@ -235,7 +235,7 @@ class TestWhatTheStartupDoesNotWaitFor:
         assert rehearsal.failure == "It took longer than --timeout allows, and was stopped."
         assert closed == [True]
 
-    def test_ends_with_a_job_that_asks_for_the_stop(self, lifespan: Lifespan) -> None:
+    def test_warm_up_ends_with_a_job_that_asks_for_the_stop(self, lifespan: Lifespan) -> None:
         @lifespan.resource(wait=False)
         async def model() -> None:
             await asyncio.Event().wait()
@@ -248,7 +248,7 @@ class TestWhatTheStartupDoesNotWaitFor:
 
         assert failure.endswith("crashed while the process served: OSError: no feed")
 
-    def test_is_named_for_what_it_leaves_open(
+    def test_warm_up_is_named_for_what_it_leaves_open(
         self, lifespan: Lifespan, model: Callable[..., None]
     ) -> None:
         left: list[socket.socket] = []

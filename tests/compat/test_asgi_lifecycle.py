@@ -39,7 +39,7 @@ def journal() -> list[str]:
 class TestTheDecorators:
     """Priority, name, service types; async and sync functions, with the context and without."""
 
-    async def test_start_by_rising_priority_and_stop_by_falling(
+    async def test_hooks_start_by_rising_priority_and_stop_by_falling(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         for number in (3, 1, 2):
@@ -57,7 +57,9 @@ class TestTheDecorators:
         await lifespan.shutdown(APP)
         assert journal[3:] == ["stop 3", "stop 2", "stop 1"]
 
-    async def test_choose_by_service_type(self, lifespan: Lifespan, journal: list[str]) -> None:
+    async def test_decorators_choose_by_service_type(
+        self, lifespan: Lifespan, journal: list[str]
+    ) -> None:
         @lifespan.on_start(service_types=["app"])
         async def web() -> None:
             journal.append("web")
@@ -77,7 +79,7 @@ class TestTheDecorators:
             journal.append(".")
         assert " ".join(journal) == "web both . pool both . ."
 
-    async def test_give_the_context_to_whom_it_is_for(
+    async def test_decorators_give_the_context_to_who_asks_for_it(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         given: list[LifespanContext] = []
@@ -109,7 +111,7 @@ class TestTheDecorators:
         assert all(one is context for one in given)
         assert journal == ["without"]
 
-    def test_take_what_their_types_say(self, lifespan: Lifespan) -> None:
+    def test_decorators_take_what_their_types_say(self, lifespan: Lifespan) -> None:
         async def start(context: LifespanContext) -> None: ...
 
         def stop() -> None: ...
@@ -123,7 +125,7 @@ class TestTheDecorators:
 class TestTheContext:
     """What is noted at startup is read at shutdown."""
 
-    async def test_keeps_metadata_from_startup_to_shutdown(
+    async def test_context_keeps_metadata_from_startup_to_shutdown(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         @lifespan.on_start(priority=1)
@@ -139,7 +141,7 @@ class TestTheContext:
         await lifespan.shutdown(LifespanContext(service_type="app"))
         assert journal == ["db"]
 
-    def test_tells_what_kind_of_process_this_is(self) -> None:
+    def test_context_tells_what_kind_of_process_this_is(self) -> None:
         kinds = {
             kind: [LifespanContext(kind).is_worker(), LifespanContext(kind).is_api()]
             for kind in ("app", "api", "worker", "scheduler")
@@ -152,26 +154,28 @@ class TestTheContext:
         }
         assert LifespanContext(service_type="test").is_test()
 
-    def test_does_without_a_config(self) -> None:
+    def test_context_does_without_a_config(self) -> None:
         assert LifespanContext(service_type="app", config=None).get_config("host", "none") == "none"
 
 
 class TestTheSingleton:
     """One Lifespan for the process, however it is got."""
 
-    def test_is_the_same_object_everywhere(self) -> None:
+    def test_singleton_is_the_same_object_everywhere(self) -> None:
         assert Lifespan.get_instance() is lifespan_app.lifespan
         assert get_lifespan() is lifespan_app.lifespan
         assert get_lifespan().get_instance() is lifespan_app.lifespan
 
-    async def test_knows_whether_it_is_running(self, lifespan: Lifespan) -> None:
+    async def test_singleton_knows_whether_it_is_running(self, lifespan: Lifespan) -> None:
         assert not lifespan.is_initialized()
         await lifespan.startup(APP)
         assert lifespan.is_initialized()
         await lifespan.shutdown(APP)
         assert not lifespan.is_initialized()
 
-    async def test_is_as_new_after_a_reset(self, lifespan: Lifespan, journal: list[str]) -> None:
+    async def test_singleton_is_as_new_after_a_reset(
+        self, lifespan: Lifespan, journal: list[str]
+    ) -> None:
         @lifespan.on_start()
         async def start() -> None:
             journal.append("start")
@@ -184,7 +188,7 @@ class TestTheSingleton:
         await lifespan.shutdown(APP)
         assert journal == ["start"]
 
-    def test_closes_at_a_reset_what_lives_on_a_loop_of_its_own(
+    def test_singleton_closes_its_own_loops_resources_at_a_reset(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         @lifespan.resource
@@ -197,7 +201,7 @@ class TestTheSingleton:
         assert journal == ["closed"]
         assert not lifespan.is_initialized()
 
-    async def test_says_at_a_reset_what_others_have_to_close(
+    async def test_singleton_says_at_a_reset_what_others_have_to_close(
         self, lifespan: Lifespan, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with lifespan.run():
@@ -205,7 +209,7 @@ class TestTheSingleton:
             assert "is open: what has opened it has to close it" in caplog.text
             assert not lifespan.is_initialized()
 
-    async def test_warns_of_a_shutdown_without_a_startup(
+    async def test_singleton_warns_of_a_shutdown_without_a_startup(
         self, lifespan: Lifespan, caplog: pytest.LogCaptureFixture
     ) -> None:
         await lifespan.shutdown(APP)
@@ -216,7 +220,7 @@ class TestTheSingleton:
 class TestAnApplication:
     """`LifespanMiddleware(app)` around an application that knows no lifespan."""
 
-    async def test_starts_and_stops_with_its_server(
+    async def test_application_starts_and_stops_with_its_server(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         @lifespan.on_start(priority=1, service_types=["app", "api"])
@@ -239,7 +243,7 @@ class TestAnApplication:
             assert (await ask(application)).text == "hello"
         assert journal == ["start app", "stop True"]
 
-    async def test_is_told_the_context_it_is_given(
+    async def test_application_is_told_its_context(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         @lifespan.on_start()
@@ -263,7 +267,7 @@ class TestAStartupThatAsyncToSyncCalls:
         yield LifespanContext(service_type="worker", environment="production")
         assert [thread.name for thread in threading.enumerate() if "loop" in thread.name] == []
 
-    def test_keeps_what_it_opens_for_lifespan_call(
+    def test_startup_from_sync_code_stays_open_for_lifespan_call(
         self, lifespan: Lifespan, worker: LifespanContext, journal: list[str]
     ) -> None:
         @lifespan.resource
@@ -283,7 +287,7 @@ class TestAStartupThatAsyncToSyncCalls:
         with pytest.raises(NotRunning):
             lifespan.call(use)
 
-    def test_keeps_the_context_variables_of_its_caller(
+    def test_startup_from_sync_code_keeps_the_context_variables_of_its_caller(
         self, lifespan: Lifespan, worker: LifespanContext
     ) -> None:
         found: list[str] = []
@@ -298,7 +302,7 @@ class TestAStartupThatAsyncToSyncCalls:
         async_to_sync(lifespan.shutdown)(worker)
         assert found == ["set by the caller"]
 
-    def test_lets_hooks_use_sync_code_long_after_it(
+    def test_startup_from_sync_code_lets_hooks_use_sync_code_long_after_it(
         self, lifespan: Lifespan, worker: LifespanContext, journal: list[str]
     ) -> None:
         go_on = threading.Event()
@@ -321,7 +325,7 @@ class TestAStartupThatAsyncToSyncCalls:
         async_to_sync(lifespan.shutdown)(worker)
         assert journal == ["worked"]
 
-    def test_raises_what_a_hook_has_raised(
+    def test_startup_from_sync_code_raises_what_a_hook_has_raised(
         self, lifespan: Lifespan, worker: LifespanContext
     ) -> None:
         @lifespan.on_start
@@ -332,7 +336,7 @@ class TestAStartupThatAsyncToSyncCalls:
             async_to_sync(lifespan.startup)(worker)
         assert not lifespan.is_initialized()
 
-    def test_is_refused_a_second_time_and_nothing_changes(
+    def test_startup_from_sync_code_is_refused_a_second_time(
         self, lifespan: Lifespan, worker: LifespanContext
     ) -> None:
         async_to_sync(lifespan.startup)(worker)
@@ -341,7 +345,7 @@ class TestAStartupThatAsyncToSyncCalls:
         assert lifespan.is_initialized()
         async_to_sync(lifespan.shutdown)(worker)
 
-    def test_is_closed_from_any_loop(
+    def test_startup_from_sync_code_is_closed_from_any_loop(
         self, lifespan: Lifespan, worker: LifespanContext, journal: list[str]
     ) -> None:
         @lifespan.on_shutdown
@@ -352,7 +356,7 @@ class TestAStartupThatAsyncToSyncCalls:
         asyncio.run(lifespan.shutdown(worker))
         assert journal == ["stopped"]
 
-    def test_has_its_shutdown_errors_raised_when_all_is_closed(
+    def test_startup_from_sync_code_raises_shutdown_errors_when_all_is_closed(
         self, lifespan: Lifespan, worker: LifespanContext
     ) -> None:
         @lifespan.on_shutdown
@@ -365,7 +369,7 @@ class TestAStartupThatAsyncToSyncCalls:
         assert raised.group_contains(ZeroDivisionError, match="stuck")
         assert not lifespan.is_initialized()
 
-    def test_stays_on_a_loop_that_stays(self, lifespan: Lifespan) -> None:
+    def test_startup_from_sync_code_stays_on_a_loop_that_stays(self, lifespan: Lifespan) -> None:
         @lifespan.resource
         async def client() -> AsyncIterator[asyncio.AbstractEventLoop]:
             yield asyncio.get_running_loop()
@@ -377,7 +381,7 @@ class TestAStartupThatAsyncToSyncCalls:
 
         asyncio.run(main())
 
-    def test_can_be_had_anew_after_a_fork(
+    def test_startup_from_sync_code_begins_anew_after_a_fork(
         self, lifespan: Lifespan, worker: LifespanContext
     ) -> None:
         @lifespan.resource

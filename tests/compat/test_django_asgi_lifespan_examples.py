@@ -220,7 +220,7 @@ def serve(project: Project, names: list[str]) -> None:
 
 @pytest.mark.parametrize("debug", [True, False], ids=["debug", "production"])
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_runs(example_project: Project, name: str, debug: bool) -> None:
+def test_example_of_the_package_runs(example_project: Project, name: str, debug: bool) -> None:
     write: Callable[[Project], None] = EXAMPLES[name]
     write(example_project)
     example_project.settings(DEBUG=debug)
@@ -228,7 +228,7 @@ def test_an_example_runs(example_project: Project, name: str, debug: bool) -> No
 
 
 @pytest.mark.parametrize("debug", [True, False], ids=["debug", "production"])
-def test_all_run_in_one_project_also_without_the_app_installed(
+def test_examples_run_in_one_project_without_the_app_installed(
     example_project: Project, debug: bool
 ) -> None:
     for write in EXAMPLES.values():

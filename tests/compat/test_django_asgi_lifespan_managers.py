@@ -55,14 +55,18 @@ def manager_of(happened: list[str], name: str) -> Manager:
 
 
 class TestAManager:
-    async def test_is_entered_at_startup_and_left_at_shutdown(self, happened: list[str]) -> None:
+    async def test_manager_is_entered_at_startup_and_left_at_shutdown(
+        self, happened: list[str]
+    ) -> None:
         register_lifespan_manager(context_manager=manager_of(happened, "client"))
         async with started(LifespanASGIHandler()) as server:
             assert happened == ["client opens"]
             assert not server.state["client"].closed
         assert happened == ["client opens", "client closes"]
 
-    async def test_that_is_registered_twice_is_entered_once(self, happened: list[str]) -> None:
+    async def test_manager_that_is_registered_twice_is_entered_once(
+        self, happened: list[str]
+    ) -> None:
         manager = manager_of(happened, "client")
         for _ in range(2):
             register_lifespan_manager(context_manager=manager)
@@ -70,7 +74,7 @@ class TestAManager:
             pass
         assert happened == ["client opens", "client closes"]
 
-    async def test_that_is_a_method_is_known_again(self, happened: list[str]) -> None:
+    async def test_manager_that_is_a_method_is_known_again(self, happened: list[str]) -> None:
         class Shop:
             manager = staticmethod(manager_of(happened, "shop"))
 
@@ -84,14 +88,14 @@ class TestAManager:
             pass
         assert happened == ["shop opens", "shop closes"]
 
-    async def test_is_entered_anew_at_each_start(self, happened: list[str]) -> None:
+    async def test_manager_is_entered_anew_at_each_start(self, happened: list[str]) -> None:
         register_lifespan_manager(context_manager=manager_of(happened, "client"))
         for _ in range(2):
             async with started(LifespanASGIHandler()):
                 pass
         assert happened == ["client opens", "client closes"] * 2
 
-    async def test_is_entered_and_left_in_one_task(self) -> None:
+    async def test_manager_is_entered_and_left_in_one_task(self) -> None:
         tasks: list[Any] = []
 
         @asynccontextmanager
@@ -109,7 +113,7 @@ class TestAManager:
             pass
         assert tasks[0] is tasks[1]
 
-    async def test_opens_beside_the_others(self) -> None:
+    async def test_manager_opens_beside_the_others(self) -> None:
         met = asyncio.Barrier(2)
 
         def manager_that_waits() -> Manager:
@@ -126,7 +130,7 @@ class TestAManager:
         async with started(LifespanASGIHandler()):
             pass
 
-    async def test_may_yield_nothing(self, happened: list[str]) -> None:
+    async def test_manager_may_yield_nothing(self, happened: list[str]) -> None:
         @asynccontextmanager
         async def manager() -> AsyncIterator[Any]:
             happened.append("opens")
@@ -138,7 +142,7 @@ class TestAManager:
             pass
         assert happened == ["opens", "closes"]
 
-    async def test_that_yields_no_mapping_is_told_what_to_yield(self) -> None:
+    async def test_manager_that_yields_no_mapping_is_told_what_to_yield(self) -> None:
         @asynccontextmanager
         async def manager() -> AsyncIterator[Any]:
             yield Client()
@@ -150,7 +154,7 @@ class TestAManager:
         assert f"manager' ({HERE}:" in answer["message"]
         assert "yields a Client. Yield a dictionary" in answer["message"]
 
-    async def test_may_read_resources_and_is_left_before_they_are(
+    async def test_manager_reads_resources_and_is_left_before_them(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         @lifespan.resource
@@ -168,7 +172,7 @@ class TestAManager:
             assert server.state == {"shelf": "shelf", "copy": "shelf"}
         assert happened == ["manager closes, shelf is open", "shelf closes"]
 
-    async def test_stands_before_the_signals_at_both_ends(self, happened: list[str]) -> None:
+    async def test_manager_runs_before_the_signals_at_both_ends(self, happened: list[str]) -> None:
         async def startup() -> None:
             happened.append("asgi_startup")
 
@@ -182,7 +186,9 @@ class TestAManager:
             pass
         assert happened == ["client opens", "asgi_startup", "asgi_shutdown", "client closes"]
 
-    async def test_outlives_background_jobs(self, lifespan: Lifespan, happened: list[str]) -> None:
+    async def test_manager_outlives_background_jobs(
+        self, lifespan: Lifespan, happened: list[str]
+    ) -> None:
         begun = asyncio.Event()
 
         @lifespan.background
@@ -200,7 +206,9 @@ class TestAManager:
 
 
 class TestManagersThatFail:
-    async def test_at_startup_close_what_the_others_have_opened(self, happened: list[str]) -> None:
+    async def test_manager_that_fails_at_startup_closes_the_others(
+        self, happened: list[str]
+    ) -> None:
         opened = asyncio.Event()
 
         @asynccontextmanager
@@ -225,7 +233,9 @@ class TestManagersThatFail:
         assert f"second' ({HERE}:{line}) failed" in answer["message"]
         assert isinstance(await server.end(), ZeroDivisionError)
 
-    async def test_at_shutdown_keep_no_other_from_closing(self, happened: list[str]) -> None:
+    async def test_manager_that_fails_at_shutdown_lets_the_others_close(
+        self, happened: list[str]
+    ) -> None:
         @asynccontextmanager
         async def fails() -> LifespanManager:
             yield {}
@@ -240,7 +250,7 @@ class TestManagersThatFail:
         assert answer["type"] == "lifespan.shutdown.failed"
         assert "ZeroDivisionError: by nothing" in answer["message"]
 
-    async def test_to_stop_in_time_are_given_up(
+    async def test_manager_that_hangs_at_shutdown_is_given_up(
         self, happened: list[str], settings: Settings
     ) -> None:
         settings.LIFESPAN = {"SHUTDOWN_TIMEOUT": 0.3}
@@ -258,7 +268,7 @@ class TestManagersThatFail:
         assert happened == ["client opens", "client closes"]
         assert "limit of 0.3 s" in answer["message"]
 
-    async def test_with_one_key_are_both_named(self, happened: list[str]) -> None:
+    async def test_managers_with_one_key_are_both_named(self, happened: list[str]) -> None:
         @asynccontextmanager
         async def first() -> LifespanManager:
             yield {"client": 1}
@@ -277,7 +287,7 @@ class TestManagersThatFail:
         for text in ("'client' is in the state twice", f"first' ({HERE}:", f"second' ({HERE}:"):
             assert text in str(error)
 
-    async def test_with_the_key_of_a_resource_are_named_with_it(
+    async def test_manager_with_the_key_of_a_resource_is_named_with_it(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         @lifespan.resource
@@ -301,7 +311,7 @@ class TestManagersThatFail:
 class TestReceiversOfAsgiLifespan:
     """What they return is entered, however they are written."""
 
-    async def test_that_are_async_give_a_manager(self, happened: list[str]) -> None:
+    async def test_async_receiver_gives_a_manager(self, happened: list[str]) -> None:
         manager = manager_of(happened, "client")
 
         async def give(**kwargs: Any) -> Any:
@@ -312,7 +322,7 @@ class TestReceiversOfAsgiLifespan:
             assert "client" in server.state
         assert happened == ["client opens", "client closes"]
 
-    async def test_that_are_sync_give_a_manager_too(self, happened: list[str]) -> None:
+    async def test_sync_receiver_gives_a_manager(self, happened: list[str]) -> None:
         manager = manager_of(happened, "client")
         threads: list[threading.Thread] = []
 
@@ -327,7 +337,7 @@ class TestReceiversOfAsgiLifespan:
         assert threads != [threading.current_thread()]
 
     @pytest.mark.parametrize("state", [{}, MISSING])
-    async def test_may_write_to_the_state_themselves(self, mount: MountViews, state: Any) -> None:
+    async def test_receiver_writes_to_the_state(self, mount: MountViews, state: Any) -> None:
         async def write(state: State) -> None:
             state["written"] = "by hand"
 
@@ -342,7 +352,7 @@ class TestReceiversOfAsgiLifespan:
             answer = await ask(application, "/view/", **copied)
         assert answer.text == "by hand"
 
-    async def test_that_give_something_else_are_told_what_to_give(self) -> None:
+    async def test_receiver_that_gives_no_manager_is_told_what_to_give(self) -> None:
         async def give() -> Any:
             return 7
 
@@ -354,7 +364,9 @@ class TestReceiversOfAsgiLifespan:
         assert "async context manager" in answer["message"]
 
     @pytest.mark.parametrize("form", ["sync", "async"])
-    async def test_that_fail_fail_the_startup(self, form: str, happened: list[str]) -> None:
+    async def test_receiver_that_fails_fails_the_startup(
+        self, form: str, happened: list[str]
+    ) -> None:
         def fails() -> Any:
             raise ZeroDivisionError("by nothing")
 
@@ -373,7 +385,7 @@ class TestTheState:
     """Mappings are in the scope's dictionary and in the requests', and stay there."""
 
     @pytest.mark.parametrize("state", [{}, MISSING])
-    async def test_is_read_by_requests(
+    async def test_state_of_managers_is_read_by_requests(
         self, mount: MountViews, happened: list[str], state: Any
     ) -> None:
         async def view(request: Any) -> HttpResponse:
@@ -392,7 +404,9 @@ class TestTheState:
         answer = await ask(application, "/view/", **copied)
         assert answer.text == '[true, true, ["client"]]'
 
-    async def test_is_left_in_the_scope_after_the_shutdown(self, happened: list[str]) -> None:
+    async def test_state_of_managers_is_left_in_the_scope_after_the_shutdown(
+        self, happened: list[str]
+    ) -> None:
         register_lifespan_manager(context_manager=manager_of(happened, "client"))
         server = ServerSide(LifespanASGIHandler())
         await server.startup()
@@ -401,7 +415,9 @@ class TestTheState:
         assert server.state == {"client": client}
         assert client.closed
 
-    async def test_emptied_by_the_server_keeps_no_manager_open(self, happened: list[str]) -> None:
+    async def test_state_emptied_by_the_server_keeps_no_manager_open(
+        self, happened: list[str]
+    ) -> None:
         register_lifespan_manager(context_manager=manager_of(happened, "client"))
         server = ServerSide(LifespanASGIHandler())
         await server.startup()

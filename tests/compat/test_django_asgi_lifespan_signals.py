@@ -90,7 +90,7 @@ async def run_through(scope: dict[str, Any] | None = None) -> ServerSide:
 class TestAReceiver:
     @pytest.mark.parametrize("form", ["", "_async"], ids=["sync", "async"])
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_is_called_with_what_its_signature_takes(
+    async def test_receiver_is_called_with_what_its_signature_takes(
         self, signal: Any, shape: str, form: str
     ) -> None:
         receivers = Receivers()
@@ -110,20 +110,20 @@ class TestAReceiver:
             assert receivers.calls[0]["scope"] is server.scope
 
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_runs_in_a_thread_when_it_is_sync(self, signal: Any, shape: str) -> None:
+    async def test_sync_receiver_runs_in_a_thread(self, signal: Any, shape: str) -> None:
         receivers = Receivers()
         signal.connect(getattr(receivers, shape))
         await run_through()
         assert receivers.threads != [threading.current_thread()]
 
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_runs_on_the_loop_when_it_is_async(self, signal: Any, shape: str) -> None:
+    async def test_async_receiver_runs_on_the_loop(self, signal: Any, shape: str) -> None:
         receivers = Receivers()
         signal.connect(getattr(receivers, f"{shape}_async"))
         await run_through()
         assert receivers.threads == [threading.current_thread()]
 
-    async def test_may_be_a_plain_function(self, signal: Any) -> None:
+    async def test_receiver_may_be_a_plain_function(self, signal: Any) -> None:
         called: list[str] = []
 
         def sync() -> None:
@@ -137,7 +137,7 @@ class TestAReceiver:
         await run_through()
         assert called == ["sync", "async"]
 
-    async def test_may_be_connected_with_djangos_decorator(self) -> None:
+    async def test_receiver_may_be_connected_with_djangos_decorator(self) -> None:
         called: list[str] = []
 
         @receiver_of([asgi_startup, asgi_shutdown])
@@ -147,7 +147,7 @@ class TestAReceiver:
         await run_through()
         assert called == ["called", "called"]
 
-    async def test_may_be_a_mock(self, signal: Any) -> None:
+    async def test_receiver_may_be_a_mock(self, signal: Any) -> None:
         sync, asynchronous = Mock(return_value=None), AsyncMock(return_value=None)
         signal.connect(sync)
         signal.connect(asynchronous)
@@ -155,21 +155,21 @@ class TestAReceiver:
         sync.assert_called_once()
         asynchronous.assert_awaited_once()
 
-    async def test_needs_no_state_in_the_scope(self, signal: Any) -> None:
+    async def test_receiver_needs_no_state_in_the_scope(self, signal: Any) -> None:
         receivers = Receivers()
         signal.connect(receivers.with_anything_async)
         await run_through({"state": MISSING})
         assert len(receivers.calls) == 1
         assert "state" not in receivers.calls[0]["scope"]
 
-    async def test_is_called_when_it_is_connected_to_that_sender(self, signal: Any) -> None:
+    async def test_receiver_is_called_for_its_sender_alone(self, signal: Any) -> None:
         receivers = Receivers()
         signal.connect(receivers.with_nothing, sender=LifespanSender)
         signal.connect(receivers.with_nothing_async, sender=object)
         await run_through()
         assert len(receivers.calls) == 1
 
-    async def test_that_is_async_runs_beside_the_others(self) -> None:
+    async def test_async_receiver_runs_beside_the_others(self) -> None:
         met = asyncio.Barrier(3)
 
         async def first() -> None:
@@ -186,13 +186,15 @@ class TestAReceiver:
             asgi_shutdown.connect(receiver)
         await run_through()
 
-    async def test_that_is_connected_while_serving_hears_of_the_shutdown(self) -> None:
+    async def test_receiver_connected_while_serving_hears_of_the_shutdown(self) -> None:
         receivers = Receivers()
         async with started(LifespanASGIHandler()):
             asgi_shutdown.connect(receivers.with_nothing_async)
         assert len(receivers.calls) == 1
 
-    async def test_hears_also_a_signal_that_a_project_sends_by_itself(self, signal: Any) -> None:
+    async def test_receiver_hears_a_signal_that_a_project_sends_by_itself(
+        self, signal: Any
+    ) -> None:
         receivers = Receivers()
         signal.connect(receivers.with_scope)
         signal.connect(receivers.with_scope_async)
@@ -204,7 +206,7 @@ class TestConnecting:
     """As with any signal of Django's, with and without `**kwargs`."""
 
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_twice_calls_once(self, signal: Any, shape: str) -> None:
+    async def test_connecting_twice_calls_once(self, signal: Any, shape: str) -> None:
         receivers = Receivers()
         for _ in range(2):
             signal.connect(getattr(receivers, shape))
@@ -212,7 +214,9 @@ class TestConnecting:
         assert len(receivers.calls) == 1
 
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_two_with_one_dispatch_uid_calls_the_first(self, signal: Any, shape: str) -> None:
+    async def test_second_receiver_of_one_dispatch_uid_is_not_called(
+        self, signal: Any, shape: str
+    ) -> None:
         first, second = Receivers(), Receivers()
         for receivers in (first, second):
             signal.connect(getattr(receivers, shape), dispatch_uid="one")
@@ -221,7 +225,9 @@ class TestConnecting:
 
     @pytest.mark.parametrize("form", ["", "_async"], ids=["sync", "async"])
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_weakly_keeps_no_object_alive(self, signal: Any, shape: str, form: str) -> None:
+    async def test_connecting_weakly_keeps_no_object_alive(
+        self, signal: Any, shape: str, form: str
+    ) -> None:
         calls: list[dict[str, Any]] = []
         receivers = Receivers()
         receivers.calls = calls
@@ -234,7 +240,9 @@ class TestConnecting:
         assert calls == []
 
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_strongly_keeps_the_object_alive(self, signal: Any, shape: str) -> None:
+    async def test_connecting_strongly_keeps_the_object_alive(
+        self, signal: Any, shape: str
+    ) -> None:
         calls: list[dict[str, Any]] = []
         receivers = Receivers()
         receivers.calls = calls
@@ -244,7 +252,7 @@ class TestConnecting:
         await run_through()
         assert len(calls) == 1
 
-    async def test_a_function_weakly_or_strongly(self, signal: Any) -> None:
+    async def test_connecting_a_function_weakly_or_strongly(self, signal: Any) -> None:
         called: list[str] = []
 
         def function(name: str) -> Callable[[], None]:
@@ -260,7 +268,7 @@ class TestConnecting:
         await run_through()
         assert called == ["strong"]
 
-    async def test_in_place_of_one_that_has_gone_is_no_mistaken_identity(self, signal: Any) -> None:
+    async def test_receiver_in_the_place_of_one_that_has_gone_is_called(self, signal: Any) -> None:
         # A new object may get the address, and so the id(), of one that has gone.
         calls: list[dict[str, Any]] = []
         for _ in range(50):
@@ -276,7 +284,9 @@ class TestDisconnecting:
     @pytest.mark.parametrize("form", ["", "_async"], ids=["sync", "async"])
     @pytest.mark.parametrize("shape", SHAPES)
     @pytest.mark.parametrize("weak", [True, False])
-    async def test_a_receiver(self, signal: Any, shape: str, form: str, weak: bool) -> None:
+    async def test_disconnecting_a_receiver(
+        self, signal: Any, shape: str, form: str, weak: bool
+    ) -> None:
         receivers = Receivers()
         signal.connect(getattr(receivers, shape + form), weak=weak)
         assert signal.disconnect(getattr(receivers, shape + form)) is True
@@ -284,7 +294,7 @@ class TestDisconnecting:
         await run_through()
         assert receivers.calls == []
 
-    async def test_a_function(self, signal: Any) -> None:
+    async def test_disconnecting_a_function(self, signal: Any) -> None:
         called: list[str] = []
 
         def receiver() -> None:
@@ -296,7 +306,7 @@ class TestDisconnecting:
         assert called == []
 
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_by_dispatch_uid_or_sender(self, signal: Any, shape: str) -> None:
+    async def test_disconnecting_by_dispatch_uid_or_sender(self, signal: Any, shape: str) -> None:
         receivers = Receivers()
         receiver = getattr(receivers, shape)
         signal.connect(receiver, dispatch_uid="one")
@@ -308,7 +318,7 @@ class TestDisconnecting:
         assert receivers.calls == []
 
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_and_connecting_again(self, signal: Any, shape: str) -> None:
+    async def test_disconnecting_and_connecting_again(self, signal: Any, shape: str) -> None:
         receivers = Receivers()
         receiver = getattr(receivers, shape)
         signal.connect(receiver)
@@ -320,7 +330,7 @@ class TestDisconnecting:
 
 class TestAFailingReceiver:
     @pytest.mark.parametrize("form", ["sync", "async"])
-    async def test_fails_the_startup(self, form: str, lifespan: Lifespan) -> None:
+    async def test_failing_receiver_fails_the_startup(self, form: str, lifespan: Lifespan) -> None:
         closed: list[str] = []
 
         @lifespan.resource
@@ -342,7 +352,7 @@ class TestAFailingReceiver:
         assert isinstance(await server.end(), ZeroDivisionError)
         assert closed == ["shelf"]
 
-    async def test_at_shutdown_waits_for_what_is_still_closing(self) -> None:
+    async def test_failing_receiver_at_shutdown_waits_for_what_is_still_closing(self) -> None:
         closed: list[str] = []
 
         @asynccontextmanager

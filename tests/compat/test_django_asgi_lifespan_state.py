@@ -101,7 +101,7 @@ class TestTheStateMiddleware:
         ids=["alone", "old name", "in sync", "around sync", "in async", "around async"],
     )
     @pytest.mark.usefixtures("client_manager")
-    async def test_gives_requests_their_state(
+    async def test_state_middleware_gives_requests_their_state(
         self,
         mount: MountViews,
         settings: Settings,
@@ -118,7 +118,7 @@ class TestTheStateMiddleware:
                 answer = await ask(application, view, **scope)
                 assert answer.text == "[true, true, false]"
 
-    async def test_reads_what_another_lifespan_has_given(
+    async def test_state_middleware_reads_what_another_lifespan_has_given(
         self, mount: MountViews, settings: Settings
     ) -> None:
         settings.MIDDLEWARE = [STATE_MIDDLEWARE]
@@ -126,7 +126,7 @@ class TestTheStateMiddleware:
         answer = await ask(ASGIHandler(), "/view/", state={"client": object()})
         assert answer.text == "[true, true, false]"
 
-    async def test_leaves_the_state_that_is_there_already(
+    async def test_state_middleware_leaves_the_state_that_is_there_already(
         self, mount: MountViews, settings: Settings, lifespan: Lifespan
     ) -> None:
         @async_only_middleware
@@ -146,7 +146,7 @@ class TestTheStateMiddleware:
         assert (await ask(ASGIHandler(), "/view/")).text == "by a middleware"
 
     @pytest.mark.parametrize("handler_class", [ASGIHandler, LifespanASGIHandler])
-    async def test_without_any_lifespan_refuses_a_read_and_not_the_request(
+    async def test_state_middleware_without_lifespan_refuses_a_read_and_no_request(
         self, mount: MountViews, settings: Settings, lifespan: Lifespan, handler_class: Any
     ) -> None:
         errors: list[Exception] = []
@@ -165,7 +165,7 @@ class TestTheStateMiddleware:
         assert isinstance(errors[0], NotRunning)
         assert "no lifespan is running" in str(errors[0])
 
-    def test_works_under_wsgi(
+    def test_state_middleware_works_under_wsgi(
         self, mount: MountViews, settings: Settings, lifespan: Lifespan
     ) -> None:
         def view(request: Any) -> HttpResponse:
@@ -176,12 +176,12 @@ class TestTheStateMiddleware:
         # Django's sync test client makes WSGI requests, which have no scope.
         assert Client().get("/view/").content == b"none is open"
 
-    def test_has_the_name_that_it_had_before(self) -> None:
+    def test_state_middleware_has_the_name_that_it_had_before(self) -> None:
         assert AsyncMiddleware is LifespanStateMiddleware
 
 
 class TestLifespanAwareAsyncClient:
-    async def test_puts_a_state_into_the_scope_of_each_request(
+    async def test_client_puts_a_state_into_the_scope_of_each_request(
         self, mount: MountViews, settings: Settings
     ) -> None:
         settings.MIDDLEWARE = [STATE_MIDDLEWARE]
@@ -190,7 +190,7 @@ class TestLifespanAwareAsyncClient:
         response = await client.get("/view/")
         assert response.content == b"[true, true, false]"
 
-    async def test_with_the_state_of_a_scope_reads_it_before_and_after_the_shutdown(
+    async def test_client_with_a_scopes_state_reads_it_after_the_shutdown_too(
         self, mount: MountViews, settings: Settings, lifespan: Lifespan
     ) -> None:
         class HttpClient:

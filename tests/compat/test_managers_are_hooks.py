@@ -34,7 +34,7 @@ def register(function: Callable[[], Any]) -> Callable[[], AbstractAsyncContextMa
 
 
 class TestInThePlan:
-    def test_a_manager_is_a_hook(self, lifespan: Lifespan) -> None:
+    def test_manager_is_a_hook_of_the_plan(self, lifespan: Lifespan) -> None:
         @register
         async def client() -> LifespanManager:
             yield {}
@@ -43,7 +43,7 @@ class TestInThePlan:
         assert node.hook is not None
         assert (node.key, node.hook.kind, node.hook.file) == (CLIENT, "manager", __file__)
 
-    def test_making_it_twice_gives_the_same_plan(self, lifespan: Lifespan) -> None:
+    def test_plan_with_managers_is_the_same_twice(self, lifespan: Lifespan) -> None:
         @register
         async def client() -> LifespanManager:
             yield {}
@@ -55,7 +55,7 @@ class TestInThePlan:
         assert lifespan.plan("app") == lifespan.plan("app")
         assert len(lifespan.plan("app")) == 2
 
-    def test_a_receiver_that_has_gone_is_no_hook(self, lifespan: Lifespan) -> None:
+    def test_receiver_that_has_gone_is_no_hook(self, lifespan: Lifespan) -> None:
         def connect() -> None:
             async def receiver(**kwargs: Any) -> Any: ...
 
@@ -65,7 +65,7 @@ class TestInThePlan:
         connect()
         assert len(lifespan.plan("app")) == 0
 
-    def test_it_stands_behind_the_hooks_of_apps(self, lifespan: Lifespan) -> None:
+    def test_manager_stands_behind_the_hooks_of_apps(self, lifespan: Lifespan) -> None:
         @register
         async def client() -> LifespanManager:
             yield {}
@@ -75,7 +75,7 @@ class TestInThePlan:
 
         assert [key.rpartition(".")[2] for key in lifespan.plan("app").order] == ["late", "client"]
 
-    def test_a_hook_may_depend_on_it(self, lifespan: Lifespan) -> None:
+    def test_hook_may_depend_on_a_manager(self, lifespan: Lifespan) -> None:
         @register
         async def client() -> LifespanManager:
             yield {}
@@ -87,7 +87,7 @@ class TestInThePlan:
 
 
 class TestUnderHOOKS:
-    async def test_one_that_is_disabled_is_not_opened(
+    async def test_disabled_manager_is_not_opened(
         self, happened: list[str], settings: Settings
     ) -> None:
         @register
@@ -100,7 +100,7 @@ class TestUnderHOOKS:
             pass
         assert happened == []
 
-    async def test_one_that_is_optional_fails_alone(self, settings: Settings) -> None:
+    async def test_optional_manager_fails_alone(self, settings: Settings) -> None:
         @register
         async def client() -> LifespanManager:
             raise ZeroDivisionError("by nothing")
@@ -110,9 +110,7 @@ class TestUnderHOOKS:
         async with started(LifespanASGIHandler()) as server:
             assert server.state == {}
 
-    async def test_one_that_is_too_slow_to_start_is_told_of_its_limit(
-        self, settings: Settings
-    ) -> None:
+    async def test_manager_too_slow_to_start_is_told_of_its_limit(self, settings: Settings) -> None:
         @register
         async def client() -> LifespanManager:
             await asyncio.Event().wait()
@@ -124,9 +122,7 @@ class TestUnderHOOKS:
         assert "within its limit of 0.2 s" in answer["message"]
         assert f"Raise LIFESPAN['HOOKS']['{CLIENT}']['timeout']" in answer["message"]
 
-    async def test_one_that_is_too_slow_to_stop_is_told_of_its_limit(
-        self, settings: Settings
-    ) -> None:
+    async def test_manager_too_slow_to_stop_is_told_of_its_limit(self, settings: Settings) -> None:
         @register
         async def client() -> LifespanManager:
             yield {}
@@ -138,7 +134,7 @@ class TestUnderHOOKS:
         answer = await server.shutdown()
         assert "within its limit of 0.2 s" in answer["message"]
 
-    async def test_one_of_a_lower_priority_opens_first(
+    async def test_manager_of_a_lower_priority_opens_first(
         self, happened: list[str], settings: Settings
     ) -> None:
         @register
@@ -160,7 +156,7 @@ class TestUnderHOOKS:
 class TestWithoutAServer:
     """A plan is the same, whatever opens it."""
 
-    async def test_a_manager_is_opened(self, lifespan: Lifespan) -> None:
+    async def test_manager_is_opened_without_a_server(self, lifespan: Lifespan) -> None:
         @register
         async def client() -> LifespanManager:
             yield {"client": "open"}
@@ -168,7 +164,7 @@ class TestWithoutAServer:
         async with lifespan.run("worker") as state:
             assert state["client"] == "open"
 
-    async def test_a_receiver_is_given_a_scope_all_the_same(self, lifespan: Lifespan) -> None:
+    async def test_receiver_is_given_a_scope_without_a_server(self, lifespan: Lifespan) -> None:
         async def receiver(scope: dict[str, Any], state: State) -> None:
             state["kind"] = scope["type"]
 
@@ -176,7 +172,7 @@ class TestWithoutAServer:
         async with lifespan.run("worker") as state:
             assert state["kind"] == "lifespan"
 
-    async def test_a_test_asks_for_one_by_its_key(self) -> None:
+    async def test_test_asks_for_a_manager_by_its_key(self) -> None:
         @register
         async def client() -> LifespanManager:
             yield {"client": "open"}

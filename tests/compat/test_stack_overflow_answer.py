@@ -82,7 +82,7 @@ atexit.register(tell)
 @pytest.mark.server
 @pytest.mark.parametrize("debug", [True, False], ids=["debug", "production"])
 @pytest.mark.parametrize("installed", [True, False], ids=["installed", "not installed"])
-def test_a_session_made_in_a_view_is_closed(project: Project, debug: bool, installed: bool) -> None:
+def test_session_made_in_a_view_is_closed(project: Project, debug: bool, installed: bool) -> None:
     project.app("shop", views=VIEWS, client=CLIENT, goodbye=CLOSED_AFTERWARDS)
     apps = ["lifespan_app", "shop"] if installed else ["shop"]
     project.settings(DEBUG=debug, INSTALLED_APPS=apps)
@@ -106,7 +106,7 @@ def test_a_session_made_in_a_view_is_closed(project: Project, debug: bool, insta
 
 
 class TestFunctions:
-    async def test_are_called_last_appended_first_sync_and_async(self, lifespan: Lifespan) -> None:
+    async def test_functions_are_called_last_appended_first(self, lifespan: Lifespan) -> None:
         happened: list[str] = []
         application = LifespanASGIHandler()
 
@@ -123,7 +123,9 @@ class TestFunctions:
             assert happened == []
         assert happened == ["async", "sync", "async"]
 
-    async def test_that_fail_keep_no_other_from_being_called(self, lifespan: Lifespan) -> None:
+    async def test_function_that_fails_keeps_no_other_from_being_called(
+        self, lifespan: Lifespan
+    ) -> None:
         happened: list[str] = []
         application = LifespanASGIHandler()
 
@@ -138,7 +140,7 @@ class TestFunctions:
         assert answer["type"] == "lifespan.shutdown.failed"
         assert "ZeroDivisionError: by nothing" in answer["message"]
 
-    async def test_are_called_at_each_shutdown(self, lifespan: Lifespan) -> None:
+    async def test_functions_are_called_at_each_shutdown(self, lifespan: Lifespan) -> None:
         happened: list[str] = []
         application = LifespanASGIHandler()
         application.on_shutdown.append(lambda: happened.append("called"))
@@ -147,16 +149,14 @@ class TestFunctions:
                 pass
         assert happened == ["called", "called"]
 
-    async def test_may_be_another_list_by_then(self, lifespan: Lifespan) -> None:
+    async def test_functions_may_be_in_another_list_at_the_end(self, lifespan: Lifespan) -> None:
         happened: list[str] = []
         application = LifespanASGIHandler()
         async with started(application):
             application.on_shutdown = [lambda: happened.append("called")]
         assert happened == ["called"]
 
-    async def test_in_no_list_at_all_keep_nothing_else_from_closing(
-        self, lifespan: Lifespan
-    ) -> None:
+    async def test_functions_in_no_list_keep_nothing_from_closing(self, lifespan: Lifespan) -> None:
         happened: list[str] = []
         application = LifespanASGIHandler()
         lifespan.on_shutdown(lambda: happened.append("hook"), name="hook")  # type: ignore[call-overload]
@@ -168,7 +168,9 @@ class TestFunctions:
         assert answer["type"] == "lifespan.shutdown.failed"
         assert "on_shutdown" in answer["message"]
 
-    async def test_that_are_none_are_named_and_the_others_called(self, lifespan: Lifespan) -> None:
+    async def test_what_is_no_function_is_named_and_the_others_called(
+        self, lifespan: Lifespan
+    ) -> None:
         happened: list[str] = []
         application = LifespanASGIHandler()
         result: Any = "what close() returned"

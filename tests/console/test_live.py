@@ -81,7 +81,7 @@ def seen(
 # In a pipe.
 
 
-def test_a_pipe_gets_a_line_for_each_hook_that_has_started_and_stopped() -> None:
+def test_pipe_gets_a_line_per_hook_started_and_stopped() -> None:
     def declare(lifespan: Lifespan, journal: Journal) -> None:
         client = journal.resource(lifespan, "client", opens=0.25, closes=1.5)
         journal.start(lifespan, "warm_up", depends_on=[client])
@@ -95,7 +95,7 @@ def test_a_pipe_gets_a_line_for_each_hook_that_has_started_and_stopped() -> None
     ]
 
 
-def test_a_hook_that_fails_has_its_error_and_its_place_below_it() -> None:
+def test_hook_that_fails_has_its_error_and_its_place_below_it() -> None:
     def declare(lifespan: Lifespan, journal: Journal) -> None:
         journal.resource(lifespan, "client", required=False, open_error=OSError("no route"))
 
@@ -105,7 +105,7 @@ def test_a_hook_that_fails_has_its_error_and_its_place_below_it() -> None:
     assert re.fullmatch(r" {23}OSError: no route \(\S+journal\.py:\d+\)", lines[2])
 
 
-def test_a_hook_that_is_skipped_says_why() -> None:
+def test_hook_that_is_skipped_says_why() -> None:
     def declare(lifespan: Lifespan, journal: Journal) -> None:
         client = journal.resource(
             lifespan, "client", required=False, open_error=OSError("no route")
@@ -118,7 +118,7 @@ def test_a_hook_that_is_skipped_says_why() -> None:
     assert "it needs 'shop.client'" in text
 
 
-def test_a_failed_start_is_rolled_back_before_ones_eyes() -> None:
+def test_failed_start_is_rolled_back_before_ones_eyes() -> None:
     def declare(lifespan: Lifespan, journal: Journal) -> None:
         client = journal.resource(lifespan, "client")
         journal.start(lifespan, "warm_up", depends_on=[client], error=OSError("no route"))
@@ -132,7 +132,7 @@ def test_a_failed_start_is_rolled_back_before_ones_eyes() -> None:
     assert lines[4:] == ["Rolling back 'app' (startup failed)", "  ok <time>  shop.client"]
 
 
-def test_a_limit_that_has_passed_is_told_in_the_engines_words_once() -> None:
+def test_limit_that_has_passed_is_told_in_the_engines_words_once() -> None:
     def declare(lifespan: Lifespan, journal: Journal) -> None:
         journal.resource(lifespan, "client", opens=9, timeout=3, required=False)
 
@@ -143,7 +143,7 @@ def test_a_limit_that_has_passed_is_told_in_the_engines_words_once() -> None:
     assert lines[2].count("journal.py:") <= 2  # the hook's place, and where it waits
 
 
-def test_a_background_job_runs_and_is_stopped() -> None:
+def test_background_job_runs_and_is_stopped() -> None:
     def declare(lifespan: Lifespan, journal: Journal) -> None:
         journal.job(lifespan, "refresh")
 
@@ -155,7 +155,7 @@ def test_a_background_job_runs_and_is_stopped() -> None:
     ]
 
 
-def test_a_run_inside_another_is_not_shown() -> None:
+def test_run_inside_another_is_not_shown() -> None:
     def declare(lifespan: Lifespan, journal: Journal) -> None:
         journal.resource(lifespan, "client")
 
@@ -202,7 +202,7 @@ def test_control_characters_of_an_error_do_nothing_to_the_terminal() -> None:
     assert "gone second line (" in text
 
 
-def test_what_the_encoding_of_a_pipe_does_not_have_becomes_a_question_mark() -> None:
+def test_letter_that_a_pipe_cannot_encode_becomes_a_question_mark() -> None:
     raw = io.BytesIO()
 
     def declare(lifespan: Lifespan, journal: Journal) -> None:
@@ -213,7 +213,7 @@ def test_what_the_encoding_of_a_pipe_does_not_have_becomes_a_question_mark() -> 
     assert b"f?r ??" in raw.getvalue()
 
 
-def test_a_reader_that_has_gone_stops_nothing() -> None:
+def test_reader_that_has_gone_stops_nothing() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = []
@@ -230,7 +230,7 @@ def test_a_reader_that_has_gone_stops_nothing() -> None:
     assert done == ["served"]
 
 
-def test_a_commands_own_output_takes_the_lines() -> None:
+def test_commands_own_output_takes_the_lines() -> None:
     pipe = io.StringIO()
 
     written(
@@ -250,7 +250,7 @@ def thousand(lifespan: Lifespan, journal: Journal) -> None:
         journal.resource(lifespan, f"r{number}", opens=number / 1000)
 
 
-def test_of_a_thousand_hooks_those_that_say_something_have_a_line() -> None:
+def test_hooks_that_say_something_have_a_line_among_a_thousand() -> None:
     lines = written(thousand).partition("Stopping")[0].splitlines()
 
     assert lines[0] == "Starting 'app': 1000 hooks"
@@ -261,13 +261,13 @@ def test_of_a_thousand_hooks_those_that_say_something_have_a_line() -> None:
     assert len(lines) == 14
 
 
-def test_a_thousand_hooks_have_a_line_each_where_that_is_asked_for() -> None:
+def test_thousand_hooks_have_a_line_each_where_that_is_asked_for() -> None:
     lines = written(thousand, every=True).partition("Stopping")[0].splitlines()
 
     assert sum("  ok  " in line for line in lines) == 999
 
 
-def test_a_thousand_failures_are_counted_at_the_end() -> None:
+def test_thousand_failures_are_counted_at_the_end() -> None:
     def declare(lifespan: Lifespan, journal: Journal) -> None:
         broken = journal.resource(
             lifespan, "broken", required=False, open_error=OSError("no route")
@@ -281,7 +281,7 @@ def test_a_thousand_failures_are_counted_at_the_end() -> None:
     assert len(lines) < 3 * MANY
 
 
-def test_a_thousand_background_jobs_are_one_line() -> None:
+def test_thousand_background_jobs_are_one_line() -> None:
     def declare(lifespan: Lifespan, journal: Journal) -> None:
         for number in range(1000):
             journal.job(lifespan, f"job{number}")
@@ -294,7 +294,7 @@ def test_a_thousand_background_jobs_are_one_line() -> None:
 # On a terminal.
 
 
-def test_a_hook_that_starts_is_shown_with_its_time_and_then_only_as_started(
+def test_hook_is_shown_with_its_time_while_it_starts(
     terminal: Terminal,
 ) -> None:
     shown: list[list[str]] = []
@@ -318,7 +318,7 @@ def test_a_hook_that_starts_is_shown_with_its_time_and_then_only_as_started(
     ]
 
 
-def test_the_time_of_a_hook_goes_on_while_it_blocks_the_loop(terminal: Terminal) -> None:
+def test_time_of_a_hook_goes_on_while_it_blocks_the_loop(terminal: Terminal) -> None:
     def declare(lifespan: Lifespan) -> None:
         @lifespan.resource
         async def client() -> int:
@@ -353,7 +353,7 @@ def test_how_far_a_hook_says_to_be_stands_on_its_line_while_it_starts(terminal: 
     assert lines[1] == "  ok <time>  tests.console.test_live.model"
 
 
-def test_what_the_startup_does_not_wait_for_is_shown_until_it_is_up(
+def test_hook_that_warms_up_is_shown_until_it_is_up(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", terminal.stream)
@@ -395,7 +395,7 @@ def test_what_the_startup_does_not_wait_for_is_shown_until_it_is_up(
     assert not any("starting" in line for line in lines)
 
 
-def test_what_is_printed_and_logged_meanwhile_stands_above_in_its_order(
+def test_output_of_hooks_stands_above_in_its_order(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdout", terminal.stream)
@@ -460,7 +460,7 @@ def test_more_hooks_at_once_than_fit_are_counted(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("lines", [3, 5])
-def test_a_terminal_of_few_lines_keeps_what_has_been_written(lines: int) -> None:
+def test_terminal_of_few_lines_keeps_what_has_been_written(lines: int) -> None:
     with Terminal(lines=lines) as small:
 
         def drawn_thrice() -> bool:
@@ -481,7 +481,7 @@ def test_a_terminal_of_few_lines_keeps_what_has_been_written(lines: int) -> None
     assert not any("starting" in line for line in shown)
 
 
-def test_where_there_is_no_room_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_without_room_is_not_drawn_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def declare(lifespan: Lifespan) -> None:
         @lifespan.resource
         async def client() -> int:
@@ -513,7 +513,7 @@ def test_no_line_is_wider_than_the_terminal(columns: int) -> None:
     assert lines[1].endswith("...")
 
 
-def test_a_terminal_that_is_made_narrower_is_not_written_over(terminal: Terminal) -> None:
+def test_terminal_that_is_made_narrower_is_not_written_over(terminal: Terminal) -> None:
     def declare(lifespan: Lifespan) -> None:
         @lifespan.resource
         async def client() -> int:
@@ -541,7 +541,7 @@ def broken_and_whole(lifespan: Lifespan) -> None:
         raise OSError("no route")
 
 
-def test_an_outcome_has_its_colour_on_a_terminal(terminal: Terminal) -> None:
+def test_outcome_has_its_colour_on_a_terminal(terminal: Terminal) -> None:
     seen(terminal, broken_and_whole)
 
     assert terminal.colour_of("ok ") == "green"
@@ -564,7 +564,7 @@ def test_no_color_is_honoured_in_the_environment(
     assert terminal.colour_of("ok ") == "default"
 
 
-def test_a_dumb_terminal_gets_plain_lines(
+def test_dumb_terminal_gets_plain_lines(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "dumb")
@@ -574,7 +574,7 @@ def test_a_dumb_terminal_gets_plain_lines(
     assert b"\x1b" not in terminal.sent
 
 
-def test_a_pipe_has_colours_only_where_they_are_forced() -> None:
+def test_pipe_has_colours_only_where_they_are_forced() -> None:
     pipe, forced = io.StringIO(), io.StringIO()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

@@ -38,7 +38,7 @@ def shown(*arguments: str, **options: Any) -> str:
     return output.getvalue()
 
 
-def test_the_newest_run_is_shown_with_what_failed_and_what_to_do() -> None:
+def test_newest_run_is_shown_with_what_failed_and_what_to_do() -> None:
     records.stopped()
     records.degraded(ago=300)
 
@@ -56,13 +56,13 @@ def test_the_newest_run_is_shown_with_what_failed_and_what_to_do() -> None:
     assert "it needs 'notices.notice_board', which failed" in text
 
 
-def test_where_a_hook_hung_is_said() -> None:
+def test_place_where_a_hook_hung_is_said() -> None:
     records.timed_out()
 
     assert "it waited at catalogue/index.py:31 in read_all" in shown()
 
 
-def test_the_newest_run_that_failed_is_found_behind_others() -> None:
+def test_newest_run_that_failed_is_found_behind_others() -> None:
     records.startup_failed(ago=900)
     lost = records.silent(ago=800)
     records.healthy()
@@ -70,7 +70,7 @@ def test_the_newest_run_that_failed_is_found_behind_others() -> None:
     assert str(lost.uuid) in shown("--last-failed")
 
 
-def test_a_run_is_found_by_its_uuid_or_the_beginning_of_it() -> None:
+def test_run_is_found_by_its_uuid_or_the_beginning_of_it() -> None:
     run = records.shutdown_failed()
     records.healthy()
 
@@ -78,7 +78,7 @@ def test_a_run_is_found_by_its_uuid_or_the_beginning_of_it() -> None:
     assert shown(str(run.uuid)[:8]).splitlines()[0] == f"{run}  shutdown failed"
 
 
-def test_what_is_there_now_takes_a_line_a_run() -> None:
+def test_list_takes_a_line_per_run() -> None:
     records.stopped()
     records.silent()
     records.launch(3)
@@ -117,7 +117,7 @@ def test_json_is_what_the_admin_hands_out() -> None:
     ],
     ids=["last", "last-failed", "now", "uuid"],
 )
-def test_what_is_not_there_is_said_with_an_exit_code(arguments: list[str], said: str) -> None:
+def test_missing_run_is_said_with_an_exit_code(arguments: list[str], said: str) -> None:
     with pytest.raises(CommandError, match=said) as refused:
         shown(*arguments)
 
@@ -145,7 +145,7 @@ def test_hostile_text_reaches_no_terminal_raw() -> None:
 
 
 @pytest.mark.parametrize("story", sorted(records.STORIES))
-def test_a_run_of_every_story_is_shown(story: str) -> None:
+def test_run_of_every_story_is_shown(story: str) -> None:
     records.STORIES[story]()
 
     assert len(shown().splitlines()) > 4
@@ -179,7 +179,7 @@ def spool_a_run(folder: Path) -> str:
     return identity
 
 
-def test_a_run_that_waits_in_a_file_is_shown_where_there_are_no_tables(
+def test_run_that_waits_in_a_file_is_shown_where_there_are_no_tables(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity = spool_a_run(folder)
@@ -208,7 +208,7 @@ print(spool_a_run(Path(sys.argv[1])))
 """
 
 
-def test_a_run_that_waits_in_a_file_is_shown_where_the_database_is_down(
+def test_run_that_waits_in_a_file_is_shown_where_the_database_is_down(
     folder: Path, project: Project
 ) -> None:
     nowhere = {"ENGINE": "django.db.backends.postgresql", "HOST": "127.0.0.1", "PORT": 9}

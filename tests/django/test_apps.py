@@ -51,23 +51,23 @@ def told(project: Project) -> Any:
 class TestInstalled:
     """`lifespan_app` in INSTALLED_APPS means autodiscovery."""
 
-    def test_is_the_config_with_autodiscovery(self) -> None:
+    def test_installed_app_has_the_config_with_autodiscovery(self) -> None:
         assert type(apps.get_app_config("lifespan_app")) is LifespanConfig
 
     @pytest.mark.parametrize("config", [LifespanConfig, SimpleLifespanConfig])
-    def test_its_keys_do_not_follow_the_project(self, config: type[SimpleLifespanConfig]) -> None:
+    def test_installed_app_has_keys_of_its_own(self, config: type[SimpleLifespanConfig]) -> None:
         """A project's DEFAULT_AUTO_FIELD would ask for migrations of ours."""
         assert config.default_auto_field == "django.db.models.BigAutoField"
 
     @pytest.mark.parametrize("field", ["AutoField", "SmallAutoField", "BigAutoField"])
-    def test_no_migration_is_missing_whatever_the_project_uses(
+    def test_installed_app_misses_no_migration_whatever_the_project_uses(
         self, project: Project, field: str
     ) -> None:
         project.settings(DEFAULT_AUTO_FIELD=f"django.db.models.{field}")
         done = project.manage("makemigrations", "--check", "--dry-run")
         assert (done.returncode, done.stdout) == (0, "No changes detected\n")
 
-    def test_hooks_are_found(self, project: Project) -> None:
+    def test_installed_app_finds_hooks(self, project: Project) -> None:
         project.app("shop", lifespan=HOOKS)
         assert told(project) == {"keys": ["shop.open_up"], "checks": []}
 
@@ -81,10 +81,10 @@ class TestSimpleConfig:
         config = "lifespan_app.apps.SimpleLifespanConfig"
         return project.settings(INSTALLED_APPS=[config, "shop"])
 
-    def test_nothing_is_imported(self, simple: Project) -> None:
+    def test_simple_config_imports_nothing(self, simple: Project) -> None:
         assert told(simple) == {"keys": [], "checks": []}
 
-    def test_what_the_project_imports_runs_under_the_label_of_its_app(
+    def test_simple_config_runs_imported_hooks_under_their_apps_label(
         self, simple: Project
     ) -> None:
         simple.asgi(
@@ -93,7 +93,7 @@ class TestSimpleConfig:
         )
         assert told(simple)["keys"] == ["shop.open_up"]
 
-    def test_the_checks_of_the_setting_are_there(self, simple: Project) -> None:
+    def test_simple_config_checks_the_setting(self, simple: Project) -> None:
         simple.settings(LIFESPAN={"COLOUR": "red", "HOOKS": {"shop.open_up": {}}})
         assert told(simple)["checks"] == ["lifespan_app.E002"]
 
@@ -101,9 +101,7 @@ class TestSimpleConfig:
 class TestNotInstalled:
     """Code for earlier packages runs also where `lifespan_app` is no installed app."""
 
-    def test_hooks_that_are_imported_run_under_the_label_of_their_app(
-        self, project: Project
-    ) -> None:
+    def test_imported_hooks_run_without_the_app_installed(self, project: Project) -> None:
         project.app("shop", hooks=HOOKS).settings(INSTALLED_APPS=["shop"])
         project.asgi(
             "from lifespan_app.asgi import get_asgi_application\n\n"
@@ -111,7 +109,7 @@ class TestNotInstalled:
         )
         assert told(project) == {"keys": ["shop.open_up"], "checks": []}
 
-    def test_the_setting_is_read_all_the_same(self, project: Project) -> None:
+    def test_setting_is_read_without_the_app_installed(self, project: Project) -> None:
         project.app("shop", hooks=HOOKS).settings(
             INSTALLED_APPS=["shop"], LIFESPAN={"HOOKS": {"shop.open_up": {"enabled": False}}}
         )
@@ -124,7 +122,7 @@ class TestNotInstalled:
 
 
 class TestInstall:
-    def test_twice_changes_nothing(self) -> None:
+    def test_install_twice_changes_nothing(self) -> None:
         lifespan = Lifespan()
         install(lifespan)
         host = lifespan.host
@@ -132,7 +130,7 @@ class TestInstall:
         assert lifespan.host is host
         assert isinstance(host, DjangoHost)
 
-    def test_keeps_who_is_told_of_runs(self) -> None:
+    def test_install_keeps_the_observers(self) -> None:
         lifespan = Lifespan()
         observers = lifespan.host.observers
         install(lifespan)

@@ -40,7 +40,7 @@ class TestInOneLoop:
     def framework(self, request: pytest.FixtureRequest) -> Any:
         return request.param
 
-    async def test_opens_and_closes_the_plan(
+    async def test_as_lifespan_opens_and_closes_the_plan(
         self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
     ) -> None:
         async with started(framework(lifespan=lifespan.as_lifespan())) as server:
@@ -53,7 +53,7 @@ class TestInOneLoop:
         assert (report.mode, report.status) == (Mode.SERVER, Status.STOPPED)
         assert report.ended_by == "lifespan.shutdown"
 
-    async def test_takes_a_service_type_or_a_context(
+    async def test_as_lifespan_takes_a_service_type_or_a_context(
         self, lifespan: Lifespan, framework: Any
     ) -> None:
         told: list[str] = []
@@ -64,7 +64,7 @@ class TestInOneLoop:
 
         assert told == ["api", "worker"]
 
-    async def test_can_be_started_again(
+    async def test_as_lifespan_can_be_started_again(
         self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
     ) -> None:
         application = framework(lifespan=lifespan.as_lifespan())
@@ -74,7 +74,7 @@ class TestInOneLoop:
 
         assert happened == ["opens", "closes"] * 2
 
-    async def test_inside_ours_is_one_run(
+    async def test_as_lifespan_inside_ours_is_one_run(
         self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
     ) -> None:
         mounted = framework(lifespan=lifespan.as_lifespan())
@@ -87,7 +87,9 @@ class TestInOneLoop:
 
         assert happened == ["opens", "closes"]
 
-    async def test_that_can_not_start_says_so(self, lifespan: Lifespan, framework: Any) -> None:
+    async def test_as_lifespan_that_can_not_start_says_so(
+        self, lifespan: Lifespan, framework: Any
+    ) -> None:
         @lifespan.resource
         def broken() -> None:
             raise OSError("nobody is there")
@@ -99,7 +101,9 @@ class TestInOneLoop:
         assert "Raised by lifespan hook" in answer["message"]
         assert isinstance(await server.end(), OSError)
 
-    async def test_that_can_not_stop_says_so(self, lifespan: Lifespan, framework: Any) -> None:
+    async def test_as_lifespan_that_can_not_stop_says_so(
+        self, lifespan: Lifespan, framework: Any
+    ) -> None:
         @lifespan.on_shutdown
         def broken() -> None:
             raise OSError("nobody is there")
@@ -111,14 +115,16 @@ class TestInOneLoop:
         assert answer["type"] == "lifespan.shutdown.failed"
         assert isinstance(await server.end(), ExceptionGroup)
 
-    def test_under_the_test_client_of_starlette(
+    def test_as_lifespan_works_under_starlettes_test_client(
         self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
     ) -> None:
         with TestClient(framework(lifespan=lifespan.as_lifespan())):
             assert happened == ["opens"]
         assert happened == ["opens", "closes"]
 
-    async def test_requests_read_through_the_handle(self, lifespan: Lifespan, client: Any) -> None:
+    async def test_requests_read_by_handle_from_as_lifespan(
+        self, lifespan: Lifespan, client: Any
+    ) -> None:
         application = Starlette(lifespan=lifespan.as_lifespan())
 
         def in_sync(request: Request) -> PlainTextResponse:
@@ -177,7 +183,7 @@ APPLICATIONS = {
 @pytest.mark.parametrize(
     "kind", [UVICORN, HYPERCORN, GRANIAN, GUNICORN], ids=lambda kind: kind.name
 )
-def test_under_a_server(project: Project, framework: str, kind: Kind) -> None:
+def test_as_lifespan_works_under_a_server(project: Project, framework: str, kind: Kind) -> None:
     project.app(
         "shop",
         lifespan="""

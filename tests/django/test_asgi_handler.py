@@ -100,7 +100,7 @@ def ignorant(request: HttpRequest) -> HttpResponse:
 class TestAnAnswer:
     """What a view returns arrives whole."""
 
-    async def test_holds_status_headers_and_body_of_a_sync_view(
+    async def test_answer_holds_status_headers_and_body_of_a_sync_view(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount(greeting=greeting)
@@ -112,7 +112,7 @@ class TestAnAnswer:
             *({("Content-Length", "17")} if answer.header("Content-Length") else ()),
         }
 
-    async def test_holds_what_an_async_view_returns(
+    async def test_answer_holds_what_an_async_view_returns(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         async def count(request: HttpRequest) -> JsonResponse:
@@ -124,7 +124,7 @@ class TestAnAnswer:
         assert (answer.status, answer.text) == (202, '{"books": 3}')
         assert answer.header("Content-Type") == "application/json"
 
-    async def test_holds_one_header_for_each_cookie(
+    async def test_answer_holds_one_header_for_each_cookie(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         def bake(request: HttpRequest) -> HttpResponse:
@@ -138,14 +138,14 @@ class TestAnAnswer:
         cookies = [value for name, value in answer.headers if name == "Set-Cookie"]
         assert cookies == ["first=1; Path=/", "second=2; HttpOnly; Path=/"]
 
-    async def test_keeps_the_case_of_header_names(
+    async def test_answer_keeps_the_case_of_header_names(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount(shout=lambda request: HttpResponse(headers={"X-ShOuT": "oh"}))
         answer = await ask(handler_class(), "/shout/")
         assert answer.header("X-ShOuT") == "oh"
 
-    async def test_is_cut_into_messages_of_64_kilobytes(
+    async def test_answer_is_cut_into_messages_of_64_kilobytes(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount(long=lambda request: HttpResponse(b"x" * (2 * CHUNK + 1)))
@@ -160,7 +160,7 @@ class TestAnAnswer:
         ]
         assert await exchange.end() == []
 
-    async def test_may_be_a_file_with_a_warning_about_reading_it_in_step(
+    async def test_answer_may_be_a_file_with_a_warning_about_reading_it_in_step(
         self, handler_class: type[ASGIHandler], mount: MountViews, tmp_path: Path
     ) -> None:
         letter = tmp_path / "letter.txt"
@@ -175,13 +175,13 @@ class TestAnAnswer:
             ("Content-Disposition", 'inline; filename="letter.txt"'),
         }
 
-    async def test_to_a_view_that_is_not_there_is_404(
+    async def test_answer_to_a_view_that_is_not_there_is_404(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount()
         assert (await ask(handler_class(), "/nowhere/")).status == 404
 
-    async def test_of_a_raising_view_is_500(
+    async def test_answer_of_a_raising_view_is_500(
         self,
         handler_class: type[ASGIHandler],
         mount: MountViews,
@@ -200,21 +200,21 @@ class TestARequest:
     """What a client sends arrives whole."""
 
     @pytest.mark.parametrize("query", [b"to=Ada", "to=Ada"], ids=["bytes", "text"])
-    async def test_may_have_its_query_as_bytes_or_text(
+    async def test_request_has_its_query_as_bytes_or_text(
         self, handler_class: type[ASGIHandler], mount: MountViews, query: bytes | str
     ) -> None:
         mount(greeting=greeting)
         answer = await ask(handler_class(), "/greeting/", query=query)
         assert answer.text == "Good morning, Ada"
 
-    async def test_with_a_query_that_is_no_unicode_is_400_without_a_body(
+    async def test_request_with_a_query_that_is_no_unicode_is_400_without_a_body(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount(greeting=greeting)
         answer = await ask(handler_class(), "/greeting/", query=b"\xff")
         assert (answer.status, answer.body) == (400, b"")
 
-    async def test_with_a_header_sent_twice_has_both_values_in_one(
+    async def test_request_with_a_header_sent_twice_has_both_values_in_one(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount(where=lambda request: HttpResponse(request.headers["Referer"]))
@@ -222,7 +222,7 @@ class TestARequest:
         answer = await ask(handler_class(), "/where/", headers=headers)
         assert answer.text == "Skye,Mull"
 
-    async def test_has_no_header_whose_name_has_an_underscore(
+    async def test_request_has_no_header_whose_name_has_an_underscore(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         def named(request: HttpRequest) -> JsonResponse:
@@ -233,7 +233,7 @@ class TestARequest:
         answer = await ask(handler_class(), "/named/", headers=headers)
         assert answer.text == '["HTTP_OTHER_AGENT"]'
 
-    async def test_has_the_cookies_of_its_header(
+    async def test_request_has_the_cookies_of_its_header(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount(jar=lambda request: JsonResponse(request.COOKIES))
@@ -241,7 +241,7 @@ class TestARequest:
         assert answer.text == '{"a": "1", "b": "2"}'
 
     @pytest.mark.parametrize("body", [b"all at once", [b"piece ", b"by ", b"piece"], b""])
-    async def test_has_its_body_however_it_comes(
+    async def test_request_has_its_body_however_it_comes(
         self, handler_class: type[ASGIHandler], mount: MountViews, body: bytes | list[bytes]
     ) -> None:
         mount(mirror=mirror)
@@ -250,7 +250,7 @@ class TestARequest:
         assert answer.body == (body if isinstance(body, bytes) else b"".join(body))
         assert answer.header("Content-Type") == "text/plain"
 
-    async def test_has_its_body_when_it_went_to_disk(
+    async def test_request_has_its_body_when_it_went_to_disk(
         self, handler_class: type[ASGIHandler], mount: MountViews, settings: Settings
     ) -> None:
         settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 16
@@ -259,7 +259,7 @@ class TestARequest:
         answer = await ask(handler_class(), "/mirror/", method="POST", body=parts)
         assert answer.body == b"".join(parts)
 
-    async def test_has_its_form_and_files(
+    async def test_request_has_its_form_and_files(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         @csrf_exempt
@@ -282,7 +282,7 @@ class TestARequest:
         )
         assert answer.text == '[{"title": "Emma"}, "emma.txt", "drawn"]'
 
-    async def test_that_nobody_read_is_closed(
+    async def test_request_that_nobody_read_is_closed(
         self,
         handler_class: type[ASGIHandler],
         mount: MountViews,
@@ -294,7 +294,7 @@ class TestARequest:
         assert (answer.status, answer.body) == (204, b"")
         assert [body.closed for body in bodies] == [True]
 
-    async def test_that_is_refused_for_its_size_is_413_and_finishes_off_the_loop(
+    async def test_request_refused_for_its_size_is_413_and_finishes_off_the_loop(
         self, handler_class: type[ASGIHandler], mount: MountViews, finished: Receiver
     ) -> None:
         class TooBig(ASGIRequest):
@@ -308,7 +308,7 @@ class TestARequest:
         assert len(finished.calls) == 1
         assert finished.threads != [threading.current_thread()]
 
-    async def test_is_made_by_the_request_class_of_the_handler(
+    async def test_request_is_made_by_the_request_class_of_the_handler(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         class Numbered(ASGIRequest):
@@ -318,7 +318,7 @@ class TestARequest:
         answer = await ask(_with_request_class(handler_class, Numbered), "/number/")
         assert answer.text == "7"
 
-    async def test_below_a_root_path_finds_its_view_and_builds_urls_with_it(
+    async def test_request_below_a_root_path_finds_its_view_and_builds_urls(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         def where(request: Any) -> HttpResponse:
@@ -328,7 +328,7 @@ class TestARequest:
         answer = await ask(handler_class(), "/shop/where/", root_path="/shop")
         assert answer.text == "/shop/where/ /where/ /shop"
 
-    async def test_may_be_forced_below_a_script_name(
+    async def test_request_may_be_forced_below_a_script_name(
         self, handler_class: type[ASGIHandler], mount: MountViews, settings: Settings
     ) -> None:
         settings.FORCE_SCRIPT_NAME = "/forced"
@@ -340,7 +340,7 @@ class TestARequest:
 class TestAClientThatGoesAway:
     """A disconnect ends the work, and no answer is sent."""
 
-    async def test_before_its_body_came_is_not_answered(
+    async def test_client_that_leaves_before_its_body_is_not_answered(
         self, handler_class: type[ASGIHandler], mount: MountViews, started: Receiver
     ) -> None:
         mount(greeting=greeting)
@@ -349,7 +349,7 @@ class TestAClientThatGoesAway:
         assert await exchange.end() == []
         assert started.calls == []
 
-    async def test_in_the_middle_of_its_body_is_not_answered(
+    async def test_client_that_leaves_within_its_body_is_not_answered(
         self,
         handler_class: type[ASGIHandler],
         mount: MountViews,
@@ -363,7 +363,7 @@ class TestAClientThatGoesAway:
         assert await exchange.end() == []
         assert [body.closed for body in bodies] == [True]
 
-    async def test_with_its_body_is_not_answered(
+    async def test_client_that_leaves_with_its_body_is_not_answered(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount(mirror=mirror)
@@ -372,7 +372,7 @@ class TestAClientThatGoesAway:
         await exchange.disconnect()
         assert await exchange.end() == []
 
-    async def test_when_the_answer_is_out_harms_nothing(
+    async def test_client_that_leaves_after_the_answer_harms_nothing(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount(greeting=greeting)
@@ -383,7 +383,7 @@ class TestAClientThatGoesAway:
         await exchange.disconnect()
         assert await exchange.end() == []
 
-    async def test_leaves_a_sync_view_to_finish_with_its_body(
+    async def test_client_that_leaves_lets_a_sync_view_finish(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -414,7 +414,7 @@ class TestAClientThatGoesAway:
         await exchange.end()
         assert seen == [b"to be read late"]
 
-    async def test_cancels_an_async_view(
+    async def test_client_that_leaves_cancels_an_async_view(
         self, handler_class: type[ASGIHandler], mount: MountViews, finished: Receiver
     ) -> None:
         in_view = asyncio.Event()
@@ -439,7 +439,7 @@ class TestAClientThatGoesAway:
         assert finished.senders == [handler_class]
         assert finished.threads != [threading.current_thread()]
 
-    async def test_cancels_a_stream(
+    async def test_client_that_leaves_cancels_a_stream(
         self, handler_class: type[ASGIHandler], mount: MountViews, finished: Receiver
     ) -> None:
         ended: list[str] = []
@@ -470,7 +470,7 @@ class TestAClientThatGoesAway:
 class TestAStream:
     """A streaming answer is sent as it comes."""
 
-    async def test_arrives_part_by_part_while_the_view_still_makes_it(
+    async def test_stream_arrives_while_the_view_makes_it(
         self, handler_class: type[ASGIHandler], mount: MountViews, finished: Receiver
     ) -> None:
         go_on = asyncio.Event()
@@ -495,7 +495,7 @@ class TestAStream:
         assert await exchange.end() == []
         assert finished.senders == [handler_class]
 
-    async def test_of_a_sync_iterator_is_sent_with_a_warning(
+    async def test_stream_of_a_sync_iterator_is_sent_with_a_warning(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount(stream=lambda request: StreamingHttpResponse(iter([b"one", b"two"])))
@@ -503,7 +503,7 @@ class TestAStream:
             answer = await ask(handler_class(), "/stream/")
         assert answer.body == b"onetwo"
 
-    async def test_can_be_compressed(
+    async def test_stream_can_be_compressed(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         async def parts() -> AsyncIterator[bytes]:
@@ -524,7 +524,7 @@ class TestAStream:
 class TestSignalsAndThreads:
     """Signals and sync views run where Django has them run."""
 
-    async def test_both_signals_of_a_request_come_in_one_thread_off_the_loop(
+    async def test_signals_of_a_request_come_in_one_thread_off_the_loop(
         self,
         handler_class: type[ASGIHandler],
         mount: MountViews,
@@ -537,7 +537,7 @@ class TestSignalsAndThreads:
         assert started.threads == finished.threads
         assert started.threads != [threading.current_thread()]
 
-    async def test_a_started_signal_carries_the_scope(
+    async def test_started_signal_carries_the_scope(
         self, handler_class: type[ASGIHandler], mount: MountViews, started: Receiver
     ) -> None:
         mount(greeting=greeting)
@@ -545,7 +545,7 @@ class TestSignalsAndThreads:
         [(_, arguments)] = started.calls
         assert arguments["scope"]["query_string"] == b"to=Ada"
 
-    async def test_sync_views_of_two_requests_run_at_once_in_threads_of_their_own(
+    async def test_sync_views_of_two_requests_run_at_once(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         meeting = threading.Barrier(2)
@@ -582,14 +582,14 @@ class TestOtherThanHttp:
     """What is not HTTP is refused in Django's words."""
 
     @pytest.mark.parametrize("kind", ["websocket", "webtransport", "other"])
-    async def test_a_scope_of_another_type_is_refused(
+    async def test_scope_of_another_type_is_refused(
         self, handler_class: type[ASGIHandler], kind: str
     ) -> None:
         exchange = Exchange(handler_class(), type=kind)
         with pytest.raises(ValueError, match=f"can only handle ASGI/HTTP connections, not {kind}"):
             await exchange.end()
 
-    async def test_a_message_of_another_kind_after_the_body_is_refused(
+    async def test_message_of_another_kind_after_the_body_is_refused(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         async def patient(request: HttpRequest) -> HttpResponse:
@@ -603,9 +603,7 @@ class TestOtherThanHttp:
         with pytest.raises(AssertionError, match=r"after request body: http\.surprise"):
             await exchange.end()
 
-    async def test_a_scope_without_a_type_is_refused_as_it_always_was(
-        self, handler_class: type[ASGIHandler]
-    ) -> None:
+    async def test_scope_without_a_type_is_refused(self, handler_class: type[ASGIHandler]) -> None:
         communicator = ApplicationCommunicator(handler_class(), {"path": "/"})
         with pytest.raises(KeyError, match="type"):
             await communicator.wait(LIMIT)
@@ -620,7 +618,7 @@ class TestStaticFiles:
         settings.STATICFILES_DIRS = [tmp_path]
         settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
 
-    async def test_are_served(self, handler_class: type[ASGIHandler]) -> None:
+    async def test_static_files_are_served(self, handler_class: type[ASGIHandler]) -> None:
         application = ASGIStaticFilesHandler(handler_class())
         answer = await ask(application, "/static/note.txt")
         assert (answer.status, answer.text) == (200, "static")
@@ -628,11 +626,13 @@ class TestStaticFiles:
         assert answer.header("Content-Disposition") == 'inline; filename="note.txt"'
         assert answer.header("Last-Modified")
 
-    async def test_that_are_missing_are_404(self, handler_class: type[ASGIHandler]) -> None:
+    async def test_static_files_that_are_missing_are_404(
+        self, handler_class: type[ASGIHandler]
+    ) -> None:
         application = ASGIStaticFilesHandler(handler_class())
         assert (await ask(application, "/static/none.txt")).status == 404
 
-    async def test_leave_other_paths_to_the_application(
+    async def test_static_files_leave_other_paths_to_the_application(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         mount(greeting=greeting)
@@ -643,7 +643,7 @@ class TestStaticFiles:
 class TestTheApplication:
     """`get_asgi_application()` gives what Django's gives."""
 
-    async def test_serves_views(self, mount: MountViews) -> None:
+    async def test_application_serves_views(self, mount: MountViews) -> None:
         from lifespan_app.asgi import get_asgi_application
 
         mount(greeting=greeting)
@@ -654,7 +654,7 @@ class TestTheApplication:
         assert answers[0] == answers[1]
         assert answers[0].text == "Good morning, all"
 
-    async def test_is_one_of_djangos_handlers(self) -> None:
+    async def test_application_is_one_of_djangos_handlers(self) -> None:
         from lifespan_app.asgi import get_asgi_application
         from lifespan_app.handler import LifespanASGIHandler
 
@@ -685,7 +685,7 @@ class TestBothHandlersAgree:
 
         return send_to_both
 
-    async def test_about_cookies_in_several_headers(
+    async def test_both_handlers_agree_about_cookies_in_several_headers(
         self, mount: MountViews, transcripts: Callable[..., Any]
     ) -> None:
         def jar(request: HttpRequest) -> JsonResponse:
@@ -698,7 +698,7 @@ class TestBothHandlersAgree:
             assert sent[0]["status"] == 200
 
     @pytest.mark.parametrize("lengths", [(b"10", b"20"), (b"many",), (b"-1",)])
-    async def test_about_a_content_length_that_is_no_number(
+    async def test_both_handlers_agree_about_a_content_length_that_is_no_number(
         self,
         mount: MountViews,
         transcripts: Callable[..., Any],
@@ -721,7 +721,7 @@ class TestBothHandlersAgree:
     @pytest.mark.parametrize(
         "content_type", [b"application/octet-stream", b"application/x-www-form-urlencoded"]
     )
-    async def test_about_bodies_over_the_limit(
+    async def test_both_handlers_agree_about_bodies_over_the_limit(
         self,
         mount: MountViews,
         settings: Settings,
@@ -741,7 +741,7 @@ class TestBothHandlersAgree:
             headers.append((b"content-length", length))
         await transcripts("/read/", body[:4], body[4:], method="POST", headers=headers)
 
-    async def test_about_bodies_when_there_is_no_limit(
+    async def test_both_handlers_agree_about_bodies_when_there_is_no_limit(
         self, mount: MountViews, settings: Settings, transcripts: Callable[..., Any]
     ) -> None:
         settings.DATA_UPLOAD_MAX_MEMORY_SIZE = None
@@ -751,7 +751,7 @@ class TestBothHandlersAgree:
 
     @pytest.mark.parametrize("limit", [10, 10_000])
     @pytest.mark.parametrize("length", [None, b"9"])
-    async def test_about_uploads_larger_than_memory_may_be(
+    async def test_both_handlers_agree_about_uploads_larger_than_memory_may_be(
         self,
         mount: MountViews,
         settings: Settings,
@@ -774,7 +774,7 @@ class TestBothHandlersAgree:
         ]
         await transcripts("/read/", body[:50], body[50:], method="POST", headers=headers)
 
-    async def test_about_the_thread_that_writes_a_body_to_disk(
+    async def test_both_handlers_agree_about_the_thread_that_writes_a_body_to_disk(
         self,
         mount: MountViews,
         settings: Settings,
@@ -790,7 +790,7 @@ class TestBothHandlersAgree:
         assert djangos == ours
         assert len(ours) == 3
 
-    async def test_about_an_error_view_that_raises(
+    async def test_both_handlers_agree_about_an_error_view_that_raises(
         self,
         mount: MountViews,
         transcripts: Callable[..., Any],
@@ -806,7 +806,7 @@ class TestBothHandlersAgree:
         for body in bodies:
             body.close()
 
-    async def test_about_hundreds_of_headers_of_one_name(
+    async def test_both_handlers_agree_about_hundreds_of_headers_of_one_name(
         self, mount: MountViews, transcripts: Callable[..., Any]
     ) -> None:
         mount(count=lambda request: HttpResponse(str(len(request.headers["Many"].split(",")))))
@@ -827,7 +827,7 @@ class TestBothHandlersAgree:
         ],
         ids=str,
     )
-    async def test_about_what_a_request_says_of_itself(
+    async def test_both_handlers_agree_about_the_requests_attributes(
         self,
         mount: MountViews,
         transcripts: Callable[..., Any],

@@ -38,12 +38,12 @@ def silent(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     return modules
 
 
-def test_a_project_without_the_setting_has_nothing_to_mend() -> None:
+def test_project_without_the_setting_has_nothing_to_mend() -> None:
     assert run_checks(tags=[checks.TAG]) == []
 
 
 class TestE001ABrokenModule:
-    def test_names_module_place_and_error(self, lifespan: Lifespan) -> None:
+    def test_e001_names_module_place_and_error(self, lifespan: Lifespan) -> None:
         lifespan.broken["shop.lifespan"] = Problem(
             "'shop.lifespan' of app 'shop' can't be imported: ValueError: two\nlines",
             "Mend it.",
@@ -61,7 +61,7 @@ class TestE001ABrokenModule:
         ]
 
     @pytest.mark.django_db
-    def test_stops_every_command_that_runs_the_checks_but_migrate(self, lifespan: Lifespan) -> None:
+    def test_e001_stops_every_checked_command_but_migrate(self, lifespan: Lifespan) -> None:
         class MigrateEverything(migrate.Command):
             """Commands that extend migrate are migrate to us."""
 
@@ -95,7 +95,7 @@ class TestW001ALonelyModule:
         settings.ROOT_URLCONF = f"{name}.urls"
         return folder
 
-    def test_is_pointed_out(self, package: Path) -> None:
+    def test_w001_names_a_module_outside_the_installed_apps(self, package: Path) -> None:
         module = package / "lifespan.py"
         module.write_text("raise AssertionError('looked at, not imported')")
         assert checks.check_lonely_module() == [
@@ -108,33 +108,33 @@ class TestW001ALonelyModule:
             )
         ]
 
-    def test_is_fine_where_there_is_none(self, package: Path) -> None:
+    def test_w001_is_silent_where_there_is_no_module(self, package: Path) -> None:
         assert checks.check_lonely_module() == []
 
-    def test_is_fine_in_an_installed_package(self, package: Path, settings: Settings) -> None:
+    def test_w001_is_silent_in_an_installed_package(
+        self, package: Path, settings: Settings
+    ) -> None:
         (package / "lifespan.py").touch()
         settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, package.name]
         assert checks.check_lonely_module() == []
 
-    def test_is_fine_where_the_project_imports_it(self, package: Path) -> None:
+    def test_w001_is_silent_where_the_project_imports_the_module(self, package: Path) -> None:
         (package / "lifespan.py").touch()
         __import__(f"{package.name}.lifespan")
         assert checks.check_lonely_module() == []
 
     @pytest.mark.parametrize("urlconf", ["urls", "no_such_package.urls", "", "tests.urls.inner"])
-    def test_is_not_looked_for_where_there_is_no_package(
-        self, settings: Settings, urlconf: str
-    ) -> None:
+    def test_w001_is_silent_without_a_package(self, settings: Settings, urlconf: str) -> None:
         settings.ROOT_URLCONF = urlconf
         assert checks.check_lonely_module() == []
 
-    def test_is_not_looked_for_without_urls(self, settings: Settings) -> None:
+    def test_w001_is_silent_without_urls(self, settings: Settings) -> None:
         del settings.ROOT_URLCONF
         assert checks.check_lonely_module() == []
 
 
 class TestW002ASilentModule:
-    def test_is_pointed_out_with_the_decorators(self, silent: dict[str, str]) -> None:
+    def test_w002_names_the_decorators(self, silent: dict[str, str]) -> None:
         silent.update({"shop.lifespan": "shop", "library.lifespan": "library"})
         library, shop = checks.check_silent_modules()
         assert library.obj == "library.lifespan"
@@ -158,7 +158,7 @@ class TestE002AnUnknownKey:
             ("COLOUR", ""),
         ],
     )
-    def test_is_told_with_what_was_meant(self, settings: Settings, key: str, meant: str) -> None:
+    def test_e002_says_which_key_was_meant(self, settings: Settings, key: str, meant: str) -> None:
         settings.LIFESPAN = {key: 5}
         assert of_the_setting() == [
             Error(
@@ -168,7 +168,7 @@ class TestE002AnUnknownKey:
             )
         ]
 
-    def test_of_the_platform_is_told_with_what_was_meant(self, settings: Settings) -> None:
+    def test_e002_says_which_key_of_the_platform_was_meant(self, settings: Settings) -> None:
         settings.LIFESPAN = {"PLATFORM": {"startup_": 5}}
         assert of_the_setting() == [
             Error(
@@ -178,7 +178,7 @@ class TestE002AnUnknownKey:
             )
         ]
 
-    def test_that_is_no_string_is_told_too(self, settings: Settings) -> None:
+    def test_e002_finds_a_key_that_is_no_string(self, settings: Settings) -> None:
         settings.LIFESPAN = {5: 5}
         [message] = of_the_setting()
         assert message.msg == "LIFESPAN[5] is not known."
@@ -225,7 +225,7 @@ class TestE003AWrongType:
             ),
         ],
     )
-    def test_is_told_with_what_it_must_be(
+    def test_e003_says_what_a_value_must_be(
         self, settings: Settings, value: object, told: str
     ) -> None:
         settings.LIFESPAN = value
@@ -250,7 +250,7 @@ class TestE003AWrongType:
             ("wait", None, "True or False"),
         ],
     )
-    def test_of_a_hooks_option_is_told_with_what_it_must_be(
+    def test_e003_says_what_a_hooks_option_must_be(
         self, settings: Settings, option: str, value: object, wanted: str
     ) -> None:
         settings.LIFESPAN = {"HOOKS": {"*": {option: value}}}
@@ -277,11 +277,11 @@ class TestE003AWrongType:
             {"PLATFORM": {"startup": None}},
         ],
     )
-    def test_is_not_found_in_what_is_right(self, settings: Settings, value: object) -> None:
+    def test_e003_is_silent_where_all_is_right(self, settings: Settings, value: object) -> None:
         settings.LIFESPAN = value
         assert of_the_setting() == []
 
-    def test_all_are_told_at_once(self, settings: Settings) -> None:
+    def test_e003_tells_all_at_once(self, settings: Settings) -> None:
         settings.LIFESPAN = {"SERVICE_TYPE": 5, "RELEASE": 5, "HOOKS": {"*": {"timeout": "5"}}}
         assert [message.id for message in of_the_setting()] == ["lifespan_app.E003"] * 3
 
@@ -290,7 +290,9 @@ class TestE004AnUnknownOption:
     @pytest.mark.parametrize(
         ("option", "meant"), [("timout", "Did you mean 'timeout'? "), ("colour", "")]
     )
-    def test_is_told_with_what_was_meant(self, settings: Settings, option: str, meant: str) -> None:
+    def test_e004_says_which_option_was_meant(
+        self, settings: Settings, option: str, meant: str
+    ) -> None:
         settings.LIFESPAN = {"HOOKS": {"*": {option: 5}}}
         assert of_the_setting() == [
             Error(
@@ -311,7 +313,7 @@ class TestW003AnUnknownHook:
     def key_of(self, name: str) -> str:
         return f"{__name__}.{name}"
 
-    def test_is_told_with_what_was_meant(self, settings: Settings, hooks: Lifespan) -> None:
+    def test_w003_says_which_hook_was_meant(self, settings: Settings, hooks: Lifespan) -> None:
         key = self.key_of("warm_catalog")
         settings.LIFESPAN = {"HOOKS": {key: {"enabled": False}}}
         assert of_the_setting() == [
@@ -323,21 +325,25 @@ class TestW003AnUnknownHook:
             )
         ]
 
-    def test_is_told_where_there_are_no_hooks(self, settings: Settings, lifespan: Lifespan) -> None:
+    def test_w003_says_that_there_are_no_hooks(
+        self, settings: Settings, lifespan: Lifespan
+    ) -> None:
         settings.LIFESPAN = {"HOOKS": {"shop.open_up": {}}}
         [message] = of_the_setting()
         assert message.hint == "There are: none."
 
-    def test_is_not_found_in_what_is_declared(self, settings: Settings, hooks: Lifespan) -> None:
+    def test_w003_is_silent_of_declared_hooks(self, settings: Settings, hooks: Lifespan) -> None:
         settings.LIFESPAN = {"HOOKS": {self.key_of("open_up"): {}, "*": {}}}
         assert of_the_setting() == []
 
-    def test_may_be_in_a_broken_module(self, settings: Settings, lifespan: Lifespan) -> None:
+    def test_w003_is_silent_where_a_module_is_broken(
+        self, settings: Settings, lifespan: Lifespan
+    ) -> None:
         lifespan.broken["shop.lifespan"] = Problem("broken", "Mend it.")
         settings.LIFESPAN = {"HOOKS": {"shop.open_up": {}}}
         assert of_the_setting() == []
 
-    def test_may_be_imported_later_where_no_app_was_searched(
+    def test_w003_is_silent_where_no_app_was_searched(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch, lifespan: Lifespan
     ) -> None:
         monkeypatch.setattr(discovery, "done", False)
@@ -348,10 +354,10 @@ class TestW003AnUnknownHook:
 class TestThePlan:
     """What would keep a plan from being made is said beforehand, each with its place."""
 
-    def test_every_kind_of_problem_has_an_id(self) -> None:
+    def test_every_problem_of_a_plan_has_an_id(self) -> None:
         assert set(PROBLEM_IDS) == problem_codes()
 
-    def test_each_problem_is_a_message_with_its_place(self, lifespan: Lifespan) -> None:
+    def test_problem_of_a_plan_is_a_message_with_its_place(self, lifespan: Lifespan) -> None:
         @lifespan.on_start
         async def warm_up(klient: object) -> None: ...
 
@@ -365,7 +371,7 @@ class TestThePlan:
         assert str(message.obj).startswith(f"{__file__}:")
         assert message.hint
 
-    def test_a_broken_module_is_told_of_instead(self, lifespan: Lifespan) -> None:
+    def test_broken_module_is_told_in_place_of_the_plan(self, lifespan: Lifespan) -> None:
         @lifespan.on_start
         async def warm_up(client: object) -> None: ...
 
@@ -374,7 +380,7 @@ class TestThePlan:
 
 
 class TestW004ARequiredHookThatNeedsAnOptionalOne:
-    def test_is_told_of_with_what_would_happen(self, lifespan: Lifespan) -> None:
+    def test_w004_says_what_would_happen(self, lifespan: Lifespan) -> None:
         @lifespan.resource(required=False)
         async def client() -> str:
             return "a client"
@@ -387,7 +393,7 @@ class TestW004ARequiredHookThatNeedsAnOptionalOne:
         assert "warm_up' is required and needs" in message.msg
         assert "is skipped" in str(message.hint)
 
-    def test_is_fine_with_a_default(self, lifespan: Lifespan) -> None:
+    def test_w004_is_silent_with_a_default(self, lifespan: Lifespan) -> None:
         @lifespan.resource(required=False)
         async def client() -> str:
             return "a client"
@@ -427,7 +433,7 @@ class TestW005AStartupThatMayTakeTooLong:
     def told(self) -> list[str]:
         return [message.msg for message in checks.check_plan() if message.id == "lifespan_app.W005"]
 
-    def test_is_told_with_the_chain_and_the_server(
+    def test_w005_names_the_chain_and_the_server(
         self, chain: Lifespan, installed: set[str]
     ) -> None:
         installed.update({"gunicorn", "hypercorn", "celery"})
@@ -437,12 +443,12 @@ class TestW005AStartupThatMayTakeTooLong:
             f"'{__name__}.pool' -> '{__name__}.warm_up'."
         ]
 
-    def test_is_not_told_of_a_server_that_is_not_here(
+    def test_w005_is_silent_of_a_server_that_is_not_here(
         self, chain: Lifespan, installed: set[str]
     ) -> None:
         assert self.told() == []
 
-    def test_is_not_told_of_what_the_startup_does_not_wait_for(
+    def test_w005_is_silent_of_what_the_startup_does_not_wait_for(
         self, lifespan: Lifespan, installed: set[str]
     ) -> None:
         installed.add("gunicorn")
@@ -453,7 +459,7 @@ class TestW005AStartupThatMayTakeTooLong:
 
         assert self.told() == []
 
-    def test_is_judged_by_the_platform_where_its_limit_is_known(
+    def test_w005_goes_by_the_platforms_limit(
         self, chain: Lifespan, installed: set[str], settings: Settings
     ) -> None:
         installed.add("gunicorn")
@@ -463,7 +469,7 @@ class TestW005AStartupThatMayTakeTooLong:
         [told] = self.told()
         assert "and the platform gives a startup up after 34 s" in told
 
-    def test_of_a_worker_is_judged_by_celery(
+    def test_w005_goes_by_celery_for_a_worker(
         self, chain: Lifespan, installed: set[str], settings: Settings
     ) -> None:
         installed.update({"gunicorn", "celery"})
@@ -471,7 +477,7 @@ class TestW005AStartupThatMayTakeTooLong:
         [told] = self.told()
         assert "a process of Celery's pool gives a startup up after 4 s" in told
 
-    def test_may_be_allowed_by_the_deadline_alone(
+    def test_w005_looks_at_the_deadline_alone_too(
         self, lifespan: Lifespan, installed: set[str], settings: Settings
     ) -> None:
         installed.update({"gunicorn", "hypercorn"})
@@ -481,7 +487,9 @@ class TestW005AStartupThatMayTakeTooLong:
             "up after 30 s."
         ]
 
-    def test_of_a_long_chain_names_a_few(self, lifespan: Lifespan, installed: set[str]) -> None:
+    def test_w005_names_a_few_of_a_long_chain(
+        self, lifespan: Lifespan, installed: set[str]
+    ) -> None:
         installed.add("hypercorn")
         for number in range(9):
             lifespan.on_start(name=f"step_{number}", timeout=10)(lambda: None)
@@ -494,7 +502,7 @@ class TestW006AShutdownThatMayTakeTooLong:
     def told(self) -> list[CheckMessage]:
         return [message for message in checks.check_plan() if message.id == "lifespan_app.W006"]
 
-    def test_is_told_where_the_platform_kills_before(
+    def test_w006_says_that_the_platform_kills_before(
         self, lifespan: Lifespan, settings: Settings
     ) -> None:
         @lifespan.resource
@@ -514,7 +522,7 @@ class TestW006AShutdownThatMayTakeTooLong:
         assert self.told() == []
 
     @pytest.mark.parametrize(("notice", "told"), [(True, ["may take 8 s"]), (False, [])])
-    def test_counts_the_drain_where_there_is_a_notice(
+    def test_w006_counts_the_drain_where_there_is_a_notice(
         self, lifespan: Lifespan, settings: Settings, notice: bool, told: list[str]
     ) -> None:
         @lifespan.resource
@@ -528,7 +536,7 @@ class TestW006AShutdownThatMayTakeTooLong:
         }
         assert [message.msg.partition("' ")[2][:12] for message in self.told()] == told
 
-    def test_is_told_of_a_limit_that_the_whole_shutdown_cuts_short(
+    def test_w006_names_a_limit_that_the_shutdown_cuts_short(
         self, lifespan: Lifespan, settings: Settings
     ) -> None:
         @lifespan.resource(shutdown_timeout=9)
@@ -542,7 +550,7 @@ class TestW006AShutdownThatMayTakeTooLong:
 
 
 class TestI001AHookForTheServer:
-    def test_is_told_of_with_what_opens_it(self, lifespan: Lifespan) -> None:
+    def test_i001_says_what_opens_a_hook_for_the_server(self, lifespan: Lifespan) -> None:
         @lifespan.on_start(service_types=["server", "worker"])
         async def take_a_lock() -> None: ...
 
@@ -551,7 +559,7 @@ class TestI001AHookForTheServer:
         assert "runs once per server" in message.msg
         assert "runlifespan" in str(message.hint)
 
-    def test_is_not_told_of_in_the_servers_own_plan(
+    def test_i001_is_silent_in_the_servers_own_plan(
         self, lifespan: Lifespan, settings: Settings
     ) -> None:
         @lifespan.on_start(service_types=["server"])
@@ -562,7 +570,7 @@ class TestI001AHookForTheServer:
 
 
 class TestE005AConfigFile:
-    def test_that_cannot_be_read_is_told(
+    def test_e005_names_a_config_file_that_cannot_be_read(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         path = tmp_path / "config.toml"
@@ -574,7 +582,7 @@ class TestE005AConfigFile:
             "Correct the file, or remove LIFESPAN_CONFIG_FILE from the environment."
         )
 
-    def test_that_can_be_read_is_fine(
+    def test_e005_is_silent_of_a_sound_config_file(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         path = tmp_path / "config.toml"
@@ -603,7 +611,7 @@ class TestCommands:
         project = Project(tmp_path_factory.mktemp("project"))
         return project.app("shop", lifespan=hooks, models=models).settings(LIFESPAN=cls.WRONG)
 
-    def test_check_shows_everything_and_fails(self, project: Project) -> None:
+    def test_check_command_shows_everything_and_fails(self, project: Project) -> None:
         done = project.manage("check", LIFESPAN_CONFIG_FILE="no-such-file.toml")
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
@@ -621,14 +629,16 @@ class TestCommands:
         ):
             assert text in done.stderr
 
-    def test_migrate_and_shell_run(self, project: Project) -> None:
+    def test_migrate_and_shell_run_in_spite_of_errors(self, project: Project) -> None:
         migrated = project.manage("migrate", "--run-syncdb")
         assert migrated.returncode == 0, migrated.stderr
         assert "Creating table shop_book" in migrated.stdout
         assert project.manage("shell", "-v", "0", "-c", "print(6 * 7)").stdout == "42\n"
 
     @pytest.mark.parametrize("program", ["import asgi", "lifespan.plan()"])
-    def test_what_makes_a_plan_says_what_to_correct(self, project: Project, program: str) -> None:
+    def test_commands_that_make_a_plan_say_what_to_correct(
+        self, project: Project, program: str
+    ) -> None:
         set_up = "import django; django.setup(); from lifespan_app import lifespan; "
         done = project.run("-c", set_up + program)
         assert done.returncode == 1
@@ -637,7 +647,7 @@ class TestCommands:
 
 
 class TestW010SecondsToDrainThatNothingKeeps:
-    def test_is_told(self, settings: Settings) -> None:
+    def test_w010_names_seconds_to_drain_without_a_notice(self, settings: Settings) -> None:
         settings.LIFESPAN = {"DRAIN_SECONDS": 2.5}
         assert list(checks.check_drain()) == [
             Warning(
@@ -659,13 +669,15 @@ class TestW010SecondsToDrainThatNothingKeeps:
         ],
         ids=["none", "zero", "with the notice", "no number"],
     )
-    def test_is_not_told_where_they_are_kept_or_there_are_none(
+    def test_w010_is_silent_where_the_drain_is_kept_or_none(
         self, settings: Settings, setting: dict[str, object]
     ) -> None:
         settings.LIFESPAN = setting
         assert list(checks.check_drain()) == []
 
-    def test_is_not_told_of_drain_functions(self, lifespan: Lifespan, settings: Settings) -> None:
+    def test_w010_is_silent_of_drain_functions(
+        self, lifespan: Lifespan, settings: Settings
+    ) -> None:
         @lifespan.on_drain
         async def say_goodbye() -> None: ...
 
@@ -678,7 +690,7 @@ class TestW011ALoggerThatIsDisabled:
     DISABLING: dict[str, Any] = {"version": 1, "root": {"level": "INFO"}}
 
     @pytest.mark.parametrize("more", [{}, {"disable_existing_loggers": True}])
-    def test_is_told_with_the_key(self, settings: Settings, more: dict[str, Any]) -> None:
+    def test_w011_names_the_key(self, settings: Settings, more: dict[str, Any]) -> None:
         settings.LOGGING = {**self.DISABLING, **more}
         [message] = checks.check_logger()
         assert message.id == "lifespan_app.W011"
@@ -692,22 +704,24 @@ class TestW011ALoggerThatIsDisabled:
             {"incremental": True},
         ],
     )
-    def test_is_not_told_of_one_that_is_left_alone(
+    def test_w011_is_silent_of_a_logger_left_alone(
         self, settings: Settings, more: dict[str, Any]
     ) -> None:
         settings.LOGGING = {**self.DISABLING, **more}
         assert checks.check_logger() == []
 
     @pytest.mark.parametrize("setting", [{}, None])
-    def test_is_not_told_without_the_setting(self, settings: Settings, setting: object) -> None:
+    def test_w011_is_silent_without_the_setting(self, settings: Settings, setting: object) -> None:
         settings.LOGGING = setting
         assert checks.check_logger() == []
 
-    def test_is_not_told_where_django_does_not_read_the_setting(self, settings: Settings) -> None:
+    def test_w011_is_silent_where_django_does_not_read_the_setting(
+        self, settings: Settings
+    ) -> None:
         settings.LOGGING, settings.LOGGING_CONFIG = self.DISABLING, None
         assert checks.check_logger() == []
 
-    def test_is_told_of_a_logger_that_was_disabled_otherwise(
+    def test_w011_finds_a_logger_that_was_disabled_otherwise(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(logging.getLogger("lifespan_app"), "disabled", True)

@@ -37,21 +37,21 @@ def database(project: Project) -> Path:
     [[], ["--deploy"], ["--tag", "lifespan"], ["--tag", "lifespan", "--deploy"], ["lifespan_app"]],
     ids=" ".join,
 )
-def test_a_check_that_names_no_database_touches_none(project: Project, options: list[str]) -> None:
+def test_check_that_names_no_database_touches_none(project: Project, options: list[str]) -> None:
     checked = project.manage("check", *options)
 
     assert checked.returncode == 0, checked.stderr
     assert not database(project).exists()
 
 
-def test_a_check_that_names_the_database_asks_it(project: Project) -> None:
+def test_check_that_names_the_database_asks_it(project: Project) -> None:
     checked = project.manage("check", "--deploy", "--database", "default")
 
     assert "lifespan_app.W008" in checked.stderr
     assert database(project).exists()
 
 
-def test_a_check_that_names_another_database_leaves_that_of_the_history_alone(
+def test_check_of_another_database_leaves_the_historys_alone(
     project: Project,
 ) -> None:
     other = {"ENGINE": DEFAULT, "NAME": str(project.folder / "other.sqlite3")}

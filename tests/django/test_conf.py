@@ -26,7 +26,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestDefaults:
     @pytest.mark.parametrize("value", [None, {}, {"SHUTDOWN_TIMEOUT": None, "HOOKS": None}])
-    def test_hold_where_nothing_is_said(self, settings: Settings, value: object) -> None:
+    def test_defaults_hold_where_nothing_is_said(self, settings: Settings, value: object) -> None:
         settings.DEBUG = False
         settings.LIFESPAN = value
         assert conf.settings() == Given(
@@ -40,19 +40,19 @@ class TestDefaults:
             hooks={},
         )
 
-    def test_hold_without_the_setting(self, settings: Settings) -> None:
+    def test_defaults_hold_without_the_setting(self, settings: Settings) -> None:
         settings.LIFESPAN = {}
         with_it = conf.settings()
         del settings.LIFESPAN
         assert conf.settings() == with_it
 
-    def test_of_the_environment_is_development_with_debug(self, settings: Settings) -> None:
+    def test_default_environment_is_development_with_debug(self, settings: Settings) -> None:
         settings.DEBUG = True
         assert conf.settings().environment == "development"
 
 
 class TestSetting:
-    def test_is_what_the_engine_is_told(self, settings: Settings) -> None:
+    def test_setting_is_what_the_engine_is_told(self, settings: Settings) -> None:
         hooks = {"shop.open_up": {"timeout": 3}}
         settings.LIFESPAN = {
             "SERVICE_TYPE": "worker",
@@ -75,16 +75,18 @@ class TestSetting:
             hooks=hooks,
         )
 
-    def test_may_name_a_service_type_of_ours(self, settings: Settings) -> None:
+    def test_setting_may_name_a_service_type_of_ours(self, settings: Settings) -> None:
         settings.LIFESPAN = {"SERVICE_TYPE": ServiceType.WORKER}
         assert conf.settings().service_type == "worker"
 
-    def test_is_read_anew_for_each_plan(self, settings: Settings, lifespan: Lifespan) -> None:
+    def test_setting_is_read_anew_for_each_plan(
+        self, settings: Settings, lifespan: Lifespan
+    ) -> None:
         assert lifespan.plan().service_type == "app"
         settings.LIFESPAN = {"SERVICE_TYPE": "scheduler"}
         assert lifespan.plan().service_type == "scheduler"
 
-    async def test_is_what_hooks_see_in_their_context(
+    async def test_setting_is_what_hooks_see_in_their_context(
         self, settings: Settings, lifespan: Lifespan
     ) -> None:
         settings.LIFESPAN = {"SERVICE_TYPE": "worker", "CONFIG": {"key": "value"}}
@@ -101,7 +103,9 @@ class TestSetting:
         assert context.environment == "production"
         assert context.get_config("key") == "value"
 
-    def test_of_the_wrong_type_is_refused_with_all_that_is_wrong(self, settings: Settings) -> None:
+    def test_setting_of_the_wrong_type_is_refused_with_all_that_is_wrong(
+        self, settings: Settings
+    ) -> None:
         settings.LIFESPAN = {"STARTUP_DEADLINE": "soon", "HOOKS": {"*": {"required": "no"}}}
         with pytest.raises(ImproperlyConfigured) as caught:
             conf.settings()
@@ -111,7 +115,7 @@ class TestSetting:
             "LIFESPAN['HOOKS']['*']['required'] must be True or False, not 'no'."
         )
 
-    def test_that_is_no_dictionary_is_refused(self, settings: Settings) -> None:
+    def test_setting_that_is_no_dictionary_is_refused(self, settings: Settings) -> None:
         settings.LIFESPAN = "app"
         with pytest.raises(
             ImproperlyConfigured, match=r"^LIFESPAN must be a dictionary, not 'app'"
@@ -128,7 +132,7 @@ class TestEnvironment:
             ("LIFESPAN_RELEASE", "release"),
         ],
     )
-    def test_wins_over_the_setting_unless_it_is_empty(
+    def test_environment_variable_wins_over_the_setting_unless_empty(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch, variable: str, field: str
     ) -> None:
         settings.LIFESPAN = {field.upper(): "from the setting"}
@@ -145,7 +149,7 @@ class TestConfigFile:
         monkeypatch.setenv("LIFESPAN_CONFIG_FILE", str(tmp_path / "config.toml"))
         return tmp_path
 
-    def test_in_toml_is_merged_over_the_setting_table_by_table(
+    def test_config_file_in_toml_is_merged_over_the_setting_table_by_table(
         self, settings: Settings, folder: Path
     ) -> None:
         settings.LIFESPAN = {
@@ -162,7 +166,7 @@ class TestConfigFile:
         assert settings.LIFESPAN["CONFIG"]["cache"]["url"] == "redis://here"
 
     @pytest.mark.parametrize("name", ["config.json", "config.JSON"])
-    def test_in_json_is_read_by_its_name(
+    def test_config_file_in_json_is_read_by_its_name(
         self, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
     ) -> None:
         (folder / name).write_text(json.dumps({"cache": {"url": "redis://there"}}))
@@ -170,7 +174,7 @@ class TestConfigFile:
         settings.LIFESPAN = {"CONFIG": {"cache": "none"}}
         assert conf.settings().config == {"cache": {"url": "redis://there"}}
 
-    def test_may_hold_what_is_not_ascii(self, folder: Path) -> None:
+    def test_config_file_may_hold_what_is_not_ascii(self, folder: Path) -> None:
         (folder / "config.toml").write_bytes('name = "Brontë"'.encode())
         assert conf.settings().config == {"name": "Brontë"}
 
@@ -186,7 +190,7 @@ class TestConfigFile:
             ("json.toml", b'{"key": 1}', "It takes a TOML file, or a JSON file whose name ends"),
         ],
     )
-    def test_that_cannot_be_used_is_refused_with_its_name_and_reason(
+    def test_config_file_that_cannot_be_used_is_named_with_the_reason(
         self,
         folder: Path,
         monkeypatch: pytest.MonkeyPatch,
@@ -205,7 +209,9 @@ class TestConfigFile:
         assert str(caught.value).startswith(f"LIFESPAN_CONFIG_FILE names '{path}', which ")
         assert told in str(caught.value)
 
-    def test_is_found_from_the_working_directory_of_the_process(self, project: Project) -> None:
+    def test_config_file_is_found_from_the_working_directory_of_the_process(
+        self, project: Project
+    ) -> None:
         project.app(
             "shop",
             lifespan="""

@@ -84,7 +84,7 @@ def wait_for_answer(server: Server, *, other_than: str = "") -> str:
 class TestRestarted:
     """A job queries again after a restart of its database."""
 
-    def test_a_job_that_queries_in_a_loop_queries_again(self, shop: Shop) -> None:
+    def test_restarted_database_is_queried_again_by_a_job(self, shop: Shop) -> None:
         project = shop.hooks("""
             @lifespan.background
             async def ask_again_and_again():
@@ -106,7 +106,7 @@ class TestRestarted:
             assert server.wait() == -signal.SIGTERM
             assert "crashed" not in server.output
 
-    def test_a_job_and_a_resource_that_rested_meanwhile_notice_nothing(self, shop: Shop) -> None:
+    def test_restarted_database_is_not_noticed_by_hooks_that_rested(self, shop: Shop) -> None:
         project = shop.hooks("""
             @lifespan.resource
             async def account():
@@ -135,7 +135,7 @@ class TestRestarted:
         assert closed.startswith("closed by")
         assert closed.split()[-1] != opened.split()[-1]
 
-    def test_a_job_that_crashed_of_it_queries_again_when_it_is_begun_anew(self, shop: Shop) -> None:
+    def test_restarted_database_is_queried_again_by_a_restarted_job(self, shop: Shop) -> None:
         project = shop.hooks("""
             @lifespan.background(on_crash="restart")
             async def ask_again_and_again():
@@ -155,7 +155,7 @@ class TestRestarted:
 class TestGone:
     """A database that has gone keeps no process from ending."""
 
-    def test_connections_to_it_are_closed_without_an_error(self, shop: Shop) -> None:
+    def test_connections_to_a_database_that_is_gone_close_without_error(self, shop: Shop) -> None:
         project = shop.hooks("""
             @lifespan.resource
             def account():
@@ -187,7 +187,7 @@ class TestHanging:
         query = f"select 1 from pg_stat_activity where state = 'active' and query = '{HANGING}'"
         server.until(lambda: cluster.query(query), "The query did not begin")
 
-    def test_in_a_job_it_is_left_behind_when_the_job_has_had_its_time(self, shop: Shop) -> None:
+    def test_hanging_query_of_a_job_is_left_behind_in_time(self, shop: Shop) -> None:
         project = shop.hooks(f"""
             @lifespan.resource
             async def account():
@@ -219,9 +219,7 @@ class TestHanging:
         ],
         ids=["async", "sync"],
     )
-    def test_in_a_start_it_fails_the_startup_and_the_server_ends(
-        self, shop: Shop, start: str
-    ) -> None:
+    def test_hanging_query_of_a_start_fails_the_startup(self, shop: Shop, start: str) -> None:
         project = shop.hooks(f"@lifespan.on_start(timeout=0.2)\n{start}")
         with Server(project, ready=False) as server:
             assert server.wait() == 3

@@ -83,15 +83,13 @@ def told(project: Project) -> Any:
 
 
 class TestSearch:
-    def test_hooks_are_registered_in_the_order_of_the_apps(self, project: Project) -> None:
+    def test_hooks_are_registered_in_the_order_of_apps(self, project: Project) -> None:
         for label in ("shop", "library", "search"):
             project.app(label, lifespan=DECLARES)
         names = [f"{label}.lifespan.open_up" for label in ("shop", "library", "search")]
         assert told(project) == {"hooks": names, "broken": {}, "silent": []}
 
-    def test_an_app_without_lifespan_and_one_that_is_not_installed_are_passed_over(
-        self, project: Project
-    ) -> None:
+    def test_apps_without_lifespan_or_not_installed_are_passed_over(self, project: Project) -> None:
         project.app("plain").app("absent", lifespan=DECLARES, installed=False)
         assert told(project) == {"hooks": [], "broken": {}, "silent": []}
 
@@ -102,7 +100,7 @@ class TestSearch:
         assert told(project)["hooks"] == ["shop.lifespan.http.open_up"]
         assert told(project)["silent"] == []
 
-    def test_an_app_that_only_looks_like_one_is_not_imported(self, project: Project) -> None:
+    def test_app_that_only_looks_like_one_is_not_imported(self, project: Project) -> None:
         """An AppConfig may stand in a module of a package; what counts is the package's name."""
         project.app("shop", apps=SHOP_CONFIG, installed=False)
         project.file("shop/inner/__init__.py", "").file("shop/inner/lifespan.py", DECLARES)
@@ -111,9 +109,7 @@ class TestSearch:
         assert told(project)["hooks"] == ["shop.inner.lifespan.open_up"]
         assert told(project)["broken"] == {}
 
-    def test_a_module_that_was_imported_before_is_neither_broken_nor_silent(
-        self, project: Project
-    ) -> None:
+    def test_module_imported_before_is_neither_broken_nor_silent(self, project: Project) -> None:
         models = "from .lifespan import open_up"
         project.app("shop", lifespan=DECLARES, models=models)
         assert told(project) == {
@@ -122,7 +118,7 @@ class TestSearch:
             "silent": [],
         }
 
-    def test_a_module_that_declares_nothing_is_silent(self, project: Project) -> None:
+    def test_module_that_declares_nothing_is_silent(self, project: Project) -> None:
         project.app("shop", lifespan="def open_up(): pass").app("library", lifespan=DECLARES)
         assert told(project)["silent"] == ["shop.lifespan"]
 
@@ -136,10 +132,10 @@ class TestBroken:
         project.app("shop", lifespan=BREAKS, clients=CLIENTS)
         return project.app("behind", lifespan=DECLARES)
 
-    def test_the_others_are_registered(self, broken: Project) -> None:
+    def test_broken_module_lets_the_others_register(self, broken: Project) -> None:
         assert told(broken)["hooks"] == ["before.lifespan.open_up", "behind.lifespan.open_up"]
 
-    def test_its_error_and_the_innermost_line_of_its_app_are_kept(self, broken: Project) -> None:
+    def test_broken_module_keeps_its_error_and_innermost_line(self, broken: Project) -> None:
         line = broken.line_of("shop/clients.py", "return json.loads")
         [(name, kept)] = told(broken)["broken"].items()
         assert name == "shop.lifespan"
@@ -162,7 +158,7 @@ class TestBroken:
         ],
         ids=["missing package", "syntax", "exit", "missing name", "decorator misspelt"],
     )
-    def test_every_way_to_break_is_kept(
+    def test_every_way_to_break_a_module_is_kept(
         self, project: Project, source: str, cause: str, line: int
     ) -> None:
         project.app("shop", lifespan=source, models="").app("library", lifespan=DECLARES)
@@ -172,13 +168,11 @@ class TestBroken:
         assert f"shop/lifespan.py:{line}: " in kept["problem"]
         assert found["hooks"] == ["library.lifespan.open_up"]
 
-    def test_every_broken_module_is_kept(self, broken: Project) -> None:
+    def test_every_broken_module_is_kept_with_its_error(self, broken: Project) -> None:
         broken.app("till", lifespan="raise LookupError('no drawer')")
         assert sorted(told(broken)["broken"]) == ["shop.lifespan", "till.lifespan"]
 
-    def test_a_module_that_the_broken_one_has_imported_keeps_its_hooks(
-        self, project: Project
-    ) -> None:
+    def test_module_imported_by_a_broken_one_keeps_its_hooks(self, project: Project) -> None:
         project.app("shop", lifespan="import library.lifespan\n\nraise LookupError")
         project.app("library", lifespan=DECLARES)
         found = told(project)
@@ -197,7 +191,7 @@ class TestCommands:
         project.app("shop", lifespan=BREAKS, clients=CLIENTS, models=models)
         return project.app("till", lifespan="raise LookupError('no drawer')")
 
-    def test_check_shows_each_with_its_place_and_fails(self, broken: Project) -> None:
+    def test_check_command_shows_each_broken_module_and_fails(self, broken: Project) -> None:
         done = broken.manage("check")
         line = broken.line_of("shop/clients.py", "return json.loads")
         assert done.returncode == 1
@@ -208,7 +202,7 @@ class TestCommands:
         assert "HINT: Fix the import error: no server can start until then." in done.stderr
         assert "{'AUTODISCOVER': {'exclude': ['till']}}" in done.stderr
 
-    def test_migrate_warns_and_makes_the_tables(self, broken: Project) -> None:
+    def test_migrate_warns_of_a_broken_module_and_makes_the_tables(self, broken: Project) -> None:
         done = broken.manage("migrate", "--run-syncdb")
         assert done.returncode == 0, done.stderr
         assert "Creating table shop_book" in done.stdout
@@ -216,7 +210,7 @@ class TestCommands:
         assert "WARNINGS:" in done.stderr
         assert "ERRORS:" not in done.stderr
 
-    def test_shell_runs(self, broken: Project) -> None:
+    def test_shell_runs_with_a_broken_module(self, broken: Project) -> None:
         assert broken.manage("shell", "-v", "0", "-c", "print(6 * 7)").stdout == "42\n"
 
     @pytest.mark.parametrize(
@@ -227,7 +221,7 @@ class TestCommands:
         ],
         ids=["get_asgi_application", "plan"],
     )
-    def test_what_makes_a_plan_raises_with_the_original_traceback(
+    def test_plan_of_a_broken_module_raises_its_traceback(
         self, broken: Project, program: str
     ) -> None:
         done = broken.run("-c", program)
@@ -240,7 +234,7 @@ class TestCommands:
         assert "'shop.lifespan' of app 'shop' can't be imported" in raised
         assert "'till.lifespan' of app 'till' can't be imported" in raised
 
-    def test_a_run_is_refused_likewise(self, broken: Project) -> None:
+    def test_run_of_a_broken_module_is_refused(self, broken: Project) -> None:
         program = """
             import asyncio
 
@@ -266,7 +260,7 @@ class TestCommands:
         assert done.stdout == "JSONDecodeError\n"
 
 
-def test_a_project_that_mends_its_module_has_its_plan(project: Project) -> None:
+def test_project_that_mends_its_module_has_its_plan(project: Project) -> None:
     project.app("shop", lifespan="raise LookupError")
     assert project.run("-c", "import asgi").returncode == 1
     project.file("shop/lifespan.py", DECLARES)
@@ -284,17 +278,17 @@ class TestAnAppThatIsExcluded:
         )
         return project.settings(LIFESPAN={"AUTODISCOVER": {"exclude": ["till"]}})
 
-    def test_keeps_no_server_from_starting(self, project: Project) -> None:
+    def test_excluded_app_keeps_no_server_from_starting(self, project: Project) -> None:
         assert told(project) == {"hooks": ["shop.lifespan.open_up"], "broken": {}, "silent": []}
         assert project.run("-c", "import asgi").returncode == 0
 
-    def test_is_named_by_checklifespan(self, project: Project) -> None:
+    def test_excluded_app_is_named_by_checklifespan(self, project: Project) -> None:
         done = project.manage("checklifespan")
         assert "Not imported, by AUTODISCOVER: the lifespan.py of till\n" in done.stdout
         done = project.manage("checklifespan", "--format", "json")
         assert json.loads(done.stdout)["excluded_apps"] == ["till"]
 
-    def test_may_be_told_of_one_that_declares_nothing(self, project: Project) -> None:
+    def test_app_that_declares_nothing_may_be_excluded(self, project: Project) -> None:
         project.app("about", lifespan="SPAN = 9")
         done = project.manage("check")
         assert "'about.lifespan' declares no hook." in done.stderr

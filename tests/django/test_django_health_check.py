@@ -36,12 +36,12 @@ async def asked() -> tuple[int, Any]:
     return answer.status_code, said
 
 
-async def test_a_process_that_serves_is_well(lifespan: Lifespan) -> None:
+async def test_process_that_serves_is_well(lifespan: Lifespan) -> None:
     async with lifespan.run():
         assert await asked() == (200, "OK")
 
 
-async def test_a_process_without_a_run_is_not(lifespan: Lifespan) -> None:
+async def test_process_without_a_run_is_not(lifespan: Lifespan) -> None:
     status, said = await asked()
     assert status == 500
     assert "not_running" in said
@@ -50,7 +50,7 @@ async def test_a_process_without_a_run_is_not(lifespan: Lifespan) -> None:
 @pytest.mark.parametrize(
     ("required", "text"), [(True, "Unavailable: crashed"), (False, "Warning: degraded")]
 )
-async def test_a_crash_is_told_with_its_reason_and_no_names(
+async def test_crash_is_told_with_its_reason_and_no_names(
     lifespan: Lifespan, required: bool, text: str
 ) -> None:
     @lifespan.background(required=required)

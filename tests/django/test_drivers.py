@@ -90,13 +90,13 @@ def serve(happened: list[str]) -> Callable[[], None]:
 
 
 class TestAStart:
-    def test_that_is_good_is_followed_by_a_good_stop(
+    def test_start_that_is_good_is_followed_by_a_good_stop(
         self, application: Any, drive: Drive, happened: list[str]
     ) -> None:
         drive(application, serve(happened))
         assert happened == ["shelf opens", "serves", "shelf closes"]
 
-    def test_that_fails_raises_the_error_of_the_hook_and_names_it(
+    def test_start_that_fails_raises_the_error_of_the_hook_and_names_it(
         self, application: Any, drive: Drive, happened: list[str], lifespan: Lifespan
     ) -> None:
         @lifespan.on_start
@@ -108,7 +108,7 @@ class TestAStart:
         assert f"{broken.__module__}.broken' (tests/django/test_drivers.py:" in told(raised.value)
         assert happened == ["shelf opens", "shelf closes"]
 
-    def test_that_hangs_raises_an_error_that_names_the_hook(
+    def test_start_that_hangs_raises_an_error_that_names_the_hook(
         self, application: Any, drive: Drive, happened: list[str], lifespan: Lifespan
     ) -> None:
         @lifespan.on_start(timeout=LIMIT)
@@ -119,7 +119,7 @@ class TestAStart:
             drive(application, serve(happened))
         assert happened == ["shelf opens", "shelf closes"]
 
-    def test_without_a_plan_raises_what_is_wrong_with_it(
+    def test_start_of_a_plan_that_cannot_be_made_raises_what_is_wrong(
         self, application: Any, drive: Drive, happened: list[str], lifespan: Lifespan
     ) -> None:
         @lifespan.on_start
@@ -129,7 +129,7 @@ class TestAStart:
             drive(application, serve(happened))
         assert happened == []
 
-    def test_whose_receiver_fails_names_the_receiver(
+    def test_start_whose_receiver_fails_names_the_receiver(
         self, application: Any, drive: Drive, happened: list[str]
     ) -> None:
         async def receiver() -> None:
@@ -143,7 +143,7 @@ class TestAStart:
 
 
 class TestAStop:
-    def test_that_fails_raises_the_error_of_the_hook_and_names_it(
+    def test_stop_that_fails_raises_the_error_of_the_hook_and_names_it(
         self, application: Any, drive: Drive, happened: list[str], lifespan: Lifespan
     ) -> None:
         @lifespan.on_shutdown
@@ -156,7 +156,7 @@ class TestAStop:
         assert f"{broken.__module__}.broken' (tests/django/test_drivers.py:" in told(raised.value)
         assert happened == ["shelf opens", "serves", "shelf closes"]
 
-    def test_that_hangs_raises_an_error_that_names_the_hook(
+    def test_stop_that_hangs_raises_an_error_that_names_the_hook(
         self, application: Any, drive: Drive, happened: list[str], lifespan: Lifespan
     ) -> None:
         @lifespan.on_shutdown(timeout=LIMIT)
@@ -168,7 +168,7 @@ class TestAStop:
         assert raised.group_contains(HookError, match=f"stuck' .* limit of {LIMIT} s")
         assert happened == ["shelf opens", "serves", "shelf closes"]
 
-    def test_whose_receiver_fails_names_the_receiver(
+    def test_stop_whose_receiver_fails_names_the_receiver(
         self, application: Any, drive: Drive, happened: list[str]
     ) -> None:
         def receiver() -> None:
@@ -180,7 +180,7 @@ class TestAStop:
         assert "receiver' (tests/django/test_drivers.py:" in told(raised.value)
         assert happened == ["shelf opens", "serves", "shelf closes"]
 
-    def test_after_a_body_that_failed_is_a_stop_all_the_same(
+    def test_stop_follows_a_body_that_failed(
         self, application: Any, drive: Drive, happened: list[str]
     ) -> None:
         def body() -> None:

@@ -51,7 +51,7 @@ def make(request: pytest.FixtureRequest, happened: list[str]) -> Make:
 
 
 class TestTheOrder:
-    async def test_is_ours_then_the_application_then_what_is_mounted_and_back(
+    async def test_mounted_lifespans_open_last_and_close_first(
         self, make: Make, ours: Any, happened: list[str]
     ) -> None:
         app, mounted = make("app"), make("mounted")
@@ -65,7 +65,7 @@ class TestTheOrder:
             *["mounted closes", "app closes", "ours closes"],
         ]
 
-    async def test_of_several_is_side_by_side(self, ours: Any) -> None:
+    async def test_mounted_lifespans_open_side_by_side(self, ours: Any) -> None:
         """Each waits for the other to have begun, at startup and at shutdown."""
         doors = [asyncio.Barrier(2), asyncio.Barrier(2)]
 
@@ -81,7 +81,7 @@ class TestTheOrder:
 
 
 class TestTheReport:
-    async def test_times_each_under_the_name_of_its_variable(
+    async def test_report_names_mounted_lifespans_by_their_variables(
         self, make: Make, ours: Any, lifespan: Lifespan
     ) -> None:
         app, orders, prices = make("app"), make("orders"), make("prices")
@@ -96,7 +96,7 @@ class TestTheReport:
             assert (name, Phase.STARTUP, Outcome.OK) in steps
             assert (name, Phase.SHUTDOWN, Outcome.OK) in steps
 
-    async def test_numbers_those_without_a_variable(
+    async def test_report_numbers_mounted_lifespans_without_a_variable(
         self, make: Make, ours: Any, lifespan: Lifespan
     ) -> None:
         async with started(LifespanMiddleware(make("app"), forward=[make("a"), make("b")])):
@@ -108,7 +108,7 @@ class TestTheReport:
 
 
 class TestTheState:
-    async def test_holds_what_each_yields_and_reaches_its_requests(
+    async def test_state_holds_what_mounted_lifespans_yield(
         self, ours: Any, happened: list[str]
     ) -> None:
         @asynccontextmanager
@@ -128,7 +128,7 @@ class TestTheState:
 
         assert answer.text == '["their pool","our client","our client"]'
 
-    async def test_with_a_name_that_two_have_set_is_an_error_that_names_both(
+    async def test_state_name_of_two_mounted_lifespans_is_an_error(
         self, make: Make, ours: Any, happened: list[str]
     ) -> None:
         app, orders, prices = make("app"), make("orders", pool=1), make("prices", pool=2)
@@ -145,7 +145,7 @@ class TestTheState:
 
 
 class TestAFailure:
-    async def test_to_start_rolls_everything_back(
+    async def test_mounted_lifespan_that_fails_to_start_rolls_everything_back(
         self, make: Make, ours: Any, happened: list[str]
     ) -> None:
         @asynccontextmanager
@@ -164,7 +164,7 @@ class TestAFailure:
         assert isinstance(await server.end(), OSError)
         assert happened == ["ours opens", "app opens", "app closes", "ours closes"]
 
-    async def test_to_stop_stops_the_others_all_the_same(
+    async def test_mounted_lifespan_that_fails_to_stop_lets_the_others_stop(
         self, make: Make, ours: Any, happened: list[str]
     ) -> None:
         @asynccontextmanager
@@ -185,7 +185,7 @@ class TestAFailure:
 
 
 class TestDjango:
-    async def test_mounted_in_a_framework_joins_and_runs_its_functions(
+    async def test_django_mounted_in_a_framework_joins_the_run(
         self, lifespan: Lifespan, ours: Any, happened: list[str]
     ) -> None:
         app, django_application = FastAPI(), get_asgi_application()
@@ -200,25 +200,27 @@ class TestDjango:
 
 class TestWhatIsRefused:
     @pytest.mark.parametrize("given", [FastAPI(), "shop.asgi:application", 1])
-    def test_is_no_list(self, given: Any) -> None:
+    def test_forward_refuses_what_is_no_list(self, given: Any) -> None:
         with pytest.raises(TypeError, match="takes a list of ASGI applications"):
             LifespanMiddleware(Starlette(), forward=given)
 
-    def test_is_no_application(self) -> None:
+    def test_forward_refuses_what_is_no_application(self) -> None:
         with pytest.raises(TypeError, match=r"'shop\.asgi:application' is none"):
             LifespanMiddleware(Starlette(), forward=["shop.asgi:application"])  # type: ignore[list-item]
 
-    def test_is_the_application_itself(self) -> None:
+    def test_forward_refuses_what_is_the_application_itself(self) -> None:
         app = Starlette()
         with pytest.raises(TypeError, match="whose lifespan it drives already"):
             LifespanMiddleware(app, forward=[app])
 
-    def test_is_named_twice(self) -> None:
+    def test_forward_refuses_what_is_named_twice(self) -> None:
         mounted = Starlette()
         with pytest.raises(TypeError, match="twice"):
             LifespanMiddleware(Starlette(), forward=[mounted, mounted])
 
-    async def test_stands_inside_another_of_ours(self, ours: Any, happened: list[str]) -> None:
+    async def test_forward_refuses_what_stands_inside_another_of_ours(
+        self, ours: Any, happened: list[str]
+    ) -> None:
         inside = LifespanMiddleware(Starlette(), forward=[Starlette()])
         server = ServerSide(LifespanMiddleware(inside))
 

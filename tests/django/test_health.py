@@ -55,9 +55,7 @@ def told(answer: Answer) -> tuple[int, str]:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_process_that_serves_says_ok_in_text_and_in_json(
-    application: Any, path: str
-) -> None:
+async def test_process_that_serves_says_ok_in_text_and_in_json(application: Any, path: str) -> None:
     async with lifespan_of(application):
         answer = await ask(application, path)
         assert told(answer) == (200, "ok")
@@ -71,20 +69,20 @@ async def test_a_process_that_serves_says_ok_in_text_and_in_json(
 @pytest.mark.parametrize(
     "accept", [b"*/*", b"text/html,application/xhtml+xml,*/*;q=0.8", b"image/png"]
 )
-async def test_who_does_not_ask_for_json_gets_text(application: Any, accept: bytes) -> None:
+async def test_text_is_the_answer_unless_json_is_asked_for(application: Any, accept: bytes) -> None:
     async with lifespan_of(application):
         assert told(await ask(application, "/readyz", headers=[(b"accept", accept)])) == (200, "ok")
 
 
 @pytest.mark.asyncio
-async def test_no_answer_is_kept_by_anybody_between(application: Any) -> None:
+async def test_answers_are_not_cached(application: Any) -> None:
     async with lifespan_of(application):
         answer = await ask(application, "/readyz")
         assert "no-store" in (answer.header("Cache-Control") or "")
 
 
 @pytest.mark.asyncio
-async def test_a_project_with_atomic_requests_is_answered_without_a_transaction(
+async def test_project_with_atomic_requests_is_answered_without_a_transaction(
     application: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
@@ -104,7 +102,7 @@ async def test_head_is_answered_and_post_is_refused(application: Any) -> None:
 @pytest.mark.parametrize(
     ("required", "expected"), [(True, (503, "crashed")), (False, (200, "degraded"))]
 )
-async def test_a_crashed_job_makes_the_process_not_ready_or_degraded(
+async def test_crashed_job_makes_the_process_not_ready_or_degraded(
     lifespan: Lifespan, application: Any, required: bool, expected: tuple[int, str]
 ) -> None:
     await crashing_job(lifespan, required=required)
@@ -116,7 +114,7 @@ async def test_a_crashed_job_makes_the_process_not_ready_or_degraded(
 
 
 @pytest.mark.asyncio
-async def test_a_process_is_not_ready_while_its_hooks_stop_nor_after(
+async def test_process_is_not_ready_while_its_hooks_stop_nor_after(
     lifespan: Lifespan, application: Any
 ) -> None:
     asked: list[Answer] = []
@@ -134,7 +132,7 @@ async def test_a_process_is_not_ready_while_its_hooks_stop_nor_after(
 
 
 @pytest.mark.asyncio
-async def test_a_process_is_not_ready_while_its_hooks_start(
+async def test_process_is_not_ready_while_its_hooks_start(
     lifespan: Lifespan, application: Any
 ) -> None:
     asked: list[Answer] = []
@@ -149,7 +147,7 @@ async def test_a_process_is_not_ready_while_its_hooks_start(
 
 
 @pytest.mark.asyncio
-async def test_where_no_lifespan_runs_the_process_is_alive_and_not_ready(
+async def test_process_without_a_run_is_alive_and_not_ready(
     lifespan: Lifespan, application: Any
 ) -> None:
     answers = [told(await ask(application, path)) for path in PATHS]
@@ -157,7 +155,7 @@ async def test_where_no_lifespan_runs_the_process_is_alive_and_not_ready(
 
 
 @pytest.mark.asyncio
-async def test_a_check_is_asked_and_its_failure_is_the_reason(
+async def test_check_is_asked_and_its_failure_is_the_reason(
     lifespan: Lifespan, application: Any
 ) -> None:
     @lifespan.resource
@@ -173,7 +171,7 @@ async def test_a_check_is_asked_and_its_failure_is_the_reason(
         assert told(await ask(application, "/livez")) == (200, "ok")
 
 
-def test_under_wsgi_the_checks_of_a_run_on_another_loop_are_asked_too(
+def test_wsgi_asks_the_checks_of_a_run_on_another_loop(
     lifespan: Lifespan,
 ) -> None:
     @lifespan.resource
@@ -223,7 +221,7 @@ async def ask_as(user: Any, lifespan: Lifespan, **headers: str) -> Any:
 @pytest.mark.asyncio
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("with_users")
-async def test_anonymous_callers_and_users_without_permission_get_status_and_reason_only(
+async def test_callers_without_permission_get_status_and_reason_only(
     lifespan: Lifespan,
 ) -> None:
     answer = await ask_as(None, lifespan, accept="application/json")
@@ -238,7 +236,7 @@ async def test_anonymous_callers_and_users_without_permission_get_status_and_rea
 @pytest.mark.asyncio
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("with_users")
-async def test_who_may_view_runs_is_told_hooks_and_errors(lifespan: Lifespan) -> None:
+async def test_permission_to_view_runs_shows_hooks_and_errors(lifespan: Lifespan) -> None:
     user = await get_user_model().objects.acreate_user("operator")
     permission = await Permission.objects.aget(codename="view_lifespanrun")
     await user.user_permissions.aadd(permission)
@@ -269,7 +267,7 @@ async def test_who_may_view_runs_is_told_hooks_and_errors(lifespan: Lifespan) ->
 @pytest.mark.asyncio
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("with_users")
-async def test_an_error_is_one_line_of_text_and_the_same_in_json_whatever_it_says(
+async def test_error_is_one_line_of_text_and_the_same_in_json_whatever_it_says(
     lifespan: Lifespan,
 ) -> None:
     hostile = "no\nshop.other: crashed\x1b[2J <b>\udcff"
@@ -296,7 +294,7 @@ async def test_an_error_is_one_line_of_text_and_the_same_in_json_whatever_it_say
 @pytest.mark.asyncio
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("with_users")
-async def test_who_may_view_runs_is_told_what_is_pending_and_how_far_it_is(
+async def test_permission_to_view_runs_shows_pending_hooks_and_progress(
     lifespan: Lifespan,
 ) -> None:
     user = await get_user_model().objects.acreate_superuser("admin")
@@ -331,7 +329,7 @@ async def test_who_may_view_runs_is_told_what_is_pending_and_how_far_it_is(
 
 
 @pytest.mark.asyncio
-async def test_a_database_that_is_down_takes_the_details_and_not_the_answer(
+async def test_database_that_is_down_takes_the_details_and_not_the_answer(
     lifespan: Lifespan,
 ) -> None:
     async def gone() -> Any:
@@ -344,6 +342,6 @@ async def test_a_database_that_is_down_takes_the_details_and_not_the_answer(
     assert (answer.status_code, answer.content) == (200, b"ok\n")
 
 
-def test_in_tests_the_run_of_the_test_is_asked(lifespan: Lifespan) -> None:
+def test_run_of_a_test_is_asked(lifespan: Lifespan) -> None:
     with lifespan_running() as running:
         assert running.client.get("/readyz").content == b"ok\n"

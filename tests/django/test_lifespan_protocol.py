@@ -39,7 +39,7 @@ def resource(lifespan: Lifespan, happened: list[str], name: str, **options: Any)
 
 
 class TestStartup:
-    async def test_is_complete_when_everything_is_open(
+    async def test_startup_is_complete_when_everything_is_open(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         resource(lifespan, happened, "first")
@@ -48,7 +48,7 @@ class TestStartup:
             assert happened == ["first opens", "second opens"]
             assert set(server.state) == {"first", "second"}
 
-    async def test_that_fails_is_logged_then_answered_then_raised(
+    async def test_startup_that_fails_is_logged_then_answered_then_raised(
         self, lifespan: Lifespan, happened: list[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         resource(lifespan, happened, "first")
@@ -69,7 +69,7 @@ class TestStartup:
         assert isinstance(await server.end(), ZeroDivisionError)
 
     @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
-    async def test_that_raises_what_would_end_the_process_is_answered_all_the_same(
+    async def test_startup_that_raises_a_base_exception_is_answered(
         self, lifespan: Lifespan, kind: type[BaseException]
     ) -> None:
         @lifespan.on_start
@@ -82,7 +82,7 @@ class TestStartup:
         assert "enough" in answer["message"]
         assert type(await server.end()) is kind
 
-    async def test_without_a_plan_is_answered_all_the_same(
+    async def test_startup_without_a_plan_is_answered_all_the_same(
         self, lifespan: Lifespan, caplog: pytest.LogCaptureFixture
     ) -> None:
         @lifespan.on_start
@@ -96,7 +96,7 @@ class TestStartup:
         assert isinstance(await server.end(), PlanError)
 
     @pytest.mark.parametrize("state", [MISSING, None, "state"])
-    async def test_needs_no_state_in_the_scope(
+    async def test_startup_needs_no_state_in_the_scope(
         self, lifespan: Lifespan, happened: list[str], state: Any
     ) -> None:
         resource(lifespan, happened, "first")
@@ -104,7 +104,7 @@ class TestStartup:
             assert server.scope.get("state", MISSING) is state
             assert lifespan.runs[0].state["first"]
 
-    async def test_where_no_asyncio_loop_runs_is_refused(self, lifespan: Lifespan) -> None:
+    async def test_startup_where_no_asyncio_loop_runs_is_refused(self, lifespan: Lifespan) -> None:
         said: list[Any] = []
 
         async def receive() -> Any:
@@ -122,7 +122,7 @@ class TestStartup:
         assert [message["type"] for message in said] == ["lifespan.startup.failed"]
         assert "hypercorn -k asyncio" in said[0]["message"]
 
-    async def test_that_comes_twice_fails_and_closes_what_was_open(
+    async def test_startup_that_comes_twice_fails_and_closes_what_was_open(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         resource(lifespan, happened, "first")
@@ -135,7 +135,7 @@ class TestStartup:
         assert lifespan.runs == []
         assert isinstance(await server.end(), LifespanError)
 
-    async def test_that_is_cancelled_closes_what_was_open(
+    async def test_startup_that_is_cancelled_closes_what_was_open(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         resource(lifespan, happened, "first")
@@ -157,7 +157,7 @@ class TestStartup:
 
 
 class TestShutdown:
-    async def test_is_complete_when_everything_is_closed(
+    async def test_shutdown_is_complete_when_everything_is_closed(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         first = resource(lifespan, happened, "first")
@@ -168,7 +168,7 @@ class TestShutdown:
         assert happened[2:] == ["second closes", "first closes"]
         assert await server.end() is None
 
-    async def test_that_fails_stops_everything_else_and_tells_all_errors_at_once(
+    async def test_shutdown_that_fails_stops_the_rest_and_tells_all_errors(
         self, lifespan: Lifespan, happened: list[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         resource(lifespan, happened, "first")
@@ -193,12 +193,14 @@ class TestShutdown:
         assert isinstance(raised, ExceptionGroup)
         assert {type(error) for error in raised.exceptions} == {ZeroDivisionError, LookupError}
 
-    async def test_before_any_startup_is_complete_at_once(self, lifespan: Lifespan) -> None:
+    async def test_shutdown_before_any_startup_is_complete_at_once(
+        self, lifespan: Lifespan
+    ) -> None:
         server = ServerSide(LifespanASGIHandler())
         assert await server.shutdown() == STOPPED
         assert await server.end() is None
 
-    async def test_is_made_up_for_when_the_server_cancels_instead(
+    async def test_shutdown_is_made_up_for_when_the_server_cancels_instead(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         resource(lifespan, happened, "first")
@@ -208,7 +210,9 @@ class TestShutdown:
         assert isinstance(await server.end(), asyncio.CancelledError)
         assert happened == ["first opens", "first closes"]
 
-    async def test_needs_no_state_any_more(self, lifespan: Lifespan, happened: list[str]) -> None:
+    async def test_shutdown_needs_no_state_any_more(
+        self, lifespan: Lifespan, happened: list[str]
+    ) -> None:
         resource(lifespan, happened, "first")
         server = ServerSide(LifespanASGIHandler())
         await server.startup()
@@ -219,7 +223,7 @@ class TestShutdown:
 
 
 class TestARequest:
-    async def test_is_told_which_run_it_is_served_by(
+    async def test_request_knows_the_run_that_serves_it(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         application = LifespanASGIHandler()
@@ -229,7 +233,7 @@ class TestARequest:
             await ask(KeepingScope(application, scope), "/nowhere/")
         assert scope[SCOPE_KEY] is run
 
-    async def test_on_another_loop_is_served_by_the_run_of_that_loop(
+    async def test_request_on_another_loop_is_served_by_the_run_of_that_loop(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         application = LifespanASGIHandler()
@@ -249,7 +253,7 @@ class TestARequest:
         assert [right for right, _ in seen] == [True, True]
         assert seen[0][1] is not seen[1][1]
 
-    async def test_without_any_lifespan_finds_no_run(self, lifespan: Lifespan) -> None:
+    async def test_request_without_any_lifespan_finds_no_run(self, lifespan: Lifespan) -> None:
         @lifespan.resource
         async def shelf() -> AsyncIterator[object]:
             yield object()
@@ -281,7 +285,7 @@ async def serve_a_request(application: Any, shelf: Any, seen: list[Any]) -> None
 class TestTheEdgesOfARun:
     """Hooks, receivers, an inner application, background jobs: each in its turn."""
 
-    async def test_are_passed_in_order_and_in_reverse(
+    async def test_stages_are_entered_in_order_and_left_in_reverse(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         application = Inner(happened)
@@ -320,7 +324,7 @@ class TestTheEdgesOfARun:
             "hook closes",
         ]
 
-    async def test_keep_on_going_past_every_error_and_every_limit(
+    async def test_stages_keep_on_going_past_every_error_and_every_limit(
         self, lifespan: Lifespan, settings: Settings, happened: list[str]
     ) -> None:
         settings.LIFESPAN = {"SHUTDOWN_TIMEOUT": LIMIT_HERE}
@@ -365,7 +369,7 @@ class TestTheEdgesOfARun:
             assert str(error) in answer["message"]
         assert answer["message"].count(f"limit of {LIMIT_HERE} s") == 2
 
-    async def test_are_left_when_the_server_cancels(
+    async def test_stages_are_left_when_the_server_cancels(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         application = LifespanASGIHandler()
@@ -382,7 +386,7 @@ class TestTheEdgesOfARun:
         assert isinstance(await server.end(), asyncio.CancelledError)
         assert happened == ["hook opens", "receiver", "function", "hook closes"]
 
-    async def test_are_left_when_the_loop_ends(
+    async def test_stages_are_left_when_the_loop_ends(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         application = Inner(happened)
@@ -408,7 +412,7 @@ class TestTheEdgesOfARun:
             "hook closes",
         ]
 
-    async def test_that_were_not_come_to_are_not_left(
+    async def test_stages_that_were_not_entered_are_not_left(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         application = LifespanASGIHandler()
@@ -427,7 +431,7 @@ class TestTheEdgesOfARun:
         # asgi_startup was not sent; what has been appended already is called.
         assert happened == ["function"]
 
-    async def test_that_fail_at_startup_undo_what_came_before_them(
+    async def test_stages_that_fail_at_startup_undo_what_came_before_them(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         resource(lifespan, happened, "hook")
@@ -451,7 +455,7 @@ class TestTheEdgesOfARun:
         assert isinstance(await server.end(), ZeroDivisionError)
         assert happened == ["hook opens", "first receiver", "asgi_shutdown", "hook closes"]
 
-    async def test_may_read_every_resource(self, lifespan: Lifespan) -> None:
+    async def test_stages_may_read_every_resource(self, lifespan: Lifespan) -> None:
         read: list[object] = []
 
         @lifespan.resource
@@ -473,7 +477,7 @@ class TestTheEdgesOfARun:
             assert read == ["shelf"] * 2
         assert read == ["shelf"] * 6
 
-    async def test_are_steps_of_the_report(self, lifespan: Lifespan) -> None:
+    async def test_stages_are_steps_of_the_report(self, lifespan: Lifespan) -> None:
         async def opens() -> None: ...
 
         def closes() -> None: ...
@@ -495,7 +499,7 @@ class TestTheEdgesOfARun:
         ]
         assert {step.file for step in report.steps} == {"tests/django/test_lifespan_protocol.py"}
 
-    async def test_of_a_startup_that_hangs_are_named(
+    async def test_stages_of_a_startup_that_hangs_are_named(
         self, lifespan: Lifespan, settings: Settings
     ) -> None:
         settings.LIFESPAN = {"STARTUP_DEADLINE": LIMIT_HERE}
@@ -528,7 +532,7 @@ class Inner:
 
 
 class TestFunctionsInThreads:
-    async def test_run_beside_the_loop(self, lifespan: Lifespan) -> None:
+    async def test_functions_in_threads_run_beside_the_loop(self, lifespan: Lifespan) -> None:
         threads: list[threading.Thread] = []
 
         def note() -> None:

@@ -89,7 +89,7 @@ def shop(project: Project, handler: str, level: str) -> Project:
 
 @pytest.mark.parametrize("level", ["INFO", "ERROR"])
 @pytest.mark.parametrize("handler", ["DatabaseHandler", "WebHandler"])
-def test_a_handler_that_raises_keeps_no_server_from_starting_and_stopping(
+def test_handler_that_raises_lets_a_server_start_and_stop(
     project: Project, handler: str, level: str
 ) -> None:
     with Server(shop(project, handler, level)) as server:
@@ -103,7 +103,7 @@ def test_a_handler_that_raises_keeps_no_server_from_starting_and_stopping(
     assert "'shop.warm_up' (shop/lifespan.py" in server.output
 
 
-def test_a_failed_start_is_answered_though_a_handler_raises(project: Project) -> None:
+def test_failed_start_is_answered_though_a_handler_raises(project: Project) -> None:
     shop(project, "DatabaseHandler", "INFO").app("bakery", lifespan=REQUIRED)
     with Server(project, ready=False) as server:
         assert server.wait_unanswered() == 3
@@ -112,7 +112,7 @@ def test_a_failed_start_is_answered_though_a_handler_raises(project: Project) ->
     assert 'bakery/lifespan.py", line' in server.output
 
 
-def test_a_handler_that_blocks_the_loop_is_named(project: Project) -> None:
+def test_handler_that_blocks_the_loop_is_named(project: Project) -> None:
     with Server(shop(project, "BlockingHandler", "INFO"), ready=False) as server:
         server.wait_for_output(r"The event loop has been blocked for [\d.]+ s.*shop/logs.py:\d+")
 
@@ -152,14 +152,16 @@ class TestALoggerThatLoggingDisables:
         return project
 
     @pytest.mark.parametrize("kind", [UVICORN, HYPERCORN], ids=lambda kind: kind.name)
-    def test_tells_of_a_failed_start(self, project: Project, kind: Kind) -> None:
+    def test_disabled_logger_tells_of_a_failed_start(self, project: Project, kind: Kind) -> None:
         project.app("bakery", lifespan=REQUIRED)
         with Server(project, kind, ready=False) as server:
             server.wait_unanswered()
         assert "Lifespan hook 'bakery.bake' (bakery/lifespan.py:4) failed to start" in server.output
         assert "OSError: no flour" in server.output
 
-    def test_tells_of_a_job_that_crashed_and_a_stop_that_failed(self, project: Project) -> None:
+    def test_disabled_logger_tells_of_a_job_that_crashed_and_a_stop_that_failed(
+        self, project: Project
+    ) -> None:
         project.app("shop", lifespan=LIFESPAN)
         with Server(project) as server:
             server.wait_for_event("refresh begins", count=2)
@@ -177,7 +179,7 @@ class TestALoggerThatLoggingDisables:
     ],
     ids=["a level", "a handler that takes nothing"],
 )
-def test_a_logger_that_is_silenced_on_purpose_stays_silent(
+def test_logger_that_is_silenced_on_purpose_stays_silent(
     project: Project, loggers: dict[str, object]
 ) -> None:
     project.app("shop", lifespan=LIFESPAN).settings(

@@ -83,7 +83,9 @@ async def no_lifespan(scope: Any, receive: Any, send: Any) -> None:
 
 
 class TestAroundDjango:
-    async def test_views_read_what_is_open(self, mount: MountViews, client: Any) -> None:
+    async def test_views_read_resources_below_the_middleware(
+        self, mount: MountViews, client: Any
+    ) -> None:
         def view(request: HttpRequest) -> HttpResponse:
             return HttpResponse(client(request))
 
@@ -94,7 +96,7 @@ class TestAroundDjango:
             answer = await ask(application, "/view/", state=dict(server.state))
         assert answer.text == "our client"
 
-    async def test_request_state_is_given_by_the_middleware_for_it(
+    async def test_request_state_comes_from_the_state_middleware(
         self, mount: MountViews, client: Any, settings: Settings
     ) -> None:
         settings.MIDDLEWARE = ["lifespan_app.middleware.LifespanStateMiddleware"]
@@ -108,7 +110,7 @@ class TestAroundDjango:
             answer = await ask(application, "/view/")
         assert answer.text == '["our client", "our client"]'
 
-    async def test_the_context_given_is_what_hooks_are_told(self, lifespan: Lifespan) -> None:
+    async def test_hooks_are_told_the_middlewares_context(self, lifespan: Lifespan) -> None:
         told: list[LifespanContext] = []
 
         @lifespan.on_start(service_types=["api"])
@@ -125,7 +127,7 @@ class TestAroundDjango:
         assert told == [context]
         assert told[0].get_metadata("ready") is True
 
-    async def test_the_context_may_be_a_service_type(self, lifespan: Lifespan) -> None:
+    async def test_middleware_takes_a_service_type_as_context(self, lifespan: Lifespan) -> None:
         async with started(LifespanMiddleware(get_djangos_application(), context="api")):
             assert lifespan.runs[0].context.service_type == "api"
 
@@ -133,7 +135,7 @@ class TestAroundDjango:
 class TestAnInnerLifespan:
     """The inner application's lifespan lies inside ours."""
 
-    async def test_opens_after_ours_and_closes_before_it(
+    async def test_inner_lifespan_opens_after_ours_and_closes_before_it(
         self, framework: Any, client: Any, happened: list[str]
     ) -> None:
         inner = framework(lifespan=lifespan_that(happened))
@@ -142,7 +144,7 @@ class TestAnInnerLifespan:
         assert happened[2:] == ["theirs closes", "ours closes"]
 
     @pytest.mark.parametrize("state", [{}, MISSING])
-    async def test_shares_its_state_with_ours(
+    async def test_inner_lifespan_shares_its_state_with_ours(
         self, framework: Any, client: Any, happened: list[str], state: Any
     ) -> None:
         async def view(request: Request) -> Any:
@@ -158,7 +160,9 @@ class TestAnInnerLifespan:
             answer = await ask(application, "/", **copied)
         assert answer.text == '["our client","their pool","our client"]'
 
-    async def test_finds_what_ours_has_opened(self, client: Any, happened: list[str]) -> None:
+    async def test_inner_lifespan_finds_what_ours_has_opened(
+        self, client: Any, happened: list[str]
+    ) -> None:
         @asynccontextmanager
         async def inner_lifespan(app: Any) -> AsyncIterator[None]:
             happened.append(client.current())
@@ -169,7 +173,7 @@ class TestAnInnerLifespan:
             pass
         assert happened == ["ours opens", "our client", "our client", "ours closes"]
 
-    async def test_that_sets_a_key_of_ours_is_an_error_that_names_both(
+    async def test_inner_lifespan_that_sets_a_key_of_ours_is_an_error(
         self, framework: Any, client: Any, happened: list[str]
     ) -> None:
         inner = framework(lifespan=lifespan_that(happened, client="their client"))
@@ -187,12 +191,14 @@ class TestAnInnerLifespan:
         assert happened == ["ours opens", "theirs opens", "theirs closes", "ours closes"]
 
     def line_of(self, text: str) -> int:
-        code = TestAnInnerLifespan.test_that_sets_a_key_of_ours_is_an_error_that_names_both
+        code = TestAnInnerLifespan.test_inner_lifespan_that_sets_a_key_of_ours_is_an_error
         first = code.__code__.co_firstlineno
         lines = Path(__file__).read_text().splitlines()
         return next(n for n, line in enumerate(lines, 1) if n > first and text in line)
 
-    async def test_may_hand_on_what_is_ours(self, client: Any, happened: list[str]) -> None:
+    async def test_inner_lifespan_may_hand_on_our_resource(
+        self, client: Any, happened: list[str]
+    ) -> None:
         @asynccontextmanager
         async def inner_lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
             yield {"client": client.current()}
@@ -200,7 +206,7 @@ class TestAnInnerLifespan:
         async with started(LifespanMiddleware(Starlette(lifespan=inner_lifespan))):
             pass
 
-    async def test_that_fails_to_start_fails_ours_after_a_rollback(
+    async def test_inner_lifespan_that_fails_to_start_fails_ours_after_a_rollback(
         self, framework: Any, client: Any, happened: list[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         @asynccontextmanager
@@ -217,7 +223,7 @@ class TestAnInnerLifespan:
         assert "in inner_lifespan" in caplog.text
         assert isinstance(await server.end(), ZeroDivisionError)
 
-    async def test_that_fails_to_stop_stops_ours_all_the_same(
+    async def test_inner_lifespan_that_fails_to_stop_stops_ours_all_the_same(
         self, framework: Any, client: Any, happened: list[str]
     ) -> None:
         @asynccontextmanager
@@ -235,7 +241,7 @@ class TestAnInnerLifespan:
         assert isinstance(error, ExceptionGroup)
         assert [type(one) for one in error.exceptions] == [ZeroDivisionError]
 
-    async def test_that_hangs_at_startup_is_given_up(
+    async def test_inner_lifespan_that_hangs_at_startup_is_given_up(
         self, client: Any, happened: list[str], settings: Settings
     ) -> None:
         settings.LIFESPAN = {"STARTUP_DEADLINE": 0.3}
@@ -255,7 +261,7 @@ class TestAnInnerLifespan:
         assert happened == ["ours opens", "theirs gives up", "ours closes"]
         assert isinstance(await server.end(), HookError)
 
-    async def test_that_hangs_at_shutdown_is_given_up(
+    async def test_inner_lifespan_that_hangs_at_shutdown_is_given_up(
         self, client: Any, happened: list[str], settings: Settings
     ) -> None:
         settings.LIFESPAN = {"SHUTDOWN_TIMEOUT": 0.3}
@@ -275,7 +281,7 @@ class TestAnInnerLifespan:
         assert "limit of 0.3 s" in answer["message"]
         assert happened == ["ours opens", "theirs gives up", "ours closes"]
 
-    async def test_that_crashes_while_serving_makes_the_process_not_ready(
+    async def test_inner_lifespan_that_crashes_makes_the_process_not_ready(
         self, client: Any, lifespan: Lifespan, happened: list[str]
     ) -> None:
         crash = asyncio.Event()
@@ -300,7 +306,7 @@ class TestAnInnerLifespan:
         assert await server.shutdown() == STOPPED
         assert happened == ["ours opens", "ours closes"]
 
-    async def test_is_closed_when_the_server_cancels(
+    async def test_inner_lifespan_is_closed_when_the_server_cancels(
         self, client: Any, happened: list[str]
     ) -> None:
         inner = Starlette(lifespan=lifespan_that(happened))
@@ -311,7 +317,7 @@ class TestAnInnerLifespan:
         assert happened == ["ours opens", "theirs opens", "theirs closes", "ours closes"]
 
     @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
-    async def test_that_raises_what_would_end_the_process_fails_ours(
+    async def test_inner_lifespan_that_raises_a_base_exception_fails_ours(
         self, client: Any, happened: list[str], kind: type[BaseException]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -331,13 +337,13 @@ class TestAnInnerApplication:
     @pytest.mark.parametrize(
         "inner", [get_djangos_application, lambda: no_lifespan], ids=["django", "raises"]
     )
-    async def test_that_raises_before_it_asks_has_no_lifespan(
+    async def test_inner_application_that_raises_before_it_asks_has_no_lifespan(
         self, client: Any, happened: list[str], inner: Callable[[], Application]
     ) -> None:
         async with started(LifespanMiddleware(inner())):
             assert happened == ["ours opens"]
 
-    async def test_that_returns_before_it_asks_has_no_lifespan(
+    async def test_inner_application_that_returns_before_it_asks_has_no_lifespan(
         self, client: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None: ...
@@ -345,7 +351,7 @@ class TestAnInnerApplication:
         async with started(LifespanMiddleware(inner)):
             assert happened == ["ours opens"]
 
-    async def test_that_returns_without_an_answer_is_served_with_a_warning(
+    async def test_inner_application_without_an_answer_is_served_with_a_warning(
         self, client: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -354,7 +360,7 @@ class TestAnInnerApplication:
         async with started(LifespanMiddleware(inner)):
             assert "returned without an answer" in caplog.text
 
-    async def test_that_raises_after_it_has_asked_fails_the_startup(
+    async def test_inner_application_that_raises_after_it_has_asked_fails_the_startup(
         self, client: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -366,7 +372,7 @@ class TestAnInnerApplication:
         assert happened == ["ours opens", "ours closes"]
         assert isinstance(await server.end(), ZeroDivisionError)
 
-    async def test_that_says_it_has_failed_and_raises_nothing_fails_the_startup(
+    async def test_inner_application_that_says_it_failed_fails_the_startup(
         self, client: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -379,7 +385,7 @@ class TestAnInnerApplication:
         assert "no luck" in answer["message"]
         assert happened == ["ours opens", "ours closes"]
 
-    async def test_that_says_it_has_failed_and_then_raises_has_its_error_raised(
+    async def test_inner_application_that_says_it_failed_has_its_error_raised(
         self, client: Any
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -394,7 +400,7 @@ class TestAnInnerApplication:
         assert "the reason" in (await server.startup())["message"]
         assert isinstance(await server.end(), ZeroDivisionError)
 
-    async def test_that_says_its_shutdown_has_failed_fails_the_shutdown(
+    async def test_inner_application_whose_shutdown_failed_fails_the_shutdown(
         self, client: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -410,7 +416,7 @@ class TestAnInnerApplication:
         assert "no luck" in answer["message"]
         assert happened == ["ours opens", "ours closes"]
 
-    async def test_that_ends_its_lifespan_early_is_served_on(
+    async def test_inner_application_that_ends_its_lifespan_early_is_served_on(
         self, client: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -420,7 +426,7 @@ class TestAnInnerApplication:
         async with started(LifespanMiddleware(inner)):
             assert happened == ["ours opens"]
 
-    async def test_is_asked_once_for_each_start_of_a_server(
+    async def test_inner_application_is_asked_once_for_each_start_of_a_server(
         self, client: Any, happened: list[str]
     ) -> None:
         application = LifespanMiddleware(Starlette(lifespan=lifespan_that(happened)))
@@ -442,7 +448,7 @@ class TestOursInOurs:
             return LifespanMiddleware(get_asgi_application())
         return LifespanMiddleware(LifespanMiddleware(get_asgi_application()))
 
-    async def test_is_one_run(
+    async def test_nested_middleware_is_one_run(
         self, nested: Any, lifespan: Lifespan, client: Any, happened: list[str]
     ) -> None:
         async with started(nested):
@@ -450,7 +456,7 @@ class TestOursInOurs:
         ours = [event for event in happened if event.startswith("ours")]
         assert ours == ["ours opens", "ours closes"]
 
-    async def test_runs_the_lifespan_of_the_innermost_once(
+    async def test_nested_middleware_runs_the_lifespan_of_the_innermost_once(
         self, client: Any, happened: list[str]
     ) -> None:
         innermost = Starlette(lifespan=lifespan_that(happened))
@@ -458,7 +464,7 @@ class TestOursInOurs:
             pass
         assert happened == ["ours opens", "theirs opens", "theirs closes", "ours closes"]
 
-    async def test_calls_the_inner_handlers_on_shutdown(
+    async def test_nested_middleware_calls_the_inner_handlers_on_shutdown(
         self, client: Any, happened: list[str]
     ) -> None:
         handler = get_asgi_application()
@@ -466,7 +472,7 @@ class TestOursInOurs:
             handler.on_shutdown.append(lambda: happened.append("function"))
         assert happened == ["ours opens", "function", "ours closes"]
 
-    async def test_driven_by_the_lifespan_of_a_framework_is_one_run(
+    async def test_nested_middleware_driven_by_the_lifespan_of_a_framework_is_one_run(
         self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
     ) -> None:
         handler = get_asgi_application()
@@ -483,7 +489,9 @@ class TestOursInOurs:
             pass
         assert happened == ["ours opens", "function", "ours closes"]
 
-    async def test_serves_requests_with_that_run(self, mount: MountViews, client: Any) -> None:
+    async def test_nested_middleware_serves_requests_with_that_run(
+        self, mount: MountViews, client: Any
+    ) -> None:
         def view(request: Any) -> HttpResponse:
             return JsonResponse([request.state["client"], client(request)], safe=False)
 
@@ -493,7 +501,7 @@ class TestOursInOurs:
             answer = await ask(application, "/view/")
         assert answer.text == '["our client", "our client"]'
 
-    async def test_mounted_in_another_framework_finds_the_run_around_it(
+    async def test_nested_middleware_in_a_framework_finds_the_run_around_it(
         self, mount: MountViews, client: Any, happened: list[str]
     ) -> None:
         def view(request: Any) -> HttpResponse:
@@ -507,7 +515,7 @@ class TestOursInOurs:
             answer = await ask(application, "/django/view/")
         assert answer.text == '["our client", "their pool"]'
 
-    async def test_as_a_middleware_of_the_framework_itself(
+    async def test_nested_middleware_may_be_the_frameworks_own(
         self, framework: Any, client: Any, happened: list[str]
     ) -> None:
         async def view(request: Request) -> Any:
@@ -523,7 +531,7 @@ class TestOursInOurs:
 
 
 class TestRequests:
-    def test_over_http_and_websocket_read_by_handle(self, client: Any) -> None:
+    def test_http_and_websocket_requests_read_by_handle(self, client: Any) -> None:
         async def view(request: StarletteRequest) -> JSONResponse:
             return JSONResponse(client(request))
 
@@ -538,7 +546,7 @@ class TestRequests:
             with browser.websocket_connect("/socket") as connection:
                 assert connection.receive_json() == ["our client", "our client"]
 
-    async def test_without_a_lifespan_reach_the_application_as_they_are(
+    async def test_requests_without_a_lifespan_reach_the_application(
         self, lifespan: Lifespan
     ) -> None:
         scopes: list[dict[str, Any]] = []
@@ -660,7 +668,7 @@ asyncio.run(main())
 """
 
 
-def test_works_where_django_is_not_installed(tmp_path: Path) -> None:
+def test_middleware_works_without_django_installed(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(dedent(WITHOUT_DJANGO))
     package = Path(lifespan_app.__file__).parent.parent
@@ -687,7 +695,9 @@ class TestListedInDjangosMiddleware:
     @pytest.mark.parametrize(
         "path", ["lifespan_app.LifespanMiddleware", "lifespan_app.middleware.LifespanMiddleware"]
     )
-    def test_is_found_by_a_check(self, settings: Settings, path: str) -> None:
+    def test_middleware_listed_in_djangos_setting_is_found_by_a_check(
+        self, settings: Settings, path: str
+    ) -> None:
         settings.MIDDLEWARE = ["django.middleware.common.CommonMiddleware", path]
         found = run_checks(tags=["lifespan"])
         messages = [message for message in found if path in str(message.msg)]
@@ -695,18 +705,18 @@ class TestListedInDjangosMiddleware:
         assert messages[0].is_serious()
         assert "application = LifespanMiddleware(get_asgi_application())" in str(messages[0].hint)
 
-    def test_is_not_found_where_it_is_not(self, settings: Settings) -> None:
+    def test_check_is_silent_where_the_middleware_is_not_listed(self, settings: Settings) -> None:
         settings.MIDDLEWARE = ["lifespan_app.middleware.LifespanStateMiddleware"]
         found = [message.id for message in run_checks(tags=["lifespan"])]
         assert "lifespan_app.E010" not in found
 
-    def test_is_refused_when_the_application_is_made(self, settings: Settings) -> None:
+    def test_middleware_listed_in_djangos_setting_is_refused(self, settings: Settings) -> None:
         settings.MIDDLEWARE = ["lifespan_app.LifespanMiddleware"]
         with pytest.raises(RuntimeError, match=r"lifespan_app\.LifespanMiddleware"):
             LifespanASGIHandler()
 
 
-async def test_a_startup_that_comes_twice_is_refused_inside_too(
+async def test_startup_that_comes_twice_is_refused_inside_too(
     lifespan: Lifespan, happened: list[str]
 ) -> None:
     answers: list[str] = []

@@ -22,13 +22,11 @@ from lifespan_app.models import LifespanRun
         (models.Outcome, report.Outcome),
     ],
 )
-def test_the_record_has_the_words_of_the_report(
-    kept: type[TextChoices], told: type[StrEnum]
-) -> None:
+def test_record_has_the_words_of_the_report(kept: type[TextChoices], told: type[StrEnum]) -> None:
     assert list(kept.values) == list(told)
 
 
-def test_a_run_that_is_recorded_can_be_lost_too() -> None:
+def test_run_that_is_recorded_can_be_lost_too() -> None:
     assert list(models.Status.values) == [*report.Status, "lost"]
 
 

@@ -40,24 +40,24 @@ async def fails(app: Any) -> AsyncIterator[None]:
 
 
 class TestTheKey:
-    async def test_is_the_module_and_the_variable(self) -> None:
+    async def test_key_is_the_module_and_the_variable(self) -> None:
         site = Starlette()
         async with started(LifespanMiddleware(site)):
             pass
         assert keys() == [f"{__name__}.site"]
 
-    async def test_of_one_that_no_variable_holds_has_its_class(self) -> None:
+    async def test_key_of_an_application_without_variable_has_its_class(self) -> None:
         async with started(LifespanMiddleware(Starlette())):
             pass
         assert keys() == [f"{__name__}.Starlette"]
 
-    async def test_of_mounted_ones_has_their_variables(self) -> None:
+    async def test_keys_of_mounted_applications_have_their_variables(self) -> None:
         site, shop = Starlette(), Starlette()
         async with started(LifespanMiddleware(site, forward=[shop])):
             pass
         assert keys() == [f"{__name__}.site", f"{__name__}.shop"]
 
-    async def test_is_in_the_message_of_a_failed_start(
+    async def test_key_is_in_the_message_of_a_failed_start(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         site = Starlette(lifespan=fails)
@@ -66,7 +66,7 @@ class TestTheKey:
         assert f"'{__name__}.site' (tests/django/test_names" in answer["message"]
 
 
-def test_in_an_installed_app_it_has_the_apps_label(project: Project) -> None:
+def test_key_in_an_installed_app_has_its_label(project: Project) -> None:
     project.app("shop", asgi=NESTED)
 
     done = project.run(

@@ -25,7 +25,7 @@ odd = pytest.mark.parametrize("kind", [TextIsNone, AttributesRaise])
 @odd
 @pytest.mark.parametrize("at", ["startup", "shutdown"])
 @pytest.mark.usefixtures("no_receivers")
-async def test_a_receiver_that_raises_one_is_answered_for(
+async def test_receiver_that_raises_an_odd_error_is_answered_for(
     lifespan: Lifespan, kind: type[Exception], at: str
 ) -> None:
     error = kind("nobody there")
@@ -46,7 +46,7 @@ async def test_a_receiver_that_raises_one_is_answered_for(
 
 
 @odd
-async def test_a_function_of_on_shutdown_that_raises_one_is_answered_for(
+async def test_on_shutdown_function_that_raises_an_odd_error_is_answered_for(
     lifespan: Lifespan, kind: type[Exception]
 ) -> None:
     def close() -> None:
@@ -64,7 +64,7 @@ async def test_a_function_of_on_shutdown_that_raises_one_is_answered_for(
 
 @odd
 @pytest.mark.parametrize("at", ["startup", "shutdown"])
-async def test_an_inner_lifespan_that_raises_one_is_answered_for(
+async def test_inner_lifespan_that_raises_an_odd_error_is_answered_for(
     lifespan: Lifespan, kind: type[Exception], at: str
 ) -> None:
     async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -123,7 +123,7 @@ def steps_of(project: Project) -> set[tuple[str, ...]]:
 
 
 @pytest.mark.server
-def test_a_server_is_recorded_and_stops_in_time_whatever_its_hooks_raise(project: Project) -> None:
+def test_server_stops_in_time_whatever_its_hooks_raise(project: Project) -> None:
     project.app("shop", lifespan=LIFESPAN)
     assert project.manage("migrate").returncode == 0
     with Server(project) as server:
@@ -149,7 +149,7 @@ def test_a_module_that_raises_one_when_it_is_imported_is_found_by_the_check(
 
 
 @pytest.mark.server
-def test_a_server_whose_required_hook_raises_one_ends(project: Project) -> None:
+def test_server_whose_required_hook_raises_an_odd_error_ends(project: Project) -> None:
     project.app("shop", lifespan=LIFESPAN.replace("required=False", "required=True"))
     with Server(project, ready=False) as server:
         assert server.wait_unanswered() == 3

@@ -313,7 +313,7 @@ class TestConnections:
             "job_that_finishes",
         ],
     )
-    def test_of_what_has_ended_or_not_begun_none_is_open_while_serving(
+    def test_no_connection_is_open_of_hooks_that_ended_or_did_not_begin(
         self, every_hook: tuple[Told, int], name: str
     ) -> None:
         told, _ = every_hook
@@ -330,7 +330,7 @@ class TestConnections:
             "async_context_manager",
         ],
     )
-    def test_of_a_resource_stays_open_between_enter_and_exit(
+    def test_connection_of_a_resource_stays_open_from_enter_to_exit(
         self, every_hook: tuple[Told, int], name: str
     ) -> None:
         told, _ = every_hook
@@ -339,13 +339,15 @@ class TestConnections:
         assert told[name]["connections"] == 1
         assert told[name]["after"] == 0
 
-    def test_of_a_job_stays_open_while_it_lives(self, every_hook: tuple[Told, int]) -> None:
+    def test_connection_of_a_job_stays_open_while_it_lives(
+        self, every_hook: tuple[Told, int]
+    ) -> None:
         told, _ = every_hook
         assert told["job"]["serving"] == 1
         assert told["job"]["after"] == 0
 
     @pytest.mark.parametrize("name", ["sync_start_that_fails", "async_start_that_fails"])
-    def test_of_a_hook_that_fails_is_closed_too(
+    def test_connection_of_a_hook_that_fails_is_closed(
         self, every_hook: tuple[Told, int], name: str
     ) -> None:
         told, _ = every_hook
@@ -353,18 +355,20 @@ class TestConnections:
         assert told[name]["queries"] == 1
         assert told[name]["after"] == 0
 
-    def test_is_the_hooks_own(self, every_hook: tuple[Told, int]) -> None:
+    def test_connection_is_the_hooks_own(self, every_hook: tuple[Told, int]) -> None:
         told, _ = every_hook
         assert told["two_resources"]["connections"] == 2
         assert told["two_resources"]["serving"] == 2
         assert told["two_resources"]["after"] == 0
 
-    def test_is_shared_by_the_hooks_child_tasks(self, every_hook: tuple[Told, int]) -> None:
+    def test_connection_is_shared_by_the_hooks_child_tasks(
+        self, every_hook: tuple[Told, int]
+    ) -> None:
         told, _ = every_hook
         assert told["async_start_with_children"]["queries"] > 4
         assert told["async_start_with_children"]["connections"] == 1
 
-    def test_of_a_task_that_outlives_its_hook_is_closed_when_it_rests(
+    def test_connection_of_a_task_that_outlives_its_hook_is_closed(
         self, every_hook: tuple[Told, int]
     ) -> None:
         told, _ = every_hook
@@ -374,11 +378,13 @@ class TestConnections:
         assert outlived["connections"] == 2, "rows were read from it all the while"
         assert outlived["serving"] == 0
 
-    def test_leaves_the_threads_of_the_program_alone(self, every_hook: tuple[Told, int]) -> None:
+    def test_connections_of_the_programs_threads_are_left_alone(
+        self, every_hook: tuple[Told, int]
+    ) -> None:
         told, _ = every_hook
         assert not any(one["here"] for one in told.values())
 
-    def test_is_gone_from_the_server_too(self, every_hook: tuple[Told, int]) -> None:
+    def test_connection_is_gone_from_the_server_too(self, every_hook: tuple[Told, int]) -> None:
         _, left = every_hook
         assert left == 0
 
@@ -482,7 +488,9 @@ class TestAJobsConnection:
         return run
 
     @pytest.mark.parametrize("age", [0, 60, None])
-    def test_is_one_for_all_queries(self, work: Callable[..., list[str]], age: int | None) -> None:
+    def test_jobs_connection_is_one_for_all_queries(
+        self, work: Callable[..., list[str]], age: int | None
+    ) -> None:
         body = """
             for _ in range(5):
                 write(await backend())
@@ -491,7 +499,9 @@ class TestAJobsConnection:
         assert len(backends) == 5
         assert len(set(backends)) == 1
 
-    def test_is_replaced_once_it_is_past_its_age(self, work: Callable[..., list[str]]) -> None:
+    def test_jobs_connection_is_replaced_once_it_is_past_its_age(
+        self, work: Callable[..., list[str]]
+    ) -> None:
         body = """
             before = await backend()
             for _ in range(1000):
@@ -502,7 +512,7 @@ class TestAJobsConnection:
         """
         assert work(body, CONN_MAX_AGE=0.05) == ["another one"]
 
-    def test_is_kept_past_its_age_while_rows_are_read_from_it(
+    def test_jobs_connection_is_kept_past_its_age_while_rows_are_read_from_it(
         self, work: Callable[..., list[str]]
     ) -> None:
         body = """
@@ -518,7 +528,9 @@ class TestAJobsConnection:
         events = work(body, CONN_MAX_AGE=0.05)
         assert events[-7:] == ["same one"] * 6 + ["another one"]
 
-    def test_is_kept_past_its_age_in_a_transaction(self, work: Callable[..., list[str]]) -> None:
+    def test_jobs_connection_is_kept_past_its_age_in_a_transaction(
+        self, work: Callable[..., list[str]]
+    ) -> None:
         body = """
             begin = transaction.atomic()
             await sync_to_async(begin.__enter__)()
@@ -531,7 +543,7 @@ class TestAJobsConnection:
         """
         assert work(body, CONN_MAX_AGE=0.05) == ["same one", "kept 1"]
 
-    def test_is_kept_past_its_age_in_a_transaction_without_a_block(
+    def test_jobs_connection_is_kept_past_its_age_without_autocommit(
         self, work: Callable[..., list[str]]
     ) -> None:
         body = """
@@ -546,7 +558,7 @@ class TestAJobsConnection:
         """
         assert work(body, CONN_MAX_AGE=0.05) == ["same one", "kept 1"]
 
-    def test_is_kept_in_a_transaction_that_an_error_has_spoilt(
+    def test_jobs_connection_is_kept_in_a_transaction_that_an_error_has_spoilt(
         self, work: Callable[..., list[str]]
     ) -> None:
         body = """
@@ -564,7 +576,7 @@ class TestAJobsConnection:
         """
         assert work(body) == ["wrong", "same one"]
 
-    def test_is_replaced_after_a_query_that_found_it_broken(
+    def test_jobs_connection_is_replaced_after_a_query_that_found_it_broken(
         self, work: Callable[..., list[str]]
     ) -> None:
         body = """
@@ -578,7 +590,7 @@ class TestAJobsConnection:
         """
         assert work(body) == ["broken", "another one"]
 
-    def test_is_replaced_before_a_query_when_it_broke_while_it_rested(
+    def test_jobs_connection_that_broke_while_it_rested_is_replaced(
         self, work: Callable[..., list[str]]
     ) -> None:
         body = """
@@ -589,7 +601,9 @@ class TestAJobsConnection:
         """
         assert work(body) == ["another one"]
 
-    def test_is_kept_after_a_query_that_was_wrong(self, work: Callable[..., list[str]]) -> None:
+    def test_jobs_connection_is_kept_after_a_query_that_was_wrong(
+        self, work: Callable[..., list[str]]
+    ) -> None:
         body = """
             from django.db import ProgrammingError
 
@@ -657,13 +671,15 @@ class TestAsyncToSync:
         print(threads == [threading.main_thread()], connection.connection is not None)
     """
 
-    def test_its_connection_is_left_open(self, project: Project) -> None:
+    def test_connection_of_async_to_sync_is_left_open(self, project: Project) -> None:
         project.settings(LIFESPAN={"HISTORY": False})
         program = self.PROGRAM % "async_to_sync(main)()"
         done = project.file("main.py", program).run("main.py")
         assert (done.stdout, done.stderr) == ("True True\n", "")
 
-    def test_without_it_no_thread_of_the_program_is_used(self, project: Project) -> None:
+    def test_hook_without_async_to_sync_uses_no_thread_of_the_program(
+        self, project: Project
+    ) -> None:
         project.settings(LIFESPAN={"HISTORY": False})
         program = self.PROGRAM % "asyncio.run(main())"
         done = project.file("main.py", program).run("main.py")
@@ -673,7 +689,7 @@ class TestAsyncToSync:
 class TestALoopInTheThreadOfTheConnections:
     """It would wait for the very thread that it blocks."""
 
-    def test_is_refused(self, project: Project) -> None:
+    def test_loop_in_the_thread_of_the_connections_is_refused(self, project: Project) -> None:
         lifespan = """
             import asyncio
 
@@ -726,7 +742,9 @@ class TestAnAsgirefWithOtherNames:
         "executor" not in signature(ThreadSensitiveContext).parameters,
         reason="this asgiref has no such public way, and has the names",
     )
-    def test_gives_a_hook_connections_of_its_own_that_are_closed(self, project: Project) -> None:
+    def test_asgiref_with_other_names_still_gives_a_hook_its_connections(
+        self, project: Project
+    ) -> None:
         project.app("shop", models=MODELS, lifespan=self.LIFESPAN)
         make_tables(project)
         tell = "print(len(opened), [one.connection for one in opened])"

@@ -36,7 +36,9 @@ def notes_of(error: BaseException) -> str:
 
 
 @pytest.mark.parametrize("function", [in_a_start_function, in_a_child_of_it])
-async def test_a_start_function(lifespan: Lifespan, function: Callable[[], Any]) -> None:
+async def test_start_function_without_await_gets_a_note(
+    lifespan: Lifespan, function: Callable[[], Any]
+) -> None:
     lifespan.on_start(function)
 
     with pytest.raises((SynchronousOnlyOperation, ExceptionGroup)) as caught:
@@ -46,7 +48,7 @@ async def test_a_start_function(lifespan: Lifespan, function: Callable[[], Any])
     assert NOTE in notes_of(caught.value)
 
 
-async def test_a_resource_of_a_test(lifespan: Lifespan) -> None:
+async def test_resource_of_a_test_without_await_gets_a_note(lifespan: Lifespan) -> None:
     lifespan.resource(in_a_resource)
 
     with pytest.raises(SynchronousOnlyOperation) as caught:
@@ -56,7 +58,7 @@ async def test_a_resource_of_a_test(lifespan: Lifespan) -> None:
     assert NOTE in notes_of(caught.value)
 
 
-async def test_another_error_has_no_such_note(lifespan: Lifespan) -> None:
+async def test_other_error_gets_no_note_on_await(lifespan: Lifespan) -> None:
     @lifespan.on_start
     async def fails() -> None:
         raise LookupError("no shop")

@@ -52,7 +52,9 @@ async def answer_of(settings: Settings, *patterns: Any, view: str) -> tuple[int,
 class TestDjangoRestFramework:
     """Its Request wraps Django's."""
 
-    async def test_in_a_view_that_is_a_function(self, settings: Settings, catalogue: Any) -> None:
+    async def test_rest_framework_function_view_reads_a_resource(
+        self, settings: Settings, catalogue: Any
+    ) -> None:
         @api_view(["GET"])
         @authentication_classes([])
         @renderer_classes([JSONRenderer])
@@ -63,7 +65,9 @@ class TestDjangoRestFramework:
         answer = await answer_of(settings, path("books/", books), view="/books/")
         assert answer == (200, '[["Emma"],["Emma"]]')
 
-    async def test_in_a_view_that_is_a_class(self, settings: Settings, catalogue: Any) -> None:
+    async def test_rest_framework_class_view_reads_a_resource(
+        self, settings: Settings, catalogue: Any
+    ) -> None:
         class Books(APIView):
             authentication_classes = ()
             renderer_classes = (JSONRenderer,)
@@ -78,7 +82,9 @@ class TestDjangoRestFramework:
 class TestDjangoNinja:
     """Its operations get Django's request."""
 
-    async def test_in_a_sync_operation(self, settings: Settings, catalogue: Any) -> None:
+    async def test_ninja_sync_operation_reads_a_resource(
+        self, settings: Settings, catalogue: Any
+    ) -> None:
         api = NinjaAPI(urls_namespace="sync")
 
         @api.get("/books")
@@ -89,7 +95,9 @@ class TestDjangoNinja:
         answer = await answer_of(settings, path("api/", api.urls), view="/api/books")
         assert answer == (200, '["Emma"]')
 
-    async def test_in_an_async_operation(self, settings: Settings, catalogue: Any) -> None:
+    async def test_ninja_async_operation_reads_a_resource(
+        self, settings: Settings, catalogue: Any
+    ) -> None:
         api = NinjaAPI(urls_namespace="async")
 
         @api.get("/books")

@@ -60,7 +60,7 @@ def serving(lifespan: Lifespan) -> Serving:
 class TestReading:
     """A resource is there by item, by attribute and by its handle."""
 
-    async def test_gives_one_object_in_every_way_and_in_every_kind_of_view(
+    async def test_state_gives_one_object_in_every_kind_of_view(
         self, serving: Serving, mount: MountViews, shelf: Any
     ) -> None:
         seen: list[Any] = []
@@ -80,7 +80,7 @@ class TestReading:
         assert isinstance(seen[0], Shelf)
         assert all(one is seen[0] for one in seen)
 
-    async def test_is_told_what_is_there_when_a_name_is_wrong(
+    async def test_wrong_name_is_told_what_the_state_holds(
         self, serving: Serving, mount: MountViews, shelf: Any
     ) -> None:
         errors: list[Exception] = []
@@ -105,7 +105,7 @@ class TestReading:
 class TestWriting:
     """What a request writes is its own."""
 
-    async def test_stays_in_the_request(
+    async def test_write_to_the_state_stays_in_the_request(
         self, serving: Serving, mount: MountViews, lifespan: Lifespan, shelf: Any
     ) -> None:
         found: list[Any] = []
@@ -124,7 +124,7 @@ class TestWriting:
                 assert (await ask_it("/note/")).status == 200
         assert found == [MISSING, "by item", "by attribute"] * 2
 
-    async def test_is_seen_by_all_that_handle_the_request(
+    async def test_write_to_the_state_is_seen_by_all_that_handle_the_request(
         self, serving: Serving, mount: MountViews, settings: Settings
     ) -> None:
         settings.MIDDLEWARE = [f"{__name__}.writes_in_sync", f"{__name__}.writes_in_async"]
@@ -139,7 +139,9 @@ class TestWriting:
             assert (await ask_it("/look/")).status == 200
         assert found == [{"sync": 1, "async": 2}]
 
-    async def test_can_be_taken_back(self, serving: Serving, mount: MountViews, shelf: Any) -> None:
+    async def test_write_to_the_state_can_be_taken_back(
+        self, serving: Serving, mount: MountViews, shelf: Any
+    ) -> None:
         async def change(request: Any) -> HttpResponse:
             assert isinstance(request.state, MutableMapping)
             state: Any = request.state
@@ -170,7 +172,9 @@ class TestAskingPolitely:
         state = request.state
         return (name in state, state.get(name, MISSING), hasattr(state, name))
 
-    async def test_while_it_is_open(self, serving: Serving, mount: MountViews, shelf: Any) -> None:
+    async def test_asking_whether_it_is_open_says_yes(
+        self, serving: Serving, mount: MountViews, shelf: Any
+    ) -> None:
         found: list[Any] = []
 
         async def look(request: Any) -> HttpResponse:
@@ -186,7 +190,7 @@ class TestAskingPolitely:
         assert isinstance(found[0][1], Shelf)
         assert found[1:] == [(False, MISSING, False)] * 2
 
-    async def test_where_no_lifespan_ran(
+    async def test_asking_says_no_where_no_lifespan_ran(
         self, mount: MountViews, lifespan: Lifespan, shelf: Any
     ) -> None:
         found: list[Any] = []
@@ -206,7 +210,7 @@ class TestAskingPolitely:
             assert (await ask(LifespanASGIHandler(), "/look/", **scope)).text == "looked"
         assert found == [(False, MISSING, False), {}] * 2
 
-    async def test_after_it_was_closed(
+    async def test_asking_says_no_after_it_was_closed(
         self, mount: MountViews, lifespan: Lifespan, shelf: Any
     ) -> None:
         kept: list[Any] = []
@@ -226,7 +230,7 @@ class TestAskingPolitely:
         with pytest.raises(ResourceClosed, match="shelf"):
             shelf(request)
 
-    async def test_when_it_did_not_come_up(
+    async def test_asking_says_no_when_it_did_not_come_up(
         self, serving: Serving, mount: MountViews, lifespan: Lifespan
     ) -> None:
         found: list[Any] = []
@@ -251,7 +255,7 @@ class TestAskingPolitely:
 class TestInsideAnotherRun:
     """A run that a view opens is meant in its block, by the handle and by the state alike."""
 
-    async def test_the_state_and_the_handle_give_the_same_object(
+    async def test_state_and_handle_give_one_object_inside_another_run(
         self, serving: Serving, mount: MountViews, lifespan: Lifespan, shelf: Any
     ) -> None:
         seen: list[Any] = []
@@ -273,7 +277,7 @@ class TestInsideAnotherRun:
 class TestWhoElseHasAState:
     """A project's own `request.state` is left alone."""
 
-    async def test_a_middleware_that_assigns_it_wins(
+    async def test_middleware_that_assigns_a_state_wins(
         self, serving: Serving, mount: MountViews, settings: Settings, shelf: Any
     ) -> None:
         settings.MIDDLEWARE = [f"{__name__}.assigns_its_own"]
@@ -290,7 +294,7 @@ class TestWhoElseHasAState:
         assert found[0] == {"of": "the project"}
         assert isinstance(found[1], Shelf)
 
-    async def test_a_request_class_of_the_project_can_have_ours_too(
+    async def test_request_class_of_the_project_can_have_our_state(
         self, mount: MountViews, lifespan: Lifespan, shelf: Any
     ) -> None:
         class ProjectsRequest(LifespanRequest):

@@ -68,7 +68,7 @@ def command(project: Project, *arguments: str) -> Server:
     return Server(project, kind, options=arguments, ready=False)
 
 
-def test_a_management_command_uses_what_the_lifespan_holds(shop: Project) -> None:
+def test_management_command_uses_what_the_lifespan_holds(shop: Project) -> None:
     done = shop.manage("fetch")
 
     assert done.returncode == 0, done.stderr
@@ -76,7 +76,7 @@ def test_a_management_command_uses_what_the_lifespan_holds(shop: Project) -> Non
     assert shop.events() == ["opens", "body", "closes"]
 
 
-def test_a_command_that_opens_nothing_is_told_how(shop: Project) -> None:
+def test_command_that_opens_nothing_is_told_how(shop: Project) -> None:
     """No plan is opened by a command by itself."""
     shop.file("shop/management/commands/peek.py", PEEK)
     done = shop.manage("peek")
@@ -87,7 +87,7 @@ def test_a_command_that_opens_nothing_is_told_how(shop: Project) -> None:
     assert shop.events() == []
 
 
-def test_the_shell_opens_a_plan_for_a_block(shop: Project) -> None:
+def test_shell_opens_a_plan_for_a_block(shop: Project) -> None:
     source = (
         "from lifespan_app import lifespan\n"
         "from shop.lifespan import client\n"
@@ -115,7 +115,7 @@ def test_async_code_of_a_command_opens_a_plan_on_its_own_loop(shop: Project) -> 
     assert done.stdout == "emma by worker\n", done.stderr
 
 
-def test_the_error_of_a_failed_start_is_the_commands(shop: Project) -> None:
+def test_error_of_a_failed_start_is_the_commands(shop: Project) -> None:
     shop.app(
         "late",
         lifespan="from lifespan_app import lifespan\n"

@@ -46,7 +46,7 @@ def served(project: Project) -> str:
     ],
     ids=["key", "hook", "option", "app"],
 )
-def test_a_mistake_is_one_warning_with_what_was_meant(
+def test_mistake_is_one_warning_with_what_was_meant(
     project: Project, setting: dict[str, object], says: str
 ) -> None:
     project.settings(LIFESPAN=setting)
@@ -70,14 +70,14 @@ def test_several_mistakes_are_one_warning(project: Project) -> None:
 
 
 @pytest.mark.server
-def test_a_setting_without_mistakes_is_not_spoken_of(project: Project) -> None:
+def test_setting_without_mistakes_is_not_spoken_of(project: Project) -> None:
     project.settings(LIFESPAN={"HOOKS": {"shop.till": {"timeout": 5}}})
 
     assert "mistake" not in served(project)
 
 
 @pytest.mark.server
-def test_a_value_of_the_wrong_type_stops_the_start(project: Project) -> None:
+def test_value_of_the_wrong_type_stops_the_start(project: Project) -> None:
     project.settings(LIFESPAN={"SHUTDOWN_TIMEOUT": "5 s"})
 
     with Server(project, options=["--lifespan", "on"], ready=False) as server:
@@ -87,7 +87,7 @@ def test_a_value_of_the_wrong_type_stops_the_start(project: Project) -> None:
 
 
 @pytest.mark.parametrize("silenced", [["lifespan_app.E002"], []], ids=["silenced", "told"])
-def test_it_is_silenced_as_the_check_is(project: Project, silenced: list[str]) -> None:
+def test_mistake_is_silenced_as_the_check_is(project: Project, silenced: list[str]) -> None:
     project.settings(LIFESPAN={"SHUTDOWN_TIMOUT": 5}, SILENCED_SYSTEM_CHECKS=silenced)
 
     done = project.manage("runlifespan", "--once")
@@ -95,7 +95,7 @@ def test_it_is_silenced_as_the_check_is(project: Project, silenced: list[str]) -
     assert ("The setting LIFESPAN has mistakes" in done.stderr) is (not silenced)
 
 
-def test_it_is_told_once_per_process(project: Project) -> None:
+def test_mistake_is_told_once_per_process(project: Project) -> None:
     project.settings(LIFESPAN={"SHUTDOWN_TIMOUT": 5})
     runs = (
         "import django; django.setup()\n"

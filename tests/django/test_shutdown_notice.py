@@ -102,7 +102,7 @@ def worker_of(project: Project) -> int:
     [UVICORN, GRANIAN, GUNICORN, GUNICORN_UVICORN, HYPERCORN_ALONE],
     ids=lambda kind: str(kind.name),
 )
-def test_an_open_stream_is_ended_before_the_lifespan_is_shut_down(
+def test_open_stream_is_ended_before_the_lifespan_is_shut_down(
     project: Project, kind: Kind
 ) -> None:
     with Server(streaming(project), kind) as server, ThreadPoolExecutor(1) as client:
@@ -119,9 +119,7 @@ def test_an_open_stream_is_ended_before_the_lifespan_is_shut_down(
 
 
 @SERVERS
-def test_the_server_is_told_after_the_drain_and_serves_until_then(
-    project: Project, kind: Kind
-) -> None:
+def test_server_is_told_after_the_drain_and_serves_until_then(project: Project, kind: Kind) -> None:
     streaming(project, DRAIN_SECONDS=600).settings(LOGGING=DEBUG)
     project.app("hasty", lifespan="from lifespan_app.engine import notice\n\nnotice.ECHO = 0.0\n")
     with Server(project, kind) as server, ThreadPoolExecutor(1) as client:

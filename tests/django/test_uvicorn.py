@@ -181,7 +181,7 @@ class TestServing:
             yield server
 
     @pytest.mark.parametrize("view", ["in_sync", "in_async"])
-    def test_the_three_ways_to_read_and_every_middleware_see_one_object(
+    def test_every_way_to_read_gives_one_object_under_uvicorn(
         self, server: Server, middleware: list[str], view: str
     ) -> None:
         seen = server.get(f"/{view}/").json()
@@ -190,7 +190,7 @@ class TestServing:
         readers = [name for name in middleware if name != "none_at_all"]
         assert seen["middleware"] == [one] * len(readers)
 
-    def test_requests_at_once_and_one_after_the_other_see_one_object(self, server: Server) -> None:
+    def test_every_request_sees_one_object_under_uvicorn(self, server: Server) -> None:
         views = ["/in_sync/", "/in_async/"] * 4
         with ThreadPoolExecutor(len(views)) as clients:
             answers = list(clients.map(server.get, views))
@@ -203,7 +203,7 @@ class TestServing:
 class TestAFailingStop:
     """A stop that fails is told, and the server ends."""
 
-    def test_keeps_no_other_from_stopping(self, project: Project) -> None:
+    def test_failing_stop_keeps_no_other_from_stopping(self, project: Project) -> None:
         project.app(
             "till",
             lifespan="""
@@ -264,14 +264,14 @@ class TestAFailingStart:
             server.wait_unanswered()
             yield server
 
-    def test_ends_the_server_with_code_3(self, failed: Server) -> None:
+    def test_failing_start_ends_the_server_with_code_3(self, failed: Server) -> None:
         assert failed.exit_code == 3
 
-    def test_closes_what_was_open_in_reverse(self, failed: Server) -> None:
+    def test_failing_start_closes_what_was_open_in_reverse(self, failed: Server) -> None:
         began = [*OPENED, "oven opens", "bake begins"]
         assert failed.project.events() == [*began, "oven closes", *CLOSED]
 
-    def test_tells_hook_place_error_and_what_was_rolled_back(self, failed: Server) -> None:
+    def test_failing_start_names_hook_place_error_and_rollback(self, failed: Server) -> None:
         _, _, message = failed.output.rpartition("Traceback (most recent call last)")
         line = failed.project.line_of("bakery/lifespan.py", "async def bake") - 1
         told = message[message.index("ERROR:") :]
@@ -281,7 +281,7 @@ class TestAFailingStart:
         for resource in ("shop.connection", "shop.catalogue", "bakery.oven"):
             assert resource in told
 
-    def test_has_its_traceback_in_the_log_exactly_once(self, failed: Server) -> None:
+    def test_failing_start_has_its_traceback_in_the_log_exactly_once(self, failed: Server) -> None:
         assert failed.output.count("Traceback (most recent call last)") == 1
         line = failed.project.line_of("bakery/lifespan.py", "raise RuntimeError")
         assert f'bakery/lifespan.py", line {line}, in bake' in failed.output
@@ -299,7 +299,7 @@ class TestLifespanOff:
             yield server
 
     @pytest.mark.parametrize("view", ["refused_in_sync", "refused_in_async"])
-    def test_reading_is_refused_with_an_error_that_names_the_resource(
+    def test_lifespan_off_refuses_reading_and_names_the_resource(
         self, server: Server, view: str
     ) -> None:
         refused: dict[str, dict[str, Any]] = server.get(f"/{view}/").json()
@@ -309,18 +309,18 @@ class TestLifespanOff:
             assert {"KeyError", "AttributeError"} <= set(told["kinds"]), way
             assert "connection" in told["error"], way
 
-    def test_asking_whether_it_is_there_says_no(self, server: Server) -> None:
+    def test_lifespan_off_says_that_no_resource_is_there(self, server: Server) -> None:
         answer = server.get("/asked_politely/").json()
         assert answer == {"in": False, "get": "nothing", "hasattr": False}
 
-    def test_nothing_was_opened(self, server: Server) -> None:
+    def test_lifespan_off_opens_nothing(self, server: Server) -> None:
         assert server.project.events() == []
 
 
 class TestWebSockets:
     """Django serves HTTP only, and says so itself."""
 
-    def test_get_djangos_error(self, project: Project) -> None:
+    def test_websockets_get_djangos_error(self, project: Project) -> None:
         handshake = {
             "Connection": "Upgrade",
             "Upgrade": "websocket",

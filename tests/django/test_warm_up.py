@@ -49,7 +49,7 @@ async def until_ready(lifespan: Lifespan) -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("path", ["/by_handle/", "/by_name/"])
 @pytest.mark.parametrize("application", ["ours", "Django's with our middleware"])
-async def test_a_view_that_reads_it_too_early_is_answered_with_503_and_retry_after(
+async def test_view_that_reads_too_early_is_answered_with_503_and_retry_after(
     lifespan: Lifespan, model: asyncio.Event, settings: Settings, path: str, application: str
 ) -> None:
     if application == "ours":
@@ -71,7 +71,7 @@ async def test_a_view_that_reads_it_too_early_is_answered_with_503_and_retry_aft
 
 
 @pytest.mark.asyncio
-async def test_a_project_may_answer_for_it_itself(
+async def test_project_may_answer_for_a_resource_that_warms_up(
     lifespan: Lifespan, model: asyncio.Event, settings: Settings
 ) -> None:
     from lifespan_app.asgi import get_asgi_application
@@ -91,7 +91,7 @@ def please_wait(get_response: Any) -> Any:
 
 
 @pytest.mark.asyncio
-async def test_applications_that_read_the_scopes_state_see_it_once_it_is_up(
+async def test_scopes_state_has_a_resource_once_it_is_up(
     lifespan: Lifespan, model: asyncio.Event
 ) -> None:
     from lifespan_app.asgi import get_asgi_application
@@ -165,7 +165,7 @@ def said(server: Server, path: str) -> tuple[int, str]:
 @pytest.mark.server
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [UVICORN, HYPERCORN, GRANIAN], ids=lambda kind: kind.name)
-def test_a_server_serves_behind_a_503_until_all_is_up(slow: Project, kind: Kind) -> None:
+def test_server_serves_behind_a_503_until_all_is_up(slow: Project, kind: Kind) -> None:
     with Server(slow, kind) as server:
         assert said(server, "/readyz") == (503, "warming_up")
         assert said(server, "/startupz") == (503, "warming_up")
@@ -184,7 +184,7 @@ def test_a_server_serves_behind_a_503_until_all_is_up(slow: Project, kind: Kind)
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_a_server_that_is_stopped_meanwhile_cancels_it_and_stops(slow: Project) -> None:
+def test_server_that_is_stopped_cancels_a_warm_up(slow: Project) -> None:
     with Server(slow) as server:
         assert said(server, "/readyz") == (503, "warming_up")
         server.signal(signal.SIGTERM)
@@ -195,7 +195,7 @@ def test_a_server_that_is_stopped_meanwhile_cancels_it_and_stops(slow: Project) 
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_a_required_job_that_crashes_takes_a_server_out_and_leaves_it_alive(
+def test_required_job_that_crashes_takes_a_server_out_and_leaves_it_alive(
     project: Project,
 ) -> None:
     project.app(

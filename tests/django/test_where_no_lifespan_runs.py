@@ -117,16 +117,16 @@ class TestUnderAServer:
         ],
         ids=["uvicorn", "granian", "daphne"],
     )
-    def test_that_begins_no_lifespan(
+    def test_server_that_begins_no_lifespan_is_named(
         self, shop: Project, kind: Kind, options: list[str], cure: str
     ) -> None:
         assert self.answers(shop, kind, *options) == [{cure}] * 3
 
-    def test_with_djangos_own_asgi_application(self, shop: Project) -> None:
+    def test_djangos_own_asgi_application_is_named(self, shop: Project) -> None:
         shop.asgi(ASGI_OF_DJANGO)
         assert self.answers(shop, UVICORN) == [{"import"}] * 3
 
-    def test_in_an_application_that_passes_no_lifespan_on(self, shop: Project) -> None:
+    def test_application_that_passes_no_lifespan_on_is_named(self, shop: Project) -> None:
         shop.asgi(
             """
             from lifespan_app.asgi import get_asgi_application
@@ -139,11 +139,11 @@ class TestUnderAServer:
         by_request, _, in_async = self.answers(shop, UVICORN)
         assert by_request == in_async == {"mounted"}
 
-    def test_by_wsgi(self, shop: Project) -> None:
+    def test_wsgi_is_named(self, shop: Project) -> None:
         by_request, current, in_async = self.answers(shop, GUNICORN_WSGI)
         assert by_request == current == in_async == {"wsgi"}
 
-    def test_for_development_where_the_setting_says_error(self, shop: Project) -> None:
+    def test_development_server_with_the_setting_error_is_named(self, shop: Project) -> None:
         shop.settings(LIFESPAN={"WITHOUT_SERVER_LIFESPAN": "error"})
         assert self.answers(shop, RUNSERVER, "--noreload") == [{"thread"}] * 3
 
@@ -205,13 +205,13 @@ def lines_of(text: str) -> list[set[str]]:
     return [cures_in(line) for line in text.splitlines() if line.startswith("NotRunning: ")]
 
 
-def test_in_a_command(shop: Project) -> None:
+def test_command_without_a_run_is_told_its_cure(shop: Project) -> None:
     shop.file("shop/management/commands/read.py", COMMAND)
 
     assert lines_of(shop.manage("read").stdout) == [{"command"}, {"async command"}]
 
 
-def test_in_djangos_tests(shop: Project) -> None:
+def test_django_test_without_a_run_is_told_its_cure(shop: Project) -> None:
     shop.file("shop/management/commands/read.py", COMMAND).file("shop/tests.py", TESTS)
     done = shop.manage("test", "shop")
 
@@ -224,7 +224,7 @@ def test_in_djangos_tests(shop: Project) -> None:
     ]
 
 
-def test_in_tests_of_pytest(shop: Project) -> None:
+def test_pytest_test_without_a_run_is_told_its_cure(shop: Project) -> None:
     shop.file("test_shop.py", PLAIN_TESTS)
     done = shop.run("-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "test_shop.py")
 
@@ -232,7 +232,7 @@ def test_in_tests_of_pytest(shop: Project) -> None:
     assert lines_of(done.stdout.replace(".NotRunning", "NotRunning")) == [{"test", "fixture"}] * 2
 
 
-def test_in_a_program(shop: Project) -> None:
+def test_program_without_a_run_is_told_its_cure(shop: Project) -> None:
     program = "import django; django.setup(); from shop.lifespan import said; print(said())"
 
     assert lines_of(shop.run("-c", program).stdout) == [{"program"}]
@@ -256,7 +256,7 @@ def read():
 """
 
 
-def test_in_a_celery_worker(shop: Project) -> None:
+def test_celery_worker_without_a_run_is_told_its_cure(shop: Project) -> None:
     """The worker's own code runs here; tests/compat/test_celery.py has a real one."""
     shop.file("tasks.py", TASKS)
     program = "import celery.worker; from tasks import read; print(read.delay().get())"
@@ -297,7 +297,7 @@ async def test_on_the_loop_of_the_fixture(opened):
 """
 
 
-def test_in_a_test_on_another_loop_than_its_fixture(project: Project) -> None:
+def test_test_on_another_loop_than_its_fixture_is_told_its_cure(project: Project) -> None:
     project.app("shop", lifespan=LIFESPAN).file("test_shop.py", TESTS_WITH_A_FIXTURE)
     done = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py")
 
@@ -311,7 +311,7 @@ def test_in_a_test_on_another_loop_than_its_fixture(project: Project) -> None:
 
 
 @pytest.mark.server
-def test_an_async_view_under_wsgi_is_told_of_its_loop(project: Project) -> None:
+def test_async_view_under_wsgi_is_told_of_its_loop(project: Project) -> None:
     project.app("shop", lifespan=LIFESPAN, views=VIEWS).file("wsgi.py", WSGI_OF_DJANGO)
     project.settings(LIFESPAN={"WITHOUT_SERVER_LIFESPAN": "thread"})
     with Server(project, GUNICORN_WSGI) as server:
@@ -358,18 +358,18 @@ class TestTooEarly:
     def early(self, shop: Project, setting: dict[str, str]) -> Project:
         return shop.settings(LIFESPAN=setting)
 
-    def test_in_an_apps_ready(self, early: Project) -> None:
+    def test_read_in_an_apps_ready_is_too_early(self, early: Project) -> None:
         early.file("shop/apps.py", READS_IN_READY)
 
         assert lines_of(early.manage("check").stdout) == [{"early", "start function"}]
 
-    def test_in_the_body_of_a_module(self, early: Project) -> None:
+    def test_read_in_the_body_of_a_module_is_too_early(self, early: Project) -> None:
         early.file("reads.py", "from shop.lifespan import said\n\nprint(said())\n")
         program = "import django; django.setup(); import reads"
 
         assert lines_of(early.run("-c", program).stdout) == [{"early", "start function"}]
 
-    def test_in_a_middlewares_init(self, early: Project) -> None:
+    def test_read_in_a_middlewares_init_is_too_early(self, early: Project) -> None:
         early.file("shop/middleware.py", READS_IN_INIT)
         early.settings(MIDDLEWARE=["shop.middleware.Reads"])
         with Server(early, RUNSERVER, options=["--noreload"]) as server:

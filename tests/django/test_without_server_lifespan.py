@@ -129,7 +129,7 @@ class TestRunserver:
         with Server(shop, RUNSERVER, options=options) as server:
             yield server
 
-    def test_opens_at_the_first_use_and_closes_at_the_end(
+    def test_runserver_opens_at_the_first_use_and_closes_at_the_end(
         self, shop: Project, server: Server
     ) -> None:
         server.get("/plain/")
@@ -145,7 +145,7 @@ class TestRunserver:
         assert "shop/views.py:" in server.output
         assert "runlifespan --serve" in server.output
 
-    def test_opens_one_plan_for_requests_that_come_at_once(
+    def test_runserver_opens_one_plan_for_requests_that_come_at_once(
         self, shop: Project, server: Server
     ) -> None:
         with ThreadPoolExecutor(8) as pool:
@@ -174,7 +174,7 @@ def test_runserver_closes_the_plan_before_it_reloads(shop: Project) -> None:
     assert before != after
 
 
-def test_the_runserver_of_daphne_has_a_thread_too(shop: Project) -> None:
+def test_runserver_of_daphne_has_a_thread_too(shop: Project) -> None:
     shop.settings(
         INSTALLED_APPS=["daphne", "lifespan_app", "shop"], ASGI_APPLICATION="asgi.application"
     )
@@ -211,7 +211,9 @@ def test_async_views_run_on_the_loop_of_the_lifespan(shop: Project) -> None:
     ids=["sync", "gthread", "preload"],
 )
 class TestGunicorn:
-    def test_each_worker_has_a_run(self, shop: Project, options: tuple[str, ...]) -> None:
+    def test_each_worker_of_gunicorn_has_a_run(
+        self, shop: Project, options: tuple[str, ...]
+    ) -> None:
         with Server(shop, GUNICORN_WSGI, options=("--workers", "2", *options)) as server:
             workers: set[str] = set()
 
@@ -229,7 +231,7 @@ class TestGunicorn:
         assert len(pids(shop, "opens")) == 2
 
 
-def test_a_fork_has_a_run_of_its_own_and_closes_nothing_of_its_parent(shop: Project) -> None:
+def test_fork_has_a_run_of_its_own_and_closes_nothing_of_its_parent(shop: Project) -> None:
     """gunicorn's master has read a resource before it makes its workers."""
     shop.file(
         "gunicorn.conf.py",
@@ -262,7 +264,7 @@ urlpatterns = [path("", include("lifespan_app.urls")), path("refused/", views.re
 class TestHealthUnderWSGI:
     """Probes of a platform, before anybody else has come."""
 
-    def test_livez_opens_nothing_and_readyz_opens_the_plan(self, shop: Project) -> None:
+    def test_wsgi_readyz_opens_the_plan_and_livez_does_not(self, shop: Project) -> None:
         shop.file("shop/urls.py", HEALTH)
         with Server(shop, GUNICORN_WSGI, options=("--workers", "1")) as server:
             assert server.get("/livez").status == 200
@@ -270,7 +272,9 @@ class TestHealthUnderWSGI:
             assert server.get("/readyz").text == "ok\n"
             assert len(pids(shop, "opens")) == 1
 
-    def test_a_process_whose_startup_fails_is_alive_and_not_ready(self, project: Project) -> None:
+    def test_wsgi_process_whose_startup_fails_is_alive_and_not_ready(
+        self, project: Project
+    ) -> None:
         project.app("shop", lifespan=FAILS, views=VIEWS, urls=HEALTH).file("wsgi.py", WSGI)
         with Server(project, GUNICORN_WSGI, options=("--workers", "1")) as server:
             assert server.get("/readyz").status == 503
@@ -290,7 +294,7 @@ async def client():
 """
 
 
-def test_what_is_not_up_yet_is_answered_with_503_under_wsgi(project: Project) -> None:
+def test_resource_that_is_not_up_is_answered_with_503_under_wsgi(project: Project) -> None:
     project.app("shop", lifespan=WARMS_UP, views=VIEWS).file("wsgi.py", WSGI)
     with Server(project, GUNICORN_WSGI, options=("--workers", "1")) as server:
         for view in ("called", "awaited"):
@@ -298,7 +302,7 @@ def test_what_is_not_up_yet_is_answered_with_503_under_wsgi(project: Project) ->
             assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
 
 
-def test_what_was_opened_in_a_thread_is_recorded(shop: Project) -> None:
+def test_run_in_a_thread_is_recorded(shop: Project) -> None:
     assert shop.manage("migrate", "--verbosity", "0").returncode == 0
     with Server(shop, GUNICORN_WSGI, options=("--workers", "1")) as server:
         server.get("/called/")
@@ -311,14 +315,12 @@ def test_what_was_opened_in_a_thread_is_recorded(shop: Project) -> None:
 
 
 class TestDaphne:
-    def test_is_an_error_by_default(self, shop: Project) -> None:
+    def test_daphne_is_an_error_by_default(self, shop: Project) -> None:
         with Server(shop, DAPHNE) as server:
             assert server.get("/refused/").text.startswith("NotRunning: ")
         assert shop.events() == []
 
-    def test_async_views_hand_over_what_lives_on_the_loop_of_the_thread(
-        self, shop: Project
-    ) -> None:
+    def test_daphne_hands_async_views_over_to_the_threads_loop(self, shop: Project) -> None:
         shop.settings(LIFESPAN=THREAD)
         with Server(shop, DAPHNE) as server:
             assert server.get("/handed_over/").text.startswith("emma by ")
@@ -326,7 +328,7 @@ class TestDaphne:
                 "WrongLoop: Resource 'shop.client'"
             )
 
-    def test_has_a_thread_where_it_is_asked_for(self, shop: Project) -> None:
+    def test_daphne_has_a_thread_where_asked_for(self, shop: Project) -> None:
         shop.settings(LIFESPAN=THREAD)
         with Server(shop, DAPHNE) as server:
             assert server.get("/called/").text.startswith("emma by ")
@@ -343,7 +345,7 @@ class TestShell:
         "print(lifespan.call(client.current().get, 'emma'))"
     )
 
-    def test_opens_the_plan_without_background_jobs(self, shop: Project) -> None:
+    def test_shell_opens_the_plan_without_background_jobs(self, shop: Project) -> None:
         done = shop.manage("shell", "--verbosity", "0", "--command", self.READS)
 
         assert done.returncode == 0, done.stderr
@@ -351,13 +353,13 @@ class TestShell:
         assert [event.split()[0] for event in shop.events()] == ["opens", "closes"]
         assert "without background jobs" in done.stderr
 
-    def test_closes_the_plan_when_its_code_raises(self, shop: Project) -> None:
+    def test_shell_closes_the_plan_when_its_code_raises(self, shop: Project) -> None:
         done = shop.manage("shell", "--verbosity", "0", "--command", f"{self.READS}; 1 / 0")
 
         assert "ZeroDivisionError" in done.stderr
         assert [event.split()[0] for event in shop.events()] == ["opens", "closes"]
 
-    def test_opens_nothing_that_is_not_used(self, shop: Project) -> None:
+    def test_shell_opens_nothing_that_is_not_used(self, shop: Project) -> None:
         done = shop.manage("shell", "--verbosity", "0", "--command", "print(1)")
 
         assert (done.stdout, done.stderr, shop.events()) == ("1\n", "", [])
@@ -374,7 +376,7 @@ class Tests(SimpleTestCase):
 
 
 @pytest.mark.parametrize("setting", [{}, THREAD], ids=["by default", "thread"])
-def test_a_test_client_gets_an_error(shop: Project, setting: dict[str, str]) -> None:
+def test_test_client_gets_an_error(shop: Project, setting: dict[str, str]) -> None:
     """Also where the setting says "thread": a test says what it opens."""
     shop.settings(LIFESPAN=setting).file("shop/tests.py", TESTS)
     done = shop.manage("test", "shop")
@@ -384,7 +386,7 @@ def test_a_test_client_gets_an_error(shop: Project, setting: dict[str, str]) -> 
     assert shop.events() == []
 
 
-def test_a_lifespan_that_comes_after_all_closes_the_thread_first(shop: Project) -> None:
+def test_lifespan_that_comes_after_all_closes_the_thread_first(shop: Project) -> None:
     """Never two plans at once, and async views can use what is open."""
     shop.settings(LIFESPAN=THREAD)
     shop.file(
@@ -423,7 +425,7 @@ def client():
 """
 
 
-def test_a_startup_that_fails_says_why_at_each_use(project: Project) -> None:
+def test_startup_that_fails_says_why_at_each_use(project: Project) -> None:
     """And is not tried again at once."""
     project.app("shop", lifespan=FAILS, views=VIEWS)
     with Server(project, RUNSERVER, options=("--noreload",)) as server:
@@ -456,7 +458,7 @@ def client(first):
 """
 
 
-def test_the_end_gives_up_a_startup_that_hangs(project: Project) -> None:
+def test_end_gives_up_a_startup_that_hangs(project: Project) -> None:
     project.app("shop", lifespan=HANGS, views=VIEWS)
     with (
         Server(project, RUNSERVER, options=("--noreload",)) as server,
@@ -498,7 +500,7 @@ class TestAProgram:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def test_tries_anew_after_a_while(self, project: Project) -> None:
+    def test_program_tries_again_after_a_while(self, project: Project) -> None:
         project.app("shop", lifespan=UNSTEADY)
         said = self.ran(
             project,
@@ -520,7 +522,7 @@ class TestAProgram:
         assert said.splitlines() == [refused, f"{refused} False", "1 True"]
         assert project.events() == ["opens", "closes"]
 
-    def test_has_a_run_in_a_forked_child_that_is_closed_there(self, shop: Project) -> None:
+    def test_program_has_a_run_in_a_forked_child_that_is_closed_there(self, shop: Project) -> None:
         self.ran(
             shop,
             "import multiprocessing, warnings",
@@ -535,7 +537,7 @@ class TestAProgram:
         parent, child = pids(shop, "opens")
         assert pids(shop, "closes") == [child, parent]
 
-    def test_opens_nothing_in_place_of_a_run_that_is_open(self, shop: Project) -> None:
+    def test_program_opens_nothing_beside_an_open_run(self, shop: Project) -> None:
         self.ran(
             shop,
             "from lifespan_app import lifespan",
@@ -544,7 +546,7 @@ class TestAProgram:
 
         assert len(pids(shop, "opens")) == 1
 
-    def test_gives_up_the_startup_at_ctrl_c(self, project: Project) -> None:
+    def test_program_gives_up_the_startup_at_ctrl_c(self, project: Project) -> None:
         project.app("shop", lifespan=ASYNC_HANGS).settings(LIFESPAN=THREAD)
         program = Kind(name="a program", command=("program.py",), needs=())
         project.file(

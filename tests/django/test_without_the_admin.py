@@ -11,7 +11,7 @@ print(engines["django"].from_string("{% load lifespan_history %}rendered").rende
 """
 
 
-def test_renders_its_own_templates(project: Project) -> None:
+def test_project_without_the_admin_renders_its_own_templates(project: Project) -> None:
     backend = "django.template.backends.django.DjangoTemplates"
     project.settings(TEMPLATES=[{"BACKEND": backend, "APP_DIRS": True}])
 
@@ -20,7 +20,7 @@ def test_renders_its_own_templates(project: Project) -> None:
     assert (done.stdout, done.stderr) == ("rendered\n", "")
 
 
-def test_has_no_more_to_check(project: Project) -> None:
+def test_project_without_the_admin_has_no_more_to_check(project: Project) -> None:
     done = project.manage("check", "--fail-level", "INFO")
 
     assert done.returncode == 0, done.stderr

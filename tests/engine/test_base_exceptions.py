@@ -86,7 +86,7 @@ KINDS = ["async function", "sync function", "async resource", "sync resource"]
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_at_startup_is_rolled_back_told_and_then_raised_as_itself(
+def test_base_exception_at_startup_is_raised_after_the_rollback(
     run: RunOnLoop, kind: str, error: BaseException
 ) -> None:
     journal = Journal()
@@ -106,7 +106,7 @@ def test_one_at_startup_is_rolled_back_told_and_then_raised_as_itself(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_server_is_told_of_one_before_it_is_raised(run: RunOnLoop, kind: str) -> None:
+def test_server_is_told_of_a_base_exception_before_it_is_raised(run: RunOnLoop, kind: str) -> None:
     """A Task lets SystemExit out of the loop, so here the protocol is awaited by a test's hand."""
     sent: list[str] = []
 
@@ -126,7 +126,7 @@ def test_the_server_is_told_of_one_before_it_is_raised(run: RunOnLoop, kind: str
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_at_shutdown_keeps_no_other_hook_from_stopping_and_is_raised_as_itself(
+def test_base_exception_at_shutdown_is_raised_after_every_stop(
     run: RunOnLoop, kind: str, error: BaseException
 ) -> None:
     journal = Journal()
@@ -151,7 +151,7 @@ def test_one_at_shutdown_keeps_no_other_hook_from_stopping_and_is_raised_as_itse
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("fails", [fails_at_startup, fails_at_shutdown])
-def test_a_hook_s_own_generator_exit_is_taken_for_its_failure_and_not_for_the_loop_s_end(
+def test_generator_exit_of_a_hook_is_its_failure(
     kind: str, fails: Callable[[Lifespan, str, BaseException], None]
 ) -> None:
     error = GeneratorExit("by hand")
@@ -171,7 +171,7 @@ def test_a_hook_s_own_generator_exit_is_taken_for_its_failure_and_not_for_the_lo
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_one_in_an_optional_hook_fails_that_hook_and_nothing_else(
+def test_base_exception_in_an_optional_hook_fails_that_hook_alone(
     run: RunOnLoop, error: BaseException
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -183,7 +183,7 @@ def test_one_in_an_optional_hook_fails_that_hook_and_nothing_else(
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_one_in_a_job_crashes_that_job_and_nothing_else(
+def test_base_exception_in_a_job_crashes_that_job_alone(
     run: RunOnLoop, error: BaseException
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -199,7 +199,7 @@ def test_one_in_a_job_crashes_that_job_and_nothing_else(
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_one_in_the_body_stops_what_is_up_and_goes_on(run: RunOnLoop, error: BaseException) -> None:
+def test_base_exception_in_the_body_stops_what_is_up(run: RunOnLoop, error: BaseException) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:

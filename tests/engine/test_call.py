@@ -53,28 +53,28 @@ def call_from_here(lifespan: Lifespan, function: Callable[[], Awaitable[int]]) -
 class TestSyncCode:
     """It calls, waits, and has what the function returns or raises."""
 
-    def test_gets_what_the_function_returns(
+    def test_call_returns_what_the_function_returns(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         with lifespan.run_sync():
             assert lifespan.call(shelf.current().count) == 3
             assert lifespan.call(shelf.current().count, 5, 7) == 7
 
-    def test_gets_what_the_function_raises(self, lifespan: Lifespan) -> None:
+    def test_call_raises_what_the_function_raises(self, lifespan: Lifespan) -> None:
         async def fail() -> None:
             raise ZeroDivisionError("here")
 
         with lifespan.run_sync(), pytest.raises(ZeroDivisionError, match="here"):
             lifespan.call(fail)
 
-    def test_may_be_in_a_thread_of_its_own(self, lifespan: Lifespan) -> None:
+    def test_call_works_from_a_thread(self, lifespan: Lifespan) -> None:
         async def main() -> int:
             async with lifespan.run():
                 return await asyncio.to_thread(call_from_here, lifespan, Shelf().count)
 
         assert asyncio.run(main()) == 3
 
-    def test_may_be_a_sync_hook(self, lifespan: Lifespan, shelf: Resource[Shelf]) -> None:
+    def test_call_works_from_a_sync_hook(self, lifespan: Lifespan, shelf: Resource[Shelf]) -> None:
         counted: list[int] = []
 
         @lifespan.on_start
@@ -84,7 +84,7 @@ class TestSyncCode:
         with lifespan.run_sync():
             assert counted == [3]
 
-    def test_may_be_below_async_to_sync(self, lifespan: Lifespan) -> None:
+    def test_call_works_below_async_to_sync(self, lifespan: Lifespan) -> None:
         from asgiref.sync import sync_to_async
 
         async def main() -> int:
@@ -93,14 +93,14 @@ class TestSyncCode:
 
         assert asyncio.run(main()) == 3
 
-    def test_may_be_in_a_child_task_of_its_own_loop(self, lifespan: Lifespan) -> None:
+    def test_call_works_from_a_child_task_of_its_own_loop(self, lifespan: Lifespan) -> None:
         async def nested() -> int:
             return await asyncio.to_thread(call_from_here, lifespan, Shelf().count)
 
         with lifespan.run_sync():
             assert lifespan.call(nested) == 3
 
-    def test_may_give_a_callable_whose_result_is_awaited(self, lifespan: Lifespan) -> None:
+    def test_call_awaits_the_result_of_a_callable(self, lifespan: Lifespan) -> None:
         with lifespan.run_sync():
             assert lifespan.call(lambda: asyncio.sleep(0, "slept")) == "slept"
 
@@ -108,7 +108,7 @@ class TestSyncCode:
 class TestTheFunction:
     """What it sees of the caller, and of the run."""
 
-    def test_sees_the_callers_context_variables(self, lifespan: Lifespan) -> None:
+    def test_called_function_sees_the_callers_context_variables(self, lifespan: Lifespan) -> None:
         async def read() -> str:
             found = variable.get()
             variable.set("set by the function")
@@ -123,7 +123,7 @@ class TestTheFunction:
                 variable.reset(token)
             assert lifespan.call(read) == "unset"
 
-    def test_reads_resources_by_their_handles(
+    def test_called_function_reads_resources_by_their_handles(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         async def count() -> int:
@@ -132,7 +132,7 @@ class TestTheFunction:
         with lifespan.run_sync():
             assert lifespan.call(count) == 3
 
-    def test_is_part_of_the_hook_that_calls_it(
+    def test_called_function_is_part_of_the_hook_that_calls_it(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         async def count() -> int:
@@ -145,7 +145,9 @@ class TestTheFunction:
         with pytest.raises(UndeclaredUse), lifespan.run_sync():
             pass
 
-    def test_may_be_called_by_many_threads_at_once(self, lifespan: Lifespan) -> None:
+    def test_called_function_may_be_called_by_many_threads_at_once(
+        self, lifespan: Lifespan
+    ) -> None:
         met: list[int] = []
         all_here = asyncio.Event()
 
@@ -173,7 +175,7 @@ class TestTheFunction:
 class TestATimeout:
     """A function that takes too long is cancelled, and the caller goes on."""
 
-    def test_raises_an_error_that_says_what_took_too_long(self, lifespan: Lifespan) -> None:
+    def test_timeout_error_says_what_took_too_long(self, lifespan: Lifespan) -> None:
         cancelled = threading.Event()
 
         async def sleep() -> None:
@@ -187,7 +189,7 @@ class TestATimeout:
                 lifespan.call(sleep, timeout=0.01)
             assert cancelled.wait(5)
 
-    def test_does_not_wait_for_a_loop_that_is_blocked(self, lifespan: Lifespan) -> None:
+    def test_timeout_does_not_wait_for_a_loop_that_is_blocked(self, lifespan: Lifespan) -> None:
         over = threading.Event()
 
         async def block() -> None:
@@ -198,14 +200,14 @@ class TestATimeout:
                 lifespan.call(block, timeout=0.01)
             over.set()
 
-    def test_is_not_taken_for_that_of_the_function_itself(self, lifespan: Lifespan) -> None:
+    def test_timeout_of_the_function_itself_is_its_own(self, lifespan: Lifespan) -> None:
         async def fail() -> None:
             raise TimeoutError("the function's own")
 
         with lifespan.run_sync(), pytest.raises(TimeoutError, match="the function's own"):
             lifespan.call(fail, timeout=60)
 
-    def test_that_is_long_enough_changes_nothing(self, lifespan: Lifespan) -> None:
+    def test_timeout_that_is_long_enough_changes_nothing(self, lifespan: Lifespan) -> None:
         with lifespan.run_sync():
             assert lifespan.call(asyncio.sleep, 0, "slept", timeout=60) == "slept"
 
@@ -213,7 +215,7 @@ class TestATimeout:
 class TestWhatItRefuses:
     """Each error says what to write instead."""
 
-    def test_is_a_call_on_the_runs_own_loop(self, lifespan: Lifespan) -> None:
+    def test_call_on_the_runs_own_loop_is_refused(self, lifespan: Lifespan) -> None:
         async def main() -> None:
             async with lifespan.run():
                 lifespan.call(Shelf().count)
@@ -221,17 +223,17 @@ class TestWhatItRefuses:
         with pytest.raises(LifespanError, match=r"for ever.* 'await count\(\.\.\.\)'"):
             asyncio.run(main())
 
-    def test_is_a_call_where_nothing_runs(self, lifespan: Lifespan) -> None:
+    def test_call_where_nothing_runs_is_refused(self, lifespan: Lifespan) -> None:
         with pytest.raises(NotRunning, match=r"sleep\(\) can't be called: no lifespan is running"):
             lifespan.call(asyncio.sleep, 0)
 
-    def test_is_a_call_where_it_is_over(self, lifespan: Lifespan) -> None:
+    def test_call_after_the_run_is_refused(self, lifespan: Lifespan) -> None:
         with lifespan.run_sync():
             pass
         with pytest.raises(NotRunning, match="no lifespan is running"):
             lifespan.call(asyncio.sleep, 0)
 
-    def test_is_a_call_on_a_loop_that_stands_still(self, lifespan: Lifespan) -> None:
+    def test_call_on_a_loop_that_stands_still_is_refused(self, lifespan: Lifespan) -> None:
         loop = asyncio.new_event_loop()
         try:
             loop.run_until_complete(lifespan.startup())
@@ -241,7 +243,7 @@ class TestWhatItRefuses:
         finally:
             loop.close()
 
-    def test_is_a_call_that_may_mean_two_runs(self, lifespan: Lifespan) -> None:
+    def test_call_that_may_mean_two_runs_is_refused(self, lifespan: Lifespan) -> None:
         ended = threading.Event()
         begun = threading.Barrier(3)
 
@@ -262,7 +264,7 @@ class TestWhatItRefuses:
             for thread in threads:
                 thread.join()
 
-    def test_is_not_a_call_whose_own_run_is_plain(self, lifespan: Lifespan) -> None:
+    def test_call_inside_nested_runs_means_the_innermost(self, lifespan: Lifespan) -> None:
         async def loop() -> asyncio.AbstractEventLoop:
             return asyncio.get_running_loop()
 
@@ -273,18 +275,18 @@ class TestWhatItRefuses:
             assert lifespan.call(loop) is outer
         assert inner is not outer
 
-    def test_is_a_coroutine_in_place_of_a_function(self, lifespan: Lifespan) -> None:
+    def test_call_of_a_coroutine_is_refused(self, lifespan: Lifespan) -> None:
         with (
             lifespan.run_sync(),
             pytest.raises(TypeError, match=r"lifespan\.call\(fetch, url\), not"),
         ):
             lifespan.call(asyncio.sleep(0))  # type: ignore[arg-type]
 
-    def test_is_a_sync_function(self, lifespan: Lifespan) -> None:
+    def test_call_of_a_sync_function_is_refused(self, lifespan: Lifespan) -> None:
         with lifespan.run_sync(), pytest.raises(TypeError, match=r"len\(\) has returned a int"):
             lifespan.call(len, "abc")  # type: ignore[arg-type]
 
-    def test_is_a_call_in_a_fork(self, lifespan: Lifespan) -> None:
+    def test_call_in_a_fork_is_refused(self, lifespan: Lifespan) -> None:
         with lifespan.run_sync():
             said = in_a_fork(lambda: lifespan.call(asyncio.sleep, 0))
             assert said.startswith("NotRunning: sleep() can't be called in process ")
@@ -295,7 +297,9 @@ class TestWhatItRefuses:
 class TestTheLoop:
     """It outlives what is called on it, and what is called ends with it."""
 
-    def test_outlives_a_function_that_would_end_the_process(self, lifespan: Lifespan) -> None:
+    def test_loop_outlives_a_called_function_that_raises_system_exit(
+        self, lifespan: Lifespan
+    ) -> None:
         async def leave() -> None:
             raise SystemExit(3)
 
@@ -304,7 +308,7 @@ class TestTheLoop:
                 lifespan.call(leave)
             assert lifespan.call(asyncio.sleep, 0, "slept") == "slept"
 
-    def test_ends_a_call_with_an_error_when_it_ends(self, lifespan: Lifespan) -> None:
+    def test_loop_that_ends_ends_a_call_with_an_error(self, lifespan: Lifespan) -> None:
         begun = threading.Event()
         errors: list[BaseException] = []
 
@@ -325,7 +329,9 @@ class TestTheLoop:
         thread.join()
         assert [str(error).partition(" on ")[0] for error in errors] == ["wait() was cancelled"]
 
-    def test_is_left_alone_by_a_fork_that_ends_inside_the_block(self, lifespan: Lifespan) -> None:
+    def test_loop_is_left_alone_by_a_fork_that_ends_inside_the_block(
+        self, lifespan: Lifespan
+    ) -> None:
         closed: list[str] = []
 
         @lifespan.resource

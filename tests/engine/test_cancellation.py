@@ -53,7 +53,7 @@ async def serve_a_scope(lifespan: Lifespan) -> None:
 
 
 @pytest.mark.parametrize("serve", [serve_by_hand, serve_in_a_body, serve_a_scope])
-def test_cancelled_during_startup_what_is_up_stops_in_reverse(
+def test_cancelled_startup_stops_what_is_up_in_reverse(
     serve: Callable[[Lifespan], Awaitable[None]],
 ) -> None:
     journal = Journal()
@@ -87,7 +87,7 @@ def test_cancelled_during_startup_what_is_up_stops_in_reverse(
     assert report.step("shop.never").outcome == "skipped"
 
 
-def test_nothing_is_sent_for_a_startup_that_was_cancelled() -> None:
+def test_cancelled_startup_sends_no_answer() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "slow", opens=60)
         server = Server(lifespan)
@@ -101,7 +101,7 @@ def test_nothing_is_sent_for_a_startup_that_was_cancelled() -> None:
     run_virtually(main)
 
 
-def test_a_timeout_around_a_startup_rolls_it_back_and_is_a_timeout() -> None:
+def test_timeout_around_a_startup_rolls_it_back_and_is_a_timeout() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -124,7 +124,7 @@ def test_a_timeout_around_a_startup_rolls_it_back_and_is_a_timeout() -> None:
 
 
 @pytest.mark.parametrize("serve", [serve_in_a_body, serve_a_scope])
-def test_cancelled_while_serving_what_is_up_stops_in_reverse(
+def test_cancelled_run_stops_what_is_up_in_reverse(
     serve: Callable[[Lifespan], Awaitable[None]],
 ) -> None:
     journal = Journal()
@@ -152,7 +152,7 @@ def test_cancelled_while_serving_what_is_up_stops_in_reverse(
     assert (report.ended_by, report.status) == ("cancelled", "stopped")
 
 
-def test_a_run_is_cancelled_on_real_loops_too(run: RunOnLoop) -> None:
+def test_run_is_cancelled_on_real_loops_too(run: RunOnLoop) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -173,7 +173,7 @@ def test_a_run_is_cancelled_on_real_loops_too(run: RunOnLoop) -> None:
 # Quickly.
 
 
-def test_a_hook_has_one_second_to_stop_when_the_run_is_cancelled() -> None:
+def test_hook_has_one_second_to_stop_when_the_run_is_cancelled() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
@@ -195,7 +195,7 @@ def test_a_hook_has_one_second_to_stop_when_the_run_is_cancelled() -> None:
 
 
 @pytest.mark.parametrize("while_starting", [True, False])
-def test_all_hooks_together_have_three_seconds_when_the_run_is_cancelled(
+def test_hooks_of_a_cancelled_run_have_three_seconds_together(
     while_starting: bool,
 ) -> None:
     journal = Journal()
@@ -218,7 +218,7 @@ def test_all_hooks_together_have_three_seconds_when_the_run_is_cancelled(
     assert all(f"close r{number}" in journal.events for number in range(10))
 
 
-def test_a_quick_stop_is_no_longer_than_the_deadline_that_is_set() -> None:
+def test_quick_stop_is_no_longer_than_the_deadline_that_is_set() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         before: list[object] = []
         for number in range(10):
@@ -237,7 +237,7 @@ def test_a_quick_stop_is_no_longer_than_the_deadline_that_is_set() -> None:
 
 
 @pytest.mark.parametrize("serve", ["a body", "a scope"])
-def test_a_second_cancellation_does_not_cut_the_stop_short(serve: str) -> None:
+def test_second_cancellation_does_not_cut_the_stop_short(serve: str) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -267,7 +267,7 @@ def test_a_second_cancellation_does_not_cut_the_stop_short(serve: str) -> None:
     ]
 
 
-def test_a_shutdown_that_is_cancelled_is_finished_first_and_hurries() -> None:
+def test_shutdown_that_is_cancelled_is_finished_first_and_hurries() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -290,7 +290,7 @@ def test_a_shutdown_that_is_cancelled_is_finished_first_and_hurries() -> None:
     ]
 
 
-def test_a_shutdown_that_is_cancelled_has_three_seconds_left_in_all() -> None:
+def test_shutdown_that_is_cancelled_has_three_seconds_left_in_all() -> None:
     """Ten resources in a row, each closing for 0.9 s: the order is given up two seconds later."""
     journal = Journal()
 
@@ -310,7 +310,7 @@ def test_a_shutdown_that_is_cancelled_has_three_seconds_left_in_all() -> None:
     assert all(f"close r{number}" in journal.events for number in range(10))
 
 
-def test_one_cancellation_goes_on_and_the_errors_of_the_stop_are_noted_on_it() -> None:
+def test_errors_of_the_stop_are_noted_on_the_cancellation() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "client", close_error=OSError("won't close"))
         task = asyncio.ensure_future(serve_in_a_body(lifespan))
@@ -323,7 +323,7 @@ def test_one_cancellation_goes_on_and_the_errors_of_the_stop_are_noted_on_it() -
     run_virtually(main)
 
 
-def test_a_cancellation_while_a_startup_is_rolled_back_waits_for_its_end() -> None:
+def test_cancellation_while_a_startup_is_rolled_back_waits_for_its_end() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -342,7 +342,7 @@ def test_a_cancellation_while_a_startup_is_rolled_back_waits_for_its_end() -> No
     assert journal.entries[-2:] == [(3.8, "close client: done"), (3.8, "cancelled")]
 
 
-def test_what_was_cancelled_while_it_started_says_so_when_it_is_read() -> None:
+def test_resource_cancelled_while_it_started_says_so_when_read() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         slow = Journal().resource(lifespan, "slow", opens=60)
         task = asyncio.ensure_future(lifespan.startup())
@@ -359,7 +359,7 @@ def test_what_was_cancelled_while_it_started_says_so_when_it_is_read() -> None:
 
 
 @pytest.mark.parametrize("required", [True, False])
-def test_a_hook_s_own_cancelled_error_at_startup_is_that_hook_s_failure(
+def test_hook_s_own_cancelled_error_at_startup_is_that_hook_s_failure(
     run: RunOnLoop, required: bool
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -382,7 +382,7 @@ def test_a_hook_s_own_cancelled_error_at_startup_is_that_hook_s_failure(
     run(main)
 
 
-def test_a_hook_s_own_cancelled_error_at_shutdown_is_that_hook_s_failure(run: RunOnLoop) -> None:
+def test_hook_s_own_cancelled_error_at_shutdown_is_that_hook_s_failure(run: RunOnLoop) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -407,7 +407,7 @@ def test_a_hook_s_own_cancelled_error_at_shutdown_is_that_hook_s_failure(run: Ru
     assert journal.events[-1] == "close client: done"
 
 
-def test_a_sync_hook_s_own_cancelled_error_is_its_failure_too(run: RunOnLoop) -> None:
+def test_sync_hook_s_own_cancelled_error_is_its_failure_too(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.on_start
         def cancels_itself() -> None:
@@ -419,7 +419,7 @@ def test_a_sync_hook_s_own_cancelled_error_is_its_failure_too(run: RunOnLoop) ->
     run(main)
 
 
-def test_a_cancellation_that_was_ignored_does_not_come_back_in_a_later_task_group() -> None:
+def test_ignored_cancellation_does_not_come_back_in_a_task_group() -> None:
     """The hook ignores its first cancellation and comes up; at its stop a task group's child fails.
 
     Since Python 3.13 a group whose child fails cancels its task anew, if the task's count says that

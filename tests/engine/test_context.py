@@ -9,7 +9,7 @@ from lifespan_app.engine.settings import Settings
 from tests.engine.conftest import RunOnLoop
 
 
-def test_a_context_has_defaults() -> None:
+def test_context_has_defaults() -> None:
     context = LifespanContext()
 
     assert (context.service_type, context.environment) == ("app", "development")
@@ -28,7 +28,7 @@ def test_a_context_has_defaults() -> None:
         ("nightly", False, False, False),
     ],
 )
-def test_a_context_tells_what_kind_of_process_this_is(
+def test_context_tells_what_kind_of_process_this_is(
     service_type: str, is_worker: bool, is_api: bool, is_test: bool
 ) -> None:
     context = LifespanContext(service_type)
@@ -38,7 +38,7 @@ def test_a_context_tells_what_kind_of_process_this_is(
     assert context.is_test() is is_test
 
 
-def test_a_service_type_is_a_plain_string_whatever_was_given() -> None:
+def test_service_type_is_a_plain_string_whatever_was_given() -> None:
     context = LifespanContext(ServiceType.WORKER)
 
     assert type(context.service_type) is str
@@ -57,7 +57,7 @@ def test_config_and_metadata_are_read_by_key() -> None:
     assert context.get_metadata("stopped", "never") == "never"
 
 
-def test_what_was_given_is_not_changed_through_the_context() -> None:
+def test_context_does_not_change_what_it_was_given() -> None:
     given = {"size": 3}
     LifespanContext("app", config=given).config["size"] = 4
 
@@ -76,7 +76,7 @@ def test_contexts_are_compared_by_value_and_shown_in_full() -> None:
     )
 
 
-def test_all_hooks_of_a_run_get_one_and_the_same_context_from_startup_to_shutdown(
+def test_hooks_of_a_run_get_one_context(
     run: RunOnLoop,
 ) -> None:
     read: list[object] = []
@@ -100,7 +100,7 @@ def test_all_hooks_of_a_run_get_one_and_the_same_context_from_startup_to_shutdow
     assert read == [7, True]
 
 
-def test_without_one_the_settings_say_what_kind_of_process_this_is(run: RunOnLoop) -> None:
+def test_settings_make_the_context_where_none_is_given(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         settings = Settings(service_type="api", environment="staging", config={"size": 3})
         lifespan.host.settings = lambda: settings  # type: ignore[method-assign]

@@ -52,7 +52,7 @@ def feed_that_crashes(
 
 @pytest.mark.parametrize("required", [True, False])
 @pytest.mark.parametrize("what", ["job", "resource"])
-def test_a_crash_is_seen_at_once_logged_and_recorded(
+def test_crash_is_seen_at_once_logged_and_recorded(
     caplog: pytest.LogCaptureFixture, what: str, required: bool
 ) -> None:
     error = ConnectionError(LOST)
@@ -87,7 +87,7 @@ def test_a_crash_is_seen_at_once_logged_and_recorded(
     assert record.exc_info is not None
 
 
-def test_a_crash_is_told_to_nobody_twice_and_nothing_of_it_is_stopped(
+def test_crash_is_told_to_nobody_twice_and_nothing_of_it_is_stopped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
@@ -104,7 +104,7 @@ def test_a_crash_is_told_to_nobody_twice_and_nothing_of_it_is_stopped(
     assert sum(record.levelno == logging.ERROR for record in caplog.records) == 1
 
 
-def test_what_stands_on_a_crashed_resource_stops_before_what_that_stands_on() -> None:
+def test_dependents_of_a_crashed_resource_stop_before_its_dependencies() -> None:
     """base <- feed (crashed) <- index: index still closes before base."""
     journal = Journal()
 
@@ -131,7 +131,7 @@ def test_what_stands_on_a_crashed_resource_stops_before_what_that_stands_on() ->
     assert journal.when("close index: done") == journal.when("close base") == 12
 
 
-def test_the_lifespan_coroutine_goes_on_waiting_for_the_server() -> None:
+def test_lifespan_coroutine_goes_on_waiting_for_the_server() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.job(lifespan, "refresh", 5, ConnectionError(LOST))
@@ -146,7 +146,7 @@ def test_the_lifespan_coroutine_goes_on_waiting_for_the_server() -> None:
     run_virtually(main)
 
 
-def test_a_resource_that_ends_by_itself_has_crashed() -> None:
+def test_resource_that_ends_by_itself_has_crashed() -> None:
     """An ``asyncio.timeout`` of its own ends it, and it swallows what that raises."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -170,7 +170,7 @@ def test_a_resource_that_ends_by_itself_has_crashed() -> None:
     run_virtually(main)
 
 
-def test_a_crash_on_a_real_loop_is_seen_at_once(run: RunOnLoop) -> None:
+def test_crash_on_a_real_loop_is_seen_at_once(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         go = asyncio.Event()
 
@@ -193,7 +193,7 @@ def test_a_crash_on_a_real_loop_is_seen_at_once(run: RunOnLoop) -> None:
 # A job that returns.
 
 
-def test_a_job_that_returns_is_finished_and_nothing_is_wrong() -> None:
+def test_job_that_returns_is_finished_and_nothing_is_wrong() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().job(lifespan, "once", 5, on_crash="restart")
         async with lifespan.run("app"):
@@ -210,7 +210,7 @@ def test_a_job_that_returns_is_finished_and_nothing_is_wrong() -> None:
 # on_crash.
 
 
-def test_a_crashed_job_is_left_alone_where_nothing_else_is_said() -> None:
+def test_crashed_job_is_left_alone_where_nothing_else_is_said() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -253,7 +253,7 @@ def failing_job(lifespan: Lifespan, *, serves: list[float] | None = None) -> lis
     return begun
 
 
-def test_a_job_is_begun_again_however_often_it_has_crashed() -> None:
+def test_job_is_begun_again_however_often_it_has_crashed() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
         begun = failing_job(lifespan)
         async with lifespan.run("app"):
@@ -266,7 +266,7 @@ def test_a_job_is_begun_again_however_often_it_has_crashed() -> None:
     assert begun[-1] - begun[-2] == 60
 
 
-def test_after_good_service_a_job_is_begun_again_as_soon_as_at_first() -> None:
+def test_job_begins_again_soon_after_good_service() -> None:
     """One that served for longer than the longest pause is not held back for what was before."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
@@ -289,7 +289,7 @@ def test_after_good_service_a_job_is_begun_again_as_soon_as_at_first() -> None:
 
 
 @pytest.mark.parametrize(("chance", "pause"), [(0.0, 0.9), (0.5, 1.0), (1.0, 1.1)])
-def test_the_pause_differs_a_little_from_process_to_process(chance: float, pause: float) -> None:
+def test_pause_before_a_restart_differs_between_processes(chance: float, pause: float) -> None:
     """Jobs that lost the same database do not come back to it all at once."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
@@ -324,7 +324,7 @@ def test_crashes_leave_nothing_behind_in_memory() -> None:
     assert after - before < 100
 
 
-def test_a_step_holds_the_log_lines_of_its_own_attempt() -> None:
+def test_step_holds_the_log_lines_of_its_own_attempt() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Step:
         attempts: list[int] = []
 
@@ -345,7 +345,7 @@ def test_a_step_holds_the_log_lines_of_its_own_attempt() -> None:
     assert [(line.text, line.offset_ms) for line in step.log] == [("attempt 2", 1000.0)]
 
 
-def test_a_job_that_was_restarted_makes_the_process_ready_again() -> None:
+def test_job_that_was_restarted_makes_the_process_ready_again() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         attempts: list[int] = []
 
@@ -372,7 +372,7 @@ def test_a_job_that_was_restarted_makes_the_process_ready_again() -> None:
     run_virtually(main)
 
 
-def test_a_job_that_waits_to_be_restarted_does_not_come_back_after_the_shutdown() -> None:
+def test_job_that_waits_for_its_restart_does_not_outlive_the_shutdown() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -432,7 +432,7 @@ ASKED_TO_STOP = """
 """
 
 
-def test_a_server_is_asked_to_stop_as_the_platform_asks_it() -> None:
+def test_server_is_asked_to_stop_as_the_platform_asks_it() -> None:
     ended = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(ASKED_TO_STOP)],
         capture_output=True,
@@ -444,7 +444,7 @@ def test_a_server_is_asked_to_stop_as_the_platform_asks_it() -> None:
     assert (ended.returncode, ended.stdout) == (0, "asked by SIGTERM\n"), ended.stderr
 
 
-def test_a_server_that_stops_already_is_not_asked_again() -> None:
+def test_server_that_stops_already_is_not_asked_again() -> None:
     """The job crashes at 7, while another one takes its time to end."""
     asked: list[str | None] = []
 
@@ -491,7 +491,7 @@ def test_on_crash_stop_ends_the_body_where_no_server_is() -> None:
     assert journal.entries[-1] == (5, "close client: done")
 
 
-def test_a_crash_of_a_job_that_is_being_stopped_is_a_failed_stop_and_no_crash() -> None:
+def test_crash_of_a_job_that_is_being_stopped_is_a_failed_stop() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.background(on_crash="restart")
         @written_in("shop.lifespan")
@@ -514,7 +514,7 @@ def test_a_crash_of_a_job_that_is_being_stopped_is_a_failed_stop_and_no_crash() 
 # Crashes at other times.
 
 
-def test_a_required_resource_that_crashes_before_the_process_serves_fails_the_startup() -> None:
+def test_required_resource_that_crashes_before_serving_fails_the_startup() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -531,7 +531,7 @@ def test_a_required_resource_that_crashes_before_the_process_serves_fails_the_st
     assert journal.when("close client") == 1
 
 
-def test_the_server_is_told_of_a_crash_before_the_process_served() -> None:
+def test_server_is_told_of_a_crash_before_the_process_served() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         feed_that_crashes(lifespan, 1, ConnectionError(LOST))
         Journal().resource(lifespan, "slow", opens=10)
@@ -543,7 +543,7 @@ def test_the_server_is_told_of_a_crash_before_the_process_served() -> None:
     run_virtually(main)
 
 
-def test_an_optional_resource_that_crashes_before_the_process_serves_leaves_it_degraded() -> None:
+def test_optional_resource_that_crashes_before_serving_degrades() -> None:
     given: list[object] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -573,7 +573,7 @@ def test_an_optional_resource_that_crashes_before_the_process_serves_leaves_it_d
     assert given == [None]
 
 
-def test_a_resource_that_crashes_during_the_shutdown_keeps_nobody_from_stopping() -> None:
+def test_resource_that_crashes_during_the_shutdown_lets_others_stop() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -590,7 +590,7 @@ def test_a_resource_that_crashes_during_the_shutdown_keeps_nobody_from_stopping(
     assert journal.when("close base: done") == 8
 
 
-def test_a_job_that_crashes_while_others_are_being_stopped_is_not_begun_again() -> None:
+def test_job_that_crashes_while_others_are_being_stopped_is_not_begun_again() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Step:
@@ -615,7 +615,7 @@ def test_a_job_that_crashes_while_others_are_being_stopped_is_not_begun_again() 
     assert journal.when("close client") == 9
 
 
-def test_a_job_is_not_begun_again_without_the_resource_that_it_needs() -> None:
+def test_job_is_not_begun_again_without_the_resource_that_it_needs() -> None:
     """Called without its argument it would raise a TypeError, again and again."""
     calls: list[object] = []
 
@@ -640,7 +640,7 @@ def test_a_job_is_not_begun_again_without_the_resource_that_it_needs() -> None:
     assert calls == ["a feed"]
 
 
-def test_a_shutdown_function_that_needs_a_crashed_resource_is_skipped_and_not_called_wrongly(
+def test_shutdown_function_of_a_crashed_resource_is_skipped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     calls: list[object] = []

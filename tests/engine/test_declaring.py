@@ -34,7 +34,7 @@ def declared(lifespan: Lifespan) -> Hook:
 
 @pytest.mark.parametrize("decorator", FUNCTIONS)
 @pytest.mark.parametrize("options", [None, {}, {"priority": 3}], ids=["bare", "called", "options"])
-def test_a_decorated_function_stays_as_it_is(
+def test_decorated_function_stays_as_it_is(
     lifespan: Lifespan, decorator: str, options: dict[str, Any] | None
 ) -> None:
     decorate = getattr(lifespan, decorator)
@@ -46,7 +46,7 @@ def test_a_decorated_function_stays_as_it_is(
 
 
 @pytest.mark.parametrize("called", [False, True])
-def test_a_declared_resource_becomes_its_handle(lifespan: Lifespan, called: bool) -> None:
+def test_declared_resource_becomes_its_handle(lifespan: Lifespan, called: bool) -> None:
     handle: Any = lifespan.resource()(nothing) if called else lifespan.resource(nothing)
 
     assert isinstance(handle, Resource)
@@ -54,7 +54,7 @@ def test_a_declared_resource_becomes_its_handle(lifespan: Lifespan, called: bool
 
 
 @pytest.mark.parametrize("decorator", ALL)
-def test_the_one_positional_argument_is_the_priority(lifespan: Lifespan, decorator: str) -> None:
+def test_one_positional_argument_is_the_priority(lifespan: Lifespan, decorator: str) -> None:
     getattr(lifespan, decorator)(7)(nothing)
 
     assert declared(lifespan).priority == 7
@@ -69,7 +69,7 @@ def test_the_one_positional_argument_is_the_priority(lifespan: Lifespan, decorat
         ("resource", Kind.RESOURCE),
     ],
 )
-def test_a_hook_keeps_what_it_was_declared_with(
+def test_hook_keeps_what_it_was_declared_with(
     lifespan: Lifespan, decorator: str, kind: Kind
 ) -> None:
     options: dict[str, Any] = {
@@ -102,22 +102,22 @@ def test_a_hook_keeps_what_it_was_declared_with(
         assert getattr(hook, option) == expected, option
 
 
-def test_a_hook_knows_the_file_and_line_of_its_function(lifespan: Lifespan) -> None:
+def test_hook_knows_the_file_and_line_of_its_function(lifespan: Lifespan) -> None:
     lifespan.on_start(nothing)
 
     hook = declared(lifespan)
     assert (hook.file, hook.line) == (__file__, nothing.__code__.co_firstlineno)
 
 
-def test_a_hook_without_code_of_its_own_knows_where_it_was_declared(lifespan: Lifespan) -> None:
+def test_hook_without_code_of_its_own_knows_where_it_was_declared(lifespan: Lifespan) -> None:
     handle: Any = lifespan.resource(name="numbers")(dict)
 
-    here = test_a_hook_without_code_of_its_own_knows_where_it_was_declared.__code__
+    here = test_hook_without_code_of_its_own_knows_where_it_was_declared.__code__
     assert handle.hook.file == __file__
     assert handle.hook.line == here.co_firstlineno + 1
 
 
-def test_one_word_for_a_service_type_is_not_taken_for_its_letters(lifespan: Lifespan) -> None:
+def test_service_type_as_one_word_is_not_taken_for_its_letters(lifespan: Lifespan) -> None:
     lifespan.on_start(service_types="api")(nothing)
 
     assert declared(lifespan).service_types == frozenset({"api"})
@@ -189,7 +189,7 @@ class AsyncContext:
     ],
     ids=map(str, range(13)),
 )
-def test_a_callable_says_how_it_has_to_be_called(
+def test_callable_says_how_it_has_to_be_called(
     lifespan: Lifespan, hook: Callable[..., Any], form: Form
 ) -> None:
     assert lifespan.resource(name="it")(hook).hook.form is form
@@ -198,7 +198,7 @@ def test_a_callable_says_how_it_has_to_be_called(
 # What is refused.
 
 
-def test_an_option_that_is_misspelt_is_refused_and_the_right_one_offered(
+def test_option_that_is_misspelt_is_refused_and_the_right_one_offered(
     lifespan: Lifespan,
 ) -> None:
     with pytest.raises(TypeError, match=r"takes no priorty=\. Did you mean 'priority'\?"):
@@ -219,14 +219,14 @@ def test_an_option_that_is_misspelt_is_refused_and_the_right_one_offered(
         ("background", "state_name"),
     ],
 )
-def test_an_option_of_another_kind_of_hook_is_refused(
+def test_option_of_another_kind_of_hook_is_refused(
     lifespan: Lifespan, decorator: str, option: str
 ) -> None:
     with pytest.raises(TypeError, match=f"@lifespan.{decorator} takes no {option}="):
         getattr(lifespan, decorator)(**{option: None})
 
 
-def test_a_background_job_takes_no_timeout_and_says_what_it_takes_instead(
+def test_background_job_takes_no_timeout_and_says_what_it_takes_instead(
     lifespan: Lifespan,
 ) -> None:
     with pytest.raises(TypeError, match="shutdown_timeout= limits how long it may take to stop"):
@@ -239,15 +239,13 @@ def test_more_than_one_positional_argument_is_refused(lifespan: Lifespan, decora
         getattr(lifespan, decorator)(1, "name")
 
 
-def test_a_priority_that_is_given_twice_is_refused(lifespan: Lifespan) -> None:
+def test_priority_that_is_given_twice_is_refused(lifespan: Lifespan) -> None:
     with pytest.raises(TypeError, match="priority was given twice"):
         lifespan.on_start(1, priority=2)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("priority", ["1", 1.5, None, True])
-def test_a_priority_that_is_no_whole_number_is_refused(
-    lifespan: Lifespan, priority: object
-) -> None:
+def test_priority_that_is_no_whole_number_is_refused(lifespan: Lifespan, priority: object) -> None:
     with pytest.raises(TypeError, match="priority is a whole number"):
         lifespan.on_start(priority=priority)(nothing)  # type: ignore[call-overload]
 
@@ -263,7 +261,7 @@ def test_a_priority_that_is_no_whole_number_is_refused(
         (True, TypeError),
     ],
 )
-def test_a_limit_that_is_no_number_of_seconds_is_refused(
+def test_limit_that_is_no_number_of_seconds_is_refused(
     lifespan: Lifespan, limit: str, value: object, error: type[Exception]
 ) -> None:
     options: dict[str, Any] = {limit: value}
@@ -284,7 +282,7 @@ def test_on_crash_takes_no_word_of_its_own(lifespan: Lifespan) -> None:
 
 @pytest.mark.parametrize("decorator", ["on_start", "on_shutdown"])
 @pytest.mark.parametrize("hook", [generator, async_generator])
-def test_a_start_or_shutdown_function_that_yields_is_sent_to_resource(
+def test_start_or_shutdown_function_that_yields_is_sent_to_resource(
     lifespan: Lifespan, decorator: str, hook: Callable[..., Any]
 ) -> None:
     with pytest.raises(TypeError, match=r"yields.*declare it with @lifespan\.resource"):
@@ -292,7 +290,7 @@ def test_a_start_or_shutdown_function_that_yields_is_sent_to_resource(
 
 
 @pytest.mark.parametrize("hook", [function, generator, async_generator])
-def test_a_background_job_that_could_not_be_stopped_is_refused(
+def test_background_job_that_could_not_be_stopped_is_refused(
     lifespan: Lifespan, hook: Callable[..., Any]
 ) -> None:
     where = re.escape(f"'{hook.__name__}' ({__file__}:{hook.__code__.co_firstlineno})")
@@ -304,14 +302,14 @@ def test_a_background_job_that_could_not_be_stopped_is_refused(
 
 @pytest.mark.parametrize("decorator", ALL)
 @pytest.mark.parametrize("what", ["shop.client", 1.5, object()])
-def test_what_can_not_be_called_is_refused(
+def test_object_that_can_not_be_called_is_refused(
     lifespan: Lifespan, decorator: str, what: object
 ) -> None:
     with pytest.raises(TypeError, match="needs a function, not"):
         getattr(lifespan, decorator)(what)
 
 
-def test_a_resource_can_not_be_another_hook_as_well(lifespan: Lifespan) -> None:
+def test_resource_can_not_be_another_hook_as_well(lifespan: Lifespan) -> None:
     handle = lifespan.resource(nothing)
 
     with pytest.raises(TypeError, match="is a resource already"):
@@ -323,7 +321,7 @@ def test_a_resource_can_not_be_another_hook_as_well(lifespan: Lifespan) -> None:
     [lambda: None, functools.partial(function), AsyncCallable()],
     ids=["lambda", "partial", "object"],
 )
-def test_what_has_no_name_of_its_own_must_be_given_one(
+def test_callable_without_a_name_must_be_given_one(
     lifespan: Lifespan, hook: Callable[..., Any]
 ) -> None:
     with pytest.raises(ValueError, match="has no name of its own: give it one with name="):
@@ -349,9 +347,7 @@ def test_what_has_no_name_of_its_own_must_be_given_one(
         "values",
     ],
 )
-def test_a_resource_is_not_called_what_the_state_is_called_by(
-    lifespan: Lifespan, name: str
-) -> None:
+def test_resource_is_not_called_what_the_state_is_called_by(lifespan: Lifespan, name: str) -> None:
     text = f"can't be called '{name}' in the state.*state_name="
     with pytest.raises(ValueError, match=text):
         lifespan.resource(name=name)(nothing)
@@ -362,7 +358,7 @@ def test_a_resource_is_not_called_what_the_state_is_called_by(
     assert (handle.hook.name, handle.hook.state_name) == (name, "another")
 
 
-def test_a_start_function_may_have_such_a_name(lifespan: Lifespan) -> None:
+def test_start_function_may_be_called_as_the_states_methods(lifespan: Lifespan) -> None:
     lifespan.on_start(name="update")(nothing)
 
     assert declared(lifespan).name == "update"
@@ -385,7 +381,7 @@ def module_with(lifespan: Lifespan, number: int, file: str = "shop/lifespan.py")
     return names
 
 
-def test_a_module_that_is_imported_anew_replaces_what_it_had_declared(lifespan: Lifespan) -> None:
+def test_module_that_is_imported_anew_replaces_what_it_had_declared(lifespan: Lifespan) -> None:
     module_with(lifespan, 1)
     names = module_with(lifespan, 2)
 
@@ -400,7 +396,7 @@ def test_one_name_in_two_files_is_two_hooks(lifespan: Lifespan) -> None:
     assert len(lifespan.hooks) == 2
 
 
-def test_hooks_that_one_function_makes_under_names_of_their_own_are_all_kept(
+def test_hooks_made_by_one_function_under_several_names_are_kept(
     lifespan: Lifespan,
 ) -> None:
     def declare(name: str) -> None:
@@ -423,7 +419,7 @@ def test_bound_methods_of_two_objects_are_two_hooks(lifespan: Lifespan) -> None:
     assert [hook.name for hook in lifespan.hooks] == ["warm_one", "warm_two"]
 
 
-def test_what_a_broken_module_had_declared_is_forgotten(lifespan: Lifespan) -> None:
+def test_hooks_of_a_broken_module_are_forgotten(lifespan: Lifespan) -> None:
     lifespan.on_start(nothing)
 
     async def half_declared() -> None: ...

@@ -20,7 +20,7 @@ def shutdown_steps(lifespan: Lifespan) -> dict[str, str | None]:
     return {step.name: step.outcome for step in report.steps if step.phase == "shutdown"}
 
 
-def test_it_runs_at_the_notice_and_not_once_more_at_the_shutdown(run: RunOnLoop) -> None:
+def test_drain_function_runs_at_the_notice_and_not_again(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> list[str]:
         events = []
 
@@ -47,7 +47,7 @@ def test_it_runs_at_the_notice_and_not_once_more_at_the_shutdown(run: RunOnLoop)
     assert run(main) == ["drain with client", "still serves", "client closes"]
 
 
-def test_without_a_notice_it_runs_before_anything_else_stops(run: RunOnLoop) -> None:
+def test_drain_function_runs_first_without_a_notice(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> list[str]:
         events = []
 
@@ -74,7 +74,7 @@ def test_without_a_notice_it_runs_before_anything_else_stops(run: RunOnLoop) -> 
     assert run(main) == ["drain", "job stops", "goodbye"]
 
 
-def test_the_shutdown_waits_for_one_that_has_begun() -> None:
+def test_shutdown_waits_for_a_drain_function_that_has_begun() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         events = []
 
@@ -102,7 +102,7 @@ def test_the_shutdown_waits_for_one_that_has_begun() -> None:
     run_virtually(main)
 
 
-def test_one_that_passes_its_limit_is_cancelled_and_told_of() -> None:
+def test_drain_function_that_passes_its_limit_is_cancelled_and_told() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.on_drain(timeout=2)
         async def deregister() -> None:
@@ -119,7 +119,7 @@ def test_one_that_passes_its_limit_is_cancelled_and_told_of() -> None:
     run_virtually(main)
 
 
-def test_one_that_fails_keeps_no_other_from_running(run: RunOnLoop) -> None:
+def test_drain_function_that_fails_keeps_no_other_from_running(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.on_drain
         async def deregister() -> None:
@@ -137,7 +137,7 @@ def test_one_that_fails_keeps_no_other_from_running(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_startup_that_fails_drains_nothing(run: RunOnLoop) -> None:
+def test_startup_that_fails_drains_nothing(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         drained = []
 
@@ -157,7 +157,7 @@ def test_a_startup_that_fails_drains_nothing(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_one_whose_resource_has_crashed_is_skipped(run: RunOnLoop) -> None:
+def test_drain_function_of_a_crashed_resource_is_skipped(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         crash = asyncio.Event()
 
@@ -185,7 +185,7 @@ def test_one_whose_resource_has_crashed_is_skipped(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_it_gives_no_priority_to_what_it_asks_for(lifespan: Lifespan) -> None:
+def test_drain_function_gives_no_priority_to_what_it_asks_for(lifespan: Lifespan) -> None:
     @lifespan.on_drain
     async def deregister(late: str) -> None:
         pass
@@ -205,7 +205,7 @@ def test_it_gives_no_priority_to_what_it_asks_for(lifespan: Lifespan) -> None:
     ]
 
 
-def test_nothing_may_depend_on_it(lifespan: Lifespan) -> None:
+def test_nothing_may_depend_on_a_drain_function(lifespan: Lifespan) -> None:
     @lifespan.on_drain
     async def deregister() -> None:
         pass
@@ -218,7 +218,7 @@ def test_nothing_may_depend_on_it(lifespan: Lifespan) -> None:
         lifespan.plan("app")
 
 
-def test_it_takes_no_priority_and_may_not_yield(lifespan: Lifespan) -> None:
+def test_drain_function_takes_no_priority_and_may_not_yield(lifespan: Lifespan) -> None:
     with pytest.raises(
         TypeError, match=r"on_drain takes no priority=. It takes: depends_on, name,"
     ):

@@ -117,15 +117,15 @@ def test_reading_in_a_forked_process_is_an_error_that_names_both_processes(
     assert "Open a run of its own after the fork: 'with lifespan.run_sync():'" in text
 
 
-def test_what_was_inherited_is_not_open_in_the_fork(said: dict[str, object]) -> None:
+def test_inherited_resource_is_not_open_in_the_fork(said: dict[str, object]) -> None:
     assert said["in"] == "False"
     assert said["keys"] == "[]"
     assert said["is_initialized"] == "False"
 
 
-def test_a_forked_process_opens_a_run_of_its_own(said: dict[str, object]) -> None:
+def test_forked_process_opens_a_run_of_its_own(said: dict[str, object]) -> None:
     assert said["run of its own"] == "True"
 
 
-def test_the_parent_goes_on_reading(said: dict[str, object]) -> None:
+def test_parent_goes_on_reading(said: dict[str, object]) -> None:
     assert said["parent"] == f"a client of {said['pid']}"

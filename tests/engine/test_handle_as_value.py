@@ -60,36 +60,38 @@ USES: dict[str, Callable[[Any], object]] = {
 
 class TestWhatItRefuses:
     @pytest.mark.parametrize("name", ["get", "timeout"])
-    def test_is_an_attribute_of_the_value(self, http_client: Any, name: str) -> None:
+    def test_handle_refuses_an_attribute_of_the_value(self, http_client: Any, name: str) -> None:
         with pytest.raises(AttributeError) as caught:
             getattr(http_client, name)
         assert str(caught.value).startswith(CURE.format(f".{name}"))
 
-    def test_is_a_call_without_a_request(self, http_client: Any) -> None:
+    def test_handle_refuses_a_call_without_a_request(self, http_client: Any) -> None:
         with pytest.raises(TypeError) as caught:
             http_client()
         assert str(caught.value).startswith(CURE.format(""))
 
     @pytest.mark.parametrize("use", USES)
-    def test_is_a_statement_for_the_value(self, http_client: Any, use: str) -> None:
+    def test_handle_refuses_a_statement_for_the_value(self, http_client: Any, use: str) -> None:
         with pytest.raises(AttributeError) as caught:
             USES[use](http_client)
         assert str(caught.value).startswith(CURE.format(""))
 
 
 class TestWhatStaysHarmless:
-    def test_is_its_truth(self, http_client: Any) -> None:
+    def test_handle_is_true(self, http_client: Any) -> None:
         assert http_client
 
     @pytest.mark.parametrize(
         "name",
         ["__wrapped__", "__aenter__", "__enter__", "__aexit__", "__getitem__", "__await__", "_x"],
     )
-    def test_is_to_ask_for_what_it_does_not_have(self, http_client: Any, name: str) -> None:
+    def test_handle_may_be_asked_for_what_it_does_not_have(
+        self, http_client: Any, name: str
+    ) -> None:
         assert not hasattr(http_client, name)
         assert not hasattr(Resource, name)
 
-    def test_is_to_ask_what_it_is(self, http_client: Any) -> None:
+    def test_handle_may_be_asked_what_it_is(self, http_client: Any) -> None:
         assert not inspect.isawaitable(http_client)
         assert not isinstance(
             http_client,
@@ -103,10 +105,10 @@ class TestWhatStaysHarmless:
         assert inspect.unwrap(http_client) is http_client
         assert dict(inspect.getmembers(http_client))["hook"] is http_client.hook
 
-    def test_is_a_copy(self, http_client: Any) -> None:
+    def test_handle_may_be_copied(self, http_client: Any) -> None:
         assert copy.copy(http_client).hook is http_client.hook
 
-    def test_is_to_be_replaced_by_a_mock(self, http_client: Any) -> None:
+    def test_handle_may_be_replaced_by_a_mock(self, http_client: Any) -> None:
         module = ModuleType("views")
         vars(module)["http_client"] = http_client
         with mock.patch.object(module, "http_client") as double:
@@ -114,7 +116,7 @@ class TestWhatStaysHarmless:
         with mock.patch.object(module, "http_client", autospec=True) as double:
             double({"type": "http"})
 
-    def test_is_a_search_for_doctests(self, http_client: Any) -> None:
+    def test_handle_may_be_searched_for_doctests(self, http_client: Any) -> None:
         module = ModuleType("shop")
         vars(module)["http_client"] = http_client
         assert doctest.DocTestFinder().find(module) == []

@@ -36,7 +36,7 @@ def lines(caplog: pytest.LogCaptureFixture, text: str) -> list[str]:
 # At startup.
 
 
-def test_it_is_cancelled_once_more_after_a_second_and_then_abandoned_and_named(
+def test_hook_that_ignores_two_cancellations_is_abandoned_and_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     journal = Journal()
@@ -64,7 +64,7 @@ def test_it_is_cancelled_once_more_after_a_second_and_then_abandoned_and_named(
     assert "ignores its cancellation" in line
 
 
-def test_one_that_gives_in_the_second_time_is_waited_for() -> None:
+def test_hook_that_gives_in_the_second_time_is_waited_for() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
@@ -90,7 +90,7 @@ def test_one_that_gives_in_the_second_time_is_waited_for() -> None:
     assert report.step("shop.stubborn").outcome == "timed_out"
 
 
-def test_what_it_enters_later_is_left_at_once_in_its_own_task() -> None:
+def test_abandoned_hook_leaves_what_it_enters_in_its_own_task() -> None:
     """Abandoned at 5, it is up at 60: it closes at once, and nobody is told that it is up."""
     journal = Journal()
     tasks: list[asyncio.Task[object] | None] = []
@@ -120,7 +120,7 @@ def test_what_it_enters_later_is_left_at_once_in_its_own_task() -> None:
     assert tasks[0] is tasks[1]
 
 
-def test_an_optional_one_does_not_hold_the_startup_up() -> None:
+def test_optional_hook_that_ignores_its_cancellation_holds_nothing_up() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -141,7 +141,7 @@ def test_an_optional_one_does_not_hold_the_startup_up() -> None:
 # At shutdown.
 
 
-def test_a_stop_that_ignores_its_cancellation_is_abandoned_and_what_it_stands_on_stops(
+def test_stop_that_ignores_its_cancellation_is_abandoned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     journal = Journal()
@@ -171,7 +171,7 @@ def test_a_stop_that_ignores_its_cancellation_is_abandoned_and_what_it_stands_on
     assert "'shop.stubborn' (" in line
 
 
-def test_a_job_that_ignores_its_cancellation_is_abandoned_and_the_hooks_stop(
+def test_job_that_ignores_its_cancellation_is_abandoned(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     journal = Journal()
@@ -202,7 +202,7 @@ def test_a_job_that_ignores_its_cancellation_is_abandoned_and_the_hooks_stop(
 # Threads.
 
 
-def test_a_thread_that_hangs_at_startup_is_abandoned_at_once_with_a_line_that_names_it(
+def test_thread_that_hangs_at_startup_is_abandoned_and_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     journal = Journal()
@@ -229,7 +229,7 @@ def test_a_thread_that_hangs_at_startup_is_abandoned_at_once_with_a_line_that_na
     assert "hangs in its thread, which can't be cancelled" in line
 
 
-def test_a_thread_that_hangs_at_shutdown_is_abandoned_at_once(
+def test_thread_that_hangs_at_shutdown_is_abandoned_at_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     journal = Journal()
@@ -254,7 +254,7 @@ def test_a_thread_that_hangs_at_shutdown_is_abandoned_at_once(
     assert "'shop.stuck' (" in line
 
 
-def test_a_thread_that_comes_up_too_late_leaves_what_it_entered_itself() -> None:
+def test_thread_that_comes_up_too_late_leaves_what_it_entered_itself() -> None:
     journal: list[tuple[str, int]] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -277,7 +277,7 @@ def test_a_thread_that_comes_up_too_late_leaves_what_it_entered_itself() -> None
     assert journal[0][1] == journal[1][1]
 
 
-def test_a_thread_that_is_about_to_return_has_a_second_when_the_startup_is_given_up() -> None:
+def test_thread_about_to_return_has_a_second_when_startup_is_given_up() -> None:
     """It can't be cancelled: it is left in the order of the rollback, if it is up in time."""
     journal = Journal()
 
@@ -307,7 +307,7 @@ def test_a_thread_that_is_about_to_return_has_a_second_when_the_startup_is_given
     assert journal.when("close base") == 4
 
 
-def test_nothing_is_said_of_hooks_that_obey(caplog: pytest.LogCaptureFixture) -> None:
+def test_hooks_that_obey_are_not_told_of(caplog: pytest.LogCaptureFixture) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "slow", opens=60, timeout=1)

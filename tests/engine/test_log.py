@@ -35,7 +35,7 @@ def base_client_and_index(lifespan: Lifespan) -> None:
     journal.resource(lifespan, "index", opens=2, closes=0.75, depends_on=[base])
 
 
-def test_the_end_of_a_startup_is_one_line_with_the_total_the_hooks_and_the_longest_chain(
+def test_startup_ends_with_a_line_of_total_hooks_and_longest_chain(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -52,7 +52,7 @@ def test_the_end_of_a_startup_is_one_line_with_the_total_the_hooks_and_the_longe
     ]
 
 
-def test_the_end_of_a_shutdown_is_one_line_with_the_total_the_hooks_and_the_longest_chain(
+def test_shutdown_ends_with_a_line_of_total_hooks_and_longest_chain(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -80,7 +80,7 @@ def test_one_hook_is_not_called_hooks(caplog: pytest.LogCaptureFixture) -> None:
     assert "is up: 1 hook in 0.000 s" in lines(caplog)[0][1]
 
 
-def test_a_degraded_start_is_a_warning_that_counts_what_failed(
+def test_degraded_start_is_a_warning_that_counts_what_failed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -101,7 +101,7 @@ def test_a_degraded_start_is_a_warning_that_counts_what_failed(
     )
 
 
-def test_a_crash_and_the_return_from_it_are_not_told_as_a_startup(
+def test_crash_and_the_return_from_it_are_not_told_as_a_startup(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -145,7 +145,7 @@ def test_why_a_run_is_over_is_in_its_line(caplog: pytest.LogCaptureFixture) -> N
         ("job", r"crashed while serving after 2\.000 s: OSError: nobody there"),
     ],
 )
-def test_a_hook_that_fails_is_one_line_with_its_traceback(
+def test_hook_that_fails_is_one_line_with_its_traceback(
     caplog: pytest.LogCaptureFixture, kind: str, text: str
 ) -> None:
     error = OSError("nobody there")
@@ -171,7 +171,7 @@ def test_a_hook_that_fails_is_one_line_with_its_traceback(
     assert record.exc_info[1] is error
 
 
-def test_debug_adds_a_line_for_each_step(caplog: pytest.LogCaptureFixture) -> None:
+def test_debug_level_adds_a_line_for_each_step(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="lifespan_app")
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -200,7 +200,7 @@ def test_debug_adds_a_line_for_each_step(caplog: pytest.LogCaptureFixture) -> No
     ]
 
 
-def test_info_has_no_line_for_a_step(caplog: pytest.LogCaptureFixture) -> None:
+def test_info_level_has_no_line_for_a_step(caplog: pytest.LogCaptureFixture) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "client")
         async with lifespan.run("app"):
@@ -244,7 +244,7 @@ def test_nothing_is_printed(run: RunOnLoop, capfd: pytest.CaptureFixture[str]) -
     assert (printed.out, printed.err) == ("", "")
 
 
-def test_a_long_chain_is_told_by_its_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_long_chain_is_told_by_its_ends(caplog: pytest.LogCaptureFixture) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         before: list[Resource[str]] = []

@@ -79,7 +79,7 @@ async def all_that_is_logged(lifespan: Lifespan, journal: Journal) -> None:
 
 
 @each_failure
-def test_a_handler_that_raises_holds_no_run_up(add: Add, failure: type[BaseException]) -> None:
+def test_handler_that_raises_holds_no_run_up(add: Add, failure: type[BaseException]) -> None:
     add(Raising(failure))
     journal = Journal()
     run_virtually(lambda lifespan, loop: all_that_is_logged(lifespan, journal))
@@ -87,7 +87,7 @@ def test_a_handler_that_raises_holds_no_run_up(add: Add, failure: type[BaseExcep
 
 
 @each_failure
-def test_a_startup_that_fails_is_answered_all_the_same(
+def test_failed_startup_is_answered_though_a_handler_raises(
     add: Add, failure: type[BaseException]
 ) -> None:
     add(Raising(failure))
@@ -102,7 +102,7 @@ def test_a_startup_that_fails_is_answered_all_the_same(
     run_virtually(main)
 
 
-def test_what_a_handler_did_not_take_is_on_standard_error(
+def test_record_that_a_handler_did_not_take_is_on_standard_error(
     add: Add, capsys: pytest.CaptureFixture[str]
 ) -> None:
     add(Raising())
@@ -114,7 +114,7 @@ def test_what_a_handler_did_not_take_is_on_standard_error(
     assert "OSError: nobody there" in told
 
 
-def test_the_handlers_behind_one_that_raises_get_the_record(add: Add) -> None:
+def test_handlers_behind_one_that_raises_get_the_record(add: Add) -> None:
     before, behind = Keeping(), Keeping()
     for handler in (before, Raising(), behind, Raising()):
         add(handler)
@@ -123,14 +123,14 @@ def test_the_handlers_behind_one_that_raises_get_the_record(add: Add) -> None:
     assert [record.getMessage() for record in behind.records] == ["seen by all"]
 
 
-def test_a_record_says_where_it_was_logged(add: Add) -> None:
+def test_record_says_where_it_was_logged(add: Add) -> None:
     keeping = Keeping()
     add(keeping)
     logger.info("here")
     [record] = keeping.records
     assert (record.filename, record.funcName) == (
         "test_log_handlers.py",
-        "test_a_record_says_where_it_was_logged",
+        "test_record_says_where_it_was_logged",
     )
 
 
@@ -184,7 +184,7 @@ def clean_logging() -> Iterator[None]:
 @pytest.mark.parametrize(
     "spoil", [with_filter_of_logger, with_filter_of_handler, with_formatter, with_record_factory]
 )
-def test_whatever_of_the_logging_set_up_raises_holds_no_run_up(
+def test_logging_that_raises_anywhere_holds_no_run_up(
     add: Add, spoil: Callable[[Add], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     spoil(add)
@@ -194,7 +194,7 @@ def test_whatever_of_the_logging_set_up_raises_holds_no_run_up(
     assert "OSError: nobody there" in told
 
 
-def test_below_error_the_projects_wish_for_silence_is_kept(
+def test_silence_that_a_project_wants_is_kept_below_error(
     add: Add, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """``logging.raiseExceptions`` off: nothing is said of handlers that fail, but of errors lost."""
@@ -265,7 +265,7 @@ METHODS = ["watches_steps", "run_changed", "step_changed", "hook_failed", "run_e
 
 @each_failure
 @pytest.mark.parametrize("method", METHODS)
-def test_an_observer_that_raises_holds_no_run_up(method: str, failure: type[BaseException]) -> None:
+def test_observer_that_raises_holds_no_run_up(method: str, failure: type[BaseException]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         lifespan.host.observers.insert(0, RaisingObserver(method, failure))
         await all_that_is_logged(lifespan, Journal())
@@ -273,7 +273,7 @@ def test_an_observer_that_raises_holds_no_run_up(method: str, failure: type[Base
     run_virtually(main)
 
 
-def test_an_observer_whose_last_write_is_none_holds_no_run_up(
+def test_observer_whose_last_write_is_none_holds_no_run_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

@@ -63,14 +63,14 @@ def texts(sink: LogSink) -> list[str]:
 
 
 @pytest.mark.usefixtures("capture")
-def test_a_line_is_kept_with_when_how_bad_and_who(sink: LogSink) -> None:
+def test_line_is_kept_with_when_how_bad_and_who(sink: LogSink) -> None:
     logger.warning("%d prices are %s", 3, "old")
 
     assert sink.lines() == (LogLine(250.0, "WARNING", "library.prices", "3 prices are old"),)
 
 
 @pytest.mark.usefixtures("capture")
-def test_a_line_is_formatted_at_once(sink: LogSink) -> None:
+def test_line_is_formatted_at_once(sink: LogSink) -> None:
     prices = [1]
     logger.warning("prices: %s", prices)
     prices.append(2)
@@ -79,7 +79,7 @@ def test_a_line_is_formatted_at_once(sink: LogSink) -> None:
 
 
 @pytest.mark.usefixtures("capture")
-def test_an_exception_is_one_line_without_traceback(sink: LogSink) -> None:
+def test_exception_is_one_line_without_traceback(sink: LogSink) -> None:
     try:
         raise ValueError("first\n  second")
     except ValueError:
@@ -91,7 +91,7 @@ def test_an_exception_is_one_line_without_traceback(sink: LogSink) -> None:
 
 
 @pytest.mark.usefixtures("capture")
-def test_what_the_projects_levels_hold_back_is_not_kept(
+def test_line_that_a_logger_level_holds_back_is_not_kept(
     sink: LogSink, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING, logger.name)
@@ -102,7 +102,7 @@ def test_what_the_projects_levels_hold_back_is_not_kept(
 
 
 @pytest.mark.usefixtures("capture")
-def test_what_a_filter_of_the_project_masks_is_kept_masked(sink: LogSink) -> None:
+def test_line_that_a_filter_masks_is_kept_masked(sink: LogSink) -> None:
     def mask(record: logging.LogRecord) -> bool:
         record.msg, record.args = record.getMessage().replace("s3cret", "***"), None
         return True
@@ -116,7 +116,7 @@ def test_what_a_filter_of_the_project_masks_is_kept_masked(sink: LogSink) -> Non
 
 
 @pytest.mark.usefixtures("capture")
-def test_a_logger_that_does_not_propagate_is_not_reached(
+def test_logger_that_does_not_propagate_is_not_reached(
     sink: LogSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logger, "propagate", False)
@@ -125,7 +125,7 @@ def test_a_logger_that_does_not_propagate_is_not_reached(
     assert sink.lines() == ()
 
 
-def test_the_last_fifty_lines_are_kept(sink: LogSink, capture: LogCapture) -> None:
+def test_last_fifty_lines_are_kept(sink: LogSink, capture: LogCapture) -> None:
     for number in range(MOST_LINES + 7):
         logger.warning("line %d", number)
 
@@ -134,7 +134,7 @@ def test_the_last_fifty_lines_are_kept(sink: LogSink, capture: LogCapture) -> No
 
 @pytest.mark.usefixtures("capture")
 @pytest.mark.parametrize("letter", ["x", "ü", "€", "\N{GRINNING FACE}"])
-def test_the_last_sixteen_kilobytes_are_kept(sink: LogSink, letter: str) -> None:
+def test_last_sixteen_kilobytes_are_kept(sink: LogSink, letter: str) -> None:
     for number in range(30):
         logger.warning("%02d %s", number, letter * 1_000)
     kept = sink.lines()
@@ -147,7 +147,7 @@ def test_the_last_sixteen_kilobytes_are_kept(sink: LogSink, letter: str) -> None
 
 @pytest.mark.usefixtures("capture")
 @pytest.mark.parametrize("letter", ["x", "ü", "€", "\N{GRINNING FACE}"])
-def test_a_line_that_is_too_long_is_cut(sink: LogSink, letter: str) -> None:
+def test_line_that_is_too_long_is_cut(sink: LogSink, letter: str) -> None:
     logger.warning("before")
     logger.warning(letter * MOST_BYTES)
 
@@ -158,7 +158,7 @@ def test_a_line_that_is_too_long_is_cut(sink: LogSink, letter: str) -> None:
 
 
 @pytest.mark.usefixtures("capture")
-def test_a_text_that_can_not_be_encoded_is_kept_so_that_it_can(sink: LogSink) -> None:
+def test_text_that_can_not_be_encoded_is_kept_so_that_it_can(sink: LogSink) -> None:
     # Not for the eyes of pytest's own handlers: its workers can't tell each other of it.
     with root_logger_with(logging.NullHandler()):
         logger.warning("no such file: %s", b"caf\xe9".decode(errors="surrogateescape"))
@@ -166,7 +166,7 @@ def test_a_text_that_can_not_be_encoded_is_kept_so_that_it_can(sink: LogSink) ->
     assert texts(sink) == [r"no such file: caf\udce9"]
 
 
-def test_a_logger_with_an_endless_name_leaves_room_for_the_text(sink: LogSink) -> None:
+def test_logger_with_an_endless_name_leaves_room_for_the_text(sink: LogSink) -> None:
     record = logging.makeLogRecord({"name": "n" * 2 * MOST_BYTES, "msg": "m" * 2 * MOST_BYTES})
     sink.add(record)
 
@@ -194,7 +194,7 @@ def test_threads_that_log_at_once_keep_the_limits(sink: LogSink) -> None:
     assert len(sink.lines()) == MOST_BYTES // 701
 
 
-def test_a_count_that_threads_have_lost_does_not_lift_the_limit(sink: LogSink) -> None:
+def test_count_that_threads_have_lost_does_not_lift_the_limit(sink: LogSink) -> None:
     record = logging.makeLogRecord({"name": "n", "msg": "m" * 700})
     for _ in range(MOST_LINES):
         sink.add(record)
@@ -208,7 +208,7 @@ def test_a_count_that_threads_have_lost_does_not_lift_the_limit(sink: LogSink) -
 
 
 @pytest.mark.usefixtures("capture")
-def test_a_line_goes_to_the_step_of_its_task_and_of_nobody_else(sink: LogSink) -> None:
+def test_line_goes_to_the_step_of_its_task_and_of_nobody_else(sink: LogSink) -> None:
     sinks = {name: LogSink(0.0, time.perf_counter) for name in ("one", "other")}
 
     async def hook(name: str) -> None:
@@ -234,7 +234,7 @@ def test_a_line_goes_to_the_step_of_its_task_and_of_nobody_else(sink: LogSink) -
     assert sink.lines() == ()
 
 
-def test_a_line_outside_of_any_step_is_left_alone() -> None:
+def test_line_outside_of_any_step_is_left_alone() -> None:
     seen: list[str] = []
 
     def find_sink() -> None:
@@ -250,7 +250,7 @@ def test_a_line_outside_of_any_step_is_left_alone() -> None:
 
 
 @pytest.mark.usefixtures("capture")
-def test_a_record_that_can_not_be_formatted_is_kept_with_a_word(sink: LogSink) -> None:
+def test_record_that_can_not_be_formatted_is_kept_with_a_word(sink: LogSink) -> None:
     class Unprintable(Exception):
         def __str__(self) -> str:
             raise ZeroDivisionError
@@ -270,7 +270,7 @@ def test_a_record_that_can_not_be_formatted_is_kept_with_a_word(sink: LogSink) -
 
 
 @pytest.mark.usefixtures("capture")
-def test_an_argument_that_logs_itself_does_not_log_for_ever(sink: LogSink) -> None:
+def test_argument_that_logs_itself_does_not_log_for_ever(sink: LogSink) -> None:
     class Chatty:
         def __str__(self) -> str:
             logger.warning("asked for %s", self)
@@ -284,7 +284,7 @@ def test_an_argument_that_logs_itself_does_not_log_for_ever(sink: LogSink) -> No
     assert texts(sink) == ["asked for %s", "<Chatty>", "hello chatty"]
 
 
-def test_a_step_that_can_not_be_found_does_not_break_the_log_call(
+def test_step_that_can_not_be_found_does_not_break_the_log_call(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def find_sink() -> LogSink:
@@ -296,7 +296,7 @@ def test_a_step_that_can_not_be_found_does_not_break_the_log_call(
     assert "ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_a_log_call_does_not_wait_for_another_thread(sink: LogSink, capture: LogCapture) -> None:
+def test_log_call_does_not_wait_for_another_thread(sink: LogSink, capture: LogCapture) -> None:
     handler = capture._handler
     handler.acquire()
     try:
@@ -314,7 +314,7 @@ def test_a_log_call_does_not_wait_for_another_thread(sink: LogSink, capture: Log
 # The project's logging stays as it is.
 
 
-def test_nothing_is_captured_before_and_after(sink: LogSink) -> None:
+def test_nothing_is_captured_before_and_after_a_run(sink: LogSink) -> None:
     parent = logging.root.parent
     capture = LogCapture(sink_var.get)
     logger.warning("before")
@@ -371,7 +371,7 @@ def test_somebody_elses_logger_above_the_root_is_kept(
 
 
 @pytest.mark.usefixtures("capture")
-def test_a_hook_that_configures_logging_does_so(sink: LogSink) -> None:
+def test_hook_that_configures_logging_does_so(sink: LogSink) -> None:
     with root_logger_with():
         written = io.StringIO()
         logging.basicConfig(stream=written, format="mine: %(message)s")
@@ -382,7 +382,7 @@ def test_a_hook_that_configures_logging_does_so(sink: LogSink) -> None:
 
 
 @pytest.mark.usefixtures("capture")
-def test_a_new_configuration_does_not_end_the_capture(sink: LogSink) -> None:
+def test_new_configuration_does_not_end_the_capture(sink: LogSink) -> None:
     with root_logger_with():
         logging.config.dictConfig(
             {"version": 1, "disable_existing_loggers": False, "root": {"handlers": []}}
@@ -394,7 +394,7 @@ def test_a_new_configuration_does_not_end_the_capture(sink: LogSink) -> None:
 
 @pytest.mark.usefixtures("capture")
 @pytest.mark.parametrize("captures", [1, 2])
-def test_what_no_handler_takes_is_still_printed_once(
+def test_line_that_no_handler_takes_is_still_printed_once(
     monkeypatch: pytest.MonkeyPatch, captures: int
 ) -> None:
     printed = last_resort(monkeypatch)
@@ -409,7 +409,7 @@ def test_what_no_handler_takes_is_still_printed_once(
 
 
 @pytest.mark.usefixtures("capture")
-def test_what_a_handler_takes_is_not_printed_again(
+def test_line_that_a_handler_takes_is_not_printed_again(
     sink: LogSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     printed = last_resort(monkeypatch)

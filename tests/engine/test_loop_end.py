@@ -37,7 +37,7 @@ def run_until_the_end(main: Main, kind: str = "virtual") -> Report:
 
 
 @pytest.mark.parametrize("kind", ["virtual", *LOOPS])
-def test_the_loop_s_end_stops_what_is_up_in_reverse(kind: str) -> None:
+def test_loop_s_end_stops_what_is_up_in_reverse(kind: str) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -92,7 +92,7 @@ def test_jobs_and_sync_hooks_stop_at_the_loop_s_end_too() -> None:
     assert {step.outcome for step in report.steps} == {"ok"}
 
 
-def test_the_loop_s_end_is_quick() -> None:
+def test_loop_s_end_is_quick() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -105,7 +105,7 @@ def test_the_loop_s_end_is_quick() -> None:
 
 
 @pytest.mark.parametrize("attempt", range(10))
-def test_a_startup_at_the_loop_s_end_is_cancelled_and_no_hook_is_blamed(attempt: int) -> None:
+def test_startup_at_the_loop_s_end_is_cancelled_and_no_hook_is_blamed(attempt: int) -> None:
     """All tasks are cancelled in the order of a set: ten attempts see more than one order."""
     journal = Journal()
 
@@ -127,7 +127,7 @@ def test_a_startup_at_the_loop_s_end_is_cancelled_and_no_hook_is_blamed(attempt:
 
 
 @pytest.mark.parametrize("attempt", range(5))
-def test_a_shutdown_at_the_loop_s_end_is_finished(attempt: int) -> None:
+def test_shutdown_at_the_loop_s_end_is_finished(attempt: int) -> None:
     """The one that is closing loses what it awaits; those that stand under it still close."""
     journal = Journal()
 

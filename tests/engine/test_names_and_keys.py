@@ -31,7 +31,7 @@ def problem_of(lifespan: Lifespan, overrides: Overrides | None = None) -> Proble
     return problem
 
 
-def test_a_key_is_the_app_s_label_and_the_hook_s_name(lifespan: Lifespan) -> None:
+def test_key_is_the_app_s_label_and_the_hook_s_name(lifespan: Lifespan) -> None:
     lifespan.resource(in_module("bookshop.shop.lifespan", "client"))
 
     assert lifespan.plan("app").order == ["shop.client"]
@@ -43,7 +43,7 @@ def test_outside_an_app_a_key_is_the_module_and_the_hook_s_name(lifespan: Lifesp
     assert lifespan.plan("app").order == ["bookshop.clients.client"]
 
 
-def test_a_given_name_takes_the_place_of_the_function_s_own(lifespan: Lifespan) -> None:
+def test_given_name_takes_the_place_of_the_function_s_own(lifespan: Lifespan) -> None:
     lifespan.resource(name="http")(in_module("shop.lifespan", "client"))
 
     plan = lifespan.plan("app")
@@ -76,9 +76,7 @@ def test_hooks_with_one_name_in_two_apps_have_two_keys(lifespan: Lifespan) -> No
 
 @pytest.mark.parametrize("one", ["on_start", "resource", "background", "on_shutdown"])
 @pytest.mark.parametrize("two", ["on_start", "resource", "background", "on_shutdown"])
-def test_two_hooks_with_one_key_are_an_error_but_for_the_two_halves_of_a_thing(
-    lifespan: Lifespan, one: str, two: str
-) -> None:
+def test_two_hooks_with_one_key_are_an_error(lifespan: Lifespan, one: str, two: str) -> None:
     first, second = in_module("shop.lifespan", "cache"), in_module("shop.lifespan", "cache")
     # Beside the name they share nothing: a second function that is written elsewhere.
     second.__qualname__ = "elsewhere.cache"
@@ -105,7 +103,7 @@ def test_one_key_in_two_service_types_is_no_error(lifespan: Lifespan) -> None:
     assert lifespan.plan("worker").hooks[0].hook.qualified_name == "redis"  # type: ignore[union-attr]
 
 
-def test_two_resources_with_one_state_name_are_an_error_that_prints_the_setting(
+def test_two_resources_with_one_state_name_are_an_error(
     lifespan: Lifespan,
 ) -> None:
     first, second = in_module("shop.lifespan"), in_module("search.lifespan")
@@ -125,7 +123,7 @@ def test_two_resources_with_one_state_name_are_an_error_that_prints_the_setting(
     )
 
 
-def test_the_setting_that_is_printed_repairs_it(lifespan: Lifespan) -> None:
+def test_setting_that_is_printed_repairs_it(lifespan: Lifespan) -> None:
     lifespan.resource(in_module("shop.lifespan"))
     lifespan.resource(in_module("search.lifespan"))
     hint = problem_of(lifespan).hint
@@ -149,14 +147,14 @@ def test_one_state_name_in_two_service_types_is_no_error(lifespan: Lifespan) -> 
     assert lifespan.plan("worker").order == ["search.client"]
 
 
-def test_a_start_function_may_be_called_as_a_resource_is_in_the_state(lifespan: Lifespan) -> None:
+def test_start_function_may_be_called_as_a_resource_is_in_the_state(lifespan: Lifespan) -> None:
     lifespan.resource(in_module("shop.lifespan"))
     lifespan.on_start(in_module("search.lifespan"))
 
     assert len(lifespan.plan("app")) == 2
 
 
-def test_a_state_name_from_the_settings_is_held_to_the_same_rules(lifespan: Lifespan) -> None:
+def test_state_name_from_the_settings_is_held_to_the_same_rules(lifespan: Lifespan) -> None:
     lifespan.resource(in_module("shop.lifespan"))
 
     problem = problem_of(lifespan, {"shop.client": {"state_name": "items"}})

@@ -49,7 +49,7 @@ def watched(lifespan: Lifespan) -> Witness:
 # What they are told.
 
 
-def test_an_observer_is_told_every_status_and_every_step(run: RunOnLoop) -> None:
+def test_observer_is_told_every_status_and_every_step(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> Witness:
         witness = watched(lifespan)
         journal = Journal()
@@ -77,7 +77,7 @@ def test_an_observer_is_told_every_status_and_every_step(run: RunOnLoop) -> None
     assert len(report.steps) == 4
 
 
-def test_an_observer_is_told_of_failures_with_the_error_itself(run: RunOnLoop) -> None:
+def test_observer_is_told_of_failures_with_the_error_itself(run: RunOnLoop) -> None:
     errors = [OSError("nobody there"), LookupError("nothing to close"), ValueError("crash")]
 
     async def main(lifespan: Lifespan) -> Witness:
@@ -104,7 +104,7 @@ def test_an_observer_is_told_of_failures_with_the_error_itself(run: RunOnLoop) -
     assert witness.statuses == ["starting", *degraded, "stopping", "shutdown_failed"]
 
 
-def test_an_observer_is_told_of_a_startup_that_fails(run: RunOnLoop) -> None:
+def test_observer_is_told_of_a_startup_that_fails(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> Witness:
         witness = watched(lifespan)
         Journal().start(lifespan, "fails", error=OSError("nobody there"))
@@ -118,7 +118,7 @@ def test_an_observer_is_told_of_a_startup_that_fails(run: RunOnLoop) -> None:
     assert len(witness.ended) == 1
 
 
-def test_an_observer_that_does_not_watch_steps_is_told_of_none(run: RunOnLoop) -> None:
+def test_observer_that_does_not_watch_steps_is_told_of_none(run: RunOnLoop) -> None:
     class Incurious(Witness):
         def watches_steps(self, phase: Phase) -> bool:
             return False
@@ -137,7 +137,7 @@ def test_an_observer_that_does_not_watch_steps_is_told_of_none(run: RunOnLoop) -
     assert witness.statuses[0] == "starting"
 
 
-def test_what_was_told_stays_as_it_was_told(run: RunOnLoop) -> None:
+def test_report_stays_as_it_was_told(run: RunOnLoop) -> None:
     """A report is a value: it does not change with the run, once its steps were read."""
 
     class Collects(Observer):
@@ -167,7 +167,7 @@ def test_what_was_told_stays_as_it_was_told(run: RunOnLoop) -> None:
 @pytest.mark.parametrize(
     "method", ["watches_steps", "run_changed", "step_changed", "hook_failed", "run_ended"]
 )
-def test_a_broken_observer_changes_nothing_and_is_told_no_more(
+def test_broken_observer_changes_nothing_and_is_told_no_more(
     run: RunOnLoop, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
     class Broken(Observer):
@@ -201,7 +201,7 @@ def test_a_broken_observer_changes_nothing_and_is_told_no_more(
     assert record.exc_info is not None
 
 
-def test_a_broken_observer_is_asked_again_in_the_next_run(run: RunOnLoop) -> None:
+def test_broken_observer_is_asked_again_in_the_next_run(run: RunOnLoop) -> None:
     class Broken(Observer):
         calls = 0
 
@@ -258,7 +258,7 @@ def shut_down_with(
     return journal, observer
 
 
-def test_the_end_of_a_run_waits_for_the_last_write() -> None:
+def test_end_of_a_run_waits_for_the_last_write() -> None:
     journal, _ = shut_down_with(lambda journal: Writer(journal, 3))
 
     assert journal.entries[-3:] == [(0, "write"), (3, "write: done"), (3, "over")]
@@ -274,7 +274,7 @@ def test_the_end_of_a_run_waits_for_the_last_write() -> None:
     ],
     ids=["at once", "3 s of 8", "a limit of 5 s passed", "another deadline"],
 )
-def test_the_last_write_gets_what_is_left_of_the_deadline_and_a_second_and_a_half(
+def test_last_write_gets_the_rest_of_the_deadline_and_1_5_seconds(
     closes: float, deadline: float, left: float
 ) -> None:
     _, writer = shut_down_with(
@@ -286,7 +286,7 @@ def test_the_last_write_gets_what_is_left_of_the_deadline_and_a_second_and_a_hal
     assert writer.seconds_left == pytest.approx(left)
 
 
-def test_the_last_write_gets_a_second_and_a_half_after_the_whole_deadline() -> None:
+def test_last_write_gets_1_5_seconds_after_the_whole_deadline() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:
         writer = Writer(Journal(), 0)
         lifespan.host.observers.append(writer)
@@ -310,7 +310,7 @@ def test_the_last_write_gets_a_second_and_a_half_after_the_whole_deadline() -> N
     assert run_virtually(main) == pytest.approx(1.5)
 
 
-def test_the_last_write_gets_half_a_second_at_least() -> None:
+def test_last_write_gets_half_a_second_at_least() -> None:
     """The loop was blocked for longer than there was time."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:
@@ -329,7 +329,7 @@ def test_the_last_write_gets_half_a_second_at_least() -> None:
     assert run_virtually(main) == 0.5
 
 
-def test_a_last_write_that_takes_too_long_is_given_up_with_a_warning(
+def test_last_write_that_takes_too_long_is_given_up_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     journal, _ = shut_down_with(lambda journal: Writer(journal, 60))
@@ -338,7 +338,7 @@ def test_a_last_write_that_takes_too_long_is_given_up_with_a_warning(
     assert any("last write took more than 9.5 s" in text for text in caplog.messages)
 
 
-def test_a_last_write_that_fails_is_logged_and_changes_nothing(
+def test_last_write_that_fails_is_logged_and_changes_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     error = OSError("disk full")
@@ -351,7 +351,7 @@ def test_a_last_write_that_fails_is_logged_and_changes_nothing(
     assert record.exc_info[1] is error
 
 
-def test_a_last_write_is_waited_for_after_a_startup_that_failed_too() -> None:
+def test_last_write_is_waited_for_after_a_startup_that_failed_too() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -366,7 +366,7 @@ def test_a_last_write_is_waited_for_after_a_startup_that_failed_too() -> None:
     assert journal.entries[-2:] == [(2, "write: done"), (2, "raised")]
 
 
-def test_an_observer_s_last_write_does_not_hold_the_next_run_up() -> None:
+def test_observer_s_last_write_does_not_hold_the_next_run_up() -> None:
     """The run is over for its Lifespan before its report is written."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

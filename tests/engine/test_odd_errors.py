@@ -34,7 +34,7 @@ def report_of(lifespan: Lifespan) -> Report:
 
 @odd
 @pytest.mark.parametrize("form", ["async", "sync"])
-def test_a_start_that_fails_is_answered_and_rolled_back(
+def test_start_that_raises_an_odd_error_is_rolled_back(
     caplog: pytest.LogCaptureFixture, kind: type[Exception], form: str
 ) -> None:
     error = kind("nobody there")
@@ -70,7 +70,7 @@ def test_a_start_that_fails_is_answered_and_rolled_back(
 
 
 @odd
-def test_an_optional_hook_that_fails_leaves_the_rest_serving(kind: type[Exception]) -> None:
+def test_optional_hook_that_raises_an_odd_error_lets_the_rest_serve(kind: type[Exception]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         feed = journal.resource(lifespan, "feed", open_error=kind("down"), required=False)
@@ -86,7 +86,9 @@ def test_an_optional_hook_that_fails_leaves_the_rest_serving(kind: type[Exceptio
 
 @odd
 @pytest.mark.parametrize("form", ["async", "sync"])
-def test_a_stop_that_fails_is_answered_when_all_is_down(kind: type[Exception], form: str) -> None:
+def test_stop_that_raises_an_odd_error_is_answered_when_all_is_down(
+    kind: type[Exception], form: str
+) -> None:
     error = kind("nobody there")
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -117,7 +119,7 @@ def test_a_stop_that_fails_is_answered_when_all_is_down(kind: type[Exception], f
 
 @odd
 @pytest.mark.parametrize("where", ["job", "task group"])
-def test_a_crash_while_serving_is_seen(kind: type[Exception], where: str) -> None:
+def test_crash_by_an_odd_error_is_seen(kind: type[Exception], where: str) -> None:
     error = kind("connection lost")
     if where == "task group" and kind in (ClassRaises, EverythingRaises):
         pytest.skip("asyncio's TaskGroup never ends: it asks the error for its __class__")
@@ -149,7 +151,7 @@ def test_a_crash_while_serving_is_seen(kind: type[Exception], where: str) -> Non
 
 
 @odd
-def test_a_restarting_job_begins_again(kind: type[Exception]) -> None:
+def test_job_that_raises_an_odd_error_begins_again(kind: type[Exception]) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -162,7 +164,7 @@ def test_a_restarting_job_begins_again(kind: type[Exception]) -> None:
 
 
 @odd
-def test_a_check_that_fails_is_told(kind: type[Exception]) -> None:
+def test_check_that_raises_an_odd_error_is_told(kind: type[Exception]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = Journal().resource(lifespan, "client")
 
@@ -179,7 +181,7 @@ def test_a_check_that_fails_is_told(kind: type[Exception]) -> None:
 
 
 @odd
-def test_a_resource_that_did_not_come_up_can_be_asked_why(kind: type[Exception]) -> None:
+def test_resource_that_raised_an_odd_error_can_be_asked_why(kind: type[Exception]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "feed", open_error=kind("down"), required=False)
         async with lifespan.run("app") as state:
@@ -191,7 +193,7 @@ def test_a_resource_that_did_not_come_up_can_be_asked_why(kind: type[Exception])
 
 # contextlib sets the traceback of what a body raises, which a frozen error refuses.
 @each_of([kind for kind in ODD_ERRORS if kind is not Frozen])
-def test_an_error_of_the_body_goes_on_with_those_of_the_shutdown(kind: type[Exception]) -> None:
+def test_odd_error_of_the_body_goes_on_with_those_of_the_shutdown(kind: type[Exception]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "client", close_error=kind("not closed"))
         body = kind("of the body")
@@ -249,7 +251,7 @@ class Awkward:
 
 
 @pytest.mark.parametrize("form", ["async", "sync", "async generator", "sync generator"])
-def test_a_resource_may_be_an_object_that_refuses_every_question(form: str) -> None:
+def test_resource_may_be_an_object_that_refuses_every_question(form: str) -> None:
     value = Awkward()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -295,7 +297,7 @@ def test_a_resource_may_be_an_object_that_refuses_every_question(form: str) -> N
 
 
 @odd
-def test_an_error_has_a_line_and_a_traceback(kind: type[Exception]) -> None:
+def test_error_has_a_line_and_a_traceback(kind: type[Exception]) -> None:
     try:
         raise kind("nobody there")
     except BaseException as caught:
@@ -305,6 +307,6 @@ def test_an_error_has_a_line_and_a_traceback(kind: type[Exception]) -> None:
     assert name in traceback_of(error)
 
 
-def test_an_error_that_cant_be_printed_is_called_so() -> None:
+def test_error_that_cant_be_printed_is_called_so() -> None:
     assert text_of(TextIsNone()) == "<unprintable TextIsNone object>"
     assert one_line(TextIsNone()) == "TextIsNone: <unprintable TextIsNone object>"

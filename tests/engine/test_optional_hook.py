@@ -20,7 +20,7 @@ from tests.engine.virtual_clock import VirtualLoop, run_virtually
 NOBODY = "nobody there"
 
 
-def test_an_optional_hook_that_fails_leaves_the_process_serving_degraded(run: RunOnLoop) -> None:
+def test_optional_hook_that_fails_leaves_the_process_serving_degraded(run: RunOnLoop) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -41,7 +41,7 @@ def test_an_optional_hook_that_fails_leaves_the_process_serving_degraded(run: Ru
     run(main)
 
 
-def test_an_optional_hook_that_fails_is_logged_with_its_traceback(
+def test_optional_hook_that_fails_is_logged_with_its_traceback(
     run: RunOnLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     error = OSError(NOBODY)
@@ -59,7 +59,7 @@ def test_an_optional_hook_that_fails_is_logged_with_its_traceback(
     assert record.exc_info[1] is error
 
 
-def test_an_optional_hook_has_ten_seconds_where_nothing_else_is_said() -> None:
+def test_optional_hook_has_ten_seconds_where_nothing_else_is_said() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -81,7 +81,7 @@ def test_an_optional_hook_has_ten_seconds_where_nothing_else_is_said() -> None:
 
 
 @pytest.mark.parametrize("timeout", [3, 30])
-def test_an_optional_hook_may_have_a_limit_of_its_own(timeout: float) -> None:
+def test_optional_hook_may_have_a_limit_of_its_own(timeout: float) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -94,7 +94,7 @@ def test_an_optional_hook_may_have_a_limit_of_its_own(timeout: float) -> None:
     assert journal.when("serving") == timeout
 
 
-def test_the_startup_does_not_wait_for_one_that_is_still_on_its_way_out() -> None:
+def test_startup_does_not_wait_for_an_optional_hook_on_its_way_out() -> None:
     """It is cancelled at 10, and needs half a second to clean up: the process serves at 10."""
     journal = Journal()
 
@@ -117,7 +117,7 @@ def test_the_startup_does_not_wait_for_one_that_is_still_on_its_way_out() -> Non
     assert journal.entries == [(10, "serving"), (10.5, "cleaned up")]
 
 
-def test_a_rollback_waits_for_one_that_is_still_on_its_way_out() -> None:
+def test_rollback_waits_for_an_optional_hook_on_its_way_out() -> None:
     """slow passed its limit at 10 and cleans up until 10.8; a required hook fails at 10.5."""
     journal = Journal()
 
@@ -141,7 +141,7 @@ def test_a_rollback_waits_for_one_that_is_still_on_its_way_out() -> None:
     assert journal.when("clean up: done") == journal.when("close base") == 10.8
 
 
-def test_the_setting_makes_a_hook_optional(run: RunOnLoop) -> None:
+def test_setting_makes_a_hook_optional(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         lifespan.host.settings = lambda: Settings(  # type: ignore[method-assign]
             hooks={"shop.feed": {"required": False}}
@@ -156,7 +156,7 @@ def test_the_setting_makes_a_hook_optional(run: RunOnLoop) -> None:
 # What hangs on it.
 
 
-def test_what_depends_on_it_is_skipped_required_or_not_naming_it(run: RunOnLoop) -> None:
+def test_dependents_of_a_failed_optional_hook_are_skipped(run: RunOnLoop) -> None:
     """feed (optional, fails) <- index (required) <- search (required), news (optional)."""
     journal = Journal()
 
@@ -193,7 +193,7 @@ def test_what_depends_on_it_is_skipped_required_or_not_naming_it(run: RunOnLoop)
     }
 
 
-def test_what_only_comes_after_it_is_not_skipped(run: RunOnLoop) -> None:
+def test_hooks_after_a_failed_optional_hook_are_not_skipped(run: RunOnLoop) -> None:
     ran: list[str] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -217,7 +217,7 @@ def test_what_only_comes_after_it_is_not_skipped(run: RunOnLoop) -> None:
     assert ran == ["written below", "of a higher priority"]
 
 
-def test_a_parameter_with_a_default_gets_its_default(run: RunOnLoop) -> None:
+def test_parameter_with_a_default_gets_its_default(run: RunOnLoop) -> None:
     given: list[object] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -248,7 +248,7 @@ def test_a_parameter_with_a_default_gets_its_default(run: RunOnLoop) -> None:
     assert sorted(map(str, given)) == ["None", "its default", "nothing to refresh"]
 
 
-def test_a_default_does_not_help_a_hook_that_depends_on_it_as_well(run: RunOnLoop) -> None:
+def test_default_does_not_help_beside_depends_on(run: RunOnLoop) -> None:
     given: list[object] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -267,7 +267,7 @@ def test_a_default_does_not_help_a_hook_that_depends_on_it_as_well(run: RunOnLoo
     assert given == []
 
 
-def test_what_waits_with_a_default_for_one_that_takes_too_long_goes_on_without_it() -> None:
+def test_hook_with_a_default_goes_on_without_a_late_optional_one() -> None:
     given: list[tuple[float, object]] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -286,7 +286,7 @@ def test_what_waits_with_a_default_for_one_that_takes_too_long_goes_on_without_i
     assert given == [(10, None)]
 
 
-def test_what_was_skipped_is_not_stopped(run: RunOnLoop) -> None:
+def test_skipped_hook_is_not_stopped(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         journal = Journal()
         feed = journal.resource(lifespan, "feed", open_error=OSError(NOBODY), required=False)

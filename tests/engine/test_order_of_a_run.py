@@ -148,7 +148,7 @@ def test_sync_and_async_hooks_wait_for_each_other_alike(run: RunOnLoop) -> None:
     ]
 
 
-def test_a_chain_of_a_thousand_hooks_is_no_recursion(run: RunOnLoop) -> None:
+def test_chain_of_a_thousand_hooks_is_no_recursion(run: RunOnLoop) -> None:
     counted: list[int] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -169,7 +169,7 @@ def test_a_chain_of_a_thousand_hooks_is_no_recursion(run: RunOnLoop) -> None:
     assert counted == [*range(1, 1001), *range(-1000, 0)]
 
 
-def test_a_run_without_hooks_serves_and_stops(run: RunOnLoop) -> None:
+def test_run_without_hooks_serves_and_stops(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async with lifespan.run("app") as state:
             assert dict(state) == {}
@@ -186,7 +186,7 @@ def test_a_run_without_hooks_serves_and_stops(run: RunOnLoop) -> None:
 # Shutdown functions.
 
 
-def test_a_shutdown_function_fires_at_its_place_in_the_reverse(run: RunOnLoop) -> None:
+def test_shutdown_function_fires_at_its_place_in_the_reverse(run: RunOnLoop) -> None:
     """client <- farewell (shutdown) ; index stands on nothing the farewell waits for."""
     journal = Journal()
 
@@ -236,9 +236,7 @@ def test_shutdown_functions_of_one_module_run_last_written_first(run: RunOnLoop)
 
 
 @pytest.mark.parametrize("above", [True, False], ids=["above", "below"])
-def test_a_shutdown_function_written_above_its_start_function_fires_even_if_that_failed(
-    run: RunOnLoop, above: bool
-) -> None:
+def test_shutdown_function_above_a_failed_start_function_fires(run: RunOnLoop, above: bool) -> None:
     fired: list[str] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -261,7 +259,7 @@ def test_a_shutdown_function_written_above_its_start_function_fires_even_if_that
     assert fired == (["disconnect"] if above else [])
 
 
-def test_a_shutdown_function_is_armed_only_when_its_turn_has_come() -> None:
+def test_shutdown_function_is_armed_only_when_its_turn_has_come() -> None:
     """It waits for the client, which is still opening when another hook fails: it never fires."""
     journal = Journal()
 
@@ -282,7 +280,7 @@ def test_a_shutdown_function_is_armed_only_when_its_turn_has_come() -> None:
 # Background jobs.
 
 
-def test_jobs_begin_when_every_hook_is_up_and_stop_before_the_first_hook_stops() -> None:
+def test_jobs_begin_after_every_hook_and_stop_before_the_first() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -360,7 +358,7 @@ def test_jobs_stop_in_reverse_of_each_other() -> None:
     ]
 
 
-def test_a_job_that_is_stopped_before_its_first_step_is_stopped(run: RunOnLoop) -> None:
+def test_job_that_is_stopped_before_its_first_step_is_stopped(run: RunOnLoop) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -378,7 +376,7 @@ def test_a_job_that_is_stopped_before_its_first_step_is_stopped(run: RunOnLoop) 
     assert journal.events[-1] == "close client: done"
 
 
-def test_a_job_is_given_what_it_asks_for(run: RunOnLoop) -> None:
+def test_job_is_given_what_it_asks_for(run: RunOnLoop) -> None:
     given: list[str] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -413,7 +411,7 @@ def test_jobs_of_a_startup_that_fails_never_begin(run: RunOnLoop) -> None:
 # The edges of a run behind the hooks.
 
 
-def test_stages_are_entered_behind_the_hooks_and_before_the_jobs_and_left_first() -> None:
+def test_stages_are_entered_between_hooks_and_jobs_and_left_first() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -460,7 +458,7 @@ def test_stages_are_entered_behind_the_hooks_and_before_the_jobs_and_left_first(
     ]
 
 
-def test_a_stage_that_fails_fails_the_startup(run: RunOnLoop) -> None:
+def test_stage_that_fails_fails_the_startup(run: RunOnLoop) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -487,7 +485,7 @@ def test_a_stage_that_fails_fails_the_startup(run: RunOnLoop) -> None:
     ]
 
 
-def test_a_stage_reads_whatever_is_open(run: RunOnLoop) -> None:
+def test_stage_reads_whatever_is_open(run: RunOnLoop) -> None:
     read: list[str] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -505,7 +503,7 @@ def test_a_stage_reads_whatever_is_open(run: RunOnLoop) -> None:
     assert read == ["client"]
 
 
-def test_a_stage_is_held_to_the_startup_s_deadline() -> None:
+def test_stage_is_held_to_the_startup_s_deadline() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         async def inner_application() -> None:
             await asyncio.sleep(100)
@@ -519,7 +517,7 @@ def test_a_stage_is_held_to_the_startup_s_deadline() -> None:
     run_virtually(main, settings=Settings(startup_deadline=10))
 
 
-def test_the_stop_of_a_stage_is_held_to_the_shutdown_s_timeout() -> None:
+def test_stop_of_a_stage_is_held_to_the_shutdown_s_timeout() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

@@ -77,7 +77,7 @@ def declare(lifespan: Lifespan, journal: Journal) -> None:
 
 
 @pytest.mark.parametrize("method", CALLS)
-def test_a_fault_at_any_step_leaves_no_run_hanging(method: str) -> None:
+def test_fault_at_any_step_leaves_no_run_hanging(method: str) -> None:
     at = 1
     while served_with_fault(method, at):
         at += 1
@@ -107,7 +107,7 @@ async def served(lifespan: Lifespan, method: str, at: int) -> bool:
     return failing.happened
 
 
-def test_a_fault_while_a_hook_starts_stops_what_is_up() -> None:
+def test_fault_while_a_hook_starts_stops_what_is_up() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -124,7 +124,7 @@ def test_a_fault_while_a_hook_starts_stops_what_is_up() -> None:
     assert journal.events[-1] == "close client: done"
 
 
-def test_hooks_are_told_of_where_the_working_directory_has_gone(tmp_path: Path) -> None:
+def test_hooks_are_told_without_a_working_directory(tmp_path: Path) -> None:
     gone = tmp_path / "release"
     gone.mkdir()
     before = Path.cwd()

@@ -87,7 +87,7 @@ def keyword_only(*, context: Any) -> Any:
         keyword_only,
     ],
 )
-def test_the_context_is_given_to_what_asks_for_it(run: RunOnLoop, hook: Callable[..., Any]) -> None:
+def test_context_is_given_to_what_asks_for_it(run: RunOnLoop, hook: Callable[..., Any]) -> None:
     async def main(lifespan: Lifespan) -> None:
         given = await given_to(lifespan, hook)
         assert isinstance(given, LifespanContext)
@@ -104,7 +104,7 @@ def annotated_where_only_type_checkers_look(about_it: only_for_types.LifespanCon
     return about_it
 
 
-def test_the_annotation_counts_even_where_it_can_not_be_read(run: RunOnLoop) -> None:
+def test_context_annotation_counts_even_where_it_can_not_be_read(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         given = await given_to(lifespan, annotated_where_only_type_checkers_look)
         assert isinstance(given, LifespanContext)
@@ -112,7 +112,7 @@ def test_the_annotation_counts_even_where_it_can_not_be_read(run: RunOnLoop) -> 
     run(main)
 
 
-def test_a_context_name_with_a_default_is_left_alone(run: RunOnLoop) -> None:
+def test_context_name_with_a_default_is_left_alone(run: RunOnLoop) -> None:
     def hook(client: str, ctx: object = "its default") -> Any:
         return ctx
 
@@ -123,7 +123,7 @@ def test_a_context_name_with_a_default_is_left_alone(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_context_name_beside_another_parameter_says_how_to_ask_for_the_context(
+def test_context_name_beside_a_parameter_says_how_to_ask_for_it(
     lifespan: Lifespan,
 ) -> None:
     @lifespan.on_start
@@ -138,7 +138,7 @@ def test_a_context_name_beside_another_parameter_says_how_to_ask_for_the_context
     assert "Call the parameter 'context', or annotate it as LifespanContext." in problem.hint
 
 
-def test_the_state_is_given_to_write_to(run: RunOnLoop) -> None:
+def test_state_is_given_to_write_to(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.on_start
         async def note(state: MutableMapping[str, Any]) -> None:
@@ -151,7 +151,7 @@ def test_the_state_is_given_to_write_to(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_hook_may_ask_for_everything_at_once(run: RunOnLoop) -> None:
+def test_hook_may_ask_for_everything_at_once(run: RunOnLoop) -> None:
     def hook(context: object, state: object, client: str, size: int = 5) -> Any:
         return context, state, client, size
 
@@ -168,7 +168,7 @@ def test_a_hook_may_ask_for_everything_at_once(run: RunOnLoop) -> None:
 # A resource by its name.
 
 
-def test_a_name_means_the_resource_of_its_own_app_first(run: RunOnLoop) -> None:
+def test_name_means_the_resource_of_its_own_app_first(run: RunOnLoop) -> None:
     given: dict[str, str] = {}
 
     async def main(lifespan: Lifespan) -> None:
@@ -202,7 +202,7 @@ def test_a_name_means_the_resource_of_its_own_app_first(run: RunOnLoop) -> None:
     assert given == {"shop": "the shop's own", "search": "called client in the state"}
 
 
-def test_a_resource_of_its_own_app_is_found_by_its_name_whatever_its_state_name(
+def test_resource_of_the_own_app_is_found_by_its_name(
     run: RunOnLoop,
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -213,7 +213,7 @@ def test_a_resource_of_its_own_app_is_found_by_its_name_whatever_its_state_name(
     run(main)
 
 
-def test_a_resource_that_asks_for_its_own_name_is_given_another_app_s(run: RunOnLoop) -> None:
+def test_resource_that_asks_for_its_own_name_is_given_another_app_s(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         lifespan.host.app_label = HostWithApps().app_label  # type: ignore[method-assign]
 
@@ -233,7 +233,7 @@ def test_a_resource_that_asks_for_its_own_name_is_given_another_app_s(run: RunOn
     run(main)
 
 
-def test_a_parameter_that_names_its_own_resource_is_an_error(lifespan: Lifespan) -> None:
+def test_parameter_that_names_its_own_resource_is_an_error(lifespan: Lifespan) -> None:
     @lifespan.resource
     @written_in("shop.lifespan")
     async def client(client: str) -> str:
@@ -339,7 +339,7 @@ def test_annotated_that_can_not_be_read_is_an_error(lifespan: Lifespan) -> None:
     assert "outside 'if TYPE_CHECKING'" in problem.hint
 
 
-def test_another_annotation_that_can_not_be_read_counts_as_none(run: RunOnLoop) -> None:
+def test_annotation_that_can_not_be_read_counts_as_none(run: RunOnLoop) -> None:
     def hook(client: Decimal, size: Decimal | None = None) -> Any:
         return client
 
@@ -424,7 +424,7 @@ def test_depends_on_gives_no_argument_and_lets_the_handle_be_read(run: RunOnLoop
     assert read == ["a client"]
 
 
-def test_depends_on_what_nobody_declares_lists_the_hooks_and_offers_the_nearest(
+def test_unknown_depends_on_lists_the_hooks_and_offers_the_nearest(
     lifespan: Lifespan,
 ) -> None:
     lifespan.resource(name="client")(written_in("search.lifespan")(lambda: 1))
@@ -444,7 +444,7 @@ def test_depends_on_what_nobody_declares_lists_the_hooks_and_offers_the_nearest(
 
 
 @pytest.mark.parametrize("foreign", [client, len], ids=["handle", "function"])
-def test_depends_on_what_is_declared_elsewhere_is_an_error(
+def test_depends_on_a_hook_of_another_registry_is_an_error(
     lifespan: Lifespan, foreign: Any
 ) -> None:
     @lifespan.on_start(depends_on=[foreign])
@@ -481,7 +481,7 @@ def test_nothing_may_depend_on_a_shutdown_function_or_a_job(
 # Defaults, and parameters that are left alone.
 
 
-def test_a_parameter_with_a_default_that_names_no_resource_is_left_alone(run: RunOnLoop) -> None:
+def test_parameter_with_a_default_that_names_no_resource_is_left_alone(run: RunOnLoop) -> None:
     def hook(size: int = 5, *args: Any, colour: str = "red", **options: Any) -> Any:
         return size, args, colour, options
 
@@ -493,7 +493,7 @@ def test_a_parameter_with_a_default_that_names_no_resource_is_left_alone(run: Ru
     run(main)
 
 
-def test_a_parameter_with_a_default_that_names_a_resource_is_given_it(run: RunOnLoop) -> None:
+def test_parameter_with_a_default_that_names_a_resource_is_given_it(run: RunOnLoop) -> None:
     def hook(client: str | None = None) -> Any:
         return client
 
@@ -504,7 +504,7 @@ def test_a_parameter_with_a_default_that_names_a_resource_is_given_it(run: RunOn
     run(main)
 
 
-def test_a_decorated_function_asks_for_what_the_one_inside_asks_for(run: RunOnLoop) -> None:
+def test_decorated_function_asks_for_what_the_one_inside_asks_for(run: RunOnLoop) -> None:
     def hook(client: str, *, size: int = 5) -> Any:
         return client, size
 
@@ -519,7 +519,7 @@ def test_a_decorated_function_asks_for_what_the_one_inside_asks_for(run: RunOnLo
     run(main)
 
 
-def test_what_a_partial_has_bound_already_keeps_its_value(run: RunOnLoop) -> None:
+def test_argument_bound_by_a_partial_keeps_its_value(run: RunOnLoop) -> None:
     def hook(client: str, size: int) -> Any:
         return client, size
 
@@ -533,7 +533,7 @@ def test_what_a_partial_has_bound_already_keeps_its_value(run: RunOnLoop) -> Non
 # Parameters that nothing can be given for.
 
 
-def test_a_parameter_that_names_no_resource_lists_those_there_are(lifespan: Lifespan) -> None:
+def test_parameter_that_names_no_resource_lists_those_there_are(lifespan: Lifespan) -> None:
     lifespan.resource(name="client")(lambda: 1)
     lifespan.resource(name="index")(lambda: 1)
 
@@ -554,7 +554,7 @@ def test_a_parameter_that_names_no_resource_lists_those_there_are(lifespan: Life
     assert (problem.file, problem.line) == (__file__, warm_up.__code__.co_firstlineno)
 
 
-def test_a_parameter_for_the_application_is_known_from_fastapi(lifespan: Lifespan) -> None:
+def test_parameter_for_the_application_is_known_from_fastapi(lifespan: Lifespan) -> None:
     @lifespan.on_start
     async def warm_up(app: object) -> None:
         """Do nothing."""
@@ -564,7 +564,7 @@ def test_a_parameter_for_the_application_is_known_from_fastapi(lifespan: Lifespa
     assert "remove 'app'" in hint
 
 
-def test_a_resource_may_be_called_app(lifespan: Lifespan) -> None:
+def test_resource_may_be_called_app(lifespan: Lifespan) -> None:
     lifespan.resource(name="app")(lambda: 1)
 
     @lifespan.on_start
@@ -574,7 +574,7 @@ def test_a_resource_may_be_called_app(lifespan: Lifespan) -> None:
     lifespan.plan()
 
 
-def test_a_long_list_of_resources_stays_readable(lifespan: Lifespan) -> None:
+def test_long_list_of_resources_stays_readable(lifespan: Lifespan) -> None:
     for number in range(15):
         lifespan.resource(name=f"resource_{number:02}")(lambda: 1)
 
@@ -585,7 +585,7 @@ def test_a_long_list_of_resources_stays_readable(lifespan: Lifespan) -> None:
     assert "resource_11 and 3 more." in problem_of(lifespan).hint
 
 
-def test_a_positional_only_parameter_is_an_error(lifespan: Lifespan) -> None:
+def test_positional_only_parameter_is_an_error(lifespan: Lifespan) -> None:
     @lifespan.on_start
     @written_in("shop.lifespan")
     async def warm_up(context: object, /) -> None:
@@ -604,7 +604,7 @@ class Catalogue:
         yield "the catalogue's own"
 
 
-def test_an_unbound_method_says_to_register_the_bound_one(lifespan: Lifespan) -> None:
+def test_unbound_method_says_to_register_the_bound_one(lifespan: Lifespan) -> None:
     lifespan.on_start(Catalogue.warm_up)
 
     problem = problem_of(lifespan)
@@ -614,13 +614,13 @@ def test_an_unbound_method_says_to_register_the_bound_one(lifespan: Lifespan) ->
     )
 
 
-def test_an_unbound_method_is_told_the_decorator_of_its_own_kind(lifespan: Lifespan) -> None:
+def test_unbound_method_is_told_the_decorator_of_its_own_kind(lifespan: Lifespan) -> None:
     lifespan.resource(Catalogue.open)
 
     assert "lifespan.resource(catalogue.open)" in problem_of(lifespan).hint
 
 
-def test_a_bound_method_needs_no_self(run: RunOnLoop) -> None:
+def test_bound_method_needs_no_self(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         handle = lifespan.resource(Catalogue().open)
         async with lifespan.run("app"):
@@ -629,7 +629,7 @@ def test_a_bound_method_needs_no_self(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_signature_that_can_not_be_read_is_an_error(lifespan: Lifespan) -> None:
+def test_signature_that_can_not_be_read_is_an_error(lifespan: Lifespan) -> None:
     lifespan.resource(name="numbers")(dict)
 
     problem = problem_of(lifespan)

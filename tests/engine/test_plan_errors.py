@@ -23,7 +23,7 @@ def named(name: str, module: str = "shop.lifespan") -> Callable[..., Any]:
     return written_in(module)(hook)
 
 
-def test_everything_that_is_wrong_is_told_at_once_each_with_its_place_and_what_to_do(
+def test_all_problems_are_told_at_once_with_place_and_hint(
     lifespan: Lifespan,
 ) -> None:
     lifespan.broken["broken.lifespan"] = Problem(
@@ -61,7 +61,7 @@ def test_everything_that_is_wrong_is_told_at_once_each_with_its_place_and_what_t
         assert problem.line > 0
 
 
-def test_the_error_s_text_has_a_paragraph_for_each(lifespan: Lifespan) -> None:
+def test_error_text_has_a_paragraph_for_each_problem(lifespan: Lifespan) -> None:
     lifespan.on_start(depends_on=["search.client"])(named("one"))
     lifespan.on_start(depends_on=["search.index"])(named("two"))
     line = named("one").__code__.co_firstlineno
@@ -87,7 +87,7 @@ def test_one_problem_is_not_called_problems(lifespan: Lifespan) -> None:
         lifespan.plan("app")
 
 
-def test_a_circle_is_told_whole_with_the_reason_of_every_edge(lifespan: Lifespan) -> None:
+def test_circle_is_told_whole_with_the_reason_of_every_edge(lifespan: Lifespan) -> None:
     """client needs index (parameter), index depends on build, build needs client (parameter)."""
 
     @lifespan.resource
@@ -125,7 +125,7 @@ def test_a_circle_is_told_whole_with_the_reason_of_every_edge(lifespan: Lifespan
     )
 
 
-def test_a_hook_that_waits_for_itself_is_a_circle(lifespan: Lifespan) -> None:
+def test_hook_that_waits_for_itself_is_a_circle(lifespan: Lifespan) -> None:
     lifespan.on_start(depends_on=["again"])(named("again"))
 
     [problem] = problems_of(lifespan)
@@ -151,7 +151,7 @@ def test_priorities_and_written_order_make_no_circle(lifespan: Lifespan) -> None
     assert lifespan.plan("app").order == ["shop.last", "shop.middle", "shop.first"]
 
 
-def test_a_circle_through_a_default_is_a_circle(lifespan: Lifespan) -> None:
+def test_circle_through_a_default_is_a_circle(lifespan: Lifespan) -> None:
     @lifespan.resource
     @written_in("shop.lifespan")
     async def client(index: object = None) -> None:
@@ -165,7 +165,7 @@ def test_a_circle_through_a_default_is_a_circle(lifespan: Lifespan) -> None:
     assert [problem.code for problem in problems_of(lifespan)] == ["cycle"]
 
 
-def test_the_cause_of_a_broken_module_is_the_cause_of_the_error(lifespan: Lifespan) -> None:
+def test_cause_of_a_broken_module_is_the_cause_of_the_error(lifespan: Lifespan) -> None:
     cause = ImportError("no such module")
     lifespan.broken["shop.lifespan"] = Problem("It is broken.", "Mend it.", cause=cause)
 

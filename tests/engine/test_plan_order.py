@@ -62,7 +62,7 @@ def test_hooks_with_nothing_between_them_wait_for_nobody(lifespan: Lifespan) -> 
     assert plan.order == ["shop.client", "shop.index", "warm_up.warm_up", "shop.refresh"]
 
 
-def test_a_parameter_is_a_need(lifespan: Lifespan) -> None:
+def test_parameter_is_a_need(lifespan: Lifespan) -> None:
     @lifespan.on_start
     @written_in("search.lifespan")
     async def build(client: object) -> None:
@@ -77,7 +77,7 @@ def test_a_parameter_is_a_need(lifespan: Lifespan) -> None:
     ]
 
 
-def test_depends_on_is_declared(lifespan: Lifespan) -> None:
+def test_depends_on_is_a_declared_need(lifespan: Lifespan) -> None:
     one = start(lifespan, "one")
     start(lifespan, "two", needs=[one])
 
@@ -85,7 +85,7 @@ def test_depends_on_is_declared(lifespan: Lifespan) -> None:
     assert plan.edges == [Edge("one.one", "two.two", Reason.DECLARED, "depends_on")]
 
 
-def test_what_is_needed_may_be_declared_later(lifespan: Lifespan) -> None:
+def test_needed_hook_may_be_declared_later(lifespan: Lifespan) -> None:
     start(lifespan, "three", needs=["two.two"])
     start(lifespan, "two", needs=["one.one"])
     start(lifespan, "one")
@@ -93,7 +93,7 @@ def test_what_is_needed_may_be_declared_later(lifespan: Lifespan) -> None:
     assert lifespan.plan("app").order == ["one.one", "two.two", "three.three"]
 
 
-def test_every_hook_of_a_lower_priority_stands_before_every_hook_of_a_higher_one(
+def test_lower_priority_stands_before_every_higher_one(
     lifespan: Lifespan,
 ) -> None:
     resource(lifespan, "late", 5)
@@ -120,7 +120,7 @@ def test_priorities_are_joined_by_one_barrier_and_not_by_every_pair(lifespan: Li
     assert len(lifespan.plan("app").edges) == 60
 
 
-def test_the_priority_of_what_is_needed_is_lowered_to_that_of_its_dependent(
+def test_priority_of_a_needed_hook_is_lowered_to_its_dependents(
     lifespan: Lifespan,
 ) -> None:
     """index (9) <- build (4) <- announce (1): all are of priority 1; the client stays where it is.
@@ -143,7 +143,7 @@ def test_the_priority_of_what_is_needed_is_lowered_to_that_of_its_dependent(
     assert ("shop.client", "priority 1", "priority") in waits(plan)
 
 
-def test_the_lowest_priority_among_all_dependents_counts(lifespan: Lifespan) -> None:
+def test_lowest_priority_among_all_dependents_counts(lifespan: Lifespan) -> None:
     client = resource(lifespan, "client", 9)
     start(lifespan, "three", 3, needs=[client])
     start(lifespan, "minus", -3, needs=[client])
@@ -158,7 +158,7 @@ def test_the_lowest_priority_among_all_dependents_counts(lifespan: Lifespan) -> 
     }
 
 
-def test_a_soft_dependent_lowers_the_priority_too(lifespan: Lifespan) -> None:
+def test_soft_dependent_lowers_the_priority_too(lifespan: Lifespan) -> None:
     resource(lifespan, "client", 9)
 
     @lifespan.on_start(1)
@@ -184,7 +184,7 @@ def test_start_and_shutdown_functions_of_one_module_stand_as_written(lifespan: L
     ]
 
 
-def test_the_written_order_holds_within_one_priority(lifespan: Lifespan) -> None:
+def test_written_order_holds_within_one_priority(lifespan: Lifespan) -> None:
     lifespan.on_start(1)(named("late"))
     lifespan.on_start(named("early"))
     lifespan.on_start(1)(named("late_too"))
@@ -207,7 +207,7 @@ def test_resources_and_jobs_have_no_written_order(lifespan: Lifespan) -> None:
     assert lifespan.plan("app").edges == []
 
 
-def test_a_need_wins_over_the_written_order(lifespan: Lifespan) -> None:
+def test_need_wins_over_the_written_order(lifespan: Lifespan) -> None:
     lifespan.on_start(depends_on=["second"])(named("first"))
     lifespan.on_start(named("second"))
 
@@ -216,7 +216,7 @@ def test_a_need_wins_over_the_written_order(lifespan: Lifespan) -> None:
     assert [edge[2] for edge in waits(plan)] == ["declared"]
 
 
-def test_the_written_order_follows_the_order_that_needs_have_made(lifespan: Lifespan) -> None:
+def test_written_order_follows_the_order_that_needs_have_made(lifespan: Lifespan) -> None:
     """Written: one (needs a client that needs three), two, three; the client comes after three.
 
     An edge from one to two would be a circle with those of the needs.
@@ -245,7 +245,7 @@ def test_one_pair_may_have_two_reasons(lifespan: Lifespan) -> None:
     assert [edge.reason for edge in lifespan.plan("app").edges] == ["needs", "declared"]
 
 
-def test_what_stands_free_comes_by_priority_and_then_as_registered(lifespan: Lifespan) -> None:
+def test_free_hooks_come_by_priority_and_then_as_registered(lifespan: Lifespan) -> None:
     """d needs a, so a comes at d's priority; the rest by its own, in the order of declaration."""
     a = resource(lifespan, "a", 2)
     resource(lifespan, "b", 1)
@@ -257,7 +257,7 @@ def test_what_stands_free_comes_by_priority_and_then_as_registered(lifespan: Lif
     assert [key.partition(".")[2] for key in plan.order] == ["e", "a", "b", "c", "d"]
 
 
-def test_a_node_waits_only_for_nodes_before_it(lifespan: Lifespan) -> None:
+def test_node_waits_only_for_nodes_before_it(lifespan: Lifespan) -> None:
     resource(lifespan, "late", 5, needs=["early"])
     resource(lifespan, "early", 9)
     start(lifespan, "first", -1)
@@ -270,7 +270,7 @@ def test_a_node_waits_only_for_nodes_before_it(lifespan: Lifespan) -> None:
 # The plan as a value.
 
 
-def test_a_plan_that_is_made_twice_is_the_same(lifespan: Lifespan) -> None:
+def test_plan_that_is_made_twice_is_the_same(lifespan: Lifespan) -> None:
     resource(lifespan, "index", needs=["client"])
     resource(lifespan, "client")
 
@@ -279,7 +279,7 @@ def test_a_plan_that_is_made_twice_is_the_same(lifespan: Lifespan) -> None:
     assert repr(lifespan.plan("app")) == "<plan of app: shop.client, shop.index>"
 
 
-def test_a_plan_changes_when_a_hook_is_declared_later_and_not_before(lifespan: Lifespan) -> None:
+def test_plan_changes_when_a_hook_is_declared_later_and_not_before(lifespan: Lifespan) -> None:
     before = lifespan.plan("app")
     resource(lifespan, "client")
 
@@ -334,7 +334,7 @@ def test_settings_say_which_resources_the_startup_waits_for(lifespan: Lifespan) 
     assert waited_for == {"client": False, "index": False, "model": True, "announce": True}
 
 
-def test_a_part_of_a_plan_holds_what_is_asked_for_and_what_that_needs(lifespan: Lifespan) -> None:
+def test_part_of_a_plan_holds_what_is_asked_for_and_what_that_needs(lifespan: Lifespan) -> None:
     client = resource(lifespan, "client")
     resource(lifespan, "index", 1, needs=[client])
     resource(lifespan, "other")
@@ -347,7 +347,7 @@ def test_a_part_of_a_plan_holds_what_is_asked_for_and_what_that_needs(lifespan: 
     assert all(wait.node < node.index for node in part.nodes for wait in node.waits)
 
 
-def test_a_part_that_names_no_hook_of_the_plan_lists_them(lifespan: Lifespan) -> None:
+def test_part_that_names_no_hook_of_the_plan_lists_them(lifespan: Lifespan) -> None:
     resource(lifespan, "client")
 
     try:

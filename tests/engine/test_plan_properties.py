@@ -190,7 +190,7 @@ def paths(plan: Plan) -> set[tuple[int, int]]:
 
 @unhurried
 @given(drawn_hooks())
-def test_a_plan_holds_every_hook_once_behind_all_that_it_needs(drawn: Sequence[Drawn]) -> None:
+def test_plan_holds_every_hook_once_behind_all_that_it_needs(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
 
     order = [index_of(key) for key in plan.order]
@@ -201,7 +201,7 @@ def test_a_plan_holds_every_hook_once_behind_all_that_it_needs(drawn: Sequence[D
 
 @unhurried
 @given(drawn_hooks())
-def test_the_graph_orders_what_has_a_reason_and_nothing_else(drawn: Sequence[Drawn]) -> None:
+def test_graph_orders_what_has_a_reason_and_nothing_else(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
 
     priorities = lowered(drawn)
@@ -220,7 +220,7 @@ def test_the_graph_orders_what_has_a_reason_and_nothing_else(drawn: Sequence[Dra
 
 @unhurried
 @given(drawn_hooks())
-def test_a_hook_has_the_lowest_priority_of_all_that_depend_on_it(drawn: Sequence[Drawn]) -> None:
+def test_hook_has_the_lowest_priority_of_all_that_depend_on_it(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
 
     assert {index_of(node.key): node.priority for node in plan.hooks} == dict(
@@ -231,7 +231,7 @@ def test_a_hook_has_the_lowest_priority_of_all_that_depend_on_it(drawn: Sequence
 
 @unhurried
 @given(drawn_hooks(), st.randoms(use_true_random=False))
-def test_what_is_free_comes_by_priority_and_then_as_registered(
+def test_free_hooks_come_by_priority_and_then_as_registered(
     drawn: Sequence[Drawn], chance: random.Random
 ) -> None:
     registered = list(range(len(drawn)))
@@ -250,7 +250,7 @@ def test_what_is_free_comes_by_priority_and_then_as_registered(
 
 @unhurried
 @given(drawn_hooks(everywhere=False), st.sampled_from(SERVICE_TYPES), st.data())
-def test_a_plan_is_the_same_in_whatever_order_the_hooks_are_given(
+def test_plan_is_the_same_in_whatever_order_the_hooks_are_given(
     drawn: Sequence[Drawn], service_type: str, data: st.DataObject
 ) -> None:
     hooks = declared(drawn)
@@ -294,7 +294,7 @@ def test_every_edge_s_reason_is_true(drawn: Sequence[Drawn]) -> None:
 
 @unhurried
 @given(drawn_hooks())
-def test_a_wave_holds_what_can_start_side_by_side(drawn: Sequence[Drawn]) -> None:
+def test_wave_holds_what_can_start_side_by_side(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
 
     waves = [[index_of(node.key) for node in wave] for wave in plan.waves()]
@@ -350,7 +350,7 @@ def test_circles_are_found_and_none_is_told_that_is_not_there(drawn: Sequence[Dr
 
 @unhurried
 @given(drawn_hooks(everywhere=False), st.sampled_from(SERVICE_TYPES))
-def test_a_plan_holds_what_its_service_type_asks_for(
+def test_plan_holds_what_its_service_type_asks_for(
     drawn: Sequence[Drawn], service_type: str
 ) -> None:
     def is_for(hook: Drawn) -> bool:

@@ -27,7 +27,7 @@ class Follower(Observer):
         self.told.append(report.pending)
 
 
-def test_what_a_hook_says_is_told_with_what_is_pending() -> None:
+def test_progress_is_told_with_the_pending_hook() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         follower = Follower()
         lifespan.host.observers.append(follower)
@@ -54,7 +54,7 @@ def test_what_a_hook_says_is_told_with_what_is_pending() -> None:
 
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
-def test_it_is_in_the_steps_log_once_whatever_the_log_lets_through(
+def test_progress_is_in_the_steps_log_at_any_level(
     level: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(level, "lifespan_app")
@@ -75,7 +75,7 @@ def test_it_is_in_the_steps_log_once_whatever_the_log_lets_through(
     assert len(logged) == (1 if level == logging.INFO else 0)
 
 
-def test_the_same_said_again_is_told_once() -> None:
+def test_progress_said_again_is_told_once() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         follower = Follower()
         lifespan.host.observers.append(follower)
@@ -92,7 +92,7 @@ def test_the_same_said_again_is_told_once() -> None:
     run_virtually(main)
 
 
-def test_a_sync_hook_and_the_threads_and_tasks_of_an_async_one_may_say_it() -> None:
+def test_progress_may_be_said_from_threads_and_tasks() -> None:
     async def main() -> None:
         lifespan = Lifespan()
         follower = Follower()
@@ -124,7 +124,7 @@ def test_a_sync_hook_and_the_threads_and_tasks_of_an_async_one_may_say_it() -> N
     asyncio.run(main())
 
 
-def test_outside_of_hooks_it_says_nothing() -> None:
+def test_progress_outside_of_hooks_says_nothing() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         follower = Follower()
         lifespan.host.observers.append(follower)
@@ -137,6 +137,6 @@ def test_outside_of_hooks_it_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("fraction", [60, -0.1, float("nan"), "0.6", None, True])
-def test_what_is_no_fraction_is_refused(lifespan: Lifespan, fraction: Any) -> None:
+def test_progress_that_is_no_fraction_is_refused(lifespan: Lifespan, fraction: Any) -> None:
     with pytest.raises((TypeError, ValueError), match=r"a number from 0 to 1, such as 0\.6, not "):
         lifespan.progress(fraction)

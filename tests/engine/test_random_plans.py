@@ -34,7 +34,7 @@ def _without_log() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("seed", FOUND, ids=[str(seed) for seed in FOUND])
-def test_what_a_seed_has_found_stays_mended(seed: int) -> None:
+def test_fault_that_a_seed_found_stays_mended(seed: int) -> None:
     """Every rule holds for the plans that have broken one."""
     run_world(seed, threads=False)
 

@@ -54,7 +54,7 @@ def time_of_day(seconds: float) -> str:
 # While it is up.
 
 
-def test_a_handle_and_the_state_give_one_and_the_same_object(run: RunOnLoop) -> None:
+def test_handle_and_the_state_give_one_and_the_same_object(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.resource
         async def box() -> object:
@@ -73,7 +73,7 @@ def test_a_handle_and_the_state_give_one_and_the_same_object(run: RunOnLoop) -> 
     "error",
     [NotRunning, ResourceClosed, ResourceNotReady, UndeclaredUse, WrongLoop],
 )
-def test_errors_of_reading_are_key_and_attribute_errors_whose_text_is_a_sentence(
+def test_read_errors_are_key_and_attribute_errors_with_a_sentence(
     error: type[ReadError],
 ) -> None:
     assert issubclass(error, (LifespanError))
@@ -140,7 +140,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hook_that_reads_what_it_did_not_ask_for_is_told_to_add_a_parameter(
+def test_hook_that_reads_what_it_did_not_ask_for_is_told_to_add_a_parameter(
     run: RunOnLoop, kind: str
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -167,7 +167,7 @@ def test_a_hook_that_reads_what_it_did_not_ask_for_is_told_to_add_a_parameter(
 @pytest.mark.parametrize(
     "through", ["the state's item", "the state's attribute", "a scope", "a scope of this run"]
 )
-def test_no_way_leads_around_it(kind: str, through: str) -> None:
+def test_undeclared_use_is_found_on_every_way_to_read(kind: str, through: str) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = client_of(lifespan)
         raised: list[Exception | None] = []
@@ -191,7 +191,7 @@ def test_no_way_leads_around_it(kind: str, through: str) -> None:
     run_virtually(main)
 
 
-def test_what_a_hook_has_asked_for_may_be_read_in_any_way(run: RunOnLoop) -> None:
+def test_declared_use_may_be_read_in_any_way(run: RunOnLoop) -> None:
     read: list[str] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -224,7 +224,7 @@ def test_what_a_hook_has_asked_for_may_be_read_in_any_way(run: RunOnLoop) -> Non
     assert read == ["a client"] * 8
 
 
-def test_a_resource_reads_itself_neither_before_it_is_up_nor_while_it_closes(
+def test_resource_reads_itself_neither_before_it_is_up_nor_while_it_closes(
     run: RunOnLoop,
 ) -> None:
     raised: list[Exception | None] = []
@@ -245,7 +245,7 @@ def test_a_resource_reads_itself_neither_before_it_is_up_nor_while_it_closes(
     assert len(raised) == 2
 
 
-def test_a_hook_reads_resources_of_another_registry_that_is_open_here(run: RunOnLoop) -> None:
+def test_hook_reads_resources_of_another_registry_that_is_open_here(run: RunOnLoop) -> None:
     read: list[str] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -267,7 +267,7 @@ def test_a_hook_reads_resources_of_another_registry_that_is_open_here(run: RunOn
 # While serving, nothing is inside.
 
 
-def test_a_job_may_read_any_handle(run: RunOnLoop) -> None:
+def test_job_may_read_any_handle(run: RunOnLoop) -> None:
     read: list[str] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -285,7 +285,7 @@ def test_a_job_may_read_any_handle(run: RunOnLoop) -> None:
     assert read == ["a client"]
 
 
-def test_a_job_that_is_being_stopped_may_read_any_handle_too() -> None:
+def test_job_that_is_being_stopped_may_read_any_handle_too() -> None:
     """Every hook is still up then: nothing about the order could be wrong."""
     read: list[str] = []
 
@@ -310,7 +310,7 @@ def test_a_job_that_is_being_stopped_may_read_any_handle_too() -> None:
     assert read == ["a client"]
 
 
-def test_a_task_that_a_start_function_has_left_running_may_read_any_handle_while_serving() -> None:
+def test_task_left_by_a_start_function_may_read_any_handle() -> None:
     read: list[str] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -333,7 +333,7 @@ def test_a_task_that_a_start_function_has_left_running_may_read_any_handle_while
     assert read == ["a client"]
 
 
-def test_the_task_group_of_a_resource_may_read_any_handle_while_serving() -> None:
+def test_task_group_of_a_resource_may_read_any_handle_while_serving() -> None:
     read: list[str] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -358,7 +358,7 @@ def test_the_task_group_of_a_resource_may_read_any_handle_while_serving() -> Non
 # Not ready yet.
 
 
-def test_a_resource_that_is_starting_is_not_ready() -> None:
+def test_resource_that_is_starting_is_not_ready() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         client = journal.resource(lifespan, "client", opens=5)
@@ -383,7 +383,7 @@ def test_a_resource_that_is_starting_is_not_ready() -> None:
 # Closed.
 
 
-def test_a_resource_read_after_shutdown_is_an_error_that_says_since_when() -> None:
+def test_resource_read_after_shutdown_is_an_error_that_says_since_when() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = Journal().resource(lifespan, "client", closes=2)
         async with lifespan.run("app") as state:
@@ -407,7 +407,7 @@ def test_a_resource_read_after_shutdown_is_an_error_that_says_since_when() -> No
     run_virtually(main)
 
 
-def test_a_resource_read_while_it_closes_is_closed_already() -> None:
+def test_resource_read_while_it_closes_is_closed_already() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = Journal().resource(lifespan, "client", closes=3)
         await lifespan.startup()
@@ -420,7 +420,7 @@ def test_a_resource_read_while_it_closes_is_closed_already() -> None:
     run_virtually(main)
 
 
-def test_what_others_still_stand_on_can_be_read_until_its_turn_to_close() -> None:
+def test_resource_can_be_read_until_its_turn_to_close() -> None:
     read: list[str] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -438,7 +438,7 @@ def test_what_others_still_stand_on_can_be_read_until_its_turn_to_close() -> Non
     assert read == ["client"]
 
 
-def test_a_plain_value_is_closed_too(run: RunOnLoop) -> None:
+def test_plain_value_is_closed_too(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         handle: Resource[Any] = lifespan.resource(name="number")(lambda: 3)
         async with lifespan.run("app"):
@@ -449,7 +449,7 @@ def test_a_plain_value_is_closed_too(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_resource_that_has_crashed_says_when_and_why() -> None:
+def test_resource_that_has_crashed_says_when_and_why() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource
         @written_in("shop.lifespan")
@@ -476,7 +476,7 @@ def test_a_resource_that_has_crashed_says_when_and_why() -> None:
     run_virtually(main)
 
 
-def test_an_optional_resource_that_failed_says_when_and_why() -> None:
+def test_optional_resource_that_failed_says_when_and_why() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = Journal().resource(
             lifespan, "client", opens=3, open_error=OSError("nobody there"), required=False
@@ -492,7 +492,7 @@ def test_an_optional_resource_that_failed_says_when_and_why() -> None:
     run_virtually(main)
 
 
-def test_an_optional_resource_that_took_too_long_says_so() -> None:
+def test_optional_resource_that_took_too_long_says_so() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = Journal().resource(lifespan, "client", opens=60, timeout=2, required=False)
         async with lifespan.run("app"):
@@ -505,7 +505,7 @@ def test_an_optional_resource_that_took_too_long_says_so() -> None:
     run_virtually(main)
 
 
-def test_a_resource_that_was_skipped_names_what_it_needed() -> None:
+def test_resource_that_was_skipped_names_what_it_needed() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         client = journal.resource(
@@ -523,7 +523,7 @@ def test_a_resource_that_was_skipped_names_what_it_needed() -> None:
     run_virtually(main)
 
 
-def test_a_resource_of_a_startup_that_failed_is_closed_since_the_rollback() -> None:
+def test_resource_of_a_startup_that_failed_is_closed_since_the_rollback() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         client = journal.resource(lifespan, "client", closes=1)
@@ -543,7 +543,7 @@ def test_a_resource_of_a_startup_that_failed_is_closed_since_the_rollback() -> N
     run_virtually(main)
 
 
-def test_a_closed_object_is_not_kept_alive_by_its_run(run: RunOnLoop) -> None:
+def test_closed_object_is_not_kept_alive_by_its_run(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         client_of(lifespan)
         async with lifespan.run("app"):
@@ -557,7 +557,7 @@ def test_a_closed_object_is_not_kept_alive_by_its_run(run: RunOnLoop) -> None:
 # Not in this run.
 
 
-def test_a_resource_of_another_service_type_says_why_it_is_not_open(run: RunOnLoop) -> None:
+def test_resource_of_another_service_type_says_why_it_is_not_open(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.resource(service_types=["worker"])
         @written_in("shop.lifespan")
@@ -575,7 +575,7 @@ def test_a_resource_of_another_service_type_says_why_it_is_not_open(run: RunOnLo
     run(main)
 
 
-def test_a_resource_that_was_declared_too_late_says_so(run: RunOnLoop) -> None:
+def test_resource_that_was_declared_too_late_says_so(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async with lifespan.run("app"):
             client = client_of(lifespan)
@@ -586,7 +586,7 @@ def test_a_resource_that_was_declared_too_late_says_so(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_name_that_nobody_has_lists_the_resources_and_offers_the_nearest(run: RunOnLoop) -> None:
+def test_name_that_nobody_has_lists_the_resources_and_offers_the_nearest(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         client_of(lifespan)
         async with lifespan.run("app") as state:

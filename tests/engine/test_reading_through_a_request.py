@@ -31,7 +31,7 @@ def served(read: Callable[[], object]) -> object:
     return contextvars.Context().run(read)
 
 
-def test_a_request_reads_from_the_run_that_serves_it(run: RunOnLoop) -> None:
+def test_request_reads_from_the_run_that_serves_it(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         client = Journal().resource(lifespan, "client")
 
@@ -48,7 +48,7 @@ def test_a_request_reads_from_the_run_that_serves_it(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_request_that_knows_no_run_reads_from_that_of_its_loop(run: RunOnLoop) -> None:
+def test_request_that_knows_no_run_reads_from_that_of_its_loop(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         client = Journal().resource(lifespan, "client")
         await lifespan.startup()
@@ -59,7 +59,7 @@ def test_a_request_that_knows_no_run_reads_from_that_of_its_loop(run: RunOnLoop)
     run(main)
 
 
-def test_a_resource_that_has_no_value_is_none_all_the_same(run: RunOnLoop) -> None:
+def test_resource_that_has_no_value_is_none_all_the_same(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.resource
         async def nothing() -> None: ...
@@ -72,7 +72,7 @@ def test_a_resource_that_has_no_value_is_none_all_the_same(run: RunOnLoop) -> No
     run(main)
 
 
-def test_a_request_during_the_startup_is_told_that_it_is_not_ready() -> None:
+def test_request_during_the_startup_is_told_that_it_is_not_ready() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         client = journal.resource(lifespan, "client", opens=2)
@@ -93,7 +93,7 @@ def test_a_request_during_the_startup_is_told_that_it_is_not_ready() -> None:
     run_virtually(main)
 
 
-def test_a_request_during_and_after_the_shutdown_is_told_that_it_is_closed() -> None:
+def test_request_during_and_after_the_shutdown_is_told_that_it_is_closed() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         base = journal.resource(lifespan, "base", closes=2)
@@ -113,7 +113,7 @@ def test_a_request_during_and_after_the_shutdown_is_told_that_it_is_closed() -> 
     run_virtually(main)
 
 
-def test_a_request_is_told_of_a_crash() -> None:
+def test_request_is_told_of_a_crash() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource
         async def feed() -> AsyncIterator[str]:
@@ -132,7 +132,7 @@ def test_a_request_is_told_of_a_crash() -> None:
 
 
 @pytest.mark.parametrize("kind", LOOPS)
-def test_a_request_on_another_loop_is_told_so(kind: str) -> None:
+def test_request_on_another_loop_is_told_so(kind: str) -> None:
     lifespan = Lifespan()
     client = Journal().resource(lifespan, "client")
     index: Resource[str] = lifespan.resource(name="index")(lambda: "an index")
@@ -156,7 +156,7 @@ def test_a_request_on_another_loop_is_told_so(kind: str) -> None:
         home.run(one.stop())
 
 
-def test_a_handle_of_another_registry_is_not_read_from_the_request_s_run(run: RunOnLoop) -> None:
+def test_handle_of_another_registry_is_not_read_from_the_request_s_run(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         Journal().resource(lifespan, "client")
         other = Lifespan()

@@ -25,7 +25,7 @@ def test_there_is_no_report_before_the_first_run(lifespan: Lifespan) -> None:
     assert lifespan.report() is None
 
 
-def test_the_report_is_that_of_the_current_run_and_then_of_the_last_one() -> None:
+def test_report_is_that_of_the_current_run_and_then_of_the_last_one() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "client", opens=2, closes=1)
         starting = asyncio.ensure_future(lifespan.startup())
@@ -51,7 +51,7 @@ def test_the_report_is_that_of_the_current_run_and_then_of_the_last_one() -> Non
     run_virtually(main)
 
 
-def test_times_are_those_of_the_clock() -> None:
+def test_times_of_steps_are_those_of_the_clock() -> None:
     """base (2) <- index (3); two seconds of service; index closes (1), then base (4)."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
@@ -86,7 +86,7 @@ def test_times_are_those_of_the_clock() -> None:
     ]
 
 
-def test_a_step_says_where_its_hook_is_written_and_what_it_waited_for(run: RunOnLoop) -> None:
+def test_step_says_where_its_hook_is_written_and_what_it_waited_for(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         journal = Journal()
         base = journal.resource(lifespan, "base", priority=-3)
@@ -104,7 +104,7 @@ def test_a_step_says_where_its_hook_is_written_and_what_it_waited_for(run: RunOn
     run(main)
 
 
-def test_the_longest_chain_is_what_the_startup_has_waited_for() -> None:
+def test_longest_chain_is_what_the_startup_has_waited_for() -> None:
     """a (1) <- b (5) <- c (1); d (6.5); e is quick and last in no chain."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
@@ -123,7 +123,7 @@ def test_the_longest_chain_is_what_the_startup_has_waited_for() -> None:
     assert {step.name for step in report.steps if step.on_critical_chain} == {"a", "b", "c"}
 
 
-def test_the_longest_chain_goes_through_priorities() -> None:
+def test_longest_chain_goes_through_priorities() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
         journal = Journal()
         journal.resource(lifespan, "early", opens=3)
@@ -135,7 +135,7 @@ def test_the_longest_chain_goes_through_priorities() -> None:
     assert run_virtually(main).longest_chain == ("shop.early", "shop.late")
 
 
-def test_a_failed_step_has_the_error_s_class_path_its_text_and_traceback(run: RunOnLoop) -> None:
+def test_failed_step_has_the_error_s_class_path_its_text_and_traceback(run: RunOnLoop) -> None:
     class OutOfBooks(Exception):
         pass
 
@@ -158,7 +158,7 @@ def test_a_failed_step_has_the_error_s_class_path_its_text_and_traceback(run: Ru
     run(main)
 
 
-def test_what_was_left_out_is_in_the_report_with_its_reason(run: RunOnLoop) -> None:
+def test_left_out_hook_is_in_the_report_with_its_reason(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         Journal().resource(lifespan, "client", service_types=["worker"])
         async with lifespan.run("app"):
@@ -169,7 +169,7 @@ def test_what_was_left_out_is_in_the_report_with_its_reason(run: RunOnLoop) -> N
     run(main)
 
 
-def test_a_step_that_there_is_not_is_a_lookup_error(run: RunOnLoop) -> None:
+def test_step_that_there_is_not_is_a_lookup_error(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async with lifespan.run("app"):
             with pytest.raises(LookupError, match=r"holds no startup step of 'shop\.client'"):
@@ -195,7 +195,7 @@ def test_steps_are_plain_data(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_the_server_is_in_the_report(run: RunOnLoop) -> None:
+def test_server_is_in_the_report(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         served = lifespan.prepare("app", server="uvicorn 0.54.0")
         await served.start()
@@ -205,7 +205,7 @@ def test_the_server_is_in_the_report(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_report_shows_itself_in_a_line(run: RunOnLoop) -> None:
+def test_report_shows_itself_in_a_line(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         for name in ("client", "index"):
             Journal().resource(lifespan, name)

@@ -48,7 +48,7 @@ async def readiness(lifespan: Lifespan) -> str:
 
 
 @pytest.mark.parametrize(("required", "reason"), [(True, "check_failed"), (False, "degraded")])
-def test_a_check_that_raises_makes_the_process_not_ready_or_degraded(
+def test_check_that_raises_makes_the_process_not_ready_or_degraded(
     required: bool, reason: str
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -79,7 +79,7 @@ def test_a_check_that_raises_makes_the_process_not_ready_or_degraded(
     run_virtually(main)
 
 
-def test_a_check_that_returns_false_fails_and_none_passes() -> None:
+def test_check_that_returns_false_fails_and_none_passes() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource
         @written_in("shop.lifespan")
@@ -99,7 +99,7 @@ def test_a_check_that_returns_false_fails_and_none_passes() -> None:
     run_virtually(main)
 
 
-def test_many_who_ask_at_once_and_soon_after_cost_one_call() -> None:
+def test_check_is_called_once_for_many_who_ask() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         line, connection = connected(lifespan)
 
@@ -117,7 +117,7 @@ def test_many_who_ask_at_once_and_soon_after_cost_one_call() -> None:
     run_virtually(main)
 
 
-def test_who_asks_when_the_answer_is_stale_waits_for_nothing() -> None:
+def test_stale_answer_of_a_check_is_given_at_once() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         line, connection = connected(lifespan)
 
@@ -140,7 +140,7 @@ def test_who_asks_when_the_answer_is_stale_waits_for_nothing() -> None:
     run_virtually(main)
 
 
-def test_a_check_that_hangs_has_failed_at_its_limit_and_is_cancelled() -> None:
+def test_check_that_hangs_has_failed_at_its_limit_and_is_cancelled() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         cancelled = []
 
@@ -167,7 +167,7 @@ def test_a_check_that_hangs_has_failed_at_its_limit_and_is_cancelled() -> None:
     run_virtually(main)
 
 
-def test_a_sync_check_runs_in_a_thread_and_one_that_hangs_is_not_begun_again() -> None:
+def test_sync_check_that_hangs_in_its_thread_is_not_begun_again() -> None:
     asked: list[int] = []
     free = threading.Event()
 
@@ -194,7 +194,7 @@ def test_a_sync_check_runs_in_a_thread_and_one_that_hangs_is_not_begun_again() -
     asyncio.run(main())
 
 
-def test_a_check_for_which_there_is_no_thread_has_failed_and_is_asked_again(
+def test_check_without_a_free_thread_has_failed_and_is_asked_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def main() -> None:
@@ -242,7 +242,7 @@ def test_thousands_of_checks_are_asked_side_by_side() -> None:
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), StopIteration()])
 @pytest.mark.parametrize("form", ["async", "sync"])
-def test_what_a_check_raises_ends_nothing_else(error: BaseException, form: str) -> None:
+def test_error_of_a_check_ends_nothing_else(error: BaseException, form: str) -> None:
     async def main() -> None:
         lifespan = Lifespan()
 
@@ -267,7 +267,7 @@ def test_what_a_check_raises_ends_nothing_else(error: BaseException, form: str) 
     asyncio.run(main())
 
 
-def test_a_check_is_part_of_no_hook_and_may_read_other_resources() -> None:
+def test_check_is_part_of_no_hook_and_may_read_other_resources() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         seen = []
 
@@ -292,7 +292,7 @@ def test_a_check_is_part_of_no_hook_and_may_read_other_resources() -> None:
     run_virtually(main)
 
 
-def test_a_check_that_still_runs_is_cancelled_before_its_resource_closes() -> None:
+def test_check_that_still_runs_is_cancelled_before_its_resource_closes() -> None:
     events: list[str] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -340,7 +340,7 @@ def test_nothing_is_checked_of_what_is_not_open() -> None:
     assert run_virtually(main).ready
 
 
-def test_the_log_says_once_that_a_check_fails_and_once_that_it_passes_again(
+def test_log_says_once_that_a_check_fails_and_once_that_it_passes(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -372,7 +372,7 @@ def test_the_log_says_once_that_a_check_fails_and_once_that_it_passes_again(
         (lambda handle: handle.check(cache="long")(print), "cache is a number of seconds"),
     ],
 )
-def test_what_can_be_no_check_is_refused_where_it_is_declared(
+def test_object_that_can_be_no_check_is_refused(
     lifespan: Lifespan, declare: Callable[[object], object], error: str
 ) -> None:
     @lifespan.resource

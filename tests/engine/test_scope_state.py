@@ -29,7 +29,7 @@ from tests.engine.journal import Journal
     ],
     ids=["missing", "None", "a list", "read-only", "without state, with asgi"],
 )
-def test_a_scope_without_a_usable_state_is_served_all_the_same(
+def test_scope_without_a_usable_state_is_served_all_the_same(
     run: RunOnLoop, scope: dict[str, Any]
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -43,7 +43,7 @@ def test_a_scope_without_a_usable_state_is_served_all_the_same(
 
 
 @pytest.mark.parametrize("kind", [dict, UserDict])
-def test_what_is_open_is_put_into_the_state_for_others(run: RunOnLoop, kind: type) -> None:
+def test_open_resources_are_put_into_the_scopes_state(run: RunOnLoop, kind: type) -> None:
     async def main(lifespan: Lifespan) -> None:
         journal = Journal()
         journal.resource(lifespan, "client")
@@ -122,7 +122,7 @@ def test_no_asyncio_loop_is_a_failed_startup_that_says_what_to_do(
     assert any("needs an asyncio event loop" in text for text in caplog.messages)
 
 
-def test_a_server_that_goes_away_without_a_word_closes_what_is_open(run: RunOnLoop) -> None:
+def test_server_that_goes_away_without_a_word_closes_what_is_open(run: RunOnLoop) -> None:
     """``receive()`` raises where it should give the shutdown message."""
     journal = Journal()
 

@@ -43,7 +43,7 @@ def plan_without(lifespan: Lifespan, *disabled: str) -> Plan:
         (ServiceType.WORKER, ["everywhere", "jobs"]),
     ],
 )
-def test_a_plan_holds_hooks_of_its_service_type_and_those_of_all(
+def test_plan_holds_hooks_of_its_service_type_and_those_of_all(
     lifespan: Lifespan, service_type: str, expected: list[str]
 ) -> None:
     declare(lifespan, "everywhere")
@@ -55,7 +55,7 @@ def test_a_plan_holds_hooks_of_its_service_type_and_those_of_all(
     assert names(lifespan.plan(service_type)) == expected
 
 
-def test_a_hook_that_is_left_out_is_told_with_its_reason_and_place(lifespan: Lifespan) -> None:
+def test_hook_that_is_left_out_is_told_with_its_reason_and_place(lifespan: Lifespan) -> None:
     declare(lifespan, "jobs", service_types=["worker", "scheduler"])
 
     line = nothing.__code__.co_firstlineno
@@ -64,7 +64,7 @@ def test_a_hook_that_is_left_out_is_told_with_its_reason_and_place(lifespan: Lif
     )
 
 
-def test_the_service_type_of_the_context_decides(run: RunOnLoop) -> None:
+def test_service_type_of_the_context_decides(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         declare(lifespan, "web", service_types=["api"])
         declare(lifespan, "jobs", service_types=["worker"])
@@ -81,7 +81,7 @@ def test_the_service_type_of_the_context_decides(run: RunOnLoop) -> None:
 # The plan of the server.
 
 
-def test_a_plan_for_the_server_holds_what_names_it_and_what_that_needs(
+def test_plan_for_the_server_holds_what_names_it_and_what_that_needs(
     lifespan: Lifespan,
 ) -> None:
     """elect (server) <- lock (anywhere) <- redis (anywhere); the client is needed by nobody."""
@@ -110,7 +110,7 @@ def test_hooks_for_the_server_do_not_run_in_its_workers(lifespan: Lifespan) -> N
     assert names(lifespan.plan("server")) == ["elect", "both"]
 
 
-def test_a_plan_for_a_server_that_nothing_names_is_empty(lifespan: Lifespan) -> None:
+def test_plan_for_a_server_that_nothing_names_is_empty(lifespan: Lifespan) -> None:
     declare(lifespan, "client")
 
     assert names(lifespan.plan("server")) == []
@@ -120,9 +120,7 @@ def test_a_plan_for_a_server_that_nothing_names_is_empty(lifespan: Lifespan) -> 
 
 
 @pytest.mark.parametrize("by", ["depends_on", "parameter"])
-def test_a_required_hook_that_depends_on_one_that_is_left_out_is_an_error(
-    lifespan: Lifespan, by: str
-) -> None:
+def test_required_hook_that_needs_a_left_out_one_is_an_error(lifespan: Lifespan, by: str) -> None:
     client = declare(lifespan, "client", service_types=["worker"])
 
     @written_in("shop.lifespan")
@@ -147,7 +145,7 @@ def test_a_required_hook_that_depends_on_one_that_is_left_out_is_an_error(
     assert names(lifespan.plan("worker")) == ["client", "warm_up"]
 
 
-def test_a_setting_that_leaves_a_needed_hook_out_is_an_error_too(lifespan: Lifespan) -> None:
+def test_setting_that_leaves_a_needed_hook_out_is_an_error_too(lifespan: Lifespan) -> None:
     client = declare(lifespan, "client")
     declare(lifespan, "index", depends_on=[client])
 
@@ -156,7 +154,7 @@ def test_a_setting_that_leaves_a_needed_hook_out_is_an_error_too(lifespan: Lifes
     assert names(plan_without(lifespan, "index")) == ["client"]
 
 
-def test_an_optional_dependent_is_left_out_and_so_on_down(lifespan: Lifespan) -> None:
+def test_optional_dependent_is_left_out_and_so_on_down(lifespan: Lifespan) -> None:
     """client (disabled) <- index (optional) <- search (optional)."""
     client = declare(lifespan, "client")
     index = declare(lifespan, "index", depends_on=[client], required=False)
@@ -172,7 +170,7 @@ def test_an_optional_dependent_is_left_out_and_so_on_down(lifespan: Lifespan) ->
     }
 
 
-def test_a_required_hook_below_an_optional_one_that_is_left_out_is_an_error(
+def test_required_hook_below_a_left_out_optional_one_is_an_error(
     lifespan: Lifespan,
 ) -> None:
     client = declare(lifespan, "client")
@@ -183,7 +181,7 @@ def test_a_required_hook_below_an_optional_one_that_is_left_out_is_an_error(
         plan_without(lifespan, "client")
 
 
-def test_a_parameter_with_a_default_gets_its_default(run: RunOnLoop) -> None:
+def test_parameter_with_a_default_gets_its_default(run: RunOnLoop) -> None:
     given: list[object] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -202,7 +200,7 @@ def test_a_parameter_with_a_default_gets_its_default(run: RunOnLoop) -> None:
     assert given == ["its default"]
 
 
-def test_a_default_does_not_help_a_hook_that_depends_on_it_as_well(lifespan: Lifespan) -> None:
+def test_default_does_not_help_beside_depends_on(lifespan: Lifespan) -> None:
     client = declare(lifespan, "client", service_types=["worker"])
 
     @lifespan.on_start(depends_on=[client])
@@ -214,7 +212,7 @@ def test_a_default_does_not_help_a_hook_that_depends_on_it_as_well(lifespan: Lif
         lifespan.plan("app")
 
 
-def test_a_hook_that_needs_it_twice_is_one_problem(lifespan: Lifespan) -> None:
+def test_hook_that_needs_a_left_out_hook_twice_is_one_problem(lifespan: Lifespan) -> None:
     client = declare(lifespan, "client", service_types=["worker"])
 
     @lifespan.on_start(depends_on=[client])
@@ -227,7 +225,7 @@ def test_a_hook_that_needs_it_twice_is_one_problem(lifespan: Lifespan) -> None:
     assert len(caught.value.problems) == 1
 
 
-def test_the_one_of_two_that_runs_is_meant(lifespan: Lifespan) -> None:
+def test_name_means_the_one_of_two_resources_that_runs(lifespan: Lifespan) -> None:
     """Two caches, one a service type: a dependent needs whichever is in the plan."""
     declare(lifespan, "cache", service_types=["app"])
     lifespan.resource(name="cache", service_types=["worker"])(
@@ -259,7 +257,7 @@ async def start_and_stop(lifespan: Lifespan, server: str | None) -> None:
     ],
     ids=["under a server", "inside another plan", "inside the server's", "without a server"],
 )
-async def test_one_warning_names_the_hooks_for_the_server_that_nothing_has_opened(
+async def test_warning_names_the_hooks_for_the_server_that_nothing_opened(
     lifespan: Lifespan,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,

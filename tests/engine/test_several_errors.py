@@ -36,7 +36,7 @@ def two_that_fail(lifespan: Lifespan, first: Exception, second: Exception) -> No
             raise second from None
 
 
-def test_the_first_error_of_a_startup_is_raised_and_the_others_are_noted_on_it(
+def test_first_error_of_a_startup_is_raised_and_the_others_are_noted_on_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first, second = OSError("nobody there"), LookupError("nothing found")
@@ -60,7 +60,7 @@ def test_the_first_error_of_a_startup_is_raised_and_the_others_are_noted_on_it(
     ]
 
 
-def test_the_message_to_the_server_names_them_all() -> None:
+def test_message_to_the_server_names_all_errors() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         two_that_fail(lifespan, OSError("nobody there"), LookupError("nothing found"))
         answer = await Server(lifespan).startup()
@@ -71,7 +71,7 @@ def test_the_message_to_the_server_names_them_all() -> None:
     run_virtually(main)
 
 
-def test_errors_of_the_rollback_are_noted_on_the_first_error_of_the_startup(
+def test_rollback_errors_are_noted_on_the_first_startup_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     first, second = OSError("nobody there"), LookupError("nothing to close")

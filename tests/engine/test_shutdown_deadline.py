@@ -34,7 +34,7 @@ def chain(lifespan: Lifespan, journal: Journal, *closes: float) -> None:
         before = [journal.resource(lifespan, f"r{number}", closes=seconds, depends_on=before)]
 
 
-def test_a_second_before_the_deadline_what_stops_is_cancelled_and_the_rest_told_to_stop() -> None:
+def test_hooks_are_cancelled_or_told_to_stop_a_second_before_the_deadline() -> None:
     """r3 (4 s), r2 (4 s), r1, r0 in this order: at 7 r2 is cancelled, and r1 and r0 close."""
     journal = Journal()
 
@@ -59,7 +59,7 @@ def test_a_second_before_the_deadline_what_stops_is_cancelled_and_the_rest_told_
     assert outcomes(report) == {"r0": "ok", "r1": "ok", "r2": "timed_out", "r3": "ok"}
 
 
-def test_what_is_told_to_stop_has_the_last_second() -> None:
+def test_hook_told_to_stop_late_has_the_last_second() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
@@ -76,7 +76,7 @@ def test_what_is_told_to_stop_has_the_last_second() -> None:
     assert outcomes(report) == {"r0": "ok", "r1": "abandoned", "r2": "timed_out", "r3": "ok"}
 
 
-def test_at_the_deadline_what_ignores_its_cancellation_is_abandoned_and_named(
+def test_hook_that_ignores_its_cancellation_is_abandoned_at_the_deadline(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -122,7 +122,7 @@ def test_no_shutdown_takes_longer_than_its_deadline(deadline: float) -> None:
     assert all(f"close r{number}" in journal.events for number in range(30))
 
 
-def test_a_shutdown_in_time_is_not_hurried() -> None:
+def test_shutdown_in_time_is_not_hurried() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
         chain(lifespan, Journal(), 2, 2, 2.9)
         await lifespan.startup()
@@ -170,7 +170,7 @@ def test_jobs_are_stopped_with_the_rest_in_the_last_second() -> None:
     assert report.step("shop.low", "serving").outcome == "ok"
 
 
-def test_a_thread_that_hangs_does_not_delay_the_end(caplog: pytest.LogCaptureFixture) -> None:
+def test_thread_that_hangs_does_not_delay_the_end(caplog: pytest.LogCaptureFixture) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
         @lifespan.resource(shutdown_timeout=100)
         @written_in("shop.lifespan")

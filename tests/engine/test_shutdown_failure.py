@@ -19,7 +19,7 @@ from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 
-def test_a_stop_that_raises_keeps_no_other_hook_from_stopping(run: RunOnLoop) -> None:
+def test_stop_that_raises_keeps_no_other_hook_from_stopping(run: RunOnLoop) -> None:
     """base <- fails <- top: what stands under the one that fails closes all the same."""
     journal = Journal()
     error = OSError("won't close")
@@ -47,7 +47,7 @@ def test_a_stop_that_raises_keeps_no_other_hook_from_stopping(run: RunOnLoop) ->
 
 
 @pytest.mark.parametrize("kind", ["shutdown", "sync shutdown", "sync resource"])
-def test_a_stop_of_any_kind_may_raise(run: RunOnLoop, kind: str) -> None:
+def test_stop_of_any_kind_may_raise(run: RunOnLoop, kind: str) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -79,7 +79,7 @@ def test_a_stop_of_any_kind_may_raise(run: RunOnLoop, kind: str) -> None:
     assert journal.events[-1] == "close client: done"
 
 
-def test_the_server_is_told_all_errors_in_one_message_after_the_log_has_them(
+def test_server_is_told_all_errors_in_one_message_after_the_log(
     run: RunOnLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = Journal()
@@ -132,7 +132,7 @@ def test_one_hook_is_not_called_hooks(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_shutdown_without_errors_is_complete(run: RunOnLoop) -> None:
+def test_shutdown_without_errors_is_complete(run: RunOnLoop) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -175,7 +175,7 @@ def test_errors_of_the_shutdown_are_noted_on_the_body_s_own_error(run: RunOnLoop
 # Limits.
 
 
-def test_a_stop_has_five_seconds_where_nothing_else_is_said() -> None:
+def test_stop_has_five_seconds_where_nothing_else_is_said() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -211,7 +211,7 @@ def test_a_stop_has_five_seconds_where_nothing_else_is_said() -> None:
     ],
     ids=["SHUTDOWN_TIMEOUT", "HOOKS", "HOOKS for all"],
 )
-def test_the_settings_give_a_stop_its_limit(settings: Settings, limit: float) -> None:
+def test_settings_give_a_stop_its_limit(settings: Settings, limit: float) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -225,7 +225,7 @@ def test_the_settings_give_a_stop_its_limit(settings: Settings, limit: float) ->
     assert journal.when("close slow: cancelled") == limit
 
 
-def test_a_resource_s_limit_at_startup_is_not_one_at_shutdown() -> None:
+def test_resource_s_limit_at_startup_is_not_one_at_shutdown() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "slow", closes=4, timeout=1, shutdown_timeout=4.5)
         async with lifespan.run("app"):
@@ -235,7 +235,7 @@ def test_a_resource_s_limit_at_startup_is_not_one_at_shutdown() -> None:
     run_virtually(main)
 
 
-def test_the_limit_of_a_shutdown_function_is_its_timeout() -> None:
+def test_limit_of_a_shutdown_function_is_its_timeout() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -257,7 +257,7 @@ def test_the_limit_of_a_shutdown_function_is_its_timeout() -> None:
     assert journal.when("shutdown everybody_s: cancelled") == 5
 
 
-def test_a_job_that_does_not_end_within_its_limit_is_told_and_the_hooks_stop() -> None:
+def test_job_that_does_not_end_within_its_limit_is_told_and_the_hooks_stop() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -287,7 +287,7 @@ def test_a_job_that_does_not_end_within_its_limit_is_told_and_the_hooks_stop() -
     assert journal.when("close client") == 12
 
 
-def test_a_stop_is_judged_by_the_clock_when_the_loop_was_blocked() -> None:
+def test_stop_is_judged_by_the_clock_when_the_loop_was_blocked() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource
         @written_in("shop.lifespan")
@@ -304,7 +304,7 @@ def test_a_stop_is_judged_by_the_clock_when_the_loop_was_blocked() -> None:
     run_virtually(main)
 
 
-def test_an_error_after_the_limit_is_noted_on_the_limit_s(caplog: pytest.LogCaptureFixture) -> None:
+def test_error_after_the_limit_is_noted_on_the_limit_s(caplog: pytest.LogCaptureFixture) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource
         async def slow() -> AsyncIterator[None]:

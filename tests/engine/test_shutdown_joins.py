@@ -12,7 +12,7 @@ from tests.engine.journal import Journal
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 
-def test_a_second_shutdown_joins_the_first() -> None:
+def test_second_shutdown_joins_the_first() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -34,7 +34,7 @@ def test_a_second_shutdown_joins_the_first() -> None:
     assert journal.when("first returns") == journal.when("second returns") == 3
 
 
-def test_all_who_joined_get_the_errors() -> None:
+def test_everyone_who_joined_a_shutdown_gets_its_errors() -> None:
     error = OSError("won't close")
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -50,7 +50,7 @@ def test_all_who_joined_get_the_errors() -> None:
     run_virtually(main)
 
 
-def test_a_server_s_shutdown_joins_one_by_hand() -> None:
+def test_server_s_shutdown_joins_one_by_hand() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -69,7 +69,7 @@ def test_a_server_s_shutdown_joins_one_by_hand() -> None:
     assert journal.when("told") == 3
 
 
-def test_a_body_that_ends_joins_a_shutdown_by_hand() -> None:
+def test_body_that_ends_joins_a_shutdown_by_hand() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -85,7 +85,7 @@ def test_a_body_that_ends_joins_a_shutdown_by_hand() -> None:
     assert journal.when("body left") == 3
 
 
-def test_a_shutdown_during_the_startup_gives_the_startup_up() -> None:
+def test_shutdown_during_the_startup_gives_the_startup_up() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -105,7 +105,7 @@ def test_a_shutdown_during_the_startup_gives_the_startup_up() -> None:
     assert journal.when("shutdown returns") == 3
 
 
-def test_a_cancellation_while_another_one_shuts_down_waits_for_the_end_too() -> None:
+def test_cancellation_while_another_one_shuts_down_waits_for_the_end_too() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

@@ -71,7 +71,7 @@ def kill() -> None:
 
 
 @WAYS
-def test_the_handler_before_is_called_too(runner: asyncio.Runner, install: Install) -> None:
+def test_servers_handler_is_called_too(runner: asyncio.Runner, install: Install) -> None:
     async def main() -> None:
         handled = asyncio.Event()
         install(handled.set)
@@ -86,7 +86,7 @@ def test_the_handler_before_is_called_too(runner: asyncio.Runner, install: Insta
 
 
 @pytest.mark.parametrize(("echo", "calls"), [(600.0, 1), (0.0, 2)], ids=["at once", "later"])
-def test_a_second_signal_that_comes_at_once_is_taken_for_the_first(
+def test_second_signal_that_comes_at_once_is_taken_for_the_first(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, echo: float, calls: int
 ) -> None:
     monkeypatch.setattr(notice, "ECHO", echo)
@@ -104,7 +104,7 @@ def test_a_second_signal_that_comes_at_once_is_taken_for_the_first(
 
 
 @WAYS
-def test_it_is_called_after_the_drain_or_when_a_second_signal_comes(
+def test_servers_handler_is_called_after_the_drain_or_a_second_signal(
     runner: asyncio.Runner, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
@@ -134,7 +134,7 @@ def test_it_is_called_after_the_drain_or_when_a_second_signal_comes(
 
 
 @WAYS
-def test_the_echo_of_a_signal_ends_no_drain(
+def test_echo_of_a_signal_ends_no_drain(
     runner: asyncio.Runner, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
@@ -178,7 +178,7 @@ def test_one_signal_is_handed_on_where_two_have_come(
 
 
 @WAYS
-def test_it_is_called_when_the_drain_is_over(
+def test_servers_handler_is_called_when_the_drain_is_over(
     runner: asyncio.Runner, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
@@ -198,7 +198,7 @@ def test_it_is_called_when_the_drain_is_over(
 
 
 @WAYS
-def test_a_signal_that_waits_when_all_is_over_is_handed_on(
+def test_signal_that_waits_at_the_runs_end_is_handed_on(
     runner: asyncio.Runner, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
@@ -216,7 +216,7 @@ def test_a_signal_that_waits_when_all_is_over_is_handed_on(
     runner.run(main())
 
 
-def test_a_loop_that_is_run_once_more_is_held_too(
+def test_loop_that_is_run_once_more_is_held_too(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As granian does: once for the startup, once to serve."""
@@ -241,7 +241,7 @@ def test_a_loop_that_is_run_once_more_is_held_too(
     runner.run(serve(runner.run(start())))
 
 
-def test_the_handlers_are_as_before_when_all_is_over(runner: asyncio.Runner) -> None:
+def test_handlers_are_as_before_when_the_run_is_over(runner: asyncio.Runner) -> None:
     async def main() -> None:
         by_signal(lambda: None)
         before = [signal.getsignal(number) for number in notice.ENDING]
@@ -256,9 +256,7 @@ def test_the_handlers_are_as_before_when_all_is_over(runner: asyncio.Runner) -> 
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
-def test_what_is_ignored_or_left_to_the_system_stays_so(
-    runner: asyncio.Runner, handler: Any
-) -> None:
+def test_ignored_and_default_signals_stay_so(runner: asyncio.Runner, handler: Any) -> None:
     async def main() -> None:
         signal.signal(signal.SIGTERM, handler)
         run = await opened(0)

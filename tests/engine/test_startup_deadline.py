@@ -17,7 +17,7 @@ from tests.engine.virtual_clock import VirtualLoop, run_virtually
 TEN = Settings(startup_deadline=10)
 
 
-def test_a_startup_that_passes_its_deadline_fails_and_is_rolled_back() -> None:
+def test_startup_that_passes_its_deadline_fails_and_is_rolled_back() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
@@ -41,7 +41,7 @@ def test_a_startup_that_passes_its_deadline_fails_and_is_rolled_back() -> None:
     assert report.step("shop.never").outcome == "skipped"
 
 
-def test_the_deadline_counts_from_the_startup_s_begin_and_not_from_the_hook_s() -> None:
+def test_deadline_counts_from_the_begin_of_the_startup() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         base = journal.resource(lifespan, "base", opens=7)
@@ -78,7 +78,7 @@ def test_all_hooks_that_are_late_are_named() -> None:
         ("granian 2.7.0", 300),
     ],
 )
-def test_the_automatic_deadline_stays_below_the_server_s_own(
+def test_automatic_deadline_stays_below_the_server_s_own(
     server: str | None, seconds: float
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -114,7 +114,7 @@ def test_optional_hooks_fail_first_and_the_process_serves_degraded() -> None:
     assert journal.when("serving") == 10
 
 
-def test_optional_hooks_whose_turn_has_not_come_are_skipped_at_the_deadline() -> None:
+def test_optional_hooks_that_wait_are_skipped_at_the_deadline() -> None:
     """slow (optional) is due at 10; then the optional one behind it has no time left at all."""
     journal = Journal()
 
@@ -136,7 +136,7 @@ def test_optional_hooks_whose_turn_has_not_come_are_skipped_at_the_deadline() ->
     assert journal.events == ["open slow", "open slow: cancelled", "serving"]
 
 
-def test_a_required_hook_that_waits_for_an_optional_one_has_missed_the_deadline() -> None:
+def test_required_hook_behind_an_optional_one_misses_the_deadline() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -152,7 +152,7 @@ def test_a_required_hook_that_waits_for_an_optional_one_has_missed_the_deadline(
     assert "open needed" not in journal.events
 
 
-def test_where_a_required_hook_is_late_too_the_startup_fails() -> None:
+def test_startup_fails_where_a_required_hook_is_late_too() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "optional", opens=60, required=False)
@@ -169,7 +169,7 @@ def test_where_a_required_hook_is_late_too_the_startup_fails() -> None:
 # A longer limit of a hook.
 
 
-def test_an_explicit_limit_longer_than_the_deadline_lifts_the_deadline_to_it() -> None:
+def test_explicit_limit_longer_than_the_deadline_lifts_the_deadline_to_it() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "index", opens=39, timeout=40)
@@ -180,7 +180,7 @@ def test_an_explicit_limit_longer_than_the_deadline_lifts_the_deadline_to_it() -
     run_virtually(main, settings=TEN)
 
 
-def test_the_lifted_deadline_is_one_for_all() -> None:
+def test_lifted_deadline_is_one_for_all() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "index", opens=39, timeout=40)
@@ -191,7 +191,7 @@ def test_the_lifted_deadline_is_one_for_all() -> None:
     run_virtually(main, settings=TEN)
 
 
-def test_a_limit_from_the_settings_lifts_the_deadline_as_well() -> None:
+def test_limit_from_the_settings_lifts_the_deadline_as_well() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "index", opens=39)
         async with lifespan.run("app"):
@@ -201,7 +201,7 @@ def test_a_limit_from_the_settings_lifts_the_deadline_as_well() -> None:
     run_virtually(main, settings=settings)
 
 
-def test_a_limit_shorter_than_the_deadline_does_not_cut_the_deadline() -> None:
+def test_limit_shorter_than_the_deadline_does_not_cut_the_deadline() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "client", timeout=1)
@@ -216,7 +216,7 @@ def test_a_limit_shorter_than_the_deadline_does_not_cut_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("deadline", [10.0, 25.0])
-def test_the_rollback_ends_at_most_four_seconds_after_the_deadline(deadline: float) -> None:
+def test_rollback_ends_at_most_four_seconds_after_the_deadline(deadline: float) -> None:
     """Ten resources in a row, each closing for 2 s, would need 20: the order is given up."""
     journal = Journal()
 
@@ -234,7 +234,7 @@ def test_the_rollback_ends_at_most_four_seconds_after_the_deadline(deadline: flo
     assert all(f"close r{number}" in journal.events for number in range(10))
 
 
-def test_the_rollback_of_an_early_failure_has_a_shutdown_s_limits() -> None:
+def test_rollback_of_an_early_failure_has_a_shutdown_s_limits() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -253,7 +253,7 @@ def test_the_rollback_of_an_early_failure_has_a_shutdown_s_limits() -> None:
     assert journal.when("close stuck: cancelled") == 7
 
 
-def test_the_rollback_of_a_late_failure_is_cut_by_the_deadline_too() -> None:
+def test_rollback_of_a_late_failure_is_cut_by_the_deadline_too() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
 
@@ -270,7 +270,7 @@ def test_the_rollback_of_a_late_failure_is_cut_by_the_deadline_too() -> None:
     run_virtually(main, settings=TEN)
 
 
-def test_a_startup_within_its_deadline_is_not_ended_by_it_later() -> None:
+def test_startup_within_its_deadline_is_not_ended_by_it_later() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "client", opens=9)

@@ -26,7 +26,7 @@ FILE = "tests/engine/journal.py"
 # A required hook raises.
 
 
-def test_a_required_hook_that_raises_cancels_what_starts_and_stops_what_is_up_in_reverse() -> None:
+def test_required_hook_that_raises_rolls_the_startup_back() -> None:
     """base <- client (up), slow (starting), never (its turn has not come) when fails fails."""
     journal = Journal()
 
@@ -54,7 +54,7 @@ def test_a_required_hook_that_raises_cancels_what_starts_and_stops_what_is_up_in
     assert "close slow" not in journal.events
 
 
-def test_the_error_is_raised_as_the_hook_raised_it_with_a_note_that_names_the_hook(
+def test_error_is_raised_with_a_note_that_names_the_hook(
     run: RunOnLoop,
 ) -> None:
     error = OSError("nobody there")
@@ -72,7 +72,7 @@ def test_the_error_is_raised_as_the_hook_raised_it_with_a_note_that_names_the_ho
 
 
 @pytest.mark.parametrize("kind", ["async", "sync", "sync resource"])
-def test_a_hook_of_any_kind_may_raise(run: RunOnLoop, kind: str) -> None:
+def test_hook_of_any_kind_may_raise(run: RunOnLoop, kind: str) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -102,7 +102,7 @@ def test_a_hook_of_any_kind_may_raise(run: RunOnLoop, kind: str) -> None:
     assert journal.events[-1] == "close client: done"
 
 
-def test_the_report_of_a_failed_startup_tells_what_became_of_every_hook() -> None:
+def test_report_of_a_failed_startup_tells_what_became_of_every_hook() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
         journal = Journal()
         journal.resource(lifespan, "client", opens=1, closes=1)
@@ -138,7 +138,7 @@ def test_the_report_of_a_failed_startup_tells_what_became_of_every_hook() -> Non
 # What the server is told.
 
 
-def test_the_traceback_is_logged_before_the_message_is_sent_and_the_error_raised_after_it(
+def test_traceback_is_logged_then_the_message_sent_then_the_error_raised(
     run: RunOnLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = Journal()
@@ -172,7 +172,7 @@ def test_the_traceback_is_logged_before_the_message_is_sent_and_the_error_raised
     assert journal.events.count("logged") == 1
 
 
-def test_the_message_names_the_hook_its_place_the_error_and_what_was_rolled_back() -> None:
+def test_message_names_hook_place_error_and_rollback() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         client = journal.resource(lifespan, "client")
@@ -192,7 +192,7 @@ def test_the_message_names_the_hook_its_place_the_error_and_what_was_rolled_back
     run_virtually(main)
 
 
-def test_the_message_tells_of_errors_while_rolling_back() -> None:
+def test_message_tells_of_errors_while_rolling_back() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "client", close_error=OSError("won't close"))
@@ -212,7 +212,7 @@ def test_the_message_tells_of_errors_while_rolling_back() -> None:
     ],
     ids=["its own limit", "the deadline"],
 )
-def test_the_message_of_a_limit_names_the_setting_that_raises_it(
+def test_message_of_a_limit_names_the_setting_that_raises_it(
     limit: dict[str, Any], setting: str
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -229,7 +229,7 @@ def test_the_message_of_a_limit_names_the_setting_that_raises_it(
     run_virtually(main, settings=Settings(startup_deadline=30))
 
 
-def test_a_plan_that_is_wrong_is_told_in_a_message_and_then_raised(run: RunOnLoop) -> None:
+def test_plan_that_is_wrong_is_told_in_a_message_and_then_raised(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         Journal().start(lifespan, "warm_up", depends_on=["nowhere.to_be_found"])
         server = Server(lifespan)
@@ -242,7 +242,7 @@ def test_a_plan_that_is_wrong_is_told_in_a_message_and_then_raised(run: RunOnLoo
     run(main)
 
 
-def test_a_setting_that_can_not_be_read_is_told_in_a_message_and_then_raised(
+def test_setting_that_can_not_be_read_is_told_in_a_message_and_then_raised(
     run: RunOnLoop,
 ) -> None:
     class Broken(Exception):
@@ -263,7 +263,7 @@ def test_a_setting_that_can_not_be_read_is_told_in_a_message_and_then_raised(
     run(main)
 
 
-def test_what_is_open_is_closed_before_the_server_hears_of_the_failure(run: RunOnLoop) -> None:
+def test_rollback_ends_before_the_server_hears_of_the_failure(run: RunOnLoop) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -282,7 +282,7 @@ def test_what_is_open_is_closed_before_the_server_hears_of_the_failure(run: RunO
 # A hook's own limit.
 
 
-def test_a_required_hook_that_passes_its_limit_fails_the_startup() -> None:
+def test_required_hook_that_passes_its_limit_fails_the_startup() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
@@ -300,7 +300,7 @@ def test_a_required_hook_that_passes_its_limit_fails_the_startup() -> None:
     assert step.exception == "lifespan_app.engine.errors.HookError"
 
 
-def test_a_limit_counts_from_the_hook_s_own_begin() -> None:
+def test_limit_counts_from_the_hook_s_own_begin() -> None:
     """base takes 8 seconds, and what stands on it has 4 of its own: it needs only 3."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -313,7 +313,7 @@ def test_a_limit_counts_from_the_hook_s_own_begin() -> None:
     run_virtually(main)
 
 
-def test_without_a_limit_a_required_hook_may_take_its_time() -> None:
+def test_required_hook_without_a_limit_may_take_its_time() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "slow", opens=299)
         async with lifespan.run("app"):
@@ -322,7 +322,7 @@ def test_without_a_limit_a_required_hook_may_take_its_time() -> None:
     run_virtually(main)
 
 
-def test_the_setting_gives_a_hook_its_limit() -> None:
+def test_setting_gives_a_hook_its_limit() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "slow", opens=60, timeout=100)
         with pytest.raises(HookError, match="within its limit of 7 s"):
@@ -331,7 +331,7 @@ def test_the_setting_gives_a_hook_its_limit() -> None:
     run_virtually(main, settings=Settings(hooks={"shop.slow": {"timeout": 7}}))
 
 
-def test_a_limit_is_judged_by_the_clock_when_the_loop_was_blocked() -> None:
+def test_limit_is_judged_by_the_clock_when_the_loop_was_blocked() -> None:
     """No timer fires while a hook blocks the loop: what comes back too late is too late."""
     journal = Journal()
 
@@ -352,7 +352,7 @@ def test_a_limit_is_judged_by_the_clock_when_the_loop_was_blocked() -> None:
     assert journal.events[-1] == "close client: done"
 
 
-def test_a_resource_that_comes_up_too_late_is_left_at_once() -> None:
+def test_resource_that_comes_up_too_late_is_left_at_once() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -370,7 +370,7 @@ def test_a_resource_that_comes_up_too_late_is_left_at_once() -> None:
     assert journal.entries == [(20, "left")]
 
 
-def test_a_hook_that_comes_up_although_it_was_cancelled_is_left_in_the_rollback() -> None:
+def test_hook_that_comes_up_in_spite_of_its_cancellation_is_left() -> None:
     """It ignores its first cancellation, at 3, and is up at 3.5: the rollback waits for it."""
     journal = Journal()
 

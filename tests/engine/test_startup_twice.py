@@ -156,7 +156,7 @@ def test_shutdown_without_a_run_is_complete_in_a_scope(run: RunOnLoop) -> None:
     assert journal.events == []
 
 
-def test_a_run_that_was_prepared_and_never_begun_can_be_stopped() -> None:
+def test_run_that_was_prepared_and_never_begun_can_be_stopped() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "client")
         prepared = lifespan.prepare("app")

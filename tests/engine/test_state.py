@@ -18,7 +18,7 @@ def two_resources(lifespan: Lifespan) -> None:
     lifespan.resource(name="word")(lambda: "three")
 
 
-def test_the_state_is_a_mapping_of_state_names(run: RunOnLoop) -> None:
+def test_state_is_a_mapping_of_state_names(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         two_resources(lifespan)
         async with lifespan.run("app") as state:
@@ -34,7 +34,7 @@ def test_the_state_is_a_mapping_of_state_names(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_looking_for_what_is_not_there_raises_nothing_but_reading_does(run: RunOnLoop) -> None:
+def test_missing_name_raises_when_read_and_not_when_looked_for(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async with lifespan.run("app") as state:
             assert "nothing" not in state
@@ -49,7 +49,7 @@ def test_looking_for_what_is_not_there_raises_nothing_but_reading_does(run: RunO
     run(main)
 
 
-def test_what_hooks_write_is_read_by_others_and_by_the_body(run: RunOnLoop) -> None:
+def test_write_of_a_hook_is_read_by_others_and_by_the_body(run: RunOnLoop) -> None:
     seen: list[Any] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -77,7 +77,7 @@ def test_what_hooks_write_is_read_by_others_and_by_the_body(run: RunOnLoop) -> N
     assert seen == [(12, 7), {"by_the_body": True}]
 
 
-def test_a_resource_is_not_replaced_by_writing(run: RunOnLoop) -> None:
+def test_resource_is_not_replaced_by_writing(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         two_resources(lifespan)
         async with lifespan.run("app") as state:
@@ -94,7 +94,7 @@ def test_a_resource_is_not_replaced_by_writing(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_the_names_that_look_internal_are_no_keys(run: RunOnLoop) -> None:
+def test_names_that_look_internal_are_no_keys(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async with lifespan.run("app") as state:
             assert not hasattr(state, "__wrapped__")
@@ -103,7 +103,7 @@ def test_the_names_that_look_internal_are_no_keys(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_state_shows_what_it_holds(run: RunOnLoop) -> None:
+def test_state_shows_what_it_holds(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         two_resources(lifespan)
         async with lifespan.run("app") as state:
@@ -114,7 +114,7 @@ def test_a_state_shows_what_it_holds(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_the_state_of_a_run_that_is_over_holds_what_was_written_and_no_resource(
+def test_state_of_an_ended_run_holds_writes_and_no_resource(
     run: RunOnLoop,
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -128,7 +128,7 @@ def test_the_state_of_a_run_that_is_over_holds_what_was_written_and_no_resource(
     run(main)
 
 
-def test_a_resource_that_is_not_up_yet_is_not_in_the_state(run: RunOnLoop) -> None:
+def test_resource_that_is_not_up_yet_is_not_in_the_state(run: RunOnLoop) -> None:
     seen: list[list[str]] = []
 
     async def main(lifespan: Lifespan) -> None:

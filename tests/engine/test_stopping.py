@@ -16,7 +16,7 @@ def give_notice(lifespan: Lifespan) -> None:
     run.notice("SIGTERM")
 
 
-def test_it_is_set_when_the_shutdown_begins_and_not_in_the_next_run(run: RunOnLoop) -> None:
+def test_stopping_is_set_when_the_shutdown_begins(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         seen = []
 
@@ -34,7 +34,7 @@ def test_it_is_set_when_the_shutdown_begins_and_not_in_the_next_run(run: RunOnLo
     run(main)
 
 
-def test_who_waits_is_told_on_any_loop_of_the_process(run: RunOnLoop) -> None:
+def test_stopping_wakes_waiters_on_any_loop(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async def elsewhere() -> str:
             loop.call_soon_threadsafe(begun.set)
@@ -54,7 +54,7 @@ def test_who_waits_is_told_on_any_loop_of_the_process(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_a_wait_that_was_cancelled_leaves_nothing_behind(run: RunOnLoop) -> None:
+def test_cancelled_wait_for_stopping_leaves_nothing_behind(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async with lifespan.run("app"):
             with pytest.raises(TimeoutError):
@@ -66,14 +66,14 @@ def test_a_wait_that_was_cancelled_leaves_nothing_behind(run: RunOnLoop) -> None
     run(main)
 
 
-def test_without_a_run_a_source_ends_by_itself(run: RunOnLoop) -> None:
+def test_source_without_a_run_ends_by_itself(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         assert [number async for number in lifespan.until_stopping(numbers(3))] == [0, 1, 2]
 
     run(main)
 
 
-def test_a_source_is_cancelled_where_it_waits_and_the_loop_over_it_ends(run: RunOnLoop) -> None:
+def test_source_is_cancelled_where_it_waits_and_its_loop_ends(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> list[object]:
         seen: list[object] = []
 
@@ -95,7 +95,7 @@ def test_a_source_is_cancelled_where_it_waits_and_the_loop_over_it_ends(run: Run
     assert run(main) == ["tick", "source ends", "goes on"]
 
 
-def test_a_source_that_is_at_a_yield_is_closed(run: RunOnLoop) -> None:
+def test_source_that_is_at_a_yield_is_closed(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> list[object]:
         seen: list[object] = []
         async with lifespan.run("app"):
@@ -107,7 +107,7 @@ def test_a_source_that_is_at_a_yield_is_closed(run: RunOnLoop) -> None:
     assert run(main) == [0, "closed"]
 
 
-def test_a_source_runs_in_the_task_that_asks(run: RunOnLoop) -> None:
+def test_source_runs_in_the_task_that_asks(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async def tasks() -> AsyncIterator[object]:
             # A scope around a yield needs one task from its begin to its end.
@@ -122,7 +122,7 @@ def test_a_source_runs_in_the_task_that_asks(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_the_sources_own_errors_and_the_callers_cancellation_come_through(run: RunOnLoop) -> None:
+def test_sources_own_errors_and_the_callers_cancellation_come_through(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async def slow() -> AsyncIterator[int]:
             yield 1
@@ -151,7 +151,7 @@ def test_the_sources_own_errors_and_the_callers_cancellation_come_through(run: R
     run(main)
 
 
-def test_what_is_no_async_iterable_is_refused_at_once(lifespan: Lifespan) -> None:
+def test_source_that_is_no_async_iterable_is_refused(lifespan: Lifespan) -> None:
     with pytest.raises(TypeError, match=r"takes an async iterable, not \[1\]"):
         lifespan.until_stopping([1])  # type: ignore[arg-type]
 

@@ -32,7 +32,7 @@ def on_a_real_loop(main: Callable[[Lifespan], Any], host: Host | None = None) ->
 # Which thread.
 
 
-def test_start_and_shutdown_functions_run_in_daemon_threads_and_not_on_the_loop(
+def test_sync_functions_run_in_daemon_threads(
     run: RunOnLoop,
 ) -> None:
     threads: list[threading.Thread] = []
@@ -58,7 +58,7 @@ def test_start_and_shutdown_functions_run_in_daemon_threads_and_not_on_the_loop(
     assert threading.main_thread() not in threads
 
 
-def test_a_sync_resource_keeps_one_thread_of_its_own_from_enter_to_exit(run: RunOnLoop) -> None:
+def test_sync_resource_keeps_one_thread_of_its_own_from_enter_to_exit(run: RunOnLoop) -> None:
     threads: dict[str, list[threading.Thread]] = {"one": [], "two": []}
 
     async def main(lifespan: Lifespan) -> None:
@@ -82,7 +82,7 @@ def test_a_sync_resource_keeps_one_thread_of_its_own_from_enter_to_exit(run: Run
     assert threads["one"][0] is not threads["two"][0]
 
 
-def test_a_thread_bound_object_is_opened_used_at_stop_and_closed_in_one_thread(
+def test_thread_bound_object_is_opened_and_closed_in_one_thread(
     run: RunOnLoop,
 ) -> None:
     """SQLite's connections refuse every other thread than the one that they were made in."""
@@ -171,7 +171,7 @@ def test_hooks_see_the_context_that_their_run_was_begun_in(run: RunOnLoop) -> No
 # The loop is never blocked, and the pool grows.
 
 
-def test_the_loop_goes_on_while_sync_hooks_block(run: RunOnLoop) -> None:
+def test_loop_goes_on_while_sync_hooks_block(run: RunOnLoop) -> None:
     """Each of these would wait for ever if the loop were not free to do what it waits for."""
 
     async def main(lifespan: Lifespan) -> None:
@@ -203,7 +203,7 @@ def test_the_loop_goes_on_while_sync_hooks_block(run: RunOnLoop) -> None:
 
 
 @pytest.mark.parametrize("decorator", ["on_start", "on_shutdown"])
-def test_the_pool_grows_when_all_its_threads_are_busy(run: RunOnLoop, decorator: str) -> None:
+def test_pool_grows_when_all_its_threads_are_busy(run: RunOnLoop, decorator: str) -> None:
     """Twelve functions wait for one another: they end only if all of them run at once."""
     meeting = threading.Barrier(12, timeout=60)
 
@@ -255,7 +255,7 @@ def test_sync_resources_open_and_close_side_by_side() -> None:
     run_virtually(main)
 
 
-def test_the_threads_of_a_run_end_with_it() -> None:
+def test_threads_of_a_run_end_with_it() -> None:
     threads: list[threading.Thread] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -310,7 +310,7 @@ HANGS = """
     ],
     ids=["start function", "shutdown function", "resource"],
 )
-def test_a_hung_thread_does_not_keep_the_process_alive(
+def test_hung_thread_does_not_keep_the_process_alive(
     decorator: str, before: str, after: str, expected: list[str]
 ) -> None:
     program = textwrap.dedent(HANGS.format(decorator=decorator, before=before, after=after))
@@ -343,7 +343,7 @@ def asks_for_the_main_thread() -> None:
     "function", [asks_for_a_loop, asks_for_a_current_loop, asks_for_the_main_thread]
 )
 @pytest.mark.parametrize("kind", ["start", "resource"])
-def test_an_error_that_the_thread_is_the_cause_of_says_to_write_async_def(
+def test_error_that_the_thread_is_the_cause_of_says_to_write_async_def(
     run: RunOnLoop, function: Callable[[], None], kind: str
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -362,7 +362,7 @@ def test_an_error_that_the_thread_is_the_cause_of_says_to_write_async_def(
     run(main)
 
 
-def test_another_error_of_a_sync_hook_gets_no_such_note(run: RunOnLoop) -> None:
+def test_other_error_of_a_sync_hook_gets_no_note(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.on_start
         def fails() -> None:
@@ -408,7 +408,7 @@ class InTask:
         self.surroundings.calls.append(("leave", self.hook.name, id(asyncio.current_task())))
 
 
-def test_around_is_entered_once_for_the_whole_life_of_a_hook_in_its_own_thread_or_task() -> None:
+def test_around_is_entered_once_per_hook_in_its_own_thread_or_task() -> None:
     around = Surroundings()
 
     async def main(lifespan: Lifespan) -> None:
@@ -454,7 +454,7 @@ def test_around_is_entered_once_for_the_whole_life_of_a_hook_in_its_own_thread_o
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_what_goes_wrong_around_a_hook_is_that_hook_s_failure(kind: str) -> None:
+def test_error_around_a_hook_is_that_hooks_failure(kind: str) -> None:
     class BrokenTask:
         async def __aenter__(self) -> None:
             raise OSError("no connection")
@@ -491,7 +491,7 @@ def test_what_goes_wrong_around_a_hook_is_that_hook_s_failure(kind: str) -> None
 # Limits of threads.
 
 
-def test_a_sync_hook_has_limits_as_an_async_one_has() -> None:
+def test_sync_hook_has_limits_as_an_async_one_has() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.on_start(timeout=3)
         def in_time() -> None:
@@ -512,7 +512,7 @@ def test_a_sync_hook_has_limits_as_an_async_one_has() -> None:
     run_virtually(main)
 
 
-def test_the_pool_goes_on_when_one_of_its_threads_hangs() -> None:
+def test_pool_goes_on_when_one_of_its_threads_hangs() -> None:
     ran: list[str] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

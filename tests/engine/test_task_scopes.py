@@ -21,7 +21,7 @@ from tests.engine.virtual_clock import VirtualLoop, run_virtually
 # One and the same task.
 
 
-def test_a_resource_is_entered_and_left_in_one_and_the_same_task(run: RunOnLoop) -> None:
+def test_resource_is_entered_and_left_in_one_and_the_same_task(run: RunOnLoop) -> None:
     tasks: list[asyncio.Task[object] | None] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -48,7 +48,7 @@ def test_a_resource_is_entered_and_left_in_one_and_the_same_task(run: RunOnLoop)
     assert all(tasks.count(task) == 2 for task in set(tasks) - {tasks[2]})
 
 
-def test_a_resource_is_left_in_its_task_whoever_stops_the_run() -> None:
+def test_resource_is_left_in_its_task_whoever_stops_the_run() -> None:
     tasks: list[asyncio.Task[object] | None] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -67,7 +67,7 @@ def test_a_resource_is_left_in_its_task_whoever_stops_the_run() -> None:
     assert tasks[0] is tasks[1]
 
 
-def test_a_run_may_be_entered_in_one_task_and_left_in_another(run: RunOnLoop) -> None:
+def test_run_may_be_entered_in_one_task_and_left_in_another(run: RunOnLoop) -> None:
     """As fixtures of a test framework are: the hooks live in tasks of their own anyway."""
     journal = Journal()
 
@@ -95,7 +95,7 @@ def task_group(lifespan: Lifespan) -> Resource[asyncio.TaskGroup]:
     return group
 
 
-def test_a_task_group_serves_as_a_resource_and_waits_for_its_tasks_when_it_closes() -> None:
+def test_task_group_as_a_resource_waits_for_its_tasks_at_its_end() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -110,7 +110,7 @@ def test_a_task_group_serves_as_a_resource_and_waits_for_its_tasks_when_it_close
     assert journal.entries == [(0, "work"), (3, "work: done"), (3, "over")]
 
 
-def test_a_task_group_s_tasks_are_cancelled_when_its_limit_passes() -> None:
+def test_task_group_s_tasks_are_cancelled_when_its_limit_passes() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -125,7 +125,7 @@ def test_a_task_group_s_tasks_are_cancelled_when_its_limit_passes() -> None:
     assert journal.entries == [(0, "work"), (5, "work: cancelled")]
 
 
-def test_a_task_group_around_the_yield_of_a_start_is_cancelled_with_its_startup() -> None:
+def test_task_group_around_a_yield_is_cancelled_with_its_startup() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -145,7 +145,7 @@ def test_a_task_group_around_the_yield_of_a_start_is_cancelled_with_its_startup(
     assert (3, "two: cancelled") in journal.entries
 
 
-def test_a_task_group_that_fails_at_startup_is_the_hook_s_failure(run: RunOnLoop) -> None:
+def test_task_group_that_fails_at_startup_is_the_hook_s_failure(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async def fail() -> None:
             raise OSError("nobody there")
@@ -166,7 +166,7 @@ def test_a_task_group_that_fails_at_startup_is_the_hook_s_failure(run: RunOnLoop
 # anyio.
 
 
-def test_an_anyio_task_group_serves_as_a_resource(run: RunOnLoop) -> None:
+def test_anyio_task_group_serves_as_a_resource(run: RunOnLoop) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -194,7 +194,7 @@ def test_an_anyio_task_group_serves_as_a_resource(run: RunOnLoop) -> None:
     assert journal.events == ["work", "cancelled"]
 
 
-def test_an_anyio_task_group_that_crashes_while_serving_is_seen(run: RunOnLoop) -> None:
+def test_anyio_task_group_that_crashes_while_serving_is_seen(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.resource
         async def group() -> AsyncIterator[anyio.abc.TaskGroup]:
@@ -215,7 +215,7 @@ def test_an_anyio_task_group_that_crashes_while_serving_is_seen(run: RunOnLoop) 
     run(main)
 
 
-def test_an_anyio_cancel_scope_inside_a_hook_cancels_what_is_inside_and_no_more() -> None:
+def test_anyio_cancel_scope_cancels_only_what_is_inside() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -267,7 +267,7 @@ def test_anyio_s_shield_is_no_way_past_the_shutdown_s_deadline() -> None:
 # asyncio.timeout.
 
 
-def test_a_timeout_inside_a_hook_ends_what_is_inside() -> None:
+def test_timeout_inside_a_hook_ends_what_is_inside() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -288,7 +288,7 @@ def test_a_timeout_inside_a_hook_ends_what_is_inside() -> None:
     assert journal.events == ["ping", "ping: cancelled", "no answer"]
 
 
-def test_a_timeout_that_ends_a_hook_is_that_hook_s_failure() -> None:
+def test_timeout_that_ends_a_hook_is_that_hook_s_failure() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.on_start
         async def ping() -> None:
@@ -302,7 +302,7 @@ def test_a_timeout_that_ends_a_hook_is_that_hook_s_failure() -> None:
     run_virtually(main)
 
 
-def test_a_timeout_around_the_yield_that_does_not_pass_disturbs_nothing() -> None:
+def test_timeout_around_the_yield_that_does_not_pass_disturbs_nothing() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource
         async def lease() -> AsyncIterator[asyncio.Timeout]:
@@ -321,7 +321,7 @@ def test_a_timeout_around_the_yield_that_does_not_pass_disturbs_nothing() -> Non
 # Context variables.
 
 
-def test_a_context_variable_lasts_from_enter_to_exit_and_in_the_children(run: RunOnLoop) -> None:
+def test_context_variable_lasts_from_enter_to_exit_and_in_the_children(run: RunOnLoop) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="outside")
     seen: list[str] = []
 
@@ -352,7 +352,7 @@ def test_a_context_variable_lasts_from_enter_to_exit_and_in_the_children(run: Ru
     assert seen == ["inside one", "outside", "outside", "outside", "inside one"]
 
 
-def test_a_job_sees_the_context_that_its_run_was_begun_in(run: RunOnLoop) -> None:
+def test_job_sees_the_context_that_its_run_was_begun_in(run: RunOnLoop) -> None:
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
     seen: list[str] = []
 
@@ -374,7 +374,7 @@ def test_a_job_sees_the_context_that_its_run_was_begun_in(run: RunOnLoop) -> Non
 # A project's own ways with tasks.
 
 
-def test_a_task_factory_of_the_project_s_own_is_left_alone_and_does_no_harm(
+def test_task_factory_of_the_project_s_own_is_left_alone_and_does_no_harm(
     run: RunOnLoop,
 ) -> None:
     journal = Journal()
@@ -400,7 +400,7 @@ def test_a_task_factory_of_the_project_s_own_is_left_alone_and_does_no_harm(
     assert journal.events[-1] == "close client: done"
 
 
-def test_an_exit_stack_inside_a_hook_closes_in_reverse(run: RunOnLoop) -> None:
+def test_exit_stack_inside_a_hook_closes_in_reverse(run: RunOnLoop) -> None:
     order: list[str] = []
 
     async def main(lifespan: Lifespan) -> None:

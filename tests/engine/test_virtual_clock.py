@@ -45,7 +45,7 @@ def hand_over(loop: VirtualLoop, work: Callable[[], object]) -> asyncio.Future[N
     return done
 
 
-def test_a_sleep_takes_virtual_time_and_no_real_time() -> None:
+def test_sleep_takes_virtual_time_and_no_real_time() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:
         begun = loop.time()
         await asyncio.sleep(A_WEEK)
@@ -73,7 +73,7 @@ def test_timers_fire_in_their_order_each_at_its_own_time() -> None:
     assert fired == [(1, "a"), (2, "b"), (3, "c"), (3, "d")]
 
 
-def test_a_time_limit_passes() -> None:
+def test_time_limit_passes() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(30):
@@ -83,7 +83,7 @@ def test_a_time_limit_passes() -> None:
     assert run_virtually(main) == pytest.approx(1030)
 
 
-def test_a_deadlock_is_an_error_at_once() -> None:
+def test_deadlock_is_an_error_at_once() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         await loop.create_future()
 
@@ -91,7 +91,7 @@ def test_a_deadlock_is_an_error_at_once() -> None:
         run_virtually(main)
 
 
-def test_what_is_ready_on_a_socket_comes_before_the_time_passes() -> None:
+def test_ready_socket_comes_before_the_time_passes() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> tuple[bytes, float]:
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -104,7 +104,7 @@ def test_what_is_ready_on_a_socket_comes_before_the_time_passes() -> None:
     assert run_virtually(main) == (b"here", 1000)
 
 
-def test_the_clock_stands_still_while_a_thread_works() -> None:
+def test_clock_stands_still_while_a_thread_works() -> None:
     release = threading.Event()
     order: list[str] = []
 
@@ -126,7 +126,7 @@ def test_the_clock_stands_still_while_a_thread_works() -> None:
     assert order == ["worked", "a second passed"]
 
 
-def test_the_clock_stands_still_while_an_executor_works() -> None:
+def test_clock_stands_still_while_an_executor_works() -> None:
     release = threading.Event()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:
@@ -141,7 +141,7 @@ def test_the_clock_stands_still_while_an_executor_works() -> None:
     assert run_virtually(main) == 1001
 
 
-def test_threads_that_sleep_wake_by_the_virtual_clock_in_the_same_way_each_time() -> None:
+def test_sleeping_threads_wake_by_the_virtual_clock() -> None:
     def journey() -> list[tuple[float, int]]:
         seen: list[tuple[float, int]] = []
 
@@ -184,7 +184,7 @@ def test_coroutines_and_threads_share_one_time() -> None:
     assert run_virtually(main) == pytest.approx([1, 1.5, 2])
 
 
-def test_a_thread_that_hangs_does_not_hold_the_clock_and_ends_with_its_test() -> None:
+def test_thread_that_hangs_does_not_hold_the_clock_and_ends_with_its_test() -> None:
     ended = threading.Event()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:
@@ -203,7 +203,7 @@ def test_a_thread_that_hangs_does_not_hold_the_clock_and_ends_with_its_test() ->
     assert ended.wait(10)
 
 
-def test_a_thread_that_sleeps_on_ends_with_its_test() -> None:
+def test_thread_that_sleeps_on_ends_with_its_test() -> None:
     ended = threading.Event()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -222,7 +222,7 @@ def test_a_thread_that_sleeps_on_ends_with_its_test() -> None:
     assert ended.wait(10)
 
 
-def test_a_thread_that_wants_to_sleep_after_its_test_ends() -> None:
+def test_thread_that_wants_to_sleep_after_its_test_ends() -> None:
     loops: list[VirtualLoop] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -253,7 +253,7 @@ def test_tasks_that_ignore_everything_do_not_hold_up_the_end() -> None:
     assert run_virtually(main) == "over"
 
 
-def test_an_error_comes_out_and_the_loop_is_closed() -> None:
+def test_error_comes_out_and_the_loop_is_closed() -> None:
     loops: list[VirtualLoop] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -265,7 +265,7 @@ def test_an_error_comes_out_and_the_loop_is_closed() -> None:
     assert loops[0].is_closed()
 
 
-def test_the_engine_goes_by_the_virtual_clock() -> None:
+def test_engine_goes_by_the_virtual_clock() -> None:
     settings = Settings(startup_deadline=77.0)
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> tuple[float, float]:

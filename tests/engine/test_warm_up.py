@@ -25,7 +25,7 @@ def pending(lifespan: Lifespan) -> list[str]:
 # The startup does not wait.
 
 
-def test_the_startup_completes_without_it_and_it_is_ready_when_it_is_up() -> None:
+def test_startup_completes_without_a_resource_that_warms_up() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         model = journal.resource(lifespan, "model", opens=60, wait=False)
@@ -54,7 +54,7 @@ def test_the_startup_completes_without_it_and_it_is_ready_when_it_is_up() -> Non
     run_virtually(main)
 
 
-def test_reading_it_before_says_that_it_is_not_ready() -> None:
+def test_reading_during_the_warm_up_says_not_ready() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         model = Journal().resource(lifespan, "model", opens=60, wait=False)
         async with lifespan.run("app") as state:
@@ -67,7 +67,7 @@ def test_reading_it_before_says_that_it_is_not_ready() -> None:
     run_virtually(main)
 
 
-def test_a_plan_of_nothing_else_serves_at_once() -> None:
+def test_plan_of_warm_ups_alone_serves_at_once() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "model", opens=60, wait=False)
         begun = loop.now
@@ -79,7 +79,7 @@ def test_a_plan_of_nothing_else_serves_at_once() -> None:
     run_virtually(main)
 
 
-def test_one_that_is_up_before_the_rest_is_read_like_any_other() -> None:
+def test_warm_up_that_is_done_early_is_read_like_any_other() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         model = journal.resource(lifespan, "model", opens=1, wait=False)
@@ -94,7 +94,7 @@ def test_one_that_is_up_before_the_rest_is_read_like_any_other() -> None:
 # What asks for it waits with it.
 
 
-def test_what_asks_for_it_is_not_waited_for_either_and_starts_after_it() -> None:
+def test_dependents_of_a_warm_up_start_after_it() -> None:
     """model (60 s) <- index (1 s) <- start function, job and shutdown function."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -118,7 +118,7 @@ def test_what_asks_for_it_is_not_waited_for_either_and_starts_after_it() -> None
     run_virtually(main)
 
 
-def test_a_parameter_with_a_default_waits_too_and_gets_it() -> None:
+def test_parameter_with_a_default_waits_for_the_warm_up() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[object]:
         seen: list[object] = []
         Journal().resource(lifespan, "model", opens=3, wait=False)
@@ -136,7 +136,7 @@ def test_a_parameter_with_a_default_waits_too_and_gets_it() -> None:
     assert run_virtually(main) == ["model"]
 
 
-def test_priorities_and_the_written_order_do_not_wait_for_it_but_the_shutdown_keeps_them() -> None:
+def test_warm_up_keeps_priorities_at_shutdown_only() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "model", opens=5, wait=False, priority=-1)
@@ -149,7 +149,7 @@ def test_priorities_and_the_written_order_do_not_wait_for_it_but_the_shutdown_ke
     run_virtually(main)
 
 
-def test_it_begins_after_the_hooks_of_a_lower_priority() -> None:
+def test_warm_up_begins_after_the_hooks_of_a_lower_priority() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "client", opens=2, priority=-1)
@@ -164,7 +164,7 @@ def test_it_begins_after_the_hooks_of_a_lower_priority() -> None:
 
 
 @pytest.mark.parametrize(("required", "readiness"), [(True, "warm_up_failed"), (False, "degraded")])
-def test_one_that_fails_leaves_the_process_not_ready_or_degraded(
+def test_warm_up_that_fails_leaves_the_process_not_ready_or_degraded(
     required: bool, readiness: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -194,7 +194,7 @@ def test_one_that_fails_leaves_the_process_not_ready_or_degraded(
     assert "failed to start after 5.000 s: OSError: no such weights" in record.getMessage()
 
 
-def test_one_that_fails_while_the_rest_still_starts_does_not_fail_the_startup() -> None:
+def test_warm_up_that_fails_does_not_fail_the_startup() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "model", open_error=OSError("no weights"), wait=False)
@@ -205,7 +205,7 @@ def test_one_that_fails_while_the_rest_still_starts_does_not_fail_the_startup() 
     run_virtually(main)
 
 
-def test_an_optional_one_holds_up_nobody_while_it_starts() -> None:
+def test_optional_warm_up_holds_up_nobody() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "model", opens=60, wait=False, required=False)
         async with lifespan.run("app"):
@@ -215,7 +215,7 @@ def test_an_optional_one_holds_up_nobody_while_it_starts() -> None:
     run_virtually(main)
 
 
-def test_one_that_crashes_later_is_a_crash_like_any_other() -> None:
+def test_resource_that_crashes_after_its_warm_up_has_crashed() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource(wait=False)
         @written_in("shop.lifespan")
@@ -243,7 +243,7 @@ def test_one_that_crashes_later_is_a_crash_like_any_other() -> None:
 # Limits.
 
 
-def test_neither_the_startups_deadline_nor_that_of_optional_hooks_is_meant_for_it() -> None:
+def test_startup_deadlines_do_not_count_for_a_warm_up() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "model", opens=600, wait=False)
@@ -257,7 +257,7 @@ def test_neither_the_startups_deadline_nor_that_of_optional_hooks_is_meant_for_i
     run_virtually(main, settings=Settings(startup_deadline=3))
 
 
-def test_its_own_timeout_holds_and_does_not_lift_the_deadline() -> None:
+def test_timeout_of_a_warm_up_does_not_lift_the_deadline() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "model", opens=600, wait=False, timeout=100)
@@ -275,7 +275,7 @@ def test_its_own_timeout_holds_and_does_not_lift_the_deadline() -> None:
     run_virtually(main, settings=Settings(startup_deadline=3))
 
 
-def test_one_that_is_slow_is_looked_at_after_the_startup_too(
+def test_slow_warm_up_is_looked_at_after_the_startup(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -295,7 +295,7 @@ def test_one_that_is_slow_is_looked_at_after_the_startup_too(
 # The end comes first.
 
 
-def test_a_shutdown_while_it_starts_cancels_it_and_skips_what_waits_for_it() -> None:
+def test_shutdown_cancels_a_warm_up_and_skips_its_dependents() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         client = journal.resource(lifespan, "client")
@@ -316,7 +316,7 @@ def test_a_shutdown_while_it_starts_cancels_it_and_skips_what_waits_for_it() -> 
     run_virtually(main)
 
 
-def test_one_that_comes_up_while_the_process_stops_is_closed_before_what_it_needs() -> None:
+def test_warm_up_that_ends_while_stopping_closes_before_its_needs() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "client")
@@ -338,7 +338,7 @@ def test_one_that_comes_up_while_the_process_stops_is_closed_before_what_it_need
     run_virtually(main)
 
 
-def test_a_startup_that_fails_rolls_it_back() -> None:
+def test_startup_that_fails_rolls_a_warm_up_back() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "early", wait=False)
@@ -379,7 +379,7 @@ def test_observers_are_told_when_the_process_is_ready() -> None:
     ]
 
 
-def test_what_it_logs_while_the_process_serves_is_kept_with_its_step(
+def test_log_of_a_warm_up_is_kept_with_its_step(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -400,6 +400,6 @@ def test_what_it_logs_while_the_process_serves_is_kept_with_its_step(
     run_virtually(main)
 
 
-def test_only_resources_take_wait(lifespan: Lifespan) -> None:
+def test_wait_is_an_option_of_resources_only(lifespan: Lifespan) -> None:
     with pytest.raises(TypeError, match=r"@lifespan.on_start takes no wait=\."):
         lifespan.on_start(wait=False)  # type: ignore[call-overload]

@@ -70,7 +70,7 @@ class Time:
         self._go_on.put(None)
 
 
-def test_a_blocked_loop_is_reported_with_the_line_that_blocks_it(
+def test_blocked_loop_is_reported_with_the_line_that_blocks_it(
     loop_factory: LoopFactory,
 ) -> None:
     reports: list[tuple[Place | None, float]] = []
@@ -98,7 +98,7 @@ def test_a_blocked_loop_is_reported_with_the_line_that_blocks_it(
     assert seconds >= 0.01
 
 
-def test_a_loop_that_stays_blocked_is_reported_at_each_look(runner: asyncio.Runner) -> None:
+def test_loop_that_stays_blocked_is_reported_at_each_look(runner: asyncio.Runner) -> None:
     time = Time()
     reports: queue.Queue[float] = queue.Queue()
 
@@ -126,7 +126,7 @@ def test_a_loop_that_stays_blocked_is_reported_at_each_look(runner: asyncio.Runn
     assert reports.empty()
 
 
-def test_a_loop_that_answers_is_not_reported_however_long_the_phase(runner: asyncio.Runner) -> None:
+def test_loop_that_answers_is_not_reported_however_long_the_phase(runner: asyncio.Runner) -> None:
     time = Time()
     reports: list[object] = []
 
@@ -152,7 +152,7 @@ def test_a_loop_that_answers_is_not_reported_however_long_the_phase(runner: asyn
     assert reports == []
 
 
-def test_a_loop_that_is_blocked_again_is_reported_from_its_second_block_on(
+def test_loop_that_is_blocked_again_is_reported_from_its_second_block_on(
     runner: asyncio.Runner,
 ) -> None:
     time = Time()
@@ -183,7 +183,7 @@ def test_a_loop_that_is_blocked_again_is_reported_from_its_second_block_on(
         runner.run(hook())
 
 
-def test_a_phase_that_ends_before_the_first_look_ends_the_thread(runner: asyncio.Runner) -> None:
+def test_phase_that_ends_before_the_first_look_ends_the_thread(runner: asyncio.Runner) -> None:
     ended: queue.Queue[bool] = queue.Queue()
     reports: list[object] = []
 
@@ -209,7 +209,7 @@ def test_a_phase_that_ends_before_the_first_look_ends_the_thread(runner: asyncio
     assert reports == []
 
 
-def test_a_phase_that_ends_while_the_loop_is_asked_is_not_reported(runner: asyncio.Runner) -> None:
+def test_phase_that_ends_while_the_loop_is_asked_is_not_reported(runner: asyncio.Runner) -> None:
     time = Time()
     reports: list[object] = []
 
@@ -234,7 +234,7 @@ def test_a_phase_that_ends_while_the_loop_is_asked_is_not_reported(runner: async
     assert reports == []
 
 
-def test_the_next_phase_ends_the_watch_over_the_last_one(runner: asyncio.Runner) -> None:
+def test_next_phase_ends_the_watch_over_the_last_one(runner: asyncio.Runner) -> None:
     ended: queue.Queue[threading.Lock] = queue.Queue()
 
     def wait(lock: threading.Lock, seconds: float) -> bool:
@@ -255,7 +255,7 @@ def test_the_next_phase_ends_the_watch_over_the_last_one(runner: asyncio.Runner)
         runner.run(hook())
 
 
-def test_a_closed_loop_ends_the_watch(
+def test_closed_loop_ends_the_watch(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # In this thread, so that the watch has ended when it returns.
@@ -280,7 +280,7 @@ def test_a_closed_loop_ends_the_watch(
     assert reports == []
 
 
-def test_a_report_that_fails_is_logged_and_the_watch_goes_on(
+def test_report_that_fails_is_logged_and_the_watch_goes_on(
     runner: asyncio.Runner, caplog: pytest.LogCaptureFixture
 ) -> None:
     time = Time()
@@ -314,7 +314,7 @@ def test_a_report_that_fails_is_logged_and_the_watch_goes_on(
     ]
 
 
-def test_a_wait_whose_time_is_over_looks_at_once() -> None:
+def test_wait_whose_time_is_over_looks_at_once() -> None:
     lock = threading.Lock()
     with lock:
         assert wait_for_end(lock, -3) is False

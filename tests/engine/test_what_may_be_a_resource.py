@@ -135,7 +135,7 @@ def bound_method(log: Log) -> Callable[..., Any]:
         (maker_of_both, "thread", "loop"),
     ],
 )
-def test_a_context_manager_is_called_entered_and_left_where_it_belongs(
+def test_context_manager_is_called_entered_and_left_where_it_belongs(
     run: RunOnLoop, form: Callable[[Log], Callable[..., Any]], called: str, entered: str
 ) -> None:
     log: Log = []
@@ -203,7 +203,7 @@ class AwaitableIndex:
         "maker of a value",
     ],
 )
-def test_a_plain_value_and_what_is_awaited_are_handed_out(
+def test_plain_value_and_what_is_awaited_are_handed_out(
     run: RunOnLoop, form: Callable[..., Any]
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -219,9 +219,7 @@ def test_a_plain_value_and_what_is_awaited_are_handed_out(
     [(lambda: False, False), (lambda: 0, 0), (lambda: "", "")],
     ids=["False", "0", "empty"],
 )
-def test_a_value_may_be_nothing_much(
-    run: RunOnLoop, form: Callable[..., Any], value: object
-) -> None:
+def test_value_may_be_nothing_much(run: RunOnLoop, form: Callable[..., Any], value: object) -> None:
     async def main(lifespan: Lifespan) -> None:
         handle: Any = lifespan.resource(name="value")(form)
 
@@ -236,7 +234,7 @@ def test_a_value_may_be_nothing_much(
     run(main)
 
 
-def test_a_function_that_only_makes_a_value_leaves_no_thread_behind() -> None:
+def test_function_that_only_makes_a_value_leaves_no_thread_behind() -> None:
     threads: list[threading.Thread] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -267,7 +265,7 @@ def test_a_function_that_only_makes_a_value_leaves_no_thread_behind() -> None:
     ],
     ids=["asyncio.Lock", "asyncio.Semaphore", "threading.Lock", "threading.Semaphore"],
 )
-def test_entering_that_gives_no_object_is_an_error_that_says_to_return_it(
+def test_context_manager_that_gives_no_object_is_an_error(
     run: RunOnLoop, form: Callable[..., Any], gives: str
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -280,7 +278,7 @@ def test_entering_that_gives_no_object_is_an_error_that_says_to_return_it(
     run(main)
 
 
-def test_a_lock_that_an_async_function_returns_is_handed_out_as_it_is(run: RunOnLoop) -> None:
+def test_lock_that_an_async_function_returns_is_handed_out_as_it_is(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.resource
         async def lock() -> asyncio.Lock:
@@ -294,7 +292,7 @@ def test_a_lock_that_an_async_function_returns_is_handed_out_as_it_is(run: RunOn
     run(main)
 
 
-def test_an_async_context_manager_function_may_yield_nothing(run: RunOnLoop) -> None:
+def test_async_context_manager_function_may_yield_nothing(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.resource
         @asynccontextmanager
@@ -318,7 +316,7 @@ class WithAclose:
 @pytest.mark.parametrize(
     ("value", "method"), [(WithAclose(), "aclose"), (AsyncDoor([]), "__aexit__")]
 )
-def test_a_closable_value_of_a_coroutine_function_is_not_entered_and_warned_of(
+def test_closable_value_of_a_coroutine_function_is_warned_of(
     run: RunOnLoop, caplog: pytest.LogCaptureFixture, value: Any, method: str
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -340,7 +338,7 @@ def test_a_closable_value_of_a_coroutine_function_is_not_entered_and_warned_of(
         assert ("entered", "loop") not in value.log
 
 
-def test_a_value_that_nothing_closes_is_warned_of_by_nobody(
+def test_value_without_close_is_not_warned_of(
     run: RunOnLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -390,7 +388,7 @@ def yields_twice() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("form", [yields_nothing, yields_nothing_async])
-def test_a_generator_that_yields_nothing_fails_the_startup(
+def test_generator_that_yields_nothing_fails_the_startup(
     run: RunOnLoop, form: Callable[..., Any]
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -403,7 +401,7 @@ def test_a_generator_that_yields_nothing_fails_the_startup(
 
 
 @pytest.mark.parametrize("form", [yields_twice, yields_twice_async])
-def test_a_generator_that_yields_twice_fails_the_shutdown(
+def test_generator_that_yields_twice_fails_the_shutdown(
     run: RunOnLoop, form: Callable[..., Any]
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -461,7 +459,7 @@ def test_context_manager_that_yields_twice_is_told_what_to_do(
 
 
 @pytest.mark.parametrize("decorator", ["on_start", "on_shutdown"])
-def test_what_a_sync_start_or_shutdown_function_returns_is_awaited_on_the_loop(
+def test_awaitable_of_a_sync_function_is_awaited_on_the_loop(
     run: RunOnLoop, decorator: str
 ) -> None:
     places: list[str] = []
@@ -480,7 +478,7 @@ def test_what_a_sync_start_or_shutdown_function_returns_is_awaited_on_the_loop(
     assert places == ["loop", "loop"]
 
 
-def test_what_a_start_function_returns_is_not_entered(run: RunOnLoop) -> None:
+def test_return_value_of_a_start_function_is_not_entered(run: RunOnLoop) -> None:
     log: Log = []
 
     async def main(lifespan: Lifespan) -> None:

@@ -104,7 +104,7 @@ def in_thread(read: Callable[[], T]) -> T:
 # One after the other: the context's, the request's, the loop's, the process's.
 
 
-def test_inside_a_body_its_own_run_is_current(run: RunOnLoop) -> None:
+def test_run_is_current_inside_its_body(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         box = box_of(lifespan)
         async with lifespan.run("app") as outer:
@@ -116,7 +116,7 @@ def test_inside_a_body_its_own_run_is_current(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_inside_a_hook_its_own_run_is_current(run: RunOnLoop) -> None:
+def test_run_is_current_inside_its_hooks(run: RunOnLoop) -> None:
     seen: list[tuple[object, object]] = []
 
     async def main(lifespan: Lifespan) -> None:
@@ -141,7 +141,7 @@ def test_inside_a_hook_its_own_run_is_current(run: RunOnLoop) -> None:
     assert len({id(given) for given, _ in seen}) == 2
 
 
-def test_the_request_says_which_of_two_runs_it_is_served_by(run: RunOnLoop) -> None:
+def test_request_says_which_of_two_runs_it_is_served_by(run: RunOnLoop) -> None:
     class Request:
         def __init__(self, run: Run) -> None:
             self.scope = {"type": "http", "lifespan_app.run": run}
@@ -160,7 +160,7 @@ def test_the_request_says_which_of_two_runs_it_is_served_by(run: RunOnLoop) -> N
     run(main)
 
 
-def test_the_context_goes_before_the_request(run: RunOnLoop) -> None:
+def test_context_goes_before_the_request(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         box = box_of(lifespan)
         other = lifespan.prepare("app")
@@ -172,7 +172,7 @@ def test_the_context_goes_before_the_request(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_the_run_of_the_running_loop_is_current(run: RunOnLoop) -> None:
+def test_run_of_the_running_loop_is_current(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         box = box_of(lifespan)
         state = await lifespan.startup()
@@ -199,7 +199,7 @@ def test_two_runs_on_one_loop_are_an_error_that_lists_them(run: RunOnLoop) -> No
     run(main)
 
 
-def test_where_no_loop_runs_the_only_run_of_the_process_is_current() -> None:
+def test_only_run_of_the_process_is_current_without_a_loop() -> None:
     async def main(lifespan: Lifespan) -> None:
         box, sync_box = box_of(lifespan), sync_box_of(lifespan)
         async with lifespan.run("app") as state:
@@ -211,7 +211,7 @@ def test_where_no_loop_runs_the_only_run_of_the_process_is_current() -> None:
         runner.run(main(Lifespan()))
 
 
-def test_where_no_loop_runs_two_runs_of_the_process_are_an_error_that_lists_them() -> None:
+def test_two_runs_without_a_loop_are_an_error_that_lists_them() -> None:
     lifespan = Lifespan()
     box = box_of(lifespan)
     with another_loop() as one, another_loop() as two:
@@ -246,7 +246,7 @@ def test_two_loops_each_have_their_own_run_and_their_own_values(kind: str) -> No
         two.call(lifespan.shutdown)
 
 
-def test_what_an_async_function_made_is_not_read_on_another_running_loop() -> None:
+def test_async_resource_is_not_read_on_another_loop() -> None:
     lifespan = Lifespan()
     box = box_of(lifespan)
     with another_loop("asyncio") as one, another_loop("uvloop") as two:
@@ -261,7 +261,7 @@ def test_what_an_async_function_made_is_not_read_on_another_running_loop() -> No
         one.call(lifespan.shutdown)
 
 
-def test_what_a_sync_function_made_is_read_anywhere() -> None:
+def test_sync_resource_is_read_on_any_loop() -> None:
     lifespan = Lifespan()
     sync_box = sync_box_of(lifespan)
     with another_loop() as one, another_loop() as two:
@@ -270,7 +270,7 @@ def test_what_a_sync_function_made_is_read_anywhere() -> None:
         one.call(lifespan.shutdown)
 
 
-def test_a_loop_of_its_own_may_be_opened_again_and_again() -> None:
+def test_run_on_its_own_loop_may_be_opened_again() -> None:
     lifespan = Lifespan()
     box = box_of(lifespan)
     seen: list[object] = []

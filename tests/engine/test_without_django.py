@@ -55,7 +55,7 @@ def test_no_django_is_imported(imports: str) -> None:
     assert not roots & {"django", "asgiref"}
 
 
-def test_the_engine_imports_nothing_but_the_standard_library_and_itself() -> None:
+def test_engine_imports_nothing_but_the_standard_library_and_itself() -> None:
     modules = modules_imported_by(EVERY_ENGINE_MODULE)
 
     foreign = {
@@ -105,13 +105,13 @@ BARE_PROGRAM = """
 """
 
 
-def test_a_bare_asyncio_program_opens_its_hooks_and_nothing_is_printed() -> None:
+def test_bare_asyncio_program_opens_its_hooks_and_nothing_is_printed() -> None:
     ended = run_program(BARE_PROGRAM)
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def test_a_bare_program_that_fails_shows_the_hook_and_its_error() -> None:
+def test_bare_program_that_fails_shows_the_hook_and_its_error() -> None:
     program = BARE_PROGRAM.replace("assert client ==", "raise LookupError('no shop'); client ==")
     ended = run_program(program)
 

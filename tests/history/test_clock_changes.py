@@ -59,7 +59,7 @@ def served(begin: float, seconds: float) -> LifespanRun:
     [(10, 25), (1, 2), (HOUR / 2, HOUR - 60), (2 * HOUR, 4 * HOUR), (86400, 172800)],
     ids=str,
 )
-def test_a_run_has_served_for_as_long_as_it_did(
+def test_time_served_is_right_over_a_clock_change(
     change: float, before: float, seconds: float
 ) -> None:
     run = served(change - before, seconds)
@@ -67,7 +67,7 @@ def test_a_run_has_served_for_as_long_as_it_did(
     assert story.served_for(run, moment(change + seconds)) == timedelta(seconds=seconds)
 
 
-def test_the_sentence_of_a_run_says_so(change: float) -> None:
+def test_story_of_a_run_is_right_over_a_clock_change(change: float) -> None:
     run = served(change - 10, 25)
 
     assert story.headline(run, [], moment(change + 60)).startswith("Served for 25 s")
@@ -76,20 +76,18 @@ def test_the_sentence_of_a_run_says_so(change: float) -> None:
 @pytest.mark.parametrize(
     ("status", "said"), [("starting", "Starting for 25 s"), ("stopping", "Stopping for 25 s")]
 )
-def test_what_goes_on_has_gone_on_for_as_long_as_it_did(
-    change: float, status: str, said: str
-) -> None:
+def test_running_time_is_right_over_a_clock_change(change: float, status: str, said: str) -> None:
     at = moment(change - 10)
     run = LifespanRun(status=status, started_at=at, stopping_at=at, last_seen_at=at)
 
     assert said in story.headline(run, [], moment(change + 15))
 
 
-def test_what_was_half_a_minute_ago_was_half_a_minute_ago(change: float) -> None:
+def test_time_ago_is_right_over_a_clock_change(change: float) -> None:
     assert story.ago(moment(change - 15), moment(change + 15)) == "30 s ago"
 
 
-def test_a_start_stands_where_it_was_on_the_strip_of_a_day(change: float) -> None:
+def test_start_stands_right_on_the_days_strip_over_a_clock_change(change: float) -> None:
     start = served(change - 10, 0)
     day = Day("app", [start], now=moment(change + 86400 / 4 - 10))  # type: ignore[list-item]
 
@@ -98,7 +96,7 @@ def test_a_start_stands_where_it_was_on_the_strip_of_a_day(change: float) -> Non
 
 
 @pytest.mark.parametrize("before", [100, 80, 40, 1, 0])
-def test_a_run_that_gives_signs_of_life_is_not_lost(change: float, before: float) -> None:
+def test_run_with_heartbeats_is_not_lost_over_a_clock_change(change: float, before: float) -> None:
     seen = change - before
     row = {"status": "serving", "last_seen_at": seen, "lost_after": seen + 90}
     run = LifespanRun(**fitted(LifespanRun, row))

@@ -56,7 +56,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 @WITH_A_CLOCK
 @pytest.mark.parametrize(("ahead", "said"), [(YEARS, "ahead of"), (-YEARS, "behind")])
-def test_a_clock_that_is_years_off_deletes_nothing_and_calls_nobody_lost(
+def test_clock_that_is_years_off_deletes_and_loses_nothing(
     history_database: HistoryDatabase,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -76,7 +76,7 @@ def test_a_clock_that_is_years_off_deletes_nothing_and_calls_nobody_lost(
 
 @WITH_A_CLOCK
 @pytest.mark.parametrize("ahead", [timedelta(hours=-2), timedelta(0), timedelta(hours=2)])
-def test_clocks_that_differ_by_hours_delete_what_is_old_and_call_nobody_lost(
+def test_clocks_hours_apart_delete_what_is_old_and_lose_nothing(
     history_database: HistoryDatabase,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -91,7 +91,7 @@ def test_clocks_that_differ_by_hours_delete_what_is_old_and_call_nobody_lost(
     assert warnings(caplog) == []
 
 
-def test_a_project_that_was_idle_for_a_year_is_pruned(history_database: HistoryDatabase) -> None:
+def test_project_that_was_idle_for_a_year_is_pruned(history_database: HistoryDatabase) -> None:
     for days in (500, 400, 370):
         at = timezone.now() - timedelta(days=days)
         a_run(host=f"{days} days", started_at=at, last_seen_at=at)
@@ -112,7 +112,7 @@ def test_prunelifespan_goes_by_the_clock_of_its_machine(
     assert found() == {}
 
 
-def test_the_time_of_each_database_is_that_of_its_machine(
+def test_time_of_each_database_is_its_machines(
     history_database: HistoryDatabase,
 ) -> None:
     assert abs(database_time() - time.time()) < 60

@@ -96,7 +96,7 @@ def warnings(server: Server) -> int:
     return server.output.count("Can't write run history")
 
 
-def test_a_database_that_stops_and_starts_while_a_process_serves(
+def test_record_survives_a_restart_of_its_database(
     serving: Project, cluster: PostgreSQL, database: HistoryDatabase
 ) -> None:
     with Server(serving) as server:
@@ -126,7 +126,7 @@ def test_a_database_that_stops_and_starts_while_a_process_serves(
     assert not list(serving.folder.glob("spool/*.jsonl"))
 
 
-def test_a_process_that_was_killed_while_the_database_was_down(
+def test_record_survives_a_kill_while_the_database_is_down(
     serving: Project, cluster: PostgreSQL, database: HistoryDatabase
 ) -> None:
     with Server(serving) as killed:
@@ -151,7 +151,7 @@ def test_a_process_that_was_killed_while_the_database_was_down(
     assert not list(serving.folder.glob("spool/*.jsonl"))
 
 
-def test_a_process_that_never_saw_its_database(
+def test_record_waits_for_a_database_that_was_never_there(
     serving: Project, cluster: PostgreSQL, database: HistoryDatabase
 ) -> None:
     database.connection.close()

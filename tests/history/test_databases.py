@@ -12,7 +12,7 @@ from tests.history.databases import HistoryDatabase
 from tests.history.records import a_run
 
 
-def test_the_record_is_kept_in_this_database(history_database: HistoryDatabase) -> None:
+def test_record_is_kept_in_each_database(history_database: HistoryDatabase) -> None:
     a_run(host="here")
 
     assert history_database.run("SELECT host FROM lifespan_app_lifespanrun")[0][0] == "here"
@@ -22,7 +22,7 @@ def test_the_record_is_kept_in_this_database(history_database: HistoryDatabase) 
     )
 
 
-def test_a_test_begins_with_empty_tables(history_database: HistoryDatabase) -> None:
+def test_test_begins_with_empty_tables(history_database: HistoryDatabase) -> None:
     assert not LifespanRun.objects.exists()
 
 
@@ -41,7 +41,7 @@ def test_other_threads_see_the_same_rows(history_database: HistoryDatabase) -> N
     assert seen == ["here"]
 
 
-def test_only_one_of_them_refuses_an_emoji(history_database: HistoryDatabase) -> None:
+def test_one_database_refuses_an_emoji(history_database: HistoryDatabase) -> None:
     if history_database.kind != "latin1":
         a_run(host="\N{SNAKE}")
         return

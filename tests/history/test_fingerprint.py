@@ -83,27 +83,25 @@ def fingerprint(function: Callable[..., object], *args: Any, **step: Any) -> str
     return fingerprint_of(a_step(**step), error_of(function, *args))
 
 
-def test_it_is_32_hex_digits(hooks: ModuleType) -> None:
+def test_fingerprint_is_32_hex_digits(hooks: ModuleType) -> None:
     assert re.fullmatch("[0-9a-f]{32}", fingerprint(hooks.connect))
 
 
-def test_the_message_makes_no_difference(hooks: ModuleType) -> None:
+def test_fingerprint_ignores_the_message(hooks: ModuleType) -> None:
     assert fingerprint(hooks.connect, "10.0.0.1") == fingerprint(hooks.connect, "10.0.0.2")
 
 
-def test_the_way_to_the_innermost_function_makes_no_difference(hooks: ModuleType) -> None:
+def test_fingerprint_ignores_the_way_to_the_innermost_function(hooks: ModuleType) -> None:
     assert fingerprint(hooks.deep, 1) == fingerprint(hooks.deep, 500) == fingerprint(hooks.connect)
 
 
-def test_a_line_more_above_makes_no_difference(tmp_path: Path, hooks: ModuleType) -> None:
+def test_fingerprint_ignores_line_numbers(tmp_path: Path, hooks: ModuleType) -> None:
     before = fingerprint(hooks.connect)
 
     assert fingerprint(hooks_in(tmp_path, code="\n\n" + dedent(HOOKS)).connect) == before
 
 
-def test_another_folder_makes_no_difference(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fingerprint_ignores_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = set()
     for release in ("releases/1", "elsewhere/2"):
         with monkeypatch.context() as deployed:
@@ -113,7 +111,7 @@ def test_another_folder_makes_no_difference(
     assert len(found) == 1
 
 
-def test_the_folder_that_a_process_runs_in_makes_no_difference(
+def test_fingerprint_ignores_the_working_folder(
     tmp_path: Path, hooks: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = str(tmp_path / "books/lifespan.py")
@@ -128,38 +126,38 @@ def test_the_folder_that_a_process_runs_in_makes_no_difference(
     [{"name": "desk"}, {"app_label": "shop"}],
     ids=["name", "app"],
 )
-def test_another_hook_makes_a_difference(hooks: ModuleType, other: dict[str, str]) -> None:
+def test_fingerprint_depends_on_the_hook(hooks: ModuleType, other: dict[str, str]) -> None:
     assert fingerprint(hooks.connect) != fingerprint(hooks.connect, **other)
 
 
-def test_another_function_makes_a_difference(hooks: ModuleType) -> None:
+def test_fingerprint_depends_on_the_function(hooks: ModuleType) -> None:
     assert fingerprint(hooks.connect) != fingerprint(hooks.connect_again)
 
 
-def test_another_file_makes_a_difference(tmp_path: Path, hooks: ModuleType) -> None:
+def test_fingerprint_depends_on_the_file(tmp_path: Path, hooks: ModuleType) -> None:
     other = hooks_in(tmp_path, "books/clients.py")
 
     assert fingerprint(hooks.connect) != fingerprint(other.connect)
 
 
-def test_another_class_makes_a_difference(hooks: ModuleType) -> None:
+def test_fingerprint_depends_on_the_error_class(hooks: ModuleType) -> None:
     step = a_step()
 
     assert fingerprint_of(step, TimeoutError()) != fingerprint_of(step, ValueError())
 
 
-def test_what_a_library_does_inside_makes_no_difference(tmp_path: Path, hooks: ModuleType) -> None:
+def test_fingerprint_ignores_a_librarys_frames(tmp_path: Path, hooks: ModuleType) -> None:
     code = "def old():\n    raise OSError\n\n\ndef new():\n    old()\n"
     library = hooks_in(tmp_path / "site-packages", "client/sockets.py", code)
 
     assert fingerprint(hooks.calls, library.old) == fingerprint(hooks.calls, library.new)
 
 
-def test_an_error_of_the_users_own_hides_its_cause(hooks: ModuleType) -> None:
+def test_error_of_the_users_own_hides_its_cause(hooks: ModuleType) -> None:
     assert fingerprint(hooks.wrap) != fingerprint(hooks.connect)
 
 
-def test_a_library_that_wraps_the_users_error_hides_nothing(hooks: ModuleType) -> None:
+def test_library_that_wraps_the_users_error_hides_nothing(hooks: ModuleType) -> None:
     wrapped = ValueError("no")
     wrapped.__cause__ = error_of(hooks.connect)
     elsewhere = ValueError("no")
@@ -175,14 +173,14 @@ def test_causes_in_a_circle_come_to_an_end() -> None:
     assert fingerprint_of(a_step(), first)
 
 
-def test_a_limit_that_has_passed_is_known_by_its_hook() -> None:
+def test_limit_that_has_passed_is_known_by_its_hook() -> None:
     limit = fingerprint_of(a_step(), TimeoutError("2 s"))
 
     assert limit == fingerprint_of(a_step(), TimeoutError("3 s"))
     assert limit != fingerprint_of(a_step(file="books/clients.py"), TimeoutError("2 s"))
 
 
-def test_a_hook_of_an_installed_app_counts_as_the_users_code(
+def test_hook_of_an_installed_app_counts_as_the_users_code(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packages = tmp_path / "site-packages"
@@ -194,11 +192,11 @@ def test_a_hook_of_an_installed_app_counts_as_the_users_code(
     assert fingerprint(hooks.connect) == fingerprint(hooks.connect_again)
 
 
-def test_names_that_can_not_be_encoded_have_one_too() -> None:
+def test_names_that_can_not_be_encoded_have_a_fingerprint() -> None:
     assert fingerprint_of(a_step(name="\ud800"), ValueError())
 
 
-def test_nothing_but_a_name_is_enough() -> None:
+def test_name_alone_has_a_fingerprint() -> None:
     assert fingerprint_of(a_step(file=""), ValueError())
 
 

@@ -60,7 +60,9 @@ def at_work() -> Iterator[Thread]:
     thread.join()
 
 
-def test_it_happens_when_the_work_is_done(at_work: Thread, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fork_happens_when_the_work_is_done(
+    at_work: Thread, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "PATIENCE", 60)
     wait_for = forks._changed.wait_for
 
@@ -81,7 +83,7 @@ def test_work_that_does_not_end_keeps_no_process_from_forking(
     assert what_a_child_says(lambda: not at_work.left)
 
 
-def test_who_waits_in_the_midst_of_work_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fork_does_not_wait_for_a_thread_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 3_600)
     resting = Thread(forks.wait(), forks.go_on())
 
@@ -89,7 +91,7 @@ def test_who_waits_in_the_midst_of_work_is_not_waited_for(monkeypatch: pytest.Mo
     resting.join()
 
 
-def test_who_forks_does_not_wait_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fork_does_not_wait_for_its_own_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 3_600)
 
     with forks.wait():
@@ -97,7 +99,7 @@ def test_who_forks_does_not_wait_for_itself(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("at_work")
-def test_nobody_is_at_work_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_of_a_fork_has_nobody_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0)
 
     def goes_to_work() -> bool:
@@ -108,7 +110,7 @@ def test_nobody_is_at_work_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("at_work")
-def test_work_goes_on_in_the_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_work_goes_on_in_the_parent_of_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0)
     what_a_child_says(lambda: True)
 

@@ -40,7 +40,7 @@ async def served(lifespan: Lifespan) -> LifespanRun:
         return await has_status("serving")
 
 
-def test_a_run_is_lost_when_it_misses_three_of_its_own_heartbeats(lifespan: Lifespan) -> None:
+def test_run_is_lost_when_it_misses_three_of_its_own_heartbeats(lifespan: Lifespan) -> None:
     run = asyncio.run(served(lifespan))
 
     assert run.lost_after == run.last_seen_at + timedelta(seconds=90)
@@ -48,7 +48,7 @@ def test_a_run_is_lost_when_it_misses_three_of_its_own_heartbeats(lifespan: Life
     assert run.is_lost(run.lost_after + timedelta(seconds=1))
 
 
-def test_without_heartbeats_silence_never_means_lost(
+def test_silence_without_heartbeats_never_means_lost(
     lifespan: Lifespan, settings: Settings
 ) -> None:
     settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0}
@@ -71,7 +71,7 @@ def test_each_heartbeat_is_written(lifespan: Lifespan) -> None:
 
 
 @pytest.mark.usefixtures("beats")
-def test_a_run_that_was_taken_for_lost_is_back_with_its_next_heartbeat(lifespan: Lifespan) -> None:
+def test_run_that_was_taken_for_lost_is_back_with_its_next_heartbeat(lifespan: Lifespan) -> None:
     async def main() -> None:
         async with lifespan.run():
             run = await has_status("serving")
@@ -83,7 +83,7 @@ def test_a_run_that_was_taken_for_lost_is_back_with_its_next_heartbeat(lifespan:
 
 
 @pytest.mark.usefixtures("beats")
-def test_a_run_whose_row_was_deleted_is_written_anew(lifespan: Lifespan) -> None:
+def test_run_whose_row_was_deleted_is_written_anew(lifespan: Lifespan) -> None:
     async def main() -> None:
         async with lifespan.run():
             await has_status("serving")

@@ -100,7 +100,9 @@ def assert_is_stored(text: str, database: HistoryDatabase) -> None:
     assert plain.error == "plain"
 
 
-def test_it_is_stored_and_stored_again(history_database: HistoryDatabase, text: str) -> None:
+def test_hostile_text_is_stored_and_stored_again(
+    history_database: HistoryDatabase, text: str
+) -> None:
     uuid = str(uuid4())
 
     for writer in (Writer(uuid), Writer(uuid, late=True)):
@@ -110,7 +112,7 @@ def test_it_is_stored_and_stored_again(history_database: HistoryDatabase, text: 
         assert_is_stored(text, history_database)
 
 
-def test_it_is_stored_after_it_has_waited(
+def test_hostile_text_is_stored_after_it_has_waited(
     history_database: HistoryDatabase, text: str, tmp_path: Path
 ) -> None:
     uuid = str(uuid4())
@@ -127,7 +129,7 @@ def test_it_is_stored_after_it_has_waited(
     assert LifespanRun.objects.get().recorded_late
 
 
-def test_it_is_found_again(history_database: HistoryDatabase, text: str) -> None:
+def test_hostile_text_is_found_again(history_database: HistoryDatabase, text: str) -> None:
     host, name = stored_as(text, history_database, 255), stored_as(text, history_database, 200)
     run = a_run(host=host)
     a_step(run, name=name)
@@ -137,7 +139,7 @@ def test_it_is_found_again(history_database: HistoryDatabase, text: str) -> None
 
 
 @needs_postgresql
-def test_it_is_stored_in_an_old_encoding_of_postgresql(
+def test_hostile_text_is_stored_in_an_old_encoding_of_postgresql(
     settings: Settings, django_db_blocker: DjangoDbBlocker
 ) -> None:
     settings.LIFESPAN = {"HISTORY_DATABASE": "latin"}
@@ -165,7 +167,7 @@ def lifespan(history_database: HistoryDatabase) -> Iterator[Lifespan]:
         yield lifespan
 
 
-def test_a_run_that_says_it_is_recorded(
+def test_run_that_says_hostile_text_is_recorded(
     lifespan: Lifespan,
     history_database: HistoryDatabase,
     text: str,
@@ -206,7 +208,7 @@ def test_a_run_that_says_it_is_recorded(
     assert not (tmp_path / "spool").exists()
 
 
-def test_what_may_have_to_wait_is_no_longer_than_what_is_kept() -> None:
+def test_waiting_text_is_no_longer_than_what_is_kept() -> None:
     text = "x" * 100_000
     line = LogLine(1.0, "ERROR", "books", text)
     step = Step("books", "shelf", "resource", Phase.STARTUP, None, error=text, traceback=text)
@@ -219,7 +221,7 @@ def test_what_may_have_to_wait_is_no_longer_than_what_is_kept() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("character", ["\x00", "\N{SNAKE}"], ids=repr)
-def test_what_many_hooks_say_is_stored(history_database: HistoryDatabase, character: str) -> None:
+def test_text_of_many_hooks_is_stored(history_database: HistoryDatabase, character: str) -> None:
     uuid = str(uuid4())
     writer = Writer(uuid)
     writer.write({"run": a_row_of_a_run(uuid, "plain")})

@@ -106,7 +106,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("entry", NEVER_TAKEN.values(), ids=NEVER_TAKEN)
-def test_a_file_that_the_database_cannot_take_is_set_aside(
+def test_file_that_the_database_cannot_take_is_set_aside(
     history_database: HistoryDatabase,
     folder: Path,
     caplog: pytest.LogCaptureFixture,
@@ -133,7 +133,7 @@ def test_a_file_that_the_database_cannot_take_is_set_aside(
     assert len(errors(caplog)) == 1
 
 
-def test_a_file_that_was_set_aside_and_corrected_is_imported_under_its_old_name(
+def test_corrected_file_is_imported_under_its_old_name(
     sqlite_history: HistoryDatabase, folder: Path
 ) -> None:
     name = left(folder, {"run": a_row(started_at=1e18)})
@@ -148,7 +148,7 @@ def test_a_file_that_was_set_aside_and_corrected_is_imported_under_its_old_name(
     assert names(folder) == []
 
 
-def test_what_the_database_can_take_of_a_file_is_taken(
+def test_part_of_a_file_that_the_database_can_take_is_taken(
     history_database: HistoryDatabase, folder: Path
 ) -> None:
     left(folder, {"run": a_row(host="kept")}, steps([1]), steps(STEP))
@@ -183,7 +183,7 @@ def test_steps_of_a_run_that_was_deleted_since_are_dropped(
     assert errors(caplog) == []
 
 
-def test_tables_that_are_missing_keep_every_file(
+def test_missing_tables_keep_every_file(
     history_database: HistoryDatabase, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     waiting = [left(folder, {"run": a_row()}) for _ in range(2)]
@@ -202,7 +202,7 @@ def test_tables_that_are_missing_keep_every_file(
 
 
 @pytest.mark.parametrize("entry", NEVER_TAKEN.values(), ids=NEVER_TAKEN)
-def test_a_file_that_cannot_be_imported_hides_no_other_from_showlifespan(
+def test_file_that_cannot_be_imported_hides_no_other(
     sqlite_history: HistoryDatabase, folder: Path, entry: dict[str, Any]
 ) -> None:
     left(folder, entry)

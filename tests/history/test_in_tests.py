@@ -35,24 +35,24 @@ def look_at_the_run(status: str) -> None:
 
 
 class TestInATestCase(TestCase):
-    def test_with(self) -> None:
+    def test_block_in_a_test_case_is_recorded(self) -> None:
         with lifespan_running(lifespan=books(), history=True):
             look_at_the_run("serving")
         look_at_the_run("stopped")
 
-    async def test_async_with(self) -> None:
+    async def test_async_block_in_a_test_case_is_recorded(self) -> None:
         from asgiref.sync import sync_to_async
 
         async with lifespan_running(lifespan=books(), history=True):
             await sync_to_async(look_at_the_run)("serving")
         await sync_to_async(look_at_the_run)("stopped")
 
-    def test_without_asking_nothing_is_recorded(self) -> None:
+    def test_test_case_records_nothing_unasked(self) -> None:
         with lifespan_running(lifespan=books()):
             pass
         assert not LifespanRun.objects.exists()
 
-    def test_a_startup_that_fails(self) -> None:
+    def test_failed_startup_in_a_test_case_is_recorded(self) -> None:
         lifespan = books()
 
         @lifespan.on_start
@@ -69,7 +69,7 @@ class TestInATestCase(TestCase):
 
 
 class TestItsTransaction(TransactionTestCase):
-    def test_is_that_of_the_test(self) -> None:
+    def test_record_is_written_in_the_tests_transaction(self) -> None:
         from django.db import transaction
 
         with transaction.atomic():
@@ -80,7 +80,7 @@ class TestItsTransaction(TransactionTestCase):
 
 
 @pytest.mark.django_db
-async def test_under_pytest_asyncio_too() -> None:
+async def test_async_pytest_test_is_recorded() -> None:
     from asgiref.sync import sync_to_async
 
     async with lifespan_running(lifespan=books(), history=True):

@@ -30,7 +30,7 @@ THREE = {UVICORN.name: ["--workers", "3"], GUNICORN.name: ["-w", "3"]}
 
 
 @pytest.mark.parametrize("kind", [UVICORN, GUNICORN], ids=lambda kind: kind.name)
-def test_a_killed_worker_is_lost_as_soon_as_another_one_starts(
+def test_killed_worker_is_lost_as_soon_as_another_one_starts(
     kind: Kind, project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     recorded(project, sqlite_history)
@@ -53,7 +53,7 @@ def test_a_killed_worker_is_lost_as_soon_as_another_one_starts(
     assert complaints(server) == []
 
 
-def test_a_killed_process_is_lost_by_the_clock_without_another_start(
+def test_killed_process_is_lost_by_the_clock_without_another_start(
     project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     recorded(project, sqlite_history)
@@ -73,7 +73,7 @@ def test_a_killed_process_is_lost_by_the_clock_without_another_start(
     assert statuses() == ["serving"]
 
 
-def test_a_paused_process_that_was_called_lost_comes_back(
+def test_paused_process_that_was_called_lost_comes_back(
     project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     recorded(project, sqlite_history, HEARTBEAT=0.2)
@@ -87,7 +87,7 @@ def test_a_paused_process_that_was_called_lost_comes_back(
         wait_for_record(paused, lambda: LifespanRun.objects.serving().filter(pk=run.pk).exists())
 
 
-def test_a_process_that_is_only_busy_is_not_lost_with_the_next_start(
+def test_process_that_is_only_busy_is_not_lost_with_the_next_start(
     project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     recorded(project, sqlite_history)
@@ -130,7 +130,7 @@ def test_processes_of_another_namespace_are_left_to_the_clock(
     assert list(LifespanRun.objects.lost(one.lost_after + timedelta(hours=1))) == [one]
 
 
-def test_a_process_that_is_killed_in_its_startup_is_lost_with_the_next_start(
+def test_process_that_is_killed_in_its_startup_is_lost_with_the_next_start(
     project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     recorded(project, sqlite_history)

@@ -112,9 +112,7 @@ def test_workers_are_one_launch_before_and_after_a_reload(kind: Kind, talking: P
 @pytest.mark.parametrize(
     "kind", [kind for kind in SERVERS if kind.name in OFTEN], ids=lambda kind: kind.name
 )
-def test_workers_that_replace_others_after_some_requests_are_of_their_launch(
-    kind: Kind, talking: Project
-) -> None:
+def test_workers_that_replace_others_are_of_their_launch(kind: Kind, talking: Project) -> None:
     with Server(talking, kind, options=workers(kind, *OFTEN[kind.name])) as server:
         wait_for(3, server)
 
@@ -132,7 +130,7 @@ def test_workers_that_replace_others_after_some_requests_are_of_their_launch(
 @pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize("kind", [UVICORN, GRANIAN, GUNICORN], ids=lambda kind: kind.name)
-def test_a_worker_that_replaces_a_killed_one_is_of_its_launch(kind: Kind, talking: Project) -> None:
+def test_worker_that_replaces_a_killed_one_is_of_its_launch(kind: Kind, talking: Project) -> None:
     respawn = ["--respawn-failed-workers", "--respawn-interval", "0.1"]
     with Server(
         talking, kind, options=workers(kind, *(respawn if kind is GRANIAN else []))
@@ -154,7 +152,7 @@ def test_workers_of_an_application_that_was_loaded_before_are_one_launch(talking
 @pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.server
-def test_a_process_that_reloads_stays_in_its_launch(talking: Project) -> None:
+def test_process_that_reloads_stays_in_its_launch(talking: Project) -> None:
     with Server(talking, UVICORN, options=["--reload"]) as server:
         wait_for(1, server)
 
@@ -287,7 +285,7 @@ def test_two_servers_that_one_supervisor_has_started_are_two_launches(
 @pytest.mark.once
 @pytest.mark.server
 @pytest.mark.parametrize("kind", SERVERS, ids=lambda kind: kind.name)
-def test_a_server_that_is_started_again_is_another_launch(kind: Kind, talking: Project) -> None:
+def test_server_that_is_started_again_is_another_launch(kind: Kind, talking: Project) -> None:
     for count in (1, 2):
         with Server(talking, kind) as server:
             seen = wait_for(count, server)
@@ -298,13 +296,13 @@ def test_a_server_that_is_started_again_is_another_launch(kind: Kind, talking: P
 # What it is called.
 
 
-def test_the_environment_says_what_a_launch_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_says_what_a_launch_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LIFESPAN_LAUNCH", " deploy 42 ")
 
     assert launch() == "deploy 42"
 
 
-def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LIFESPAN_LAUNCH", raising=False)
     unnamed = launch()
     monkeypatch.setenv("LIFESPAN_LAUNCH", " ")
@@ -317,7 +315,7 @@ def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     ["x" * 65, "two\nlines", "\udcff", "\u202egnp", "\x1b[31m"],
     ids=["long", "lines", "bytes", "direction", "escape"],
 )
-def test_a_name_that_could_not_be_kept_is_known_by_its_hash(
+def test_name_that_could_not_be_kept_is_known_by_its_hash(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIFESPAN_LAUNCH", name)
@@ -329,7 +327,7 @@ def test_a_name_that_could_not_be_kept_is_known_by_its_hash(
     assert launch() != hashed
 
 
-def test_a_launch_is_found_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launch_is_found_from_any_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LIFESPAN_LAUNCH", raising=False)
     seen: list[str] = []
     thread = Thread(target=lambda: seen.append(launch()))

@@ -65,7 +65,7 @@ def statuses() -> list[str]:
 
 
 @pytest.mark.parametrize("status", LIVE)
-def test_who_fell_silent_is_lost(history_database: HistoryDatabase, status: Status) -> None:
+def test_silent_run_is_lost(history_database: HistoryDatabase, status: Status) -> None:
     a_run(status=status, lost_after=EARLIER)
 
     assert mark_lost(NOW) == 1
@@ -75,7 +75,7 @@ def test_who_fell_silent_is_lost(history_database: HistoryDatabase, status: Stat
 @pytest.mark.parametrize(
     "lost_after", [LATER, None], ids=["heard of lately", "without a heartbeat"]
 )
-def test_who_need_not_be_heard_of_yet_is_not_lost(
+def test_run_that_need_not_be_heard_of_yet_is_not_lost(
     sqlite_history: HistoryDatabase, lost_after: object
 ) -> None:
     a_run(status=Status.SERVING, lost_after=lost_after)
@@ -85,7 +85,7 @@ def test_who_need_not_be_heard_of_yet_is_not_lost(
 
 
 @pytest.mark.parametrize("status", OVER)
-def test_who_is_over_stays_as_it_ended(
+def test_ended_run_stays_as_it_ended(
     sqlite_history: HistoryDatabase, status: Status, gone: tuple[str, int]
 ) -> None:
     process, pid = gone
@@ -95,7 +95,7 @@ def test_who_is_over_stays_as_it_ended(
     assert statuses() == [status]
 
 
-def test_who_fell_silent_far_away_is_lost_too(sqlite_history: HistoryDatabase) -> None:
+def test_silent_run_of_another_host_is_lost(sqlite_history: HistoryDatabase) -> None:
     elsewhere = "00000000-0000-0000-0000-000000000000:1:1:1"
     a_run(status=Status.SERVING, lost_after=EARLIER, process=elsewhere, host="elsewhere")
     a_run(status=Status.SERVING, lost_after=EARLIER, process="", host="a Mac")
@@ -104,7 +104,7 @@ def test_who_fell_silent_far_away_is_lost_too(sqlite_history: HistoryDatabase) -
 
 
 @pytest.mark.parametrize("use_tz", [True, False])
-def test_times_are_those_of_the_project(
+def test_lost_after_is_in_the_projects_time_zone(
     history_database: HistoryDatabase, settings: Settings, use_tz: bool
 ) -> None:
     settings.USE_TZ = use_tz
@@ -120,7 +120,7 @@ def test_times_are_those_of_the_project(
 
 
 @pytest.mark.parametrize("lost_after", [LATER, None], ids=["heartbeat", "no heartbeat"])
-def test_whose_process_is_gone_is_lost_at_once(
+def test_run_whose_process_is_gone_is_lost_at_once(
     history_database: HistoryDatabase, gone: tuple[str, int], lost_after: object
 ) -> None:
     process, pid = gone
@@ -130,7 +130,7 @@ def test_whose_process_is_gone_is_lost_at_once(
     assert statuses() == [Status.LOST]
 
 
-def test_whose_process_goes_on_is_not_lost(
+def test_run_whose_process_goes_on_is_not_lost(
     history_database: HistoryDatabase, alive: tuple[str, int]
 ) -> None:
     process, pid = alive
@@ -139,7 +139,7 @@ def test_whose_process_goes_on_is_not_lost(
     assert mark_lost(NOW) == 0
 
 
-def test_whose_number_another_process_has_got_is_lost(
+def test_run_whose_pid_another_process_has_is_lost(
     sqlite_history: HistoryDatabase, alive: tuple[str, int]
 ) -> None:
     process, pid = alive
@@ -172,7 +172,7 @@ def test_this_process_never_calls_itself_lost(sqlite_history: HistoryDatabase) -
     assert mark_lost(NOW) == 0
 
 
-def test_a_sibling_that_began_in_the_same_tick_is_another_process(
+def test_sibling_that_began_in_the_same_tick_is_another_process(
     sqlite_history: HistoryDatabase, gone: tuple[str, int]
 ) -> None:
     a_run(status=Status.SERVING, lost_after=EARLIER, process=identity(), pid=gone[1])
@@ -180,7 +180,7 @@ def test_a_sibling_that_began_in_the_same_tick_is_another_process(
     assert mark_lost(NOW) == 1
 
 
-def test_who_is_heard_of_in_the_meantime_is_not_lost(sqlite_history: HistoryDatabase) -> None:
+def test_run_that_is_heard_of_meanwhile_is_not_lost(sqlite_history: HistoryDatabase) -> None:
     a_run(status=Status.SERVING, lost_after=EARLIER)
 
     def beat(execute: Any, sql: str, *arguments: Any) -> Any:
@@ -201,7 +201,7 @@ def test_who_is_heard_of_in_the_meantime_is_not_lost(sqlite_history: HistoryData
 
 
 @pytest.mark.parametrize("count", [0, 1, 30])
-def test_a_start_that_finds_nobody_locks_nothing(
+def test_start_that_finds_no_lost_run_locks_nothing(
     sqlite_history: HistoryDatabase, count: int
 ) -> None:
     for _ in range(count):
@@ -214,7 +214,7 @@ def test_a_start_that_finds_nobody_locks_nothing(
 
 
 @pytest.mark.parametrize("count", [1, 30])
-def test_it_takes_as_many_queries_for_many_as_for_one(
+def test_marking_lost_takes_as_many_queries_for_many_as_for_one(
     history_database: HistoryDatabase, gone: tuple[str, int], count: int
 ) -> None:
     process, pid = gone
@@ -228,7 +228,7 @@ def test_it_takes_as_many_queries_for_many_as_for_one(
     assert [query["sql"].split()[0] for query in queries] == ["SELECT", "SELECT", "UPDATE"]
 
 
-def test_a_start_does_not_read_all_runs_there_are(sqlite_history: HistoryDatabase) -> None:
+def test_start_does_not_read_all_runs_there_are(sqlite_history: HistoryDatabase) -> None:
     """Also where SQLite knows how often the values of a column occur, and thinks of a scan."""
     common = {"mode": "server", "service_type": "app", "pid": 1}
     LifespanRun.objects.bulk_create(
@@ -250,7 +250,7 @@ def test_a_start_does_not_read_all_runs_there_are(sqlite_history: HistoryDatabas
     assert [step[3] for plan in plans for step in plan if step[3].startswith("SCAN")] == []
 
 
-def test_one_start_looks_at_so_many_and_later_ones_at_the_rest(
+def test_start_marks_some_lost_runs_and_later_ones_the_rest(
     history_database: HistoryDatabase, gone: tuple[str, int]
 ) -> None:
     process, pid = gone

@@ -113,7 +113,7 @@ def test_addresses_without_a_user_stay(text: str) -> None:
         ('password="abc', f'password="{S}'),
     ],
 )
-def test_what_stands_after_the_name_of_a_secret_is_masked(text: str, stored: str) -> None:
+def test_value_after_the_name_of_a_secret_is_masked(text: str, stored: str) -> None:
     assert masked(text) == stored
 
 
@@ -137,7 +137,7 @@ def test_what_stands_after_the_name_of_a_secret_is_masked(text: str, stored: str
         "",
     ],
 )
-def test_other_words_stay(text: str) -> None:
+def test_words_that_are_no_secret_stay(text: str) -> None:
     assert masked(text) == text
 
 
@@ -177,7 +177,7 @@ SECRET = "s3cr&t/p@ss wörd"
     ],
     ids=["plain", "repr", "json", "quote", "quote_plus", "all", "lower", "inside"],
 )
-def test_a_value_is_masked_however_it_is_spelled(
+def test_value_is_masked_however_it_is_spelled(
     settings: Settings, spell: Callable[[str], str]
 ) -> None:
     settings.STRIPE_SECRET = SECRET
@@ -200,30 +200,30 @@ def test_a_value_is_masked_however_it_is_spelled(
     ],
     ids=["dict", "list", "nested", "bytes", "spaces"],
 )
-def test_a_secret_is_found_in_what_a_setting_holds(settings: Settings, value: object) -> None:
+def test_secret_is_found_in_what_a_setting_holds(settings: Settings, value: object) -> None:
     settings.PAYMENT_SECRETS = value
 
     assert masked("no hunter22 here") == f"no {S} here"
 
 
-def test_a_database_password_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_password_is_found(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     shop = {"NAME": "books", "OPTIONS": {"passwd": "hunter22"}, "PASSWORD": "abc9"}
     monkeypatch.setitem(settings.DATABASES, "shop", shop)
 
     assert masked("hunter22, abc9, books") == f"{S}, {S}, books"
 
 
-def test_the_secret_key_is_found(settings: Settings) -> None:
+def test_secret_key_is_found(settings: Settings) -> None:
     assert masked(f"key {settings.SECRET_KEY!r}") == f"key '{S}'"
 
 
-def test_an_environment_variable_is_found(environment: Callable[..., None]) -> None:
+def test_environment_variable_is_found(environment: Callable[..., None]) -> None:
     environment(PAYMENT_API_KEY="sk_live_0123")
 
     assert masked("refused: sk_live_0123") == f"refused: {S}"
 
 
-def test_a_password_in_the_address_of_a_setting_is_found_alone(
+def test_password_in_the_address_of_a_setting_is_found_alone(
     environment: Callable[..., None], settings: Settings
 ) -> None:
     environment(DATABASE_URL="postgres://shop:hunt%40r22@db/shop")
@@ -245,7 +245,7 @@ def test_config_is_looked_through(
     assert masked("hunter22 rabbit22 books.example") == f"{S} {S} books.example"
 
 
-def test_a_config_file_that_is_broken_hides_nothing_of_the_rest(
+def test_config_file_that_is_broken_hides_nothing_of_the_rest(
     settings: Settings, environment: Callable[..., None]
 ) -> None:
     environment(LIFESPAN_CONFIG_FILE="/nowhere.toml", API_TOKEN="hunter22")
@@ -262,7 +262,7 @@ def test_each_line_of_a_private_key_is_found(environment: Callable[..., None]) -
     assert masked(repr(key)) == f"'{S}'"
 
 
-def test_a_longer_secret_is_masked_whole(settings: Settings) -> None:
+def test_longer_secret_is_masked_whole(settings: Settings) -> None:
     settings.A_TOKEN = "hunter22"
     settings.B_TOKEN = "hunter22-and-more"
 
@@ -291,19 +291,19 @@ def test_values_that_are_ordinary_words_stay(settings: Settings, name: str, valu
     assert masked(text) == text
 
 
-def test_a_short_secret_is_no_part_of_a_word(settings: Settings) -> None:
+def test_short_secret_is_no_part_of_a_word(settings: Settings) -> None:
     settings.API_TOKEN = "able"
 
     assert masked("table able, able. ables") == f"table {S}, {S}. ables"
 
 
-def test_a_cache_may_be_called_what_it_likes() -> None:
+def test_cache_may_be_called_what_it_likes() -> None:
     cache = {"BACKEND": "a.b", "LOCATION": "memory", "KEY_PREFIX": "secret77"}
     with override_settings(CACHES={"auth": cache}):
         assert masked("memory secret77") == f"memory {S}"
 
 
-def test_a_password_that_is_the_name_of_an_app_hides_no_file(
+def test_password_that_is_the_name_of_an_app_hides_no_file(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(settings.DATABASES, "shop", {"PASSWORD": "lifespan_app"})
@@ -326,7 +326,7 @@ class HidesNothing:
     pass
 
 
-def test_what_a_project_hides_is_hidden_here(settings: Settings) -> None:
+def test_setting_that_a_project_hides_is_hidden(settings: Settings) -> None:
     settings.SHOP_IBAN = "DE0012345678"
     assert masked("DE0012345678 iban='DE99'") == "DE0012345678 iban='DE99'"
 
@@ -336,14 +336,14 @@ def test_what_a_project_hides_is_hidden_here(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("name", ["HidesNothing", "Missing"])
-def test_a_filter_of_another_kind_leaves_djangos_names(settings: Settings, name: str) -> None:
+def test_filter_of_another_kind_leaves_djangos_names(settings: Settings, name: str) -> None:
     settings.DEFAULT_EXCEPTION_REPORTER_FILTER = f"{__name__}.{name}"
     settings.API_TOKEN = "hunter22"
 
     assert masked("hunter22") == S
 
 
-def test_a_setting_that_can_not_be_read_hides_nothing_of_the_rest(settings: Settings) -> None:
+def test_setting_that_can_not_be_read_hides_nothing_of_the_rest(settings: Settings) -> None:
     class Odd:
         def __eq__(self, other: object) -> bool:
             raise ValueError
@@ -356,7 +356,7 @@ def test_a_setting_that_can_not_be_read_hides_nothing_of_the_rest(settings: Sett
     assert masked("hunter22") == S
 
 
-def test_a_setting_that_holds_itself_comes_to_an_end(settings: Settings) -> None:
+def test_setting_that_holds_itself_comes_to_an_end(settings: Settings) -> None:
     endless: dict[str, Any] = {"API_TOKEN": "hunter22"}
     endless["again"] = endless
     settings.PARTNERS = endless
@@ -400,7 +400,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("piece", HOSTILE, ids=repr)
-def test_the_time_grows_with_the_length_and_no_faster(settings: Settings, piece: str) -> None:
+def test_masking_time_grows_with_the_length_and_no_faster(settings: Settings, piece: str) -> None:
     settings.API_TOKEN = "hunter22"
     settings.API_TOKENS = [f"h{number:05}x" for number in range(50)]
 

@@ -75,7 +75,7 @@ def empty(file: Path) -> dict[str, Any]:
 # It is another one.
 
 
-def test_a_relative_name_is_another_file_in_another_project(
+def test_relative_path_is_another_database_in_another_project(
     places: Places, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for project in ("shop", "blog"):
@@ -91,7 +91,7 @@ def test_a_relative_name_is_another_file_in_another_project(
     assert places.waiting() == ["one"]
 
 
-def test_the_same_path_is_another_file_in_another_container(places: Places, tmp_path: Path) -> None:
+def test_same_path_is_another_database_in_another_container(places: Places, tmp_path: Path) -> None:
     """What a container mounts at a path looks from inside as if the file had been exchanged."""
     at = tmp_path / "app" / "db.sqlite3"
     places.move_to(empty(at))
@@ -102,7 +102,7 @@ def test_the_same_path_is_another_file_in_another_container(places: Places, tmp_
     assert places.waiting() == []
 
 
-def test_servers_with_sockets_of_their_own_are_told_apart(places: Places) -> None:
+def test_servers_with_sockets_of_their_own_are_two_databases(places: Places) -> None:
     for folder in ("first", "second"):
         options = {"unix_socket": f"/run/{folder}/socket"}
         places.move_to({"ENGINE": MYSQL, "NAME": "test", "OPTIONS": options})
@@ -126,7 +126,7 @@ def test_another_address_is_another_database(places: Places, change: dict[str, s
 # It is the same one.
 
 
-def test_a_renamed_alias_is_the_same_database(places: Places, tmp_path: Path) -> None:
+def test_renamed_alias_is_the_same_database(places: Places, tmp_path: Path) -> None:
     for entry in (POSTGRESQL, empty(tmp_path / "db.sqlite3")):
         places.move_to(entry, alias="history")
         places.leave(entry["ENGINE"].rpartition(".")[2])
@@ -134,7 +134,7 @@ def test_a_renamed_alias_is_the_same_database(places: Places, tmp_path: Path) ->
         assert places.waiting()
 
 
-def test_another_way_to_the_file_is_the_same_database(places: Places, tmp_path: Path) -> None:
+def test_linked_path_is_the_same_database(places: Places, tmp_path: Path) -> None:
     at = tmp_path / "app" / "db.sqlite3"
     places.move_to(empty(at))
     places.leave()
@@ -154,7 +154,7 @@ def test_another_way_to_the_file_is_the_same_database(places: Places, tmp_path: 
         assert places.waiting() == ["one"], way
 
 
-def test_a_file_that_was_renamed_is_the_same_database(places: Places, tmp_path: Path) -> None:
+def test_renamed_file_is_the_same_database(places: Places, tmp_path: Path) -> None:
     places.move_to(empty(tmp_path / "old.sqlite3"))
     places.leave()
     (tmp_path / "old.sqlite3").rename(tmp_path / "new.sqlite3")
@@ -174,7 +174,7 @@ def test_a_file_that_was_renamed_is_the_same_database(places: Places, tmp_path: 
     ],
     ids=str,
 )
-def test_another_way_to_write_the_settings_is_the_same_database(
+def test_settings_written_another_way_are_the_same_database(
     places: Places, change: dict[str, Any]
 ) -> None:
     places.move_to(POSTGRESQL)
@@ -184,9 +184,7 @@ def test_another_way_to_write_the_settings_is_the_same_database(
     assert places.waiting() == ["one"]
 
 
-def test_a_file_that_was_not_there_yet_is_the_same_database_when_it_is(
-    places: Places, tmp_path: Path
-) -> None:
+def test_file_that_is_made_later_is_the_same_database(places: Places, tmp_path: Path) -> None:
     """The folder of a database is a volume that was mounted late."""
     at = tmp_path / "late" / "db.sqlite3"
     places.move_to(sqlite(at))
@@ -209,7 +207,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [one for one in found if "another database" in one]
 
 
-def test_files_whose_database_has_moved_are_named_once_with_how_to_import_them(
+def test_files_of_a_moved_database_are_named_once_with_the_cure(
     places: Places, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     places.move_to(empty(tmp_path / "old.sqlite3"))
@@ -246,7 +244,7 @@ def test_files_of_another_project_are_not_named(
     assert told(caplog) == []
 
 
-def test_a_file_of_a_process_that_lives_is_not_named(
+def test_file_of_a_process_that_lives_is_not_named(
     places: Places, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     places.move_to(empty(tmp_path / "its.sqlite3"))

@@ -54,7 +54,7 @@ def no_database(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_database")
-def test_what_the_database_does_not_take_is_logged_as_json(
+def test_entries_that_the_database_refuses_are_logged_as_json(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def one_run() -> None:
@@ -72,7 +72,7 @@ def test_what_the_database_does_not_take_is_logged_as_json(
     assert [one["run"]["status"] for one in logged if "run" in one][-1] == "stopped"
 
 
-def test_lost_runs_are_marked_and_old_ones_deleted(
+def test_lost_runs_are_marked_without_a_temporary_folder(
     sqlite_history: HistoryDatabase, caplog: pytest.LogCaptureFixture
 ) -> None:
     now = timezone.now()
@@ -88,7 +88,9 @@ def test_lost_runs_are_marked_and_old_ones_deleted(
     assert caplog.messages == []
 
 
-def test_showlifespan_shows_what_the_database_has(sqlite_history: HistoryDatabase) -> None:
+def test_showlifespan_shows_the_database_without_a_temporary_folder(
+    sqlite_history: HistoryDatabase,
+) -> None:
     run = a_run()
     output = StringIO()
 
@@ -97,7 +99,7 @@ def test_showlifespan_shows_what_the_database_has(sqlite_history: HistoryDatabas
     assert str(run.uuid) in output.getvalue()
 
 
-def test_showlifespan_says_so_where_there_is_no_database_either(
+def test_showlifespan_says_that_there_is_no_database_either(
     settings: Settings, django_db_blocker: DjangoDbBlocker
 ) -> None:
     settings.LIFESPAN = {"HISTORY_DATABASE": "history"}
@@ -113,7 +115,7 @@ def test_showlifespan_says_so_where_there_is_no_database_either(
     assert "The database of the history does not answer" in errors.getvalue()
 
 
-def test_runlifespan_runs_its_command(project: Project) -> None:
+def test_runlifespan_runs_its_command_without_a_temporary_folder(project: Project) -> None:
     project.settings(NO_FOLDER, LIFESPAN={"HISTORY": False})
 
     ran = project.manage("runlifespan", "--", "true")

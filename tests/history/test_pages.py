@@ -32,7 +32,7 @@ def plan(database: HistoryDatabase, runs: Any) -> str:
     return str(runs.explain())
 
 
-def test_a_prefix_is_searched_by_an_index(history_database: HistoryDatabase) -> None:
+def test_prefix_is_searched_by_an_index(history_database: HistoryDatabase) -> None:
     for number in range(40):
         records.recorded("stopped", host=f"web-{number}", release=f"1.{number}")
 
@@ -56,7 +56,7 @@ def test_signs_that_mean_something_in_a_pattern_mean_themselves(
     assert search_pks(LifespanRun.objects.all(), prefix, 100) == [wanted.pk]
 
 
-def test_a_uuid_is_searched_as_it_is(history_database: HistoryDatabase) -> None:
+def test_uuid_is_searched_as_it_is(history_database: HistoryDatabase) -> None:
     wanted = records.recorded("stopped")
     records.recorded("stopped")
 
@@ -64,7 +64,7 @@ def test_a_uuid_is_searched_as_it_is(history_database: HistoryDatabase) -> None:
         assert list(search(LifespanRun.objects.all(), term)) == [wanted]
 
 
-def test_a_search_finds_the_newest_that_everything_fits(
+def test_search_finds_the_newest_that_everything_fits(
     history_database: HistoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(newest, "WINDOW", 5)

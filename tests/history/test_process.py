@@ -50,7 +50,7 @@ def in_namespace(code: str, *options: str) -> list[object]:
     return answer
 
 
-def test_a_process_is_always_the_same() -> None:
+def test_process_is_always_the_same() -> None:
     seen: list[str] = []
     thread = Thread(target=lambda: seen.append(identity()))
     thread.start()
@@ -70,11 +70,11 @@ def test_two_processes_are_two() -> None:
     assert other.startswith(place())
 
 
-def test_who_lives_is_not_gone() -> None:
+def test_living_process_is_not_gone() -> None:
     assert not is_gone(identity(), os.getpid())
 
 
-def test_who_was_killed_is_gone_as_soon_as_it_is() -> None:
+def test_killed_process_is_gone_at_once() -> None:
     with child(SAY_WHO) as killed:
         who = said(killed)
         assert not is_gone(who, killed.pid)
@@ -88,7 +88,7 @@ def test_who_was_killed_is_gone_as_soon_as_it_is() -> None:
     assert in_the_end
 
 
-def test_who_is_paused_is_not_gone() -> None:
+def test_paused_process_is_not_gone() -> None:
     with child(SAY_WHO) as paused:
         who = said(paused)
         os.kill(paused.pid, signal.SIGSTOP)
@@ -97,7 +97,7 @@ def test_who_is_paused_is_not_gone() -> None:
         assert not is_gone(who, paused.pid)
 
 
-def test_whose_first_thread_is_over_is_not_gone() -> None:
+def test_process_whose_first_thread_is_over_is_not_gone() -> None:
     with child(
         "import ctypes, threading, sys, time\n"
         f"{SAY_WHO}\n"
@@ -114,7 +114,7 @@ def test_whose_first_thread_is_over_is_not_gone() -> None:
         assert not is_gone(who, headless.pid)
 
 
-def test_another_process_under_the_same_number_is_another_one() -> None:
+def test_process_with_a_reused_pid_is_another_one() -> None:
     with child(SAY_WHO) as later:
         who = said(later)
         earlier = f"{place()}:{int(who.rpartition(':')[2]) - 1}"
@@ -145,12 +145,12 @@ def test_processes_of_elsewhere_are_not_judged(elsewhere: str) -> None:
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**63])
-def test_a_number_that_no_process_has_is_not_judged(number: int) -> None:
+def test_number_that_no_process_has_is_not_judged(number: int) -> None:
     assert not is_gone(identity(), number)
 
 
 @pytest.mark.parametrize("name", [") R 1 (", "a b c", "((", "))"])
-def test_a_process_may_have_any_name(name: str) -> None:
+def test_process_may_have_any_name(name: str) -> None:
     with child(
         f"{SAY_WHO}\nopen('/proc/self/comm', 'w').write({name!r}); print(1, flush=True)"
     ) as odd:
@@ -162,7 +162,7 @@ def test_a_process_may_have_any_name(name: str) -> None:
 
 
 @needs_namespaces
-def test_a_namespace_is_a_place_of_its_own() -> None:
+def test_namespace_is_a_place_of_its_own() -> None:
     with child(SAY_WHO) as outside:
         [inside, judged] = in_namespace(
             "import json; from lifespan_app.history.process import *;"
@@ -178,7 +178,7 @@ def test_a_namespace_is_a_place_of_its_own() -> None:
 
 
 @needs_namespaces
-def test_a_proc_that_numbers_the_processes_of_elsewhere_is_not_believed() -> None:
+def test_proc_that_numbers_the_processes_of_elsewhere_is_not_believed() -> None:
     [who, launch] = in_namespace(
         "import json; from lifespan_app.history.process import *;"
         "print(json.dumps([identity(), launch()]))"
@@ -189,7 +189,7 @@ def test_a_proc_that_numbers_the_processes_of_elsewhere_is_not_believed() -> Non
 
 
 @needs_namespaces
-def test_a_number_that_was_given_anew_is_known_by_its_start() -> None:
+def test_number_that_was_given_anew_is_known_by_its_start() -> None:
     [same_number, first_is_gone, second_is_gone] = in_namespace(
         f"""
 import json, subprocess, sys, time
@@ -222,7 +222,7 @@ second.wait()
 
 
 @needs_namespaces
-def test_who_is_hidden_is_not_gone() -> None:
+def test_hidden_process_is_not_gone() -> None:
     """A /proc may show a user only what is the user's own."""
     with child(SAY_WHO) as hidden:
         who = said(hidden)
@@ -243,7 +243,9 @@ def test_who_is_hidden_is_not_gone() -> None:
     assert ran.stdout == "None False\n", ran.stderr
 
 
-def test_without_proc_nobody_is_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+def test_no_process_is_judged_without_proc(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: object
+) -> None:
     who = identity()
     with child(SAY_WHO) as gone:
         pass

@@ -50,7 +50,7 @@ def pruned(days: int = 90, **options: Any) -> tuple[int, int]:
 
 
 class TestOnEachDatabase:
-    def test_what_is_old_goes_with_its_steps(self, history_database: HistoryDatabase) -> None:
+    def test_old_runs_are_deleted_with_their_steps(self, history_database: HistoryDatabase) -> None:
         an_old_run(host="old")
         an_old_run(host="older", days=200)
         an_old_run(host="young", days=80)
@@ -59,9 +59,7 @@ class TestOnEachDatabase:
         assert hosts() == ["young"]
         assert LifespanStep.objects.count() == 2
 
-    def test_the_last_runs_of_each_service_type_stay(
-        self, history_database: HistoryDatabase
-    ) -> None:
+    def test_last_runs_of_each_service_type_stay(self, history_database: HistoryDatabase) -> None:
         for number in range(3):
             for kind in ("app", "worker"):
                 an_old_run(host=f"{kind} {number}", service_type=kind, days=100 - number)
@@ -72,7 +70,7 @@ class TestOnEachDatabase:
         assert hosts() == ["app 2", "worker 2"]
         assert pruned(keep_last=0) == (2, 4)
 
-    def test_whoever_serves_stays(self, history_database: HistoryDatabase) -> None:
+    def test_run_that_serves_stays(self, history_database: HistoryDatabase) -> None:
         later = timezone.now() + timedelta(minutes=1)
         old = days_ago(95)
         an_old_run(host="serves", status="serving", lost_after=later)
@@ -85,14 +83,14 @@ class TestOnEachDatabase:
 
         assert hosts() == ["last", "serves", "without heartbeat"]
 
-    def test_a_run_that_has_just_ended_is_not_old(self, history_database: HistoryDatabase) -> None:
+    def test_run_that_has_just_ended_is_not_old(self, history_database: HistoryDatabase) -> None:
         an_old_run(host="served for months", last_seen_at=days_ago(1))
         an_old_run(host="last", days=0)
 
         assert pruned() == (0, 0)
 
     @pytest.mark.parametrize("batch", [1, 2, 7, 100])
-    def test_the_size_of_a_batch_makes_no_difference(
+    def test_batch_size_makes_no_difference(
         self, history_database: HistoryDatabase, batch: int
     ) -> None:
         together = days_ago(100)
@@ -104,7 +102,9 @@ class TestOnEachDatabase:
         assert pruned(batch=batch) == (5, 10)
         assert hosts() == ["last", "serves", "serves"]
 
-    def test_two_at_once_delete_everything_once(self, history_database: HistoryDatabase) -> None:
+    def test_two_prunings_at_once_delete_everything_once(
+        self, history_database: HistoryDatabase
+    ) -> None:
         for _ in range(30):
             an_old_run()
         a_run(host="last")
@@ -128,7 +128,7 @@ class TestOnEachDatabase:
         assert hosts() == ["last"]
         assert not LifespanStep.objects.exists()
 
-    def test_where_nothing_is_old_it_takes_one_query(
+    def test_pruning_takes_one_query_where_nothing_is_old(
         self, history_database: HistoryDatabase
     ) -> None:
         a_run()
@@ -139,7 +139,7 @@ class TestOnEachDatabase:
         assert len(queries) == 1
 
 
-def test_the_query_for_what_is_old_uses_the_index(sqlite_history: HistoryDatabase) -> None:
+def test_query_for_what_is_old_uses_the_index(sqlite_history: HistoryDatabase) -> None:
     with CaptureQueriesContext(sqlite_history.connection) as queries:
         prune_some()
 
@@ -159,7 +159,7 @@ def test_no_row_is_counted(sqlite_history: HistoryDatabase) -> None:
     assert not [query["sql"] for query in queries if "COUNT(" in query["sql"].upper()]
 
 
-def test_the_recorder_prunes_some_at_a_time(
+def test_recorder_prunes_some_at_a_time(
     sqlite_history: HistoryDatabase, settings: Settings
 ) -> None:
     settings.LIFESPAN = {**settings.LIFESPAN, "HISTORY_DAYS": 30}
@@ -187,7 +187,7 @@ def test_runs_with_very_many_steps_go_one_at_a_time(
     assert len(deleted) == 8
 
 
-def test_a_batch_may_be_larger_than_a_query_takes_parameters(
+def test_batch_may_be_larger_than_a_query_takes_parameters(
     sqlite_history: HistoryDatabase,
 ) -> None:
     at = days_ago(100)
@@ -228,7 +228,7 @@ def prunelifespan(**options: Any) -> str:
     return output.getvalue()
 
 
-def test_the_command_says_what_it_did(history_database: HistoryDatabase) -> None:
+def test_command_says_what_it_did(history_database: HistoryDatabase) -> None:
     an_old_run(host="old")
     an_old_run(host="last")
 
@@ -238,7 +238,7 @@ def test_the_command_says_what_it_did(history_database: HistoryDatabase) -> None
     assert hosts() == ["last"]
 
 
-def test_a_dry_run_deletes_nothing(sqlite_history: HistoryDatabase) -> None:
+def test_dry_run_deletes_nothing(sqlite_history: HistoryDatabase) -> None:
     for _ in range(3):
         an_old_run(host="old")
 
@@ -248,9 +248,7 @@ def test_a_dry_run_deletes_nothing(sqlite_history: HistoryDatabase) -> None:
     assert len(hosts()) == 3
 
 
-def test_the_days_are_those_of_the_setting(
-    sqlite_history: HistoryDatabase, settings: Settings
-) -> None:
+def test_days_are_those_of_the_setting(sqlite_history: HistoryDatabase, settings: Settings) -> None:
     settings.LIFESPAN = {**settings.LIFESPAN, "HISTORY_DAYS": 7}
     an_old_run(days=8)
     an_old_run(days=6)
@@ -267,7 +265,7 @@ def test_keep_last_keeps_none_or_more(sqlite_history: HistoryDatabase) -> None:
     assert prunelifespan(keep_last=0).startswith("Deleted 3 runs and")
 
 
-def test_a_quiet_command_says_nothing(sqlite_history: HistoryDatabase) -> None:
+def test_quiet_command_says_nothing(sqlite_history: HistoryDatabase) -> None:
     an_old_run()
 
     assert prunelifespan(verbosity=0, keep_last=0) == ""
@@ -279,7 +277,7 @@ class Terminal(StringIO):
         return True
 
 
-def test_a_terminal_shows_how_far_it_is(sqlite_history: HistoryDatabase) -> None:
+def test_terminal_shows_how_far_it_is(sqlite_history: HistoryDatabase) -> None:
     for number in range(4):
         an_old_run(days=100 - number)
     output = Terminal()

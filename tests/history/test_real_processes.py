@@ -82,7 +82,7 @@ def is_recorded(server: Server, cluster: PostgreSQL, status: str, steps: int) ->
     )
 
 
-def test_a_paused_database_changes_no_answer(
+def test_paused_database_changes_no_answer(
     shop: Project, cluster: PostgreSQL, tmp_path: Path
 ) -> None:
     with Server(shop, options=("--lifespan", "on")) as server:
@@ -96,7 +96,7 @@ def test_a_paused_database_changes_no_answer(
     assert spooled(tmp_path) == []
 
 
-def test_a_paused_database_does_not_hold_up_the_startup(shop: Project, cluster: PostgreSQL) -> None:
+def test_paused_database_does_not_hold_up_the_startup(shop: Project, cluster: PostgreSQL) -> None:
     with cluster.paused():
         server = Server(shop, options=("--lifespan", "on"))
         with server:
@@ -109,7 +109,7 @@ def test_a_paused_database_does_not_hold_up_the_startup(shop: Project, cluster: 
             server.kill()
 
 
-def test_a_database_that_stops_and_starts_while_serving_misses_nothing(
+def test_database_that_stops_and_starts_while_serving_misses_nothing(
     shop: Project, cluster: PostgreSQL, tmp_path: Path
 ) -> None:
     with Server(shop, options=("--lifespan", "on")) as server:
@@ -123,7 +123,7 @@ def test_a_database_that_stops_and_starts_while_serving_misses_nothing(
     assert spooled(tmp_path) == []
 
 
-def test_a_process_killed_while_the_database_is_down_is_recorded_late(
+def test_process_killed_while_the_database_is_down_is_recorded_late(
     shop: Project, cluster: PostgreSQL, tmp_path: Path
 ) -> None:
     cluster.stop()

@@ -69,7 +69,7 @@ def test_a_priority_that_no_column_holds_costs_no_step(lifespan: Lifespan, prior
 
 
 class TestARunThatGoesWell:
-    def test_leaves_its_row(self, lifespan: Lifespan) -> None:
+    def test_run_leaves_its_row(self, lifespan: Lifespan) -> None:
         books(lifespan)
 
         async def main() -> str:
@@ -98,7 +98,7 @@ class TestARunThatGoesWell:
         assert run.launch
         assert run.process
 
-    def test_leaves_its_steps(self, lifespan: Lifespan) -> None:
+    def test_run_leaves_its_steps(self, lifespan: Lifespan) -> None:
         books(lifespan)
 
         async def main() -> None:
@@ -124,7 +124,7 @@ class TestARunThatGoesWell:
 
 
 class TestARunThatFails:
-    def test_to_start_says_what_failed_and_what_was_rolled_back(self, lifespan: Lifespan) -> None:
+    def test_failed_start_is_recorded_with_its_rollback(self, lifespan: Lifespan) -> None:
         books(lifespan)
 
         @lifespan.on_start
@@ -150,7 +150,7 @@ class TestARunThatFails:
         assert failed.fingerprint == run.fingerprint
         assert ("shelf", "ok") in steps(run)["shutdown"]
 
-    def test_to_stop_says_so(self, lifespan: Lifespan) -> None:
+    def test_failed_stop_is_recorded(self, lifespan: Lifespan) -> None:
         @lifespan.resource
         async def shelf() -> AsyncIterator[str]:
             yield "shelf"
@@ -168,7 +168,7 @@ class TestARunThatFails:
         assert run.error == "OSError: it does not close"
         assert steps(run)["shutdown"] == [("shelf", "failed")]
 
-    def test_in_an_optional_hook_only_is_degraded(self, lifespan: Lifespan) -> None:
+    def test_failed_optional_hook_is_recorded_as_degraded(self, lifespan: Lifespan) -> None:
         @lifespan.resource(required=False)
         async def notices() -> AsyncIterator[str]:
             raise OSError("nobody is there")
@@ -185,7 +185,7 @@ class TestARunThatFails:
         assert seen[0].error == "OSError: nobody is there"
         assert seen[0].fingerprint
 
-    def test_while_it_serves_is_recorded_at_once(self, lifespan: Lifespan) -> None:
+    def test_crash_while_serving_is_recorded_at_once(self, lifespan: Lifespan) -> None:
         async def main() -> None:
             fall = asyncio.Event()
 
@@ -207,7 +207,7 @@ class TestARunThatFails:
 
 
 class TestTheFirstWrite:
-    def test_is_begun_before_the_first_hook(self, lifespan: Lifespan) -> None:
+    def test_first_write_begins_before_the_first_hook(self, lifespan: Lifespan) -> None:
         """A hook that waits for its own run's row gets to see it, with nothing started yet."""
         seen: list[Any] = []
 
@@ -244,7 +244,9 @@ class TestTheQueries:
         return queries
 
     @pytest.mark.slow
-    def test_are_as_many_for_3000_hooks_as_for_3(self, history_database: HistoryDatabase) -> None:
+    def test_queries_are_as_many_for_3000_hooks_as_for_3(
+        self, history_database: HistoryDatabase
+    ) -> None:
         found = []
         for hooks in (3, 3000):
             history_database.clear()
@@ -260,7 +262,7 @@ class TestTheQueries:
             more += 2 * 3000 * len(LifespanStep._meta.concrete_fields) / 999
         assert abs(many - few) <= more
 
-    def test_are_all_made_in_the_thread_of_the_record(self, on_sqlite: Lifespan) -> None:
+    def test_queries_are_made_in_the_records_thread(self, on_sqlite: Lifespan) -> None:
         books(on_sqlite)
 
         async def main() -> None:
@@ -275,7 +277,7 @@ class TestTheQueries:
 
 
 class TestHistoryOff:
-    def test_records_nothing(self, on_sqlite: Lifespan, settings: Any) -> None:
+    def test_history_off_records_nothing(self, on_sqlite: Lifespan, settings: Any) -> None:
         settings.LIFESPAN = {**settings.LIFESPAN, "HISTORY": False}
 
         async def main() -> None:
@@ -287,7 +289,7 @@ class TestHistoryOff:
 
 
 class TestATest:
-    def test_records_nothing_by_itself(self, sqlite_history: HistoryDatabase) -> None:
+    def test_test_records_nothing_by_itself(self, sqlite_history: HistoryDatabase) -> None:
         with recorded() as lifespan:
             setup_test_environment()
 

@@ -83,7 +83,7 @@ def process(script: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
 # What waits
 
 
-def test_nothing_is_made_for_a_run_that_leaves_nothing(folder: Path) -> None:
+def test_run_without_waiting_entries_makes_no_file(folder: Path) -> None:
     file = SpoolFile(folder, "one")
     file.discard()
     file.close()
@@ -99,7 +99,7 @@ def test_entries_wait_in_their_order(folder: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
-def test_what_is_not_done_with_waits_on(folder: Path) -> None:
+def test_entries_that_are_not_done_wait_on(folder: Path) -> None:
     left(folder, "one", RUN)
 
     assert [list(one.entries()) for one in claimed(folder)] == [[RUN]]
@@ -112,7 +112,7 @@ def test_entries_can_be_read_again(folder: Path) -> None:
     assert [[*one.entries(), *one.entries()] for one in claimed(folder)] == [[RUN, STEP] * 2]
 
 
-def test_the_oldest_run_comes_first(folder: Path) -> None:
+def test_oldest_run_comes_first(folder: Path) -> None:
     for uuid in ("first", "a-second", "third"):
         left(folder, uuid, RUN)
 
@@ -129,13 +129,13 @@ def test_any_text_comes_back_as_it_was(folder: Path, text: str) -> None:
     assert taken(folder) == [("one", [{"run": {"error": text}}])]
 
 
-def test_a_value_that_json_has_not_waits_as_text(folder: Path) -> None:
+def test_value_that_json_has_not_waits_as_text(folder: Path) -> None:
     left(folder, "one", {"run": {"file": Path("books") / "lifespan.py"}})
 
     assert taken(folder) == [("one", [{"run": {"file": "books/lifespan.py"}}])]
 
 
-def test_what_the_database_has_taken_after_all_waits_no_more(folder: Path) -> None:
+def test_entries_that_the_database_took_wait_no_more(folder: Path) -> None:
     file = SpoolFile(folder, "one")
     file.append(RUN)
     file.discard()
@@ -146,7 +146,7 @@ def test_what_the_database_has_taken_after_all_waits_no_more(folder: Path) -> No
     assert taken(folder) == [("one", [STEP])]
 
 
-def test_a_file_that_was_cleaned_away_is_made_again(folder: Path) -> None:
+def test_file_that_was_cleaned_away_is_made_again(folder: Path) -> None:
     with closing(SpoolFile(folder, "one")) as file:
         file.append(RUN)
         assert file.path is not None
@@ -159,14 +159,14 @@ def test_a_file_that_was_cleaned_away_is_made_again(folder: Path) -> None:
 # A process that is killed
 
 
-def test_a_kill_loses_nothing_that_was_appended(folder: Path) -> None:
+def test_kill_loses_nothing_that_was_appended(folder: Path) -> None:
     killed = OPENS_ONE + "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     subprocess.run([sys.executable, "-c", killed, str(folder)], check=False)
 
     assert taken(folder) == [("one", [{"run": {"pid": 1}}])]
 
 
-def test_a_line_that_a_kill_has_torn_is_left_out(folder: Path) -> None:
+def test_line_that_a_kill_has_torn_is_left_out(folder: Path) -> None:
     left(folder, "one", RUN, STEP)
     [path] = folder.iterdir()
     path.write_bytes(path.read_bytes()[:-20])
@@ -188,7 +188,7 @@ def test_lines_that_are_no_entries_are_passed_over(folder: Path, rubbish: bytes)
     assert taken(folder) == [("one", [RUN, STEP])]
 
 
-def test_a_process_killed_before_its_first_line_leaves_nothing(folder: Path) -> None:
+def test_process_killed_before_its_first_line_leaves_nothing(folder: Path) -> None:
     left(folder, "one", RUN)
     [path] = folder.iterdir()
     path.write_bytes(b"")
@@ -200,7 +200,7 @@ def test_a_process_killed_before_its_first_line_leaves_nothing(folder: Path) -> 
 # Whose file it is
 
 
-def test_a_living_process_keeps_its_file(folder: Path) -> None:
+def test_living_process_keeps_its_file(folder: Path) -> None:
     with process(OPENS_ONE + "print('ready', flush=True); input()", folder) as living:
         assert taken(folder) == []
         living.kill()
@@ -227,7 +227,7 @@ def test_children_do_not_keep_the_file_of_a_parent_that_is_gone(folder: Path, ch
         assert [uuid for uuid, _ in taken(folder)] == ["one"]
 
 
-def test_a_fork_does_not_remove_the_file_of_its_parent(folder: Path) -> None:
+def test_fork_does_not_remove_the_file_of_its_parent(folder: Path) -> None:
     with closing(SpoolFile(folder, "one")) as file:
         file.append(RUN)
 
@@ -238,7 +238,7 @@ def test_a_fork_does_not_remove_the_file_of_its_parent(folder: Path) -> None:
     assert taken(folder) == [("one", [RUN, STEP])]
 
 
-def test_a_file_is_at_hand_for_one_importer_at_a_time(folder: Path) -> None:
+def test_file_is_at_hand_for_one_importer_at_a_time(folder: Path) -> None:
     left(folder, "one", RUN)
     with closing(claimed(folder)) as first:
         next(first)
@@ -281,7 +281,7 @@ def before_the_lock(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], objec
     monkeypatch.setattr(spool, "_lock", lock_late)
 
 
-def test_a_file_that_another_importer_is_done_with_is_not_taken_again(
+def test_file_that_another_importer_is_done_with_is_not_taken_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left(folder, "one", RUN)
@@ -290,7 +290,7 @@ def test_a_file_that_another_importer_is_done_with_is_not_taken_again(
     assert taken(folder) == []
 
 
-def test_an_importer_that_finds_a_file_before_its_first_line_takes_nothing_away(
+def test_importer_leaves_a_file_without_lines_to_its_process(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before_the_lock(monkeypatch, lambda: taken(folder))
@@ -300,7 +300,7 @@ def test_an_importer_that_finds_a_file_before_its_first_line_takes_nothing_away(
     assert taken(folder) == [("one", [RUN])]
 
 
-def test_what_waits_can_be_read_while_the_processes_live(folder: Path) -> None:
+def test_waiting_entries_can_be_read_while_the_processes_live(folder: Path) -> None:
     left(folder, "gone", RUN)
     with closing(SpoolFile(folder, "alive")) as file:
         file.append(STEP)
@@ -309,7 +309,7 @@ def test_what_waits_can_be_read_while_the_processes_live(folder: Path) -> None:
         assert taken(folder) == [("gone", [RUN])]
 
 
-def test_a_folder_that_is_not_there_has_nothing_in_it(folder: Path) -> None:
+def test_folder_that_is_not_there_has_nothing_in_it(folder: Path) -> None:
     assert taken(folder) == []
     assert list(entries_of(folder)) == []
 
@@ -317,14 +317,14 @@ def test_a_folder_that_is_not_there_has_nothing_in_it(folder: Path) -> None:
 # Where it waits
 
 
-def test_the_folder_is_that_of_the_setting(settings: Settings, folder: Path) -> None:
+def test_spool_folder_is_that_of_the_setting(settings: Settings, folder: Path) -> None:
     settings.LIFESPAN = {"SPOOL_DIR": folder}
     assert spool.folder() == folder
     settings.LIFESPAN = {"SPOOL_DIR": str(folder)}
     assert spool.folder() == folder
 
 
-def test_without_a_setting_each_user_has_a_folder() -> None:
+def test_each_user_has_a_folder_without_a_setting() -> None:
     assert spool.folder() == Path(tempfile.gettempdir()) / f"lifespan_app-{os.geteuid()}"
 
 
@@ -336,7 +336,7 @@ def no_umask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_umask")
-def test_nobody_else_can_read_it(folder: Path) -> None:
+def test_no_other_user_can_read_the_spool(folder: Path) -> None:
     left(folder, "one", RUN)
 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -353,7 +353,7 @@ def refusal(folder: Path) -> str:
 
 
 @pytest.mark.parametrize("mode", [0o755, 0o770, 0o701, 0o1777])
-def test_a_folder_that_others_may_enter_is_refused(folder: Path, mode: int) -> None:
+def test_folder_that_others_may_enter_is_refused(folder: Path, mode: int) -> None:
     left(folder, "one", RUN)
     folder.chmod(mode)
 
@@ -362,9 +362,7 @@ def test_a_folder_that_others_may_enter_is_refused(folder: Path, mode: int) -> N
     assert list(entries_of(folder)) == []
 
 
-def test_the_folder_of_another_user_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folder_of_another_user_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     left(folder, "one", RUN)
     owner = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
@@ -373,7 +371,7 @@ def test_the_folder_of_another_user_is_refused(
     assert taken(folder) == []
 
 
-def test_a_link_in_the_place_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_link_in_the_place_of_the_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     left(elsewhere, "one", RUN)
     folder.symlink_to(elsewhere)
@@ -383,14 +381,14 @@ def test_a_link_in_the_place_of_the_folder_is_refused(folder: Path, tmp_path: Pa
     assert taken(elsewhere) == [("one", [RUN])]
 
 
-def test_a_link_to_nowhere_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_link_to_nowhere_is_refused(folder: Path, tmp_path: Path) -> None:
     folder.symlink_to(tmp_path / "nowhere")
 
     assert "symbolic link" in refusal(folder)
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_a_file_in_the_place_of_the_folder_is_refused(folder: Path) -> None:
+def test_file_in_the_place_of_the_folder_is_refused(folder: Path) -> None:
     folder.write_text("")
 
     assert str(folder) in refusal(folder)
@@ -413,7 +411,7 @@ def test_only_files_are_read(folder: Path, tmp_path: Path) -> None:
 # When it can't
 
 
-def test_a_file_takes_so_much_and_no_more(folder: Path) -> None:
+def test_file_takes_its_bound_and_no_more(folder: Path) -> None:
     with closing(SpoolFile(folder, "one", bound=150)) as file:
         file.append(RUN)
         with pytest.raises(OSError, match="is full: it may have 150 bytes"):
@@ -423,7 +421,7 @@ def test_a_file_takes_so_much_and_no_more(folder: Path) -> None:
     assert taken(folder) == [("one", [RUN, STEP])]
 
 
-def test_an_entry_that_the_disk_takes_half_of_leaves_the_others_whole(folder: Path) -> None:
+def test_entry_that_the_disk_takes_half_of_leaves_the_others_whole(folder: Path) -> None:
     # The limit of a file's size stands for a full disk: the kernel takes what there is room for.
     script = """
 import resource
@@ -446,7 +444,7 @@ file.append({"run": {"pid": 2}})
     assert taken(folder) == [("one", [{"run": {"pid": 1}}, {"run": {"pid": 2}}])]
 
 
-def test_where_files_have_no_locks_nothing_waits(
+def test_nothing_waits_where_files_have_no_locks(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left(folder, "one", RUN)
@@ -460,7 +458,7 @@ def refuse(file: object, operation: int) -> None:
     raise OSError(95, "Operation not supported")
 
 
-def test_a_disk_without_locks_gets_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_disk_without_locks_gets_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool, "flock", refuse)
 
     assert "Operation not supported" in refusal(folder)

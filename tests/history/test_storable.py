@@ -15,11 +15,11 @@ from lifespan_app.history.storable import LONGEST, ascii_only, storable, storabl
 
 
 @pytest.mark.parametrize("text", ["", "plain", "<script>", "é", "\N{SNAKE}", "\u202eabc", "\x01\t"])
-def test_a_text_that_every_database_takes_is_left_alone(text: str) -> None:
+def test_text_that_every_database_takes_is_left_alone(text: str) -> None:
     assert storable(text) == text
 
 
-def test_what_databases_refuse_becomes_visible() -> None:
+def test_letters_that_databases_refuse_become_visible() -> None:
     assert storable("a\x00b\ud800c\udfffd") == r"a\x00b\ud800c\udfffd"
 
 
@@ -33,7 +33,7 @@ def test_any_text_can_be_stored_in_any_room(text: str, length: int) -> None:
 
 
 @given(some.integers(0, 3_000), some.integers(1, 1_500))
-def test_a_cut_text_says_how_much_is_missing(size: int, length: int) -> None:
+def test_cut_text_says_how_much_is_missing(size: int, length: int) -> None:
     text = "x" * size
     stored = storable(text, length)
 
@@ -42,14 +42,14 @@ def test_a_cut_text_says_how_much_is_missing(size: int, length: int) -> None:
     assert stored == text or length < 20 or f"{missing:,}" in stored
 
 
-def test_a_short_column_keeps_the_beginning() -> None:
+def test_short_column_keeps_the_beginning() -> None:
     stored = storable("abc" * 100, 64)
 
     assert stored == "abcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcab... (250 more)"
     assert len(stored) == 64
 
 
-def test_a_traceback_keeps_its_first_and_its_last_line() -> None:
+def test_traceback_keeps_its_first_and_its_last_line() -> None:
     text = "Traceback (most recent call last):\n" + "  line\n" * 20_000 + "ValueError: no"
 
     stored = storable(text)
@@ -62,11 +62,11 @@ def test_a_traceback_keeps_its_first_and_its_last_line() -> None:
     assert len(stored) - len(said[0]) + int(said[1].replace(",", "")) == len(text)
 
 
-def test_a_column_that_has_no_room_for_words_gets_the_beginning() -> None:
+def test_column_that_has_no_room_for_words_gets_the_beginning() -> None:
     assert storable("serving" * 3, 10) == "servingser"
 
 
-def test_what_becomes_visible_is_cut_too() -> None:
+def test_text_with_visible_escapes_is_cut_too() -> None:
     assert len(storable("\x00" * 100, 64)) == 64
 
 
@@ -94,12 +94,12 @@ def test_every_text_in_a_structure_is_storable() -> None:
         ({"x"}, ["x"]),
     ],
 )
-def test_what_json_has_no_word_for_becomes_text(value: Any, stored: Any) -> None:
+def test_value_that_json_has_no_word_for_becomes_text(value: Any, stored: Any) -> None:
     assert storable_json(value) == stored
     json.dumps(storable_json(value), allow_nan=False)
 
 
-def test_an_old_encoding_gets_backslash_forms() -> None:
+def test_old_encoding_gets_backslash_forms() -> None:
     row = {"host": "\N{SNAKE}é", "log": [[1, "\u202e"]], "pid": 1, "at": None}
 
     assert ascii_only(row) == {

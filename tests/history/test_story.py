@@ -38,7 +38,7 @@ SENTENCES = {
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", SENTENCES)
-def test_what_happened(name: str) -> None:
+def test_story_of_a_run_is_told_in_a_sentence(name: str) -> None:
     now = timezone.now()
     run = records.STORIES[name]()
     steps = list(run.steps.order_by("pk"))
@@ -77,7 +77,7 @@ def test_numbers_are_written_as_in_the_language_of_the_reader() -> None:
         assert story.duration(0.2134).startswith("0,21")
 
 
-def test_a_spread_names_median_and_worst_of_its_sample() -> None:
+def test_spread_names_median_and_worst_of_its_sample() -> None:
     found = spread([0.5, *(number / 100 for number in range(1, 20))])
 
     assert found is not None

@@ -30,7 +30,7 @@ def raised_in_a_group() -> str:
 @pytest.mark.parametrize(
     "text", [NO_NOTICES, raised_in_a_group(), "", "no traceback"], ids=range(4)
 )
-def test_no_line_is_lost(text: str) -> None:
+def test_no_line_of_a_traceback_is_lost(text: str) -> None:
     assert "\n".join(part.text for part in parts_of(text)) == text.rstrip()
 
 
@@ -42,7 +42,7 @@ def test_frames_of_libraries_that_follow_each_other_are_one_part() -> None:
     assert shown[-1] == "httpx.ConnectError: No notice service at http://127.0.0.1:9/notices.txt"
 
 
-def test_the_innermost_own_frame_is_found_also_within_a_group() -> None:
+def test_innermost_own_frame_is_found_also_within_a_group() -> None:
     assert innermost(NO_NOTICES) == "/srv/shop/notices/board.py:21 in notices"
     assert innermost(raised_in_a_group()).endswith("test_tracebacks.py:17 in fail")
     assert innermost("") == ""
@@ -61,5 +61,5 @@ def test_the_innermost_own_frame_is_found_also_within_a_group() -> None:
         ("<string>", ""),
     ],
 )
-def test_whose_code_a_file_is(file: str, library: str) -> None:
+def test_file_is_known_as_own_or_library_code(file: str, library: str) -> None:
     assert library_of(file) == library

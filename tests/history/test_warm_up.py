@@ -42,7 +42,7 @@ def model_that_waits(lifespan: Lifespan, loaded: asyncio.Event) -> None:
         yield "model"
 
 
-def test_a_step_is_written_as_running_and_then_as_it_ended(lifespan: Lifespan) -> None:
+def test_warm_up_step_is_written_as_running_and_then_as_it_ended(lifespan: Lifespan) -> None:
     async def main() -> None:
         loaded = asyncio.Event()
         model_that_waits(lifespan, loaded)
@@ -63,7 +63,7 @@ def test_a_step_is_written_as_running_and_then_as_it_ended(lifespan: Lifespan) -
     assert [line[3].partition("): ")[2] for line in step.log] == ["60 %, loading shard 3 of 5."]
 
 
-def test_one_that_a_shutdown_has_cancelled_is_not_left_as_running(lifespan: Lifespan) -> None:
+def test_warm_up_cancelled_by_a_shutdown_is_not_left_running(lifespan: Lifespan) -> None:
     async def main() -> None:
         model_that_waits(lifespan, asyncio.Event())
         async with asyncio.timeout(30), lifespan.run("app"):
@@ -78,7 +78,7 @@ def test_one_that_a_shutdown_has_cancelled_is_not_left_as_running(lifespan: Life
     ]
 
 
-def test_one_that_fails_is_a_failure_of_the_run_that_goes_on(lifespan: Lifespan) -> None:
+def test_warm_up_that_fails_is_a_failure_of_the_running_run(lifespan: Lifespan) -> None:
     async def main() -> None:
         @lifespan.resource(wait=False)
         async def model() -> AsyncIterator[str]:

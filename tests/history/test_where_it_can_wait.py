@@ -42,7 +42,7 @@ def told() -> list[CheckMessage]:
 # A check beforehand
 
 
-def test_a_folder_that_is_there_or_can_be_made_is_well(folder: Path) -> None:
+def test_spool_folder_that_can_be_made_is_well(folder: Path) -> None:
     assert told() == []
     assert not folder.exists()
 
@@ -50,7 +50,7 @@ def test_a_folder_that_is_there_or_can_be_made_is_well(folder: Path) -> None:
     assert told() == []
 
 
-def test_a_folder_that_others_may_enter_is_told_of(folder: Path) -> None:
+def test_spool_folder_that_others_may_enter_is_told(folder: Path) -> None:
     folder.mkdir(mode=0o755)
 
     [warning] = told()
@@ -63,7 +63,7 @@ def test_a_folder_that_others_may_enter_is_told_of(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "file"])
-def test_what_is_no_folder_is_told_of(folder: Path, kind: str, tmp_path: Path) -> None:
+def test_spool_folder_that_is_no_folder_is_told(folder: Path, kind: str, tmp_path: Path) -> None:
     if kind == "link":
         folder.symlink_to(tmp_path / "nowhere")
     else:
@@ -73,7 +73,7 @@ def test_what_is_no_folder_is_told_of(folder: Path, kind: str, tmp_path: Path) -
     assert str(folder) in warning.msg
 
 
-def test_a_folder_that_can_not_be_made_is_told_of(settings: Settings, folder: Path) -> None:
+def test_spool_folder_that_can_not_be_made_is_told(settings: Settings, folder: Path) -> None:
     settings.LIFESPAN = {"SPOOL_DIR": "/proc/self/spool"}
 
     [warning] = told()
@@ -86,7 +86,7 @@ class Volume(NamedTuple):
     f_frsize: int = 4096
 
 
-def test_a_full_disk_is_told_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "statvfs", lambda path: Volume(f_bavail=2))
 
     [warning] = told()
@@ -94,14 +94,14 @@ def test_a_full_disk_is_told_of(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert f"{folder.parent} has 8,192 bytes left" in warning.msg
 
 
-def test_a_project_without_history_needs_no_folder(settings: Settings, folder: Path) -> None:
+def test_project_without_history_needs_no_folder(settings: Settings, folder: Path) -> None:
     folder.mkdir(mode=0o755)
     settings.LIFESPAN = {**settings.LIFESPAN, "HISTORY": False}
 
     assert told() == []
 
 
-def test_what_the_check_refuses_is_what_a_record_is_refused(folder: Path) -> None:
+def test_check_refuses_what_a_record_is_refused(folder: Path) -> None:
     folder.mkdir(mode=0o755)
     file = spool.SpoolFile(folder, "one")
 
@@ -140,7 +140,7 @@ def test_old_runs_go_although_lost_ones_can_not_be_marked(
     ]
 
 
-def test_a_folder_that_is_refused_keeps_nothing_from_being_done(
+def test_refused_folder_keeps_nothing_from_being_done(
     sqlite_history: HistoryDatabase, folder: Path, settings: Settings
 ) -> None:
     folder.mkdir(mode=0o755)

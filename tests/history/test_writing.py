@@ -16,7 +16,7 @@ def a_row(uuid: str, status: str, last_seen_at: float) -> dict[str, Any]:
     return {"run": {**named, "started_at": last_seen_at - 10, "last_seen_at": last_seen_at}}
 
 
-def test_a_file_brings_a_run_up_to_date(history_database: HistoryDatabase) -> None:
+def test_file_brings_a_run_up_to_date(history_database: HistoryDatabase) -> None:
     uuid, now = str(uuid4()), time.time()
     Writer(uuid).write(a_row(uuid, "serving", now))
 
@@ -28,7 +28,7 @@ def test_a_file_brings_a_run_up_to_date(history_database: HistoryDatabase) -> No
     assert (run.status, run.recorded_late) == ("stopped", True)
 
 
-def test_a_file_that_is_older_than_the_row_changes_nothing(
+def test_file_that_is_older_than_the_row_changes_nothing(
     history_database: HistoryDatabase,
 ) -> None:
     """As when a process is killed after the database has its rows, before the file is removed."""
@@ -43,7 +43,7 @@ def test_a_file_that_is_older_than_the_row_changes_nothing(
     assert (run.status, run.recorded_late) == ("stopped", False)
 
 
-def test_what_waited_and_was_taken_at_one_moment_is_the_same(
+def test_waiting_entry_of_the_rows_moment_changes_nothing(
     history_database: HistoryDatabase,
 ) -> None:
     uuid, now = str(uuid4()), time.time()

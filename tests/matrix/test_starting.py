@@ -86,7 +86,7 @@ def assert_failed_whole(trial: Trial, outcome: str) -> None:
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=str)
-def test_a_startup_that_fails_serves_nothing(
+def test_startup_that_fails_serves_nothing(
     column: Column, project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     with tried(column, shop(project, sqlite_history, FAILS), serves=False) as trial:
@@ -111,7 +111,7 @@ def test_a_startup_that_fails_serves_nothing(
 
 
 @each_column
-def test_a_startup_that_hangs_is_ended_by_our_deadline(
+def test_startup_that_hangs_is_ended_by_our_deadline(
     column: Column, project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     shop(project, sqlite_history, HANGS, STARTUP_DEADLINE=1)
@@ -127,7 +127,7 @@ def test_a_startup_that_hangs_is_ended_by_our_deadline(
 
 @pytest.mark.parametrize("situation", ["starting, SIGTERM", "starting, Ctrl+C"])
 @each_column
-def test_a_stop_while_starting(
+def test_stop_while_starting_is_observed(
     column: Column,
     situation: str,
     project: Project,
@@ -161,7 +161,7 @@ def test_a_stop_while_starting(
     [(UVICORN, "--lifespan", {3}), (GUNICORN, "--asgi-lifespan", {3, 1})],
     ids=lambda value: value.name if isinstance(value, Kind) else "",
 )
-def test_a_server_that_is_told_to_expect_a_lifespan_does_the_same(
+def test_server_with_lifespan_on_does_the_same(
     kind: Kind, switch: str, codes: set[int], project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     shop(project, sqlite_history, FAILS)

@@ -33,7 +33,7 @@ def end(situation: str, trial: Trial, *, blocked: bool = False) -> None:
 
 
 @each_column
-def test_ctrl_c_with_a_request_in_flight(
+def test_ctrl_c_lets_a_request_in_flight_end(
     column: Column, project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     """gunicorn's own worker sends no shutdown message then: it cancels."""
@@ -45,7 +45,7 @@ def test_ctrl_c_with_a_request_in_flight(
 
 
 @each_with_lifespan
-def test_ctrl_c_twice_with_a_request_in_flight(
+def test_ctrl_c_twice_with_a_request_in_flight_is_observed(
     column: Column, project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     with tried(column, shop(project, sqlite_history)) as trial:
@@ -58,7 +58,7 @@ def test_ctrl_c_twice_with_a_request_in_flight(
 
 
 @each_column
-def test_sigterm_to_every_process_with_a_request_in_flight(
+def test_sigterm_to_every_process_with_a_request_is_observed(
     column: Column, project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     """systemd does so, unless it is told otherwise; workers of hypercorn die of it."""
@@ -70,7 +70,7 @@ def test_sigterm_to_every_process_with_a_request_in_flight(
 
 
 @each_with_lifespan
-def test_sigterm_again_while_resources_close(
+def test_sigterm_again_while_resources_close_is_observed(
     column: Column, project: Project, sqlite_history: HistoryDatabase
 ) -> None:
     with tried(column, shop(project, sqlite_history, STOPS_SLOWLY)) as trial:

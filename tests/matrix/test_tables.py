@@ -72,7 +72,7 @@ def test_every_cell_was_observed_and_no_other_is_kept() -> None:
     assert found == all_cells()
 
 
-def test_the_tables_in_the_docs_are_made_of_the_cells() -> None:
+def test_tables_in_the_docs_are_made_of_the_cells() -> None:
     made = texts(kept())
     if is_written():
         FOLDER.mkdir(parents=True, exist_ok=True)

@@ -48,7 +48,7 @@ while True:
 # Around it.
 
 
-def test_the_plan_of_the_server_is_open_around_the_command(shop: Project) -> None:
+def test_plan_of_the_server_is_open_around_the_command(shop: Project) -> None:
     child = script(shop, "child.py", "import journal; journal.write('child')")
 
     done = shop.manage("runlifespan", "--", *child)
@@ -62,7 +62,7 @@ def test_the_plan_of_the_server_is_open_around_the_command(shop: Project) -> Non
     assert "Stopping 'server' (its command ended with 0)" in lines
 
 
-def test_the_plan_around_the_command_is_that_of_the_service_type_asked_for(shop: Project) -> None:
+def test_plan_around_the_command_is_of_the_service_type_asked_for(shop: Project) -> None:
     child = script(shop, "child.py", "import journal; journal.write('child')")
 
     shop.manage("runlifespan", "--service-type", "worker", "--", *child)
@@ -78,7 +78,7 @@ def test_arguments_reach_the_command_as_they_are(shop: Project) -> None:
     assert "['--once', '--', 'a b', '--help', '']" in shop.events()
 
 
-def test_the_command_belongs_to_the_launch(project: Project) -> None:
+def test_command_belongs_to_the_launch(project: Project) -> None:
     write = "import os; journal.write(os.environ['LIFESPAN_LAUNCH'])"
     project.app(
         "shop",
@@ -128,14 +128,14 @@ def test_hooks_of_the_server_are_not_missed_by_its_workers(shop: Project) -> Non
     ],
     ids=["0", "7", "killed", "terminated"],
 )
-def test_the_exit_code_is_that_of_the_command(shop: Project, source: str, code: int) -> None:
+def test_exit_code_is_that_of_the_command(shop: Project, source: str, code: int) -> None:
     done = shop.manage("runlifespan", "--", *script(shop, "child.py", source))
 
     assert done.returncode == code
     assert shop.events() == ["client opens", "client closes"]
 
 
-def test_a_command_that_is_not_there_returns_127_before_anything_starts(shop: Project) -> None:
+def test_command_that_is_not_there_returns_127_before_anything_starts(shop: Project) -> None:
     done = shop.manage("runlifespan", "--", "no-such-program", "argument")
 
     assert done.returncode == 127
@@ -143,7 +143,7 @@ def test_a_command_that_is_not_there_returns_127_before_anything_starts(shop: Pr
     assert shop.events() == []
 
 
-def test_a_file_that_is_no_program_returns_126_before_anything_starts(shop: Project) -> None:
+def test_file_that_is_no_program_returns_126_before_anything_starts(shop: Project) -> None:
     done = shop.manage("runlifespan", "--", "./journal.py")
 
     assert done.returncode == 126
@@ -151,7 +151,7 @@ def test_a_file_that_is_no_program_returns_126_before_anything_starts(shop: Proj
     assert shop.events() == []
 
 
-def test_a_program_that_the_system_refuses_returns_126_and_the_plan_is_closed(
+def test_program_that_the_system_refuses_returns_126_after_closing(
     shop: Project,
 ) -> None:
     shop.file("broken", "#!/no/such/interpreter\n")
@@ -174,7 +174,7 @@ def leave():
 
 
 @pytest.mark.slow
-def test_a_failed_shutdown_counts_only_where_the_command_returned_0(project: Project) -> None:
+def test_failed_shutdown_counts_only_where_the_command_returned_0(project: Project) -> None:
     project.app("shop", lifespan=FAILS_AT_THE_END)
 
     whole = project.manage("runlifespan", "--", "true")
@@ -187,7 +187,7 @@ def test_a_failed_shutdown_counts_only_where_the_command_returned_0(project: Pro
     assert "OSError: stuck" in broken.stderr
 
 
-def test_the_command_is_not_run_where_the_startup_fails(project: Project) -> None:
+def test_command_is_not_run_where_the_startup_fails(project: Project) -> None:
     project.app(
         "shop",
         lifespan="from lifespan_app import lifespan\n"
@@ -205,7 +205,7 @@ def test_the_command_is_not_run_where_the_startup_fails(project: Project) -> Non
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2])
-def test_a_signal_is_passed_on_once_and_ends_nothing(shop: Project, number: Signals) -> None:
+def test_signal_is_passed_on_once_and_ends_nothing(shop: Project, number: Signals) -> None:
     with running(shop, "--", *script(shop, "child.py", LISTENING)) as command:
         command.wait_for_event("child begins")
         command.signal(number)
@@ -223,9 +223,7 @@ def test_a_signal_is_passed_on_once_and_ends_nothing(shop: Project, number: Sign
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_the_whole_group_reaches_the_command_once(
-    shop: Project, number: Signals
-) -> None:
+def test_signal_to_the_whole_group_reaches_the_command_once(shop: Project, number: Signals) -> None:
     with running(shop, "--", *script(shop, "child.py", LISTENING)) as command:
         command.wait_for_event("child begins")
         command.signal_group(number)
@@ -235,7 +233,7 @@ def test_a_signal_to_the_whole_group_reaches_the_command_once(
     assert shop.events()[-1] == "client closes"
 
 
-def test_a_command_that_ignores_sigterm_is_killed_at_the_third(shop: Project) -> None:
+def test_command_that_ignores_sigterm_is_killed_at_the_third(shop: Project) -> None:
     with running(shop, "--", *script(shop, "child.py", DEAF)) as command:
         command.wait_for_event("child begins")
         for count in (1, 2):
@@ -249,7 +247,7 @@ def test_a_command_that_ignores_sigterm_is_killed_at_the_third(shop: Project) ->
     assert "SIGTERM once more: the command" in command.output
 
 
-def test_a_signal_during_the_startup_never_runs_the_command(project: Project) -> None:
+def test_signal_during_the_startup_never_runs_the_command(project: Project) -> None:
     project.app(
         "shop",
         lifespan="""
@@ -272,7 +270,7 @@ def test_a_signal_during_the_startup_never_runs_the_command(project: Project) ->
     assert project.events() == ["waits"]
 
 
-def test_a_signal_at_the_very_moment_the_plan_is_open_never_runs_the_command(
+def test_signal_as_the_plan_opens_never_runs_the_command(
     project: Project,
 ) -> None:
     project.app(
@@ -296,7 +294,7 @@ def test_a_signal_at_the_very_moment_the_plan_is_open_never_runs_the_command(
 
 
 @pytest.mark.slow
-def test_a_signal_after_the_command_has_ended_cancels_what_hangs(project: Project) -> None:
+def test_signal_after_the_command_has_ended_cancels_what_hangs(project: Project) -> None:
     project.app(
         "shop",
         lifespan="""
@@ -329,7 +327,7 @@ def test_ctrl_c_reaches_the_command_once(shop: Project, terminal: Terminal) -> N
     assert shop.events() == ["client opens", "child begins", "heard SIGINT", "client closes"]
 
 
-def test_a_signal_that_is_no_ctrl_c_is_passed_on_in_front_of_a_terminal_too(
+def test_signal_other_than_ctrl_c_is_passed_on_at_a_terminal_too(
     shop: Project, terminal: Terminal
 ) -> None:
     with AtTerminal(shop, terminal, "--", *script(shop, "child.py", LISTENING)) as command:
@@ -340,7 +338,7 @@ def test_a_signal_that_is_no_ctrl_c_is_passed_on_in_front_of_a_terminal_too(
     assert shop.events().count("heard SIGTERM") == 1
 
 
-def test_the_command_reads_what_is_typed(shop: Project, terminal: Terminal) -> None:
+def test_command_reads_what_is_typed(shop: Project, terminal: Terminal) -> None:
     child = script(shop, "child.py", "import journal; journal.write('typed', input('what? '))")
     with AtTerminal(shop, terminal, "--", *child) as command:
         terminal.wait_for("what?")

@@ -55,7 +55,7 @@ def write_ready_file(file: Path) -> None:
 
 @pytest.mark.parametrize("write", [write_status, write_ready_file])
 @pytest.mark.parametrize("name", ["file", f".file.{os.getpid()}"], ids=["file", "temporary"])
-def test_what_was_planted_is_left_alone(
+def test_planted_link_is_left_alone(
     shared: Path, victim: Path, write: Callable[[Path], None], name: str
 ) -> None:
     (shared / name).symlink_to(victim)
@@ -65,7 +65,7 @@ def test_what_was_planted_is_left_alone(
     assert victim.read_text() == "precious"
 
 
-def test_even_a_name_that_was_guessed_is_not_written_through(
+def test_guessed_name_is_not_written_through(
     shared: Path, victim: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(secrets, "token_hex", lambda size: "guessed")
@@ -77,7 +77,7 @@ def test_even_a_name_that_was_guessed_is_not_written_through(
     assert victim.read_text() == "precious"
 
 
-def test_how_a_startup_went_is_not_told_through_a_link(shared: Path, victim: Path) -> None:
+def test_startup_report_is_not_written_through_a_link(shared: Path, victim: Path) -> None:
     (shared / "starts").symlink_to(victim)
 
     told.write(str(shared / "starts"), "run", True, "")
@@ -86,7 +86,7 @@ def test_how_a_startup_went_is_not_told_through_a_link(shared: Path, victim: Pat
 
 
 @pytest.mark.usefixtures("no_umask")
-def test_who_may_read_the_file_is_decided_by_the_umask(shared: Path) -> None:
+def test_umask_decides_who_may_read_the_file(shared: Path) -> None:
     atomic_file.write(shared / "file", "text")
     assert stat.S_IMODE((shared / "file").stat().st_mode) == 0o666
 
@@ -95,7 +95,7 @@ def test_who_may_read_the_file_is_decided_by_the_umask(shared: Path) -> None:
     assert stat.S_IMODE((shared / "file").stat().st_mode) == 0o600
 
 
-def test_a_file_that_can_not_be_written_leaves_nothing_behind(shared: Path) -> None:
+def test_file_that_can_not_be_written_leaves_nothing_behind(shared: Path) -> None:
     (shared / "file").mkdir()
 
     with pytest.raises(OSError, match="directory"):

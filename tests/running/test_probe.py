@@ -62,12 +62,12 @@ def ask(*arguments: str | Path, **environment: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("question", ["ready", "started", "live"])
-def test_a_process_that_is_well_says_ok(file: Path, question: str) -> None:
+def test_process_that_is_well_says_ok(file: Path, question: str) -> None:
     file.write_text(status())
     assert ask(question, file) == (YES, "ok", "")
 
 
-def test_the_file_may_be_named_by_the_environment(file: Path) -> None:
+def test_file_may_be_named_by_the_environment(file: Path) -> None:
     file.write_text(status())
     assert ask("ready", LIFESPAN_STATUS_FILE=str(file)) == (YES, "ok", "")
 
@@ -89,14 +89,14 @@ def test_each_question_has_its_own_answer(
     assert ask(question, file)[:2] == answer
 
 
-def test_what_is_pending_is_told(file: Path) -> None:
+def test_pending_hook_is_told(file: Path) -> None:
     pending = [{"hook": "shop.client", "seconds": 1.0}, {"hook": "shop.index", "seconds": 0.0}]
     file.write_text(status(ready=False, reason="starting", pending=pending))
     assert ask("ready", file) == (NO, "starting: shop.client, shop.index", "")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
-def test_what_is_pending_is_one_line_whatever_a_hook_says(file: Path, encoding: str) -> None:
+def test_pending_hook_is_one_line_whatever_it_says(file: Path, encoding: str) -> None:
     doing = "laden ✓\nready: yes\x1b[2J \udcff"
     pending = [{"hook": "shop.model", "progress": 0.5, "doing": doing}]
     file.write_text(status(reason="warming_up", ready=False, pending=pending))
@@ -107,7 +107,7 @@ def test_what_is_pending_is_one_line_whatever_a_hook_says(file: Path, encoding: 
 
 
 @pytest.mark.parametrize("progress", ["half", [], {}])
-def test_a_progress_that_is_no_number_is_left_out(file: Path, progress: object) -> None:
+def test_progress_that_is_no_number_is_left_out(file: Path, progress: object) -> None:
     pending = [{"hook": "shop.model", "progress": progress}]
     file.write_text(status(reason="warming_up", ready=False, pending=pending))
     assert ask("ready", file) == (NO, "warming_up: shop.model", "")
@@ -117,7 +117,7 @@ def test_a_progress_that_is_no_number_is_left_out(file: Path, progress: object) 
 
 
 @pytest.mark.parametrize("question", ["ready", "started", "live"])
-def test_a_process_that_has_ended_is_gone_whatever_its_file_says(file: Path, question: str) -> None:
+def test_ended_process_is_gone_whatever_its_file_says(file: Path, question: str) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     file.write_text(status(pid=ended.pid, process_started="1"))
@@ -156,24 +156,24 @@ def test_a_process_whose_first_thread_is_over_lives(file: Path) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the two apart")
-def test_another_process_with_the_same_number_is_not_taken_for_it(file: Path) -> None:
+def test_process_with_a_reused_pid_is_not_taken_for_it(file: Path) -> None:
     file.write_text(status(process_started="1"))
     assert ask("ready", file)[1] == f"gone: process {os.getpid()} has ended"
 
 
 @pytest.mark.parametrize("question", ["ready", "started", "live"])
-def test_a_process_that_lives_and_writes_no_more_is_silent(file: Path, question: str) -> None:
+def test_process_that_lives_and_writes_no_more_is_silent(file: Path, question: str) -> None:
     file.write_text(status(written_at=time.time() - 60))
     code, said, _ = ask(question, file)
     assert code == NO
     assert said.startswith(f"silent: process {os.getpid()} has written nothing for 6")
 
 
-def test_there_is_no_file_before_the_first_start(file: Path) -> None:
+def test_status_file_is_missing_before_the_first_start(file: Path) -> None:
     assert ask("ready", file) == (NO, f"no_file: there is no {file}", "")
 
 
-def test_a_number_that_no_process_has_is_gone(file: Path) -> None:
+def test_number_that_no_process_has_is_gone(file: Path) -> None:
     file.write_text(status(pid=2**80))
     assert ask("ready", file)[:2] == (NO, f"gone: process {2**80} has ended")
 
@@ -183,7 +183,7 @@ def test_a_number_that_no_process_has_is_gone(file: Path) -> None:
     ["", "{", "[]", "null", "{}", '{"pid": "x"}', "\x00\x01", "[" * 100_000],
     ids=range(8),
 )
-def test_a_file_of_something_else_is_unreadable(file: Path, text: str) -> None:
+def test_file_of_something_else_is_unreadable(file: Path, text: str) -> None:
     file.write_text(text)
     code, said, _ = ask("ready", file)
     assert code == NO
@@ -202,7 +202,7 @@ def test_all_processes_of_a_pattern_have_to_be_ready(tmp_path: Path) -> None:
     assert ask("ready", pattern) == (NO, "crashed", "")
 
 
-def test_what_a_killed_process_has_left_says_nothing_of_the_others(tmp_path: Path) -> None:
+def test_file_of_a_killed_process_says_nothing_of_the_others(tmp_path: Path) -> None:
     pattern = tmp_path / "{pid}.json"
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -220,19 +220,19 @@ def test_what_a_killed_process_has_left_says_nothing_of_the_others(tmp_path: Pat
 
 
 @pytest.mark.parametrize("arguments", [[], ["healthy"], ["ready", "a", "b"]])
-def test_a_question_that_there_is_not_is_answered_with_the_usage(arguments: list[str]) -> None:
+def test_unknown_question_is_answered_with_the_usage(arguments: list[str]) -> None:
     code, said, error = ask(*arguments, LIFESPAN_STATUS_FILE="/nowhere")
     assert (code, said) == (NOT_ASKED, "")
     assert error.startswith("usage: python -m lifespan_app.probe {ready,started,live} [FILE]")
 
 
-def test_a_file_that_nobody_names_is_asked_for() -> None:
+def test_file_that_nobody_names_is_asked_for() -> None:
     code, _, error = ask("ready", LIFESPAN_STATUS_FILE="")
     assert code == NOT_ASKED
     assert error == "No status file: name it as the last argument, or in LIFESPAN_STATUS_FILE."
 
 
-def test_neither_django_nor_asyncio_nor_typing_is_imported(file: Path) -> None:
+def test_probe_imports_neither_django_nor_asyncio_nor_typing(file: Path) -> None:
     file.write_text(status())
     code = f"""
 import sys
@@ -284,7 +284,7 @@ def said_until(server: Any, question: str, file: Path, answer: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_a_process_is_ready_then_stopped_then_silent_then_gone(
+def test_process_is_ready_then_stopped_then_silent_then_gone(
     shop: Callable[..., Project], file: Path
 ) -> None:
     with running(shop(), environment={"LIFESPAN_STATUS_FILE": str(file)}) as server:
@@ -303,7 +303,7 @@ def test_a_process_is_ready_then_stopped_then_silent_then_gone(
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_a_process_whose_required_job_crashes_is_not_ready_and_lives(
+def test_process_whose_required_job_crashes_is_not_ready_and_lives(
     shop: Callable[..., Project], file: Path
 ) -> None:
     crashing = shop("raise ConnectionError('lost')")
@@ -314,7 +314,7 @@ def test_a_process_whose_required_job_crashes_is_not_ready_and_lives(
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_the_progress_of_what_warms_up_is_told(project: Project, file: Path) -> None:
+def test_progress_of_what_warms_up_is_told(project: Project, file: Path) -> None:
     project.app(
         "shop",
         lifespan="""
@@ -337,7 +337,7 @@ def test_the_progress_of_what_warms_up_is_told(project: Project, file: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_the_file_goes_with_the_process(shop: Callable[..., Project], file: Path) -> None:
+def test_status_file_goes_with_the_process(shop: Callable[..., Project], file: Path) -> None:
     made = shop().settings(LIFESPAN={"STATUS_FILE": str(file)})
     with running(made) as server:
         server.wait_for_output("^Ready after")
@@ -350,7 +350,7 @@ def test_the_file_goes_with_the_process(shop: Callable[..., Project], file: Path
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_a_second_process_leaves_the_file_to_the_first(
+def test_second_process_leaves_the_file_to_the_first(
     shop: Callable[..., Project], file: Path
 ) -> None:
     made = shop()
@@ -364,7 +364,7 @@ def test_a_second_process_leaves_the_file_to_the_first(
         assert ask("ready", file)[0] == YES
 
 
-def test_a_full_disk_leaves_nothing_half_written(
+def test_full_disk_leaves_nothing_half_written(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def written() -> list[Path]:
@@ -391,7 +391,7 @@ def test_a_full_disk_leaves_nothing_half_written(
 
 @pytest.mark.slow
 @pytest.mark.server
-def test_a_file_that_can_not_be_written_is_told_once_and_stops_nothing(
+def test_file_that_can_not_be_written_is_told_once_and_stops_nothing(
     shop: Callable[..., Project], tmp_path: Path
 ) -> None:
     file = tmp_path / "nowhere" / "status.json"

@@ -53,7 +53,7 @@ def systemd(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Systemd]
 # A file.
 
 
-def test_the_file_is_there_from_ready_until_the_stop_begins(project: Project) -> None:
+def test_ready_file_is_there_until_the_stop_begins(project: Project) -> None:
     project.app(
         "shop",
         lifespan="""
@@ -84,7 +84,7 @@ def test_the_file_is_there_from_ready_until_the_stop_begins(project: Project) ->
     assert sorted(path.name for path in project.folder.glob("*ready*")) == []
 
 
-def test_the_file_goes_when_a_required_hook_crashes(project: Project) -> None:
+def test_ready_file_goes_when_a_required_hook_crashes(project: Project) -> None:
     project.app(
         "shop",
         lifespan="""
@@ -108,7 +108,7 @@ def test_the_file_goes_when_a_required_hook_crashes(project: Project) -> None:
         assert command.exit_code is None
 
 
-def test_a_folder_in_its_place_is_refused_and_left_alone(shop: Project) -> None:
+def test_folder_in_place_of_the_ready_file_is_left_alone(shop: Project) -> None:
     (shop.folder / "ready").mkdir()
 
     done = shop.manage("runlifespan", "--ready-file", "ready")
@@ -119,7 +119,7 @@ def test_a_folder_in_its_place_is_refused_and_left_alone(shop: Project) -> None:
     assert shop.events() == []
 
 
-def test_there_is_no_file_where_the_startup_fails(project: Project) -> None:
+def test_ready_file_is_missing_where_the_startup_fails(project: Project) -> None:
     project.app(
         "shop",
         lifespan="from lifespan_app import lifespan\n"
@@ -132,7 +132,7 @@ def test_there_is_no_file_where_the_startup_fails(project: Project) -> None:
     assert not (project.folder / "ready").exists()
 
 
-def test_with_a_command_the_file_is_there_once_the_command_runs(shop: Project) -> None:
+def test_ready_file_is_there_once_the_command_runs(shop: Project) -> None:
     source = """
         import os, signal, sys, time, journal
         while not os.path.exists("ready"):
@@ -205,7 +205,7 @@ def test_systemd_is_never_told_ready_where_the_startup_fails(
     assert "READY=1" not in systemd.heard_all()
 
 
-def test_a_socket_that_is_not_there_is_a_warning(shop: Project) -> None:
+def test_socket_that_is_not_there_is_a_warning(shop: Project) -> None:
     done = shop.manage("runlifespan", "--once", NOTIFY_SOCKET="/no/such/socket")
 
     assert done.returncode == 0

@@ -31,9 +31,7 @@ PATIENT = {"SHUTDOWN_TIMEOUT": 600, "SHUTDOWN_DEADLINE": 600}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_it_stays_until_a_signal_asks_for_the_end_and_returns_0(
-    shop: Project, number: Signals
-) -> None:
+def test_signal_ends_runlifespan_with_0(shop: Project, number: Signals) -> None:
     with running(shop) as command:
         command.wait_for_output("^Ready after")
         assert shop.events() == ["client opens"]
@@ -45,7 +43,7 @@ def test_it_stays_until_a_signal_asks_for_the_end_and_returns_0(
     assert f"Stopping 'app' ({number.name})" in command.output
 
 
-def test_the_end_of_the_terminal_ends_nothing_under_nohup(shop: Project) -> None:
+def test_end_of_the_terminal_ends_nothing_under_nohup(shop: Project) -> None:
     shop.file("ignoring.py", "import os, signal, sys\n"
               "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
               "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n")  # fmt: skip
@@ -76,7 +74,7 @@ def test_once_starts_and_stops(shop: Project) -> None:
 
 
 @pytest.mark.slow
-def test_the_plan_is_that_of_the_service_type_that_is_asked_for(project: Project) -> None:
+def test_plan_is_of_the_service_type_asked_for(project: Project) -> None:
     project.app(
         "shop",
         lifespan="""
@@ -101,7 +99,7 @@ def test_the_plan_is_that_of_the_service_type_that_is_asked_for(project: Project
 
 
 @pytest.mark.slow
-def test_the_run_says_that_a_command_has_opened_it_and_has_a_launch(project: Project) -> None:
+def test_run_says_that_a_command_has_opened_it_and_has_a_launch(project: Project) -> None:
     project.app(
         "shop",
         lifespan="""
@@ -123,7 +121,7 @@ def test_the_run_says_that_a_command_has_opened_it_and_has_a_launch(project: Pro
     assert given == "command given"
 
 
-def test_a_process_that_serves_without_an_optional_hook_says_so(project: Project) -> None:
+def test_process_that_serves_without_an_optional_hook_says_so(project: Project) -> None:
     project.app(
         "shop",
         lifespan="""
@@ -141,13 +139,13 @@ def test_a_process_that_serves_without_an_optional_hook_says_so(project: Project
     assert re.search(r"^Ready after .* s, degraded: 1 of 1 hook failed", done.stdout, re.MULTILINE)
 
 
-def test_at_verbosity_0_nothing_is_said(shop: Project) -> None:
+def test_verbosity_0_says_nothing(shop: Project) -> None:
     done = shop.manage("runlifespan", "--once", "--verbosity", "0")
 
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_a_closed_standard_output_stops_nothing(shop: Project) -> None:
+def test_closed_standard_output_stops_nothing(shop: Project) -> None:
     shop.file(
         "closing.py",
         "import os, sys\nos.close(1)\nos.execv(sys.executable, [sys.executable, *sys.argv[1:]])\n",
@@ -190,7 +188,7 @@ def failing(project: Project, source: str) -> Project:
     return project.app("shop", lifespan="from lifespan_app import lifespan\n" + source)
 
 
-def test_a_failed_start_returns_1_with_what_a_server_would_print(project: Project) -> None:
+def test_failed_start_returns_1_with_what_a_server_would_print(project: Project) -> None:
     failing(
         project,
         "@lifespan.on_start\nasync def greet():\n    raise OSError('nobody there')\n",
@@ -203,7 +201,7 @@ def test_a_failed_start_returns_1_with_what_a_server_would_print(project: Projec
     assert "OSError: nobody there" in done.stderr
 
 
-def test_a_hook_that_exits_is_a_failed_start(project: Project) -> None:
+def test_hook_that_exits_is_a_failed_start(project: Project) -> None:
     failing(project, "@lifespan.on_start\nasync def leave():\n    raise SystemExit(0)\n")
 
     done = project.manage("runlifespan")
@@ -212,7 +210,7 @@ def test_a_hook_that_exits_is_a_failed_start(project: Project) -> None:
     assert "shop.leave" in done.stderr
 
 
-def test_a_plan_that_cannot_be_made_returns_1_without_a_traceback(project: Project) -> None:
+def test_plan_that_cannot_be_made_returns_1_without_a_traceback(project: Project) -> None:
     failing(project, "1 / 0\n")
 
     done = project.manage("runlifespan")
@@ -222,7 +220,7 @@ def test_a_plan_that_cannot_be_made_returns_1_without_a_traceback(project: Proje
     assert "Traceback" not in done.stderr
 
 
-def test_a_setting_of_the_wrong_type_returns_1_and_is_named(shop: Project) -> None:
+def test_setting_of_the_wrong_type_returns_1_and_is_named(shop: Project) -> None:
     shop.settings(LIFESPAN={"SHUTDOWN_TIMEOUT": "long"})
 
     done = shop.manage("runlifespan")
@@ -232,7 +230,7 @@ def test_a_setting_of_the_wrong_type_returns_1_and_is_named(shop: Project) -> No
     assert "Traceback" not in done.stderr
 
 
-def test_a_failed_stop_returns_5_and_is_named(project: Project) -> None:
+def test_failed_stop_returns_5_and_is_named(project: Project) -> None:
     failing(project, "@lifespan.on_shutdown\ndef leave():\n    raise OSError('stuck')\n")
 
     done = project.manage("runlifespan", "--once")
@@ -242,7 +240,7 @@ def test_a_failed_stop_returns_5_and_is_named(project: Project) -> None:
     assert "OSError: stuck" in done.stderr
 
 
-def test_a_background_job_that_stops_the_process_by_its_crash_makes_it_1(
+def test_background_job_that_stops_the_process_by_its_crash_makes_it_1(
     project: Project,
 ) -> None:
     failing(
@@ -271,7 +269,7 @@ def test_a_background_job_that_stops_the_process_by_its_crash_makes_it_1(
         ("--ready-file", "no/such/folder/ready"),
     ],
 )
-def test_a_bad_argument_returns_2_before_anything_starts(
+def test_bad_argument_returns_2_before_anything_starts(
     shop: Project, arguments: tuple[str, ...]
 ) -> None:
     done = shop.manage("runlifespan", *arguments)
@@ -303,7 +301,7 @@ def slow_to_start(project: Project, shop: str) -> Project:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_during_the_startup_rolls_it_back(project: Project, number: Signals) -> None:
+def test_signal_during_the_startup_rolls_it_back(project: Project, number: Signals) -> None:
     slow_to_start(project, SHOP)
     with running(project) as command:
         command.wait_for_event("waits")
@@ -315,7 +313,7 @@ def test_a_signal_during_the_startup_rolls_it_back(project: Project, number: Sig
 
 
 @pytest.mark.slow
-def test_a_second_signal_during_the_startup_cancels_what_hangs(project: Project) -> None:
+def test_second_signal_during_the_startup_cancels_what_hangs(project: Project) -> None:
     slow_to_start(project, STUBBORN).settings(LIFESPAN=PATIENT)
     with running(project) as command:
         command.wait_for_event("waits")
@@ -329,9 +327,7 @@ def test_a_second_signal_during_the_startup_cancels_what_hangs(project: Project)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_while_it_stops_cancels_what_hangs(
-    project: Project, number: Signals
-) -> None:
+def test_second_signal_while_it_stops_cancels_what_hangs(project: Project, number: Signals) -> None:
     project.app("shop", lifespan=STUBBORN).settings(LIFESPAN=PATIENT)
     with running(project) as command:
         command.wait_for_output("^Ready after")
@@ -342,7 +338,7 @@ def test_a_second_signal_while_it_stops_cancels_what_hangs(
         assert command.wait() == 5
 
 
-def test_a_signal_at_the_very_moment_it_comes_up_ends_it(project: Project) -> None:
+def test_signal_at_the_moment_of_ready_ends_it(project: Project) -> None:
     failing(
         project,
         "import asyncio, os, signal, journal\n"
@@ -361,7 +357,7 @@ def test_a_signal_at_the_very_moment_it_comes_up_ends_it(project: Project) -> No
 
 
 @pytest.mark.slow
-def test_a_signal_after_once_cancels_what_hangs(project: Project) -> None:
+def test_signal_after_once_cancels_what_hangs(project: Project) -> None:
     project.app("shop", lifespan=STUBBORN).settings(LIFESPAN=PATIENT)
     with running(project, "--once") as command:
         command.wait_for_event("client closes")

@@ -67,9 +67,7 @@ def serving(project: Project, *options: str, ready: bool = True) -> Server:
 @pytest.mark.server
 class TestServing:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_it_serves_until_a_signal_asks_for_the_end_and_returns_0(
-        self, shop: Project, number: Signals
-    ) -> None:
+    def test_signal_ends_serving_with_0(self, shop: Project, number: Signals) -> None:
         with serving(shop) as server:
             assert server.get("/say/").text == "first"
             server.signal(number)
@@ -77,11 +75,11 @@ class TestServing:
             assert server.wait() == 0
         assert shop.events() == ["opens first", "closes first"]
 
-    def test_hooks_have_their_lines(self, shop: Project) -> None:
+    def test_hooks_have_their_lines_while_serving(self, shop: Project) -> None:
         with serving(shop) as server:
             assert re.search(r"^  ok +\d\.\d{3} s  shop\.word$", server.output, re.MULTILINE)
 
-    def test_system_checks_and_unapplied_migrations_come_first(self, shop: Project) -> None:
+    def test_checks_and_unapplied_migrations_come_first(self, shop: Project) -> None:
         with serving(shop) as server:
             output = server.output
 
@@ -89,7 +87,7 @@ class TestServing:
         assert re.search(r"You have \d+ unapplied migration", output)
         assert output.index("unapplied migration") < output.index("Starting 'app'")
 
-    def test_a_project_that_fails_its_checks_is_not_served(self, shop: Project) -> None:
+    def test_project_that_fails_its_checks_is_not_served(self, shop: Project) -> None:
         shop.settings(LIFESPAN={"SHUTDOWN_TIMEOT": 3})
 
         with serving(shop, ready=False) as server:
@@ -113,7 +111,7 @@ class TestServing:
                 assert server.wait() == 1
         assert "Traceback" not in server.output
 
-    def test_a_database_that_is_down_is_a_warning(self, shop: Project) -> None:
+    def test_database_that_is_down_is_a_warning(self, shop: Project) -> None:
         shop.settings(
             DATABASES={
                 "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "/no/such/folder/db"}
@@ -123,7 +121,7 @@ class TestServing:
             assert server.get("/say/").text == "first"
             assert "The database can't be asked for its migrations" in server.output
 
-    def test_a_failed_start_returns_1(self, shop: Project) -> None:
+    def test_failed_start_returns_1(self, shop: Project) -> None:
         shop.app(
             "late",
             lifespan="from lifespan_app import lifespan\n"
@@ -134,7 +132,7 @@ class TestServing:
 
         assert "lifespan_app: hook 'late.fail' (late/lifespan.py:2) failed" in server.output
 
-    def test_a_failed_stop_returns_5(self, shop: Project) -> None:
+    def test_failed_stop_returns_5(self, shop: Project) -> None:
         shop.app(
             "late",
             lifespan="from lifespan_app import lifespan\n"
@@ -145,7 +143,7 @@ class TestServing:
 
             assert server.wait() == 5
 
-    def test_a_port_that_is_taken_returns_1_and_is_named(self, shop: Project) -> None:
+    def test_port_that_is_taken_returns_1_and_is_named(self, shop: Project) -> None:
         with socket.socket() as other, serving(shop, ready=False) as server:
             server.kill()
             other.bind((HOST, server.port))
@@ -155,9 +153,7 @@ class TestServing:
             assert server.wait() == 1
         assert "address already in use" in server.output
 
-    def test_a_broken_lifespan_is_shown_with_its_traceback_and_returns_1(
-        self, shop: Project
-    ) -> None:
+    def test_broken_lifespan_shows_its_traceback_and_returns_1(self, shop: Project) -> None:
         shop.file("shop/lifespan.py", "1 / 0\n")
         shop.settings(SILENCED_SYSTEM_CHECKS=["lifespan_app.E001"], ROOT_URLCONF="no_urls")
         shop.file("no_urls.py", "urlpatterns = []\n")
@@ -169,7 +165,7 @@ class TestServing:
         assert "ZeroDivisionError: division by zero" in server.output
         assert "Traceback (most recent call last):\n  File" in server.output
 
-    def test_the_plan_is_that_of_the_service_type_that_is_asked_for(self, shop: Project) -> None:
+    def test_serve_opens_the_service_type_that_is_asked_for(self, shop: Project) -> None:
         with serving(shop, "--service-type", "api") as server:
             assert "Starting 'api'" in server.output
 
@@ -191,7 +187,7 @@ class TestServing:
 @pytest.mark.slow
 @pytest.mark.server
 class TestReload:
-    def test_a_change_closes_everything_and_opens_it_anew(self, shop: Project) -> None:
+    def test_change_closes_everything_and_opens_it_anew(self, shop: Project) -> None:
         with serving(shop, "--reload") as server:
             shop.file("shop/lifespan.py", HOOKS.replace("first", "second"))
             server.wait_for_event("opens second")
@@ -201,9 +197,7 @@ class TestReload:
             assert server.wait() == 0
         assert shop.events() == ["opens first", "closes first", "opens second", "closes second"]
 
-    def test_a_broken_lifespan_shows_its_error_and_waits_for_the_next_save(
-        self, shop: Project
-    ) -> None:
+    def test_broken_lifespan_shows_its_error_until_the_next_save(self, shop: Project) -> None:
         with serving(shop, "--reload") as server:
             shop.file("shop/lifespan.py", "1 / 0\n")
             server.wait_for_output("division by zero")
@@ -214,9 +208,7 @@ class TestReload:
             server.wait_for_event("opens mended")
             server.until(lambda: answer(server) == "mended", "it does not serve")
 
-    def test_a_lifespan_that_is_broken_from_the_start_is_waited_for_too(
-        self, shop: Project
-    ) -> None:
+    def test_lifespan_broken_from_the_start_waits_for_the_next_save(self, shop: Project) -> None:
         shop.file("shop/lifespan.py", "1 / 0\n")
 
         with serving(shop, "--reload", ready=False) as server:
@@ -224,7 +216,7 @@ class TestReload:
             shop.file("shop/lifespan.py", HOOKS)
             server.wait_for_event("opens first")
 
-    def test_a_start_that_fails_is_waited_for_too(self, shop: Project) -> None:
+    def test_failed_start_waits_for_the_next_save(self, shop: Project) -> None:
         shop.file("shop/lifespan.py", HOOKS.replace("yield", "open('/nowhere/at/all'); yield"))
 
         with serving(shop, "--reload", ready=False) as server:
@@ -232,7 +224,7 @@ class TestReload:
             shop.file("shop/lifespan.py", HOOKS.replace("first", "mended"))
             server.wait_for_event("opens mended")
 
-    def test_a_changed_template_is_shown(self, shop: Project) -> None:
+    def test_changed_template_is_shown(self, shop: Project) -> None:
         shop.file("shop/templates/page.html", "old")
         shop.file(
             "shop/views.py",
@@ -278,7 +270,7 @@ def answer(server: Server) -> str:
 # Before anything is served.
 
 
-def test_without_uvicorn_it_says_what_to_install(shop: Project) -> None:
+def test_serve_without_uvicorn_says_what_to_install(shop: Project) -> None:
     shop.settings("import sys\nsys.modules['uvicorn'] = None\n")
 
     done = shop.manage("runlifespan", "--serve")
@@ -287,7 +279,7 @@ def test_without_uvicorn_it_says_what_to_install(shop: Project) -> None:
     assert "pip install 'django-lifespan-app[server]'" in done.stderr
 
 
-def test_without_allowed_hosts_and_debug_nothing_is_served(shop: Project) -> None:
+def test_serve_needs_allowed_hosts_or_debug(shop: Project) -> None:
     shop.settings(ALLOWED_HOSTS=[])
 
     done = shop.manage("runlifespan", "--serve")
@@ -326,11 +318,11 @@ def test_arguments_that_do_not_go_together_return_2(
         ("localhost:8000", Address("localhost", 8000)),
     ],
 )
-def test_an_address_is_read_as_runserver_reads_it(text: str, read: Address) -> None:
+def test_address_is_read_as_runserver_reads_it(text: str, read: Address) -> None:
     assert address(text) == read
 
 
 @pytest.mark.parametrize("text", ["", "host", "host:", "host:port", "70000", "::1"])
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_bad_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no port, and no HOST:PORT"):
         address(text)

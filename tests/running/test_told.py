@@ -68,7 +68,7 @@ def around(project: Project, kind: Kind, *options: str) -> Server:
 @pytest.mark.server
 @pytest.mark.parametrize("kind", WORKERS, ids=lambda kind: kind.name)
 class TestWithTwoWorkers:
-    def test_all_failing_count_as_1(self, project: Project, kind: Kind) -> None:
+    def test_two_failing_workers_return_1(self, project: Project, kind: Kind) -> None:
         project.app("shop", lifespan=FAILS)
 
         with around(project, kind) as server:
@@ -80,7 +80,7 @@ class TestWithTwoWorkers:
             server.output,
         )
 
-    def test_one_failing_counts_as_1_where_nobody_asked_for_the_end(
+    def test_one_failing_worker_returns_1_unless_the_end_was_asked_for(
         self, tmp_path: Path, kind: Kind
     ) -> None:
         project = Project(tmp_path / "project").app("shop", lifespan=FAILS_ONCE)
@@ -91,14 +91,16 @@ class TestWithTwoWorkers:
 
         assert project.events() == ["opens", "fails"]
 
-    def test_without_us_they_return_0(self, project: Project, kind: Kind) -> None:
+    def test_failing_workers_without_runlifespan_return_0(
+        self, project: Project, kind: Kind
+    ) -> None:
         """When this fails, the servers have been mended, and the docs can say so."""
         project.app("shop", lifespan=FAILS)
 
         with Server(project, kind, options=["--workers", "2"], ready=False) as server:
             assert server.wait() == 0
 
-    def test_up_and_asked_for_the_end_count_as_0(self, project: Project, kind: Kind) -> None:
+    def test_workers_asked_to_end_return_0(self, project: Project, kind: Kind) -> None:
         project.app("shop", lifespan=WHOLE)
 
         with around(project, kind) as server:
@@ -111,7 +113,7 @@ class TestWithTwoWorkers:
             assert server.wait() == 0
         assert project.events().count("closes") == 2
 
-    def test_no_database_is_needed(self, project: Project, kind: Kind) -> None:
+    def test_startup_report_needs_no_database(self, project: Project, kind: Kind) -> None:
         project.app("shop", lifespan=FAILS).settings(
             DATABASES={
                 "default": {
@@ -128,7 +130,7 @@ class TestWithTwoWorkers:
 @pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.server
-def test_the_record_shows_one_launch_of_the_command_and_its_workers(project: Project) -> None:
+def test_record_shows_one_launch_of_the_command_and_its_workers(project: Project) -> None:
     project.app("shop", lifespan=WHOLE).manage("migrate", "--verbosity", "0")
 
     with around(project, UVICORN) as server:
@@ -154,7 +156,7 @@ def test_the_record_shows_one_launch_of_the_command_and_its_workers(project: Pro
 @pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.server
-def test_a_plan_that_no_worker_can_make_counts_as_1(project: Project) -> None:
+def test_plan_that_no_worker_can_make_returns_1(project: Project) -> None:
     """hypercorn returns 0 then, too. The plan of `server` itself is whole."""
     project.app("shop", lifespan=WHOLE).settings(
         "import os\nif 'LIFESPAN_STARTS_FILE' in os.environ:\n"
@@ -198,7 +200,7 @@ signal.pause()
 """
 
 
-def test_a_worker_that_was_mended_before_somebody_asked_for_the_end_counts_as_0(
+def test_worker_mended_before_the_end_returns_0(
     project: Project,
 ) -> None:
     child = script(project, "child.py", FAILS_THEN_SERVES.replace("SERVER", "''"))
@@ -212,7 +214,7 @@ def test_a_worker_that_was_mended_before_somebody_asked_for_the_end_counts_as_0(
 
 
 @pytest.mark.parametrize(("server", "code"), [("None", 0), ("''", 1)], ids=["command", "server"])
-def test_a_command_that_fails_to_open_a_plan_is_its_own_business(
+def test_command_that_fails_to_open_a_plan_is_its_own_business(
     project: Project, server: str, code: int
 ) -> None:
     source = FAILS_THEN_SERVES.replace("SERVER", server).replace("signal.pause()", "")
@@ -226,7 +228,7 @@ def test_a_command_that_fails_to_open_a_plan_is_its_own_business(
 # The file.
 
 
-def test_what_was_told_is_counted() -> None:
+def test_startup_reports_are_counted() -> None:
     with listening() as told:
         write(str(told.path), "1", True, "")
         write(str(told.path), "2", False, "OSError: no")
@@ -234,7 +236,7 @@ def test_what_was_told_is_counted() -> None:
         assert told.starts() == (1, ["OSError: no"])
 
 
-def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
+def test_startup_report_cut_short_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "starts"
     whole = json.dumps({"run": "1", "came_up": True, "error": ""})
     path.write_text(f'{whole}\n{{"run": "2", "came')
@@ -242,7 +244,7 @@ def test_a_line_that_was_cut_short_is_left_out(tmp_path: Path) -> None:
     assert Told(path).starts() == (1, [])
 
 
-def test_nobody_else_can_read_or_write_it_and_it_is_taken_away() -> None:
+def test_startup_report_is_private_and_removed() -> None:
     with listening() as told:
         assert told.path is not None
         assert told.path.stat().st_mode & 0o077 == 0
@@ -251,7 +253,7 @@ def test_nobody_else_can_read_or_write_it_and_it_is_taken_away() -> None:
     assert not told.path.parent.exists()
 
 
-def test_a_launcher_that_has_gone_is_no_error(tmp_path: Path) -> None:
+def test_launcher_that_has_gone_is_no_error(tmp_path: Path) -> None:
     write(str(tmp_path / "gone" / "starts"), "1", True, "")
 
     assert list(tmp_path.iterdir()) == []

@@ -44,7 +44,7 @@ def look(threads: list[int], lifespan: Lifespan) -> Callable[[Any], HttpResponse
     return view
 
 
-async def test_a_sync_view_under_asgi_serves_what_it_waits_for(
+async def test_sync_view_under_asgi_serves_what_it_waits_for(
     lifespan: Lifespan, mount: MountViews, threads: list[int]
 ) -> None:
     mount(look=look(threads, lifespan))
@@ -57,7 +57,9 @@ async def test_a_sync_view_under_asgi_serves_what_it_waits_for(
     assert HERE() not in threads
 
 
-async def test_so_does_a_sync_hook_in_its_thread(lifespan: Lifespan, threads: list[int]) -> None:
+async def test_sync_hook_in_its_thread_serves_what_it_waits_for(
+    lifespan: Lifespan, threads: list[int]
+) -> None:
     @lifespan.on_start
     def work() -> None:
         look(threads, lifespan)(None)
@@ -67,7 +69,7 @@ async def test_so_does_a_sync_hook_in_its_thread(lifespan: Lifespan, threads: li
         assert len(set(threads)) == 1
 
 
-def test_a_call_within_a_call_is_served_by_the_first_thread(
+def test_call_within_a_call_is_served_by_the_first_thread(
     lifespan: Lifespan, threads: list[int]
 ) -> None:
     async def outer() -> None:
@@ -79,7 +81,7 @@ def test_a_call_within_a_call_is_served_by_the_first_thread(
     assert len(threads) == 4
 
 
-def test_below_async_to_sync_as_well(lifespan: Lifespan, threads: list[int]) -> None:
+def test_call_below_async_to_sync_is_served(lifespan: Lifespan, threads: list[int]) -> None:
     async def outer() -> None:
         await sync_to_async(look(threads, lifespan))(None)
 
@@ -89,7 +91,7 @@ def test_below_async_to_sync_as_well(lifespan: Lifespan, threads: list[int]) -> 
     assert len(threads) == 4
 
 
-def test_what_a_function_leaves_behind_is_served_elsewhere(lifespan: Lifespan) -> None:
+def test_task_left_by_a_call_is_served_elsewhere(lifespan: Lifespan) -> None:
     go_on = threading.Event()
     found: list[int] = []
     tasks: list[asyncio.Task[None]] = []
@@ -112,7 +114,7 @@ def test_what_a_function_leaves_behind_is_served_elsewhere(lifespan: Lifespan) -
     assert HERE() not in found
 
 
-def test_the_active_language_goes_with_the_call(lifespan: Lifespan) -> None:
+def test_active_language_goes_with_the_call(lifespan: Lifespan) -> None:
     async def language() -> str | None:
         return translation.get_language()
 

@@ -50,7 +50,7 @@ def shelf(request: pytest.FixtureRequest, lifespan: Lifespan, journal: list[str]
 class TestFail:
     """A hook raises in place of starting."""
 
-    def test_raises_an_error_that_says_who_wanted_it(
+    def test_fail_raises_an_error_that_names_the_test(
         self, shelf: Resource[str], journal: list[str]
     ) -> None:
         with (
@@ -60,18 +60,20 @@ class TestFail:
             lifespan_running().__enter__()
         assert journal == []
 
-    async def test_raises_the_error_that_it_is_given(self, shelf: Resource[str]) -> None:
+    async def test_fail_raises_the_error_that_it_is_given(self, shelf: Resource[str]) -> None:
         for error in (ZeroDivisionError("no wood"), ZeroDivisionError):
             with inject(shelf, fail=error), pytest.raises(ZeroDivisionError):
                 await lifespan_running().__aenter__()
 
-    def test_holds_no_longer_than_its_block(self, shelf: Resource[str], journal: list[str]) -> None:
+    def test_fail_holds_no_longer_than_its_block(
+        self, shelf: Resource[str], journal: list[str]
+    ) -> None:
         with inject(shelf, fail=True):
             pass
         with lifespan_running():
             assert journal == ["open"]
 
-    def test_breaks_an_optional_hook_like_its_own_error_does(self, lifespan: Lifespan) -> None:
+    def test_fail_breaks_an_optional_hook_like_its_own_error(self, lifespan: Lifespan) -> None:
         @lifespan.on_start(required=False)
         def warm() -> None: ...
 
@@ -80,7 +82,7 @@ class TestFail:
             step = running.report.step(KEY("warm"))
             assert step.exception == "lifespan_app.testing.InjectedFailure"
 
-    def test_breaks_every_hook_that_is_named(self, lifespan: Lifespan) -> None:
+    def test_fail_breaks_every_hook_that_is_named(self, lifespan: Lifespan) -> None:
         @lifespan.on_start(required=False)
         def one() -> None: ...
 
@@ -90,7 +92,7 @@ class TestFail:
         with inject(one, KEY("two"), fail=True), lifespan_running() as running:
             assert [step.outcome for step in running.report.steps] == ["failed", "failed"]
 
-    def test_breaks_a_background_job_when_it_begins(self, lifespan: Lifespan) -> None:
+    def test_fail_breaks_a_background_job_when_it_begins(self, lifespan: Lifespan) -> None:
         @lifespan.background
         async def refresh() -> None: ...
 
@@ -102,7 +104,7 @@ class TestFail:
         with inject(refresh, fail=True), lifespan_running() as running:
             assert lifespan.call(look, running, timeout=5) == "degraded"
 
-    def test_decorates_a_test(self, shelf: Resource[str]) -> None:
+    def test_fail_decorates_a_test(self, shelf: Resource[str]) -> None:
         @inject(shelf, fail=True)
         async def decorated() -> None:
             async with lifespan_running():
@@ -111,14 +113,14 @@ class TestFail:
         with pytest.raises(InjectedFailure):
             asyncio.run(decorated())
 
-    def test_refuses_a_key_that_there_is_not(self, shelf: Resource[str]) -> None:
+    def test_fail_refuses_a_key_that_there_is_not(self, shelf: Resource[str]) -> None:
         with (
             inject(KEY("shelv"), fail=True),
             pytest.raises(LookupError, match=f"Did you mean '{KEY('shelf')}'"),
         ):
             lifespan_running().__enter__()
 
-    def test_needs_a_hook(self) -> None:
+    def test_fail_needs_a_hook(self) -> None:
         with pytest.raises(TypeError, match="needs a hook"):
             inject(fail=True)
 
@@ -126,7 +128,9 @@ class TestFail:
 class TestFailStop:
     """A hook raises when it has stopped."""
 
-    def test_raises_when_all_is_closed(self, shelf: Resource[str], journal: list[str]) -> None:
+    def test_fail_stop_raises_when_all_is_closed(
+        self, shelf: Resource[str], journal: list[str]
+    ) -> None:
         with (
             inject(shelf, fail_stop=True),
             pytest.raises(ExceptionGroup) as raised,
@@ -137,7 +141,7 @@ class TestFailStop:
         [error] = raised.value.exceptions
         assert isinstance(error, InjectedFailure)
 
-    async def test_does_so_in_an_async_test(self, shelf: Resource[str]) -> None:
+    async def test_fail_stop_raises_in_an_async_test(self, shelf: Resource[str]) -> None:
         running = lifespan_running()
         with inject(shelf, fail_stop=OSError("stuck")):
             await running.__aenter__()
@@ -145,7 +149,7 @@ class TestFailStop:
             await running.__aexit__(None, None, None)
         assert raised.group_contains(OSError, match="stuck")
 
-    def test_breaks_the_shutdown_half_of_a_key(
+    def test_fail_stop_breaks_the_shutdown_half_of_a_key(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         @lifespan.on_start(name="door")
@@ -164,7 +168,9 @@ class TestFailStop:
             pass
         assert journal == ["unlock", "lock"]
 
-    def test_breaks_a_background_job_that_is_told_to_stop(self, lifespan: Lifespan) -> None:
+    def test_fail_stop_breaks_a_background_job_that_is_told_to_stop(
+        self, lifespan: Lifespan
+    ) -> None:
         @lifespan.background
         async def refresh() -> None:
             await asyncio.get_running_loop().create_future()
@@ -177,14 +183,14 @@ class TestFailStop:
             lifespan.call(asyncio.sleep, 0)
         assert raised.group_contains(InjectedFailure)
 
-    def test_is_refused_where_nothing_stops(self, lifespan: Lifespan) -> None:
+    def test_fail_stop_is_refused_where_nothing_stops(self, lifespan: Lifespan) -> None:
         @lifespan.on_start
         def warm() -> None: ...
 
         with inject(warm, fail_stop=True), pytest.raises(LookupError, match="nothing that fail_st"):
             lifespan_running().__enter__()
 
-    def test_breaks_what_a_sync_callable_enters_on_the_loop_once_it_is_left(
+    def test_fail_stop_breaks_what_a_sync_callable_enters_on_the_loop(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         class Entered:
@@ -209,7 +215,7 @@ class TestFailStop:
 class TestDelayAndHang:
     """A hook begins late, or never; the real limits decide."""
 
-    async def test_a_late_hook_begins_after_its_delay_and_the_others_at_once(
+    async def test_delayed_hook_begins_after_its_delay(
         self, lifespan: Lifespan, shelf: Resource[str], journal: list[str]
     ) -> None:
         @lifespan.resource
@@ -222,21 +228,23 @@ class TestDelayAndHang:
                 assert journal == ["other", "open"]
                 assert running.report.step(KEY("shelf")).duration >= 0.045
 
-    def test_a_sync_test_is_not_held_up_by_a_hook_that_hangs(
+    def test_hanging_hook_does_not_hold_up_a_sync_test(
         self, lifespan: Lifespan, shelf: Resource[str], settings: Settings
     ) -> None:
         settings.LIFESPAN = {"HOOKS": {KEY("shelf"): {"timeout": 0.05}}}
         with inject(shelf, hang=True), pytest.raises(HookError, match=r"limit of 0\.05 s"):
             lifespan_running().__enter__()
 
-    async def test_nor_is_an_async_one(self, shelf: Resource[str], settings: Settings) -> None:
+    async def test_hanging_hook_does_not_hold_up_an_async_test(
+        self, shelf: Resource[str], settings: Settings
+    ) -> None:
         settings.LIFESPAN = {"HOOKS": {KEY("shelf"): {"timeout": 0.05, "required": False}}}
         with inject(shelf, hang=True):
             async with lifespan_running() as running:
                 assert running.report.status == "degraded"
                 assert running.report.step(KEY("shelf")).outcome in ("timed_out", "abandoned")
 
-    def test_a_hook_without_a_test_around_it_is_late_in_a_thread_of_its_own(self) -> None:
+    def test_delayed_hook_outside_a_test_waits_in_its_own_thread(self) -> None:
         def main(lifespan: Lifespan, loop: VirtualLoop) -> Any:
             @lifespan.resource(timeout=1)
             async def shelf() -> AsyncIterator[str]:
@@ -251,7 +259,7 @@ class TestDelayAndHang:
 
         run_virtually(main)
 
-    async def test_a_thread_that_hangs_ends_with_the_block(self) -> None:
+    async def test_hanging_thread_ends_with_the_block(self) -> None:
         lifespan = Lifespan()
         lifespan.resource(name="shelf", timeout=0.05, required=False)(yield_shelf)
         shelf = f"{__name__}.shelf"

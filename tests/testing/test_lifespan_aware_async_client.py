@@ -52,13 +52,13 @@ async def test_requests_carry_the_state_that_it_is_given() -> None:
         assert (await client.get(path)).content == b"given -"
 
 
-async def test_the_given_state_wins_over_a_run_that_is_open(opened: list[str]) -> None:
+async def test_given_state_wins_over_a_run_that_is_open(opened: list[str]) -> None:
     async with lifespan_of(LifespanASGIHandler()) as state:
         client = LifespanAwareAsyncClient(state=state)
         assert (await client.get("/show/")).content == b"shelf -"
 
 
-async def test_the_middleware_hands_out_the_given_state_itself(
+async def test_middleware_hands_out_the_given_state_itself(
     mount: MountViews, settings: Any
 ) -> None:
     settings.MIDDLEWARE = ["lifespan_app.middleware.LifespanStateMiddleware"]
@@ -66,7 +66,7 @@ async def test_the_middleware_hands_out_the_given_state_itself(
     assert (await client.get("/ashow/")).content == b"given -"
 
 
-async def test_it_opens_the_lifespan_once_for_all_requests(opened: list[str]) -> None:
+async def test_client_opens_the_lifespan_once_for_all_requests(opened: list[str]) -> None:
     async with LifespanAwareAsyncClient() as client:
         for path in ("/show/", "/ashow/"):
             assert (await client.get(path)).content == b"shelf -"
@@ -75,7 +75,7 @@ async def test_it_opens_the_lifespan_once_for_all_requests(opened: list[str]) ->
     assert opened == []
 
 
-async def test_it_enters_managers_too() -> None:
+async def test_client_enters_managers_too() -> None:
     @asynccontextmanager
     async def manager() -> AsyncIterator[dict[str, str]]:
         yield {"shelf": "managed"}
@@ -89,13 +89,13 @@ async def test_it_enters_managers_too() -> None:
         asgi_lifespan.receivers = []
 
 
-async def test_it_takes_what_djangos_client_takes() -> None:
+async def test_client_takes_what_djangos_client_takes() -> None:
     client = LifespanAwareAsyncClient(state={"shelf": "given"}, raise_request_exception=False)
     response = await client.get("/show/", headers={"state": "a header"})
     assert response.content == b"given a header"
     assert client.raise_request_exception is False
 
 
-async def test_it_says_what_to_do_where_it_has_no_state() -> None:
+async def test_client_without_state_says_what_to_do() -> None:
     with pytest.raises(LifespanError, match="async with LifespanAwareAsyncClient"):
         await LifespanAwareAsyncClient().get("/show/")

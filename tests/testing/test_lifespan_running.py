@@ -50,7 +50,7 @@ def shelf(lifespan: Lifespan) -> Resource[Shelf]:
 class TestTheLifespan:
     """What is open in the block, and only there."""
 
-    async def test_opens_and_closes_on_the_loop_of_an_async_test(
+    async def test_lifespan_running_opens_and_closes_on_the_loop_of_an_async_test(
         self, shelf: Resource[Shelf]
     ) -> None:
         async with lifespan_running() as running:
@@ -62,7 +62,9 @@ class TestTheLifespan:
         with pytest.raises(ResourceClosed):
             shelf.current()
 
-    def test_opens_and_closes_around_a_sync_test(self, shelf: Resource[Shelf]) -> None:
+    def test_lifespan_running_opens_and_closes_around_a_sync_test(
+        self, shelf: Resource[Shelf]
+    ) -> None:
         with lifespan_running() as running:
             found = running.state["shelf"]
             assert found is shelf.current()
@@ -70,7 +72,7 @@ class TestTheLifespan:
         assert not found.open
         assert found.loop.is_closed()
 
-    async def test_tells_hooks_that_this_is_a_test(
+    async def test_lifespan_running_tells_hooks_that_this_is_a_test(
         self, lifespan: Lifespan, settings: Settings
     ) -> None:
         settings.LIFESPAN = {"SERVICE_TYPE": "api", "CONFIG": {"shelves": 3}}
@@ -84,7 +86,9 @@ class TestTheLifespan:
             assert running.context is told[0]
         assert told == [LifespanContext("api", "test", {"shelves": 3})]
 
-    async def test_opens_the_plan_of_the_service_type_it_is_told(self, lifespan: Lifespan) -> None:
+    async def test_lifespan_running_opens_the_service_type_it_is_given(
+        self, lifespan: Lifespan
+    ) -> None:
         ran: list[str] = []
 
         @lifespan.on_start(service_types=["worker"])
@@ -99,13 +103,15 @@ class TestTheLifespan:
             pass
         assert ran == ["worker"]
 
-    async def test_has_a_report_of_what_it_does_and_has_done(self, shelf: Resource[Shelf]) -> None:
+    async def test_lifespan_running_has_a_report_of_what_it_does_and_has_done(
+        self, shelf: Resource[Shelf]
+    ) -> None:
         async with lifespan_running() as running:
             assert running.report.status == "serving"
         assert running.report.status == "stopped"
         assert [step.name for step in running.report.steps] == ["shelf", "shelf"]
 
-    def test_can_be_that_of_another_registry(self) -> None:
+    def test_lifespan_running_can_be_that_of_another_registry(self) -> None:
         other = Lifespan()
 
         @other.resource
@@ -116,24 +122,26 @@ class TestTheLifespan:
             assert running.state.lamp == "lit"
             assert lamp.current() == "lit"
 
-    def test_is_one_run_and_no_more(self, shelf: Resource[Shelf]) -> None:
+    def test_lifespan_running_is_used_once(self, shelf: Resource[Shelf]) -> None:
         running = lifespan_running()
         with running:
             pass
         with pytest.raises(LifespanError, match="anew"), running:
             pass
 
-    async def test_is_refused_in_a_sync_block_where_a_loop_runs(self) -> None:
+    async def test_lifespan_running_is_refused_in_a_sync_block_where_a_loop_runs(self) -> None:
         with pytest.raises(LifespanError, match="async with"), lifespan_running():
             pass
 
-    def test_leaves_no_thread_behind(self, shelf: Resource[Shelf]) -> None:
+    def test_lifespan_running_leaves_no_thread_behind(self, shelf: Resource[Shelf]) -> None:
         before = set(threading.enumerate())
         with lifespan_running():
             assert set(threading.enumerate()) != before
         assert set(threading.enumerate()) == before
 
-    async def test_leaves_no_thread_behind_an_async_test(self, shelf: Resource[Shelf]) -> None:
+    async def test_lifespan_running_leaves_no_thread_behind_an_async_test(
+        self, shelf: Resource[Shelf]
+    ) -> None:
         before = set(threading.enumerate())
         async with lifespan_running():
             pass
@@ -170,24 +178,26 @@ class TestOnly:
         self.shelf, self.book = shelf, book
         return ran
 
-    async def test_opens_a_resource_by_its_handle_with_what_it_needs(self, ran: list[str]) -> None:
+    async def test_only_opens_a_resource_by_its_handle_with_what_it_needs(
+        self, ran: list[str]
+    ) -> None:
         async with lifespan_running(only=[self.shelf]) as running:
             assert ran == ["plank", "shelf"]
             with pytest.raises(NotRunning, match="not asked for"):
                 running.state["lamp"]
 
-    async def test_starts_a_function_by_itself_and_by_its_key(self, ran: list[str]) -> None:
+    async def test_only_starts_a_function_by_itself_and_by_its_key(self, ran: list[str]) -> None:
         async with lifespan_running(only=[self.book]):
             assert ran == ["plank", "shelf", "book"]
         async with lifespan_running(only=[f"{__name__}.lamp"]):
             assert ran[3:] == ["lamp"]
 
-    async def test_says_what_there_is_when_a_key_is_wrong(self, ran: list[str]) -> None:
+    async def test_only_says_what_there_is_when_a_key_is_wrong(self, ran: list[str]) -> None:
         with pytest.raises(LookupError, match=rf"Did you mean '{__name__}.shelf'\?"):
             await lifespan_running(only=[f"{__name__}.shelv"]).__aenter__()
         assert ran == []
 
-    async def test_says_why_the_plan_does_not_hold_a_hook(
+    async def test_only_says_why_the_plan_does_not_hold_a_hook(
         self, lifespan: Lifespan, ran: list[str]
     ) -> None:
         @lifespan.resource(service_types=["worker"])
@@ -197,7 +207,7 @@ class TestOnly:
         with pytest.raises(LookupError, match="it is for service type worker, not app"):
             await lifespan_running(only=[queue]).__aenter__()
 
-    def test_takes_a_list(self) -> None:
+    def test_only_takes_a_list(self) -> None:
         with pytest.raises(TypeError, match=r"only=\['library.shelf'\]"):
             lifespan_running(only="library.shelf")
 
@@ -221,21 +231,21 @@ class TestClients:
         mount(sync=read, asynchronous=read_async)
         return seen
 
-    def test_of_a_sync_test(self, seen: list[Any]) -> None:
+    def test_client_of_a_sync_test_reads_resources(self, seen: list[Any]) -> None:
         with lifespan_running() as running:
             assert running.client.get("/sync/").content == b"read"
             assert running.client.get("/asynchronous/").content == b"3 books"
             assert all(one is running.state.shelf for one in seen)
         assert len(seen) == 6
 
-    async def test_of_an_async_test(self, seen: list[Any]) -> None:
+    async def test_client_of_an_async_test_reads_resources(self, seen: list[Any]) -> None:
         async with lifespan_running() as running:
             assert (await running.async_client.get("/sync/")).content == b"read"
             assert (await running.async_client.get("/asynchronous/")).content == b"3 books"
             assert all(one is running.state.shelf for one in seen)
         assert len(seen) == 6
 
-    def test_of_a_sync_test_that_calls_async_code(
+    def test_client_of_a_sync_test_calls_async_views(
         self, seen: list[Any], shelf: Resource[Shelf]
     ) -> None:
         with lifespan_running() as running:
@@ -243,7 +253,7 @@ class TestClients:
             assert response.content == b"3 books"
             assert async_to_sync(shelf.current().books)() == 3
 
-    def test_are_djangos_own_in_all_else(self, seen: list[Any], mount: MountViews) -> None:
+    def test_clients_are_djangos_own_in_all_else(self, seen: list[Any], mount: MountViews) -> None:
         def fail(request: Any) -> HttpResponse:
             raise ZeroDivisionError
 
@@ -253,7 +263,7 @@ class TestClients:
                 running.client.get("/fail/")
             assert running.client.get("/nowhere/").status_code == 404
 
-    def test_keep_what_a_view_writes_in_its_request(
+    def test_clients_keep_what_a_view_writes_in_its_request(
         self, lifespan: Lifespan, mount: MountViews
     ) -> None:
         def write(request: Any) -> HttpResponse:
@@ -266,7 +276,7 @@ class TestClients:
             for _ in range(2):
                 assert running.client.get("/write/").content == b"None"
 
-    def test_that_are_not_ours_reach_the_resources_by_their_handles(
+    def test_other_clients_reach_resources_by_handle(
         self, client: Any, mount: MountViews, shelf: Resource[Shelf]
     ) -> None:
         async def count(request: Any) -> HttpResponse:
@@ -307,13 +317,15 @@ class TestThreads:
         lifespan.on_shutdown(name="stops")(note)
         return threads
 
-    def test_are_that_of_a_sync_test(self, threads: list[threading.Thread]) -> None:
+    def test_sync_hooks_run_in_the_thread_of_a_sync_test(
+        self, threads: list[threading.Thread]
+    ) -> None:
         with lifespan_running():
             assert len(threads) == 3
         assert len(threads) == 6
         assert set(threads) == {threading.current_thread()}
 
-    async def test_are_one_thread_in_an_async_test_whose_loop_is_not_blocked(
+    async def test_sync_hooks_share_one_thread_in_an_async_test(
         self, lifespan: Lifespan, threads: list[threading.Thread]
     ) -> None:
         loop = asyncio.get_running_loop()
@@ -329,7 +341,7 @@ class TestThreads:
         assert len(threads) == 6
         assert set(threads) == {sensitive}
 
-    def test_are_taken_in_turns(self, lifespan: Lifespan) -> None:
+    def test_sync_hooks_take_turns_in_their_thread(self, lifespan: Lifespan) -> None:
         at_it: list[str] = []
         most: list[int] = []
 
@@ -350,7 +362,7 @@ class TestThreads:
             pass
         assert most == [1] * 6
 
-    def test_carry_what_a_sync_resource_has_set_from_its_enter_to_its_exit(
+    def test_context_variables_of_a_sync_resource_last_to_its_exit(
         self, lifespan: Lifespan
     ) -> None:
         variable = contextvars.ContextVar("variable", default="unset")
@@ -367,7 +379,7 @@ class TestThreads:
             assert variable.get() == "unset"
         assert found == ["set"]
 
-    def test_know_which_hook_they_are_inside(
+    def test_threads_know_which_hook_they_are_inside(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         @lifespan.on_start
@@ -377,7 +389,7 @@ class TestThreads:
         with pytest.raises(UndeclaredUse):
             lifespan_running().__enter__()
 
-    def test_let_a_sync_hook_call_async_code_on_the_loop(
+    def test_sync_hook_of_a_sync_test_calls_async_code(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         counted: list[int] = []
@@ -390,7 +402,7 @@ class TestThreads:
             counted.append(lifespan.call(shelf.current().books))
         assert counted == [3, 3]
 
-    async def test_let_a_sync_hook_of_an_async_test_do_so_too(
+    async def test_sync_hook_of_an_async_test_calls_async_code(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         counted: list[int] = []
@@ -408,7 +420,7 @@ class TestErrors:
     """Whatever fails is raised where it can be seen, and everything is closed."""
 
     @pytest.mark.parametrize("kind", ["async", "sync"])
-    def test_of_a_startup_are_raised_as_the_hook_raised_them(
+    def test_startup_error_is_raised_as_the_hook_raised_it(
         self, lifespan: Lifespan, kind: str, shelf: Resource[Shelf]
     ) -> None:
         shelves: list[Shelf] = []
@@ -427,7 +439,7 @@ class TestErrors:
         assert not shelves[0].open
         assert not lifespan.is_initialized()
 
-    def test_of_a_shutdown_are_raised_behind_a_body_without_one(self, lifespan: Lifespan) -> None:
+    def test_shutdown_errors_are_raised_behind_a_good_body(self, lifespan: Lifespan) -> None:
         @lifespan.resource
         def sticks() -> Iterator[int]:
             yield 1
@@ -437,7 +449,7 @@ class TestErrors:
             pass
         assert isinstance(raised.value.exceptions[0], ZeroDivisionError)
 
-    async def test_of_a_shutdown_are_notes_on_the_bodys_own(self, lifespan: Lifespan) -> None:
+    async def test_shutdown_errors_are_notes_on_the_bodys_error(self, lifespan: Lifespan) -> None:
         @lifespan.resource
         def sticks() -> Iterator[int]:
             yield 1
@@ -448,14 +460,14 @@ class TestErrors:
                 raise KeyError("body")
         assert "Then, at shutdown: ZeroDivisionError: stuck" in raised.value.__notes__
 
-    def test_of_a_sync_body_close_everything(self, shelf: Resource[Shelf]) -> None:
+    def test_error_of_a_sync_body_closes_everything(self, shelf: Resource[Shelf]) -> None:
         found: list[Shelf] = []
         with suppress(KeyError), lifespan_running() as running:
             found.append(running.state.shelf)
             raise KeyError
         assert not found[0].open
 
-    def test_that_end_the_process_come_through_from_a_sync_hook(self, lifespan: Lifespan) -> None:
+    def test_system_exit_comes_through_from_a_sync_hook(self, lifespan: Lifespan) -> None:
         @lifespan.on_start
         def leaves() -> None:
             raise SystemExit(3)
@@ -463,7 +475,7 @@ class TestErrors:
         with pytest.raises(SystemExit):
             lifespan_running().__enter__()
 
-    def test_in_a_job_that_would_stop_the_server_leave_the_test_alone(
+    def test_job_whose_crash_stops_a_server_leaves_the_test_alone(
         self, lifespan: Lifespan, caplog: pytest.LogCaptureFixture
     ) -> None:
         crashed = threading.Event()

@@ -59,7 +59,7 @@ def client(lifespan: Lifespan, opened: list[str]) -> Resource[Client]:
 class TestInARunThatBegins:
     """The value is there from the start, and nothing is opened for it."""
 
-    def test_the_value_is_read_and_handed_to_hooks_and_nothing_is_opened(
+    def test_override_is_read_and_handed_to_hooks(
         self, client: Resource[Client], opened: list[str]
     ) -> None:
         fake = Fake()
@@ -69,38 +69,36 @@ class TestInARunThatBegins:
             assert running.state.shop == [fake]
         assert opened == ["shop"]
 
-    async def test_it_is_read_on_whatever_loop(
+    async def test_override_is_read_on_every_loop(
         self, client: Resource[Client], opened: list[str]
     ) -> None:
         with override(client, Fake()):
             async with lifespan_running() as running:
                 assert isinstance(running.state.client, Fake)
 
-    def test_it_is_not_entered_called_or_awaited(self, client: Resource[Client]) -> None:
+    def test_override_is_not_entered_called_or_awaited(self, client: Resource[Client]) -> None:
         fake = MagicMock()
         with override(client, fake), lifespan_running() as running:
             assert running.state.client is fake
         assert fake.mock_calls == []
 
-    def test_it_may_be_nothing(self, client: Resource[Client]) -> None:
+    def test_override_may_be_none(self, client: Resource[Client]) -> None:
         with override(client, None), lifespan_running() as running:
             assert running.state.client is None
             assert "client" in running.state
 
-    def test_the_resource_can_be_named_by_its_key(self, client: Resource[Client]) -> None:
+    def test_override_takes_the_key_of_a_resource(self, client: Resource[Client]) -> None:
         with override(KEY, "fake"), lifespan_running() as running:
             assert running.state.client == "fake"
 
-    def test_a_key_that_there_is_not_is_refused_with_the_likely_one(
-        self, client: Resource[Client]
-    ) -> None:
+    def test_override_of_an_unknown_key_offers_the_nearest(self, client: Resource[Client]) -> None:
         with (
             override(f"{__name__}.cliant", "fake"),
             pytest.raises(LookupError, match=f"Did you mean '{KEY}'"),
         ):
             lifespan_running().__enter__()
 
-    def test_a_function_is_refused(self, lifespan: Lifespan) -> None:
+    def test_override_of_a_function_is_refused(self, lifespan: Lifespan) -> None:
         @lifespan.on_start
         def warm() -> None: ...
 
@@ -109,7 +107,7 @@ class TestInARunThatBegins:
         with override(f"{__name__}.warm", "fake"), pytest.raises(TypeError, match="a start hook"):
             lifespan_running().__enter__()
 
-    async def test_a_served_application_has_it_too(
+    async def test_override_holds_in_a_served_application(
         self, client: Resource[Client], mount: MountViews
     ) -> None:
         def kind(request: Any) -> HttpResponse:
@@ -126,7 +124,7 @@ class TestInARunThatBegins:
 class TestWhatItNeeded:
     """What only a replaced resource needed is left out; what else is needed or asked for is not."""
 
-    def test_is_left_out_and_reading_it_says_why(
+    def test_what_an_override_needed_is_left_out_and_says_why(
         self, client: Resource[Client], opened: list[str]
     ) -> None:
         left_out = pytest.raises(NotRunning, match="only client needed it, which a test has replac")
@@ -134,7 +132,9 @@ class TestWhatItNeeded:
             running.state["proxy"]
         assert "proxy" not in opened
 
-    def test_is_left_out_all_the_way_down(self, lifespan: Lifespan, opened: list[str]) -> None:
+    def test_what_an_override_needed_is_left_out_all_the_way_down(
+        self, lifespan: Lifespan, opened: list[str]
+    ) -> None:
         @lifespan.resource
         async def cable() -> AsyncIterator[str]:
             opened.append("cable")
@@ -153,7 +153,7 @@ class TestWhatItNeeded:
         with override(lamp, "lit"), lifespan_running():
             assert opened == []
 
-    def test_stays_where_another_hook_needs_it(
+    def test_what_another_hook_needs_stays_beside_an_override(
         self, lifespan: Lifespan, client: Resource[Client], opened: list[str]
     ) -> None:
         @lifespan.on_start
@@ -163,7 +163,7 @@ class TestWhatItNeeded:
         with override(client, "fake"), lifespan_running():
             assert sorted(opened) == ["greet", "proxy", "shop"]
 
-    def test_stays_where_the_test_asks_for_it(
+    def test_what_the_test_asks_for_stays_beside_an_override(
         self, client: Resource[Client], opened: list[str]
     ) -> None:
         proxy = f"{__name__}.proxy"
@@ -172,13 +172,13 @@ class TestWhatItNeeded:
             assert running.state.client == "fake"
         assert opened == ["proxy"]
 
-    def test_is_not_opened_for_the_sake_of_what_is_asked_for(
+    def test_what_an_override_needed_is_not_opened_for_only(
         self, client: Resource[Client], opened: list[str]
     ) -> None:
         with override(client, "fake"), lifespan_running(only=[f"{__name__}.shop"]):
             assert opened == ["shop"]
 
-    def test_stays_where_it_is_a_start_function(
+    def test_start_function_stays_beside_an_override(
         self, lifespan: Lifespan, opened: list[str]
     ) -> None:
         @lifespan.on_start
@@ -196,7 +196,7 @@ class TestWhatItNeeded:
 class TestInARunThatIsOpen:
     """What is open stays open; what is read is the value, for as long as it holds."""
 
-    def test_the_value_is_read_until_it_ends(self, client: Resource[Client]) -> None:
+    def test_override_in_an_open_run_is_read_until_it_ends(self, client: Resource[Client]) -> None:
         with lifespan_running() as running:
             real = client.current()
             with override(client, "fake"):
@@ -206,7 +206,7 @@ class TestInARunThatIsOpen:
             assert client.current() is real
             assert running.state.client is real
 
-    def test_the_innermost_value_holds(self, client: Resource[Client]) -> None:
+    def test_innermost_override_holds(self, client: Resource[Client]) -> None:
         with override(client, "outer"), lifespan_running() as running:
             with override(client, "inner"):
                 assert running.state.client == "inner"
@@ -215,7 +215,9 @@ class TestInARunThatIsOpen:
                 assert running.state.client == "inner"
             assert running.state.client == "outer"
 
-    def test_it_is_no_longer_read_than_the_resource_is_open(self, client: Resource[Client]) -> None:
+    def test_override_is_no_longer_read_than_its_resource_is_open(
+        self, client: Resource[Client]
+    ) -> None:
         opening = lifespan_running()
         running = opening.__enter__()
         with override(client, "fake"):
@@ -223,7 +225,7 @@ class TestInARunThatIsOpen:
             with pytest.raises(ResourceClosed):
                 running.state["client"]
 
-    def test_views_read_it(self, client: Resource[Client], mount: MountViews) -> None:
+    def test_views_read_an_override(self, client: Resource[Client], mount: MountViews) -> None:
         def kind(request: Any) -> HttpResponse:
             return HttpResponse(f"{request.state.client} {client(request)}")
 
@@ -245,7 +247,9 @@ class TestAsADecorator:
 
         return kind
 
-    def test_of_a_function(self, client: Resource[Client], kind: Callable[[], str]) -> None:
+    def test_override_decorates_a_function(
+        self, client: Resource[Client], kind: Callable[[], str]
+    ) -> None:
         @override(client, Fake())
         def decorated(argument: str) -> str:
             return f"{argument} {kind()}"
@@ -254,7 +258,7 @@ class TestAsADecorator:
         assert decorated(argument="a") == "a Fake"
         assert kind() == "Client"
 
-    async def test_of_a_coroutine_function(self, client: Resource[Client]) -> None:
+    async def test_override_decorates_a_coroutine_function(self, client: Resource[Client]) -> None:
         @override(client, Fake())
         async def decorated() -> str:
             async with lifespan_running() as running:
@@ -264,7 +268,9 @@ class TestAsADecorator:
         async with lifespan_running() as running:
             assert type(running.state.client) is Client
 
-    def test_of_a_class_of_tests(self, client: Resource[Client], kind: Callable[[], str]) -> None:
+    def test_override_decorates_a_class_of_tests(
+        self, client: Resource[Client], kind: Callable[[], str]
+    ) -> None:
         seen: list[str] = []
 
         class Cases(TestCase):
@@ -284,14 +290,16 @@ class TestAsADecorator:
         Cases("helper").debug()
         assert seen == ["helper Fake", "Fake", "helper Client"]
 
-    def test_of_what_yields_is_refused(self, client: Resource[Client]) -> None:
+    def test_override_of_a_generator_function_is_refused(self, client: Resource[Client]) -> None:
         with pytest.raises(TypeError, match="yields"):
 
             @override(client, Fake())
             def fixture() -> Iterator[None]:
                 yield
 
-    def test_ends_with_an_error(self, client: Resource[Client], kind: Callable[[], str]) -> None:
+    def test_override_ends_with_an_error(
+        self, client: Resource[Client], kind: Callable[[], str]
+    ) -> None:
         @override(client, Fake())
         def fails() -> None:
             raise ZeroDivisionError

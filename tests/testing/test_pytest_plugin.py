@@ -73,7 +73,7 @@ def run(suite: pytest.Pytester, *options: str) -> pytest.RunResult:
     return suite.runpytest_subprocess("-p", "no:cacheprovider", *plugin, *options)
 
 
-def test_a_sync_test_has_a_lifespan_around_it(suite: pytest.Pytester) -> None:
+def test_sync_test_has_a_lifespan_around_it(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         """
         from shop.lifespan import opened
@@ -107,13 +107,13 @@ def test_closed():
 
 
 @pytest.mark.parametrize("mode", ["auto", "strict"])
-def test_an_async_test_has_one_on_its_loop(suite: pytest.Pytester, mode: str) -> None:
+def test_async_test_has_a_lifespan_on_its_loop(suite: pytest.Pytester, mode: str) -> None:
     mark = "import pytest\n@pytest.mark.asyncio\n" if mode == "strict" else ""
     suite.makepyfile(ASYNC_TEST.format(mark=mark))
     run(suite, "--asyncio-mode", mode).assert_outcomes(passed=2)
 
 
-def test_an_async_test_of_anyios_has_one_too(suite: pytest.Pytester) -> None:
+def test_anyio_test_has_a_lifespan_on_its_loop(suite: pytest.Pytester) -> None:
     suite.makepyfile(ASYNC_TEST.format(mark="import pytest\n@pytest.mark.anyio\n"))
     suite.makeconftest(
         """
@@ -128,7 +128,7 @@ def test_an_async_test_of_anyios_has_one_too(suite: pytest.Pytester) -> None:
     run(suite, "-p", "no:asyncio").assert_outcomes(passed=2)
 
 
-def test_a_mark_says_what_is_opened(suite: pytest.Pytester) -> None:
+def test_mark_says_what_is_opened(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         """
         import pytest
@@ -200,7 +200,7 @@ def test_the_short_name_is_the_same_lifespan(suite: pytest.Pytester, short: str)
     run(suite, "-o", "asyncio_mode=auto").assert_outcomes(passed=1)
 
 
-def test_an_async_test_that_asks_for_the_sync_fixture_is_told_the_other(
+def test_async_test_that_asks_for_the_sync_fixture_is_told_the_other(
     suite: pytest.Pytester,
 ) -> None:
     suite.makepyfile("async def test_open(running): ...")
@@ -209,7 +209,7 @@ def test_an_async_test_that_asks_for_the_sync_fixture_is_told_the_other(
     result.stdout.fnmatch_lines(["*asks for the fixture 'async_lifespan_running'*"])
 
 
-def test_a_suite_without_django_is_left_alone(suite: pytest.Pytester) -> None:
+def test_suite_without_django_is_left_alone(suite: pytest.Pytester) -> None:
     suite.makeini("[pytest]")
     suite.makepyfile(
         """
