@@ -304,7 +304,7 @@ def of_history() -> Iterator[CheckMessage]:
     """W008 and W009, from the database."""
     from lifespan_app.history import recorder, state
 
-    if any(conf.wrong_types()) or not recorder.is_on():
+    if any(conf.wrong_types()) or any(check_history_database()) or not recorder.is_on():
         return
     missing = state.missing()
     if missing is not None:

@@ -64,7 +64,7 @@ class Child:
         self._early: list[Signals] = []
         self._asked = 0
         self._ends_by: set[int] = set()
-        """The signals that it was asked to end by."""
+        """The signals that it was asked to end by while it ran."""
         self.ended_by = "no command"
         self.message = ""
 
@@ -125,11 +125,11 @@ class Child:
         Returns:
             Whether it asks the command to end.
         """
-        if number in ENDING:
-            self._ends_by.add(number)
         if self._process is None:
             self._early.append(number)
         else:
+            if number in ENDING:
+                self._ends_by.add(number)
             self._pass_on(number)
         return number in ENDING
 
