@@ -423,7 +423,7 @@ def test_ids_of_system_checks_agree() -> None:
     assert {term for term in terms("checks") if term.startswith("lifespan_app.")} == ids
 
 
-def test_the_decorators_are_on_the_page_on_hooks() -> None:
+def test_decorators_are_on_the_page_on_hooks() -> None:
     shown = set(re.findall(r"\* - ``@lifespan\.(\w+)``", (DOCS / "hooks.rst").read_text()))
 
     assert shown == set(DECORATORS.values())

@@ -54,7 +54,7 @@ def test_missing_program_skips_with_a_line_that_says_how_to_get_it(
     assert result.stdout.str().count(LINE) == 2
 
 
-def test_a_summary_says_once_why_tests_were_skipped(suite: pytest.Pytester) -> None:
+def test_summary_says_once_why_tests_were_skipped(suite: pytest.Pytester) -> None:
     suite.makeconftest("from tests.conftest import pytest_terminal_summary")
 
     result = suite.runpytest_inprocess("-rfE", "-p", "no:django", "-p", "no:asyncio")

@@ -63,7 +63,9 @@ def unread(project: Project, arguments: list[str], **environment: str) -> tuple[
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_it_prints_no_traceback(project: Project, arguments: list[str], unbuffered: str) -> None:
+def test_closed_pipe_prints_no_traceback(
+    project: Project, arguments: list[str], unbuffered: str
+) -> None:
     code, errors = unread(project, arguments, PYTHONUNBUFFERED=unbuffered)
 
     assert "Traceback" not in errors
@@ -76,7 +78,7 @@ STATUS = {"reason": "ok", "ready": True, "started": True, "every": 3600}
 
 @pytest.mark.parametrize("output", ["no reader", "closed"])
 @pytest.mark.parametrize(("question", "code"), [("ready", 0), ("started", 0), ("nothing", 2)])
-def test_a_probe_answers_by_its_exit_status_all_the_same(
+def test_probe_answers_by_its_exit_status_into_a_closed_pipe(
     tmp_path: Path, output: str, question: str, code: int
 ) -> None:
     me = {"pid": os.getpid(), "process_started": process_started(os.getpid())}

@@ -50,7 +50,9 @@ def shop(project: Project) -> Project:
 @pytest.mark.server
 @pytest.mark.parametrize("kind", [GUNICORN_WSGI, UVICORN], ids=["wsgi", "asgi"])
 @pytest.mark.parametrize("view", ["read", "read_async"])
-def test_is_explained_in_the_log_of_a_server(shop: Project, kind: Kind, view: str) -> None:
+def test_missing_state_is_explained_in_the_log_of_a_server(
+    shop: Project, kind: Kind, view: str
+) -> None:
     with Server(shop, kind) as server:
         assert server.get(f"/{view}/").status == 500
         server.wait_for_output("AttributeError: '....Request' object has no attribute 'state'")
@@ -65,7 +67,7 @@ def test_another_attribute_is_not_explained(shop: Project) -> None:
         assert NOTE not in server.output
 
 
-def test_is_explained_in_the_report_of_pytest(shop: Project) -> None:
+def test_missing_state_is_explained_in_the_report_of_pytest(shop: Project) -> None:
     shop.file(
         "test_shop.py",
         """

@@ -57,13 +57,15 @@ class TestAnAppThatIsNotInstalled:
         return project.app("shop", lifespan=LIFESPAN, views=views, installed=False)
 
     @pytest.mark.server
-    def test_is_named_where_its_resource_is_read(self, shop: Project) -> None:
+    def test_app_not_installed_is_named_where_its_resource_is_read(self, shop: Project) -> None:
         for answer in answers(shop):
             assert answer.startswith("NotRunning: Resource 'client'")
             assert "'shop' is not in INSTALLED_APPS" in answer
 
     @pytest.mark.parametrize("command", ["check", "checklifespan"])
-    def test_is_named_beside_an_installed_one(self, shop: Project, command: str) -> None:
+    def test_app_not_installed_is_named_beside_an_installed_one(
+        self, shop: Project, command: str
+    ) -> None:
         shop.app("library", lifespan=LIFESPAN.replace("client", "catalogue"))
         said = warnings_of(shop, command)
         assert "W001" in said
@@ -71,7 +73,7 @@ class TestAnAppThatIsNotInstalled:
             " ".join(said.split())
         )
 
-    def test_is_none_of_ours_without_our_hooks(self, project: Project) -> None:
+    def test_app_without_hooks_may_stay_uninstalled(self, project: Project) -> None:
         project.app("shop", lifespan="raise AssertionError", installed=False).app("library")
         assert "W001" not in warnings_of(project, "check")
 
@@ -87,13 +89,15 @@ class TestOurselvesNotInstalled:
         return project.settings(INSTALLED_APPS=["shop"])
 
     @pytest.mark.server
-    def test_is_named_where_a_resource_is_read(self, shop: Project) -> None:
+    def test_lifespan_app_not_installed_is_named_where_a_resource_is_read(
+        self, shop: Project
+    ) -> None:
         for answer in answers(shop):
             assert answer.startswith("NotRunning: Resource 'client'")
             assert "'lifespan_app' is not in INSTALLED_APPS" in answer
 
     @pytest.mark.server
-    def test_is_said_when_a_server_starts(self, shop: Project) -> None:
+    def test_lifespan_app_not_installed_is_said_when_a_server_starts(self, shop: Project) -> None:
         shop.file(
             "wsgi.py",
             "from lifespan_app.wsgi import get_wsgi_application as get\n\napplication = get()\n",
@@ -104,7 +108,7 @@ class TestOurselvesNotInstalled:
         with Server(shop, GUNICORN_WSGI) as server:
             assert server.output.count(said) == 1
 
-    def test_is_found_by_the_checks_where_a_model_or_an_app_imports_us(self, shop: Project) -> None:
+    def test_lifespan_app_not_installed_is_found_by_the_checks(self, shop: Project) -> None:
         shop.file("shop/models.py", "import lifespan_app\n\nlifespan_app.lifespan\n")
         assert "so it does not import 'shop.lifespan'" in warnings_of(shop, "check")
 
@@ -128,13 +132,13 @@ class TestAFileWithTwoNames:
     )
 
     @pytest.mark.server
-    def test_is_named_where_its_resource_is_read(self, shop: Project) -> None:
+    def test_file_with_two_names_is_named_where_its_resource_is_read(self, shop: Project) -> None:
         handle, state = answers(shop)
         assert handle.startswith("NotRunning: Resource 'client'")
         assert self.SAID in handle
         assert state == "a client"
 
-    def test_is_one_problem_of_the_plan(self, shop: Project) -> None:
+    def test_file_with_two_names_is_one_problem_of_the_plan(self, shop: Project) -> None:
         shop.file("shop_too.py", "import src.shop.lifespan")
         shop.app("again", lifespan="import src.shop.lifespan")
         shop.settings(INSTALLED_APPS=["lifespan_app", "shop", "library", "again"])

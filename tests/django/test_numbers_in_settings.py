@@ -44,7 +44,7 @@ def wrong(settings: Settings, setting: object) -> list[str]:
     return [message.msg for message in checks.check_types()]
 
 
-def test_the_settings_are_those_with_seconds() -> None:
+def test_settings_are_those_with_seconds() -> None:
     assert set(LIMITS) == {
         "STARTUP_DEADLINE",
         "SHUTDOWN_TIMEOUT",
@@ -56,7 +56,7 @@ def test_the_settings_are_those_with_seconds() -> None:
 
 @pytest.mark.parametrize("value", NO_SECONDS.values(), ids=NO_SECONDS)
 @pytest.mark.parametrize("key", LIMITS)
-def test_a_setting_that_is_no_time_is_told_of(settings: Settings, key: str, value: Any) -> None:
+def test_setting_that_is_no_time_is_told_of(settings: Settings, key: str, value: Any) -> None:
     [said] = wrong(settings, {key: value})
 
     assert said.startswith(f"LIFESPAN['{key}'] must be a number of seconds")
@@ -65,7 +65,7 @@ def test_a_setting_that_is_no_time_is_told_of(settings: Settings, key: str, valu
 
 @pytest.mark.parametrize("value", NO_SECONDS.values(), ids=NO_SECONDS)
 @pytest.mark.parametrize("option", ["timeout", "shutdown_timeout"])
-def test_an_option_of_hooks_that_is_no_time_is_told_of(
+def test_option_of_hooks_that_is_no_time_is_told_of(
     settings: Settings, option: str, value: Any
 ) -> None:
     [said] = wrong(settings, {"HOOKS": {"*": {option: value}}})
@@ -75,7 +75,7 @@ def test_an_option_of_hooks_that_is_no_time_is_told_of(
 
 @pytest.mark.parametrize("value", NO_SECONDS.values(), ids=NO_SECONDS)
 @pytest.mark.parametrize("key", conf.INNER_KEYS["PLATFORM"])
-def test_a_time_of_the_platform_that_is_none_is_told_of(
+def test_time_of_the_platform_that_is_none_is_told_of(
     settings: Settings, key: str, value: Any
 ) -> None:
     [said] = wrong(settings, {"PLATFORM": {key: value}})
@@ -96,7 +96,7 @@ def test_nought_is_a_time_where_it_means_none(settings: Settings, key: str) -> N
     assert len(wrong(settings, {key: False})) == 1
 
 
-def test_a_value_that_has_no_text_is_told_of_by_its_type(settings: Settings) -> None:
+def test_value_that_has_no_text_is_told_of_by_its_type(settings: Settings) -> None:
     assert wrong(settings, {"RELEASE": Unshowable()}) == [
         "LIFESPAN['RELEASE'] must be a string, not a value of type Unshowable."
     ]
@@ -115,7 +115,7 @@ def test_a_value_that_has_no_text_is_told_of_by_its_type(settings: Settings) -> 
     ],
     ids=["start", "shutdown", "drain", "open", "close", "job"],
 )
-def test_a_hook_refuses_a_limit_that_is_no_time(
+def test_hook_refuses_a_limit_that_is_no_time(
     declare: Callable[[Lifespan, Any], Any], value: Any
 ) -> None:
     async def hook() -> None: ...
@@ -125,6 +125,6 @@ def test_a_hook_refuses_a_limit_that_is_no_time(
 
 
 @pytest.mark.parametrize("text", ["9" * 400, "9" * 400 + "s", "99999999999m"])
-def test_a_budget_refuses_what_nobody_waits_for(text: str) -> None:
+def test_budget_refuses_what_nobody_waits_for(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration"):
         budget.seconds(text)

@@ -139,7 +139,7 @@ def test_server_stops_in_time_whatever_its_hooks_raise(project: Project) -> None
     }
 
 
-def test_a_module_that_raises_one_when_it_is_imported_is_found_by_the_check(
+def test_module_that_raises_an_odd_error_is_found_by_the_check(
     project: Project,
 ) -> None:
     project.app("shop", lifespan=LIFESPAN + "\nraise ServiceError\n")

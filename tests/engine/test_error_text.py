@@ -49,11 +49,11 @@ def task_group(*errors: Exception) -> ExceptionGroup[Exception]:
     ],
     ids=repr,
 )
-def test_an_error_in_one_line(error: BaseException, line: str) -> None:
+def test_error_is_told_in_one_line(error: BaseException, line: str) -> None:
     assert one_line(error) == line
 
 
-def test_a_long_text_is_cut() -> None:
+def test_long_text_is_cut() -> None:
     assert len(one_line(ValueError("x" * 10_000))) < 600
 
 
@@ -80,7 +80,7 @@ def feed_with_a_group(lifespan: Lifespan, error: Exception, *, at_once: bool) ->
             yield "a feed"
 
 
-def test_a_failed_start_tells_what_is_inside_the_group_everywhere(
+def test_failed_start_tells_what_is_inside_the_group_everywhere(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -98,7 +98,7 @@ def test_a_failed_start_tells_what_is_inside_the_group_everywhere(
     assert record.getMessage().endswith(f"s: {REFUSED}")
 
 
-def test_a_resource_that_crashed_says_what_is_inside_the_group() -> None:
+def test_resource_that_crashed_says_what_is_inside_the_group() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         feed_with_a_group(lifespan, ConnectionError("refused"), at_once=False)
         async with lifespan.run("app") as state:
@@ -113,7 +113,7 @@ def test_a_resource_that_crashed_says_what_is_inside_the_group() -> None:
     ("error", "line"),
     [(TimeoutError(), "TimeoutError"), (KeyError("missing key"), "KeyError: 'missing key'")],
 )
-def test_the_line_of_a_failure_has_the_class(
+def test_line_of_a_failure_has_the_class(
     caplog: pytest.LogCaptureFixture, error: Exception, line: str
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

@@ -214,7 +214,7 @@ def test_standard_error_that_is_closed_or_missing_is_no_error(
     logger.error("told to nobody")
 
 
-def test_the_package_logs_in_one_place() -> None:
+def test_package_logs_in_one_place() -> None:
     """A logger that another module got for itself could raise into the engine."""
     package = Path(lifespan_app.__file__).parent
     getting = re.compile(r"""getLogger\((__name__|["']lifespan_app)""")

@@ -231,7 +231,9 @@ def caused_by_group(*functions):
         return hooks_in(tmp_path, code=self.CODE)
 
     @pytest.mark.parametrize("raises", ["group", "caused_by_group"])
-    def test_unlike_errors_inside_make_a_difference(self, hooks: ModuleType, raises: str) -> None:
+    def test_fingerprint_of_a_group_depends_on_the_errors_inside(
+        self, hooks: ModuleType, raises: str
+    ) -> None:
         group = getattr(hooks, raises)
         found = {
             fingerprint(group, hooks.connect),
@@ -241,13 +243,15 @@ def caused_by_group(*functions):
         }
         assert len(found) == 4
 
-    def test_their_number_and_order_make_none(self, hooks: ModuleType) -> None:
+    def test_fingerprint_of_a_group_ignores_number_and_order(self, hooks: ModuleType) -> None:
         functions = [hooks.connect, hooks.wrap]
         expected = fingerprint(hooks.group, *functions)
         assert fingerprint(hooks.group, *reversed(functions)) == expected
         assert fingerprint(hooks.group, *functions, hooks.connect) == expected
 
-    def test_the_folder_makes_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_fingerprint_of_a_group_ignores_the_folder(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         found = set()
         for release in ("releases/1", "elsewhere/2"):
             with monkeypatch.context() as deployed:
@@ -259,7 +263,7 @@ def caused_by_group(*functions):
 
 
 @pytest.mark.parametrize("kind", ODD_ERRORS, ids=lambda kind: kind.__qualname__)
-def test_an_error_whose_own_code_raises_has_one(kind: type[Exception]) -> None:
+def test_error_whose_own_code_raises_has_a_fingerprint(kind: type[Exception]) -> None:
     def fail() -> None:
         raise kind("nobody there")
 

@@ -67,7 +67,7 @@ def shop(project: Project) -> Project:
     return project
 
 
-def test_a_record_causes_no_deprecation_warning(shop: Project) -> None:
+def test_record_causes_no_deprecation_warning(shop: Project) -> None:
     ran = shop.run("-W", "error::DeprecationWarning", "manage.py", "runlifespan", "--once")
 
     assert ran.returncode == 0, ran.stderr
@@ -75,7 +75,7 @@ def test_a_record_causes_no_deprecation_warning(shop: Project) -> None:
     assert "no answer for hunter2hunter2" in shop.manage("shell", "-v", "0", "-c", READS).stdout
 
 
-def test_a_deprecated_setting_that_is_set_is_masked_without_a_warning_of_ours(
+def test_deprecated_setting_is_masked_without_a_warning(
     shop: Project,
 ) -> None:
     shop.settings(EMAIL_HOST_PASSWORD="hunter2hunter2")

@@ -25,14 +25,14 @@ def runs_that_took(*seconds: float) -> list[int]:
     [([1], 1.0), ([1, 2], 1.5), ([2, 1, 9], 2.0), ([1, 2, 4, 9], 3.0)],
     ids=["one", "two", "three", "four"],
 )
-def test_the_admin_and_compare_tell_the_same(seconds: list[float], median: float) -> None:
+def test_admin_and_compare_tell_the_same(seconds: list[float], median: float) -> None:
     runs = runs_that_took(*seconds)
 
     assert recorded_starts("app") == {"books.shelf": median}
     assert usual_in(runs)["books.shelf"].median == median
 
 
-def test_the_95th_percentile_is_a_time_that_was_taken() -> None:
+def test_95th_percentile_is_a_time_that_was_taken() -> None:
     found = spread([1.0, 2.0])
 
     assert found is not None

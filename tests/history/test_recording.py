@@ -54,7 +54,7 @@ def books(lifespan: Lifespan) -> None:
 
 
 @pytest.mark.parametrize("priority", [2**31, -(2**63), 10**400])
-def test_a_priority_that_no_column_holds_costs_no_step(lifespan: Lifespan, priority: int) -> None:
+def test_priority_that_no_column_holds_costs_no_step(lifespan: Lifespan, priority: int) -> None:
     @lifespan.on_start(priority=priority)
     def first() -> None: ...
 

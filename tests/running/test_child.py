@@ -362,7 +362,7 @@ def test_ctrl_c_ends_a_plan_without_a_command(shop: Project, terminal: Terminal)
 
 @pytest.mark.server
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_uvicorn_that_ends_as_it_was_asked_to_is_a_success(
+def test_uvicorn_that_ends_as_it_was_asked_to_is_a_success(
     shop: Project, number: signal.Signals
 ) -> None:
     """It shuts down in order, and then raises the signal again: alone, it dies of it."""
@@ -375,7 +375,7 @@ def test_a_uvicorn_that_ends_as_it_was_asked_to_is_a_success(
     assert shop.events() == ["client opens", "client opens", "client closes", "client closes"]
 
 
-def test_a_command_that_another_signal_kills_is_a_failure(shop: Project) -> None:
+def test_command_that_another_signal_kills_is_a_failure(shop: Project) -> None:
     """It dies of SIGTERM, which nobody has sent to us."""
     source = "import os, signal; signal.signal(2, lambda *_: os.kill(os.getpid(), 15)); print('up', flush=True); signal.pause()"
     with running(shop, "--", *script(shop, "child.py", source)) as command:

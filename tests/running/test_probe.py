@@ -126,7 +126,7 @@ def test_ended_process_is_gone_whatever_its_file_says(file: Path, question: str)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the two apart")
-def test_a_process_whose_first_thread_is_over_lives(file: Path) -> None:
+def test_process_whose_first_thread_is_over_lives(file: Path) -> None:
     headless = subprocess.Popen(
         [
             sys.executable,

@@ -80,7 +80,7 @@ class TestWithTwoWorkers:
             server.output,
         )
 
-    def test_one_failing_worker_returns_1_unless_the_end_was_asked_for(
+    def test_failing_worker_returns_1_unless_the_end_was_asked_for(
         self, tmp_path: Path, kind: Kind
     ) -> None:
         project = Project(tmp_path / "project").app("shop", lifespan=FAILS_ONCE)

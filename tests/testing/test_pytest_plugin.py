@@ -175,7 +175,7 @@ def test_hooks_find_the_database_whatever_the_order_of_the_fixtures(
     run(suite, "--asyncio-mode", "auto").assert_outcomes(passed=3)
 
 
-def test_a_suite_that_has_a_fixture_running_keeps_it(suite: pytest.Pytester) -> None:
+def test_suite_that_has_a_fixture_running_keeps_it(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         """
         import pytest
@@ -193,7 +193,7 @@ def test_a_suite_that_has_a_fixture_running_keeps_it(suite: pytest.Pytester) -> 
 
 
 @pytest.mark.parametrize("short", ["running", "async_running"])
-def test_the_short_name_is_the_same_lifespan(suite: pytest.Pytester, short: str) -> None:
+def test_short_name_is_the_same_lifespan(suite: pytest.Pytester, short: str) -> None:
     whole = short.replace("running", "lifespan_running")
     keyword = "async def" if short.startswith("async") else "def"
     suite.makepyfile(f"{keyword} test_same({whole}, {short}): assert {short} is {whole}")
