@@ -122,8 +122,8 @@ def test_metadata_names_distribution_version_and_pythons(
 
 def test_classifiers_name_the_pythons_that_tox_tests(metadata: Message) -> None:
     tox = ConfigParser()
-    tox.read(CHECKOUT / "setup.cfg")
-    tested = re.findall(r"\bpy3(\d+)-", tox["tox:tox"]["env_list"])
+    tox.read(CHECKOUT / "tox.ini")
+    tested = re.findall(r"\bpy3(\d+)-", tox["tox"]["env_list"])
     claimed = [
         match[1]
         for classifier in metadata.get_all("Classifier", [])

@@ -362,9 +362,13 @@ class TestTablesThatAreMissing:
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 class TestALockedSQLite:
     @pytest.fixture(autouse=True)
-    def collected(self) -> Iterator[None]:
-        """Collect the connections that Django has not closed, as it could not set them up."""
+    def opened_at_once(
+        self, on_sqlite: HistoryDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[None]:
+        """SQLite 3.53 asks for the lock when it is opened, where Python waits 5 s for it."""
+        monkeypatch.setitem(connections["history"].settings_dict["OPTIONS"], "timeout", 0.1)
         yield
+        # Django does not close a connection that it could not set up.
         gc.collect()
 
     def test_locked_sqlite_is_tried_again_and_told_once(
@@ -380,7 +384,7 @@ class TestALockedSQLite:
 
         async def main() -> None:
             async with lifespan.run():
-                await until(lambda: any("locked" in one for one in warnings()))
+                await until(lambda: any("is locked" in one for one in warnings()))
                 other.execute("COMMIT")
                 await has_status("serving")
 
@@ -427,8 +431,6 @@ class TestALockedSQLite:
             connections["history"].close()
 
         monkeypatch.setattr(maintenance, "is_in_the_way", notice)
-        # SQLite 3.53 asks for the lock when a connection is opened, and Python waits 5 s for it.
-        monkeypatch.setitem(connections["history"].settings_dict["OPTIONS"], "timeout", 0.1)
         other = sqlite3.connect(on_sqlite.entry["NAME"], isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         thread = threading.Thread(target=look)
