@@ -58,7 +58,7 @@ def declare(lifespan: Lifespan) -> tuple[Resource[object], Resource[Reader]]:
 
 def test_a_thread_of_the_outer_run_reads_on_while_inner_ones_come_and_go() -> None:
     lifespan = Lifespan()
-    client, reader = declare(lifespan)
+    client, _ = declare(lifespan)
     with lifespan.run_sync("app") as outer:
         for _ in range(ROUNDS):
             with lifespan.run_sync("worker") as inner:

@@ -156,6 +156,17 @@ class Executor:
         elif execution.gate is not None and execution.gate.locked():
             execution.gate.release()
 
+    def leave_behind(self, hook_run: HookRun) -> None:
+        """Have nobody wait for the task of an abandoned hook, when the run is over.
+
+        ``asyncio.run`` and servers wait, at the end, for all tasks of their loop: for this one that
+        would be for ever (https://docs.python.org/3/library/asyncio-extending.html).
+        """
+        task = None if hook_run.execution is None else hook_run.execution.task
+        if task is not None and not task.done():
+            asyncio.tasks._unregister_task(task)
+            task._log_destroy_pending = False
+
     def close(self) -> None:
         """Let the threads end that hooks have borrowed."""
         if self._pool is not None:

@@ -463,6 +463,8 @@ class Run:
         self._capture(False)
         self.executor.close()
         for hook_run in self.hook_runs:
+            if hook_run.abandoned:
+                self.executor.leave_behind(hook_run)
             hook_run.let_go()
         self.lifespan.forget(self)
         report = self.report()
