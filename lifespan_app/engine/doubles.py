@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
@@ -328,15 +327,13 @@ class Trouble(Change):
 
     def to_host(self, host: Host) -> Host:
         """Return a host that surrounds the hooks with the trouble."""
-        troubled = copy.copy(host)
-        around_task, around_thread = host.around_task, host.around_thread
-        troubled.around_task = functools.partial(self._around_task, around_task)  # type: ignore[method-assign]
-        troubled.around_thread = functools.partial(  # type: ignore[method-assign]
-            self._around_thread, around_thread, host.turns is None
+        return host.changed(
+            around_task=functools.partial(self._around_task, host.around_task),
+            around_thread=functools.partial(
+                self._around_thread, host.around_thread, host.turns is None
+            ),
+            turns=None if host.turns is None else LateTurns(host.turns, self),
         )
-        if host.turns is not None:
-            troubled.turns = LateTurns(host.turns, self)
-        return troubled
 
     def begins_late(self, hook: Hook) -> bool:
         """Tell whether a hook hangs, or begins later."""

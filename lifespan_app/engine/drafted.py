@@ -59,5 +59,25 @@ class Drafted:
         if not changes.get("enabled", True):
             self.left_out = "disabled by the HOOKS setting"
 
+    def leave_out(self, reason: str) -> None:
+        """Leave the hook out of the plan."""
+        self.left_out = reason
+
+    def ask_for(self, ask: Ask) -> None:
+        """Have the hook wait for another one."""
+        self.asks += (ask,)
+
+    def be_given(self, name: str, gives: Gives) -> None:
+        """Have a parameter given the context or the state."""
+        self.arguments += ((name, gives),)
+
+    def come_before(self, dependent: Drafted) -> None:
+        """Take the priority of a hook that needs this one, where that is lower."""
+        self.priority = min(self.priority, dependent.priority)
+
+    def take_place(self, index: int) -> None:
+        """Be a node of the plan."""
+        self.node = index
+
     def __str__(self) -> str:
         return f"'{self.key}' ({self.hook.file}:{self.hook.line})"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from .advice import Advice
@@ -43,6 +44,12 @@ class Host:
         from .advice import Advice
 
         return Advice()
+
+    def changed(self, **replaced: Any) -> Self:
+        """Return a copy with other methods and attributes in place of some."""
+        changed = copy.copy(self)
+        vars(changed).update(replaced)
+        return changed
 
     def app_label(self, module: str) -> str | None:
         """Return the label of the installed app that a module belongs to, or None."""

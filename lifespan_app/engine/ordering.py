@@ -45,11 +45,10 @@ def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]
         circles = list(circles_of(running, placed))
         for drafted in running:
             if id(drafted) not in placed:
-                drafted.left_out = "stands in a cycle, or needs a hook that does"
+                drafted.leave_out("stands in a cycle, or needs a hook that does")
     for drafted in reversed(topological):
         for dependent in dependents.get(id(drafted), ()):
-            if dependent.priority < drafted.priority:
-                drafted.priority = dependent.priority
+            drafted.come_before(dependent)
     place = {id(drafted): at for at, drafted in enumerate(running)}
     heap = [(drafted.priority, place[id(drafted)], drafted) for drafted in free]
     heapq.heapify(heap)
@@ -145,7 +144,8 @@ def add_node(
         written: the last start or shutdown function of each module and priority.
     """
     hook, options = drafted.hook, drafted.options
-    index = drafted.node = len(nodes)
+    index = len(nodes)
+    drafted.take_place(index)
     if drafted.priority != options.priority:
         options = options._replace(priority=drafted.priority)
     waits: list[Wait] = []

@@ -167,7 +167,7 @@ class _Draft:
             types = drafted.hook.service_types
             if types is not None and self.service_type not in types and not drafted.left_out:
                 listed = ", ".join(sorted(types)) or "none"
-                drafted.left_out = f"for service type {listed}, not {self.service_type}"
+                drafted.leave_out(f"for service type {listed}, not {self.service_type}")
 
     def _keep_what_names_the_server(self) -> None:
         kept: set[int] = set()
@@ -184,7 +184,7 @@ class _Draft:
             ready += (ask.target for ask in drafted.asks if not ask.target.left_out)
         for drafted in self.drafted:
             if not drafted.left_out and id(drafted) not in kept:
-                drafted.left_out = "does not name service type server, nor is it needed there"
+                drafted.leave_out("does not name service type server, nor is it needed there")
 
     def _leave_out_what_cannot_run(self) -> None:
         ready = [drafted for drafted in self.drafted if drafted.left_out]
@@ -210,7 +210,7 @@ class _Draft:
                         "required=False, or give the parameter a default.",
                     )
                 else:
-                    drafted.left_out = f"needs '{missing.key}', which is left out"
+                    drafted.leave_out(f"needs '{missing.key}', which is left out")
                     ready.append(drafted)
 
     # Names.
@@ -295,7 +295,7 @@ class _Draft:
         for wanted in drafted.hook.depends_on:
             target = self._find_declared(drafted, wanted)
             if target is not None:
-                drafted.asks += (Ask(target, DECLARED, "depends_on"),)
+                drafted.ask_for(Ask(target, DECLARED, "depends_on"))
 
     def _read_parameter(self, drafted: Drafted, parameter: Parameter, *, is_lone: bool) -> None:
         name = parameter.name
@@ -310,10 +310,10 @@ class _Draft:
             return
         annotation, unreadable = self._annotation(drafted.hook, parameter)
         if name == "context" or annotation is LifespanContext:
-            drafted.arguments += ((name, Gives.CONTEXT),)
+            drafted.be_given(name, Gives.CONTEXT)
             return
         if name == "state":
-            drafted.arguments += ((name, Gives.STATE),)
+            drafted.be_given(name, Gives.STATE)
             return
         if unreadable:
             self.problem(
@@ -334,9 +334,9 @@ class _Draft:
                 return
         if target is not None and target is not drafted:
             detail = f"parameter '{name}'"
-            drafted.asks += (Ask(target, NEEDS, detail, name, not parameter.required),)
+            drafted.ask_for(Ask(target, NEEDS, detail, name, not parameter.required))
         elif is_lone and parameter.required and name in CONTEXT_NAMES:
-            drafted.arguments += ((name, Gives.CONTEXT),)
+            drafted.be_given(name, Gives.CONTEXT)
         elif parameter.required:
             self._refuse_parameter(drafted, name)
 

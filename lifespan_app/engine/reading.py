@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .error_text import one_line
 from .errors import (
@@ -25,9 +25,6 @@ from .report import Outcome
 from .reporting.failure import short
 from .running.hook_run import PENDING, STARTING, STOPPING, HookRun
 from .twins import imported_twice, twins_in
-
-if TYPE_CHECKING:
-    from .current import OpenRun
 
 
 def forked(run: Any, refusal: str) -> NotRunning:
@@ -63,7 +60,7 @@ def elsewhere(runs: Iterable[Any], asked_for: str) -> NotRunning:
     )
 
 
-def many_runs(runs: Iterable[OpenRun], asked_for: str) -> NotRunning:
+def many_runs(runs: Iterable[Any], asked_for: str) -> NotRunning:
     """Return the error of reading where it can't be told which run is meant."""
     known = list(map(str, runs))
     return NotRunning(
@@ -91,7 +88,7 @@ def undeclared(inside: HookRun, hook_run: HookRun) -> UndeclaredUse:
     )
 
 
-def not_in_plan(run: OpenRun, hook: Hook) -> ReadError:
+def not_in_plan(run: Any, hook: Hook) -> ReadError:
     """Return the error of reading a resource that this run does not have."""
     place = f"'{hook.name}' ({short(hook.file)}:{hook.line})"
     for left_out in run.plan.left_out:
@@ -110,7 +107,7 @@ def not_in_plan(run: OpenRun, hook: Hook) -> ReadError:
     )
 
 
-def no_such_name(run: OpenRun, known_names: Iterable[str], name: str) -> KeyError:
+def no_such_name(run: Any, known_names: Iterable[str], name: str) -> KeyError:
     """Return the error of a name that is neither a resource nor written by anybody."""
     for left_out in run.plan.left_out:
         if left_out.key.rpartition(".")[2] == name:
@@ -150,19 +147,19 @@ def not_open(run: Any, hook_run: HookRun) -> ReadError:
         return ResourceNotReady(f"{what} {how}: it can be read once it is up.")
     stop = hook_run.shutdown or hook_run.step
     if stop is None:
-        since = run.times.stopping_at or run.host.time()
+        since = run.stopping_at or run.host.time()
         when = day_time(run, since - run.started_at + (run.journal.began or 0.0))
     else:
         when = day_time(run, stop.ended)
     state = "is closing" if hook_run.state is STOPPING else "is closed"
-    why = "the lifespan has ended" if run.times.ready_at else "the startup was rolled back"
+    why = "the lifespan has ended" if run.ready_at else "the startup was rolled back"
     return ResourceClosed(f"{what} {state} since {when}: {why}.")
 
 
 NOT_UP = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CANCELLED)
 
 
-def wrong_loop(run: OpenRun, hook_run: HookRun, loop: asyncio.AbstractEventLoop) -> WrongLoop:
+def wrong_loop(run: Any, hook_run: HookRun, loop: asyncio.AbstractEventLoop) -> WrongLoop:
     """Return the error of reading, on one loop, what lives on another one."""
     return WrongLoop(
         f"Resource {hook_run} lives on event loop {loop_name(run.loop)} and is read on "

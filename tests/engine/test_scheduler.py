@@ -348,6 +348,15 @@ def test_a_cancelled_startup_stops_what_is_up_quickly() -> None:
     assert plot.scheduler.deadlines.deadline == 3.0
 
 
+def test_a_hook_that_fails_while_a_cancelled_startup_is_rolled_back_is_told_of() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "db", in_thread=True))
+    plot.begin()
+    plot.stops(quick=True)
+    assert plot.ends("db", OSError("nobody there")) == ["finish"]
+    assert plot.entry("db").outcome == "failed"
+    assert plot.scheduler.first_error is None
+
+
 def test_a_second_cancellation_cuts_nothing_short() -> None:
     plot = served(lambda lifespan: resource(lifespan, "db"), "db")
     plot.stops(quick=True)

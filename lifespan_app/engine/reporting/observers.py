@@ -8,7 +8,7 @@ from typing import Any
 
 from lifespan_app.engine.error_text import path_of
 from lifespan_app.engine.logger import logger
-from lifespan_app.engine.report import Observer, Phase, Report, Step
+from lifespan_app.engine.report import Observer, Phase, Readiness, Report, Step
 
 
 class Observers:
@@ -22,6 +22,12 @@ class Observers:
         self._observers = list(observers)
         self._of_steps: list[Observer] = []
         """Who wants to know of each step of the phase."""
+        self._readiness: Readiness | None = None
+
+    def is_news(self, readiness: Readiness) -> bool:
+        """Return whether the process that serves was ready in another way when this was asked last."""
+        before, self._readiness = self._readiness, readiness
+        return before is not readiness
 
     def add(self, observer: Observer, phase: Phase) -> None:
         """Have somebody told from now on, in the midst of a phase."""

@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from lifespan_app.engine.checking import Checking
 from lifespan_app.engine.context import LifespanContext
@@ -51,14 +51,6 @@ from .scheduler import Do, Scheduler
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
 """Seconds after the shutdown's deadline, and at least, that observers have for their last write."""
-
-
-class TimesOfDay(NamedTuple):
-    """When a run became ready, began to stop and was over, in seconds since the epoch."""
-
-    ready_at: float | None = None
-    stopping_at: float | None = None
-    stopped_at: float | None = None
 
 
 class Waited:
@@ -128,7 +120,6 @@ class Run:
         self.loop_runs: Callable[[], bool] = self.loop.is_running
         self.stopping = Notice()
         """Set as soon as it is known that the run will stop."""
-        self.times = TimesOfDay()
         self._facts = Facts(
             str(uuid.uuid4()),
             context.service_type,
@@ -141,7 +132,7 @@ class Run:
             self.plan.left_out,
         )
         self.server = server
-        self.journal = Journal(self.plan.nodes, self.host.clock)
+        journal = Journal(self.plan.nodes, self.host.clock)
         graph = Graph(self, self.plan, stages, self.host.app_label)
         self.resources = Resources(self, graph.hook_runs)
         self.serving = self.resources.serving
@@ -151,7 +142,7 @@ class Run:
             self.settings.shutdown_timeout,
             self.settings.shutdown_deadline,
         )
-        self.scheduler = Scheduler(graph, self.journal, limits, self._locate, self.host.random)
+        self.scheduler = Scheduler(graph, journal, limits, self._locate, self.host.random)
         own_context = contextvars.copy_context()
         own_context.run(here.set, self)
         self.driver = Driver(self.scheduler, self._commands(), self.host.clock, own_context)
@@ -161,7 +152,6 @@ class Run:
         self.observers = Observers(self.host.observers)
         self._lookout = Lookout(self)
         self._waited = Waited(self.loop)
-        self._judged: Readiness | None = None
         self._captures = False
         self._checking: Checking | None = None
         self._signalled: Signalled | None = None
@@ -213,6 +203,21 @@ class Run:
     def started_at(self) -> float:
         """When it was made, in seconds since the epoch."""
         return self._facts.started_at
+
+    @property
+    def ready_at(self) -> float | None:
+        """When it began to serve, in seconds since the epoch."""
+        return self._facts.ready_at
+
+    @property
+    def stopping_at(self) -> float | None:
+        """When it began to stop, in seconds since the epoch."""
+        return self._facts.stopping_at
+
+    @property
+    def journal(self) -> Journal:
+        """What has happened in it."""
+        return self.scheduler.journal
 
     @property
     def hook_runs(self) -> list[HookRun]:
@@ -281,16 +286,14 @@ class Run:
     def _facts_now(self) -> Facts:
         journal, scheduler = self.journal, self.scheduler
         error = scheduler.first_error or next(iter(scheduler.stop_errors), None)
-        return Facts(
-            *self._facts[:9],
-            scheduler.graph.hooks_total,
-            scheduler.status,
-            self.readiness,
-            scheduler.ended_by,
-            one_line(error),
-            *self.times,
-            since(journal.began, journal.up_at),
-            since(journal.stop_began, journal.over_at),
+        return self._facts._replace(
+            hooks_total=scheduler.graph.hooks_total,
+            status=scheduler.status,
+            readiness=self.readiness,
+            ended_by=scheduler.ended_by,
+            error=one_line(error),
+            startup_duration=since(journal.began, journal.up_at),
+            shutdown_duration=since(journal.stop_began, journal.over_at),
         )
 
     # Startup.
@@ -351,7 +354,7 @@ class Run:
 
     def _serve(self) -> None:
         """Let every hook be read that is up: the process serves."""
-        self.times = self.times._replace(ready_at=self.host.time())
+        self._facts = self._facts._replace(ready_at=self.host.time())
         warming_up = self.scheduler.warming_up
         if not warming_up:
             self._lookout.end()
@@ -432,7 +435,7 @@ class Run:
         self.stopping.set()
         if self._checking is not None:
             self._checking.end()
-        self.times = self.times._replace(stopping_at=self.host.time())
+        self._facts = self._facts._replace(stopping_at=self.host.time())
         self._lookout.begin(IN_SHUTDOWN)
         self._capture(True)
         watched = self.observers.phase_begins(IN_SHUTDOWN)
@@ -455,7 +458,7 @@ class Run:
 
     def _end(self) -> None:
         self.stopping.set()
-        self.times = self.times._replace(stopped_at=self.host.time())
+        self._facts = self._facts._replace(stopped_at=self.host.time())
         if self._signalled is not None:
             self._signalled.end()
         self.driver.close()
@@ -536,10 +539,9 @@ class Run:
             self.observers.progressed(self.report())
 
     def _tell_status(self, always: bool) -> None:
-        readiness = self.readiness
-        if always or (readiness is not self._judged and self.phase is IN_SERVICE):
-            if self.phase is IN_SERVICE:
-                self._judged = readiness
+        serves = self.phase is IN_SERVICE
+        is_news = serves and self.observers.is_news(self.readiness)
+        if always or is_news:
             self.observers.run_changed(self.report())
 
     def _tell_step(self, entry: Entry) -> None:

@@ -459,8 +459,7 @@ class Scheduler:
         if hook_run.non_blocking and self.phase is not IN_SHUTDOWN:
             self._settle(hook_run)
         elif self.phase is not IN_STARTUP:
-            if self.first_error is not error:
-                self._note(f"Then {hook_run} failed too: {one_line(error)}")
+            self._note(f"Then {hook_run} failed too: {one_line(error)}", of=error)
         elif hook_run.node.required:
             self._fail(error, hook_run)
         else:
@@ -730,8 +729,7 @@ class Scheduler:
             return
         told = named(hook_run, error, "at shutdown")
         self.stop_errors.append(told)
-        if self.first_error is not None:
-            self._note(f"While rolling back, {hook_run} failed to stop: {one_line(error)}")
+        self._note(f"While rolling back, {hook_run} failed to stop: {one_line(error)}")
         entry = hook_run.fail_to_stop(outcome, self._now, told)
         if not hook_run.is_job:
             self.journal.write(entry)
@@ -933,7 +931,7 @@ class Scheduler:
         if self._tells_steps:
             self.commands.append((STEP, entry))
 
-    def _note(self, text: str) -> None:
-        """Add to the first error what has happened since."""
-        assert self.first_error is not None
-        add_note(self.first_error, text)
+    def _note(self, text: str, of: BaseException | None = None) -> None:
+        """Add to the first error, if there is one, what another one has brought since."""
+        if self.first_error is not None and self.first_error is not of:
+            add_note(self.first_error, text)
