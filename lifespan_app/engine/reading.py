@@ -96,7 +96,7 @@ def not_in_plan(run: Any, hook: Hook) -> ReadError:
             return NotRunning(
                 f"Resource {place} is not open in this run, since it is {left_out.reason}."
             )
-    known = {unit.hook.module: unit for unit in run.units if unit.hook is not None}
+    known = {unit.hook.module: unit for unit in run.hook_runs if unit.hook is not None}
     for name, other in twins_in([*known, hook.module], run.host.app_label):
         if hook.module in (name, other):
             why = imported_twice(name, other)
@@ -126,25 +126,28 @@ def no_such_name(run: Any, known_names: Iterable[str], name: str) -> KeyError:
 
 def not_open(run: Any, hook_run: HookRun) -> ReadError:
     """Return the error of reading a resource that is not up."""
-    what = f"Resource {hook_run}"
     if run.inherited:
-        return forked(run, f"{what} can't be read")
+        return forked(run, f"Resource {hook_run} can't be read")
     if hook_run.crashed:
         when = day_time(run, hook_run.serving.ended if hook_run.serving else 0.0)
-        return ResourceClosed(f"{what} crashed at {when}: {cause(hook_run.serving_error)}.")
+        return ResourceClosed(
+            f"Resource {hook_run} crashed at {when}: {cause(hook_run.serving_error)}."
+        )
     start = hook_run.startup
     outcome = None if start is None else start.outcome
     if start is not None and outcome in NOT_UP:
         when = day_time(run, start.ended)
-        return ResourceClosed(f"{what} did not come up, at {when}: {cause(hook_run.error)}.")
+        return ResourceClosed(
+            f"Resource {hook_run} did not come up, at {when}: {cause(hook_run.error)}."
+        )
     if start is not None and outcome is Outcome.SKIPPED:
-        return ResourceClosed(f"{what} was skipped: {start.reason}.")
+        return ResourceClosed(f"Resource {hook_run} was skipped: {start.reason}.")
     if hook_run.state in (PENDING, STARTING):
         how = "is starting" if hook_run.state is STARTING else "has not been started yet"
         progress = run.journal.progress(hook_run.node.index)
         if progress is not None:
             how = f"{how} ({progress})"
-        return ResourceNotReady(f"{what} {how}: it can be read once it is up.")
+        return ResourceNotReady(f"Resource {hook_run} {how}: it can be read once it is up.")
     stop = hook_run.shutdown or hook_run.step
     if stop is None:
         since = run.stopping_at or run.host.time()
@@ -153,7 +156,7 @@ def not_open(run: Any, hook_run: HookRun) -> ReadError:
         when = day_time(run, stop.ended)
     state = "is closing" if hook_run.state is STOPPING else "is closed"
     why = "the lifespan has ended" if run.ready_at else "the startup was rolled back"
-    return ResourceClosed(f"{what} {state} since {when}: {why}.")
+    return ResourceClosed(f"Resource {hook_run} {state} since {when}: {why}.")
 
 
 NOT_UP = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CANCELLED)

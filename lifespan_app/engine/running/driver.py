@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lifespan_app.engine.error_text import add_note
+from lifespan_app.engine.current import here
 from lifespan_app.engine.logger import logger
 
 from .scheduler import Command, Do, Scheduler
@@ -85,14 +85,13 @@ class Driver:
     # Faults of the engine's own: the run fails, and whoever waits has an answer.
 
     def _fault(self, error: BaseException) -> None:
-        logger.error("A fault in lifespan_app itself.", error=error)
-        add_note(error, "This is a fault in lifespan_app itself: please report it.")
+        self._say(error)
         self._faults += 1
         if self._faults <= MOST_FAULTS:
             try:
                 self._scheduler.fault(self._clock(), error)
             except BaseException as another:
-                logger.error("A fault in lifespan_app itself.", error=another)
+                self._say(another)
             else:
                 return
         self._inbox.clear()
@@ -105,7 +104,11 @@ class Driver:
         try:
             self._do[command[0]](*command[1:])
         except BaseException as error:
-            logger.error("'%s' could not be done.", command[0], error=error)
+            self._say(error)
+
+    def _say(self, error: BaseException) -> None:
+        run = self._context.get(here)
+        logger.error("A fault in lifespan_app itself, at %s. Please report it.", run, error=error)
 
     # The timer.
 

@@ -45,7 +45,7 @@ class Transition(dict[State, State]):
     """From where, to where one thing that happens can bring a hook."""
 
     def __missing__(self, state: State) -> State:
-        raise ImpossibleTransition(f"A hook that is {state} can't go on as {dict(self)}.")
+        raise ImpossibleTransition(state, dict(self))
 
 
 # What may follow what.
@@ -429,11 +429,17 @@ class HookRun:
 
     def stopped(self, outcome: Outcome, at: float) -> Entry:
         """Be down: the task or thread of its stop has ended."""
-        step = self._step()
         self.state = STOPPED[self.state]
         self.lives = False
         self.deadline = math.inf
-        self.shutdown = entry = step.ends(outcome, at)
+        if self.shutdown is not None:
+            self.shutdown = entry = self.shutdown.ends(outcome, at)
+            return entry
+        where = "" if self.execution is None else self.execution.waiting_at
+        after = self.after if self.released else -1
+        self.shutdown = entry = Entry(
+            self.node, IN_SHUTDOWN, self.begun, at, after, outcome, waiting_at=where
+        )
         return entry
 
     def give_up(self, now: float, error: BaseException) -> Entry:
