@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lifespan_app.engine.hooks import STAGE
+from lifespan_app.engine.hooks import MANAGER, STAGE
 
 from .deadlines import OPTIONAL_TIMEOUT, Deadlines
 from .hook_run import STARTING, HookRun
@@ -23,9 +23,15 @@ def limit_text(hook_run: HookRun, deadlines: Deadlines, at: float) -> str:
         )
     option = "timeout" if hook_run.at_end else "shutdown_timeout"
     return (
-        f"{hook_run} did not stop within its limit of {limit:g} s.{where} Raise {option}= of the "
-        f"hook, LIFESPAN['HOOKS']['{key}']['{option}'], or LIFESPAN['SHUTDOWN_TIMEOUT'] for all."
+        f"{hook_run} did not stop within its limit of {limit:g} s.{where} Raise "
+        f"{own(hook_run, f'{option}= of the hook, ')}LIFESPAN['HOOKS']['{key}']['{option}'], or "
+        "LIFESPAN['SHUTDOWN_TIMEOUT'] for all."
     )
+
+
+def own(hook_run: HookRun, option: str) -> str:
+    """Return an option of the hook's own; a lifespan manager is registered without any."""
+    return "" if hook_run.hook.kind is MANAGER else option
 
 
 def of_stage(hook_run: HookRun, deadlines: Deadlines) -> str:
@@ -46,13 +52,14 @@ def of_start(hook_run: HookRun, deadlines: Deadlines, at: float) -> str:
     if hook_run.deadline >= deadlines.of_startup and not hook_run.non_blocking:
         return (
             f"{hook_run} did not start within the startup's deadline of {deadlines.allowed:g} s; it "
-            f"has had {at - hook_run.begun:.3g} s of them.{where} Raise LIFESPAN['STARTUP_DEADLINE'], or make "
-            "the hook optional with required=False."
+            f"has had {at - hook_run.begun:.3g} s of them.{where} Raise "
+            "LIFESPAN['STARTUP_DEADLINE'], or make the hook optional with required=False."
         )
     limit = hook_run.node.options.timeout or OPTIONAL_TIMEOUT
     return (
-        f"{hook_run} did not start within its limit of {limit:g} s.{where} Raise timeout= of the "
-        f"hook, or LIFESPAN['HOOKS']['{hook_run.node.key}']['timeout']."
+        f"{hook_run} did not start within its limit of {limit:g} s.{where} Raise "
+        f"{own(hook_run, 'timeout= of the hook, or ')}"
+        f"LIFESPAN['HOOKS']['{hook_run.node.key}']['timeout']."
     )
 
 
