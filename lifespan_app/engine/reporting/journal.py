@@ -148,6 +148,9 @@ class Journal:
         self._sinks: dict[Place, LogSink] = {}
         """Where log lines of steps go that go on."""
         self._progress: dict[int, Progress] = {}
+        self._writes = 0
+        self._kept: tuple[tuple[float, int], Snapshot] | None = None
+        """The last snapshot, with its time and how much was written then."""
         self.began: float | None = None
         self.up_at: float | None = None
         self.stop_began: float | None = None
@@ -168,6 +171,7 @@ class Journal:
 
     def write(self, entry: Entry) -> None:
         """Add an entry; a step that has ended gets its log lines."""
+        self._writes += 1
         if self._sinks and entry.outcome is not None:
             sink = self._sinks.get(entry.place)
             if sink is not None:
@@ -199,16 +203,26 @@ class Journal:
         return self._progress.get(index)
 
     def snapshot(
-        self, startable: Sequence[Node], going_on: Iterable[Entry], now: float
+        self,
+        startable: Sequence[Node],
+        going_on: Callable[[], Iterable[Entry]],
+        now: float,
+        *,
+        keep: bool = False,
     ) -> Snapshot:
         """Return what has happened until now.
 
         Args:
             startable: the hooks that the process is not ready without.
-            going_on: the steps that go on.
+            going_on: gives the steps that go on.
             now: by the run's clock.
+            keep: whether the same one will do for all that is told of at that time.
         """
-        serving = (*self._serving.values(), *going_on)
+        written = (now, self._writes)
+        if keep and self._kept is not None and self._kept[0] == written:
+            # A thousand hooks that begin at one moment are told of with one.
+            return self._kept[1]
+        serving = (*self._serving.values(), *going_on())
         logs = {
             entry.place: sink.lines()
             for entry in serving
@@ -216,7 +230,10 @@ class Journal:
         }
         moments = Moments(now, self.began, self.up_at, self.stop_began)
         progress = self._progress.copy()
-        return Snapshot(self._nodes, startable, self._entries, serving, logs, progress, moments)
+        snapshot = Snapshot(self._nodes, startable, self._entries, serving, logs, progress, moments)
+        if keep:
+            self._kept = (written, snapshot)
+        return snapshot
 
 
 class Moments(NamedTuple):

@@ -278,10 +278,14 @@ class Run:
         """Return what the run has done so far. Any thread may ask."""
         return Report(self._facts_now(), self._snapshot())
 
-    def _snapshot(self) -> Snapshot:
-        going_on = [step for one in list(self.scheduler.deadlines.watched) if (step := one.step)]
-        startable = self.scheduler.graph.startable
-        return self.journal.snapshot(startable, going_on, self.host.clock())
+    def _snapshot(self, now: float | None = None) -> Snapshot:
+        startable, keep = self.scheduler.graph.startable, now is not None
+        if now is None:
+            now = self.host.clock()
+        return self.journal.snapshot(startable, self._steps_that_go_on, now, keep=keep)
+
+    def _steps_that_go_on(self) -> list[Entry]:
+        return [step for one in list(self.scheduler.deadlines.watched) if (step := one.step)]
 
     def _facts_now(self) -> Facts:
         journal, scheduler = self.journal, self.scheduler
@@ -545,7 +549,7 @@ class Run:
             self.observers.run_changed(self.report())
 
     def _tell_step(self, entry: Entry) -> None:
-        snapshot = self._snapshot()
+        snapshot = self._snapshot(self.scheduler.now)
         report = Report(self._facts_now(), snapshot)
         self.observers.step_changed(report, snapshot.step(entry))
 

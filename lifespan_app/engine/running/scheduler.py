@@ -135,6 +135,11 @@ class Scheduler:
     # What it is asked.
 
     @property
+    def now(self) -> float:
+        """The time of the last event."""
+        return self._now
+
+    @property
     def wake_at(self) -> float:
         """When it wants to be told that time has passed, by the run's clock."""
         return self.deadlines.soonest
