@@ -24,8 +24,8 @@ from .engine.report import Mode
 from .servers import of_process
 
 if TYPE_CHECKING:
+    from .engine.current import OpenRun
     from .engine.hooks import Hook
-    from .engine.runner import Run
 
 COMMANDS = "django.core.management.commands"
 MODULE = "lifespan"
@@ -136,11 +136,11 @@ class DjangoAdvice(Advice):
             )
         return super().fork()
 
-    def loop_stands_still(self, run: Run) -> str:
+    def loop_stands_still(self, run: OpenRun) -> str:
         """Return how to use what lives on an event loop that does not run now."""
         return LOOP_OF_FIXTURE if run.mode is Mode.TEST else super().loop_stands_still(run)
 
-    def other_loop(self, run: Run) -> str:
+    def other_loop(self, run: OpenRun) -> str:
         """Return how code on one event loop uses what lives on another one."""
         if run.mode is Mode.TEST:
             return LOOP_OF_FIXTURE

@@ -28,8 +28,8 @@ from django.db.backends.signals import connection_created
 from .engine.hooks import Hook
 from .engine.located import where_thread
 from .engine.logger import logger
+from .engine.reporting.failure import short
 from .engine.threads import start_thread
-from .engine.unit import short
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper

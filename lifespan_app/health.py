@@ -19,12 +19,12 @@ from django.views.decorators.http import require_safe
 
 from .default import lifespan
 from .engine.calling import send
-from .engine.current import run_here, run_of
+from .engine.current import run_here
 from .engine.error_text import line_of, one_line
 from .engine.errors import NotRunning
 from .engine.logger import logger
 from .engine.report import NOT_STARTED, READY, Outcome, Phase, Readiness, Report
-from .engine.runner import Run
+from .engine.running.run import Run
 from .probe import printable
 from .status_file import pending_of
 
@@ -81,18 +81,13 @@ async def readyz(request: HttpRequest) -> HttpResponse:
     return await answer(request, reason, run, is_well=reason in READY)
 
 
-def find_run(request: HttpRequest) -> Run | None:
+def find_run(request: HttpRequest | None) -> Run | None:
     """Return the run that a request is served by, or that the process has; None without one."""
-    run = run_of(request)
-    return run if run is not None and not run.inherited else run_here_or_none()
-
-
-def run_here_or_none() -> Run | None:
-    """Return the run of this process, also one that is over; None where it has none."""
     try:
-        return run_here(lifespan, "The health", or_ended=True)
+        run: Run = run_here(lifespan, "The health", request, or_ended=True)
     except NotRunning:
         return None
+    return None if run.inherited else run
 
 
 async def check(run: Run) -> None:
@@ -149,7 +144,7 @@ def troubles(run: Run, report: Report) -> Iterator[Trouble]:
             yield Trouble(step.key, str(step.outcome), error)
     for said in run.checking.failing() if run.checking is not None else ():
         if said.error is not None:
-            yield Trouble(said.unit.node.key, str(Readiness.CHECK_FAILED), one_line(said.error))
+            yield Trouble(said.hook_run.node.key, str(Readiness.CHECK_FAILED), one_line(said.error))
 
 
 def lines_of(told: dict[str, Any]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.signals import got_request_exception
@@ -24,7 +24,7 @@ from .waiting import WaitingThread
 
 if TYPE_CHECKING:
     from .engine.advice import Advice
-    from .engine.runner import Run
+    from .engine.running.run import Run
 
 CLOSED_AFTER = ClosedAfter()
 STARTS_FILE = "LIFESPAN_STARTS_FILE"
@@ -71,7 +71,7 @@ class DjangoHost(Host):
         """Return name and version of the server whose task this is; "" if it is not known."""
         return recognised([module_of_task()])
 
-    def without_run(self, lifespan: Lifespan, refusal: str) -> Run | None:
+    def without_run(self, lifespan: Any, refusal: str) -> Run | None:
         """Return the run in a background thread, where ``WITHOUT_SERVER_LIFESPAN`` opens one."""
         return self.unserved.run(lifespan, refusal)
 

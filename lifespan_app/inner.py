@@ -11,9 +11,9 @@ from .engine.error_text import one_line
 from .engine.errors import HookError
 from .engine.hooks import STAGE, Hook
 from .engine.logger import logger
+from .engine.running.hook_run import HookRun
 from .engine.stages import Stage
 from .engine.state import share
-from .engine.unit import Unit
 from .protocol import Message, Scope, ServedRun
 
 Forwarded = tuple[str, Any]
@@ -65,7 +65,7 @@ def hook_of(app: Any, name: str, scope: Scope, place: Place, *, apart: bool = Fa
 
     async def lifespan() -> AsyncIterator[None]:
         unit = here.get()
-        assert isinstance(unit, Unit)
+        assert isinstance(unit, HookRun)
         run = unit.run
         assert isinstance(run, ServedRun)
         state = run.hand_out(scope)
@@ -96,9 +96,7 @@ def hook_of(app: Any, name: str, scope: Scope, place: Place, *, apart: bool = Fa
         finally:
             await inner.end()
 
-    hook = Hook(lifespan, STAGE, name=name)
-    hook.module, hook.file, hook.line = place
-    return hook
+    return Hook(lifespan, STAGE, name=name, written_at=place)
 
 
 class InnerLifespan:
@@ -110,7 +108,7 @@ class InnerLifespan:
         unit: the hook that drives it, in the task that makes this.
     """
 
-    def __init__(self, app: Any, scope: Scope, unit: Unit) -> None:
+    def __init__(self, app: Any, scope: Scope, unit: HookRun) -> None:
         self.error: BaseException | None = None
         """What the application has raised."""
         self.serves = False

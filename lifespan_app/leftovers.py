@@ -22,7 +22,8 @@ from typing import Any, NamedTuple, Self
 
 from .engine.current import here
 from .engine.located import context_of, where_task, where_thread
-from .engine.unit import Unit, short
+from .engine.reporting.failure import short
+from .engine.running.hook_run import HookRun
 
 GRACE = 0.5
 """Seconds that what was told to end has, after the run is over."""
@@ -147,14 +148,14 @@ class Watch:
 def hook_here() -> str:
     """Return the key of the hook whose code is running, or an empty string."""
     inside = here.get()
-    return inside.node.key if isinstance(inside, Unit) else ""
+    return inside.node.key if isinstance(inside, HookRun) else ""
 
 
 def owner(task: asyncio.Task[Any]) -> str:
     """Return the key of the hook that a task was made in."""
     context = context_of(task)
     inside = None if context is None else context.get(here)
-    return inside.node.key if isinstance(inside, Unit) else ""
+    return inside.node.key if isinstance(inside, HookRun) else ""
 
 
 def name_of(task: asyncio.Task[Any]) -> str:

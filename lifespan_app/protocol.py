@@ -21,9 +21,10 @@ from .engine.logger import logger
 from .engine.messages import shutdown_message, startup_message
 from .engine.plan import Plan
 from .engine.report import Mode
-from .engine.runner import Run
+from .engine.running.hook_run import HookRun
+from .engine.running.run import Run
+from .engine.settings import Settings
 from .engine.stages import Rows, Stage, call_hook
-from .engine.unit import Unit
 from .servers import recognise, reloads
 
 # Wide enough for type checkers to take our applications where Django, Starlette and servers want
@@ -62,6 +63,7 @@ class ServedRun(Run):
         server: str,
         mode: str | None,
         stages: Iterable[Stage],
+        settings: Settings | None = None,
     ) -> None:
         self.scope = scope
         self.on_shutdown: list[Functions] = []
@@ -69,18 +71,25 @@ class ServedRun(Run):
         self.handed_out: MutableMapping[str, Any] = {}
         """What was put into the scope's state."""
         last = Stage("on_shutdown", leaves=self._last_functions, always=True)
-        super().__init__(lifespan, plan, context, server=server, mode=mode, stages=[last, *stages])
+        super().__init__(
+            lifespan,
+            plan,
+            context,
+            server=server,
+            mode=mode,
+            stages=[last, *stages],
+            settings=settings,
+        )
 
     def _last_functions(self) -> Rows:
         functions = [function for given in self.on_shutdown for function in given()]
         return [[call_hook(function)] for function in reversed(functions)]
 
-    def opened_late(self, unit: Unit) -> None:
+    def opened_late(self, hook_run: HookRun) -> None:
         """Let what has come up while the process serves be read, by those too who get the scope."""
-        super().opened_late(unit)
-        if unit.node.state_name in self.serving:
-            # Servers copy the scope's state for each request.
-            self.handed_out[unit.node.state_name] = unit.value
+        super().opened_late(hook_run)
+        # Servers copy the scope's state for each request.
+        self.handed_out[hook_run.node.state_name] = hook_run.value
 
     def hand_out(self, scope: Scope) -> MutableMapping[str, Any]:
         """Put what is open into the scope's state, for others: nothing of ours is read back."""
@@ -177,9 +186,10 @@ def prepare(
     inner: Stage | None,
 ) -> ServedRun:
     """Return a run for a lifespan scope, which has not begun. Raises as ``serve_lifespan`` does."""
+    settings = lifespan.host.settings()
     if context is None or isinstance(context, str):
-        context = lifespan.host.context(context)
-    plan = lifespan.plan(context.service_type)
+        context = lifespan.host.context(context, settings)
+    plan = lifespan.plan(context.service_type, settings)
     stages = []
     # Without Django nobody has imported them, so nobody listens.
     if SIGNALS in sys.modules:
@@ -188,7 +198,9 @@ def prepare(
         stages.append(signals.stage_of(scope))
     if inner is not None:
         stages.append(inner)
-    run = ServedRun(lifespan, plan, context, scope, server=server, mode=mode, stages=stages)
+    run = ServedRun(
+        lifespan, plan, context, scope, server=server, mode=mode, stages=stages, settings=settings
+    )
     lifespan.runs.append(run)
     return run
 
@@ -197,7 +209,7 @@ def run_around(lifespan: Lifespan, scope: Scope) -> ServedRun | None:
     """Return the run of an application of ours that the one called with this scope is inside of."""
     run = scope.get(SCOPE_KEY)
     inside = here.get()
-    if run is None and isinstance(inside, Unit) and inside.hook.kind in (MANAGER, STAGE):
+    if run is None and isinstance(inside, HookRun) and inside.hook.kind in (MANAGER, STAGE):
         # A framework's lifespan may drive that of another application with a scope of its own.
         run = inside.run
     if isinstance(run, ServedRun) and run.lifespan is lifespan and not run.over:

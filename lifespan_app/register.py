@@ -13,9 +13,9 @@ from asgiref.sync import iscoroutinefunction, sync_to_async
 from .engine.current import here
 from .engine.errors import HookError, with_article
 from .engine.hooks import MANAGER, Hook
+from .engine.running.hook_run import HookRun
 from .engine.stages import shown_as, title_of
 from .engine.state import share
-from .engine.unit import Unit
 from .signals import Identity, LifespanSender, asgi_lifespan, original
 from .types import State
 
@@ -113,7 +113,7 @@ def new_hook(receiver: Receiver, connected: Receiver) -> Hook:
     shown_as(manager, shown)
     hook = Hook(manager, MANAGER, name=title_of(shown), priority=priority, order=sys.maxsize)
     # Nothing is injected: the signature that is seen through ``manager`` is the manager's own.
-    hook.parameters = ()
+    hook.keep_parameters(())
     return hook
 
 
@@ -141,8 +141,8 @@ def keep(mapping: Any) -> None:
     share(unit.run.state, mapping, str(unit))
 
 
-def unit_here() -> Unit:
+def unit_here() -> HookRun:
     """Return the hook that this code is part of."""
     unit = here.get()
-    assert isinstance(unit, Unit)
+    assert isinstance(unit, HookRun)
     return unit

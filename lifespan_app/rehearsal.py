@@ -15,9 +15,9 @@ from typing import NamedTuple
 from .engine.api import Lifespan
 from .engine.located import where_loop
 from .engine.messages import service_message, shutdown_message, startup_message
-from .engine.plan import Plan, Reason, Wait
+from .engine.plan import Node, Plan, Reason, Wait
 from .engine.report import IN_SHUTDOWN, IN_STARTUP, Mode, Observer, Outcome, Report, Step
-from .engine.runner import Run
+from .engine.running.run import Run
 from .leftovers import Descriptor, Leftover, Watch, descriptors, leftover_of
 
 ENDED_BY = "checklifespan --run"
@@ -226,9 +226,13 @@ class Once:
         if run.stop_errors and not self.failure:
             self.failure = shutdown_message(run)
         self.report = run.report()
-        self.not_waited_for = frozenset(unit.node.key for unit in run.units if unit.aside)
+        self.not_waited_for = frozenset(
+            hook_run.node.key for hook_run in run.hook_runs if hook_run.non_blocking
+        )
         self.hung = {
-            unit.thread: unit.node.key for unit in run.units if unit.abandoned and unit.thread
+            thread: hook_run.node.key
+            for hook_run in run.hook_runs
+            if hook_run.abandoned and (thread := hook_run.execution.thread)
         }
         self.left = await self._watch.left_on_loop(before)
 
@@ -250,7 +254,7 @@ class Once:
             self.failure = startup_message(run, error)
             return
         try:
-            await run.startup.warmed_up()
+            await run.warmed_up()
         except asyncio.CancelledError:
             await run.stop(quick=True, ended_by="cancelled")
             self.failure = service_message(run)
@@ -264,15 +268,17 @@ class Once:
 
 def one_by_one(plan: Plan) -> Plan:
     """Return a plan in which each hook waits for the one before it, and the startup for all."""
-    chain = plan.without(set(), "")
-    for node in chain.nodes:
-        if not node.wait:
+    chain: list[Node] = []
+    for node in plan.nodes:
+        options = node.options
+        if not options.wait:
             # No limit but its own was meant for it, and none shall be.
-            node.wait, node.timeout = True, node.timeout or math.inf
-    for before, node in zip(chain.nodes, chain.nodes[1:], strict=False):
-        if all(wait.node != before.index for wait in node.waits):
-            node.waits.append(Wait(before.index, Reason.WRITTEN, "one by one", hard=False))
-    return chain
+            options = options._replace(wait=True, timeout=options.timeout or math.inf)
+        waits = node.waits
+        if chain and all(wait.node != chain[-1].index for wait in waits):
+            waits += (Wait(chain[-1].index, Reason.WRITTEN, "one by one", hard=False),)
+        chain.append(node._replace(options=options, waits=waits))
+    return Plan(plan.service_type, chain, plan.left_out)
 
 
 class Opening(Observer):

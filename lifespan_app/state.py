@@ -8,12 +8,19 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from .default import lifespan
-from .engine.current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here, run_meant, run_of
+from .engine.current import (
+    LOOP_IS_QUICK_TO_TELL,
+    SCOPE_KEY,
+    here,
+    named_run,
+    run_here,
+    run_of,
+)
 from .engine.errors import NotRunning
 from .engine.state import StateMapping
 
 if TYPE_CHECKING:
-    from .engine.runner import Run
+    from .engine.running.run import Run
 
 
 class RequestState(StateMapping):
@@ -49,7 +56,7 @@ class RequestState(StateMapping):
             ):
                 return value
         run = self._run()
-        if run is not None and (name in run.units_by_name or name in run.state):
+        if run is not None and (name in run.resources.by_name or name in run.state):
             return run.state[name]
         others = self._others(run)
         if name in others:
@@ -79,7 +86,8 @@ class RequestState(StateMapping):
         # A test may open the hooks of another Lifespan around a request.
         served_by = run_of(self._scope)
         owner = lifespan if served_by is None else served_by.lifespan
-        return run_meant(self._scope, owner)
+        run: Run | None = named_run(owner, self._scope)
+        return run
 
     def _stand_in(self) -> Run | None:
         """Return the run where no server has a lifespan, opened now if that is to be."""
@@ -94,7 +102,7 @@ class RequestState(StateMapping):
         if not isinstance(state, Mapping):
             return {}
         # Servers copy what was handed out to every request, also when it is closed by now.
-        ours = run.units_by_name if run is not None else ()
+        ours = run.resources.by_name if run is not None else ()
         return {name: value for name, value in state.items() if name not in ours}
 
     def __repr__(self) -> str:

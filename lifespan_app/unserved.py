@@ -20,12 +20,12 @@ from .engine.error_text import one_line
 from .engine.errors import NotRunning
 from .engine.logger import logger
 from .engine.report import Mode
-from .engine.unit import short
+from .engine.reporting.failure import short
 from .servers import of_process
 
 if TYPE_CHECKING:
     from .engine.api import Lifespan
-    from .engine.runner import Run
+    from .engine.running.run import Run
     from .engine.threads import LoopThread
 
 RELOADED = "RUN_MAIN"

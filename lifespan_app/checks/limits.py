@@ -106,7 +106,7 @@ def few(keys: Sequence[str]) -> list[str]:
 
 def start_limit(node: Node) -> float | None:
     """Return how many seconds a hook has to start; None: as long as the startup has."""
-    from lifespan_app.engine.limits import OPTIONAL_TIMEOUT
+    from lifespan_app.engine.running.deadlines import OPTIONAL_TIMEOUT
 
     if node.hook is None or node.hook.kind in ("shutdown", "background", "drain"):
         return None

@@ -17,8 +17,8 @@ from typing import IO, Any, NamedTuple, Self, TextIO, cast
 from lifespan_app.engine.api import Lifespan
 from lifespan_app.engine.error_text import line_of
 from lifespan_app.engine.log import hooks
-from lifespan_app.engine.progress import Progress
 from lifespan_app.engine.report import Observer, Outcome, Phase, Report, Status, Step
+from lifespan_app.engine.reporting.journal import Progress
 
 from .page import folded
 from .terminal import cut, first_line, has_colour, painted, printable, size

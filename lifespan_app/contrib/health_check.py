@@ -13,7 +13,7 @@ from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 
 from lifespan_app.engine.report import READY, Readiness
-from lifespan_app.health import NOT_RUNNING, check, run_here_or_none
+from lifespan_app.health import NOT_RUNNING, check, find_run
 
 
 @dataclasses.dataclass
@@ -31,7 +31,7 @@ class LifespanCheck(HealthCheck):
             ServiceUnavailable: it is not ready, or there is none.
             ServiceWarning: it is degraded.
         """
-        run = run_here_or_none()
+        run = find_run(None)
         if run is None:
             raise ServiceUnavailable(NOT_RUNNING)
         await check(run)

@@ -9,8 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .current import OpenRun
     from .hooks import Hook
-    from .runner import Run
 
 
 class Advice:
@@ -36,7 +36,7 @@ class Advice:
         """Return how a forked process gets a run of its own."""
         return f"Open a run of its own after the fork: '{block()}' in the new process."
 
-    def loop_stands_still(self, run: Run) -> str:
+    def loop_stands_still(self, run: OpenRun) -> str:
         """Return how to use what lives on an event loop that does not run now.
 
         Args:
@@ -47,7 +47,7 @@ class Advice:
             "loop has a thread of its own."
         )
 
-    def other_loop(self, run: Run) -> str:
+    def other_loop(self, run: OpenRun) -> str:
         """Return how code on one event loop uses what lives on another one.
 
         Args:

@@ -12,12 +12,17 @@ from collections.abc import (
     Iterator,
     Mapping,
 )
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple, cast
+from contextlib import (
+    AbstractAsyncContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, TypeVarTuple, cast
 
 # Imported by every process that imports a lifespan.py, ``manage.py migrate`` among them. What only
 # a plan or a run needs is imported by the methods that make one.
-from .current import here, run_in_context
+from .current import Threads, here, named_run, run_or_last
 from .error_text import add_note, class_name, is_a, one_line
 from .host import Host
 from .logger import logger
@@ -30,8 +35,9 @@ if TYPE_CHECKING:
     from .hooks import Hook
     from .notice import Stopping
     from .plan import Plan
-    from .report import Report
-    from .runner import Run
+    from .report import Observer, Report
+    from .running.run import Run
+    from .settings import Settings
     from .state import RunState
     from .threads import LoopThread
 
@@ -39,6 +45,16 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 creating = threading.Lock()
+
+
+class Planned(NamedTuple):
+    """A plan, and what it was made of."""
+
+    hooks: list[Hook]
+    service_type: str
+    options: Mapping[str, Mapping[str, Any]]
+    host: Host
+    plan: Plan
 
 
 class Lifespan(Registry):
@@ -65,6 +81,8 @@ class Lifespan(Registry):
         """Whether ``as_lifespan`` has given it to another application, which opens it."""
         self._apart: dict[Run, LoopThread] = {}
         """The runs that were opened by hand and live on a loop thread of their own."""
+        self._planned: Planned | None = None
+        """The plan that was made last."""
 
     @classmethod
     def get_instance(cls) -> Lifespan:
@@ -101,40 +119,61 @@ class Lifespan(Registry):
     def _handle(self, hook: Hook) -> Resource[Any]:
         return Resource(hook, self)
 
-    def plan(self, service_type: str | None = None) -> Plan:
+    def plan(self, service_type: str | None = None, settings: Settings | None = None) -> Plan:
         """Return the plan of a service type, as a value; nothing is run.
+
+        It is made once, and again only when a hook was declared since, or the settings say something
+        else of hooks.
 
         Args:
             service_type: whose plan; None: that of the settings.
+            settings: what they say; None: they are read now.
 
         Raises:
             PlanError: naming everything that is wrong, each with file, line and what to do.
         """
+        settings = settings or self.host.settings()
+        hooks = self.hooks
+        made_of = (hooks, str(service_type or settings.service_type), settings.hooks, self.host)
+        if self._planned is not None and self._planned[:4] == made_of and not self.broken:
+            return self._planned.plan
         from .planning import build_plan
 
-        settings = self.host.settings()
-        return build_plan(
-            self.hooks,
-            str(service_type or settings.service_type),
+        plan = build_plan(
+            hooks,
+            made_of[1],
             label_of=self.host.app_label,
             overrides=settings.hooks,
             broken=list(self.broken.values()),
         )
+        # A plan keeps its hooks alive, which receivers of signals are not to be kept by.
+        self._planned = Planned(*made_of, plan) if self.declares_all(hooks) else None
+        return plan
 
     def report(self) -> Report | None:
         """Return the report of the current run; after it has ended, the last one's; else None."""
-        run = self.run_or_last()
+        run = run_or_last(self)
         return None if run is None else run.report()
 
-    def run_or_last(self) -> Run | None:
-        """Return the run of this hook or loop, or of the process; without one the last; else None."""
-        run = run_in_context()
-        if run is None or run.lifespan is not self:
-            own = [run for run in self.runs if not run.inherited]
-            loop = asyncio._get_running_loop()
-            here_runs = [run for run in own if run.loop is loop] or own
-            run = here_runs[-1] if here_runs else None
-        return run or self.last_run
+    def observe(self, observer: Observer) -> Callable[[], None]:
+        """Have an observer told of the runs that are open, and of those to come.
+
+        Args:
+            observer: inherits ``lifespan_app.observers.Observer``, and overrides what it wants to know.
+
+        Returns:
+            What has it told no more. To call it twice does nothing.
+        """
+        self.host.observers.append(observer)
+        for run in list(self.runs):
+            run.on_its_loop(run.observe, observer)
+
+        def remove() -> None:
+            self.host.observers[:] = [one for one in self.host.observers if one is not observer]
+            for run in list(self.runs):
+                run.on_its_loop(run.unobserve, observer)
+
+        return remove
 
     @property
     def stopping(self) -> Stopping:
@@ -170,6 +209,7 @@ class Lifespan(Registry):
         server: str | None = None,
         mode: str | None = None,
         background: bool = True,
+        is_inner: bool = False,
     ) -> Run:
         """Return a run on the running loop, which has not begun.
 
@@ -178,23 +218,31 @@ class Lifespan(Registry):
             server: name and version of the ASGI server; "" if not known, None without one.
             mode: how the run came about; None: by whether there is a server.
             background: whether background jobs run.
+            is_inner: whether the run is meant in the block that opens it, and nowhere else.
 
         Raises:
             PlanError: the plan can't be made.
         """
-        from .runner import Run
+        from .running.run import Run
 
+        settings = self.host.settings()
         if context is None or isinstance(context, str):
-            context = self.host.context(context)
-        plan = self.plan(context.service_type)
+            context = self.host.context(context, settings)
+        plan = self.plan(context.service_type, settings)
         if not background:
             from .hooks import BACKGROUND
 
             jobs = {node.index for node in plan.nodes if node.hook and node.hook.kind is BACKGROUND}
             plan = plan.without(jobs, "left out: background jobs do not run here")
-        run = Run(self, plan, context, server=server, mode=mode)
+        run = Run(
+            self, plan, context, server=server, mode=mode, settings=settings, is_inner=is_inner
+        )
         self.runs.append(run)
         return run
+
+    def has_open_run(self) -> bool:
+        """Return whether a run is open in this process: what is opened now is inside of it."""
+        return any(not (run.inherited or run.over) for run in self.runs)
 
     def changed(self, plan: Plan) -> tuple[Plan, Host]:
         """Return what a run is made of: a plan and this Lifespan's host, as tests have changed them.
@@ -216,7 +264,7 @@ class Lifespan(Registry):
         return spared(plan, kept), host
 
     def forget(self, run: Run) -> None:
-        """Take note that a run is over."""
+        """Hear that a run is over."""
         if run in self.runs:
             self.runs.remove(run)
             self.last_run = run
@@ -259,8 +307,8 @@ class Lifespan(Registry):
     async def _of_application(
         self, context: LifespanContext | str | None
     ) -> AsyncIterator[Mapping[str, Any]]:
-        around = run_in_context()
-        if around is not None and around.lifespan is self and not around.over:
+        around = named_run(self)
+        if around is not None and not around.over:
             yield dict(around.state)
             return
         await self.host.make_way()
@@ -276,7 +324,14 @@ class Lifespan(Registry):
         server: str | None = None,
         ended_by: str,
     ) -> AsyncIterator[RunState]:
-        run = self.prepare(context, server=server)
+        is_inner = server is None and self.has_open_run()
+        with Threads.watched() if is_inner else nullcontext():
+            run = self.prepare(context, server=server, is_inner=is_inner)
+            async with self._kept_open(run, ended_by) as state:
+                yield state
+
+    @asynccontextmanager
+    async def _kept_open(self, run: Run, ended_by: str) -> AsyncIterator[RunState]:
         await run.start()
         try:
             with current(run):
@@ -299,11 +354,18 @@ class Lifespan(Registry):
         Raises:
             PlanError, BaseException, ExceptionGroup: as ``run`` does.
         """
+        is_inner = self.has_open_run()
+        with Threads.watched() if is_inner else nullcontext():
+            yield from self._kept_open_in_thread(context, is_inner=is_inner)
+
+    def _kept_open_in_thread(
+        self, context: LifespanContext | str | None, *, is_inner: bool
+    ) -> Iterator[RunState]:
         from .threads import LoopThread
 
         thread = LoopThread("lifespan loop")
         try:
-            run = thread.submit(self._start(context)).result()
+            run = thread.submit(self._start(context, is_inner=is_inner)).result()
             try:
                 with current(run):
                     yield run.state
@@ -319,8 +381,8 @@ class Lifespan(Registry):
         finally:
             thread.close()
 
-    async def _start(self, context: LifespanContext | str | None) -> Run:
-        run = self.prepare(context)
+    async def _start(self, context: LifespanContext | str | None, *, is_inner: bool = False) -> Run:
+        run = self.prepare(context, is_inner=is_inner)
         await run.start()
         return run
 

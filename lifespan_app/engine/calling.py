@@ -11,14 +11,10 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple
 
-from .current import here, run_in_context
+from .current import OpensRuns, here, named_run, runs_meant, stand_in_of
 from .errors import LifespanError, NotRunning
-
-if TYPE_CHECKING:
-    from .api import Lifespan
-    from .runner import Run
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -49,7 +45,7 @@ class Waiting:
 
 
 def call(
-    lifespan: Lifespan,
+    lifespan: OpensRuns,
     function: Callable[[*Ts], Awaitable[T]],
     args: tuple[*Ts],
     timeout: float | None,
@@ -84,7 +80,8 @@ def call(
     except RuntimeError as error:
         raise NotRunning(f"{name} can't be called: the event loop of {run} is closed.") from error
     try:
-        return waiting.until(future, timeout)
+        result: T = waiting.until(future, timeout)
+        return result
     except TimeoutError as error:
         if future.done():
             raise
@@ -98,7 +95,7 @@ def call(
         future.cancel()
 
 
-def run_to_call(lifespan: Lifespan, name: str) -> Run:
+def run_to_call(lifespan: OpensRuns, name: str) -> Any:
     """Return the run whose loop sync code means.
 
     Raises:
@@ -107,27 +104,22 @@ def run_to_call(lifespan: Lifespan, name: str) -> Run:
     """
     from .reading import forked  # the errors, which a process that goes well never needs
 
-    runs = [run for run in lifespan.runs if not run.over]
-    own = [run for run in runs if not run.inherited]
-    if run_in_context() not in own and all(run.up_at is None for run in own):
-        stand_in = lifespan.host.without_run(lifespan, f"{name} can't be called")
+    named = named_run(lifespan)
+    if named is None or named.over or named.inherited:
+        stand_in = stand_in_of(lifespan, f"{name} can't be called")
         if stand_in is not None:
             return stand_in
-    if runs and not own:
+    runs = [run for run in lifespan.runs if not run.over]
+    if runs and all(run.inherited for run in runs):
         raise forked(runs[0], f"{name} can't be called")
-    run = run_in_context()
-    if run is None or run not in own:
-        loop = asyncio._get_running_loop() or loop_above()
-        on_loop = [run for run in own if run.loop is loop]
-        found = on_loop or own
-        if len(found) > 1:
-            known = "; ".join(str(run) for run in found)
-            raise NotRunning(
-                f"{name} can't be called: it can't be told which of {len(found)} runs is meant: "
-                f"{known}."
-            )
-        run = found[0] if found else None
-    if run is None:
+    found = runs_meant(lifespan, loop=loop_above())
+    if len(found) > 1:
+        known = "; ".join(str(run) for run in found)
+        raise NotRunning(
+            f"{name} can't be called: it can't be told which of {len(found)} runs is meant: {known}."
+        )
+    run = found[0] if found else None
+    if run is None or run.over:
         raise NotRunning(f"{name} can't be called: {lifespan.host.advice.no_run()}")
     if not run.loop.is_running():
         raise NotRunning(

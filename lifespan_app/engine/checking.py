@@ -12,18 +12,36 @@ import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from .current import here
+from .current import Inside, here
 from .error_text import clause, is_a, one_line
 from .errors import HookError
 from .hooks import innermost, name_of, place_of, seconds
 from .logger import logger
+from .reporting.failure import short
+from .running.hook_run import UP, HookRun
 from .threads import start_thread
-from .unit import UP, Unit, short
 
-if TYPE_CHECKING:
-    from .runner import Run
+
+class Checked(Inside, Protocol):
+    """What is checked: a run."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where its hooks live."""
+
+    @property
+    def host(self) -> Any:
+        """What the engine is given by the program around it."""
+
+    @property
+    def resources(self) -> Any:
+        """What it has open."""
+
+    def status_changed(self) -> None:
+        """Tell the observers how the run stands."""
+
 
 TIMEOUT = 2.0
 """Seconds that a check may take, where nothing else is said."""
@@ -58,10 +76,10 @@ class Check:
         return f"'{self.name}' ({short(self.file)}:{self.line})"
 
 
-class Checked(NamedTuple):
+class Said(NamedTuple):
     """What a check has said."""
 
-    unit: Unit
+    hook_run: HookRun
     """Whose resource it has looked at."""
     check: Check
     error: BaseException | None
@@ -77,9 +95,9 @@ class Checking:
         run: whose resources are checked, on its loop.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Checked) -> None:
         self._run = run
-        self._last: dict[Check, Checked] = {}
+        self._last: dict[Check, Said] = {}
         self._asking: dict[Check, asyncio.Task[None]] = {}
         """The checks that somebody may wait for."""
         self._calls: dict[Check, asyncio.Future[Any]] = {}
@@ -88,25 +106,27 @@ class Checking:
     async def ask(self) -> None:
         """Have every check say something that has never, and refresh what is stale by the way."""
         first = []
-        for unit in self._run.units_by_hook.values():
-            if unit.state is not UP:
+        for hook_run in self._run.resources.by_hook.values():
+            if hook_run.state is not UP:
                 continue
-            for check in unit.hook.checks:
+            for check in hook_run.hook.checks:
                 last = self._last.get(check)
-                is_fresh = last is not None and self._run.clock() - last.at < check.cache
+                is_fresh = last is not None and self._run.host.clock() - last.at < check.cache
                 if not (is_fresh or check in self._asking or check in self._calls):
                     self._asking[check] = self._run.loop.create_task(
-                        self._ask(unit, check), name=f"check of {unit.node.key}"
+                        self._ask(hook_run, check), name=f"check of {hook_run.node.key}"
                     )
                 if last is None and check in self._asking:
                     first.append(self._asking[check])
         if first:
             await asyncio.wait(first)
 
-    def failing(self) -> list[Checked]:
+    def failing(self) -> list[Said]:
         """Return what the checks have said last that are not content."""
         return [
-            said for said in self._last.values() if said.error is not None and said.unit.state is UP
+            said
+            for said in self._last.values()
+            if said.error is not None and said.hook_run.state is UP
         ]
 
     def end(self) -> None:
@@ -114,9 +134,9 @@ class Checking:
         for waiting in (*self._asking.values(), *self._calls.values()):
             waiting.cancel()
 
-    async def _ask(self, unit: Unit, check: Check) -> None:
+    async def _ask(self, hook_run: HookRun, check: Check) -> None:
         run = self._run
-        call = self._calls[check] = self._call(unit, check)
+        call = self._calls[check] = self._call(hook_run, check)
         call.add_done_callback(functools.partial(self._returned, check))
         try:
             await asyncio.wait({call}, timeout=check.timeout)
@@ -136,33 +156,36 @@ class Checking:
         finally:
             del self._asking[check]
         before = self._last.get(check)
-        self._last[check] = Checked(unit, check, error, run.clock())
+        self._last[check] = Said(hook_run, check, error, run.host.clock())
         was_well = before is None or before.error is None
         if was_well is not (error is None):
-            self._turned(unit, check, error)
+            self._turned(hook_run, check, error)
 
-    def _turned(self, unit: Unit, check: Check, error: BaseException | None) -> None:
+    def _turned(self, hook_run: HookRun, check: Check, error: BaseException | None) -> None:
         if error is None:
-            logger.info("The check %s of %s passes again.", check, unit)
+            logger.info("The check %s of %s passes again.", check, hook_run)
         else:
-            logger.warning("The check %s of %s fails: %s", check, unit, one_line(error))
-        self._run.telling.status_changed()
+            logger.warning("The check %s of %s fails: %s", check, hook_run, one_line(error))
+        self._run.status_changed()
 
     def _returned(self, check: Check, call: asyncio.Future[Any]) -> None:
         del self._calls[check]
         if not call.cancelled():
             call.exception()  # looked at, though it may come too late to be told
 
-    def _call(self, unit: Unit, check: Check) -> asyncio.Future[Any]:
+    def _call(self, hook_run: HookRun, check: Check) -> asyncio.Future[Any]:
         # A context of its own: a check is part of no hook, and of nobody's request.
         context = Context()
         context.run(here.set, self._run)
         if check.is_async:
             return asyncio.Task(
-                self._on_loop(unit, check), loop=self._run.loop, context=context, name=check.name
+                self._on_loop(hook_run, check),
+                loop=self._run.loop,
+                context=context,
+                name=check.name,
             )
         call: asyncio.Future[Any] = self._run.loop.create_future()
-        in_thread = functools.partial(context.run, self._in_thread, unit, check, call)
+        in_thread = functools.partial(context.run, self._in_thread, hook_run, check, call)
         try:
             start_thread(in_thread, f"lifespan check {check.name}")
         except RuntimeError as error:
@@ -170,21 +193,21 @@ class Checking:
             call.set_exception(error)
         return call
 
-    async def _on_loop(self, unit: Unit, check: Check) -> Any:
-        around = self._run.host.around_task(unit.hook)
+    async def _on_loop(self, hook_run: HookRun, check: Check) -> Any:
+        around = self._run.host.around_task(hook_run.hook)
         # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
         try:
             async with around or nullcontext():
-                return await check.function(unit.value)
+                return await check.function(hook_run.value)
         except (SystemExit, KeyboardInterrupt) as error:
             raise HookError(f"The check {check} raised {clause(error)}.") from error
 
-    def _in_thread(self, unit: Unit, check: Check, call: asyncio.Future[Any]) -> None:
+    def _in_thread(self, hook_run: HookRun, check: Check, call: asyncio.Future[Any]) -> None:
         result: Any = None
         failure: BaseException | None = None
         try:
-            with self._run.host.around_thread(unit.hook) or nullcontext():
-                result = check.function(unit.value)
+            with self._run.host.around_thread(hook_run.hook) or nullcontext():
+                result = check.function(hook_run.value)
         except BaseException as error:
             failure = error
 

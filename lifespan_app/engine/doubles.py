@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import functools
 import threading
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
@@ -31,11 +30,11 @@ from .hooks import (
 from .plan import HARD, Node, Plan
 from .report import IN_SERVICE
 from .resource import Resource
-from .unit import STOPPING, UP, Unit
+from .running.hook_run import STOPPING, UP, HookRun
 
 if TYPE_CHECKING:
     from .host import Host
-    from .runner import Run
+    from .running.run import Run
     from .threads import Turns
 
 Wanted: TypeAlias = str | Resource[Any] | Callable[..., Any]
@@ -189,12 +188,12 @@ def replaced(plan: Plan, wanted: Wanted, value: object) -> Plan:
                 f"override() replaces the value of a resource, and '{node.key}' is a {hook.kind} "
                 "hook. Leave it out with lifespan_running(only=[...])."
             )
-        double = copy.copy(node)
         hard = [plan.nodes[wait.node].hook for wait in node.waits if wait.reason in HARD]
-        double.hook = Double(hook, value, [needed for needed in hard if needed is not None])
-        double.arguments = ()
-        double.waits = [wait for wait in node.waits if wait.reason not in HARD]
-        nodes[node.index] = double
+        nodes[node.index] = node._replace(
+            hook=Double(hook, value, [needed for needed in hard if needed is not None]),
+            arguments=(),
+            waits=tuple(wait for wait in node.waits if wait.reason not in HARD),
+        )
     return Plan(plan.service_type, nodes, plan.left_out)
 
 
@@ -235,21 +234,21 @@ class StandIn:
     """What is read in place of a resource that is open already: as open as that, worth a value.
 
     Args:
-        unit: the resource.
+        hook_run: the resource.
         value: what is read.
     """
 
     on_loop = False
 
-    def __init__(self, unit: Unit, value: object) -> None:
-        self._unit = unit
+    def __init__(self, hook_run: HookRun, value: object) -> None:
+        self._hook_run = hook_run
         self.value = value
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._unit, name)
+        return getattr(self._hook_run, name)
 
     def __str__(self) -> str:
-        return str(self._unit)
+        return str(self._hook_run)
 
 
 @contextmanager
@@ -262,25 +261,20 @@ def value_in_open_run(run: Run, wanted: Wanted, value: object) -> Iterator[None]
         value: what is read, by requests and sync code; what a hook was given stays.
     """
     hooks = {node.hook for node in nodes_of(run.plan, wanted) if node.hook is not None}
-    before = {hook: unit for hook, unit in run.units_by_hook.items() if hook in hooks}
+    resources = run.resources
+    before = {hook: hook_run for hook, hook_run in resources.by_hook.items() if hook in hooks}
     # What is read without asking how things stand would be the resource itself.
-    names = {unit.node.state_name for unit in before.values()}
+    names = {hook_run.node.state_name for hook_run in before.values()}
     taken = {key: run.serving.pop(key) for key in (hooks | names) & run.serving.keys()}
-    for hook, unit in before.items():
-        put(run, hook, cast(Unit, StandIn(unit, value)))
+    for hook, hook_run in before.items():
+        resources.put(hook, cast(HookRun, StandIn(hook_run, value)))
     try:
         yield
     finally:
-        for hook, unit in before.items():
-            put(run, hook, unit)
-        if run.phase is IN_SERVICE and all(unit.state is UP for unit in before.values()):
+        for hook, hook_run in before.items():
+            resources.put(hook, hook_run)
+        if run.phase is IN_SERVICE and all(hook_run.state is UP for hook_run in before.values()):
             run.serving.update(taken)
-
-
-def put(run: Run, hook: Hook, unit: Unit) -> None:
-    """Have a run read a resource from a unit."""
-    run.units_by_hook[hook] = unit
-    run.units_by_name[unit.node.state_name] = unit
 
 
 # Trouble.
@@ -333,15 +327,13 @@ class Trouble(Change):
 
     def to_host(self, host: Host) -> Host:
         """Return a host that surrounds the hooks with the trouble."""
-        troubled = copy.copy(host)
-        around_task, around_thread = host.around_task, host.around_thread
-        troubled.around_task = functools.partial(self._around_task, around_task)  # type: ignore[method-assign]
-        troubled.around_thread = functools.partial(  # type: ignore[method-assign]
-            self._around_thread, around_thread, host.turns is None
+        return host.changed(
+            around_task=functools.partial(self._around_task, host.around_task),
+            around_thread=functools.partial(
+                self._around_thread, host.around_thread, host.turns is None
+            ),
+            turns=None if host.turns is None else LateTurns(host.turns, self),
         )
-        if host.turns is not None:
-            troubled.turns = LateTurns(host.turns, self)
-        return troubled
 
     def begins_late(self, hook: Hook) -> bool:
         """Tell whether a hook hangs, or begins later."""
@@ -402,7 +394,7 @@ class Trouble(Change):
 
     def _fail_stop(self, hook: Hook) -> None:
         inside = here.get()
-        stops = isinstance(inside, Unit) and inside.state is STOPPING
+        stops = isinstance(inside, HookRun) and inside.state is STOPPING
         if self.fail_stop is not None and stops and hook in self._stops:
             raise self.fail_stop(hook)
 
@@ -419,11 +411,11 @@ class LateTurns:
         self._turns = turns
         self._trouble = trouble
 
-    def submit(self, unit: Unit, turn: Callable[[], None]) -> None:
+    def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
         """Have the thread call ``turn``, later or never."""
         trouble = self._trouble
-        is_begin = unit.state is not STOPPING or unit.hook.kind in ONLY_AT_END
-        if not (is_begin and trouble.begins_late(unit.hook)):
-            self._turns.submit(unit, turn)
+        is_begin = hook_run.state is not STOPPING or hook_run.hook.kind in ONLY_AT_END
+        if not (is_begin and trouble.begins_late(hook_run.hook)):
+            self._turns.submit(hook_run, turn)
         elif not trouble.hang:
-            unit.run.loop.call_later(trouble.delay, self._turns.submit, unit, turn)
+            hook_run.run.loop.call_later(trouble.delay, self._turns.submit, hook_run, turn)

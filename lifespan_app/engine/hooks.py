@@ -7,16 +7,20 @@ import inspect
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-if TYPE_CHECKING:
-    from .checking import Check
-    from .parameters import Parameter
-    from .resource import Resource
 
-    Dependency: TypeAlias = str | Callable[..., Any] | Resource[Any]
+class Handle(Protocol):
+    """What stands for a resource where a hook is named: it knows its hook."""
+
+    @property
+    def hook(self) -> Hook:
+        """The resource's declaration."""
+
+
+Dependency: TypeAlias = str | Callable[..., Any] | Handle
 
 REFUSED_NAMES = frozenset({"context", "state"}) | {
     name for name in dir(MutableMapping) if not name.startswith("_")
@@ -66,6 +70,31 @@ ONLY_AT_END = (SHUTDOWN, DRAIN)
 """What does nothing at startup: its ``timeout`` is its limit at the end."""
 COROUTINE, ASYNC_GENERATOR, SYNC_GENERATOR, ON_LOOP, IN_THREAD = Form
 
+WrittenAt: TypeAlias = tuple[str, str, int]
+"""Module, file and line that are told for a hook, where its function is not what was written."""
+
+
+class Options(NamedTuple):
+    """What can be said of a hook, when it is declared and by the ``HOOKS`` setting."""
+
+    priority: int = 0
+    required: bool = True
+    timeout: float | None = None
+    shutdown_timeout: float | None = None
+    state_name: str = ""
+    wait: bool = True
+    """Whether the startup waits for it; else the process may serve before it is up."""
+    on_crash: str = "log"
+
+
+class Parameter(NamedTuple):
+    """A named parameter of a hook's function."""
+
+    name: str
+    required: bool
+    annotation: Any = None
+    positional_only: bool = False
+
 
 class Hook:
     """One declared hook: its function, what it is called, and how it is to be run.
@@ -85,17 +114,11 @@ class Hook:
         "line",
         "module",
         "name",
-        "on_crash",
+        "options",
         "order",
         "parameters",
-        "priority",
         "qualified_name",
-        "required",
         "service_types",
-        "shutdown_timeout",
-        "state_name",
-        "timeout",
-        "wait",
     )
 
     def __init__(
@@ -115,6 +138,8 @@ class Hook:
         wait: bool = True,
         order: int = 0,
         declared_at: types.FrameType | None = None,
+        form: Form | None = None,
+        written_at: WrittenAt | None = None,
     ) -> None:
         decorator = "lifespan.resource" if kind is Kind.RESOURCE else f"lifespan {kind} hook"
         if not callable(function):
@@ -122,28 +147,34 @@ class Hook:
         plain = innermost(function)
         self.function = function
         self.kind = kind
-        self.form = form_of(function)
+        self.form = form or form_of(function)
         self.name = name or name_of(function)
         self.module: str = getattr(plain, "__module__", None) or "__main__"
         self.qualified_name: str = getattr(plain, "__qualname__", self.name)
-        self.file, self.line = place_of(plain, declared_at)
-        self.priority = number(priority, "priority")
+        if written_at is None:
+            self.file, self.line = place_of(plain, declared_at)
+        else:
+            self.module, self.file, self.line = written_at
         self.service_types = words(service_types)
         if isinstance(depends_on, str) or not isinstance(depends_on, Iterable):
             raise TypeError(
                 f"depends_on of '{self.name}' takes a list, such as depends_on=[{depends_on!r}]."
             )
         self.depends_on = tuple(depends_on)
-        self.timeout = seconds(timeout, "timeout")
-        self.shutdown_timeout = seconds(shutdown_timeout, "shutdown_timeout")
-        self.required = required
-        self.state_name = state_name or self.name
-        self.on_crash = on_crash
-        self.wait = wait
+        self.options = Options(
+            number(priority, "priority"),
+            required,
+            seconds(timeout, "timeout"),
+            seconds(shutdown_timeout, "shutdown_timeout"),
+            state_name or self.name,
+            wait,
+            on_crash,
+        )
         self.order = order
         self.parameters: tuple[Parameter, ...] | None = None
         """Those of the function, once the first plan has read them."""
-        self.checks: tuple[Check, ...] = ()
+        self.checks: tuple[Any, ...] = ()
+        """What tells whether the resource is well: ``checking.Check``."""
         self._refuse_what_cannot_run()
 
     def _refuse_what_cannot_run(self) -> None:
@@ -164,11 +195,56 @@ class Hook:
                 "after it at shutdown."
             )
         if self.kind is Kind.RESOURCE:
-            refuse_name(self.state_name, where)
-        if self.on_crash not in ON_CRASH:
+            refuse_name(self.options.state_name, where)
+        on_crash = self.options.on_crash
+        if on_crash not in ON_CRASH:
             raise ValueError(
-                f"on_crash of {where} is one of {', '.join(ON_CRASH)}, not {self.on_crash!r}."
+                f"on_crash of {where} is one of {', '.join(ON_CRASH)}, not {on_crash!r}."
             )
+
+    @property
+    def priority(self) -> int:
+        """As declared."""
+        return self.options.priority
+
+    @property
+    def required(self) -> bool:
+        """As declared."""
+        return self.options.required
+
+    @property
+    def timeout(self) -> float | None:
+        """As declared, in seconds."""
+        return self.options.timeout
+
+    @property
+    def shutdown_timeout(self) -> float | None:
+        """As declared, in seconds."""
+        return self.options.shutdown_timeout
+
+    @property
+    def state_name(self) -> str:
+        """As declared."""
+        return self.options.state_name
+
+    @property
+    def wait(self) -> bool:
+        """As declared."""
+        return self.options.wait
+
+    @property
+    def on_crash(self) -> str:
+        """As declared."""
+        return self.options.on_crash
+
+    def keep_parameters(self, parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
+        """Keep, and return, the parameters that were read off the function."""
+        self.parameters = tuple(parameters)
+        return self.parameters
+
+    def add_check(self, check: Any) -> None:
+        """Add a check of the resource."""
+        self.checks = (*self.checks, check)
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -286,3 +362,11 @@ def form_of(function: Callable[..., Any]) -> Form:
     if inspect.isasyncgenfunction(inner) or inspect.iscoroutinefunction(inner):
         return Form.ON_LOOP
     return Form.IN_THREAD
+
+
+def is_awaitable(value: Any) -> bool:
+    """Return True if a value can be awaited, by its type: a lazy object is not made to load."""
+    kind = type(value)
+    return issubclass(kind, Awaitable) or (
+        kind is types.GeneratorType and inspect.isawaitable(value)
+    )

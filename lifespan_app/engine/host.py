@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from .advice import Advice
-    from .api import Lifespan
     from .calling import Waiting
     from .context import LifespanContext
+    from .current import OpensRuns
     from .hooks import Hook
     from .report import Observer
-    from .runner import Run
     from .settings import Settings
     from .threads import Turns
 
@@ -45,6 +45,12 @@ class Host:
 
         return Advice()
 
+    def changed(self, **replaced: Any) -> Self:
+        """Return a copy with other methods and attributes in place of some."""
+        changed = copy.copy(self)
+        vars(changed).update(replaced)
+        return changed
+
     def app_label(self, module: str) -> str | None:
         """Return the label of the installed app that a module belongs to, or None."""
         return None
@@ -55,11 +61,18 @@ class Host:
 
         return Settings()
 
-    def context(self, service_type: str | None = None) -> LifespanContext:
-        """Return the context that a run has when it is given none."""
+    def context(
+        self, service_type: str | None = None, settings: Settings | None = None
+    ) -> LifespanContext:
+        """Return the context that a run has when it is given none.
+
+        Args:
+            service_type: of which it is; None: as the settings say.
+            settings: what they say; None: they are read now.
+        """
         from .context import LifespanContext
 
-        settings = self.settings()
+        settings = settings or self.settings()
         return LifespanContext(
             service_type or settings.service_type, settings.environment, settings.config
         )
@@ -110,7 +123,7 @@ class Host:
         """Return name and version of the server whose task this is; "" if it is not known."""
         return ""
 
-    def without_run(self, lifespan: Lifespan, refusal: str) -> Run | None:
+    def without_run(self, lifespan: OpensRuns, refusal: str) -> Any | None:
         """Return a run that stands in where nobody has opened one; None: there is none.
 
         Args:

@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .current import here
 from .logger import logger
-from .report import IN_STARTUP
-from .unit import Unit
+from .report import IN_STARTUP, Phase
+from .running.deadlines import SLOW_SHUTDOWN, SLOW_STARTUP
+from .running.hook_run import HookRun
 from .watchdog import Watchdog
 
 if TYPE_CHECKING:
     from .located import Place
-    from .runner import Run
 
-SLOW_STARTUP = (5.0, 10.0, 20.0, 40.0)
-SLOW_SHUTDOWN = (2.0, 4.0, 8.0)
-"""When a phase is looked at, in seconds from its begin."""
+
+class Seen(Protocol):
+    """What is looked at: a run."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where its hooks live."""
+
+    @property
+    def host(self) -> Any:
+        """What the engine is given by the program around it."""
+
+
 LOG_PATIENCE = 0.5
 """Seconds that the log has to take the line of a blocked loop: one of its handlers may block it."""
 
@@ -30,62 +40,60 @@ class Lookout:
         run: whose hooks are looked at.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Seen) -> None:
         self._run = run
         self._watchdog: Watchdog | None = None
-        self.looks: list[float] = []
-        """When the phase is still to be looked at, in seconds from its begin."""
 
-    def begin(self, looks: Sequence[float]) -> None:
+    def begin(self, phase: Phase) -> None:
         """Watch over a phase that begins."""
         self.end()
-        self.looks = list(looks)
+        looks = SLOW_STARTUP if phase is IN_STARTUP else SLOW_SHUTDOWN
         self._watchdog = Watchdog(self._run.loop, self._blocked, after=looks)
         self._watchdog.begin()
 
     def end(self) -> None:
-        """Take note that the phase has ended."""
-        self.looks = []
+        """Look no more: the phase has ended."""
         if self._watchdog is not None:
             self._watchdog.end()
             self._watchdog = None
 
-    def look(self, units: Sequence[Unit]) -> None:
+    def look(self, hook_runs: Sequence[HookRun]) -> None:
         """Say which hooks the phase still waits for, for how long, and where each one waits."""
         from .located import tasks_by_value  # not paid for where nothing is slow
 
-        self.looks.pop(0)
-        now = self._run.clock()
+        now = self._run.host.clock()
         tasks = tasks_by_value(here, self._run.loop)
-        for unit in units:
-            starts = unit.phase is IN_STARTUP
+        for hook_run in hook_runs:
+            step = hook_run.shutdown if hook_run.is_job else hook_run.step
+            if step is None:
+                continue
             logger.warning(
                 "%s has been %s for %.1f s. It waits at %s.",
-                unit,
-                "starting" if starts else "stopping",
-                now - (unit.begun if starts else unit.stop_begun),
-                self.locate(unit, tasks.get(id(unit), ())) or "a place that can't be seen",
+                hook_run,
+                "starting" if hook_run.phase is IN_STARTUP else "stopping",
+                now - step.begun,
+                self.locate(hook_run, tasks.get(id(hook_run), ())) or "a place that can't be seen",
             )
 
-    def locate(self, unit: Unit, tasks: Iterable[asyncio.Task[Any]] | None = None) -> str:
-        """Note where a hook waits, for its step in the report, and return it.
+    def locate(self, hook_run: HookRun, tasks: Iterable[asyncio.Task[Any]] | None = None) -> str:
+        """Keep where a hook waits, for its step in the report, and return it.
 
         Args:
-            unit: the hook.
+            hook_run: the hook.
             tasks: the tasks that it has started, where they are known.
         """
         from .located import places_of, where_thread  # not paid for where nothing is slow
 
         places: list[Place] = []
-        home = unit.hook.file
-        if unit.on_loop:
-            places = places_of(unit.task, here, unit, self._run.loop, among=tasks, home=home)
-        elif unit.thread is not None:
-            place = where_thread(unit.thread, home=home)
+        home, execution = hook_run.hook.file, hook_run.execution
+        if hook_run.on_loop:
+            task = execution.task
+            places = places_of(task, here, hook_run, self._run.loop, among=tasks, home=home)
+        elif execution.thread is not None:
+            place = where_thread(execution.thread, home=home)
             places = [place] if place is not None else []
         where = "; ".join(map(str, places))
-        if unit.phase is not None:
-            unit.waited_at = {**unit.waited_at, unit.phase: where}
+        hook_run.located(where)
         return where
 
     def _blocked(self, place: Place | None, seconds: float) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from .error_text import in_full, one_line, text_of
 from .log import hooks
 from .report import Outcome
-from .runner import Run
-from .unit import Unit
+from .running.hook_run import HookRun
+from .running.run import Run
 
 
 def startup_message(run: Run | None, error: BaseException) -> str:
@@ -19,11 +19,11 @@ def startup_message(run: Run | None, error: BaseException) -> str:
     if run is None or run.first_error is None:
         return f"lifespan_app: {in_full(error)}"
     lines = [first_line(run, error)]
-    for unit in failed(run):
-        own = unit.error or unit.serving_error
+    for hook_run in failed(run):
+        own = hook_run.error or hook_run.serving_error
         if own is not None and own is not error:
-            lines.append(f"Failed too: {unit}: {one_line(own)}")
-    stopped = [str(unit) for unit in run.units if unit.stop_begun]
+            lines.append(f"Failed too: {hook_run}: {one_line(own)}")
+    stopped = [str(hook_run) for hook_run in run.hook_runs if hook_run.shutdown is not None]
     if stopped:
         lines.append(f"Rolled back: {', '.join(stopped)}.")
     for stop_error in run.stop_errors:
@@ -34,45 +34,50 @@ def startup_message(run: Run | None, error: BaseException) -> str:
 
 def first_line(run: Run, error: BaseException) -> str:
     """Return what failed first, as a sentence."""
-    for unit in failed(run):
-        if unit.error is error:
-            after = unit.ended - unit.begun
-            if unit.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
+    for hook_run in failed(run):
+        start = hook_run.startup
+        if start is not None and start.error is error:
+            if start.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
                 return f"lifespan_app: hook {text_of(error)}"
-            return f"lifespan_app: hook {unit} failed after {after:.2f} s: {in_full(error)}"
-        if unit.serving_error is error:
-            return f"lifespan_app: hook {unit} crashed before the process served: {in_full(error)}"
+            after = start.ended - start.begun
+            return f"lifespan_app: hook {hook_run} failed after {after:.2f} s: {in_full(error)}"
+        if hook_run.serving_error is error:
+            return (
+                f"lifespan_app: hook {hook_run} crashed before the process served: {in_full(error)}"
+            )
     return f"lifespan_app: {text_of(error)}"
 
 
 def service_message(run: Run) -> str:
     """Return why a process whose startup went well is of no use; "" where nothing speaks against it."""
     lines = []
-    for unit in run.units:
-        if unit.serving_outcome is Outcome.CRASHED and unit.serving_error is not None:
-            if unit.node.required or unit.hook.on_crash == "stop":
+    for hook_run in run.hook_runs:
+        options = hook_run.node.options
+        if hook_run.crashed and hook_run.serving_error is not None:
+            if options.required or options.on_crash == "stop":
                 lines.append(
-                    f"lifespan_app: hook {unit} crashed while the process served: "
-                    f"{one_line(unit.serving_error)}"
+                    f"lifespan_app: hook {hook_run} crashed while the process served: "
+                    f"{one_line(hook_run.serving_error)}"
                 )
-        elif unit.aside and unit.node.required and unit.error is not None:
-            lines.append(first_line(run, unit.error))
+        elif hook_run.non_blocking and options.required and hook_run.error is not None:
+            lines.append(first_line(run, hook_run.error))
             lines.append(
                 "The startup does not wait for it: a process would serve, and never be ready."
             )
     return "\n".join(lines)
 
 
-def failed(run: Run) -> list[Unit]:
+def failed(run: Run) -> list[HookRun]:
     """Return the hooks that failed to start, or crashed before the process served."""
-    return [unit for unit in run.units if unit.error is not None or unit.serving_error is not None]
+    return [one for one in run.hook_runs if one.error is not None or one.serving_error is not None]
 
 
 def shutdown_message(run: Run) -> str:
     """Return which hooks failed to stop, and how; every other one has stopped."""
     count = hooks(len(run.stop_errors))
     lines = [f"lifespan_app: {count} failed to stop; all others are down."]
-    for unit in run.units:
-        if unit.stop_error is not None:
-            lines.append(f"{unit}: {in_full(unit.stop_error)}")
+    for hook_run in run.hook_runs:
+        error = hook_run.stop_error
+        if error is not None:
+            lines.append(f"{hook_run}: {in_full(error)}")
     return "\n".join(lines)

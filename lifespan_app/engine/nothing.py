@@ -12,7 +12,7 @@ from .hooks import RESOURCE, Hook, innermost
 from .parameters import namespace_of
 
 if TYPE_CHECKING:
-    from .unit import Unit
+    from .running.hook_run import HookRun
 
 NOT_ANNOTATED = inspect.Signature.empty
 SENT_FIRST = ("Coroutine",)
@@ -20,7 +20,7 @@ SENT_FIRST = ("Coroutine",)
 AROUND_A_VALUE = ("Iterator", "Iterable", "Generator", "Awaitable", "Coroutine", "ContextManager")
 
 
-def refuse_none(unit: Unit, *, yielded: bool) -> None:
+def refuse_none(unit: HookRun, *, yielded: bool) -> None:
     """Raise ``HookError`` for a resource that is None by mistake, and not by its annotation.
 
     A bare ``yield`` in a function without an annotation is none: there is something to open and to

@@ -16,14 +16,11 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import suppress
 from signal import Signals
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from .current import OpensRuns, run_or_last
 from .logger import logger
-from .report import IN_SERVICE
-
-if TYPE_CHECKING:
-    from .api import Lifespan
-    from .runner import Run
+from .report import IN_SERVICE, Phase
 
 T = TypeVar("T")
 
@@ -36,6 +33,27 @@ FIRST_LOOK = 0.1
 ECHO = 1.0
 """Seconds within which a second signal is taken for the first one: a platform, or Ctrl+C, signals every
 process of a server, and the server's own main process signals its workers once more."""
+
+
+class Serves(Protocol):
+    """What is given notice: a run."""
+
+    loop: asyncio.AbstractEventLoop
+
+    @property
+    def pid(self) -> int:
+        """The process that it belongs to."""
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that it is in."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it is over."""
+
+    def notice(self, by: str) -> None:
+        """Hear that the process will be stopped."""
 
 
 class Notice:
@@ -92,17 +110,17 @@ class Stopping:
 
     __slots__ = ("_lifespan",)
 
-    def __init__(self, lifespan: Lifespan) -> None:
+    def __init__(self, lifespan: OpensRuns) -> None:
         self._lifespan = lifespan
 
     def is_set(self) -> bool:
         """Tell whether the shutdown is known, from any thread."""
-        run = self._lifespan.run_or_last()
+        run = run_or_last(self._lifespan)
         return run is not None and run.stopping.is_set()
 
     async def wait(self) -> None:
         """Wait until the shutdown is known, on any event loop of this process."""
-        run = self._lifespan.run_or_last()
+        run = run_or_last(self._lifespan)
         known = asyncio.get_running_loop().create_future()
         if run is None:
             await known
@@ -119,9 +137,9 @@ class Stopping:
             forget()
 
 
-async def until_stopping(lifespan: Lifespan, source: AsyncIterator[T]) -> AsyncIterator[T]:
+async def until_stopping(lifespan: OpensRuns, source: AsyncIterator[T]) -> AsyncIterator[T]:
     """Yield what a source yields, until it or the process ends, and close it."""
-    run = lifespan.run_or_last()
+    run = run_or_last(lifespan)
     try:
         while run is None or not run.stopping.is_set():
             # The source runs in the task that asks, as without this: no other one would have its
@@ -177,7 +195,7 @@ class Signalled:
             first, ends them.
     """
 
-    def __init__(self, run: Run, delay: float) -> None:
+    def __init__(self, run: Serves, delay: float) -> None:
         self._run = run
         self._delay = delay
         self._before: dict[Signals, Callable[[int, FrameType | None], Any]] = {}

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
+from .drafted import Drafted
 from .hooks import SHUTDOWN, START
-from .plan import PRIORITY, WRITTEN, Argument, Gives, Node, Wait
-
-if TYPE_CHECKING:
-    from .planning import Drafted
+from .plan import PRIORITY, WRITTEN, Argument, Gives, Node, Wait, barrier_of
 
 
 def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]]:
@@ -48,11 +45,10 @@ def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]
         circles = list(circles_of(running, placed))
         for drafted in running:
             if id(drafted) not in placed:
-                drafted.left_out = "stands in a cycle, or needs a hook that does"
+                drafted.leave_out("stands in a cycle, or needs a hook that does")
     for drafted in reversed(topological):
         for dependent in dependents.get(id(drafted), ()):
-            if dependent.priority < drafted.priority:
-                drafted.priority = dependent.priority
+            drafted.come_before(dependent)
     place = {id(drafted): at for at, drafted in enumerate(running)}
     heap = [(drafted.priority, place[id(drafted)], drafted) for drafted in free]
     heapq.heapify(heap)
@@ -114,7 +110,7 @@ def tied(order: Iterable[Drafted], drains: Iterable[Drafted]) -> list[Node]:
     wave: list[Node] = []
     written: dict[tuple[str, int], int] = {}
     for drafted in order:
-        if wave and drafted.priority != wave[0].priority:
+        if wave and drafted.priority != wave[0].options.priority:
             barrier = add_barrier(nodes, wave)
             wave = []
         wave.append(add_node(nodes, drafted, barrier, written))
@@ -125,9 +121,10 @@ def tied(order: Iterable[Drafted], drains: Iterable[Drafted]) -> list[Node]:
 
 def add_barrier(nodes: list[Node], wave: list[Node]) -> Node:
     """Add what waits for all hooks of one priority, so that those of the next wait for it alone."""
-    priority = wave[0].priority
-    barrier = Node(len(nodes), f"priority {priority}", "", priority, None)
-    barrier.waits = [Wait(node.index, PRIORITY, barrier.key, hard=False) for node in wave]
+    priority = wave[0].options.priority
+    key = f"priority {priority}"
+    waits = tuple(Wait(node.index, PRIORITY, key, hard=False) for node in wave)
+    barrier = barrier_of(len(nodes), key, priority=priority, waits=waits)
     nodes.append(barrier)
     return barrier
 
@@ -146,40 +143,32 @@ def add_node(
         barrier: what it waits for because of its priority, if anything.
         written: the last start or shutdown function of each module and priority.
     """
-    hook = drafted.hook
-    node = Node(len(nodes), drafted.key, drafted.label, drafted.priority, hook)
-    drafted.node = node.index
-    node.required = drafted.required
-    node.wait = drafted.wait
-    node.state_name = drafted.state_name
-    node.timeout = drafted.timeout
-    node.shutdown_timeout = drafted.shutdown_timeout
-    if drafted.asks or drafted.arguments:
-        give(node, drafted, nodes)
-    if barrier is not None:
-        detail = f"after every hook of {barrier.key}"
-        node.waits.append(Wait(barrier.index, PRIORITY, detail, hard=False))
-    if hook.kind is START or hook.kind is SHUTDOWN:
-        place = (hook.module, drafted.priority)
-        before = written.get(place)
-        if before is not None and all(wait.node != before for wait in node.waits):
-            node.waits.append(Wait(before, WRITTEN, "written before it", False))
-        written[place] = node.index
-    nodes.append(node)
-    return node
-
-
-def give(node: Node, drafted: Drafted, nodes: list[Node]) -> None:
-    """Have a node wait for what its hook asks for, and say what the hook's parameters are given."""
+    hook, options = drafted.hook, drafted.options
+    index = len(nodes)
+    drafted.take_place(index)
+    if drafted.priority != options.priority:
+        options = options._replace(priority=drafted.priority)
+    waits: list[Wait] = []
     arguments = [Argument(name, gives) for name, gives in drafted.arguments]
     for target, reason, detail, parameter, has_default in drafted.asks:
         if target.left_out:
             continue
         # What asks for a hook comes up after it: where the startup does not wait for that one,
         # it can't wait for this one.
-        node.wait = node.wait and nodes[target.node].wait
+        if options.wait and not nodes[target.node].options.wait:
+            options = options._replace(wait=False)
         if parameter:
             arguments.append(Argument(parameter, Gives.RESOURCE, target.node, has_default))
-        node.waits.append(Wait(target.node, reason, detail, not has_default))
-    if arguments:
-        node.arguments = arguments
+        waits.append(Wait(target.node, reason, detail, not has_default))
+    if barrier is not None:
+        detail = f"after every hook of {barrier.key}"
+        waits.append(Wait(barrier.index, PRIORITY, detail, hard=False))
+    if hook.kind is START or hook.kind is SHUTDOWN:
+        place = (hook.module, drafted.priority)
+        before = written.get(place)
+        if before is not None and all(wait.node != before for wait in waits):
+            waits.append(Wait(before, WRITTEN, "written before it", False))
+        written[place] = index
+    node = Node(index, drafted.key, drafted.label, hook, options, tuple(arguments), tuple(waits))
+    nodes.append(node)
+    return node

@@ -6,9 +6,9 @@ import inspect
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, ForwardRef, NamedTuple, get_origin
+from typing import Annotated, Any, ForwardRef, get_origin
 
-from .hooks import Hook, innermost
+from .hooks import Hook, Parameter, innermost
 
 if sys.version_info >= (3, 14):
     from annotationlib import Format, get_annotations
@@ -37,24 +37,14 @@ OF_FASTAPI = frozenset({"app", "application"})
 """What lifespan functions of FastAPI and Starlette are given."""
 
 
-class Parameter(NamedTuple):
-    """A named parameter of a hook's function."""
-
-    name: str
-    required: bool
-    annotation: Any = None
-    positional_only: bool = False
-
-
 def parameters_of(hook: Hook) -> tuple[Parameter, ...]:
     """Return the parameters of a hook's function, without ``*args`` and ``**kwargs``.
 
     Raises:
         TypeError, ValueError: the signature can't be read.
     """
-    if hook.parameters is None:
-        hook.parameters = tuple(_read(hook.function))
-    return hook.parameters
+    known = hook.parameters
+    return hook.keep_parameters(_read(hook.function)) if known is None else known
 
 
 def _read(function: Callable[..., Any]) -> Iterable[Parameter]:

@@ -6,12 +6,11 @@ A plan is a value: making it twice gives the same order, and nothing in it chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from .hooks import Hook
+from .hooks import Hook, Options
 
 
 class Reason(StrEnum):
@@ -73,40 +72,74 @@ class LeftOut(NamedTuple):
     line: int
 
 
-class Node:
+NO_OPTIONS = Options()
+
+
+class Node(NamedTuple):
     """One hook in a plan, with what settings made of it; or, without a hook, a barrier."""
 
-    __slots__ = (
-        "arguments",
-        "hook",
-        "index",
-        "key",
-        "label",
-        "priority",
-        "required",
-        "shutdown_timeout",
-        "state_name",
-        "timeout",
-        "wait",
-        "waits",
-    )
+    index: int  # type: ignore[assignment]  # a field, in place of the method of tuples
+    key: str
+    label: str
+    hook: Hook | None
+    options: Options = NO_OPTIONS
+    """As declared, and as the ``HOOKS`` setting and the order of the plan have changed them."""
+    arguments: tuple[Argument, ...] = ()
+    waits: tuple[Wait, ...] = ()
 
-    def __init__(self, index: int, key: str, label: str, priority: int, hook: Hook | None) -> None:
-        self.index = index
-        self.key = key
-        self.label = label
-        self.priority = priority
-        self.hook = hook
-        self.required = True
-        self.wait = True
-        self.timeout: float | None = None
-        self.shutdown_timeout: float | None = None
-        self.state_name = ""
-        self.arguments: Sequence[Argument] = ()
-        self.waits: list[Wait] = []
+    @property
+    def priority(self) -> int:
+        """The lowest of its own and of all that need it."""
+        return self.options.priority
 
-    def __repr__(self) -> str:
-        return f"<node {self.key}>"
+    @property
+    def required(self) -> bool:
+        """Whether the startup fails when it does."""
+        return self.options.required
+
+    @property
+    def wait(self) -> bool:
+        """Whether the startup waits for it."""
+        return self.options.wait
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that it may take."""
+        return self.options.timeout
+
+    @property
+    def shutdown_timeout(self) -> float | None:
+        """Seconds that it may take to stop."""
+        return self.options.shutdown_timeout
+
+    @property
+    def state_name(self) -> str:
+        """What it is called in the state."""
+        return self.options.state_name
+
+
+def node_of(
+    index: int,
+    hook: Hook,
+    label_of: Callable[[str], str | None],
+    waits: tuple[Wait, ...] = (),
+) -> Node:
+    """Return the node of a hook that is no app's.
+
+    Args:
+        index: its place in the plan.
+        hook: the hook.
+        label_of: gives the app label of a module, or None outside an installed app.
+        waits: what it waits for.
+    """
+    label = label_of(hook.module) or hook.module
+    return Node(index, f"{label}.{hook.name}", label, hook, hook.options, (), waits)
+
+
+def barrier_of(index: int, key: str, *, priority: int = 0, waits: tuple[Wait, ...] = ()) -> Node:
+    """Return a node without a hook, where others meet."""
+    options = Options(priority) if priority else NO_OPTIONS
+    return Node(index, key, "", None, options, (), waits)
 
 
 class Plan:
@@ -185,6 +218,13 @@ class Plan:
             ready += (self.nodes[wait.node] for wait in node.waits if wait.reason in HARD)
         return self.without({node.index for node in self.nodes} - kept, "not asked for")
 
+    def waiting_for_all(self) -> Plan:
+        """Return this plan with a startup that waits for every hook."""
+        if all(node.options.wait for node in self.nodes):
+            return self
+        nodes = [node._replace(options=node.options._replace(wait=True)) for node in self.nodes]
+        return Plan(self.service_type, nodes, self.left_out)
+
     def without(self, dropped: set[int], reason: str) -> Plan:
         """Return this plan without some hooks; what waited for them waits no longer.
 
@@ -194,19 +234,21 @@ class Plan:
         """
         kept = [node for node in self.nodes if node.hook is None or node.index not in dropped]
         index = {node.index: position for position, node in enumerate(kept)}
-        nodes = []
-        for node in kept:
-            copy = Node(index[node.index], node.key, node.label, node.priority, node.hook)
-            copy.required, copy.state_name = node.required, node.state_name
-            copy.wait = node.wait
-            copy.timeout, copy.shutdown_timeout = node.timeout, node.shutdown_timeout
-            copy.arguments = [
-                argument._replace(node=index.get(argument.node, -1)) for argument in node.arguments
-            ]
-            copy.waits = [
-                wait._replace(node=index[wait.node]) for wait in node.waits if wait.node in index
-            ]
-            nodes.append(copy)
+        nodes = [
+            node._replace(
+                index=index[node.index],
+                arguments=tuple(
+                    argument._replace(node=index.get(argument.node, -1))
+                    for argument in node.arguments
+                ),
+                waits=tuple(
+                    wait._replace(node=index[wait.node])
+                    for wait in node.waits
+                    if wait.node in index
+                ),
+            )
+            for node in kept
+        ]
         left_out = [
             LeftOut(node.key, reason, node.hook.file, node.hook.line)
             for node in self.nodes
@@ -225,8 +267,7 @@ class Plan:
             return NotImplemented
         return (
             self.service_type == other.service_type
-            and [node.hook for node in self.nodes] == [node.hook for node in other.nodes]
-            and self.edges == other.edges
+            and self.nodes == other.nodes
             and self.left_out == other.left_out
         )
 
@@ -236,7 +277,7 @@ class Plan:
 HARD = frozenset({Reason.NEEDS, Reason.DECLARED})
 
 
-def edges_into(plan: Plan, node: Node) -> Iterator[tuple[str, str]]:
-    """Return what a node waits for, as pairs of key and reason."""
+def edges_into(nodes: Sequence[Node], node: Node) -> Iterator[tuple[str, str]]:
+    """Return what a node of a plan waits for, as pairs of key and reason."""
     for wait in node.waits:
-        yield plan.nodes[wait.node].key, str(wait.reason)
+        yield nodes[wait.node].key, str(wait.reason)

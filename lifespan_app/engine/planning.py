@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from .context import LifespanContext, ServiceType
+from .drafted import Ask, Drafted
 from .error_text import one_line
 from .errors import PlanError, did_you_mean, listed
 from .hooks import (
@@ -15,25 +16,23 @@ from .hooks import (
     DRAIN,
     RESOURCE,
     SHUTDOWN,
+    Dependency,
     Hook,
     Kind,
+    Parameter,
     refuse_name,
 )
 from .ordering import in_order, tied
 from .parameters import (
     CONTEXT_NAMES,
     OF_FASTAPI,
-    Parameter,
     namespace_of,
     parameters_of,
     text_of,
 )
-from .plan import DECLARED, NEEDS, Gives, LeftOut, Plan, Reason
+from .plan import DECLARED, NEEDS, Gives, LeftOut, Plan
 from .problems import Problem
 from .twins import imported_twice, twins_in
-
-if TYPE_CHECKING:
-    from .hooks import Dependency
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """The ``HOOKS`` setting: what is changed of a hook, by its key or ``"*"``."""
@@ -88,67 +87,6 @@ def draft_plan(
     """
     draft = _Draft(hooks, service_type, label_of, overrides, broken)
     return draft.finish(), draft.problems
-
-
-class Ask(NamedTuple):
-    """What a drafted hook asks for: another drafted hook, and how."""
-
-    target: Drafted
-    reason: Reason
-    detail: str
-    parameter: str = ""
-    has_default: bool = False
-
-
-class Drafted:
-    """A hook while its plan is being made."""
-
-    __slots__ = (
-        "arguments",
-        "asks",
-        "hook",
-        "key",
-        "label",
-        "left_out",
-        "node",
-        "priority",
-        "required",
-        "shutdown_timeout",
-        "state_name",
-        "timeout",
-        "wait",
-    )
-
-    def __init__(self, hook: Hook, label: str, options: Mapping[str, Any]) -> None:
-        self.hook = hook
-        self.label = label
-        self.key = f"{label}.{hook.name}"
-        self.priority = hook.priority
-        self.required = hook.required
-        self.state_name = hook.state_name
-        self.timeout = hook.timeout
-        self.shutdown_timeout = hook.shutdown_timeout
-        self.wait = hook.wait
-        self.left_out = ""
-        self.asks: tuple[Ask, ...] = ()
-        self.arguments: tuple[tuple[str, Gives], ...] = ()
-        self.node = -1
-        if options:
-            self._change(options)
-
-    def _change(self, options: Mapping[str, Any]) -> None:
-        self.priority = options.get("priority", self.priority)
-        self.required = options.get("required", self.required)
-        self.state_name = options.get("state_name", self.state_name)
-        self.timeout = options.get("timeout", self.timeout)
-        self.shutdown_timeout = options.get("shutdown_timeout", self.shutdown_timeout)
-        if self.hook.kind is RESOURCE:
-            self.wait = options.get("wait", self.wait)
-        if not options.get("enabled", True):
-            self.left_out = "disabled by the HOOKS setting"
-
-    def __str__(self) -> str:
-        return f"'{self.key}' ({self.hook.file}:{self.hook.line})"
 
 
 class _Draft:
@@ -229,7 +167,7 @@ class _Draft:
             types = drafted.hook.service_types
             if types is not None and self.service_type not in types and not drafted.left_out:
                 listed = ", ".join(sorted(types)) or "none"
-                drafted.left_out = f"for service type {listed}, not {self.service_type}"
+                drafted.leave_out(f"for service type {listed}, not {self.service_type}")
 
     def _keep_what_names_the_server(self) -> None:
         kept: set[int] = set()
@@ -246,7 +184,7 @@ class _Draft:
             ready += (ask.target for ask in drafted.asks if not ask.target.left_out)
         for drafted in self.drafted:
             if not drafted.left_out and id(drafted) not in kept:
-                drafted.left_out = "does not name service type server, nor is it needed there"
+                drafted.leave_out("does not name service type server, nor is it needed there")
 
     def _leave_out_what_cannot_run(self) -> None:
         ready = [drafted for drafted in self.drafted if drafted.left_out]
@@ -262,7 +200,7 @@ class _Draft:
             for drafted in dependents.get(id(missing), ()):
                 if drafted.left_out:
                     continue
-                if drafted.required:
+                if drafted.options.required:
                     self.problem(
                         "left out",
                         drafted,
@@ -272,7 +210,7 @@ class _Draft:
                         "required=False, or give the parameter a default.",
                     )
                 else:
-                    drafted.left_out = f"needs '{missing.key}', which is left out"
+                    drafted.leave_out(f"needs '{missing.key}', which is left out")
                     ready.append(drafted)
 
     # Names.
@@ -302,7 +240,7 @@ class _Draft:
                 self._index_state_name(drafted)
 
     def _index_state_name(self, drafted: Drafted) -> None:
-        name = drafted.state_name
+        name = drafted.options.state_name
         if name is not drafted.hook.state_name:
             try:
                 refuse_name(name, str(drafted))
@@ -357,7 +295,7 @@ class _Draft:
         for wanted in drafted.hook.depends_on:
             target = self._find_declared(drafted, wanted)
             if target is not None:
-                drafted.asks += (Ask(target, DECLARED, "depends_on"),)
+                drafted.ask_for(Ask(target, DECLARED, "depends_on"))
 
     def _read_parameter(self, drafted: Drafted, parameter: Parameter, *, is_lone: bool) -> None:
         name = parameter.name
@@ -372,10 +310,10 @@ class _Draft:
             return
         annotation, unreadable = self._annotation(drafted.hook, parameter)
         if name == "context" or annotation is LifespanContext:
-            drafted.arguments += ((name, Gives.CONTEXT),)
+            drafted.be_given(name, Gives.CONTEXT)
             return
         if name == "state":
-            drafted.arguments += ((name, Gives.STATE),)
+            drafted.be_given(name, Gives.STATE)
             return
         if unreadable:
             self.problem(
@@ -396,9 +334,9 @@ class _Draft:
                 return
         if target is not None and target is not drafted:
             detail = f"parameter '{name}'"
-            drafted.asks += (Ask(target, NEEDS, detail, name, not parameter.required),)
+            drafted.ask_for(Ask(target, NEEDS, detail, name, not parameter.required))
         elif is_lone and parameter.required and name in CONTEXT_NAMES:
-            drafted.arguments += ((name, Gives.CONTEXT),)
+            drafted.be_given(name, Gives.CONTEXT)
         elif parameter.required:
             self._refuse_parameter(drafted, name)
 
@@ -474,7 +412,7 @@ class _Draft:
         )
 
     def _refuse_parameter(self, drafted: Drafted, name: str) -> None:
-        known = sorted(set(self.by_state_name) - {drafted.state_name})
+        known = sorted(set(self.by_state_name) - {drafted.options.state_name})
         qualified = drafted.hook.qualified_name.rpartition(".")[0]
         if name == "self" and qualified and not qualified.endswith("<locals>"):
             self.problem(
@@ -487,7 +425,7 @@ class _Draft:
                 f"({qualified.rpartition('.')[2].lower()}.{drafted.hook.name}).",
             )
             return
-        other = "other " if name in (drafted.hook.name, drafted.state_name) else ""
+        other = "other " if name in (drafted.hook.name, drafted.options.state_name) else ""
         if name in CONTEXT_NAMES:
             hint = "Call the parameter 'context', or annotate it as LifespanContext."
         elif name in OF_FASTAPI:

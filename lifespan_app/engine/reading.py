@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from .error_text import one_line
 from .errors import (
@@ -22,14 +22,12 @@ from .errors import (
 from .hooks import Hook, Kind
 from .plan import HARD
 from .report import Outcome
+from .reporting.failure import short
+from .running.hook_run import PENDING, STARTING, STOPPING, HookRun
 from .twins import imported_twice, twins_in
-from .unit import State, Unit, short
-
-if TYPE_CHECKING:
-    from .runner import Run
 
 
-def forked(run: Run, refusal: str) -> NotRunning:
+def forked(run: Any, refusal: str) -> NotRunning:
     """Return the error of using, in a forked process, what the process before it has opened.
 
     Args:
@@ -53,7 +51,7 @@ def no_run(asked_for: str, why: str) -> NotRunning:
     return NotRunning(f"{asked_for} can't be read: {why}")
 
 
-def elsewhere(runs: Iterable[Run], asked_for: str) -> NotRunning:
+def elsewhere(runs: Iterable[Any], asked_for: str) -> NotRunning:
     """Return the error of reading on a loop that has no lifespan, where several others have one."""
     known = "; ".join(map(str, runs))
     return NotRunning(
@@ -62,7 +60,7 @@ def elsewhere(runs: Iterable[Run], asked_for: str) -> NotRunning:
     )
 
 
-def many_runs(runs: Iterable[Run], asked_for: str) -> NotRunning:
+def many_runs(runs: Iterable[Any], asked_for: str) -> NotRunning:
     """Return the error of reading where it can't be told which run is meant."""
     known = list(map(str, runs))
     return NotRunning(
@@ -71,26 +69,26 @@ def many_runs(runs: Iterable[Run], asked_for: str) -> NotRunning:
     )
 
 
-def has_asked(inside: Unit, unit: Unit) -> bool:
+def has_asked(inside: HookRun, hook_run: HookRun) -> bool:
     """Tell whether a hook may read a resource: it has asked, by a parameter or ``depends_on``."""
     if inside.hook.kind in (Kind.MANAGER, Kind.STAGE, Kind.BACKGROUND):
         # They begin and end while the hooks are up, so no order could be wrong.
         return True
-    index = unit.node.index
+    index = hook_run.node.index
     return any(wait.node == index and wait.reason in HARD for wait in inside.node.waits)
 
 
-def undeclared(inside: Unit, unit: Unit) -> UndeclaredUse:
+def undeclared(inside: HookRun, hook_run: HookRun) -> UndeclaredUse:
     """Return the error of a hook that reads what it did not ask for."""
-    name = unit.hook.name
+    name = hook_run.hook.name
     return UndeclaredUse(
-        f"Hook {inside} reads resource {unit} without asking for it, so nothing makes it wait for "
+        f"Hook {inside} reads resource {hook_run} without asking for it, so nothing makes it wait for "
         f"that resource. Add a parameter: 'def {inside.hook.name}({name})', or name it in "
         "depends_on=."
     )
 
 
-def not_in_plan(run: Run, hook: Hook) -> ReadError:
+def not_in_plan(run: Any, hook: Hook) -> ReadError:
     """Return the error of reading a resource that this run does not have."""
     place = f"'{hook.name}' ({short(hook.file)}:{hook.line})"
     for left_out in run.plan.left_out:
@@ -98,7 +96,7 @@ def not_in_plan(run: Run, hook: Hook) -> ReadError:
             return NotRunning(
                 f"Resource {place} is not open in this run, since it is {left_out.reason}."
             )
-    known = {unit.hook.module: unit for unit in run.units if unit.hook is not None}
+    known = {unit.hook.module: unit for unit in run.hook_runs if unit.hook is not None}
     for name, other in twins_in([*known, hook.module], run.host.app_label):
         if hook.module in (name, other):
             why = imported_twice(name, other)
@@ -109,7 +107,7 @@ def not_in_plan(run: Run, hook: Hook) -> ReadError:
     )
 
 
-def no_such_name(run: Run, name: str) -> KeyError:
+def no_such_name(run: Any, known_names: Iterable[str], name: str) -> KeyError:
     """Return the error of a name that is neither a resource nor written by anybody."""
     for left_out in run.plan.left_out:
         if left_out.key.rpartition(".")[2] == name:
@@ -120,43 +118,55 @@ def no_such_name(run: Run, name: str) -> KeyError:
     for hook in run.lifespan.hooks:
         if hook.kind is Kind.RESOURCE and hook.state_name == name:
             return not_in_plan(run, hook)
-    known = sorted(run.units_by_name)
+    known = sorted(known_names)
     return ReadError(
         f"The state holds no '{name}'.{did_you_mean(name, known)} {listed('Resources', known)}"
     )
 
 
-def not_open(unit: Unit) -> ReadError:
+def not_open(run: Any, hook_run: HookRun) -> ReadError:
     """Return the error of reading a resource that is not up."""
-    run = unit.run
     if run.inherited:
-        return forked(run, f"Resource {unit} can't be read")
-    if unit.serving_outcome is Outcome.CRASHED:
-        when = day_time(unit.crashed_at)
-        return ResourceClosed(f"Resource {unit} crashed at {when}: {cause(unit.serving_error)}.")
-    if unit.outcome in (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CANCELLED):
-        when = day_time(run.started_at + unit.ended - run.began)
-        return ResourceClosed(f"Resource {unit} did not come up, at {when}: {cause(unit.error)}.")
-    if unit.outcome is Outcome.SKIPPED:
-        return ResourceClosed(f"Resource {unit} was skipped: {unit.reason}.")
-    if unit.state in (State.PENDING, State.STARTING):
-        what = "is starting" if unit.state is State.STARTING else "has not been started yet"
-        if unit in run.progress:
-            what = f"{what} ({run.progress[unit]})"
-        return ResourceNotReady(f"Resource {unit} {what}: it can be read once it is up.")
-    since = run.stopping_at if not unit.stop_begun else None
-    if since is None:
-        since = run.started_at + (unit.stop_ended or unit.stop_begun or run.clock()) - run.began
-    state = "is closing" if unit.state is State.STOPPING else "is closed"
-    what = "the startup was rolled back" if run.ready_at is None else "the lifespan has ended"
-    return ResourceClosed(f"Resource {unit} {state} since {day_time(since)}: {what}.")
+        return forked(run, f"Resource {hook_run} can't be read")
+    if hook_run.crashed:
+        when = day_time(run, hook_run.serving.ended if hook_run.serving else 0.0)
+        return ResourceClosed(
+            f"Resource {hook_run} crashed at {when}: {cause(hook_run.serving_error)}."
+        )
+    start = hook_run.startup
+    outcome = None if start is None else start.outcome
+    if start is not None and outcome in NOT_UP:
+        when = day_time(run, start.ended)
+        return ResourceClosed(
+            f"Resource {hook_run} did not come up, at {when}: {cause(hook_run.error)}."
+        )
+    if start is not None and outcome is Outcome.SKIPPED:
+        return ResourceClosed(f"Resource {hook_run} was skipped: {start.reason}.")
+    if hook_run.state in (PENDING, STARTING):
+        how = "is starting" if hook_run.state is STARTING else "has not been started yet"
+        progress = run.journal.progress(hook_run.node.index)
+        if progress is not None:
+            how = f"{how} ({progress})"
+        return ResourceNotReady(f"Resource {hook_run} {how}: it can be read once it is up.")
+    stop = hook_run.shutdown or hook_run.step
+    if stop is None:
+        since = run.stopping_at or run.host.time()
+        when = day_time(run, since - run.started_at + (run.journal.began or 0.0))
+    else:
+        when = day_time(run, stop.ended)
+    state = "is closing" if hook_run.state is STOPPING else "is closed"
+    why = "the lifespan has ended" if run.ready_at else "the startup was rolled back"
+    return ResourceClosed(f"Resource {hook_run} {state} since {when}: {why}.")
 
 
-def wrong_loop(unit: Unit, loop: asyncio.AbstractEventLoop) -> WrongLoop:
+NOT_UP = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CANCELLED)
+
+
+def wrong_loop(run: Any, hook_run: HookRun, loop: asyncio.AbstractEventLoop) -> WrongLoop:
     """Return the error of reading, on one loop, what lives on another one."""
     return WrongLoop(
-        f"Resource {unit} lives on event loop {loop_name(unit.run.loop)} and is read on "
-        f"{loop_name(loop)}, where it can't be awaited. {unit.run.host.advice.other_loop(unit.run)}"
+        f"Resource {hook_run} lives on event loop {loop_name(run.loop)} and is read on "
+        f"{loop_name(loop)}, where it can't be awaited. {run.host.advice.other_loop(run)}"
     )
 
 
@@ -172,6 +182,7 @@ def cause(error: BaseException | None) -> str:
     return one_line(error).rstrip(".")
 
 
-def day_time(seconds: float) -> str:
-    """Return a time of day, by this process's own clock and time zone."""
+def day_time(run: Any, moment: float) -> str:
+    """Return the time of day of a moment by a run's clock, in this process's own time zone."""
+    seconds = run.started_at + moment - (run.journal.began or moment)
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -61,6 +61,10 @@ class Registry:
         """Every declared hook, as registered, then those of other sources."""
         return [*self._registry.values(), *(hook for source in self.sources for hook in source())]
 
+    def declares_all(self, hooks: list[Hook]) -> bool:
+        """Return whether decorators have declared all of these hooks, and no other source."""
+        return len(hooks) == len(self._registry)
+
     def _declare(
         self, function: Callable[..., Any], kind: Kind, frame: FrameType, **options: Any
     ) -> Hook:

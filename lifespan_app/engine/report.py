@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable
 from enum import StrEnum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from .plan import LeftOut
-    from .steps import RunDetails
+from .plan import LeftOut
 
 
 class Mode(StrEnum):
@@ -134,63 +132,94 @@ class Pending(NamedTuple):
     """What it has said to be doing."""
 
 
-class Report:
-    """What a run did, up to the moment it was asked.
+class Details(Protocol):
+    """What takes a walk over all steps of a run: made once somebody asks."""
 
-    Times of day are seconds since the epoch, durations are seconds; both are None while they
-    are not known. What takes a walk over all hooks is read when it is first asked for; an observer
-    reads it during the call that hands it the report.
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps there are."""
+
+    def longest_chain(self, phase: Phase) -> tuple[str, ...]:
+        """Return the keys of the hooks that a phase has waited for."""
+
+    def pending(self) -> tuple[Pending, ...]:
+        """Return the hooks that have not come up yet."""
+
+    def hooks_failed(self) -> int:
+        """Return how many hooks have failed."""
+
+    def slowest_hook(self) -> str:
+        """Return the key of the hook that took longest to start."""
+
+
+class Facts(NamedTuple):
+    """What a report says of its run, apart from the steps; times of day are since the epoch."""
+
+    uuid: str
+    service_type: str
+    environment: str
+    release: str
+    mode: str
+    pid: int
+    server: str
+    started_at: float
+    left_out: tuple[LeftOut, ...]
+    """The hooks that the run's plan leaves out, with the reasons."""
+    hooks_total: int = 0
+    status: Status = Status.STARTING
+    readiness: Readiness = Readiness.STARTING
+    ended_by: str = ""
+    error: str = ""
+    ready_at: float | None = None
+    stopping_at: float | None = None
+    stopped_at: float | None = None
+    startup_duration: float | None = None
+    shutdown_duration: float | None = None
+
+
+class Report:
+    """What a run has done up to a moment: a value that any thread may keep, read and compare.
+
+    Args:
+        facts: what it says of the run.
+        details: what it says of the run's steps.
     """
 
-    def __init__(
-        self,
-        *,
-        uuid: str,
-        service_type: str,
-        environment: str,
-        release: str,
-        mode: str,
-        pid: int,
-        server: str,
-        status: Status,
-        readiness: Readiness,
-        ended_by: str,
-        error: str,
-        started_at: float,
-        ready_at: float | None,
-        stopping_at: float | None,
-        stopped_at: float | None,
-        startup_duration: float | None,
-        shutdown_duration: float | None,
-        hooks_total: int,
-        left_out: Sequence[LeftOut],
-        details: RunDetails,
-    ) -> None:
-        self.uuid = uuid
-        self.service_type = service_type
-        self.environment = environment
-        self.release = release
-        self.mode = mode
-        self.pid = pid
-        self.server = server
-        self.status = status
-        self.readiness = readiness
-        self.ended_by = ended_by
-        self.error = error
-        self.started_at = started_at
-        self.ready_at = ready_at
-        self.stopping_at = stopping_at
-        self.stopped_at = stopped_at
-        self.startup_duration = startup_duration
-        self.shutdown_duration = shutdown_duration
-        self.hooks_total = hooks_total
-        self.left_out = tuple(left_out)
+    def __init__(self, facts: Facts, details: Details) -> None:
+        self._facts = facts
         self._details = details
+
+    if TYPE_CHECKING:
+        # As in Facts: a report is read as one flat thing.
+        uuid: str
+        service_type: str
+        environment: str
+        release: str
+        mode: str
+        pid: int
+        server: str
+        status: Status
+        readiness: Readiness
+        ended_by: str
+        error: str
+        started_at: float
+        ready_at: float | None
+        stopping_at: float | None
+        stopped_at: float | None
+        startup_duration: float | None
+        shutdown_duration: float | None
+        hooks_total: int
+        left_out: tuple[LeftOut, ...]
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            return getattr(self._facts, name)
 
     @property
     def ready(self) -> bool:
         """Whether requests may come."""
-        return self.readiness in READY
+        return self._facts.readiness in READY
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
@@ -200,12 +229,12 @@ class Report:
     @cached_property
     def longest_chain(self) -> tuple[str, ...]:
         """The keys of the hooks that the startup has waited for, first to last."""
-        return self._details.longest_chain()
+        return self._details.longest_chain(IN_STARTUP)
 
     @cached_property
     def longest_stop(self) -> tuple[str, ...]:
         """The keys of the hooks that the shutdown has waited for, first to last."""
-        return self._details.longest_stop()
+        return self._details.longest_chain(IN_SHUTDOWN)
 
     @cached_property
     def pending(self) -> tuple[Pending, ...]:
@@ -223,7 +252,7 @@ class Report:
         return self._details.slowest_hook()
 
     def complete(self) -> Report:
-        """Read everything now, and return the report."""
+        """Read everything now, and return the report: later it costs nothing."""
         _ = self.steps, self.longest_chain, self.longest_stop, self.hooks_failed, self.slowest_hook
         return self
 
@@ -234,35 +263,48 @@ class Report:
                 return step
         raise LookupError(f"The report holds no {phase} step of '{key}'.")
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Report):
+            return NotImplemented
+        return (
+            self._facts == other._facts
+            and self.steps == other.steps
+            and self.pending == other.pending
+        )
+
+    def __hash__(self) -> int:
+        return hash((self._facts.uuid, self._facts.status))
+
     def __repr__(self) -> str:
         return f"<report of {self.service_type}: {self.status}, {self.hooks_total} hooks>"
 
 
 class Observer:
-    """Somebody who is told what a run does. Inherit, and override what you want to know.
+    """Somebody who is told what runs do. Inherit, and override what you want to know.
 
-    Observers are called on the run's event loop, so they hand on what takes time. One that
-    raises is logged and dropped; the run goes on.
+    An observer is called on the run's event loop, in a context that is part of no hook, so it hands
+    on what takes time. What it is given are values: any thread may keep and read them. One that raises
+    is logged and dropped; the run goes on.
     """
 
     def watches_steps(self, phase: Phase) -> bool:
-        """Tell whether ``step_changed`` shall be called in the phase that begins."""
+        """Return whether ``step_changed`` is to be called in the phase that begins."""
         return True
 
     def run_changed(self, report: Report) -> None:
-        """Take note that the run's status has changed. Read ``report.steps`` during the call."""
+        """Hear that the run's status has changed."""
 
     def step_changed(self, report: Report, step: Step) -> None:
-        """Take note that a step has begun (its outcome is None) or has ended."""
+        """Hear that a step has begun (its outcome is None) or has ended."""
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
-        """Take note that a hook has failed; for those that want the exception itself."""
+        """Hear that a hook has failed; for those that want the exception itself."""
 
     def progressed(self, report: Report) -> None:
-        """Take note that a hook has said how far it is: ``report.pending`` has it."""
+        """Hear that a hook has said how far it is: ``report.pending`` has it."""
 
     def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:
-        """Take note that the run is over, and write what is left to write.
+        """Hear that the run is over, and write what is left to write.
 
         Args:
             report: the run's last report.

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
 
-from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here, run_meant
+from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here
 
 if TYPE_CHECKING:
-    from .api import Lifespan
+    from .current import OpensRuns
     from .hooks import Hook
-    from .runner import Run
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,7 +31,7 @@ class Resource(Generic[T]):
 
     __slots__ = ("__weakref__", "hook", "lifespan")
 
-    def __init__(self, hook: Hook, lifespan: Lifespan) -> None:
+    def __init__(self, hook: Hook, lifespan: OpensRuns) -> None:
         self.hook = hook
         self.lifespan = lifespan
 
@@ -65,7 +64,7 @@ class Resource(Generic[T]):
                 return value
         if request_or_scope is NO_REQUEST:
             raise TypeError(self._is_a_handle())
-        return cast("T", self._run(request_or_scope).read(self.hook))
+        return cast("T", self._run(request_or_scope).resources.read(self.hook))
 
     def current(self) -> T:
         """Return the value in the current run: the hook's, the loop's, or the process's only one.
@@ -74,7 +73,7 @@ class Resource(Generic[T]):
             NotRunning: no lifespan is running here, or it can't be told which is meant.
             ResourceNotReady, ResourceClosed, UndeclaredUse, WrongLoop: as for a request.
         """
-        value: T = self._run(None).read(self.hook)
+        value: T = self._run(None).resources.read(self.hook)
         return value
 
     @overload
@@ -103,18 +102,14 @@ class Resource(Generic[T]):
         from .checking import Check
 
         def declare(function: Any) -> Any:
-            self.hook.checks += (Check(function, **options),)
+            self.hook.add_check(Check(function, **options))
             return function
 
         return declare if function is None else declare(function)
 
-    def _run(self, request_or_scope: Any) -> Run:
-        run = run_meant(request_or_scope, self.lifespan)
-        if run is not None:
-            return run
-        return run_here(
-            self.lifespan, str(self), request_or_scope, or_ended=request_or_scope is None
-        )
+    def _run(self, request_or_scope: Any) -> Any:
+        is_current = request_or_scope is None
+        return run_here(self.lifespan, str(self), request_or_scope, or_ended=is_current)
 
     def _is_a_handle(self, attribute: str = "") -> str:
         """Return what to write where the handle was used as its value."""

@@ -13,8 +13,7 @@ from functools import update_wrapper
 from types import CodeType
 from typing import Any, NamedTuple
 
-from .hooks import ON_LOOP, STAGE, Hook, innermost
-from .life import is_awaitable
+from .hooks import ON_LOOP, STAGE, Hook, innermost, is_awaitable
 
 Rows = Sequence[Sequence[Hook]]
 """Hooks in rows: those of one run side by side, the rows one after the other."""
@@ -77,10 +76,8 @@ def call_hook(
         return result if is_awaitable(result) else None
 
     shown_as(call, shown or function)
-    hook = Hook(call, STAGE, name=title_of(shown or function))
-    if on_loop or inspect.iscoroutinefunction(function):
-        hook.form = ON_LOOP
-    return hook
+    is_async = on_loop or inspect.iscoroutinefunction(function)
+    return Hook(call, STAGE, name=title_of(shown or function), form=ON_LOOP if is_async else None)
 
 
 def shown_as(function: Callable[..., Any], original: Any) -> None:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from .errors import HookError
 
-if TYPE_CHECKING:
-    from .runner import Run
+
+class Open(Protocol):
+    """What a run has open."""
+
+    @property
+    def by_name(self) -> Mapping[str, Any]:
+        """Its resources, by state name."""
+
+    def read_name(self, name: str) -> Any:
+        """Return the value of the resource with a state name. Raises a ``ReadError``."""
+
+    def open_names(self) -> Mapping[str, Any]:
+        """Return the state names of the resources that are up."""
 
 
 class StateMapping(MutableMapping[str, Any]):
@@ -37,10 +48,11 @@ class RunState(StateMapping):
     ``state["name"]`` and ``state.name`` are the same. Resources can be read, not replaced.
     """
 
-    __slots__ = ("_owners", "_run", "_written")
+    __slots__ = ("_of", "_owners", "_resources", "_written")
 
-    def __init__(self, run: Run) -> None:
-        object.__setattr__(self, "_run", run)
+    def __init__(self, resources: Open, of: object) -> None:
+        object.__setattr__(self, "_resources", resources)
+        object.__setattr__(self, "_of", of)
         object.__setattr__(self, "_written", {})
         object.__setattr__(self, "_owners", {})
 
@@ -48,10 +60,10 @@ class RunState(StateMapping):
         try:
             return self._written[name]
         except KeyError:
-            return self._run.read_name(name)
+            return self._resources.read_name(name)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        if name in self._run.units_by_name:
+        if name in self._resources.by_name:
             raise TypeError(
                 f"'{name}' is a resource, and what it is worth is what its hook yields: write "
                 "under another name."
@@ -63,7 +75,7 @@ class RunState(StateMapping):
 
     def __iter__(self) -> Iterator[str]:
         yield from self._written
-        for name in self._run.open_names():
+        for name in self._resources.open_names():
             if name not in self._written:
                 yield name
 
@@ -71,10 +83,10 @@ class RunState(StateMapping):
         return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._written or name in self._run.open_names()
+        return name in self._written or name in self._resources.open_names()
 
     def __repr__(self) -> str:
-        return f"<state of {self._run}: {', '.join(self) or 'empty'}>"
+        return f"<state of {self._of}: {', '.join(self) or 'empty'}>"
 
 
 def share(state: RunState, mapping: Mapping[str, Any], owner: str) -> None:
@@ -88,7 +100,7 @@ def share(state: RunState, mapping: Mapping[str, Any], owner: str) -> None:
     Raises:
         HookError: a name is in the state already; both owners are named.
     """
-    resources, owners = state._run.units_by_name, state._owners
+    resources, owners = state._resources.by_name, state._owners
     for name, value in mapping.items():
         if name in resources:
             raise twice(name, str(resources[name]), owner, "state_name= of the hook")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from .calling import carried, send
 
 if TYPE_CHECKING:
-    from .unit import Unit
+    from .running.hook_run import HookRun
 
 T = TypeVar("T")
 
@@ -194,5 +194,5 @@ class LoopThread:
 class Turns(Protocol):
     """One thread for all sync hooks of a run, which take turns in it."""
 
-    def submit(self, unit: Unit, turn: Callable[[], None]) -> None:
+    def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
         """Have the thread call ``turn``, behind those that came before. Called on the loop."""

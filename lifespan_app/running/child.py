@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from signal import Signals
 
-from lifespan_app.engine.telling import AROUND
+from lifespan_app.engine.running.said import AROUND
 
 from . import told
 from .heard import ENDING, signals_called

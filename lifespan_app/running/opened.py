@@ -13,8 +13,8 @@ from lifespan_app.engine.api import Lifespan
 from lifespan_app.engine.errors import PlanError
 from lifespan_app.engine.log import hooks
 from lifespan_app.engine.messages import shutdown_message, startup_message
-from lifespan_app.engine.report import Mode, Outcome, Status
-from lifespan_app.engine.runner import Run
+from lifespan_app.engine.report import Mode, Status
+from lifespan_app.engine.running.run import Run
 
 from .heard import ENDING, HANGUP, Heard
 from .ready import Readiness
@@ -206,11 +206,10 @@ class Opened:
 def judged(run: Run | None, code: int, message: str = "") -> Ended:
     """Return how a run ended that had come up, where what lived in it returned an exit code."""
     messages = [message]
-    units = run.units if run is not None else []
     crashed = [
-        str(unit)
-        for unit in units
-        if unit.is_job and unit.serving_outcome is Outcome.CRASHED and unit.hook.on_crash == "stop"
+        str(hook_run)
+        for hook_run in (run.hook_runs if run is not None else ())
+        if hook_run.is_job and hook_run.crashed and hook_run.node.options.on_crash == "stop"
     ]
     if crashed:
         code = code or STARTUP_FAILED

@@ -203,7 +203,8 @@ def failure(wanted: bool | BaseException | type[BaseException], when: str) -> Fa
 
 def lifespan_of(wanted: Wanted) -> Lifespan:
     """Return the ``Lifespan`` that a hook was declared with, as far as can be told."""
-    return wanted.lifespan if isinstance(wanted, Resource) else default
+    owner: Any = wanted.lifespan if isinstance(wanted, Resource) else default
+    return owner  # type: ignore[no-any-return]
 
 
 @contextmanager

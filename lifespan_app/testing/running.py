@@ -20,7 +20,7 @@ from lifespan_app.engine.doubles import Change, Only, Wanted
 from lifespan_app.engine.error_text import class_name, is_a
 from lifespan_app.engine.errors import LifespanError
 from lifespan_app.engine.report import Mode, Report
-from lifespan_app.engine.runner import Run
+from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.state import RunState
 from lifespan_app.engine.threads import LoopThread
 from lifespan_app.protocol import ServedRun, prepare

@@ -25,7 +25,7 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 from lifespan_app.engine.doubles import Change
 from lifespan_app.engine.host import Host
 from lifespan_app.engine.logger import logger
-from lifespan_app.engine.unit import STARTING, Unit
+from lifespan_app.engine.running.hook_run import STARTING, HookRun
 from lifespan_app.waiting import WaitingThread, answer
 
 if TYPE_CHECKING:
@@ -85,15 +85,15 @@ class InTurn:
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
 
-    def submit(self, unit: Unit, turn: Callable[[], None]) -> None:
+    def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
         """Have the thread call ``turn``, behind those that came before."""
-        self._executor.submit(begin, unit, turn)
+        self._executor.submit(begin, hook_run, turn)
 
 
-def begin(unit: Unit, turn: Callable[[], None]) -> None:
+def begin(hook_run: HookRun, turn: Callable[[], None]) -> None:
     """Begin a turn, unless the hook was given up while it waited for it."""
-    if unit.strikes and unit.state is STARTING:
-        unit.run.workers.post_ended(unit, asyncio.CancelledError())
+    if hook_run.cancel_attempts and hook_run.state is STARTING:
+        hook_run.run.executor.post_ended(hook_run.execution, asyncio.CancelledError())
     else:
         turn()
 

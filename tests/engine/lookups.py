@@ -6,7 +6,7 @@ import pytest
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.report import Report
-from lifespan_app.engine.runner import Run
+from lifespan_app.engine.running.run import Run
 from lifespan_app.errors import PlanError, Problem
 
 

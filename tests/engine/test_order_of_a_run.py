@@ -11,7 +11,7 @@ import pytest
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.hooks import Hook, Kind
-from lifespan_app.engine.runner import Run
+from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.settings import Settings
 from lifespan_app.engine.stages import Stage
 from lifespan_app.errors import HookError

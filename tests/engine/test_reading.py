@@ -549,7 +549,7 @@ def test_closed_object_is_not_kept_alive_by_its_run(run: RunOnLoop) -> None:
         async with lifespan.run("app"):
             pass
         assert lifespan.last_run is not None
-        assert [unit.value for unit in lifespan.last_run.units] == [None]
+        assert [unit.value for unit in lifespan.last_run.hook_runs] == [None]
 
     run(main)
 

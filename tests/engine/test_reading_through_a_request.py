@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.engine.runner import Run
+from lifespan_app.engine.running.run import Run
 from lifespan_app.errors import NotRunning, ResourceClosed, ResourceNotReady, WrongLoop
 from tests.engine.conftest import LOOPS, RunOnLoop
 from tests.engine.journal import Journal

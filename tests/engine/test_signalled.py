@@ -15,7 +15,7 @@ import pytest
 from lifespan_app import Lifespan
 from lifespan_app.engine import notice
 from lifespan_app.engine.host import Host
-from lifespan_app.engine.runner import Run
+from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.settings import Settings
 from tests.engine.conftest import LOOPS
 

@@ -263,7 +263,7 @@ def test_timeout_of_a_warm_up_does_not_lift_the_deadline() -> None:
         journal.resource(lifespan, "model", opens=600, wait=False, timeout=100)
         run = lifespan.prepare("app")
         await run.start()
-        assert run.limits.allowed == 3
+        assert run.scheduler.deadlines.allowed == 3
         await asyncio.sleep(100.001)
         step = report_of(lifespan).step("shop.model")
         assert (step.outcome, step.duration) == ("timed_out", 100)

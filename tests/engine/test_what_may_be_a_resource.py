@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.unit import short
+from lifespan_app.engine.reporting.failure import short
 from lifespan_app.errors import HookError
 from tests.engine.conftest import RunOnLoop
 

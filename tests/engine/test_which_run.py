@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pytest
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.engine.runner import Run
+from lifespan_app.engine.running.run import Run
 from lifespan_app.errors import NotRunning, WrongLoop
 from tests.engine.conftest import LOOPS, RunOnLoop
 
@@ -187,14 +187,18 @@ def test_run_of_the_running_loop_is_current(run: RunOnLoop) -> None:
 def test_two_runs_on_one_loop_are_an_error_that_lists_them(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         box = box_of(lifespan)
-        async with lifespan.run("app"), lifespan.run("worker"):
-            with pytest.raises(NotRunning) as caught:
-                await outside(box.current)
-            text = str(caught.value)
-            assert "which of 2 runs is meant" in text
-            for one in lifespan.runs:
-                assert f"run {one.uuid[:8]} ({one.context.service_type}, serving)" in text
-            assert "handle(request)" in text
+        runs = [lifespan.prepare("app"), lifespan.prepare("worker")]
+        for one in runs:
+            await one.start()
+        with pytest.raises(NotRunning) as caught:
+            await outside(box.current)
+        text = str(caught.value)
+        assert "which of 2 runs is meant" in text
+        for one in runs:
+            assert f"run {one.uuid[:8]} ({one.context.service_type}, serving)" in text
+        assert "handle(request)" in text
+        for one in runs:
+            await one.stop()
 
     run(main)
 

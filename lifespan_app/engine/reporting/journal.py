@@ -1,0 +1,386 @@
+"""The journal of a run: frozen entries, only ever added. A report is the journal up to a point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from lifespan_app.engine.hooks import Kind
+from lifespan_app.engine.loglines import LogLine, LogSink
+from lifespan_app.engine.plan import Node, edges_into
+from lifespan_app.engine.report import (
+    IN_SERVICE,
+    IN_SHUTDOWN,
+    IN_STARTUP,
+    OK,
+    Outcome,
+    Pending,
+    Phase,
+    Step,
+)
+
+from .failure import Failure, failure_of, short
+
+HAS_STARTUP = frozenset({Kind.START, Kind.RESOURCE, Kind.MANAGER, Kind.STAGE})
+WELL = frozenset({OK, Outcome.FINISHED})
+
+Place = tuple[int, Phase]
+"""A step's hook, by its node's index, and the phase that the step is part of."""
+
+
+class Progress(NamedTuple):
+    """How far a hook has said last to be."""
+
+    fraction: float
+    doing: str
+
+    def __str__(self) -> str:
+        share = f"{int(self.fraction * 100)} %"
+        return f"{share}, {self.doing}" if self.doing else share
+
+
+class Entry:
+    """One step of one hook, as it stood when it began, or when it had ended.
+
+    It is never changed. (Half the price of a NamedTuple, and there are four for each hook.)
+
+    Args:
+        node: the hook in the run's plan.
+        phase: the phase that the step is part of.
+        begun: when it began, by the run's clock.
+        ended: when it ended; of one that goes on, when it began.
+        after: the hook whose step gave this one its turn, by its node's index; -1 for none.
+        outcome: how it ended; None while it goes on.
+        attempt: which one it is, of a job that is begun again.
+        reason: why it was skipped.
+        failure: what it has failed with.
+        waiting_at: where it waited when somebody looked.
+        log: its log lines.
+    """
+
+    __slots__ = (
+        "after",
+        "attempt",
+        "begun",
+        "ended",
+        "failure",
+        "log",
+        "node",
+        "outcome",
+        "phase",
+        "reason",
+        "waiting_at",
+    )
+
+    def __init__(
+        self,
+        node: Node,
+        phase: Phase,
+        begun: float,
+        ended: float,
+        after: int = -1,
+        outcome: Outcome | None = None,
+        attempt: int = 1,
+        reason: str = "",
+        failure: Failure | None = None,
+        waiting_at: str = "",
+        log: tuple[LogLine, ...] = (),
+    ) -> None:
+        self.node = node
+        self.phase = phase
+        self.begun = begun
+        self.ended = ended
+        self.after = after
+        self.outcome = outcome
+        self.attempt = attempt
+        self.reason = reason
+        self.failure = failure
+        self.waiting_at = waiting_at
+        self.log = log
+
+    def ends(
+        self, outcome: Outcome, at: float, error: BaseException | None = None, reason: str = ""
+    ) -> Entry:
+        """Return the entry of this step's end."""
+        return Entry(
+            self.node,
+            self.phase,
+            self.begun,
+            at,
+            self.after,
+            outcome,
+            self.attempt,
+            reason or self.reason,
+            self.failure if error is None else failure_of(error),
+            self.waiting_at,
+        )
+
+    def but(self, **changes: Any) -> Entry:
+        """Return the same entry with something else in it."""
+        return Entry(**{name: getattr(self, name) for name in self.__slots__} | changes)
+
+    @property
+    def error(self) -> BaseException | None:
+        """The error that it ended with."""
+        return None if self.failure is None else self.failure.error
+
+    @property
+    def place(self) -> Place:
+        """Which step this is."""
+        return self.node.index, self.phase
+
+
+class Journal:
+    """What has happened in a run so far.
+
+    Args:
+        nodes: the plan's, for what each hook waits for.
+        clock: gives seconds, for the log lines of steps.
+    """
+
+    def __init__(self, nodes: Sequence[Node], clock: Callable[[], float]) -> None:
+        self._nodes = nodes
+        self._clock = clock
+        self._entries: list[Entry] = []
+        self._serving: dict[int, Entry] = {}
+        """The last entry of each hook's service: a job may begin again any number of times."""
+        self._sinks: dict[Place, LogSink] = {}
+        """Where log lines of steps go that go on."""
+        self._progress: dict[int, Progress] = {}
+        self._writes = 0
+        self._kept: tuple[tuple[float, int], Snapshot] | None = None
+        """The last snapshot, with its time and how much was written then."""
+        self.began: float | None = None
+        self.up_at: float | None = None
+        self.stop_began: float | None = None
+        self.over_at: float | None = None
+
+    def phase_begins(self, phase: Phase, now: float) -> None:
+        """Note when a phase of the run begins, and so when the startup has ended."""
+        if phase is IN_STARTUP:
+            self.began = now
+        elif self.up_at is None:
+            self.up_at = now
+        if phase is IN_SHUTDOWN:
+            self.stop_began = now
+
+    def run_ends(self, now: float) -> None:
+        """Note when the run is over."""
+        self.over_at = now
+
+    def write(self, entry: Entry) -> None:
+        """Add an entry; a step that has ended gets its log lines."""
+        self._writes += 1
+        if self._sinks and entry.outcome is not None:
+            sink = self._sinks.get(entry.place)
+            if sink is not None:
+                entry = entry.but(log=sink.lines())
+        if entry.phase is IN_SERVICE:
+            self._serving[entry.node.index] = entry
+        else:
+            self._entries.append(entry)
+
+    def begin_lines(self, index: int, phase: Phase) -> None:
+        """Have a step begin without lines: that of a job which begins again."""
+        self._sinks.pop((index, phase), None)
+
+    def sink(self, index: int, phase: Phase, begun: float) -> LogSink:
+        """Return where the log lines of a step go that goes on. Any thread may ask."""
+        sink = self._sinks.get((index, phase))
+        if sink is None:
+            sink = self._sinks.setdefault((index, phase), LogSink(begun, self._clock))
+        return sink
+
+    def said(self, index: int, progress: Progress) -> Progress | None:
+        """Note how far a hook says to be; return what it said before. Any thread may call."""
+        before = self._progress.get(index)
+        self._progress[index] = progress
+        return before
+
+    def progress(self, index: int) -> Progress | None:
+        """Return how far a hook has said last to be."""
+        return self._progress.get(index)
+
+    def snapshot(
+        self,
+        startable: Sequence[Node],
+        going_on: Callable[[], Iterable[Entry]],
+        now: float,
+        *,
+        keep: bool = False,
+    ) -> Snapshot:
+        """Return what has happened until now.
+
+        Args:
+            startable: the hooks that the process is not ready without.
+            going_on: gives the steps that go on.
+            now: by the run's clock.
+            keep: whether the same one will do for all that is told of at that time.
+        """
+        written = (now, self._writes)
+        if keep and self._kept is not None and self._kept[0] == written:
+            # A thousand hooks that begin at one moment are told of with one.
+            return self._kept[1]
+        serving = (*self._serving.values(), *going_on())
+        logs = {
+            entry.place: sink.lines()
+            for entry in serving
+            if entry.outcome is None and (sink := self._sinks.get(entry.place)) is not None
+        }
+        moments = Moments(now, self.began, self.up_at, self.stop_began)
+        progress = self._progress.copy()
+        snapshot = Snapshot(self._nodes, startable, self._entries, serving, logs, progress, moments)
+        if keep:
+            self._kept = (written, snapshot)
+        return snapshot
+
+
+class Moments(NamedTuple):
+    """When a snapshot was made, and when the phases began."""
+
+    now: float
+    began: float | None
+    up_at: float | None
+    stop_began: float | None
+
+
+class Snapshot:
+    """A journal up to a point. It does not change, and any thread may read it."""
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        startable: Sequence[Node],
+        entries: list[Entry],
+        others: tuple[Entry, ...],
+        logs: Mapping[Place, tuple[LogLine, ...]],
+        progress: Mapping[int, Progress],
+        moments: Moments,
+    ) -> None:
+        self._nodes = nodes
+        self._startable = startable
+        # The journal's own list, to which is only added: what is behind the end is not ours.
+        self._entries = entries
+        self._end = len(entries)
+        self._others = others
+        self._logs = logs
+        self._progress = progress
+        self._moments = moments
+
+    @cached_property
+    def _last(self) -> dict[Place, Entry]:
+        """The last entry of each step."""
+        entries = (*self._entries[: self._end], *self._others)
+        return {entry.place: entry for entry in entries}
+
+    def _of(self, phase: Phase) -> list[Entry]:
+        """Return the last entries of a phase, in the order of the plan."""
+        found = [entry for entry in self._last.values() if entry.phase is phase]
+        return sorted(found, key=lambda entry: entry.node.index)
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps there are, in the order of the plan, phase by phase."""
+        on_chain = {
+            entry.place for phase in CHAINS for entry in self._chain(phase) if entry.phase is phase
+        }
+        return tuple(
+            self.step(entry, on_chain=entry.place in on_chain)
+            for phase in Phase
+            for entry in self._of(phase)
+        )
+
+    def step(self, entry: Entry, *, on_chain: bool = False) -> Step:
+        """Return the step that an entry is of."""
+        node, hook = entry.node, entry.node.hook
+        assert hook is not None
+        moments = self._moments
+        phase_begun = {
+            IN_STARTUP: moments.began,
+            IN_SERVICE: moments.up_at,
+            IN_SHUTDOWN: moments.stop_began,
+        }[entry.phase]
+        ended = moments.now if entry.outcome is None else entry.ended
+        failure = entry.failure
+        return Step(
+            node.label,
+            hook.name,
+            hook.kind,
+            entry.phase,
+            entry.outcome,
+            node.options.priority,
+            entry.attempt,
+            # What comes up too late is left at once, which may be before the shutdown begins.
+            0.0 if phase_begun is None else max(0.0, entry.begun - phase_begun),
+            max(0.0, ended - entry.begun),
+            entry.reason,
+            tuple(edges_into(self._nodes, node)),
+            on_chain,
+            short(hook.file),
+            hook.line,
+            "" if failure is None else failure.exception,
+            "" if failure is None else failure.message,
+            "" if failure is None else failure.traceback,
+            entry.waiting_at,
+            self._logs.get(entry.place, ()) if entry.outcome is None else entry.log,
+        )
+
+    def longest_chain(self, phase: Phase) -> tuple[str, ...]:
+        """Return the keys of the hooks that a phase has waited for, first to last.
+
+        It ends with the step that ended last, and each step of it got its turn by the one before it:
+        making any other hook faster would change nothing.
+        """
+        return tuple(entry.node.key for entry in self._chain(phase))
+
+    def _chain(self, phase: Phase) -> list[Entry]:
+        ended = [entry for entry in self._of(phase) if entry.outcome and self._is_waited_for(entry)]
+        last: Entry | None = max(ended, key=lambda entry: entry.ended, default=None)
+        chain: list[Entry] = []
+        while last is not None:
+            if phase is IN_SHUTDOWN or last.node.hook.kind in HAS_STARTUP:  # type: ignore[union-attr]
+                chain.append(last)
+            # A job is stopped in the shutdown, and has no step there.
+            after = last.after
+            last = self._last.get((after, phase)) or self._last.get((after, IN_SERVICE))
+        chain.reverse()
+        return chain
+
+    def _is_waited_for(self, entry: Entry) -> bool:
+        # A test waits for everything, whatever the plan says.
+        return entry.phase is IN_SHUTDOWN or entry.node.options.wait
+
+    def pending(self) -> tuple[Pending, ...]:
+        """Return the hooks that have not come up yet."""
+        return tuple(self._pending())
+
+    def _pending(self) -> Iterator[Pending]:
+        for node in self._startable:
+            entry = self._last.get((node.index, IN_STARTUP))
+            if entry is None or entry.outcome is None:
+                seconds = 0.0 if entry is None else self._moments.now - entry.begun
+                yield Pending(node.key, seconds, *self._progress.get(node.index, ()))
+
+    def hooks_failed(self) -> int:
+        """Return how many hooks have failed, were skipped at startup, or have failed to stop."""
+        return len(
+            {
+                entry.node.index
+                for entry in self._last.values()
+                if entry.outcome is not None
+                and (
+                    entry.failure is not None
+                    if entry.phase is IN_SHUTDOWN
+                    else entry.outcome not in WELL
+                )
+            }
+        )
+
+    def slowest_hook(self) -> str:
+        """Return the key of the hook that took longest to start."""
+        started = (entry for entry in self._of(IN_STARTUP) if entry.outcome)
+        slowest = max(started, key=lambda entry: entry.ended - entry.begun, default=None)
+        return slowest.node.key if slowest else ""
+
+
+CHAINS = (IN_STARTUP, IN_SHUTDOWN)

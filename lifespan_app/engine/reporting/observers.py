@@ -1,0 +1,113 @@
+"""The observers of one run: told what it does. This is the one place where they are called."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+from lifespan_app.engine.error_text import path_of
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.report import Observer, Phase, Readiness, Report, Step
+
+
+class Observers:
+    """Who is told of one run. One that raises is logged and dropped.
+
+    Args:
+        observers: who is told from the begin on.
+    """
+
+    def __init__(self, observers: Iterable[Observer]) -> None:
+        self._observers = list(observers)
+        self._of_steps: list[Observer] = []
+        """Who wants to know of each step of the phase."""
+        self._readiness: Readiness | None = None
+
+    def is_news(self, readiness: Readiness) -> bool:
+        """Return whether the process that serves was ready in another way when this was asked last."""
+        before, self._readiness = self._readiness, readiness
+        return before is not readiness
+
+    def add(self, observer: Observer, phase: Phase) -> None:
+        """Have somebody told from now on, in the midst of a phase."""
+        self._observers.append(observer)
+        if self._tell(observer, observer.watches_steps, phase):
+            self._of_steps = [*self._of_steps, observer]
+
+    def remove(self, observer: Observer) -> None:
+        """Have somebody told no more."""
+        self._observers = [other for other in self._observers if other is not observer]
+        self._of_steps = [other for other in self._of_steps if other is not observer]
+
+    @property
+    def watch_steps(self) -> bool:
+        """Whether somebody wants to know of each step of the phase."""
+        return bool(self._of_steps)
+
+    def phase_begins(self, phase: Phase) -> bool:
+        """Ask who wants to know of each step of a phase; return whether anybody does."""
+        self._of_steps = [
+            observer
+            for observer in list(self._observers)
+            if self._tell(observer, observer.watches_steps, phase)
+        ]
+        return self.watch_steps
+
+    def run_changed(self, report: Report) -> None:
+        """Tell that the run's status has changed."""
+        for observer in list(self._observers):
+            self._tell(observer, observer.run_changed, report)
+
+    def step_changed(self, report: Report, step: Step) -> None:
+        """Tell those who want to know that a step has begun or has ended."""
+        for observer in self._of_steps:
+            self._tell(observer, observer.step_changed, report, step)
+
+    def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
+        """Tell that a hook has failed, with the error itself."""
+        for observer in list(self._observers):
+            self._tell(observer, observer.hook_failed, report, step, error)
+
+    def progressed(self, report: Report) -> None:
+        """Tell that a hook has said how far it is."""
+        for observer in list(self._observers):
+            self._tell(observer, observer.progressed, report)
+
+    def run_ended(self, report: Report, seconds_left: float) -> list[Awaitable[None]]:
+        """Tell that the run is over; return what their last writes are waited for with."""
+        return [
+            write
+            for observer in list(self._observers)
+            if (write := self._tell(observer, observer.run_ended, report, seconds_left)) is not None
+        ]
+
+    def _tell(self, observer: Observer, call: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return call(*args)
+        # Not even a SystemExit of an observer may get into the task of a hook.
+        except BaseException as error:
+            name = path_of(type(observer))
+            logger.error("Observer %s failed. It is told no more of this run.", name, error=error)
+            self.remove(observer)
+            return None
+
+
+async def wait_for_writes(writes: Sequence[Awaitable[None]], seconds: float) -> None:
+    """Wait for the last writes of observers, for so many seconds at most."""
+    tasks = [asyncio.ensure_future(finished(write)) for write in writes]
+    _, late = await asyncio.wait(tasks, timeout=seconds)
+    for task in late:
+        task.cancel()
+        logger.warning("An observer's last write took more than %.1f s and was given up.", seconds)
+
+
+async def finished(write: Awaitable[None]) -> None:
+    """Wait for the last write of an observer, whatever it raises."""
+    try:
+        await write
+    except asyncio.CancelledError:
+        return
+    # A SystemExit would end the event loop.
+    except BaseException as error:
+        logger.error("An observer's last write failed.", error=error)

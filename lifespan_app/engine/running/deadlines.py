@@ -1,0 +1,238 @@
+"""The time limits of a run, as data: which hook is due when, and when somebody has to look."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from .hook_run import HookRun
+
+GRACE = 1.0
+"""Seconds that a cancelled hook has before it is cancelled once more, then before it is left."""
+OPTIONAL_TIMEOUT = 10.0
+"""Seconds that an optional hook has to start, where nothing else is said."""
+ROLLBACK_AFTER_DEADLINE = 4.0
+"""Seconds after the startup's deadline by which its rollback has ended."""
+LAST_SECOND = 1.0
+QUICK_TIMEOUT = 1.0
+QUICK_DEADLINE = 3.0
+"""Seconds a hook, and in all, for a stop that nobody waits for long: cancelled, the loop ends."""
+EARLY = 0.0005
+"""Seconds that a loop's timer may fire early, against the clock."""
+SLOW_STARTUP = (5.0, 10.0, 20.0, 40.0)
+SLOW_SHUTDOWN = (2.0, 4.0, 8.0)
+"""When it is looked where the hooks of a phase wait, in seconds from its begin."""
+
+
+FIRST_BACKOFF = 1.0
+LONGEST_BACKOFF = 60.0
+"""Seconds before a crashed job is begun again: the first time, and at most. After service that was
+longer than the longest pause, it is the first time again."""
+JITTER = 0.1
+"""The share of a pause by which it is shorter or longer, at most."""
+
+
+class Backoff:
+    """How long jobs that crash pause before they begin again.
+
+    Args:
+        random: gives a number from 0 to 1, for the jitter.
+    """
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        self._last: dict[HookRun, float] = {}
+        """The last pause of each job, in seconds, without its jitter."""
+
+    def pause_after(self, job: HookRun, served: float) -> float:
+        """Return the seconds from a crash to the next begin, after so many seconds of service."""
+        last = 0.0 if served > LONGEST_BACKOFF else self._last.get(job, 0.0)
+        pause = self._last[job] = min(LONGEST_BACKOFF, 2 * last or FIRST_BACKOFF)
+        return pause * (1 + JITTER * (2 * self._random() - 1))
+
+
+class Limits(NamedTuple):
+    """What a run is allowed, in seconds."""
+
+    startup: float
+    """The startup, in all."""
+    stop: float
+    """One hook's stop, where the hook says nothing else."""
+    shutdown: float
+    """The shutdown, in all."""
+
+
+class Deadlines:
+    """Which limits are running.
+
+    Args:
+        limits: what the run is allowed.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.watched: set[HookRun] = set()
+        """The hooks whose steps have a limit."""
+        self.allowed = 0.0
+        """What the phase has in all, in seconds; and where that ends, by the clock:"""
+        self.deadline = math.inf
+        self.of_startup = math.inf
+        self.quick = False
+        """Whether the stop is one that nobody waits for long."""
+        self.rushed = False
+        """Whether the order of the shutdown was given up."""
+        self.soonest = math.inf
+        """The earliest time at which there may be something to do; exact after ``look_ahead``."""
+        self._begun = 0.0
+        self._looks: list[float] = []
+        self._stopping = False
+        self._restarts: dict[HookRun, float] = {}
+        """When crashed jobs begin again."""
+
+    # Phases.
+
+    def begin_startup(self, hook_runs: Sequence[HookRun], now: float) -> None:
+        """Begin the startup's deadline; an explicit longer ``timeout`` of a hook lifts it."""
+        own = [
+            hook_run.node.options.timeout
+            for hook_run in hook_runs
+            if hook_run.node.options.timeout is not None and not hook_run.non_blocking
+        ]
+        self._begin(now, max([self.limits.startup, *own]), SLOW_STARTUP)
+        self.of_startup = self.deadline
+
+    def end_startup(self, *, warming_up: bool) -> None:
+        """End the startup's deadline; what is still cancelled goes on being watched."""
+        self.deadline = math.inf
+        if not warming_up:
+            self._looks = []
+
+    def begin_shutdown(self, now: float, *, quick: bool) -> None:
+        """Begin the shutdown's deadline."""
+        self.quick = quick
+        self._stopping = True
+        allowed = self.limits.shutdown
+        self._begin(now, min(allowed, QUICK_DEADLINE) if quick else allowed, SLOW_SHUTDOWN)
+
+    def begin_rollback(self, now: float, *, quick: bool) -> None:
+        """Begin a shutdown's deadline, in no case long after the startup's."""
+        self.begin_shutdown(now, quick=quick)
+        self.deadline = min(self.deadline, self.of_startup + ROLLBACK_AFTER_DEADLINE)
+        self.look_ahead()
+
+    def rush(self) -> None:
+        """Give the order of the shutdown up."""
+        self.rushed = True
+
+    def hurry(self, now: float) -> None:
+        """Make a stop that is under way a quick one."""
+        self.quick = True
+        self.deadline = min(self.deadline, now + QUICK_DEADLINE)
+        for hook_run in self.watched:
+            if not hook_run.cancel_attempts:
+                hook_run.due_at(min(hook_run.deadline, now + QUICK_TIMEOUT))
+        self.look_ahead()
+
+    def close(self) -> None:
+        """End all watching."""
+        self.watched.clear()
+        self._restarts.clear()
+        self.deadline = self.soonest = math.inf
+        self._looks = []
+
+    def _begin(self, now: float, allowed: float, looks: Sequence[float]) -> None:
+        self._begun = now
+        self.allowed = allowed
+        self.deadline = now + allowed
+        self._looks = list(looks)
+        self.look_ahead()
+
+    # Hooks.
+
+    def watch_start(self, hook_run: HookRun, now: float) -> None:
+        """Watch a hook that begins to start."""
+        options = hook_run.node.options
+        limit = options.timeout
+        if limit is None:
+            # Where nobody waits for it, neither the deadline nor that of optional hooks is meant.
+            limit = math.inf if options.required or not options.wait else OPTIONAL_TIMEOUT
+        due = now + limit
+        self._watch(hook_run, self.deadline if options.wait and self.deadline < due else due)
+
+    def watch_stop(self, hook_run: HookRun, now: float) -> None:
+        """Watch a hook that begins to stop."""
+        self._watch(hook_run, now + self.stop_limit(hook_run))
+
+    def _watch(self, hook_run: HookRun, due: float) -> None:
+        hook_run.watched(due)
+        self.watched.add(hook_run)
+        if due < self.soonest:
+            self.soonest = due
+
+    def stop_limit(self, hook_run: HookRun) -> float:
+        """Return the seconds that a hook has to stop."""
+        options = hook_run.node.options
+        limit = options.timeout if hook_run.at_end else options.shutdown_timeout
+        if limit is None:
+            limit = self.limits.stop
+        return min(limit, QUICK_TIMEOUT) if self.quick else limit
+
+    def restart(self, job: HookRun, at: float) -> None:
+        """Have a job that has crashed begin again at a time."""
+        self._restarts[job] = at
+        self.soonest = min(self.soonest, at)
+
+    def restarts(self, now: float) -> list[HookRun]:
+        """Return the jobs that are to begin again now; each one once."""
+        due = [job for job, at in self._restarts.items() if now + EARLY >= at]
+        for job in due:
+            del self._restarts[job]
+        return due
+
+    def end_restarts(self) -> None:
+        """Have no job begin again."""
+        self._restarts.clear()
+
+    def grant(self, hook_run: HookRun, due: float) -> None:
+        """Give a hook that is watched until another time."""
+        hook_run.due_at(due)
+        self.soonest = min(self.soonest, due)
+
+    def forget(self, hook_run: HookRun) -> None:
+        """Watch a hook no longer."""
+        self.watched.discard(hook_run)
+
+    # Questions.
+
+    def in_order(self) -> list[HookRun]:
+        """Return what is watched in the order of the plan, so that two runs tell the same."""
+        return sorted(self.watched, key=lambda hook_run: hook_run.node.index)
+
+    def due(self, now: float) -> list[HookRun]:
+        """Return the hooks whose limit has passed."""
+        return [hook_run for hook_run in self.in_order() if now + EARLY >= hook_run.deadline]
+
+    def deadline_has_passed(self, now: float) -> bool:
+        """Return whether the phase has used up its time."""
+        return now + EARLY >= self.deadline
+
+    def last_second_has_begun(self, now: float) -> bool:
+        """Return whether the order of a shutdown has to be given up, for what time is left."""
+        return not self.rushed and now + EARLY >= self.deadline - LAST_SECOND
+
+    def takes_look(self, now: float) -> bool:
+        """Return whether it is time to say where slow hooks wait; each time counts once."""
+        if self._looks and now + EARLY >= self._begun + self._looks[0]:
+            self._looks.pop(0)
+            return True
+        return False
+
+    def look_ahead(self) -> None:
+        """Find anew the earliest time at which there may be something to do."""
+        deadline = self.deadline
+        if self._stopping and not self.rushed:
+            deadline -= LAST_SECOND
+        look = self._begun + self._looks[0] if self._looks else math.inf
+        due = min((hook_run.deadline for hook_run in self.watched), default=math.inf)
+        self.soonest = min(due, deadline, look, math.inf, *self._restarts.values())

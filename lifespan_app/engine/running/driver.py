@@ -1,0 +1,130 @@
+"""The driver: tells the scheduler each event in the run's own context, and has its commands done."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lifespan_app.engine.current import here
+from lifespan_app.engine.logger import logger
+
+from .scheduler import Command, Do, Scheduler
+
+MOST_FAULTS = 3
+"""How many faults of the engine's own a run may have before it ends without any order."""
+
+Event = Callable[..., None]
+
+
+class Driver:
+    """What happens at one instant: an event, what follows from it, and when to look again.
+
+    Args:
+        scheduler: is told events, and says what is to be done.
+        do: how each of its commands is carried out.
+        clock: gives the time of an event, in seconds.
+        context: the run's own: what is done is part of no hook, whoever's task it is done in.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        do: Mapping[Do, Callable[..., None]],
+        clock: Callable[[], float],
+        context: contextvars.Context,
+    ) -> None:
+        self._scheduler = scheduler
+        self._do = do
+        self._clock = clock
+        self._context = context
+        self._loop = asyncio.get_running_loop()
+        self._busy = False
+        self._inbox: deque[tuple[Event, tuple[Any, ...]]] = deque()
+        """Events that have come while another one was handled."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._faults = 0
+
+    def handle(self, event: Event, *args: Any) -> None:
+        """Handle an event, on the loop: at once, or behind the one that is being handled.
+
+        Args:
+            event: is called with the time, and with ``args``.
+            args: what there is to say.
+        """
+        if self._busy:
+            self._inbox.append((event, args))
+        else:
+            self._context.run(self._handle, event, args)
+
+    def _handle(self, event: Event, args: tuple[Any, ...]) -> None:
+        self._busy = True
+        try:
+            event(self._clock(), *args)
+        except BaseException as error:
+            self._fault(error)
+        commands, do = self._scheduler.commands, self._do
+        while commands or self._inbox:
+            try:
+                if commands:
+                    command = commands.popleft()
+                    do[command[0]](*command[1:])
+                else:
+                    event, args = self._inbox.popleft()
+                    event(self._clock(), *args)
+            except BaseException as error:
+                self._fault(error)
+        self._busy = False
+        if self._scheduler.wake_at < self._timer_at:
+            self._set_timer()
+
+    # Faults of the engine's own: the run fails, and whoever waits has an answer.
+
+    def _fault(self, error: BaseException) -> None:
+        self._say(error)
+        self._faults += 1
+        if self._faults <= MOST_FAULTS:
+            try:
+                self._scheduler.fault(self._clock(), error)
+            except BaseException as another:
+                self._say(another)
+            else:
+                return
+        self._inbox.clear()
+        self._scheduler.end_at_once(error)
+        for command in list(self._scheduler.commands):
+            self._do_what_can_be_done(command)
+        self._scheduler.commands.clear()
+
+    def _do_what_can_be_done(self, command: Command) -> None:
+        try:
+            self._do[command[0]](*command[1:])
+        except BaseException as error:
+            self._say(error)
+
+    def _say(self, error: BaseException) -> None:
+        run = self._context.get(here)
+        logger.error("A fault in lifespan_app itself, at %s. Please report it.", run, error=error)
+
+    # The timer.
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = self._scheduler.wake_at
+        delay = max(0.0, self._timer_at - self._clock())
+        self._timer = self._loop.call_later(delay, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        self._timer_at = math.inf
+        self.handle(self._scheduler.time_passed)
+
+    def close(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()

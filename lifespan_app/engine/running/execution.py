@@ -1,0 +1,471 @@
+"""What the task or thread of a hook runs: the hook is entered, open and left, all in one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import sys
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from types import AsyncGeneratorType, FrameType
+from typing import Any, Protocol
+
+from lifespan_app.engine.advice import Advice
+from lifespan_app.engine.current import here
+from lifespan_app.engine.error_text import add_note, is_a, text_of
+from lifespan_app.engine.errors import HookError, with_article
+from lifespan_app.engine.hooks import (
+    ASYNC_GENERATOR,
+    COROUTINE,
+    IN_THREAD,
+    ON_LOOP,
+    RESOURCE,
+    SYNC_GENERATOR,
+    Hook,
+    innermost,
+    is_awaitable,
+)
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.nothing import refuse_none
+from lifespan_app.engine.reporting.failure import short
+from lifespan_app.engine.threads import Work
+
+from .hook_run import HookRun
+
+YIELD_ONCE = (
+    "Yield exactly once on every way through it: what is before the 'yield' runs at startup, what "
+    "is after it at shutdown."
+)
+CONTEXTLIB_ON_YIELDS = ("generator didn't yield", "generator didn't stop")
+ASK_FOR_ASYNC = ("no running event loop", "no current event loop", "main thread")
+
+
+class Hears(Protocol):
+    """What a hook's task or thread says how it goes: the executor."""
+
+    loop: asyncio.AbstractEventLoop
+    advice: Advice
+
+    def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
+        """Return what is entered in an async hook's task for as long as the hook lives."""
+
+    def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
+        """Return what is entered in a sync hook's thread for as long as the hook lives."""
+
+    def loop_is_ending(self) -> bool:
+        """Return whether every task of the loop is being cancelled."""
+
+    def came_up(self, execution: Execution, value: Any) -> None:
+        """Hear, on the loop, that a resource is up, and held by its task."""
+
+    def ended(self, execution: Execution, error: BaseException | None) -> None:
+        """Hear, on the loop, that a hook's task has ended."""
+
+    def post_came_up(self, execution: Execution, value: Any) -> bool:
+        """Hear, from a thread, that a resource is up. Returns False when nobody listens."""
+
+    def post_ended(self, execution: Execution, error: BaseException | None) -> None:
+        """Hear, from a thread, that its hook has ended."""
+
+
+class Gate(Protocol):
+    """What holds the thread of a sync resource while it is up."""
+
+    def acquire(self) -> bool:
+        """Wait until it is opened."""
+
+    def release(self) -> None:
+        """Open it."""
+
+    def locked(self) -> bool:
+        """Return whether a thread waits behind it, or will."""
+
+
+class Execution:
+    """One hook in its task or thread.
+
+    Args:
+        hook_run: the hook.
+        executor: hears how it goes.
+        arguments: what the hook's function is called with.
+    """
+
+    __slots__ = (
+        "arguments",
+        "executor",
+        "gate",
+        "hook_run",
+        "made",
+        "task",
+        "thread",
+        "waiting_at",
+        "waker",
+        "work",
+    )
+
+    def __init__(self, hook_run: HookRun, executor: Hears, arguments: dict[str, Any]) -> None:
+        self.hook_run = hook_run
+        self.executor = executor
+        self.arguments = arguments
+        self.made: Any = None
+        """What the hook's function has returned."""
+        self.task: asyncio.Task[None] | None = None
+        self.waker: asyncio.Future[None] | None = None
+        """What the task waits for while the hook is up."""
+        self.thread: int | None = None
+        self.gate: Gate | None = None
+        self.waiting_at = ""
+        """Where the hook's step waited when somebody looked."""
+        self.work: Work | None = None
+        """What the pool of threads was given."""
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The hook's function."""
+        function: Callable[..., Any] = self.hook_run.hook.function
+        return function
+
+    # Told by the executor.
+
+    def begin_task(self, context: contextvars.Context) -> None:
+        """Live in a task of its own."""
+        # A Task of asyncio's own: what a task factory of the project's makes might begin eagerly,
+        # or be no task.
+        self.task = asyncio.Task(
+            self._live(),
+            loop=self.executor.loop,
+            name=self.hook_run.node.key,
+            context=context,
+        )
+
+    def waits(self, where: str) -> None:
+        """Keep where it waits."""
+        self.waiting_at = where
+
+    def hold(self, gate: Gate) -> None:
+        """Be given what holds its thread while the hook is up."""
+        self.gate = gate
+
+    def begin_work(self, work: Work | None) -> None:
+        """Be given what the pool does for it; None when that is done."""
+        self.work = work
+
+    def let_go(self) -> None:
+        """Have the hook leave what it holds."""
+        self.waiting_at = ""
+        if self.waker is not None and not self.waker.done():
+            self.waker.set_result(None)
+
+    # On the loop: one task from enter to exit.
+
+    async def _live(self) -> None:
+        here.set(self.hook_run)
+        failure: BaseException | None = None
+        try:
+            around = self.executor.around_task(self.hook_run.hook)
+            if around is None:
+                await self._enter_and_leave()
+            else:
+                async with around:
+                    await self._enter_and_leave()
+        # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
+        except BaseException as error:
+            self._raise_if_thrown_away(error)
+            self.executor.advice.note(error)
+            failure = advised_to_yield(error)
+        self.executor.ended(self, failure)
+
+    def _raise_if_thrown_away(self, error: BaseException) -> None:
+        """Raise a ``GeneratorExit`` on that comes from the garbage collector.
+
+        A loop that was thrown away has left the task behind: nobody listens to what becomes of it.
+        """
+        if is_a(error, GeneratorExit) and asyncio._get_running_loop() is not self.executor.loop:
+            raise error
+
+    def _enter_and_leave(self) -> Awaitable[None]:
+        form = self.hook_run.hook.form
+        if form is ASYNC_GENERATOR:
+            return self._drive(self.function(**self.arguments))
+        if form is COROUTINE:
+            return self._await()
+        if form is ON_LOOP:
+            return self._on_loop()
+        # What a sync callable has returned goes on living on the loop.
+        return self._enter(self.made)
+
+    async def _await(self) -> None:
+        self.made = await self.function(**self.arguments)
+        if self.hook_run.hook.kind is RESOURCE:
+            if self.made is None:
+                refuse_none(self.hook_run, yielded=False)
+            for name in ("aclose", "__aexit__"):
+                if hasattr(type(self.made), name):
+                    logger.warning(
+                        "%s returns %s, which has %s() and will not be closed: yield it from an "
+                        "async generator function, inside 'async with'.",
+                        self.hook_run,
+                        with_article(type(self.made)),
+                        name,
+                    )
+                    break
+
+    async def _drive(self, generator: AsyncGeneratorType[Any, Any]) -> None:
+        # Without contextlib in between: fewer frames, and what is wrong can be named.
+        try:
+            value = await first_step(generator)
+        except StopAsyncIteration:
+            raise HookError(f"{self.hook_run} did not yield a value. {YIELD_ONCE}") from None
+        if value is None:
+            try:
+                refuse_none(self.hook_run, yielded=True)
+            except HookError:
+                await generator.aclose()
+                raise
+        self.executor.came_up(self, value)
+        try:
+            if not self.hook_run.stop_asked:
+                # Waited for here and not in _told_to_stop: a thousand coroutines less.
+                self.waker = self.executor.loop.create_future()
+                try:
+                    await self.waker
+                except asyncio.CancelledError:
+                    self._take_back_or_raise()
+                    await self._told_to_stop()
+        except GeneratorExit:
+            raise
+        except BaseException as error:
+            try:
+                await generator.athrow(error)
+            except StopAsyncIteration:
+                return
+        else:
+            try:
+                await generator.__anext__()
+            except StopAsyncIteration:
+                return
+        failure = yielded_again(self.hook_run, generator.ag_frame)
+        await generator.aclose()
+        raise failure
+
+    async def _on_loop(self) -> None:
+        await self._enter(self.function(**self.arguments))
+
+    async def _enter(self, made: Any) -> None:
+        """Enter, await or keep what a callable has returned."""
+        hook = self.hook_run.hook
+        if type(made) is AsyncGeneratorType:
+            await self._drive(made)
+        elif hasattr(type(made), "__aenter__") and hook.kind is RESOURCE:
+            async with made as value:
+                if inspect.isclass(hook.function) or hook.form is IN_THREAD:
+                    self._refuse_nothing(made, value)
+                if value is None:
+                    refuse_none(self.hook_run, yielded=True)
+                self.executor.came_up(self, value)
+                await self._told_to_stop()
+        elif is_awaitable(made):
+            self.made = await made
+            self._refuse_none_returned()
+        else:
+            self.made = made
+            self._refuse_none_returned()
+
+    def _refuse_none_returned(self) -> None:
+        """Raise ``HookError`` for a resource whose function has returned None by mistake."""
+        if self.made is None and self.hook_run.hook.kind is RESOURCE:
+            refuse_none(self.hook_run, yielded=False)
+
+    def _refuse_nothing(self, made: Any, value: Any) -> None:
+        """Raise ``HookError`` where entering has given no object: a Lock, a Semaphore."""
+        if value is None or isinstance(value, bool):
+            raise HookError(
+                f"{self.hook_run} returns {with_article(type(made))}, and entering that gives "
+                f"{value!r}. To hand out the object itself, return it from an async function: "
+                "'async def'."
+            )
+
+    async def _told_to_stop(self) -> None:
+        """Wait, in the hook's own task, until it is the hook's turn to stop."""
+        while not self.hook_run.stop_asked:
+            # A cancellation that is taken back has cancelled the future too: a new one each time.
+            self.waker = self.executor.loop.create_future()
+            try:
+                await self.waker
+            except asyncio.CancelledError:
+                self._take_back_or_raise()
+
+    def _take_back_or_raise(self) -> None:
+        """Take a cancellation back, inside its ``except``, or raise it on.
+
+        A loop that ends cancels every task at once; the order of the shutdown is kept all the same.
+        Else it is the limit of the hook's stop, or the hook's own task group that has crashed.
+        """
+        if not self.hook_run.cancel_attempts:
+            if self.executor.loop_is_ending():
+                assert self.task is not None
+                self.task.uncancel()
+                return
+            if self.hook_run.stop_asked:
+                return
+        raise  # noqa: PLE0704  # called inside an except clause
+
+    # In a thread: one thread from enter to exit.
+
+    def call_in_thread(self) -> None:
+        """Call a sync start or shutdown function in this thread, and post how it went."""
+        self._is_in_thread()
+        failure: BaseException | None = None
+        try:
+            around = self.executor.around_thread(self.hook_run.hook)
+            if around is None:
+                self.made = self.function(**self.arguments)
+            else:
+                with around:
+                    self.made = self.function(**self.arguments)
+        except BaseException as error:
+            failure = advised(error)
+        self.executor.post_ended(self, failure)
+
+    def live_in_thread(self) -> None:
+        """Enter a sync resource in this thread, keep it until it is told to stop, leave it."""
+        self._is_in_thread()
+        failure: BaseException | None = None
+        try:
+            for value in self.life():
+                if not self.hook_run.abandoned and self.executor.post_came_up(self, value):
+                    assert self.gate is not None
+                    self.gate.acquire()
+        except BaseException as error:
+            failure = advised(error)
+        self.executor.post_ended(self, failure)
+
+    def take_turn(self, life: Iterator[Any]) -> None:
+        """Go on with the life of a sync resource whose thread is shared: until it is up, or over."""
+        self._is_in_thread()
+        failure: BaseException | None = None
+        try:
+            for value in life:
+                if not self.hook_run.abandoned and self.executor.post_came_up(self, value):
+                    return
+        except BaseException as error:
+            failure = advised(error)
+        self.executor.post_ended(self, failure)
+
+    def _is_in_thread(self) -> None:
+        here.set(self.hook_run)
+        self.thread = threading.get_ident()
+
+    def life(self) -> Iterator[Any]:
+        """Enter a sync resource, give its value while it is open, and leave it."""
+        around = self.executor.around_thread(self.hook_run.hook)
+        if around is None:
+            yield from self._stay()
+        else:
+            with around:
+                yield from self._stay()
+
+    def _stay(self) -> Iterator[Any]:
+        if self.hook_run.hook.form is SYNC_GENERATOR:
+            generator = self.function(**self.arguments)
+            try:
+                value = next(generator)
+            except StopIteration:
+                raise HookError(f"{self.hook_run} did not yield a value. {YIELD_ONCE}") from None
+            if value is None:
+                try:
+                    refuse_none(self.hook_run, yielded=True)
+                except HookError:
+                    generator.close()
+                    raise
+            yield value
+            try:
+                next(generator)
+            except StopIteration:
+                return
+            failure = yielded_again(self.hook_run, generator.gi_frame)
+            generator.close()
+            raise failure
+        made = self.made = self.function(**self.arguments)
+        kind = type(made)
+        lives_on_loop = hasattr(kind, "__aenter__") or is_awaitable(made)
+        if hasattr(kind, "__enter__") and not lives_on_loop and kind is not AsyncGeneratorType:
+            with made as value:
+                # What a @contextmanager function yields is what it means to hand out.
+                if not inspect.isgeneratorfunction(innermost(self.function)):
+                    self._refuse_nothing(made, value)
+                if value is None:
+                    refuse_none(self.hook_run, yielded=True)
+                yield value
+        elif made is None:
+            refuse_none(self.hook_run, yielded=False)
+
+    @property
+    def goes_on_on_loop(self) -> bool:
+        """Whether what a thread has made is entered, or awaited, in a task."""
+        made = self.made
+        return hasattr(type(made), "__aenter__") or is_awaitable(made)
+
+
+class NextTurn:
+    """The gate of a resource whose thread is shared: to open it is to give it its next turn."""
+
+    __slots__ = ("_submit",)
+
+    def __init__(self, submit: Callable[[], None]) -> None:
+        self._submit = submit
+
+    def acquire(self) -> bool:
+        """Wait for nothing: a turn that is over holds no thread."""
+        return True
+
+    def release(self) -> None:
+        """Have the resource left, in the thread that it was entered in."""
+        self._submit()
+
+    def locked(self) -> bool:
+        """Return False: no thread waits behind this gate."""
+        return False
+
+
+def first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
+    """Return the first step of an async generator that the loop does not get to know of.
+
+    The hook's task sees to its end. A loop that closes would call ``aclose()`` on it, in the middle
+    of its stop; and keeping a list of a thousand generators takes longer than to enter them.
+    """
+    first, _ = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=None)
+    try:
+        return generator.__anext__()
+    finally:
+        sys.set_asyncgen_hooks(firstiter=first)
+
+
+def advised(error: BaseException) -> BaseException:
+    """Add, to an error that a thread is the cause of, a note that says what to write instead."""
+    advised_to_yield(error)
+    text = text_of(error)
+    if is_a(error, (RuntimeError, ValueError)) and any(cause in text for cause in ASK_FOR_ASYNC):
+        add_note(
+            error,
+            "A sync hook runs in a thread of its own, where there is no event loop and no main "
+            "thread. Write it as 'async def' to run it on the loop, in the server's thread.",
+        )
+    return error
+
+
+def advised_to_yield(error: BaseException) -> BaseException:
+    """Add a note that says what to do to contextlib's error about a generator's yields."""
+    if is_a(error, RuntimeError) and text_of(error).startswith(CONTEXTLIB_ON_YIELDS):
+        add_note(error, YIELD_ONCE)
+    return error
+
+
+def yielded_again(hook_run: HookRun, frame: FrameType | None) -> HookError:
+    """Return the error of a generator that stands at a second ``yield``."""
+    # What Cython compiled has no frame.
+    again = f", again at {short(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else ""
+    return HookError(f"{hook_run} yielded more than once{again}. {YIELD_ONCE}")

@@ -1,0 +1,242 @@
+"""The executor: gives each hook the task or thread that it lives in, and hears from it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import threading
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol
+
+from lifespan_app.engine.advice import Advice
+from lifespan_app.engine.hooks import START, Hook
+from lifespan_app.engine.threads import Mailbox, Pool, Turns, start_thread
+
+from .execution import Execution, NextTurn
+from .hook_run import STARTING, HookRun
+from .scheduler import Scheduler
+
+
+class Surroundings(Protocol):
+    """What the executor is given by the program around the engine: its host."""
+
+    turns: Turns | None
+    thread_patience: float
+    advice: Advice
+
+    def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
+        """Return what is entered in an async hook's task for as long as the hook lives."""
+
+    def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
+        """Return what is entered in a sync hook's thread for as long as the hook lives."""
+
+    def work_handed_over(self) -> None:
+        """Hear that a thread was given work."""
+
+    def work_returned(self) -> None:
+        """Hear that a thread has given work back."""
+
+
+class Executor:
+    """The tasks and threads of one run.
+
+    Args:
+        scheduler: is told what becomes of hooks.
+        handle: hands the scheduler an event.
+        host: the program around the engine.
+        clock: the run's.
+        loop_is_ending: tells whether every task of the loop is being cancelled.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        handle: Callable[..., None],
+        host: Surroundings,
+        clock: Callable[[], float],
+        loop_is_ending: Callable[[], bool],
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.loop_is_ending = loop_is_ending
+        self.around_task = host.around_task
+        self.around_thread = host.around_thread
+        self.advice = host.advice
+        self._scheduler = scheduler
+        self._handle = handle
+        self._host = host
+        self._clock = clock
+        # The context of the run's begin: what one hook sets is not seen by the next.
+        self._context = contextvars.copy_context()
+        self._mailbox = Mailbox(self.loop)
+        self._pool: Pool | None = None
+
+    # What the scheduler wants done.
+
+    def start(self, hook_run: HookRun, arguments: dict[str, Any]) -> None:
+        """Give a hook its task, or its thread, as its form asks for."""
+        execution = Execution(hook_run, self, arguments)
+        hook_run.lives_in(execution)
+        if hook_run.on_loop:
+            execution.begin_task(self._context.copy())
+            return
+        self._host.work_handed_over()
+        context = self._context.copy()
+        # A sync resource keeps a thread of its own, from enter to exit.
+        owns_thread = hook_run.hook.kind is not START and not hook_run.at_end
+        if self._host.turns is not None:
+            self._start_in_turn(execution, context, self._host.turns, owns_thread=owns_thread)
+        elif owns_thread:
+            gate = threading.Lock()
+            gate.acquire()
+            execution.hold(gate)
+            target = functools.partial(context.run, execution.live_in_thread)
+            start_thread(target, f"lifespan {hook_run.node.key}")
+        else:
+            if self._pool is None:
+                self._pool = Pool(self.loop, self._host.thread_patience)
+            work = self._pool.submit(functools.partial(context.run, execution.call_in_thread))
+            execution.begin_work(work)
+
+    def _start_in_turn(
+        self,
+        execution: Execution,
+        context: contextvars.Context,
+        turns: Turns,
+        *,
+        owns_thread: bool,
+    ) -> None:
+        if owns_thread:
+            turn = functools.partial(context.run, execution.take_turn, execution.life())
+            submit = functools.partial(turns.submit, execution.hook_run, turn)
+            execution.hold(NextTurn(submit))
+        else:
+            turn = functools.partial(context.run, execution.call_in_thread)
+        turns.submit(execution.hook_run, turn)
+
+    def release(self, hook_run: HookRun) -> None:
+        """Have a hook leave what it holds."""
+        execution: Execution = hook_run.execution
+        if execution.gate is not None and not hook_run.on_loop:
+            self._host.work_handed_over()
+            execution.waits("")
+            execution.gate.release()
+        else:
+            execution.let_go()
+
+    def cancel(self, hook_run: HookRun, *, again: bool) -> None:
+        """Cancel the task of a hook. One that has not begun will never report: that is said here.
+
+        Args:
+            hook_run: whose task it is.
+            again: whether to cancel it though it is being cancelled.
+        """
+        execution: Execution = hook_run.execution
+        task = execution.task
+        assert task is not None
+        begun = inspect.getcoroutinestate(task.get_coro()) not in (  # type: ignore[arg-type]
+            inspect.CORO_CREATED,
+            inspect.CORO_CLOSED,
+        )
+        if again or not task.cancelling():
+            task.cancel()
+        if not begun:
+            self.ended(execution, asyncio.CancelledError())
+
+    def abandon(self, hook_run: HookRun) -> None:
+        """Wait for a hook no longer: it leaves what it enters, and ends."""
+        execution: Execution = hook_run.execution
+        if hook_run.on_loop:
+            assert execution.task is not None
+            execution.task.cancel()
+        elif execution.work is not None and self._pool is not None:
+            self._pool.lose(execution.work)
+        elif execution.gate is not None and execution.gate.locked():
+            execution.gate.release()
+
+    def leave_behind(self, hook_run: HookRun) -> None:
+        """Have nobody wait for the task of an abandoned hook, when the run is over.
+
+        ``asyncio.run`` and servers wait, at the end, for all tasks of their loop: for this one that
+        would be for ever (https://docs.python.org/3/library/asyncio-extending.html).
+        """
+        task = None if hook_run.execution is None else hook_run.execution.task
+        if task is not None and not task.done():
+            asyncio.tasks._unregister_task(task)
+            task._log_destroy_pending = False
+
+    def close(self) -> None:
+        """Let the threads end that hooks have borrowed."""
+        if self._pool is not None:
+            self._pool.close()
+
+    # What it hears, on the loop.
+
+    def came_up(self, execution: Execution, value: Any) -> None:
+        """Hear that a resource is up, and held by its task."""
+        task = execution.task
+        if task is not None and not execution.hook_run.abandoned:
+            # A cancellation left over would make a later TaskGroup in this task raise
+            # CancelledError instead of its children's errors (seen on Python 3.13).
+            while task.cancelling():
+                task.uncancel()
+        self._handle(self._scheduler.came_up, execution.hook_run, value)
+
+    def ended(self, execution: Execution, error: BaseException | None) -> None:
+        """Hear that a hook's task has ended."""
+        if error is not None and self.loop_is_ending():
+            self._handle(self._scheduler.loop_ends)
+        self._handle(self._scheduler.ended, execution.hook_run, error, execution.made)
+
+    # What it hears, in a thread: all of it reaches the loop through the mailbox.
+
+    def post_came_up(self, execution: Execution, value: Any) -> bool:
+        """Hear, from a thread, that a resource is up. Returns False when nobody listens."""
+        return self._post(self._thread_came_up, execution, value)
+
+    def post_ended(self, execution: Execution, error: BaseException | None) -> None:
+        """Hear, from a thread, that its hook has ended."""
+        self._post(self._thread_ended, execution, error)
+
+    def _post(self, event: Callable[..., None], execution: Execution, what: object) -> bool:
+        return self._mailbox.post(self._handle, event, execution, what, self._clock())
+
+    def _thread_came_up(self, now: float, execution: Execution, value: Any, at: float) -> None:
+        hook_run = execution.hook_run
+        if hook_run.abandoned:
+            # Its gate is open: the thread is still at work, leaving what it has entered.
+            return
+        fault = self._work_returned()
+        if fault is None:
+            self._scheduler.came_up(now, hook_run, value, at)
+        else:
+            self._scheduler.ended(now, hook_run, fault, None, at)
+
+    def _thread_ended(
+        self, now: float, execution: Execution, error: BaseException | None, at: float
+    ) -> None:
+        fault = self._work_returned()
+        hook_run, work = execution.hook_run, execution.work
+        if work is not None and self._pool is not None and not work.abandoned:
+            self._pool.finished()
+        execution.begin_work(None)
+        starts = hook_run.state is STARTING or hook_run.at_end
+        waits = starts and not (hook_run.abandoned or hook_run.on_loop)
+        error = fault if error is None else error
+        if error is None and waits and execution.goes_on_on_loop:
+            self._scheduler.moved_to_loop(now, hook_run)
+            execution.begin_task(self._context.copy())
+            return
+        if error is not None and self.loop_is_ending():
+            self._scheduler.loop_ends(now)
+        self._scheduler.ended(now, hook_run, error, execution.made, at)
+
+    def _work_returned(self) -> BaseException | None:
+        """Tell the host that a thread has given work back; return what that has raised, if it has."""
+        try:
+            self._host.work_returned()
+        except BaseException as fault:
+            return fault
+        return None

@@ -1,0 +1,545 @@
+"""One hook in one run: where it stands, and what has become of it. Nobody else writes its fields."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lifespan_app.engine.error_text import add_note, is_a, one_line
+from lifespan_app.engine.errors import HookError
+from lifespan_app.engine.hooks import BACKGROUND, IN_THREAD, ONLY_AT_END, SYNC_GENERATOR
+from lifespan_app.engine.plan import Node
+from lifespan_app.engine.report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Phase
+from lifespan_app.engine.reporting.failure import failure_of, short
+from lifespan_app.engine.reporting.journal import HAS_STARTUP, Entry
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.loglines import LogSink
+
+
+IN_THREADS = (SYNC_GENERATOR, IN_THREAD)
+"""The forms of hooks that are called in a thread."""
+
+
+class State(StrEnum):
+    """Where one hook stands in its run."""
+
+    PENDING = "pending"
+    STARTING = "starting"
+    UP = "up"
+    STOPPING = "stopping"
+    DOWN = "down"
+
+
+# Quick to look up, as those in hooks.py.
+PENDING, STARTING, UP, STOPPING, DOWN = State
+
+
+class ImpossibleTransition(Exception):
+    """The engine has said of a hook what can't have happened: a fault of the engine itself."""
+
+
+class Transition(dict[State, State]):
+    """From where, to where one thing that happens can bring a hook."""
+
+    def __missing__(self, state: State) -> State:
+        raise ImpossibleTransition(state, dict(self))
+
+
+# What may follow what.
+BEGAN = Transition({PENDING: STARTING})
+ARMED = Transition({PENDING: UP})
+SKIPPED = Transition({PENDING: DOWN})
+CAME_UP = Transition({STARTING: UP})
+FAILED_TO_START = Transition({STARTING: DOWN})
+ASKED_TO_STOP = Transition({UP: STOPPING})
+NOTHING_TO_STOP = Transition({UP: DOWN})
+STOPPED = Transition({STOPPING: DOWN})
+ENDED_BY_ITSELF = Transition({UP: DOWN})
+RESTARTED = Transition({UP: UP, DOWN: UP})
+JOB_STOPPED = Transition({STOPPING: DOWN, UP: DOWN})
+ALL_OVER = Transition({UP: DOWN, STOPPING: DOWN, DOWN: DOWN})
+ABANDONED = Transition({STARTING: DOWN, STOPPING: DOWN})
+
+
+class Reached(Protocol):
+    """What the code of a hook reaches of the run that it is part of."""
+
+    @property
+    def run(self) -> Any:
+        """The run itself."""
+
+    def sink_of(self, hook_run: HookRun) -> LogSink | None:
+        """Return where the log lines of the hook's step go that goes on."""
+
+
+class HookRun:
+    """One hook in one run; without a hook, a place where others meet.
+
+    Args:
+        run: the run.
+        node: the hook in the run's plan.
+    """
+
+    __slots__ = (
+        "abandoned",
+        "after",
+        "at_end",
+        "begun",
+        "cancel_attempts",
+        "deadline",
+        "dependencies",
+        "dependents",
+        "execution",
+        "hook",
+        "is_job",
+        "lives",
+        "node",
+        "non_blocking",
+        "on_loop",
+        "pending",
+        "released",
+        "run",
+        "serving",
+        "settled",
+        "shutdown",
+        "startup",
+        "state",
+        "stop_asked",
+        "value",
+    )
+
+    def __init__(self, run: Reached, node: Node) -> None:
+        hook = node.hook
+        kind = None if hook is None else hook.kind
+        self.run: Any = run
+        self.node = node
+        self.hook: Any = hook
+        self.is_job = kind is BACKGROUND
+        self.at_end = kind in ONLY_AT_END
+        """Whether it does nothing at startup, and is called at the end."""
+        self.on_loop = hook is not None and hook.form not in IN_THREADS
+        """Whether it lives in a task; else in a thread."""
+        self.non_blocking = not node.options.wait
+        """Whether the startup does not wait for it: the process may serve before it is up."""
+        self.dependencies: list[HookRun] = []
+        self.dependents: list[HookRun] = []
+        self.state: State = PENDING
+        self.pending = 0
+        """How many others its turn waits for."""
+        self.after = -1
+        """Whose step gave it its turn."""
+        self.settled = self.released = False
+        """Whether others need wait for it no longer at startup; whether its turn to stop has come."""
+        self.lives = False
+        """Whether a task or thread is at work for it, or holds it."""
+        self.stop_asked = self.abandoned = False
+        self.cancel_attempts = 0
+        self.begun = 0.0
+        """When its last step began."""
+        self.deadline = math.inf
+        self.value: Any = None
+        self.execution: Any = None
+        """What the executor knows of its task or thread."""
+        self.startup: Entry | None = None
+        self.serving: Entry | None = None
+        self.shutdown: Entry | None = None
+        """The steps that have ended; of a job, also the one that goes on."""
+
+    # What can be read off it.
+
+    @property
+    def running_now(self) -> bool:
+        """Whether one of the hook's own steps is running; service does not count."""
+        return self.state is STARTING or self.state is STOPPING
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase of the step that is running now; None where none is."""
+        if self.is_job:
+            return IN_SERVICE if self.lives else None
+        if self.state is STARTING:
+            return IN_STARTUP
+        return IN_SHUTDOWN if self.state is STOPPING else None
+
+    @property
+    def step(self) -> Entry | None:
+        """The step that is running now; None where none is."""
+        if self.is_job:
+            return self.serving if self.lives else None
+        if self.state is STARTING:
+            return self.startup or self._goes_on(IN_STARTUP, self.after)
+        if self.state is STOPPING:
+            # It may stop before its turn: at the notice of a stop, or as it has come up too late.
+            after = self.after if self.released else -1
+            return self.shutdown or self._goes_on(IN_SHUTDOWN, after)
+        return None
+
+    def _goes_on(self, phase: Phase, after: int) -> Entry:
+        where = "" if self.execution is None else self.execution.waiting_at
+        return Entry(self.node, phase, self.begun, self.begun, after, waiting_at=where)
+
+    def _step(self) -> Entry:
+        step = self.step
+        assert step is not None
+        return step
+
+    @property
+    def failed_to_start(self) -> bool:
+        """Whether it has failed to start, or was skipped."""
+        entry = self.startup
+        return entry is not None and entry.outcome is not OK
+
+    @property
+    def start_is_decided(self) -> bool:
+        """Whether it has an outcome of its startup, though its task may still be on its way."""
+        return self.startup is not None
+
+    @property
+    def stop_is_decided(self) -> bool:
+        """Whether it has an outcome of its stop, though its task may still be on its way."""
+        return self.shutdown is not None and self.shutdown.outcome is not None
+
+    @property
+    def crashed(self) -> bool:
+        """Whether it has ended by an error while the process served."""
+        return self.serving is not None and self.serving.outcome is Outcome.CRASHED
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is not what it should be: failed, skipped, crashed."""
+        served = None if self.serving is None else self.serving.outcome
+        return self.failed_to_start or (
+            served is not None and served is not OK and served is not Outcome.FINISHED
+        )
+
+    @property
+    def error(self) -> BaseException | None:
+        """The error that its start has failed with."""
+        return None if self.startup is None else self.startup.error
+
+    @property
+    def serving_error(self) -> BaseException | None:
+        """The error that it has crashed with, or that its job has ended with."""
+        return None if self.serving is None else self.serving.error
+
+    @property
+    def stop_error(self) -> BaseException | None:
+        """The error that its stop has failed with."""
+        return None if self.shutdown is None else self.shutdown.error
+
+    def hangs_on(self, dependency: HookRun) -> bool:
+        """Return whether it can't start when another hook has failed."""
+        index = dependency.node.index
+        return any(wait.node == index and wait.hard for wait in self.node.waits)
+
+    def sink(self) -> LogSink | None:
+        """Return where the log lines of the step go that is running now; None where none is."""
+        sink: LogSink | None = self.run.sink_of(self)
+        return sink
+
+    def __str__(self) -> str:
+        if self.hook is None:
+            return self.node.key
+        return f"'{self.node.key}' ({short(self.hook.file)}:{self.hook.line})"
+
+    # The graph.
+
+    def depends_on(self, dependencies: list[HookRun]) -> None:
+        """Have it wait for others at startup, and them for it at shutdown."""
+        self.dependencies += dependencies
+        for dependency in dependencies:
+            dependency.dependents.append(self)
+
+    def waits_for(self, count: int) -> None:
+        """Begin to count down: its turn waits for so many others."""
+        self.pending = count
+        self.after = -1
+
+    def counts_down(self, by: HookRun) -> bool:
+        """Count one of them, which is settled or down; return whether its turn has come."""
+        self.pending -= 1
+        if self.pending:
+            return False
+        self.comes_after(by)
+        return True
+
+    def comes_after(self, by: HookRun) -> None:
+        """Keep who has given it its turn; a hook without a step of its own has passed it on."""
+        self.after = by.node.index if by.has_step else by.after
+
+    @property
+    def has_step(self) -> bool:
+        """Whether it has a step of its own in the phase that counts down."""
+        if self.is_job:
+            return self.stop_asked
+        if self.released:
+            return self.shutdown is not None
+        return self.hook is not None and self.hook.kind in HAS_STARTUP
+
+    # What happens to it. Each returns the entry that the journal gets, where there is one.
+
+    def armed(self, *, at_end: bool = False) -> None:
+        """Be up: nothing is done at startup, or it was made only now, to be called at the end."""
+        self.state = ARMED[self.state]
+        if at_end:
+            self.at_end = self.settled = True
+
+    def began(self, now: float) -> None:
+        """Start: its turn in the startup has come."""
+        self.state = BEGAN[self.state]
+        self.lives = True
+        self.begun = now
+
+    def skipped(self, reason: str, now: float) -> Entry | None:
+        """Be down: it can't start, or need not any more."""
+        self.state = SKIPPED[self.state]
+        if self.hook is None:
+            return None
+        self.begun = now
+        self.startup = self._goes_on(IN_STARTUP, self.after).ends(
+            Outcome.SKIPPED, now, reason=reason
+        )
+        return self.startup
+
+    def mark_up(self, value: Any, at: float, *, entered: bool) -> Entry | None:
+        """Be up. Returns None where it had failed by its limit before.
+
+        Args:
+            value: what it is worth.
+            at: when.
+            entered: whether its task or thread holds it.
+        """
+        self.state = CAME_UP[self.state]
+        self.value = value
+        self.lives = entered
+        self.cancel_attempts = 0
+        self.deadline = math.inf
+        if self.startup is not None:
+            return None
+        where = "" if self.execution is None else self.execution.waiting_at
+        self.startup = entry = Entry(
+            self.node, IN_STARTUP, self.begun, at, self.after, OK, waiting_at=where
+        )
+        return entry
+
+    def settle(self) -> None:
+        """Be settled: what waits for it at startup need wait no longer."""
+        self.settled = True
+
+    def fail_to_start(
+        self, outcome: Outcome, at: float, *, error: BaseException | None = None, reason: str = ""
+    ) -> Entry:
+        """Fail to start; its task or thread may still be on its way out."""
+        step = self.startup or self._goes_on(IN_STARTUP, self.after)
+        self.startup = step.ends(outcome, at, error, reason)
+        return self.startup
+
+    def start_over(self) -> None:
+        """Be down: the task or thread of its start has ended, and it is not up."""
+        self.state = FAILED_TO_START[self.state]
+        self.lives = False
+
+    def serves(self, now: float) -> Entry:
+        """Begin its job, for the first time or again."""
+        self.state = RESTARTED[self.state]
+        attempt = 1 if self.serving is None else self.serving.attempt + 1
+        self.lives = True
+        self.serving = Entry(self.node, IN_SERVICE, now, now, attempt=attempt)
+        return self.serving
+
+    def ended_by_itself(
+        self, outcome: Outcome, now: float, error: BaseException | None = None
+    ) -> Entry:
+        """Be down: its job, or what its resource does, has ended while nobody had asked for it."""
+        self.state = ENDED_BY_ITSELF[self.state]
+        self.lives = False
+        begun = now if self.startup is None else self.startup.ended
+        serving = self.serving or Entry(self.node, IN_SERVICE, begun, now)
+        self.serving = serving.ends(outcome, now, error)
+        return self.serving
+
+    def not_restarted(self, reason: str) -> Entry:
+        """Keep why its job, which has crashed, can't begin again."""
+        assert self.serving is not None
+        self.serving = self.serving.but(reason=reason)
+        return self.serving
+
+    def job_asked_to_stop(self, now: float, after: int) -> None:
+        """Stop, as a job: it is cancelled."""
+        self.state = ASKED_TO_STOP[self.state]
+        self.stop_asked = True
+        assert self.serving is not None
+        self.serving = self.serving.but(after=after)
+        # A job has no step of its own in the shutdown: this entry no journal gets.
+        self.shutdown = Entry(self.node, IN_SHUTDOWN, now, now)
+
+    def job_fails_to_stop(self, outcome: Outcome, at: float, error: BaseException) -> None:
+        """Fail to stop, as a job: it has passed its limit, or has raised."""
+        assert self.serving is not None
+        self.serving = self.serving.ends(outcome, at, error)
+
+    def job_stopped(self, at: float) -> Entry:
+        """Be down: its job has ended, as it was asked to or because the loop ends."""
+        self.state = JOB_STOPPED[self.state]
+        self.lives = False
+        assert self.serving is not None
+        self.serving = self.serving.ends(self.serving.outcome or OK, at)
+        return self.serving
+
+    def release(self) -> None:
+        """Have its turn in the shutdown."""
+        self.released = True
+
+    def asked_to_stop(self, now: float) -> None:
+        """Stop: leave what it holds, or be called, where that is done at the end."""
+        self.state = ASKED_TO_STOP[self.state]
+        self.stop_asked = not self.at_end
+        self.lives = True
+        self.begun = now
+
+    def not_called(self, reason: str, now: float) -> Entry:
+        """Be down: it is not called at the end, since what it needs is missing."""
+        self.state = NOTHING_TO_STOP[self.state]
+        begun = Entry(self.node, IN_SHUTDOWN, now, now)
+        self.shutdown = begun.ends(Outcome.SKIPPED, now, reason=reason)
+        return self.shutdown
+
+    def closed(self, now: float) -> Entry:
+        """Be down, as a resource that holds nothing: since when it can't be read is worth knowing."""
+        self.state = NOTHING_TO_STOP[self.state]
+        self.shutdown = Entry(self.node, IN_SHUTDOWN, now, now, self.after).ends(OK, now)
+        return self.shutdown
+
+    def place_stops(self) -> None:
+        """Stop, as the place where background jobs are stopped."""
+        self.state = ASKED_TO_STOP[self.state]
+
+    def goes_down(self) -> None:
+        """Be down: nothing was to be stopped, or it has stopped."""
+        self.state = ALL_OVER[self.state]
+
+    def fail_to_stop(self, outcome: Outcome, at: float, error: BaseException) -> Entry:
+        """Fail to stop; its task or thread may still be on its way out."""
+        step = self.shutdown or self._step()
+        self.shutdown = step.ends(outcome, at, error)
+        return self.shutdown
+
+    def stopped(self, outcome: Outcome, at: float) -> Entry:
+        """Be down: the task or thread of its stop has ended."""
+        self.state = STOPPED[self.state]
+        self.lives = False
+        self.deadline = math.inf
+        if self.shutdown is not None:
+            self.shutdown = entry = self.shutdown.ends(outcome, at)
+            return entry
+        where = "" if self.execution is None else self.execution.waiting_at
+        after = self.after if self.released else -1
+        self.shutdown = entry = Entry(
+            self.node, IN_SHUTDOWN, self.begun, at, after, outcome, waiting_at=where
+        )
+        return entry
+
+    def give_up(self, now: float, error: BaseException) -> Entry:
+        """Be down: it ignores its cancellations, or hangs in its thread, and nobody waits for it.
+
+        Args:
+            now: when.
+            error: says so, where its start has no error yet.
+        """
+        starts, step = self.state is STARTING, self._step()
+        self.state = ABANDONED[self.state]
+        self.abandoned = self.stop_asked = True
+        is_news = starts and step.failure is None
+        step = step.ends(Outcome.ABANDONED, now, error if is_news else None)
+        self._keep(step)
+        return step
+
+    def renewed(self) -> Entry | None:
+        """Keep the text of the error that it has failed with anew: it has got notes since."""
+        for step in (self.startup, self.serving):
+            if step is not None and step.failure is not None:
+                renewed = step.but(failure=failure_of(step.failure.error))
+                self._keep(renewed)
+                return renewed
+        return None
+
+    def located(self, where: str) -> None:
+        """Keep where its step waits."""
+        self.execution.waits(where)
+        for step in (self.startup, self.serving, self.shutdown):
+            if step is not None and step is self.step:
+                self._keep(step.but(waiting_at=where))
+
+    def _keep(self, step: Entry) -> None:
+        if step.phase is IN_STARTUP:
+            self.startup = step
+        elif step.phase is IN_SERVICE:
+            self.serving = step
+        else:
+            self.shutdown = step
+
+    # Limits, and what it lives in.
+
+    def due_at(self, deadline: float) -> None:
+        """Have a limit that ends at a time, or none any more."""
+        self.deadline = deadline
+
+    def watched(self, deadline: float) -> None:
+        """Begin a step that has a limit."""
+        self.cancel_attempts = 0
+        self.deadline = deadline
+
+    def cancelled(self) -> int:
+        """Count a cancellation, or that it has passed its limit; return how many there were."""
+        self.cancel_attempts += 1
+        return self.cancel_attempts
+
+    def cancel_begins(self) -> None:
+        """Take it for cancelled once, where a thread can't be."""
+        self.cancel_attempts = 1
+
+    def lives_in(self, execution: Any) -> None:
+        """Be given what the executor knows of its task or thread."""
+        self.execution = execution
+
+    def moved_to_loop(self) -> None:
+        """Live in a task from now on: what its thread has made does."""
+        self.on_loop = True
+
+    def let_go(self) -> None:
+        """Forget its value: the run is over."""
+        self.value = None
+        if not self.abandoned:
+            self.execution = None
+
+
+def what_happened(hook_run: HookRun) -> str:
+    """Return how a hook failed, as the end of a sentence."""
+    entry = hook_run.startup
+    if entry is not None and entry.outcome is Outcome.SKIPPED:
+        return "was skipped"
+    if hook_run.error is not None:
+        return f"failed: {one_line(hook_run.error)}"
+    if hook_run.serving_error is not None:
+        return f"crashed: {one_line(hook_run.serving_error)}"
+    is_up = entry is not None and entry.outcome is OK
+    return "is closing or closed" if is_up else "did not come up"
+
+
+def is_cancellation(error: BaseException | None) -> bool:
+    """Return whether an error is asyncio's cancellation."""
+    return error is not None and is_a(error, asyncio.CancelledError)
+
+
+def named(hook_run: HookRun, error: BaseException, when: str) -> BaseException:
+    """Return a hook's error with a note that names the hook."""
+    if is_cancellation(error):
+        # Raised on, it would be taken for a cancellation of the caller.
+        cause = error
+        error = HookError(f"{hook_run} was cancelled by its own code.")
+        error.__cause__ = cause
+    add_note(error, f"Raised by lifespan hook {hook_run} {when}.")
+    return error

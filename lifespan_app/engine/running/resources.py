@@ -1,0 +1,92 @@
+"""What a run has open, for those who read it: hooks, requests, anybody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lifespan_app.engine import reading
+from lifespan_app.engine.current import OpenRun, here
+from lifespan_app.engine.hooks import RESOURCE, Hook
+
+from .hook_run import UP, HookRun
+
+
+class Resources:
+    """The resources of one run, by hook and by state name.
+
+    Args:
+        run: whose resources they are.
+        hook_runs: its hooks.
+    """
+
+    def __init__(self, run: OpenRun, hook_runs: Iterable[HookRun]) -> None:
+        self._run = run
+        self.by_hook: dict[Hook, HookRun] = {
+            one.hook: one for one in hook_runs if one.hook is not None and one.hook.kind is RESOURCE
+        }
+        self.by_name = {one.node.options.state_name: one for one in self.by_hook.values()}
+        self.serving: dict[Hook | str, Any] = {}
+        """What can be read without asking how things stand, by hook and by state name: filled only
+        while the run serves."""
+
+    def read(self, hook: Hook) -> Any:
+        """Return the value of a resource. Raises a ``ReadError`` that says why there is none."""
+        hook_run = self.by_hook.get(hook)
+        if hook_run is None:
+            raise reading.not_in_plan(self._run, hook)
+        return self._read(hook_run)
+
+    def read_name(self, name: str) -> Any:
+        """Return the value of the resource with a state name. Raises a ``ReadError``."""
+        hook_run = self.by_name.get(name)
+        if hook_run is None:
+            raise reading.no_such_name(self._run, self.by_name, name)
+        return self._read(hook_run)
+
+    def _read(self, hook_run: HookRun) -> Any:
+        inside = here.get()
+        if (
+            isinstance(inside, HookRun)
+            and inside.run is self._run
+            and inside.running_now
+            and not reading.has_asked(inside, hook_run)
+        ):
+            raise reading.undeclared(inside, hook_run)
+        if hook_run.state is not UP or self._run.inherited:
+            # A hook that stops may still use what it asked for, and that is up until then.
+            raise reading.not_open(self._run, hook_run)
+        if hook_run.on_loop:
+            loop = asyncio._get_running_loop()
+            if loop is not None and loop is not self._run.loop:
+                raise reading.wrong_loop(self._run, hook_run, loop)
+        return hook_run.value
+
+    def open_names(self) -> Mapping[str, HookRun]:
+        """Return the state names of the resources that are up."""
+        if self._run.inherited:
+            return {}
+        return {name: one for name, one in self.by_name.items() if one.state is UP}
+
+    # While the run serves.
+
+    def serve(self) -> None:
+        """Let what is up be read without asking."""
+        for name, hook_run in self.open_names().items():
+            self.serving[hook_run.hook] = self.serving[name] = hook_run.value
+
+    def opened(self, hook_run: HookRun) -> None:
+        """Let what has come up late be read."""
+        self.serving[hook_run.hook] = hook_run.value
+        self.serving[hook_run.node.options.state_name] = hook_run.value
+
+    def closed(self, hook_run: HookRun) -> None:
+        """Let what is not open any more be asked for."""
+        self.serving.pop(hook_run.hook, None)
+        self.serving.pop(hook_run.node.options.state_name, None)
+
+    def put(self, hook: Hook, stand_in: HookRun) -> None:
+        """Have a resource read from something else."""
+        self.by_hook[hook] = stand_in
+        self.by_name[stand_in.node.options.state_name] = stand_in

@@ -1,0 +1,632 @@
+"""A run: one start, service and stop of one process, as the rest of the package sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from lifespan_app.engine.checking import Checking
+from lifespan_app.engine.context import LifespanContext
+from lifespan_app.engine.current import OpensRuns, here, remember
+from lifespan_app.engine.error_text import one_line
+from lifespan_app.engine.errors import HookError
+from lifespan_app.engine.loglines import LogSink
+from lifespan_app.engine.lookout import Lookout
+from lifespan_app.engine.notice import Notice, Signalled
+from lifespan_app.engine.plan import Gives, Plan
+from lifespan_app.engine.report import (
+    IN_SERVICE,
+    IN_SHUTDOWN,
+    IN_STARTUP,
+    Facts,
+    Mode,
+    Observer,
+    Phase,
+    Readiness,
+    Report,
+    Status,
+)
+from lifespan_app.engine.reporting.journal import Entry, Journal, Snapshot
+from lifespan_app.engine.reporting.log_capture import log_capture
+from lifespan_app.engine.reporting.observers import Observers, wait_for_writes
+from lifespan_app.engine.settings import Settings
+from lifespan_app.engine.stages import Stage
+from lifespan_app.engine.state import RunState
+
+from .deadlines import Limits
+from .driver import Driver
+from .executor import Executor
+from .graph import Graph
+from .hook_run import HookRun
+from .resources import Resources
+from .said import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
+from .scheduler import Do, Scheduler
+
+LAST_WRITE = 1.5
+LAST_WRITE_AT_LEAST = 0.5
+"""Seconds after the shutdown's deadline, and at least, that observers have for their last write."""
+
+
+class Waited:
+    """What tasks wait for: that it is decided whether the run serves, that it is over or warm.
+
+    Args:
+        loop: the run's.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.decided: asyncio.Future[None] = loop.create_future()
+        self.over: asyncio.Future[None] = loop.create_future()
+        self.warm: asyncio.Future[None] = loop.create_future()
+        self.owner: asyncio.Task[Any] | None = None
+        """Who has started the run."""
+        self.sentinel: asyncio.Task[None] | None = None
+        """Is cancelled when the loop ends."""
+        self.writing: asyncio.Task[None] | None = None
+        """The observers' last writes."""
+
+    def is_ending(self) -> bool:
+        """Return whether every task of the loop is being cancelled."""
+        return self.sentinel is not None and self.sentinel.cancelling() > 0
+
+
+class Run:
+    """One start, service and stop of one process, on the loop that it is made on.
+
+    Args:
+        lifespan: where the hooks were declared.
+        plan: what is to run.
+        context: what the hooks are told about the process.
+        server: name and version of the ASGI server; "" for one not known, None for no server.
+        mode: how it came about; None: by whether there is a server.
+        stages: edges of the run behind the hooks, in their order, such as receivers or an inner
+            application's lifespan: entered when all hooks are up, before background jobs begin; left
+            before those are stopped.
+        settings: what it is told; None: read now.
+        is_inner: whether it is meant in the block that has opened it, and nowhere else.
+    """
+
+    def __init__(
+        self,
+        lifespan: OpensRuns,
+        plan: Plan,
+        context: LifespanContext,
+        *,
+        server: str | None = None,
+        mode: str | None = None,
+        stages: Iterable[Stage] = (),
+        settings: Settings | None = None,
+        is_inner: bool = False,
+    ) -> None:
+        self.lifespan = lifespan
+        self.context = context
+        self.plan, self.host = lifespan.changed(plan)
+        self.is_inner = is_inner
+        self.settings = settings or self.host.settings()
+        mode = mode or (Mode.COMMAND if server is None else Mode.SERVER)
+        if mode is Mode.TEST:
+            # A test reads what it needs as soon as it begins.
+            self.plan = self.plan.waiting_for_all()
+        self.inherited = False
+        """Whether this process was forked from the one that the run belongs to."""
+        self.loop = asyncio.get_running_loop()
+        self.loop_thread = threading.get_ident()
+        self.loop_runs: Callable[[], bool] = self.loop.is_running
+        self.stopping = Notice()
+        """Set as soon as it is known that the run will stop."""
+        self._facts = Facts(
+            str(uuid.uuid4()),
+            context.service_type,
+            context.environment,
+            self.settings.release,
+            mode,
+            os.getpid(),
+            server or "",
+            self.host.time(),
+            self.plan.left_out,
+        )
+        self.server = server
+        journal = Journal(self.plan.nodes, self.host.clock)
+        graph = Graph(self, self.plan, stages, self.host.app_label)
+        self.resources = Resources(self, graph.hook_runs)
+        self.serving = self.resources.serving
+        self.state = RunState(self.resources, self)
+        limits = Limits(
+            self.settings.deadline_under(server),
+            self.settings.shutdown_timeout,
+            self.settings.shutdown_deadline,
+        )
+        self.scheduler = Scheduler(graph, journal, limits, self._locate, self.host.random)
+        own_context = contextvars.copy_context()
+        own_context.run(here.set, self)
+        self.driver = Driver(self.scheduler, self._commands(), self.host.clock, own_context)
+        self.executor = Executor(
+            self.scheduler, self.driver.handle, self.host, self.host.clock, self.loop_is_ending
+        )
+        self.observers = Observers(self.host.observers)
+        self._lookout = Lookout(self)
+        self._waited = Waited(self.loop)
+        self._captures = False
+        self._checking: Checking | None = None
+        self._signalled: Signalled | None = None
+        remember(self)
+
+    def _commands(self) -> dict[Do, Callable[..., None]]:
+        """Return how each command of the scheduler is carried out."""
+        return {
+            Do.START: self._start,
+            Do.RELEASE: self._release,
+            Do.CANCEL: self._cancel,
+            Do.ABANDON: self._abandon,
+            Do.STEP: self._tell_step,
+            Do.FAILED: self._tell_failure,
+            Do.STATUS: self._tell_status,
+            Do.SERVE: self._serve,
+            Do.STOP: self._begin_stop,
+            Do.OPENED: self.opened_late,
+            Do.CLOSED: self.resources.closed,
+            Do.WARM: self._is_warm,
+            Do.LOOK: self._look,
+            Do.ASK_TO_STOP: self._ask_to_stop,
+            Do.FINISH: self._finish,
+        }
+
+    # What it is, and where it stands.
+
+    @property
+    def run(self) -> Run:
+        """Itself, as what code is part of: a hook, or the body of ``lifespan.run()``."""
+        return self
+
+    @property
+    def uuid(self) -> str:
+        """What the run is known by."""
+        return self._facts.uuid
+
+    @property
+    def pid(self) -> int:
+        """The process that it belongs to."""
+        return self._facts.pid
+
+    @property
+    def mode(self) -> str:
+        """How it came about."""
+        return self._facts.mode
+
+    @property
+    def started_at(self) -> float:
+        """When it was made, in seconds since the epoch."""
+        return self._facts.started_at
+
+    @property
+    def ready_at(self) -> float | None:
+        """When it began to serve, in seconds since the epoch."""
+        return self._facts.ready_at
+
+    @property
+    def stopping_at(self) -> float | None:
+        """When it began to stop, in seconds since the epoch."""
+        return self._facts.stopping_at
+
+    @property
+    def journal(self) -> Journal:
+        """What has happened in it."""
+        return self.scheduler.journal
+
+    @property
+    def hook_runs(self) -> list[HookRun]:
+        """Its hooks, jobs, stages and places, in the order of the plan."""
+        return self.scheduler.graph.hook_runs
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that it is in."""
+        return self.scheduler.phase
+
+    @property
+    def status(self) -> Status:
+        """Where it stands."""
+        return self.scheduler.status
+
+    @property
+    def over(self) -> bool:
+        """Whether it is over."""
+        return self.scheduler.over
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its startup has ended."""
+        return self.journal.up_at is not None
+
+    @property
+    def first_error(self) -> BaseException | None:
+        """What has made the startup fail."""
+        return self.scheduler.first_error
+
+    @property
+    def stop_errors(self) -> list[BaseException]:
+        """What has made the shutdown fail."""
+        return self.scheduler.stop_errors
+
+    @property
+    def readiness(self) -> Readiness:
+        """Whether requests may come; if not, why."""
+        failing = self._checking.failing() if self._checking is not None else ()
+        return self.scheduler.readiness(
+            stop_is_known=self.stopping.is_set(), failing=[said.hook_run for said in failing]
+        )
+
+    @property
+    def checking(self) -> Checking | None:
+        """The checks of what is open; None before somebody has asked for the health."""
+        return self._checking
+
+    async def check(self) -> None:
+        """Have the checks of the open resources say how these are. On the run's own loop."""
+        if self._checking is None:
+            self._checking = Checking(self)
+        if self.phase is IN_SERVICE:
+            await self._checking.ask()
+
+    def report(self) -> Report:
+        """Return what the run has done so far. Any thread may ask."""
+        return Report(self._facts_now(), self._snapshot())
+
+    def _snapshot(self, now: float | None = None) -> Snapshot:
+        startable, keep = self.scheduler.graph.startable, now is not None
+        if now is None:
+            now = self.host.clock()
+        return self.journal.snapshot(startable, self._steps_that_go_on, now, keep=keep)
+
+    def _steps_that_go_on(self) -> list[Entry]:
+        return [step for one in list(self.scheduler.deadlines.watched) if (step := one.step)]
+
+    def _facts_now(self) -> Facts:
+        journal, scheduler = self.journal, self.scheduler
+        error = scheduler.first_error or next(iter(scheduler.stop_errors), None)
+        return self._facts._replace(
+            hooks_total=scheduler.graph.hooks_total,
+            status=scheduler.status,
+            readiness=self.readiness,
+            ended_by=scheduler.ended_by,
+            error=one_line(error),
+            startup_duration=since(journal.began, journal.up_at),
+            shutdown_duration=since(journal.stop_began, journal.over_at),
+        )
+
+    # Startup.
+
+    async def start(self) -> None:
+        """Start every hook, begin background jobs, and serve.
+
+        Raises:
+            BaseException: the first error, as the hook raised it; what was up has been stopped.
+            HookError: a limit has passed; what was up has been stopped.
+            asyncio.CancelledError: the caller was cancelled; what was up has been stopped.
+        """
+        waited = self._waited
+        waited.owner = asyncio.current_task()
+        waited.sentinel = self.loop.create_task(self._watch_loop(), name="lifespan sentinel")
+        self._capture(True)
+        if self.server is not None:
+            warn_of_server_hooks(self.lifespan.hooks, self.context, self.host.app_label)
+        self.driver.handle(self._begin)
+        cancelled = await until(waited.decided)
+        if cancelled is not None:
+            await self._stop_however(quick=True, ended_by="cancelled")
+            raise cancelled
+        if self.phase is IN_SERVICE:
+            return
+        cancelled = await self._until_over()
+        if cancelled is not None:
+            raise cancelled
+        if self.first_error is not None:
+            raise self.first_error
+        raise HookError(f"The startup was given up: {self.scheduler.ended_by}.")
+
+    def _begin(self, now: float) -> None:
+        self._lookout.begin(IN_STARTUP)
+        self._tell_status(True)
+        self.scheduler.begin(now, tells_steps=self.observers.phase_begins(IN_STARTUP))
+
+    def _start(self, hook_run: HookRun, arguments: dict[str, Any]) -> None:
+        for argument in hook_run.node.arguments:
+            if argument.gives is Gives.CONTEXT:
+                arguments[argument.name] = self.context
+            elif argument.gives is Gives.STATE:
+                arguments[argument.name] = self.state
+        try:
+            self.executor.start(hook_run, arguments)
+        # Such as "can't start new thread".
+        except Exception as error:
+            self.driver.handle(self.scheduler.ended, hook_run, error)
+
+    def _release(self, hook_run: HookRun) -> None:
+        self.executor.release(hook_run)
+
+    def _cancel(self, hook_run: HookRun, again: bool) -> None:
+        self.executor.cancel(hook_run, again=again)
+
+    def _look(self, hook_runs: list[HookRun]) -> None:
+        self._lookout.look(hook_runs)
+
+    def _serve(self) -> None:
+        """Let every hook be read that is up: the process serves."""
+        self._facts = self._facts._replace(ready_at=self.host.time())
+        warming_up = self.scheduler.warming_up
+        if not warming_up:
+            self._lookout.end()
+        self._capture(bool(self.scheduler.graph.jobs) or warming_up)
+        watched = self.observers.phase_begins(IN_SERVICE)
+        self.resources.serve()
+        self.scheduler.service_begins(self.host.clock(), tells_steps=watched)
+        if self.server is not None and self.settings.shutdown_notice:
+            self._signalled = Signalled(self, self.settings.drain_seconds)
+            self._signalled.begin()
+        settle(self._waited.decided)
+
+    # While serving.
+
+    def opened_late(self, hook_run: HookRun) -> None:
+        """Let a resource be read that has come up while the process serves."""
+        self.resources.opened(hook_run)
+
+    def _is_warm(self) -> None:
+        if self.phase is IN_SERVICE:
+            self._lookout.end()
+            self._capture(bool(self.scheduler.graph.jobs))
+        settle(self._waited.warm)
+
+    async def warmed_up(self) -> None:
+        """Wait, while the process serves, until nothing starts any more, or the run stops."""
+        if self.phase is IN_SERVICE and self.scheduler.warming_up:
+            await asyncio.wait({self._waited.warm})
+
+    def _ask_to_stop(self, job: HookRun) -> None:
+        """Ask whoever runs this process to stop it: the server, or the body of ``run()``."""
+        say_stops_server(job)
+        owner = self._waited.owner
+        if self.server is None and owner is not None and not owner.done():
+            owner.cancel()
+        else:
+            self.host.stop_server(self.server)
+
+    # Shutdown.
+
+    def notice(self, by: str) -> None:
+        """Hear, while the process serves, that it will be stopped; it serves on meanwhile.
+
+        Args:
+            by: what says so, for the log.
+        """
+        if self.phase is IN_SERVICE and not self.stopping.is_set():
+            self.stopping.set()
+            say_stop_is_known(by)
+            self._capture(True)
+            self.driver.handle(self.scheduler.notice)
+
+    async def stop(self, *, quick: bool = False, ended_by: str = "shutdown") -> None:
+        """Stop every hook in reverse, and wait until all is over. A second call joins the first.
+
+        Args:
+            quick: stop within 3 seconds in all, 1 second a hook.
+            ended_by: what ended the run, for the report.
+
+        Raises:
+            asyncio.CancelledError: the caller was cancelled; the stop has been finished first.
+        """
+        cancelled = await self._stop_however(quick=quick, ended_by=ended_by)
+        if cancelled is not None:
+            raise cancelled
+
+    async def _stop_however(self, *, quick: bool, ended_by: str) -> asyncio.CancelledError | None:
+        self.driver.handle(self._stop, quick, ended_by)
+        return await self._until_over()
+
+    def _stop(self, now: float, quick: bool, ended_by: str) -> None:
+        self.scheduler.stop(now, quick=quick, ended_by=ended_by)
+
+    def _begin_stop(self) -> None:
+        """Let nothing be read without asking any more: the shutdown begins, or a rollback."""
+        self.scheduler.graph.arm()
+        self.serving.clear()
+        self.stopping.set()
+        if self._checking is not None:
+            self._checking.end()
+        self._facts = self._facts._replace(stopping_at=self.host.time())
+        self._lookout.begin(IN_SHUTDOWN)
+        self._capture(True)
+        watched = self.observers.phase_begins(IN_SHUTDOWN)
+        self._tell_status(True)
+        self.scheduler.shutdown_begins(self.host.clock(), tells_steps=watched)
+        settle(self._waited.decided)
+
+    def _abandon(self, hook_run: HookRun, how: str) -> None:
+        self.executor.abandon(hook_run)
+        say_abandoned(hook_run, how)
+
+    def _finish(self) -> None:
+        """End the run, whatever has not ended."""
+        try:
+            self._end()
+        except BaseException:
+            self.lifespan.forget(self)
+            self._leave()
+            raise
+
+    def _end(self) -> None:
+        self.stopping.set()
+        self._facts = self._facts._replace(stopped_at=self.host.time())
+        if self._signalled is not None:
+            self._signalled.end()
+        self.driver.close()
+        self._lookout.end()
+        self._capture(False)
+        self.executor.close()
+        for hook_run in self.hook_runs:
+            if hook_run.abandoned:
+                self.executor.leave_behind(hook_run)
+            hook_run.let_go()
+        self.lifespan.forget(self)
+        report = self.report()
+        self.observers.run_changed(report)
+        seconds = self._time_to_write()
+        writes = self.observers.run_ended(report, seconds)
+        if not writes:
+            self._leave()
+            return
+        self._waited.writing = self.loop.create_task(
+            wait_for_writes(writes, seconds), name="lifespan last write"
+        )
+        self._waited.writing.add_done_callback(lambda _: self._leave())
+
+    def _time_to_write(self) -> float:
+        now = self.host.clock()
+        begun = now if self.journal.stop_began is None else self.journal.stop_began
+        left: float = begun + self.settings.shutdown_deadline + LAST_WRITE - now
+        return max(LAST_WRITE_AT_LEAST, left)
+
+    def _leave(self) -> None:
+        settle(self._waited.decided)
+        settle(self._waited.over)
+        if self._waited.sentinel is not None:
+            self._waited.sentinel.cancel()
+
+    # Telling.
+
+    def observe(self, observer: Observer) -> None:
+        """Have somebody told of this run from now on. On the run's own loop."""
+        self.driver.handle(self._observe, observer)
+
+    def _observe(self, now: float, observer: Observer) -> None:
+        self.observers.add(observer, self.phase)
+        self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
+
+    def unobserve(self, observer: Observer) -> None:
+        """Have somebody told no more of this run. On the run's own loop."""
+        self.observers.remove(observer)
+        self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
+
+    def on_its_loop(self, call: Callable[[Observer], None], observer: Observer) -> None:
+        """Call a function on the run's loop, from wherever; not if that is closed."""
+        if asyncio._get_running_loop() is self.loop:
+            call(observer)
+        elif not self.inherited:
+            with suppress(RuntimeError):
+                self.loop.call_soon_threadsafe(call, observer)
+
+    def disown(self) -> None:
+        """Be of no use here: this process was forked from the one that the run belongs to."""
+        self.inherited = True
+        self.serving.clear()
+
+    def sink(self) -> LogSink | None:
+        """Return None: what the run itself logs is of no hook's step."""
+        return None
+
+    def status_changed(self) -> None:
+        """Tell the observers how the run stands. On the run's own loop."""
+        self.driver.handle(lambda now: self._tell_status(True))
+
+    def progressed(self) -> None:
+        """Tell the observers that a hook has said how far it is. On the run's own loop."""
+        self.driver.handle(self._tell_progress)
+
+    def _tell_progress(self, now: float) -> None:
+        if not self.over:
+            self.observers.progressed(self.report())
+
+    def _tell_status(self, always: bool) -> None:
+        serves = self.phase is IN_SERVICE
+        is_news = serves and self.observers.is_news(self.readiness)
+        if always or is_news:
+            self.observers.run_changed(self.report())
+
+    def _tell_step(self, entry: Entry) -> None:
+        snapshot = self._snapshot(self.scheduler.now)
+        report = Report(self._facts_now(), snapshot)
+        self.observers.step_changed(report, snapshot.step(entry))
+
+    def _tell_failure(self, entry: Entry) -> None:
+        assert entry.error is not None
+        snapshot = self._snapshot()
+        report = Report(self._facts_now(), snapshot)
+        self.observers.hook_failed(report, snapshot.step(entry), entry.error)
+
+    def _capture(self, wanted: bool) -> None:
+        """Begin, or end, to keep the log lines of hooks with their steps."""
+        if wanted is not self._captures:
+            self._captures = wanted
+            if wanted:
+                log_capture.capture()
+            else:
+                log_capture.release()
+
+    def sink_of(self, hook_run: HookRun) -> LogSink | None:
+        """Return where the log lines of a hook's step go; None where none goes on."""
+        step = hook_run.step
+        if step is None:
+            return None
+        return self.journal.sink(step.node.index, step.phase, step.begun)
+
+    def _locate(self, hook_run: HookRun) -> None:
+        """Keep where a hook waits with its step."""
+        self._lookout.locate(hook_run)
+
+    # The loop.
+
+    def loop_is_ending(self) -> bool:
+        """Return whether every task of the loop is being cancelled, as ``asyncio.run`` does."""
+        return self._waited.is_ending() and not self.over
+
+    async def _watch_loop(self) -> None:
+        try:
+            await self.loop.create_future()
+        except asyncio.CancelledError:
+            if not self._waited.over.done():
+                self.driver.handle(self.scheduler.loop_ends)
+                await self._stop_however(quick=True, ended_by="the event loop ended")
+            raise
+
+    async def _until_over(self) -> asyncio.CancelledError | None:
+        """Wait until all is over, whatever happens; return the first cancellation, if any."""
+        first: asyncio.CancelledError | None = None
+        while not self._waited.over.done():
+            cancelled = await until(self._waited.over)
+            if cancelled is not None:
+                first = first or cancelled
+                self.driver.handle(self.scheduler.hurry)
+        return first
+
+    def __str__(self) -> str:
+        return f"run {self.uuid[:8]} ({self.context.service_type}, {self.status})"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
+
+async def until(future: asyncio.Future[None]) -> asyncio.CancelledError | None:
+    """Wait for a future; return the caller's cancellation if that comes first."""
+    try:
+        if not future.done():
+            await asyncio.wait({future})
+    except asyncio.CancelledError as cancelled:
+        return cancelled
+    return None
+
+
+def settle(future: asyncio.Future[None]) -> None:
+    """Let go on who waits for a future."""
+    if not future.done():
+        future.set_result(None)
+
+
+def since(begun: float | None, ended: float | None) -> float | None:
+    """Return the seconds between two moments, or None where one is not known."""
+    return None if begun is None or ended is None else ended - begun

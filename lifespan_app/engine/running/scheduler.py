@@ -1,0 +1,942 @@
+"""The scheduler: decides what the hooks of a run do next. It knows no asyncio, no thread, no clock.
+
+It is told events, each with its time, and draws up commands; ``Run`` carries them out before it tells
+the next event. Startup and shutdown are one count-down, along the edges of the graph and against
+them. What becomes possible goes into a queue that is emptied before an event returns, so that a chain
+of any length is a loop.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any
+
+from lifespan_app.engine.error_text import add_note, one_line
+from lifespan_app.engine.errors import HookError
+from lifespan_app.engine.hooks import RESOURCE
+from lifespan_app.engine.plan import Gives
+from lifespan_app.engine.report import (
+    IN_SERVICE,
+    IN_SHUTDOWN,
+    IN_STARTUP,
+    OK,
+    Outcome,
+    Phase,
+    Readiness,
+    Status,
+)
+from lifespan_app.engine.reporting.journal import Entry, Journal
+
+from .deadlines import EARLY, GRACE, Backoff, Deadlines, Limits
+from .graph import Graph
+from .hook_run import (
+    DOWN,
+    PENDING,
+    STARTING,
+    STOPPING,
+    UP,
+    HookRun,
+    is_cancellation,
+    named,
+    what_happened,
+)
+from .limit_texts import last_second_text, limit_text
+
+
+class Do(StrEnum):
+    """What the scheduler wants done."""
+
+    START = "start"
+    """Give a hook its task or thread, and the resources that it asks for."""
+    RELEASE = "release"
+    """Have a hook leave what it holds."""
+    CANCEL = "cancel"
+    ABANDON = "abandon"
+    """Wait for a hook no longer; how it was lost is said with it."""
+    STEP = "step"
+    """Tell of a step that has begun or ended."""
+    FAILED = "failed"
+    """Tell of a hook that has failed."""
+    STATUS = "status"
+    """Tell how the run stands, where that has changed, or in any case."""
+    SERVE = "serve"
+    """Every hook is settled: answer with ``service_begins``."""
+    STOP = "stop"
+    """The shutdown begins: answer with ``shutdown_begins``."""
+    OPENED = "opened"
+    """A resource has come up while the process serves."""
+    CLOSED = "closed"
+    """A resource can't be read any more."""
+    WARM = "warm"
+    """Nothing starts any more that the startup did not wait for."""
+    LOOK = "look"
+    """Say where hooks wait that take long."""
+    ASK_TO_STOP = "ask to stop"
+    """Ask what runs this process to stop it."""
+    FINISH = "finish"
+
+
+# Quick to look up, as those in hooks.py.
+START, RELEASE, STEP = Do.START, Do.RELEASE, Do.STEP
+
+Command = tuple[Any, ...]
+"""What is to be done, and with what."""
+
+
+class Scheduler:
+    """Decide what the hooks of a run do next.
+
+    Args:
+        graph: the hooks, and who waits for whom.
+        journal: where what happens is written.
+        limits: what the run is allowed, in seconds.
+        where: the one question that is asked outside: where a hook waits whose limit has passed.
+        random: gives a number from 0 to 1, for the pauses of jobs that crash.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        journal: Journal,
+        limits: Limits,
+        where: Callable[[HookRun], object] = lambda hook_run: None,
+        random: Callable[[], float] = lambda: 0.5,
+    ) -> None:
+        self.graph = graph
+        self.journal = journal
+        self.deadlines = Deadlines(limits)
+        self.commands: deque[Command] = deque()
+        """What is to be done, in this order, before the next event."""
+        self.phase: Phase = IN_STARTUP
+        self.status = Status.STARTING
+        self.ended_by = ""
+        self.first_error: BaseException | None = None
+        self._first_failed: HookRun | None = None
+        self.stop_errors: list[BaseException] = []
+        self.over = False
+        self.loop_is_ending = False
+        """Whether every task of the loop is being cancelled, as ``asyncio.run`` does at its end."""
+        self._some_failed = False
+        self._some_crashed = False
+        self._where = where
+        self._now = 0.0
+        self._tells_steps = False
+        self._turns: deque[tuple[Callable[[HookRun], object], HookRun]] = deque()
+        """What has become possible: what is to be done, and with which hook."""
+        self._non_blocking = [one for one in graph.hook_runs if one.non_blocking]
+        self._unsettled = len(graph.hook_runs) - len(self._non_blocking)
+        self._left = 0
+        self._has_served = False
+        self._stop_has_begun = False
+        self._backoff = Backoff(random)
+
+    # What it is asked.
+
+    @property
+    def now(self) -> float:
+        """The time of the last event."""
+        return self._now
+
+    @property
+    def wake_at(self) -> float:
+        """When it wants to be told that time has passed, by the run's clock."""
+        return self.deadlines.soonest
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether hooks are starting, or about to, that the startup does not wait for."""
+        return not all(hook_run.settled for hook_run in self._non_blocking)
+
+    def readiness(self, *, stop_is_known: bool, failing: Iterable[HookRun]) -> Readiness:
+        """Return whether requests may come; if not, why. Nothing else judges that.
+
+        Args:
+            stop_is_known: whether the process is known to stop soon.
+            failing: the resources whose checks fail.
+        """
+        if self.over:
+            return Readiness.STOPPED
+        if self.phase is not IN_SERVICE:
+            return Readiness.STARTING if self.phase is IN_STARTUP else Readiness.STOPPING
+        if stop_is_known:
+            return Readiness.STOPPING
+        hook_runs = self.graph.hook_runs
+        if self._some_crashed and any(one.crashed and one.node.required for one in hook_runs):
+            return Readiness.CRASHED
+        required = [one for one in self._non_blocking if one.node.required]
+        if any(one.error is not None for one in required):
+            return Readiness.WARM_UP_FAILED
+        if not all(one.settled for one in required):
+            return Readiness.WARMING_UP
+        failing = list(failing)
+        if any(one.node.required for one in failing):
+            return Readiness.CHECK_FAILED
+        whole = self.status is not Status.DEGRADED and not failing
+        return Readiness.OK if whole else Readiness.DEGRADED
+
+    # What it is told: the phases of the run.
+
+    def begin(self, now: float, *, tells_steps: bool) -> None:
+        """Hear that the run begins.
+
+        Args:
+            now: by the run's clock, as everywhere here.
+            tells_steps: whether somebody wants to be told of each step of the phase.
+        """
+        self._now = now
+        self._tells_steps = tells_steps
+        self.journal.phase_begins(IN_STARTUP, now)
+        self.deadlines.begin_startup(self.graph.hook_runs, now)
+        for hook_run in self.graph.hook_runs:
+            dependencies = hook_run.dependencies
+            count = len(dependencies)
+            if self._non_blocking and not hook_run.non_blocking:
+                # What the startup waits for does not wait for what it does not wait for.
+                count -= sum(dependency.non_blocking for dependency in dependencies)
+            hook_run.waits_for(count)
+            if not count:
+                self._turns.append((self._begin, hook_run))
+        if not self._unsettled:
+            self._serve()
+        self._advance()
+
+    def service_begins(self, now: float, *, tells_steps: bool) -> None:
+        """Hear that the process serves."""
+        self._now = now
+        self._tells_steps = tells_steps
+        for job in self.graph.jobs:
+            if job.state is UP:
+                self._begin_job(job)
+        self._judge_service()
+        self._has_served = True
+        self._advance()
+
+    def shutdown_begins(self, now: float, *, tells_steps: bool) -> None:
+        """Hear that the shutdown begins, and that the graph holds what is called in it."""
+        self._now = now
+        self._tells_steps = tells_steps
+        self._stop_has_begun = True
+        hook_runs = self.graph.hook_runs
+        self._left = len(hook_runs)
+        for hook_run in hook_runs:
+            count = len(hook_run.dependents)
+            hook_run.waits_for(count)
+            if not count:
+                self._turns.append((self._release, hook_run))
+        if not hook_runs:
+            self._finish()
+        self._advance()
+
+    def notice(self, now: float) -> None:
+        """Hear, while the process serves, that it will be stopped; it serves on meanwhile."""
+        self._now = now
+        self._judge_service()
+        for hook_run in self.graph.drains:
+            if hook_run.state is UP:
+                self._stop(hook_run)
+        self._advance()
+
+    def stop(self, now: float, *, quick: bool, ended_by: str) -> None:
+        """Hear that the run is to stop.
+
+        Args:
+            now: by the run's clock.
+            quick: whether within 3 seconds in all, 1 second a hook.
+            ended_by: what ends the run, for the report.
+        """
+        self._now = now
+        if self.journal.began is None:
+            self.phase = IN_SHUTDOWN
+            self.ended_by = ended_by
+            self._finish()
+        elif self.phase is IN_STARTUP:
+            self._roll_back(ended_by, quick=quick)
+        elif self.phase is IN_SERVICE:
+            self.status = Status.STOPPING
+            self.ended_by = ended_by
+            self._enter(IN_SHUTDOWN)
+            self.deadlines.begin_shutdown(now, quick=quick)
+            if self.warming_up:
+                self._give_up_startup("the process was stopped before its turn")
+            self.commands.append((Do.STOP,))
+        elif quick:
+            self._hurry()
+        self._advance()
+
+    def hurry(self, now: float) -> None:
+        """Hear that a stop which is under way is to be a quick one."""
+        self._now = now
+        self._hurry()
+        self._advance()
+
+    def loop_ends(self, now: float) -> None:
+        """Hear that every task of the loop is being cancelled: to obey is no failure of a hook."""
+        self.loop_is_ending = not self.over
+
+    def fault(self, now: float, error: BaseException) -> None:
+        """Hear that a step of the engine itself has failed: startup or shutdown fail, in order.
+
+        A process that serves goes on: whatever was to be done has not happened.
+        """
+        self._now = now
+        if self.phase is IN_STARTUP:
+            self._fail(error)
+        elif self.phase is IN_SERVICE and not self._has_served:
+            # It was about to serve: nobody has been told so yet.
+            self.first_error = error
+            self.status = Status.STARTUP_FAILED
+            self._roll_back("startup failed", quick=False)
+        elif self.phase is IN_SHUTDOWN:
+            self.stop_errors.append(error)
+            if not (self._stop_has_begun or self.over):
+                self.shutdown_begins(now, tells_steps=False)
+        self._advance()
+
+    def end_at_once(self, error: BaseException) -> None:
+        """End the run without any order: the engine can't be relied on any more."""
+        self.commands.clear()
+        self._turns.clear()
+        if self.phase is IN_STARTUP or not self._has_served:
+            self.first_error = self.first_error or error
+            self.status = Status.STARTUP_FAILED
+        else:
+            self.stop_errors.append(error)
+        self.phase = IN_SHUTDOWN
+        for hook_run in self.graph.hook_runs:
+            if hook_run.lives and hook_run.on_loop:
+                self.commands.append((Do.CANCEL, hook_run, True))
+        self._finish()
+        self.commands.append((Do.FINISH,))
+
+    def steps_are_watched(self, *, watched: bool) -> None:
+        """Hear whether somebody wants to be told of each step from now on."""
+        self._tells_steps = watched
+
+    # What it is told: hooks.
+
+    def came_up(self, now: float, hook_run: HookRun, value: Any, at: float | None = None) -> None:
+        """Hear that a resource is up, and that its task or thread holds it.
+
+        Args:
+            now: by the run's clock.
+            hook_run: whose resource it is.
+            value: what it is worth.
+            at: when it came up; None: now. A thread may have to wait for the loop.
+        """
+        if hook_run.abandoned or self.over:
+            return
+        self._now = now
+        if at is None:
+            at = now
+        if at + EARLY >= hook_run.deadline:
+            self._judge(hook_run, at)
+        self._is_up(hook_run, value, at, entered=True)
+        if self._turns:
+            self._advance()
+
+    def ended(
+        self,
+        now: float,
+        hook_run: HookRun,
+        error: BaseException | None,
+        value: Any = None,
+        at: float | None = None,
+    ) -> None:
+        """Hear that the task or thread of a hook has ended.
+
+        Args:
+            now: by the run's clock.
+            hook_run: whose it was.
+            error: what it has ended with, if anything.
+            value: what it has returned.
+            at: when it has ended; None: now.
+        """
+        if hook_run.abandoned or self.over or not hook_run.lives:
+            return
+        self._now = now
+        if at is None:
+            at = now
+        if hook_run.is_job:
+            self._job_ended(hook_run, error)
+        elif hook_run.state is STARTING:
+            self._start_ended(hook_run, error, value, at)
+        elif hook_run.state is STOPPING:
+            self._stop_ended(hook_run, error, at)
+        elif hook_run.state is UP:
+            self._crashed(hook_run, error)
+        if self._turns:
+            self._advance()
+
+    def moved_to_loop(self, now: float, hook_run: HookRun) -> None:
+        """Hear that what a hook's thread has made lives on in a task."""
+        hook_run.moved_to_loop()
+
+    def time_passed(self, now: float) -> None:
+        """Hear that it is the time that ``wake_at`` was."""
+        if self.over:
+            return
+        self._now = now
+        stopping = self.phase is IN_SHUTDOWN
+        if self.phase is IN_STARTUP and self.deadlines.deadline_has_passed(now):
+            self._pass_startup_deadline()
+        elif stopping and self.deadlines.deadline_has_passed(now):
+            self._end_everything()
+            return
+        self._pass(self.deadlines.due(now))
+        if self.phase is IN_SHUTDOWN and self.deadlines.last_second_has_begun(now):
+            self._rush()
+        if self.deadlines.takes_look(now):
+            slow = [one for one in self.deadlines.in_order() if not one.cancel_attempts]
+            self.commands.append((Do.LOOK, slow))
+        for job in self.deadlines.restarts(now):
+            self._restart(job)
+        self._advance()
+        self.deadlines.look_ahead()
+
+    # Startup.
+
+    def _begin(self, hook_run: HookRun) -> None:
+        if hook_run.settled or not self._may_start(hook_run):
+            return
+        if hook_run.hook is None or hook_run.at_end or hook_run.is_job:
+            hook_run.armed()
+            self._settle(hook_run)
+            return
+        if self._some_crashed and (lost := self._lost(hook_run)) is not None:
+            self._skip(hook_run, f"it needs {lost}, which {what_happened(lost)}")
+            self._settle(hook_run)
+            return
+        hook_run.began(self._now)
+        self.deadlines.watch_start(hook_run, self._now)
+        self._start(hook_run)
+
+    def _may_start(self, hook_run: HookRun) -> bool:
+        """Return whether a hook may start, or come up: also while the process serves."""
+        return self.phase is IN_STARTUP or (hook_run.non_blocking and self.phase is IN_SERVICE)
+
+    def _start_ended(
+        self, hook_run: HookRun, error: BaseException | None, value: Any, at: float
+    ) -> None:
+        if at + EARLY >= hook_run.deadline:
+            self._judge(hook_run, at)
+        if error is None and not hook_run.start_is_decided:
+            self._is_up(hook_run, value, at, entered=False)
+            return
+        self.deadlines.forget(hook_run)
+        hook_run.start_over()
+        if hook_run.startup is None:
+            assert error is not None
+            self._fail_to_start(hook_run, error, Outcome.FAILED, at)
+        else:
+            # It had failed by its limit; now it has logged its last.
+            self.journal.write(hook_run.startup)
+        if hook_run.released:
+            self._down(hook_run)
+
+    def _is_up(self, hook_run: HookRun, value: Any, at: float, *, entered: bool) -> None:
+        self.deadlines.forget(hook_run)
+        entry = hook_run.mark_up(value, at, entered=entered)
+        if entry is None:
+            # It had failed already, by its limit: what was entered late is left at once.
+            self._stop(hook_run)
+            return
+        self._write(entry)
+        if self._may_start(hook_run):
+            self._settle(hook_run)
+        elif hook_run.released:
+            self._stop(hook_run)
+
+    def _fail_to_start(
+        self, hook_run: HookRun, error: BaseException, outcome: Outcome, at: float
+    ) -> None:
+        self._some_failed = True
+        cancelled = hook_run.cancel_attempts or self.loop_is_ending
+        if cancelled and outcome is Outcome.FAILED and is_cancellation(error):
+            reason = "the startup was given up"
+            self._write(hook_run.fail_to_start(Outcome.CANCELLED, at, reason=reason))
+            return
+        error = named(hook_run, error, "at startup")
+        entry = hook_run.fail_to_start(outcome, at, error=error)
+        self._write(entry)
+        self.commands.append((Do.FAILED, entry))
+        if hook_run.non_blocking and self.phase is not IN_SHUTDOWN:
+            self._settle(hook_run)
+        elif self.phase is not IN_STARTUP:
+            self._note(f"Then {hook_run} failed too: {one_line(error)}", of=error)
+        elif hook_run.node.required:
+            self._fail(error, hook_run)
+        else:
+            self._settle(hook_run)
+
+    def _settle(self, settled: HookRun) -> None:
+        """Let what waits for a hook wait no longer: it is up, has failed, or is skipped."""
+        found = [settled]
+        while found:
+            hook_run = found.pop()
+            hook_run.settle()
+            non_blocking = hook_run.non_blocking
+            failed = self._some_failed and hook_run.failed_to_start
+            skipped = []
+            for dependent in hook_run.dependents:
+                # What the startup waits for has not counted what it does not wait for.
+                if dependent.settled or (non_blocking and not dependent.non_blocking):
+                    continue
+                if failed and dependent.hangs_on(hook_run):
+                    dependent.comes_after(hook_run)
+                    self._skip(dependent, f"it needs {hook_run}, which {what_happened(hook_run)}")
+                    dependent.settle()
+                    skipped.append(dependent)
+                elif dependent.counts_down(hook_run):
+                    self._turns.append((self._begin, dependent))
+            found += reversed(skipped)
+            if non_blocking:
+                self._settled_late(hook_run)
+            else:
+                self._unsettled -= 1
+                if not self._unsettled and self.phase is IN_STARTUP:
+                    self._turns.append((self._all_settled, hook_run))
+
+    def _settled_late(self, hook_run: HookRun) -> None:
+        warming_up = self.warming_up
+        if self.phase is IN_SERVICE:
+            if hook_run.state is UP:
+                if hook_run.is_job:
+                    self._begin_job(hook_run)
+                elif hook_run.hook is not None and hook_run.hook.kind is RESOURCE:
+                    self.commands.append((Do.OPENED, hook_run))
+            if not warming_up:
+                self.deadlines.end_startup(warming_up=False)
+            self._judge_service()
+        if not warming_up:
+            self.commands.append((Do.WARM,))
+
+    def _all_settled(self, _: HookRun) -> None:
+        if self.phase is IN_STARTUP:
+            self._serve()
+
+    def _serve(self) -> None:
+        self._enter(IN_SERVICE)
+        self.deadlines.end_startup(warming_up=self.warming_up)
+        self.commands.append((Do.SERVE,))
+
+    def _skip(self, hook_run: HookRun, reason: str) -> None:
+        self._some_failed = True
+        entry = hook_run.skipped(reason, self._now)
+        if entry is not None:
+            self._write(entry)
+
+    def _fail(self, error: BaseException, hook_run: HookRun | None = None) -> None:
+        """Give the startup up for an error, of a hook or not: stop what is up, in reverse."""
+        if self.phase is IN_STARTUP:
+            self.first_error = error
+            self._first_failed = hook_run
+            self.status = Status.STARTUP_FAILED
+            self._roll_back("startup failed", quick=False)
+
+    def _roll_back(self, ended_by: str, *, quick: bool) -> None:
+        self.ended_by = ended_by
+        if self.first_error is None:
+            self.status = Status.STOPPING
+        self._enter(IN_SHUTDOWN)
+        self.deadlines.begin_rollback(self._now, quick=quick)
+        self._give_up_startup("the startup was given up before its turn")
+        self.commands.append((Do.STOP,))
+
+    def _give_up_startup(self, reason: str) -> None:
+        """Cancel what is starting, and skip whose turn has not come."""
+        for hook_run in self.graph.hook_runs:
+            if hook_run.state is STARTING:
+                self._give_up_start(hook_run)
+            elif hook_run.state is PENDING:
+                self._skip(hook_run, reason)
+        if self._non_blocking:
+            self.commands.append((Do.WARM,))
+
+    def _give_up_start(self, hook_run: HookRun) -> None:
+        if hook_run.cancel_attempts:
+            return
+        if hook_run.on_loop:
+            self._cancel(hook_run)
+        else:
+            # A thread can't be cancelled. It may be about to return, so it has the same grace.
+            hook_run.cancel_begins()
+            self.deadlines.grant(hook_run, min(hook_run.deadline, self._now + GRACE))
+
+    # While serving.
+
+    def _judge_service(self) -> None:
+        """Have it told whether the process serves whole or degraded, where that has changed."""
+        if self.phase is IN_SERVICE:
+            failed = self._some_failed and any(one.failed for one in self.graph.hook_runs)
+            status = Status.DEGRADED if failed else Status.SERVING
+            changed = status is not self.status
+            self.status = status
+            self._status(always=changed)
+
+    def _crashed(self, hook_run: HookRun, error: BaseException | None) -> None:
+        """Settle that a job, or a resource's own tasks, have ended by themselves."""
+        if error is None:
+            error = HookError(f"{hook_run} ended by itself while the process was serving.")
+        error = named(hook_run, error, "while serving")
+        entry = hook_run.ended_by_itself(Outcome.CRASHED, self._now, error)
+        self.commands.append((Do.CLOSED, hook_run))
+        self._write(entry)
+        self.commands.append((Do.FAILED, entry))
+        self._some_failed = self._some_crashed = True
+        if hook_run.node.required and not hook_run.non_blocking:
+            self._fail(error, hook_run)
+        self._judge_service()
+
+    # Background jobs: begun when everything is up, stopped before the first hook stops.
+
+    def _begin_job(self, job: HookRun) -> None:
+        self.journal.begin_lines(job.node.index, IN_SERVICE)
+        self.journal.write(job.serves(self._now))
+        self._start(job)
+
+    def _job_ended(self, job: HookRun, error: BaseException | None) -> None:
+        self.deadlines.forget(job)
+        cancelled = is_cancellation(error)
+        if job.stop_asked or (cancelled and self.loop_is_ending):
+            if error is not None and not cancelled:
+                self._job_fails_to_stop(job, error, Outcome.FAILED)
+            self._write(job.job_stopped(self._now))
+            self._stop_next_jobs(job)
+        elif error is None:
+            self._write(job.ended_by_itself(Outcome.FINISHED, self._now))
+        else:
+            self._crashed(job, error)
+            self._after_crash(job)
+
+    def _after_crash(self, job: HookRun) -> None:
+        if self.phase is not IN_SERVICE:
+            return
+        on_crash = job.node.options.on_crash
+        if on_crash == "restart":
+            assert job.serving is not None
+            served = job.serving.ended - job.serving.begun
+            self.deadlines.restart(job, self._now + self._backoff.pause_after(job, served))
+        elif on_crash == "stop":
+            self.commands.append((Do.ASK_TO_STOP, job))
+
+    def _restart(self, job: HookRun) -> None:
+        if self.phase is not IN_SERVICE:
+            return
+        lost = self._lost(job)
+        if lost is not None:
+            reason = f"it is not begun again: it needs {lost}, which {what_happened(lost)}"
+            self._write(job.not_restarted(reason))
+            return
+        self._begin_job(job)
+        self._judge_service()
+
+    def _living_jobs(self) -> list[HookRun]:
+        return [job for job in self.graph.jobs if job.lives and not job.abandoned]
+
+    def _stop_next_jobs(self, ended: HookRun | None = None) -> None:
+        """Stop the jobs of the highest priority that still live; without any, the run goes on.
+
+        Args:
+            ended: the job that has just ended, if one has.
+        """
+        place = self.graph.jobs_place
+        if place is None or place.state is not STOPPING:
+            return
+        living = self._living_jobs()
+        if not living:
+            if ended is not None:
+                place.comes_after(ended)
+            self._down(place)
+            return
+        highest = max(job.node.priority for job in living)
+        for job in living:
+            if job.node.priority == highest:
+                self._stop_job(job)
+
+    def _stop_job(self, job: HookRun) -> None:
+        if job.stop_asked:
+            return
+        place = self.graph.jobs_place
+        job.job_asked_to_stop(self._now, -1 if place is None else place.after)
+        self.deadlines.watch_stop(job, self._now)
+        # At its end the loop has cancelled the job already: once more would cut its clean-up short.
+        self.commands.append((Do.CANCEL, job, False))
+
+    def _job_fails_to_stop(self, job: HookRun, error: BaseException, outcome: Outcome) -> None:
+        """Settle that a job which is being stopped has raised, or passed its limit."""
+        assert job.serving is not None
+        outcome = job.serving.outcome or outcome
+        self._fail_to_stop(job, error, outcome)
+        assert job.stop_error is not None
+        job.job_fails_to_stop(outcome, self._now, job.stop_error)
+
+    # Shutdown.
+
+    def _release(self, hook_run: HookRun) -> None:
+        """Let a hook stop: everything that stood on it is down, or the order is given up."""
+        if hook_run.released:
+            return
+        hook_run.release()
+        if hook_run is self.graph.jobs_place and hook_run.state is UP:
+            hook_run.place_stops()
+            self.deadlines.end_restarts()
+            self._stop_next_jobs()
+        elif hook_run.state is UP:
+            self._stop(hook_run)
+        elif hook_run.state is DOWN:
+            self._down(hook_run)
+
+    def _stop(self, hook_run: HookRun) -> None:
+        """Have a hook that is up leave what it holds, or be called where that is done at the end."""
+        if hook_run.at_end:
+            if (lost := self._lost(hook_run)) is not None:
+                reason = f"it needs {lost}, which {what_happened(lost)}"
+                self.journal.write(hook_run.not_called(reason, self._now))
+                self._down(hook_run)
+                return
+        elif not hook_run.lives:
+            if hook_run.hook is not None and hook_run.hook.kind is RESOURCE:
+                self.journal.write(hook_run.closed(self._now))
+            self._down(hook_run)
+            return
+        hook_run.asked_to_stop(self._now)
+        self.deadlines.watch_stop(hook_run, self._now)
+        if hook_run.at_end:
+            self._start(hook_run)
+            return
+        if self._tells_steps:
+            self.commands.append((STEP, hook_run.step))
+        self.commands.append((RELEASE, hook_run))
+
+    def _stop_ended(self, hook_run: HookRun, error: BaseException | None, at: float) -> None:
+        if at + EARLY >= hook_run.deadline:
+            self._judge(hook_run, at)
+        self.deadlines.forget(hook_run)
+        outcome = None if hook_run.shutdown is None else hook_run.shutdown.outcome
+        cancelled = hook_run.cancel_attempts or self.loop_is_ending
+        if error is not None and not (cancelled and is_cancellation(error)):
+            outcome = outcome or Outcome.FAILED
+            self._fail_to_stop(hook_run, error, outcome)
+        elif outcome is None:
+            outcome = OK if error is None else Outcome.CANCELLED
+        self._write(hook_run.stopped(outcome, at))
+        if hook_run.released:
+            self._down(hook_run)
+
+    def _fail_to_stop(self, hook_run: HookRun, error: BaseException, outcome: Outcome) -> None:
+        """Settle that a hook has failed to stop; its task may still be on its way out."""
+        before = hook_run.stop_error
+        if before is not None:
+            add_note(before, f"Then it raised {one_line(error)}")
+            hook_run.fail_to_stop(outcome, self._now, before)
+            return
+        told = named(hook_run, error, "at shutdown")
+        self.stop_errors.append(told)
+        self._note(f"While rolling back, {hook_run} failed to stop: {one_line(error)}")
+        entry = hook_run.fail_to_stop(outcome, self._now, told)
+        if not hook_run.is_job:
+            self.journal.write(entry)
+        self.commands.append((Do.FAILED, entry))
+
+    def _down(self, hook_run: HookRun) -> None:
+        """Let a hook be down, for those that it stood on."""
+        if hook_run.state is not DOWN:
+            hook_run.goes_down()
+        if not hook_run.released:
+            return
+        self._left -= 1
+        for dependency in hook_run.dependencies:
+            if dependency.counts_down(hook_run):
+                self._turns.append((self._release, dependency))
+        if not self._left:
+            self._turns.append((self._all_down, hook_run))
+
+    def _all_down(self, _: HookRun) -> None:
+        self._finish()
+
+    def _finish(self) -> None:
+        if self.over:
+            return
+        self.over = True
+        self.journal.run_ends(self._now)
+        self.deadlines.close()
+        if self.first_error is None:
+            self.status = Status.SHUTDOWN_FAILED if self.stop_errors else Status.STOPPED
+        elif self._first_failed is not None:
+            # Its error may have notes by now that it had not when it failed.
+            renewed = self._first_failed.renewed()
+            if renewed is not None:
+                self.journal.write(renewed)
+        self.commands.append((Do.FINISH,))
+
+    # Limits.
+
+    def _judge(self, hook_run: HookRun, at: float) -> None:
+        """Say of a hook that reports that it has passed its limit."""
+        if not hook_run.cancel_attempts:
+            hook_run.cancel_begins()
+            self._say(hook_run, limit_text(hook_run, self.deadlines, at), at)
+
+    def _say(self, hook_run: HookRun, text: str, at: float) -> None:
+        error = HookError(text)
+        if hook_run.is_job:
+            self._job_fails_to_stop(hook_run, error, Outcome.TIMED_OUT)
+        elif hook_run.state is STARTING and not hook_run.start_is_decided:
+            self._fail_to_start(hook_run, error, Outcome.TIMED_OUT, at)
+        elif hook_run.state is STOPPING and not hook_run.stop_is_decided:
+            self._fail_to_stop(hook_run, error, Outcome.TIMED_OUT)
+
+    def _cancel(self, hook_run: HookRun) -> None:
+        """Cancel a hook; the third time, or where it lives in a thread, abandon it."""
+        if hook_run.cancelled() > 2 or not hook_run.on_loop:
+            self._abandon(hook_run)
+            return
+        self.commands.append((Do.CANCEL, hook_run, True))
+        self.deadlines.grant(hook_run, self._now + GRACE)
+
+    def _abandon(self, hook_run: HookRun) -> None:
+        self.deadlines.forget(hook_run)
+        if hook_run.on_loop:
+            how = "ignores its cancellation"
+        else:
+            how = "hangs in its thread, which can't be cancelled"
+        error = HookError(f"{hook_run} {how}, and was abandoned.")
+        self.commands.append((Do.ABANDON, hook_run, how))
+        if hook_run.state is STARTING:
+            self._write(hook_run.give_up(self._now, error))
+        else:
+            if hook_run.is_job:
+                if hook_run.stop_error is None:
+                    self._job_fails_to_stop(hook_run, error, Outcome.ABANDONED)
+            elif hook_run.stop_error is None:
+                self._fail_to_stop(hook_run, error, Outcome.ABANDONED)
+            self._write(hook_run.give_up(self._now, error))
+        if hook_run.is_job:
+            self._stop_next_jobs(hook_run)
+        elif hook_run.released:
+            self._down(hook_run)
+
+    def _pass(self, hook_runs: Iterable[HookRun]) -> None:
+        """Act on limits that have passed while the hooks are at it."""
+        passed: list[tuple[HookRun, str]] = []
+        for hook_run in hook_runs:
+            if hook_run.cancel_attempts:
+                self._cancel(hook_run)
+            else:
+                self._where(hook_run)
+                passed.append((hook_run, limit_text(hook_run, self.deadlines, self._now)))
+        # All are cancelled before anything is said: the rollback that may follow takes none of
+        # them for one that was merely on its way.
+        for hook_run, _ in passed:
+            if hook_run.on_loop:
+                self._cancel(hook_run)
+            else:
+                hook_run.cancel_begins()
+        for hook_run, text in passed:
+            self._say(hook_run, text, self._now)
+            if not (hook_run.on_loop or hook_run.abandoned):
+                self._cancel(hook_run)
+
+    def _pass_startup_deadline(self) -> None:
+        late = [
+            one
+            for one in self.deadlines.in_order()
+            if one.state is STARTING and not one.cancel_attempts and not one.non_blocking
+        ]
+        self._pass([one for one in late if not one.node.required])
+        for hook_run in self.graph.hook_runs:
+            if hook_run.hook is None or hook_run.node.required or hook_run.non_blocking:
+                continue
+            if hook_run.state is PENDING:
+                self._skip(hook_run, "the startup passed its deadline before its turn")
+                self._settle(hook_run)
+        self._pass([one for one in late if one.node.required])
+        if self.phase is not IN_STARTUP:
+            return
+        for hook_run in self.graph.hook_runs:
+            is_required = hook_run.hook is not None and hook_run.node.required
+            if is_required and not hook_run.settled and not hook_run.non_blocking:
+                self._fail(
+                    HookError(
+                        "The startup passed its deadline of "
+                        f"{self.deadlines.allowed:g} s before {hook_run} could begin. Raise "
+                        "LIFESPAN['STARTUP_DEADLINE']."
+                    )
+                )
+                return
+        self.deadlines.end_startup(warming_up=True)
+
+    def _hurry(self) -> None:
+        if not (self.deadlines.quick or self.over):
+            self.deadlines.hurry(self._now)
+
+    def _rush(self) -> None:
+        """Give the order up: cancel what is stopping, tell the rest to stop."""
+        self.deadlines.rush()
+        for hook_run in self.deadlines.in_order():
+            stops = hook_run.state is STOPPING and not hook_run.is_job
+            if stops and not hook_run.cancel_attempts:
+                if not hook_run.stop_is_decided:
+                    self._where(hook_run)
+                    error = HookError(last_second_text(hook_run, self.deadlines))
+                    self._fail_to_stop(hook_run, error, Outcome.TIMED_OUT)
+                if hook_run.on_loop:
+                    self._cancel(hook_run)
+        for job in self._living_jobs():
+            self._stop_job(job)
+        for hook_run in reversed(self.graph.hook_runs):
+            self._release(hook_run)
+
+    def _end_everything(self) -> None:
+        for hook_run in self.deadlines.in_order():
+            if hook_run in self.deadlines.watched:
+                self._abandon(hook_run)
+        self._advance()
+        self._finish()
+
+    # Common to all.
+
+    def _advance(self) -> None:
+        """Do what has become possible."""
+        turns = self._turns
+        while turns:
+            action, hook_run = turns.popleft()
+            action(hook_run)
+
+    def _enter(self, phase: Phase) -> None:
+        self.phase = phase
+        self.journal.phase_begins(phase, self._now)
+
+    def _start(self, hook_run: HookRun) -> None:
+        """Have a hook called, with the resources that are up now."""
+        if self._tells_steps:
+            self.commands.append((STEP, hook_run.step))
+        resources: dict[str, Any] = {}
+        for argument in hook_run.node.arguments:
+            if argument.gives is Gives.RESOURCE:
+                target = self.graph.hook_runs[argument.node]
+                if target.state is UP:
+                    resources[argument.name] = target.value
+        self.commands.append((START, hook_run, resources))
+
+    def _lost(self, hook_run: HookRun) -> HookRun | None:
+        """Return what a hook needs and that is no longer up, if anything."""
+        for wait in hook_run.node.waits:
+            if wait.hard and self.graph.hook_runs[wait.node].state is not UP:
+                return self.graph.hook_runs[wait.node]
+        return None
+
+    def _status(self, *, always: bool) -> None:
+        self.commands.append((Do.STATUS, always))
+
+    def _write(self, entry: Entry) -> None:
+        self.journal.write(entry)
+        if self._tells_steps:
+            self.commands.append((STEP, entry))
+
+    def _note(self, text: str, of: BaseException | None = None) -> None:
+        """Add to the first error, if there is one, what another one has brought since."""
+        if self.first_error is not None and self.first_error is not of:
+            add_note(self.first_error, text)

@@ -1,0 +1,498 @@
+"""The scheduler by itself, without a loop: what it is told, and what it answers.
+
+The tests stand in the order of the table "what happens when it goes wrong" of the design: each row as
+events in, and commands out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lifespan_app import Lifespan
+from lifespan_app.engine.report import IN_SHUTDOWN, IN_STARTUP, Phase, Readiness
+from lifespan_app.engine.reporting.journal import Entry, Journal
+from lifespan_app.engine.running.deadlines import Limits
+from lifespan_app.engine.running.graph import Graph
+from lifespan_app.engine.running.hook_run import HookRun
+from lifespan_app.engine.running.scheduler import Do, Scheduler
+from tests.engine.apps import HostWithApps, written_in
+
+LIMITS = Limits(startup=30.0, stop=5.0, shutdown=8.0)
+SILENT = (Do.STATUS, Do.FAILED, Do.CLOSED, Do.OPENED, Do.WARM)
+"""Commands that only tell somebody something."""
+
+
+class Plot:
+    """A scheduler with the hooks of a ``Lifespan``, told what happens, second by second.
+
+    Args:
+        declare: declares the hooks.
+        limits: what the run is allowed.
+    """
+
+    def __init__(self, declare: Callable[[Lifespan], object], limits: Limits = LIMITS) -> None:
+        lifespan = Lifespan(HostWithApps())
+        declare(lifespan)
+        plan = lifespan.plan("app")
+        self.now = 0.0
+        self.journal = Journal(plan.nodes, lambda: self.now)
+        self.graph = Graph(self, plan, label_of=lifespan.host.app_label)  # type: ignore[arg-type]
+        self.scheduler = Scheduler(self.graph, self.journal, limits)
+
+    def hook(self, name: str) -> HookRun:
+        """Return a hook by its name."""
+        return next(one for one in self.graph.hook_runs if one.hook and one.hook.name == name)
+
+    def entry(self, name: str, phase: Phase = IN_STARTUP) -> Entry:
+        """Return the last entry of a hook's step."""
+        hook = self.hook(name)
+        entry = {IN_STARTUP: hook.startup, IN_SHUTDOWN: hook.shutdown}.get(phase, hook.serving)
+        assert entry is not None
+        return entry
+
+    def commands(self) -> list[str]:
+        """Return what the scheduler wants done, and take it for done."""
+        told = [told_of(command) for command in self.scheduler.commands if command[0] not in SILENT]
+        self.scheduler.commands.clear()
+        return told
+
+    # Events.
+
+    def begin(self) -> list[str]:
+        self.scheduler.begin(self.now, tells_steps=False)
+        return self.commands()
+
+    def up(self, name: str) -> list[str]:
+        self.scheduler.came_up(self.now, self.hook(name), name)
+        return self.commands()
+
+    def ends(self, name: str, error: BaseException | None = None) -> list[str]:
+        self.scheduler.ended(self.now, self.hook(name), error)
+        return self.commands()
+
+    def serves(self) -> list[str]:
+        self.scheduler.service_begins(self.now, tells_steps=False)
+        return self.commands()
+
+    def stops(self, *, quick: bool = False) -> list[str]:
+        self.scheduler.stop(self.now, quick=quick, ended_by="the test")
+        assert "stop begins" in self.commands()
+        return self.stop_begins()
+
+    def stop_begins(self) -> list[str]:
+        self.scheduler.shutdown_begins(self.now, tells_steps=False)
+        return self.commands()
+
+    def at(self, seconds: float) -> list[str]:
+        """Let the time pass; the scheduler is asked whenever it wants to be."""
+        told = []
+        while (wake_at := self.scheduler.wake_at) <= seconds:
+            self.now = max(self.now, wake_at)
+            self.scheduler.time_passed(self.now)
+            told += [command for command in self.commands() if not command.startswith("look")]
+        self.now = seconds
+        return told
+
+
+def told_of(command: tuple[Any, ...]) -> str:
+    words = {Do.STOP: "stop begins"}.get(command[0], str(command[0]))
+    names = [one.hook.name for one in command[1:] if isinstance(one, HookRun)]
+    return " ".join([words, *names])
+
+
+async def nothing() -> None: ...
+
+
+async def opened() -> Any:
+    yield
+
+
+def opened_in_thread() -> Any:
+    yield
+
+
+def resource(lifespan: Lifespan, name: str, *needs: str, **options: Any) -> None:
+    in_thread = options.pop("in_thread", False)
+
+    async def on_loop() -> Any:
+        yield
+
+    def threaded() -> Any:
+        yield
+
+    function = written_in("shop.lifespan")(threaded if in_thread else on_loop)
+    lifespan.resource(name=name, depends_on=[f"shop.{one}" for one in needs], **options)(function)
+
+
+def job(lifespan: Lifespan, name: str, **options: Any) -> None:
+    async def work() -> None: ...
+
+    lifespan.background(name=name, **options)(written_in("shop.lifespan")(work))
+
+
+def chain(lifespan: Lifespan, **options: Any) -> None:
+    """Declare a database, a cache that needs it, and a client that needs nothing."""
+    resource(lifespan, "db")
+    resource(lifespan, "cache", "db", **options)
+    resource(lifespan, "client")
+
+
+# All goes well.
+
+
+def test_hooks_start_along_the_graph_and_stop_against_it() -> None:
+    plot = Plot(chain)
+    assert plot.begin() == ["start db", "start client"]
+    assert plot.up("db") == ["start cache"]
+    assert plot.up("client") == []
+    assert plot.up("cache") == ["serve"]
+    assert plot.serves() == []
+    assert plot.stops() == ["release cache", "release client"]
+    assert plot.ends("cache") == ["release db"]
+    assert plot.ends("client") == []
+    assert plot.ends("db") == ["finish"]
+    assert plot.scheduler.status == "stopped"
+
+
+def test_a_plan_without_hooks_serves_at_once_and_is_over_at_once() -> None:
+    plot = Plot(lambda lifespan: None)
+    assert plot.begin() == ["serve"]
+    assert plot.serves() == []
+    assert plot.stops() == ["finish"]
+
+
+# A required hook raises, or a limit passes.
+
+
+def test_a_required_hook_raises() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.up("client")
+    error = OSError("nobody there")
+    assert plot.ends("db", error) == ["stop begins"]
+    assert plot.entry("cache").outcome == "skipped"
+    assert plot.stop_begins() == ["release client"]
+    assert plot.ends("client") == ["finish"]
+    assert plot.scheduler.first_error is error
+    assert plot.scheduler.status == "startup_failed"
+
+
+def test_a_required_hook_raises_while_another_one_starts() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    assert plot.ends("db", OSError()) == ["cancel client", "stop begins"]
+    assert plot.stop_begins() == []
+    assert plot.ends("client", asyncio.CancelledError()) == ["finish"]
+    assert plot.entry("client").outcome == "cancelled"
+
+
+def test_a_required_hook_passes_its_timeout() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "db", timeout=2.0))
+    assert plot.begin() == ["start db"]
+    assert plot.scheduler.wake_at == 2.0
+    assert plot.at(2.0) == ["cancel db", "stop begins"]
+    assert "within its limit of 2 s" in str(plot.scheduler.first_error)
+    assert plot.stop_begins() == []
+    assert plot.ends("db", asyncio.CancelledError()) == ["finish"]
+    assert plot.entry("db").outcome == "timed_out"
+
+
+def test_the_startup_passes_its_deadline() -> None:
+    plot = Plot(chain, LIMITS._replace(startup=3.0))
+    plot.begin()
+    plot.up("client")
+    assert plot.at(3.0) == ["cancel db", "stop begins"]
+    assert "the startup's deadline of 3 s" in str(plot.scheduler.first_error)
+    # The rollback ends at most four seconds after it.
+    plot.stop_begins()
+    assert plot.scheduler.deadlines.deadline == 7.0
+
+
+def test_an_optional_hook_fails_first_at_the_deadline_and_the_rest_serves() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "client")
+        resource(lifespan, "feed", required=False, timeout=60.0)
+
+    plot = Plot(declare, LIMITS._replace(startup=3.0))
+    plot.begin()
+    plot.up("client")
+    # An explicit timeout lifts the deadline to it.
+    assert plot.at(59.0) == []
+    assert plot.at(60.0) == ["cancel feed", "serve"]
+    plot.serves()
+    assert plot.scheduler.status == "degraded"
+
+
+# An optional hook fails, or passes its limit.
+
+
+def test_an_optional_hook_fails_and_what_depends_on_it_is_skipped() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "feed", required=False)
+        resource(lifespan, "index", "feed", required=False)
+        resource(lifespan, "client")
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.up("client")
+    assert plot.ends("feed", OSError("down")) == ["serve"]
+    plot.serves()
+    assert plot.scheduler.status == "degraded"
+    assert plot.entry("index").outcome == "skipped"
+    assert "it needs 'shop.feed'" in plot.entry("index").reason
+    assert plot.scheduler.readiness(stop_is_known=False, failing=()) is Readiness.DEGRADED
+
+
+def test_an_optional_hook_has_ten_seconds() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "feed", required=False))
+    plot.begin()
+    assert plot.at(9.9) == []
+    assert plot.at(10.0) == ["cancel feed", "serve"]
+
+
+# A stop fails.
+
+
+def served(declare: Callable[[Lifespan], object], *names: str, limits: Limits = LIMITS) -> Plot:
+    """Return a plot in which some resources are up and the process serves."""
+    plot = Plot(declare, limits)
+    plot.begin()
+    for name in names:
+        plot.up(name)
+    plot.serves()
+    return plot
+
+
+def test_a_stop_raises_and_every_other_hook_still_stops() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.stops()
+    error = OSError("not closed")
+    assert plot.ends("cache", error) == ["release db"]
+    plot.ends("client")
+    assert plot.ends("db") == ["finish"]
+    assert plot.scheduler.stop_errors == [error]
+    assert plot.scheduler.status == "shutdown_failed"
+
+
+def test_a_stop_passes_its_shutdown_timeout() -> None:
+    plot = served(lambda lifespan: resource(lifespan, "db", shutdown_timeout=2.0), "db")
+    assert plot.stops() == ["release db"]
+    assert plot.at(2.0) == ["cancel db"]
+    assert plot.ends("db", asyncio.CancelledError()) == ["finish"]
+    assert plot.entry("db", IN_SHUTDOWN).outcome == "timed_out"
+
+
+# The shutdown nears its deadline.
+
+
+def test_a_second_before_the_deadline_the_order_is_given_up() -> None:
+    slow = Limits(startup=30.0, stop=60.0, shutdown=8.0)
+    plot = served(chain, "db", "client", "cache", limits=slow)
+    plot.stops()
+    plot.ends("client")
+    assert plot.at(7.0) == ["cancel cache", "release db"]
+
+
+def test_at_the_deadline_what_ignores_that_is_abandoned() -> None:
+    slow = Limits(startup=30.0, stop=60.0, shutdown=8.0)
+    plot = served(chain, "db", "client", "cache", limits=slow)
+    plot.stops()
+    plot.ends("client")
+    plot.at(7.0)
+    assert plot.at(8.0) == ["abandon db", "abandon cache", "finish"]
+    assert plot.entry("db", IN_SHUTDOWN).outcome == "abandoned"
+
+
+# A hook ignores its cancellation.
+
+
+def test_a_hook_is_cancelled_once_more_after_a_second_and_then_abandoned() -> None:
+    plot = served(lambda lifespan: resource(lifespan, "db", shutdown_timeout=2.0), "db")
+    plot.stops()
+    assert plot.at(2.0) == ["cancel db"]
+    assert plot.at(3.0) == ["cancel db"]
+    assert plot.at(4.0) == ["abandon db", "finish"]
+
+
+def test_what_comes_up_after_it_was_cancelled_is_left_at_once() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "feed", required=False, timeout=2.0))
+    plot.begin()
+    assert plot.at(2.0) == ["cancel feed", "serve"]
+    plot.serves()
+    assert plot.up("feed") == ["release feed"]
+    assert plot.ends("feed") == []
+
+
+def test_a_thread_is_abandoned_at_once() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "db", timeout=2.0, in_thread=True))
+    plot.begin()
+    assert plot.at(2.0) == ["stop begins", "abandon db"]
+    assert plot.stop_begins() == ["finish"]
+
+
+# Cancelled.
+
+
+def test_a_cancelled_startup_stops_what_is_up_quickly() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.up("client")
+    plot.scheduler.stop(plot.now, quick=True, ended_by="cancelled")
+    assert plot.commands() == ["cancel db", "stop begins"]
+    assert plot.stop_begins() == ["release client"]
+    assert plot.at(1.0) == ["cancel db", "cancel client"]
+    assert plot.scheduler.deadlines.deadline == 3.0
+
+
+def test_a_hook_that_fails_while_a_cancelled_startup_is_rolled_back_is_told_of() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "db", in_thread=True))
+    plot.begin()
+    plot.stops(quick=True)
+    assert plot.ends("db", OSError("nobody there")) == ["finish"]
+    assert plot.entry("db").outcome == "failed"
+    assert plot.scheduler.first_error is None
+
+
+def test_a_second_cancellation_cuts_nothing_short() -> None:
+    plot = served(lambda lifespan: resource(lifespan, "db"), "db")
+    plot.stops(quick=True)
+    plot.now = 0.5
+    plot.scheduler.hurry(plot.now)
+    assert plot.commands() == []
+    assert plot.scheduler.deadlines.deadline == 3.0
+    assert plot.at(0.9) == []
+
+
+def test_a_cancellation_makes_a_stop_that_is_under_way_a_quick_one() -> None:
+    plot = served(lambda lifespan: resource(lifespan, "db"), "db")
+    plot.stops()
+    plot.now = 2.0
+    plot.scheduler.hurry(plot.now)
+    assert plot.at(3.0) == ["cancel db"]
+
+
+def test_the_end_of_the_loop_is_no_failure_of_a_hook() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.scheduler.loop_ends(plot.now)
+    plot.ends("db", asyncio.CancelledError())
+    assert plot.entry("db").outcome == "cancelled"
+    assert plot.scheduler.first_error is None
+
+
+# Errors of other kinds.
+
+
+def test_a_hook_s_own_cancelled_error_is_its_failure() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.ends("db", asyncio.CancelledError())
+    assert plot.entry("db").outcome == "failed"
+    assert "was cancelled by its own code" in str(plot.scheduler.first_error)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "Ctrl+C"])
+def test_a_base_exception_is_unwound_like_any_other(error: BaseException) -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.up("client")
+    assert plot.ends("db", error) == ["stop begins"]
+    assert plot.stop_begins() == ["release client"]
+    assert plot.scheduler.first_error is error
+
+
+def test_of_several_errors_the_first_is_kept_and_noted() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    first, second = OSError("first"), OSError("second")
+    plot.ends("db", first)
+    plot.stop_begins()
+    plot.ends("client", second)
+    assert plot.scheduler.first_error is first
+    assert any("Then 'shop.client'" in note for note in first.__notes__)
+
+
+# While serving.
+
+
+def test_a_job_that_crashes_is_not_begun_again() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh"))
+    assert plot.begin() == ["serve"]
+    assert plot.serves() == ["start refresh"]
+    assert plot.ends("refresh", OSError("lost")) == []
+    assert plot.scheduler.readiness(stop_is_known=False, failing=()) is Readiness.CRASHED
+    assert plot.at(3600.0) == []
+
+
+def test_a_job_that_crashes_is_begun_again_after_longer_and_longer_pauses() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", on_crash="restart"))
+    plot.begin()
+    plot.serves()
+    for due in (1.0, 3.0, 7.0):
+        plot.ends("refresh", OSError("lost"))
+        assert plot.at(due - 0.1) == []
+        assert plot.at(due) == ["start refresh"]
+    assert plot.hook("refresh").serving is not None
+    assert plot.entry("refresh", Phase.SERVING).attempt == 4
+
+
+def test_a_job_that_crashes_has_the_server_asked_to_stop() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", on_crash="stop"))
+    plot.begin()
+    plot.serves()
+    assert plot.ends("refresh", OSError("lost")) == ["ask to stop refresh"]
+
+
+def test_a_job_that_returns_is_finished() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh"))
+    plot.begin()
+    plot.serves()
+    assert plot.ends("refresh") == []
+    assert plot.entry("refresh", Phase.SERVING).outcome == "finished"
+    assert plot.scheduler.readiness(stop_is_known=False, failing=()) is Readiness.OK
+
+
+def test_a_resource_whose_own_tasks_crash_is_down() -> None:
+    plot = served(chain, "db", "client", "cache")
+    assert plot.ends("client", OSError("lost")) == []
+    assert plot.hook("client").crashed
+    assert plot.stops() == ["release cache"]
+
+
+def test_jobs_stop_before_the_first_hook_those_of_the_highest_priority_first() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        job(lifespan, "low")
+        job(lifespan, "high", priority=1)
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.up("db")
+    assert plot.serves() == ["start low", "start high"]
+    assert plot.stops() == ["cancel high"]
+    assert plot.ends("high", asyncio.CancelledError()) == ["cancel low"]
+    assert plot.ends("low", asyncio.CancelledError()) == ["release db"]
+
+
+# The engine's own faults.
+
+
+def test_a_fault_of_the_engine_stops_what_is_up_in_order() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.up("db")
+    fault = RuntimeError("a fault")
+    plot.scheduler.fault(plot.now, fault)
+    assert plot.commands() == ["cancel cache", "cancel client", "stop begins"]
+    assert plot.scheduler.first_error is fault
+
+
+def test_where_nothing_can_be_relied_on_the_run_ends_at_once() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.scheduler.end_at_once(RuntimeError("a fault"))
+    assert plot.commands() == ["cancel db", "cancel client", "finish", "finish"]
