@@ -142,13 +142,8 @@ class DjangoAdvice(Advice):
 
     def other_loop(self, run: Run) -> str:
         """Return how code on one event loop uses what lives on another one."""
-        if run.mode is Mode.TEST:
+        if run.mode is Mode.TEST and not run.loop.is_running():
             return LOOP_OF_FIXTURE
-        if run.mode is Mode.THREAD and "daphne.endpoints" not in sys.modules:
-            return (
-                "An async view has an event loop of its own under WSGI. Write it as a plain 'def' and "
-                "use lifespan.call(async_function, ...), or serve the project by ASGI."
-            )
         return super().other_loop(run)
 
     def note(self, error: BaseException) -> None:

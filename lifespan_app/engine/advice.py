@@ -54,8 +54,7 @@ class Advice:
             run: what has it open.
         """
         return (
-            "Run what uses it on its own loop: 'await asyncio.to_thread(lifespan.call, "
-            "async_function, ...)'."
+            "Run what uses it on its own loop: 'await lifespan.acall(async_function, ...)'."
         )
 
     def note(self, error: BaseException) -> None:
