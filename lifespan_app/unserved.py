@@ -19,6 +19,7 @@ from .advice import COMMANDS, in_test, too_early
 from .engine.error_text import one_line
 from .engine.errors import NotRunning
 from .engine.logger import logger
+from .engine.patched_threads import no_loop_beside, patched_threads
 from .engine.report import Mode
 from .engine.unit import short
 from .servers import of_process
@@ -106,6 +107,8 @@ class Unserved:
                 return None
             if self._run is not None:
                 return self._run
+            if library := patched_threads():
+                raise NotRunning(f"{refusal}: {no_loop_beside(library)}")
             failure = self._failure
             if failure is None or time.monotonic() >= failure.at + RETRY_SECONDS:
                 failure = self._failure = self._open(lifespan, first_user())
