@@ -65,7 +65,7 @@ class RequestState(StateMapping):
         del self._own[name]
 
     def __iter__(self) -> Iterator[str]:
-        run = self._run() or self._stand_in()
+        run = self._run() or self._run_here()
         open_here = run.state if run is not None else ()
         yield from dict.fromkeys([*self._own, *open_here, *self._others(run)])
 
@@ -81,10 +81,9 @@ class RequestState(StateMapping):
         owner = lifespan if served_by is None else served_by.lifespan
         return run_meant(self._scope, owner)
 
-    def _stand_in(self) -> Run | None:
-        """Return the run where no server has a lifespan, opened now if that is to be."""
+    def _run_here(self) -> Run | None:
         try:
-            return lifespan.host.without_run(lifespan, "The request's state can't be read")
+            return run_here(lifespan, "The request's state")
         except NotRunning:
             return None
 

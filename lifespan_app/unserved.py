@@ -119,6 +119,10 @@ class Unserved:
             f"The first use that comes {RETRY_SECONDS:g} s later tries it anew."
         ) from failure.error
 
+    def may_open(self) -> bool:
+        """Return True if a run stands in here, be it open or not."""
+        return not self._over and is_wanted(asked_for=self.asked_for)
+
     def _open(self, lifespan: Lifespan, user: str) -> Failure | None:
         from .engine.threads import LoopThread
 
@@ -223,6 +227,14 @@ def is_wanted(*, asked_for: bool) -> bool:
     if setting is not None:
         return bool(setting == conf.THREAD)
     return asked_for or in_command("shell") or serves_for_development()
+
+
+def is_left_to_django() -> bool:
+    """Return True if the project wants Django's own way where no server has a lifespan.
+
+    Then async code runs where Django runs it. Of what a test opens the setting says nothing.
+    """
+    return bool(conf.get("WITHOUT_SERVER_LIFESPAN") == conf.ERROR) and not in_test()
 
 
 def in_command(name: str) -> bool:
