@@ -82,11 +82,17 @@ def find_loop() -> asyncio.AbstractEventLoop | None:
     from lifespan_app.engine.calling import run_to_call
 
     try:
-        loop = run_to_call(lifespan, "An async view").loop
+        if lifespan.runs:
+            run = run_to_call(lifespan, "An async view")
+        else:
+            stand_in = lifespan.host.without_run(lifespan, "An async view can't be called")
+            if stand_in is None:
+                return None
+            run = stand_in
     except LifespanError:
         # It may do without. If not, what it reads raises the error.
         return None
-    return loop if not in_test() or gets_on(loop) else None
+    return run.loop if not in_test() or gets_on(run.loop) else None
 
 
 def gets_on(loop: asyncio.AbstractEventLoop) -> bool:
