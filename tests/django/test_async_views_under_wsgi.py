@@ -305,13 +305,13 @@ class TestTheLoop:
     def test_is_a_new_one_in_a_fork(self, project: Project) -> None:
         """gunicorn's master has answered a request before it makes its worker."""
         write_shop(project, LIFESPAN=THREAD).file(
-            "wsgi.py",
-            DJANGOS_WSGI
-            + """
-from django.test import Client
+            "gunicorn.conf.py",
+            """
+            def when_ready(server):
+                from django.test import Client
 
-assert Client().get("/awaited/").content == b"<emma>"
-""",
+                assert Client().get("/awaited/").content == b"<emma>"
+            """,
         )
         with Server(project, GUNICORN_WSGI, options=("--preload",)) as server:
             assert server.get("/awaited/").text == "<emma>"
