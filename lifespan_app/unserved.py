@@ -275,12 +275,17 @@ def failure_of(begun: list[Run], error: BaseException) -> Failure:
     return Failure(error, text.removeprefix("lifespan_app: ").rstrip(".") + ".", time.monotonic())
 
 
+ASYNC = {"asgiref": "async code of a request", "concurrent": "async code"}
+"""What is said of code that hands async code on, and so is not the one that uses a resource."""
+
+
 def first_user() -> str:
-    """Return file and line of the code that has asked for a resource."""
+    """Return file and line of the code that has asked for a resource, or what it is."""
     frame = sys._getframe(1)
+    package = __package__
     while frame.f_back is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in (__package__, "_collections_abc"):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in (__package__, "_collections_abc"):
             break
         frame = frame.f_back
-    return f"{short(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return ASYNC.get(package) or f"{short(frame.f_code.co_filename)}:{frame.f_lineno}"

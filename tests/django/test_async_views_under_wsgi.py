@@ -264,6 +264,7 @@ class TestTheLoop:
 
             assert server.get("/awaited/").text == "<emma>"
             assert project.events() == ["opens"]
+            assert "async code of a request is the first to use it" in server.output
 
             server.interrupt()
             server.wait()

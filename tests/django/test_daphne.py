@@ -155,6 +155,7 @@ def test_the_plan_is_open_from_the_first_request_to_the_end(server: Server) -> N
     server.signal(signal.SIGTERM if server.kind is DAPHNE else signal.SIGINT)
     server.wait()
     assert server.project.events() == ["opens", "closes"]
+    assert "async code is the first to use it" in server.output
 
 
 def test_livez_does_not_open_the_plan(shop: Project) -> None:
