@@ -85,7 +85,7 @@ def find_loop() -> asyncio.AbstractEventLoop | None:
         if lifespan.runs:
             run = run_to_call(lifespan, "An async view")
         else:
-            stand_in = lifespan.host.without_run(lifespan, "An async view can't be called")
+            stand_in = lifespan.host.without_run(lifespan, "An async view")
             if stand_in is None:
                 return None
             run = stand_in
