@@ -245,14 +245,19 @@ def in_test() -> bool:
 
 
 def comes_by_wsgi(request: object) -> bool:
-    """Return True if a WSGI server serves the request, or what called this code."""
+    """Return True if a WSGI server serves the request, or what called this code.
+
+    Args:
+        request: a request, or its WSGI environment.
+    """
     wsgi = sys.modules.get("django.core.handlers.wsgi")
     if wsgi is None:
         return False
     request = getattr(request, "_request", request)  # Django REST framework's has Django's
+    environ = request if isinstance(request, dict) else getattr(request, "META", {})
+    sent = environ.get("wsgi.input")
     # RequestFactory makes such requests, too.
-    sent = getattr(request, "META", {}).get("wsgi.input")
-    if isinstance(request, wsgi.WSGIRequest) and type(sent).__module__ != "django.test.client":
+    if sent is not None and type(sent).__module__ != "django.test.client":
         return True
     return any(frame.f_code is wsgi.WSGIHandler.__call__.__code__ for frame in frames())
 

@@ -189,7 +189,10 @@ class LifespanStateMiddleware:
     def __call__(self, request: Any) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Go on with a request that has its state."""
         if not isinstance(getattr(request, "state", None), RequestState):
-            request.state = RequestState(getattr(request, "scope", {}))
+            scope = getattr(request, "scope", None)
+            request.state = RequestState(
+                getattr(request, "environ", {}) if scope is None else scope
+            )
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

@@ -23,7 +23,7 @@ class RequestState(StateMapping):
     ``in``, ``get`` and ``hasattr`` never raise; reading says what is wrong.
 
     Args:
-        scope: the request's ASGI scope.
+        scope: the request's ASGI scope, or its WSGI environment.
     """
 
     __slots__ = ("_own", "_scope")

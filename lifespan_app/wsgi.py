@@ -18,7 +18,7 @@ class LifespanWSGIRequest(WSGIRequest):
     @cached_property
     def state(self) -> RequestState:
         """What the process has open. A middleware that assigns ``request.state`` wins."""
-        return RequestState({})
+        return RequestState(self.environ)
 
 
 class LifespanWSGIHandler(WSGIHandler):

@@ -330,6 +330,15 @@ class TestDjangosOwnWay:
             assert "NotRunning" in server.get("/awaited/").text
         assert project.events() == []
 
+    def test_is_told_how_to_have_a_state_by_one_that_has_none(self, project: Project) -> None:
+        """Under gunicorn, with no setting and Django's own application."""
+        write_shop(project, MIDDLEWARE=[])
+        with Server(project, GUNICORN_WSGI) as server:
+            text = server.get("/state/").text
+        assert (
+            "WSGI has none. In wsgi.py, import get_wsgi_application from lifespan_app.wsgi" in text
+        )
+
     def test_refuses_async_views_with_atomic_requests(self, project: Project) -> None:
         write_shop(project).settings("DATABASES['default']['ATOMIC_REQUESTS'] = True")
         with Server(project, RUNSERVER, options=("--noreload",)) as server:
