@@ -32,11 +32,19 @@ from lifespan_app.unserved import is_left_to_django
 PATIENCE = 5.0
 """Seconds that the loop of a test has to show that it is not blocked."""
 
+UID = "lifespan_app.wsgi_requests"
+
 
 def connect() -> None:
     """Have WSGI requests get what this module gives them."""
-    request_started.connect(request_begins, dispatch_uid="lifespan_app")
-    request_finished.connect(request_ends, dispatch_uid="lifespan_app")
+    request_started.connect(request_begins, dispatch_uid=UID)
+    request_finished.connect(request_ends, dispatch_uid=UID)
+
+
+def disconnect() -> None:
+    """Leave requests alone."""
+    request_started.disconnect(dispatch_uid=UID)
+    request_finished.disconnect(dispatch_uid=UID)
 
 
 class Requests(threading.local):
@@ -53,6 +61,9 @@ requests = Requests()
 def request_begins(*, environ: dict[str, Any] | None = None, **kwargs: Any) -> None:
     """Lend the thread of a WSGI request the loop of the lifespan."""
     if environ is None:
+        if "scope" in kwargs and not in_test():
+            # A server's process has requests of one kind: those of ASGI need not pay for this.
+            disconnect()
         return
     give_requests_state()
     before = set_main_loop(LOOP_OF_LIFESPAN) if may_lend() else None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.projects import Project
-from tests.servers import GUNICORN_WSGI, RUNSERVER, Kind, Server
+from tests.servers import GUNICORN_WSGI, RUNSERVER, UVICORN, Kind, Server
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -55,6 +55,7 @@ import threading
 
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Group
+from django.core.signals import request_finished, request_started
 from django.db import transaction
 from django.http import HttpResponse, StreamingHttpResponse
 
@@ -108,6 +109,12 @@ def in_a_transaction(request):
 async def in_thread_of_the_request(request):
     back = await sync_to_async(threading.get_ident)()
     return HttpResponse(back == request.META["thread"] and back != threading.get_ident())
+
+
+def receivers(request):
+    signals = request_started, request_finished
+    names = [str(uid) for signal in signals for (uid, _), *_ in signal.receivers]
+    return HttpResponse(" ".join(name for name in names if "lifespan_app" in name))
 
 
 async def raises(request):
@@ -317,6 +324,12 @@ class TestTheLoop:
         with Server(project, GUNICORN_WSGI, options=("--preload",)) as server:
             assert server.get("/awaited/").text == "<emma>"
         assert project.events() == ["opens", "opens"]
+
+
+def test_requests_of_an_asgi_server_are_left_alone_from_the_first_on(project: Project) -> None:
+    """They cost what they cost without this."""
+    with Server(write_shop(project, MIDDLEWARE=[]), UVICORN) as server:
+        assert server.get("/receivers/").text == ""
 
 
 class TestDjangosOwnWay:
