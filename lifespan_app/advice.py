@@ -142,13 +142,8 @@ class DjangoAdvice(Advice):
 
     def other_loop(self, run: OpenRun) -> str:
         """Return how code on one event loop uses what lives on another one."""
-        if run.mode is Mode.TEST:
+        if run.mode is Mode.TEST and not run.loop.is_running():
             return LOOP_OF_FIXTURE
-        if run.mode is Mode.THREAD and "daphne.endpoints" not in sys.modules:
-            return (
-                "An async view has an event loop of its own under WSGI. Write it as a plain 'def' and "
-                "use lifespan.call(async_function, ...), or serve the project by ASGI."
-            )
         return super().other_loop(run)
 
     def note(self, error: BaseException) -> None:
@@ -250,14 +245,19 @@ def in_test() -> bool:
 
 
 def comes_by_wsgi(request: object) -> bool:
-    """Return True if a WSGI server serves the request, or what called this code."""
+    """Return True if a WSGI server serves the request, or what called this code.
+
+    Args:
+        request: a request, or its WSGI environment.
+    """
     wsgi = sys.modules.get("django.core.handlers.wsgi")
     if wsgi is None:
         return False
     request = getattr(request, "_request", request)  # Django REST framework's has Django's
+    environ = request if isinstance(request, dict) else getattr(request, "META", {})
+    sent = environ.get("wsgi.input")
     # RequestFactory makes such requests, too.
-    sent = getattr(request, "META", {}).get("wsgi.input")
-    if isinstance(request, wsgi.WSGIRequest) and type(sent).__module__ != "django.test.client":
+    if sent is not None and type(sent).__module__ != "django.test.client":
         return True
     return any(frame.f_code is wsgi.WSGIHandler.__call__.__code__ for frame in frames())
 

@@ -75,6 +75,11 @@ class LifespanASGIHandler(ASGIHandler):
         run = self._runs.only or self._runs.here()
         if run is not None:
             scope.setdefault(SCOPE_KEY, run)
+        elif SCOPE_KEY not in scope and kind == "http":
+            from .serving.forwarding import was_forwarded
+
+            if await was_forwarded(self, scope, receive, send):
+                return
         if kind != "http":
             await super().__call__(scope, receive, send)  # type: ignore[arg-type]
             return

@@ -48,9 +48,12 @@ class Trouble(NamedTuple):
 @login_not_required
 @never_cache
 @require_safe
-async def livez(request: HttpRequest) -> HttpResponse:
-    """Answer 200: whoever answers is alive. One that does not is to be restarted."""
-    return await answer(request, Readiness.OK, None, is_well=True)
+def livez(request: HttpRequest) -> HttpResponse:
+    """Answer 200: whoever answers is alive. One that does not is to be restarted.
+
+    It is no async view: under WSGI one needs the loop of the plan, and livez must not open that.
+    """
+    return in_format(request, {"status": 200, "reason": str(Readiness.OK)})
 
 
 @non_atomic_requests
@@ -106,6 +109,12 @@ async def answer(
     told: dict[str, Any] = {"status": status, "reason": str(reason)}
     if run is not None and await may_see(request):
         told |= details(run)
+    return in_format(request, told)
+
+
+def in_format(request: HttpRequest, told: dict[str, Any]) -> HttpResponse:
+    """Return what is told in JSON to who asks for it, else in text."""
+    status = told["status"]
     if request.get_preferred_type(["text/plain", "application/json"]) == "application/json":
         return JsonResponse(told, status=status)
     text = "\n".join([told["reason"], *lines_of(told)])

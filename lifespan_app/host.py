@@ -19,6 +19,7 @@ from .engine.host import Host
 from .engine.settings import Settings
 from .mistakes import SettingsMistakes
 from .servers import module_of_task, recognised
+from .serving import wsgi_requests
 from .unserved import Unserved
 from .waiting import WaitingThread
 
@@ -89,6 +90,7 @@ def install(lifespan: Lifespan) -> None:
         host.unserved.warn_at_first_request(lifespan)
         got_request_exception.connect(explain_missing_state, dispatch_uid="lifespan_app.state")
         observers.append(SettingsMistakes())
+        wsgi_requests.connect()
         if starts := os.environ.get(STARTS_FILE):
             from .running.told import Starts
 

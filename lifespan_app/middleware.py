@@ -88,11 +88,18 @@ class LifespanMiddleware:
                     "of ours, which drives the lifespan. Give forward= to the outermost "
                     "LifespanMiddleware."
                 )
-        elif SCOPE_KEY not in scope and (run := self._runs.here()) is not None:
-            scope[SCOPE_KEY] = run
-            if not scope.get("state"):
-                # This server hands no state to requests.
-                scope["state"] = dict(run.handed_out)
+        elif SCOPE_KEY not in scope:
+            run = self._runs.here()
+            if run is not None:
+                scope[SCOPE_KEY] = run
+                if not scope.get("state"):
+                    # This server hands no state to requests.
+                    scope["state"] = dict(run.handed_out)
+            elif is_django_around():
+                from .serving.forwarding import was_forwarded
+
+                if await was_forwarded(self.app, scope, receive, send):
+                    return
         await self.app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,10 +151,15 @@ def variable_of(app: object, names: Mapping[str, object]) -> str | None:
     return next((name for name, value in names.items() if value is app), None)
 
 
+def is_django_around() -> bool:
+    """Return True in a process that has Django set up."""
+    conf = sys.modules.get("django.conf")
+    return conf is not None and conf.settings.configured
+
+
 def put_django_around() -> None:
     """Have Django's settings and connections used, in a process that has Django set up."""
-    conf = sys.modules.get("django.conf")
-    if conf is not None and conf.settings.configured:
+    if is_django_around():
         from .host import install
 
         install(lifespan)
@@ -177,7 +189,10 @@ class LifespanStateMiddleware:
     def __call__(self, request: Any) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Go on with a request that has its state."""
         if not isinstance(getattr(request, "state", None), RequestState):
-            request.state = RequestState(getattr(request, "scope", {}))
+            scope = getattr(request, "scope", None)
+            request.state = RequestState(
+                getattr(request, "environ", {}) if scope is None else scope
+            )
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:

@@ -30,7 +30,7 @@ class RequestState(StateMapping):
     ``in``, ``get`` and ``hasattr`` never raise; reading says what is wrong.
 
     Args:
-        scope: the request's ASGI scope.
+        scope: the request's ASGI scope, or its WSGI environment.
     """
 
     __slots__ = ("_own", "_scope")
@@ -72,7 +72,7 @@ class RequestState(StateMapping):
         del self._own[name]
 
     def __iter__(self) -> Iterator[str]:
-        run = self._run() or self._stand_in()
+        run = self._run() or self._run_here()
         open_here = run.state if run is not None else ()
         yield from dict.fromkeys([*self._own, *open_here, *self._others(run)])
 
@@ -89,10 +89,10 @@ class RequestState(StateMapping):
         run: Run | None = named_run(owner, self._scope)
         return run
 
-    def _stand_in(self) -> Run | None:
-        """Return the run where no server has a lifespan, opened now if that is to be."""
+    def _run_here(self) -> Run | None:
         try:
-            return lifespan.host.without_run(lifespan, "The request's state can't be read")
+            run: Run = run_here(lifespan, "The request's state")
+            return run
         except NotRunning:
             return None
 

@@ -19,6 +19,7 @@ from .advice import COMMANDS, in_test, too_early
 from .engine.error_text import one_line
 from .engine.errors import NotRunning
 from .engine.logger import logger
+from .engine.patched_threads import no_loop_beside, patched_threads
 from .engine.report import Mode
 from .engine.reporting.failure import short
 from .servers import of_process
@@ -106,6 +107,8 @@ class Unserved:
                 return None
             if self._run is not None:
                 return self._run
+            if library := patched_threads():
+                raise NotRunning(f"{refusal}: {no_loop_beside(library)}")
             failure = self._failure
             if failure is None or time.monotonic() >= failure.at + RETRY_SECONDS:
                 failure = self._failure = self._open(lifespan, first_user())
@@ -115,6 +118,10 @@ class Unserved:
             f"{refusal}: the lifespan could not be opened in a background thread: {failure.text} "
             f"The first use that comes {RETRY_SECONDS:g} s later tries it anew."
         ) from failure.error
+
+    def may_open(self) -> bool:
+        """Return True if a run stands in here, be it open or not."""
+        return not self._over and is_wanted(asked_for=self.asked_for)
 
     def _open(self, lifespan: Lifespan, user: str) -> Failure | None:
         from .engine.threads import LoopThread
@@ -222,6 +229,14 @@ def is_wanted(*, asked_for: bool) -> bool:
     return asked_for or in_command("shell") or serves_for_development()
 
 
+def is_left_to_django() -> bool:
+    """Return True if the project wants Django's own way where no server has a lifespan.
+
+    Then async code runs where Django runs it. Of what a test opens the setting says nothing.
+    """
+    return bool(conf.get("WITHOUT_SERVER_LIFESPAN") == conf.ERROR) and not in_test()
+
+
 def in_command(name: str) -> bool:
     """Tell whether this is the process of one of Django's commands."""
     return sys.argv[1:2] == [name] and f"{COMMANDS}.{name}" in sys.modules
@@ -260,12 +275,17 @@ def failure_of(begun: list[Run], error: BaseException) -> Failure:
     return Failure(error, text.removeprefix("lifespan_app: ").rstrip(".") + ".", time.monotonic())
 
 
+ASYNC = {"asgiref": "async code of a request", "concurrent": "async code"}
+"""What is said of code that hands async code on, and so is not the one that uses a resource."""
+
+
 def first_user() -> str:
-    """Return file and line of the code that has asked for a resource."""
+    """Return file and line of the code that has asked for a resource, or what it is."""
     frame = sys._getframe(1)
+    package = __package__
     while frame.f_back is not None:
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] not in (__package__, "_collections_abc"):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in (__package__, "_collections_abc"):
             break
         frame = frame.f_back
-    return f"{short(frame.f_code.co_filename)}:{frame.f_lineno}"
+    return ASYNC.get(package) or f"{short(frame.f_code.co_filename)}:{frame.f_lineno}"

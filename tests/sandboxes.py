@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ DEVELOPMENT = Kind(
     needs=("django",),
     has_lifespan=False,
 )
+OPTIONS = {DEVELOPMENT.name: ("--noreload",), UVICORN.name: ("--lifespan", "on")}
 
 
 def sandbox_environment(project: Project, **variables: str) -> dict[str, str]:
@@ -54,29 +56,28 @@ class Sandbox(Server):
     """
     Serve the sandbox over a database that is migrated already, as `make demo` does.
 
-    Further `environment` variables are given by name. `development=True` serves it by `runserver`.
+    Further `environment` variables are given by name.
     """
 
     def __init__(
         self,
         project: Project,
+        kind: Kind = UVICORN,
         *,
         environment: dict[str, str] | None = None,
-        development: bool = False,
     ) -> None:
         migrated = manage_sandbox(project, "migrate", "--verbosity", "0")
         assert migrated.returncode == 0, migrated.stderr
         super().__init__(
-            project,
-            DEVELOPMENT if development else UVICORN,
-            application="config.asgi:application",
-            options=("--noreload",)
-            if development
-            else ("--app-dir", str(FOLDER), "--lifespan", "on"),
+            project, kind, application="config.asgi:application", options=OPTIONS.get(kind.name, ())
         )
         self.url = f"http://{HOST}:{self.port}"
         self._environment = sandbox_environment(
-            project, HOST=HOST, PORT=str(self.port), **(environment or {})
+            project,
+            HOST=HOST,
+            PORT=str(self.port),
+            PYTHONPATH=os.pathsep.join([str(FOLDER), project.environment["PYTHONPATH"]]),
+            **(environment or {}),
         )
 
     def wait_for_refresh(self) -> None:

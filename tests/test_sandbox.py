@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from tests.projects import Project
-from tests.sandboxes import FOLDER, Sandbox, manage_sandbox, sandbox_environment
-from tests.servers import HOST, Kind, Server
+from tests.sandboxes import DEVELOPMENT, FOLDER, Sandbox, manage_sandbox, sandbox_environment
+from tests.servers import DAPHNE, HOST, Kind, Server
 
 EMMA = "9780141439587"
 """A book that only the catalogue has."""
@@ -269,11 +269,18 @@ class TestStartingAndStopping:
         assert answer.status == 503
         assert "notice_board" in answer.text
 
-    def test_runserver_opens_and_closes_the_sandbox(self, project: Project) -> None:
-        with Sandbox(project, development=True) as sandbox:
+    @pytest.mark.parametrize(
+        ("kind", "end"),
+        [(DEVELOPMENT, signal.SIGINT), (DAPHNE, signal.SIGTERM)],
+        ids=["runserver", "daphne"],
+    )
+    def test_server_without_a_lifespan_opens_and_closes_the_sandbox(
+        self, project: Project, kind: Kind, end: signal.Signals
+    ) -> None:
+        with Sandbox(project, kind) as sandbox:
             assert "Looked up in the catalogue" in sandbox.get(f"/books/{EMMA}/").text
             assert hooks_shown(sandbox.get("/?q=emma").text)["search.refresh"] == "running"
-            sandbox.interrupt()
+            sandbox.signal(end)
             sandbox.wait()
 
         assert sandbox.output.count("so a background thread opens it") == 1

@@ -22,6 +22,7 @@ from lifespan_app.engine.logger import logger
 from .lonely import lonely_modules
 from .places import Place
 from .plans import draft, of_plan
+from .workers import of_patched_threads
 
 TAG = "lifespan"
 
@@ -261,6 +262,13 @@ def disables_existing_loggers() -> bool:
         and not config.get("incremental", False)
         and logger.name not in table(config.get("loggers"))
     )
+
+
+@registered
+def check_patched_threads() -> Iterator[CheckMessage]:
+    """W013: a server that patches threads, where no background thread can open the plan."""
+    if lifespan.hooks and not any(conf.wrong_types()):
+        yield from of_patched_threads()
 
 
 @registered

@@ -24,6 +24,7 @@ OF_THE_PROJECT = (
     checks.check_types,
     checks.check_config_file,
     checks.check_drain,
+    checks.check_patched_threads,
     checks.check_hook_names,
     checks.check_middleware,
     checks.check_lonely_module,

@@ -53,10 +53,7 @@ class Advice:
         Args:
             run: what has it open.
         """
-        return (
-            "Run what uses it on its own loop: 'await asyncio.to_thread(lifespan.call, "
-            "async_function, ...)'."
-        )
+        return "Run what uses it on its own loop: 'await lifespan.acall(async_function, ...)'."
 
     def note(self, error: BaseException) -> None:
         """Add a note to an async hook's error, where it is known what to write instead."""

@@ -490,6 +490,35 @@ class Lifespan(Registry):
 
         return call(self, async_function, args, timeout)
 
+    async def acall(
+        self,
+        async_function: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
+        timeout: float | None = None,
+    ) -> T:
+        """Run an async function, from async code on any loop, on the loop of the current run.
+
+        On that very loop it is awaited where it is called. It sees the caller's context variables.
+
+        Args:
+            async_function: what is called.
+            args: what it is called with.
+            timeout: seconds that it may take; after them it is cancelled. None: no limit.
+
+        Returns:
+            What it returns.
+
+        Raises:
+            NotRunning: no run is open here, or it can't be told which is meant, or it was opened
+                by the process that this one was forked from.
+            LifespanError: it was cancelled on the loop of the run.
+            TimeoutError: it took too long.
+            TypeError: it is no async function.
+        """
+        from .calling import acall
+
+        return await acall(self, async_function, args, timeout)
+
     def progress(self, fraction: float, doing: str = "") -> None:
         """Say, in a hook that takes long, how far it is: ``progress(0.6, "shard 3 of 5")``.
 

@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar, TypeVarTuple
 
-from .current import OpensRuns, here, named_run, runs_meant, stand_in_of
+from .current import OpensRuns, here, named_run, runs_meant
 from .errors import LifespanError, NotRunning
 
 T = TypeVar("T")
@@ -51,48 +51,121 @@ def call(
     timeout: float | None,
 ) -> T:
     """Run an async function on the loop of the current run, as ``Lifespan.call`` says."""
-    given: object = function
-    if inspect.iscoroutine(given):
-        given.close()
-    if not callable(given):
-        raise TypeError(
-            "lifespan.call() takes an async function and, apart from it, its arguments: "
-            f"lifespan.call(fetch, url), not lifespan.call(fetch(url)). It was given {given!r}."
-        )
-    name = f"{getattr(function, '__name__', None) or type(function).__name__}()"
+    name = name_of(function, "lifespan.call()")
     run = run_to_call(lifespan, name)
     waiting = run.host.waiting()
 
     async def called() -> T:
         waiting.begin()
-        if here.get() is None:
-            here.set(run)
-        made = function(*args)
-        if not inspect.isawaitable(made):
-            raise TypeError(
-                f"lifespan.call() takes an async function, and {name} has returned a "
-                f"{type(made).__name__}. Sync code can call it by itself."
-            )
-        return await made
+        return await called_in(run, function, args, name, "Sync code can call it by itself.")
 
-    try:
-        future = send(called(), run.loop, carried(run.loop_thread))
-    except RuntimeError as error:
-        raise NotRunning(f"{name} can't be called: the event loop of {run} is closed.") from error
+    future = sent(called(), run, name)
     try:
         result: T = waiting.until(future, timeout)
         return result
     except TimeoutError as error:
         if future.done():
             raise
-        raise TimeoutError(
-            f"{name}, called on the event loop of {run}, took more than {timeout:g} s and was "
-            "cancelled. Raise timeout= of lifespan.call()."
-        ) from error
+        raise took_too_long(run, name, timeout, "lifespan.call()") from error
     except CancelledError as error:
-        raise LifespanError(f"{name} was cancelled on the event loop of {run}.") from error
+        raise cancelled(run, name) from error
     finally:
         future.cancel()
+
+
+async def acall(
+    lifespan: OpensRuns,
+    function: Callable[[*Ts], Awaitable[T]],
+    args: tuple[*Ts],
+    timeout: float | None,
+) -> T:
+    """Run an async function on the loop of the current run, as ``Lifespan.acall`` says."""
+    name = name_of(function, "lifespan.acall()")
+    run = await run_to_acall(lifespan, name)
+    called = called_in(run, function, args, name, "Call it without acall().")
+    if run.loop is asyncio.get_running_loop():
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await called
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise took_too_long(run, name, timeout, "lifespan.acall()") from error
+    future = asyncio.wrap_future(sent(called, run, name))
+    try:
+        # A cancellation over there is not one of the task that waits here.
+        await asyncio.wait({future}, timeout=timeout)
+        if future.cancelled():
+            raise cancelled(run, name)
+        if not future.done():
+            raise took_too_long(run, name, timeout, "lifespan.acall()")
+        return future.result()
+    finally:
+        future.cancel()
+
+
+def name_of(function: object, caller: str) -> str:
+    """Return what a function is called in errors.
+
+    Raises:
+        TypeError: it is no function, but perhaps what the function has returned.
+    """
+    if inspect.iscoroutine(function):
+        function.close()
+    if not callable(function):
+        raise TypeError(
+            f"{caller} takes an async function and, apart from it, its arguments: "
+            f"{caller[:-1]}fetch, url), not {caller[:-1]}fetch(url)). It was given {function!r}."
+        )
+    return f"{getattr(function, '__name__', None) or type(function).__name__}()"
+
+
+async def called_in(
+    run: Any,
+    function: Callable[[*Ts], Awaitable[T]],
+    args: tuple[*Ts],
+    name: str,
+    otherwise: str,
+) -> T:
+    """Call an async function as a part of a run.
+
+    Raises:
+        TypeError: it is no async function; ``otherwise`` says what to do.
+    """
+    if here.get() is None:
+        here.set(run)
+    made = function(*args)
+    if not inspect.isawaitable(made):
+        raise TypeError(
+            f"lifespan.call() and acall() take an async function, and {name} has returned a "
+            f"{type(made).__name__}. {otherwise}"
+        )
+    return await made
+
+
+def sent(coroutine: Coroutine[Any, Any, T], run: Any, name: str) -> Future[T]:
+    """Have the loop of a run, in another thread, run a coroutine; return the future of its result.
+
+    Raises:
+        NotRunning: that loop is closed.
+    """
+    try:
+        return send(coroutine, run.loop, carried(run.loop_thread))
+    except RuntimeError as error:
+        raise NotRunning(f"{name} can't be called: the event loop of {run} is closed.") from error
+
+
+def took_too_long(run: Any, name: str, timeout: float | None, caller: str) -> TimeoutError:
+    """Return the error of a call that has passed its timeout."""
+    return TimeoutError(
+        f"{name}, called on the event loop of {run}, took more than {timeout:g} s and was "
+        f"cancelled. Raise timeout= of {caller}."
+    )
+
+
+def cancelled(run: Any, name: str) -> LifespanError:
+    """Return the error of a call that was cancelled over there."""
+    return LifespanError(f"{name} was cancelled on the event loop of {run}.")
 
 
 def run_to_call(lifespan: OpensRuns, name: str) -> Any:
@@ -102,13 +175,52 @@ def run_to_call(lifespan: OpensRuns, name: str) -> Any:
         NotRunning: there is none, it can't be told which, or it belongs to another process.
         LifespanError: its loop runs in this very thread.
     """
-    from .reading import forked  # the errors, which a process that goes well never needs
-
-    named = named_run(lifespan)
-    if named is None or named.over or named.inherited:
-        stand_in = stand_in_of(lifespan, f"{name} can't be called")
+    if nothing_is_up(lifespan):
+        stand_in = lifespan.host.without_run(lifespan, f"{name} can't be called")
         if stand_in is not None:
             return stand_in
+    run = running_run(lifespan, name)
+    if run.loop is asyncio._get_running_loop():
+        raise LifespanError(
+            f"lifespan.call() was called on the event loop of {run}, and would wait there for "
+            f"itself for ever. It is for sync code; write 'await {name[:-1]}...)' here."
+        )
+    if run.loop_thread == threading.get_ident():
+        raise LifespanError(
+            f"lifespan.call() was called in the thread of the event loop of {run}, and would wait "
+            "there for itself for ever."
+        )
+    return run
+
+
+async def run_to_acall(lifespan: OpensRuns, name: str) -> Any:
+    """Return the run whose loop async code means, which may be the one that it runs on.
+
+    Raises:
+        NotRunning: there is none, it can't be told which, or it belongs to another process.
+    """
+    loop = asyncio.get_running_loop()
+    if nothing_is_up(lifespan) and all(run.loop is not loop for run in lifespan.runs):
+        # A plan that is opened now takes its time, which is not to be this loop's.
+        refusal = f"{name} can't be called"
+        stand_in = await asyncio.to_thread(lifespan.host.without_run, lifespan, refusal)
+        if stand_in is not None:
+            return stand_in
+    return running_run(lifespan, name)
+
+
+def nothing_is_up(lifespan: OpensRuns) -> bool:
+    """Return True if this process has no run to use, so that one may be opened in its place."""
+    named = named_run(lifespan)
+    if named is not None and not (named.over or named.inherited):
+        return False
+    return not any(run.is_up for run in lifespan.runs if not run.inherited)
+
+
+def running_run(lifespan: OpensRuns, name: str) -> Any:
+    """Return the run that is meant, whose loop runs. Raises ``NotRunning``."""
+    from .reading import forked  # the errors, which a process that goes well never needs
+
     runs = [run for run in lifespan.runs if not run.over]
     if runs and all(run.inherited for run in runs):
         raise forked(runs[0], f"{name} can't be called")
@@ -125,16 +237,6 @@ def run_to_call(lifespan: OpensRuns, name: str) -> Any:
         raise NotRunning(
             f"{name} can't be called: the event loop of {run} does not run now. "
             f"{run.host.advice.loop_stands_still(run)}"
-        )
-    if run.loop is asyncio._get_running_loop():
-        raise LifespanError(
-            f"lifespan.call() was called on the event loop of {run}, and would wait there for "
-            f"itself for ever. It is for sync code; write 'await {name[:-1]}...)' here."
-        )
-    if run.loop_thread == threading.get_ident():
-        raise LifespanError(
-            f"lifespan.call() was called in the thread of the event loop of {run}, and would wait "
-            "there for itself for ever."
         )
     return run
 

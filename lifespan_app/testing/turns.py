@@ -26,6 +26,7 @@ from lifespan_app.engine.doubles import Change
 from lifespan_app.engine.host import Host
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.running.hook_run import STARTING, HookRun
+from lifespan_app.integration.asgiref_compat import restore_main_loop, set_main_loop
 from lifespan_app.waiting import WaitingThread, answer
 
 if TYPE_CHECKING:
@@ -122,15 +123,11 @@ def async_code_goes_to(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     Args:
         loop: runs in another thread.
     """
-    local = SyncToAsync.threadlocal
-    names = ("main_event_loop", "main_event_loop_pid")
-    before = {name: getattr(local, name, None) for name in names}
-    local.main_event_loop, local.main_event_loop_pid = loop, os.getpid()
+    before = set_main_loop(loop)
     try:
         yield
     finally:
-        for name, value in before.items():
-            setattr(local, name, value)
+        restore_main_loop(before)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""What runserver serves: Django, with the lifespan in a background thread."""
+"""What runserver serves: Django's own, as startproject writes it."""
 
 import os
 
-from lifespan_app.wsgi import get_wsgi_application
+from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 

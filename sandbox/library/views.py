@@ -6,19 +6,13 @@ from time import perf_counter
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from lifespan_app.errors import WrongLoop
-
 from .lifespan import http_client
 from .lookup import CatalogueError, look_up
 from .models import Book
 
 
 async def book(request: HttpRequest, isbn: str) -> HttpResponse:
-    """
-    Show a book; one that is not kept yet is looked up in the catalogue, and kept.
-
-    Under daphne it can't be looked up: async views run on a loop that the client was not made on.
-    """
+    """Show a book; one that is not kept yet is looked up in the catalogue, and kept."""
     kept = await Book.objects.filter(isbn=isbn).afirst()
     if kept is not None:
         return render(request, "library/book.html", {"book": kept})
@@ -26,7 +20,7 @@ async def book(request: HttpRequest, isbn: str) -> HttpResponse:
     began = perf_counter()
     try:
         facts = await look_up(http_client(request), isbn)
-    except (CatalogueError, WrongLoop) as error:
+    except CatalogueError as error:
         return render(
             request,
             "library/no_catalogue.html",

@@ -396,6 +396,15 @@ BROKEN = (
         hint="Set LIFESPAN['SPOOL_DIR'] to a folder that belongs to the user of the server alone",
     ),
     Broken(
+        id="W013",
+        what="a server that patches threads",
+        make=sound(),
+        says="Threads are patched by gevent, according to GUNICORN_CMD_ARGS",
+        level="WARNING",
+        hint="Serve with 'gunicorn -k gthread --threads 8'",
+        environment={"GUNICORN_CMD_ARGS": "--worker-class gevent"},
+    ),
+    Broken(
         id="I001",
         what="a hook that runs once per server",
         make=shop('@lifespan.on_start(service_types=["server"])\nasync def lock(): ...'),

@@ -727,3 +727,80 @@ class TestW011ALoggerThatIsDisabled:
         monkeypatch.setattr(logging.getLogger("lifespan_app"), "disabled", True)
         [message] = checks.check_logger()
         assert (message.id, message.obj) == ("lifespan_app.W011", "LOGGING")
+
+
+class TestW013AServerThatPatchesThreads:
+    @pytest.fixture(autouse=True)
+    def hooks(self, lifespan: Lifespan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        @lifespan.resource
+        async def client() -> int:
+            return 1
+
+        monkeypatch.chdir(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("arguments", "library"),
+        [
+            ("-k gevent", "gevent"),
+            ("--workers 4 --worker-class=gevent_pywsgi", "gevent"),
+            ("-w 2 -k eventlet", "eventlet"),
+            ("-kgunicorn.workers.ggevent.GeventWorker", "gevent"),
+        ],
+    )
+    def test_is_told_where_gunicorns_arguments_name_it(
+        self, monkeypatch: pytest.MonkeyPatch, arguments: str, library: str
+    ) -> None:
+        monkeypatch.setenv("GUNICORN_CMD_ARGS", arguments)
+        assert checks.check_patched_threads() == [
+            Warning(
+                f"Threads are patched by {library}, according to GUNICORN_CMD_ARGS: no background "
+                "thread can open the plan there, and reading a resource raises NotRunning.",
+                hint="Serve with 'gunicorn -k gthread --threads 8', or with an ASGI server whose "
+                "lifespan is on. If nothing reads resources there, set "
+                "LIFESPAN['WITHOUT_SERVER_LIFESPAN'] to 'error'.",
+                obj="GUNICORN_CMD_ARGS",
+                id="lifespan_app.W013",
+            )
+        ]
+
+    def test_is_told_where_gunicorns_configuration_names_it(self) -> None:
+        Path("gunicorn.conf.py").write_text("workers = 2\nworker_class = 'gevent'\n")
+        [message] = checks.check_patched_threads()
+        assert message.obj == "gunicorn.conf.py"
+
+    def test_is_told_where_the_process_is_patched(self, project: Project) -> None:
+        project.app("shop", lifespan="from lifespan_app import lifespan\nlifespan.on_start(print)")
+        project.file(
+            "patched.py",
+            """
+            from gevent import monkey
+
+            monkey.patch_all()
+
+            import manage
+            """,
+        )
+        done = project.run("patched.py", "check")
+        assert "Threads are patched by gevent, according to this process" in done.stderr
+
+    @pytest.mark.parametrize("arguments", ["", "-k gthread", "-k", "-k 'gevent", "--reload"])
+    def test_is_not_told_of_other_arguments(
+        self, monkeypatch: pytest.MonkeyPatch, arguments: str
+    ) -> None:
+        monkeypatch.setenv("GUNICORN_CMD_ARGS", arguments)
+        assert checks.check_patched_threads() == []
+
+    @pytest.mark.parametrize("source", ["", "worker_class = ", "worker_class = 1", "workers = 2"])
+    def test_is_not_told_of_other_configurations(self, source: str) -> None:
+        Path("gunicorn.conf.py").write_text(source)
+        assert checks.check_patched_threads() == []
+
+    def test_is_not_told_to_projects_that_read_nothing_there(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    ) -> None:
+        monkeypatch.setenv("GUNICORN_CMD_ARGS", "-k gevent")
+        settings.LIFESPAN = {"WITHOUT_SERVER_LIFESPAN": "error"}
+        assert checks.check_patched_threads() == []
+        settings.LIFESPAN = {}
+        Lifespan.get_instance().clear()
+        assert checks.check_patched_threads() == []

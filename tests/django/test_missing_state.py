@@ -25,17 +25,29 @@ def other(request):
     return HttpResponse(request.stat)
 """
 NOTE = "This request has no state. Read the resource with its handle, such as http_client(request)"
-OF_DJANGO = """
-from django.core.{0} import get_{0}_application
+ASGI = """
+from django.core.asgi import get_asgi_application
 
-application = get_{0}_application()
+application = get_asgi_application()
+"""
+WSGI = """
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.core.wsgi import get_wsgi_application
+
+
+class SiteRequest(WSGIRequest):
+    pass
+
+
+WSGIHandler.request_class = SiteRequest
+application = get_wsgi_application()
 """
 
 
 @pytest.fixture
 def shop(project: Project) -> Project:
     project.app("shop", lifespan="", views=VIEWS)
-    project.file("wsgi.py", OF_DJANGO.format("wsgi")).asgi(OF_DJANGO.format("asgi"))
+    project.file("wsgi.py", WSGI).asgi(ASGI)
     # Django's own logging mails errors, and is silent where DEBUG is off.
     return project.settings(
         LOGGING={
@@ -53,6 +65,7 @@ def shop(project: Project) -> Project:
 def test_missing_state_is_explained_in_the_log_of_a_server(
     shop: Project, kind: Kind, view: str
 ) -> None:
+    """Under WSGI, of a request class of the project's own: Django's is given a state."""
     with Server(shop, kind) as server:
         assert server.get(f"/{view}/").status == 500
         server.wait_for_output("AttributeError: '....Request' object has no attribute 'state'")

@@ -310,17 +310,6 @@ def test_test_on_another_loop_than_its_fixture_is_told_its_cure(project: Project
     assert all("A fixture of wider scope opened it: give its event loop" in line for line in errors)
 
 
-@pytest.mark.server
-def test_async_view_under_wsgi_is_told_of_its_loop(project: Project) -> None:
-    project.app("shop", lifespan=LIFESPAN, views=VIEWS).file("wsgi.py", WSGI_OF_DJANGO)
-    project.settings(LIFESPAN={"WITHOUT_SERVER_LIFESPAN": "thread"})
-    with Server(project, GUNICORN_WSGI) as server:
-        text = server.get("/in_async/").text
-
-    assert text.startswith("WrongLoop: ")
-    assert "Write it as a plain 'def' and use lifespan.call(async_function, ...)" in text
-
-
 READS_IN_READY = """
 from django.apps import AppConfig
 

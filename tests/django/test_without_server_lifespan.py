@@ -82,10 +82,6 @@ async def handed_over(request):
     return HttpResponse(await sync_to_async(fetch)())
 
 
-async def refused_in_async(request):
-    return refused(request)
-
-
 def refused(request):
     try:
         client(request)
@@ -195,14 +191,6 @@ def test_runserver_is_told_to_raise_an_error(shop: Project) -> None:
     assert answer.startswith("NotRunning: Resource 'client'")
     assert "WITHOUT_SERVER_LIFESPAN" in answer
     assert shop.events() == []
-
-
-def test_async_views_run_on_the_loop_of_the_lifespan(shop: Project) -> None:
-    """With our WSGI application, also under runserver."""
-    shop.settings(WSGI_APPLICATION="wsgi.application")
-    with Server(shop, RUNSERVER, options=("--noreload",)) as server:
-        assert server.get("/awaited/").text.startswith("emma by ")
-        assert server.get("/state/").text == "boolTrue boolTrue ClientTrue"
 
 
 @pytest.mark.parametrize(
@@ -320,13 +308,10 @@ class TestDaphne:
             assert server.get("/refused/").text.startswith("NotRunning: ")
         assert shop.events() == []
 
-    def test_daphne_hands_async_views_over_to_the_threads_loop(self, shop: Project) -> None:
+    def test_sync_code_of_an_async_view_calls_the_threads_loop(self, shop: Project) -> None:
         shop.settings(LIFESPAN=THREAD)
         with Server(shop, DAPHNE) as server:
             assert server.get("/handed_over/").text.startswith("emma by ")
-            assert server.get("/refused_in_async/").text.startswith(
-                "WrongLoop: Resource 'shop.client'"
-            )
 
     def test_daphne_has_a_thread_where_asked_for(self, shop: Project) -> None:
         shop.settings(LIFESPAN=THREAD)

@@ -260,7 +260,7 @@ def test_async_resource_is_not_read_on_another_loop() -> None:
         text = str(caught.value)
         assert f"lives on event loop <{type(one.loop).__name__} at {id(one.loop):#x}>" in text
         assert f"is read on <{type(two.loop).__name__} at {id(two.loop):#x}>" in text
-        assert "asyncio.to_thread(lifespan.call, async_function, ...)" in text
+        assert "await lifespan.acall(async_function, ...)" in text
         assert one.read(box.current) is box.current()
         one.call(lifespan.shutdown)
 

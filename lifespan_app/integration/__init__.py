@@ -1,0 +1,1 @@
+"""The program around the engine: what it is given by Django and asgiref."""

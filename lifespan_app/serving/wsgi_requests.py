@@ -1,0 +1,127 @@
+"""What WSGI requests get: the loop of the lifespan for their async code, and ``request.state``.
+
+Under WSGI, Django calls each async view by ``async_to_sync``, on a loop that lasts as long as the call:
+what was opened on another loop can't be awaited there. While a request is answered, ``async_to_sync``
+is told to use the loop of the lifespan instead. View, middleware and stream run there, and their
+sync calls in the thread of the request, as ever.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from functools import cache
+from typing import Any
+
+from django.core.signals import request_finished, request_started
+
+from lifespan_app.advice import in_test
+from lifespan_app.default import lifespan
+from lifespan_app.engine.errors import LifespanError
+from lifespan_app.engine.patched_threads import patched_threads
+from lifespan_app.integration.asgiref_compat import (
+    DeferredLoop,
+    MainLoop,
+    main_loop,
+    restore_main_loop,
+    serves_async_code,
+    set_main_loop,
+)
+from lifespan_app.unserved import is_left_to_django
+
+PATIENCE = 5.0
+"""Seconds that the loop of a test has to show that it is not blocked."""
+
+UID = "lifespan_app.wsgi_requests"
+
+
+def connect() -> None:
+    """Have WSGI requests get what this module gives them."""
+    request_started.connect(request_begins, dispatch_uid=UID)
+    request_finished.connect(request_ends, dispatch_uid=UID)
+
+
+def disconnect() -> None:
+    """Leave requests alone."""
+    request_started.disconnect(dispatch_uid=UID)
+    request_finished.disconnect(dispatch_uid=UID)
+
+
+class Requests(threading.local):
+    """The requests that this thread is answering: more than one where a view makes another."""
+
+    def __init__(self) -> None:
+        self.main_loops: list[MainLoop | None] = []
+        """What the main loop of this thread was before each; None: it was left alone."""
+
+
+requests = Requests()
+
+
+def request_begins(*, environ: dict[str, Any] | None = None, **kwargs: Any) -> None:
+    """Lend the thread of a WSGI request the loop of the lifespan."""
+    if environ is None:
+        if "scope" in kwargs and not in_test():
+            # A server's process has requests of one kind: those of ASGI need not pay for this.
+            disconnect()
+        return
+    give_requests_state()
+    before = set_main_loop(LOOP_OF_LIFESPAN) if may_lend() else None
+    requests.main_loops.append(before)
+
+
+def request_ends(**kwargs: Any) -> None:
+    """Take back the loop that was lent: a thread serves other requests, and others' code, too."""
+    if requests.main_loops:
+        before = requests.main_loops.pop()
+        if before is not None:
+            restore_main_loop(before)
+
+
+def may_lend() -> bool:
+    """Return True if the async code of this thread has no place of its own to run."""
+    if asyncio._get_running_loop() is not None or serves_async_code() or patched_threads():
+        return False
+    loop = main_loop()
+    if loop is not None and loop is not LOOP_OF_LIFESPAN and loop.is_running():
+        return False
+    return not is_left_to_django()
+
+
+def find_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop of the lifespan that is meant here, opened now if need be; else None."""
+    from lifespan_app.engine.calling import run_to_call
+
+    try:
+        if lifespan.runs:
+            run = run_to_call(lifespan, "An async view")
+        else:
+            stand_in = lifespan.host.without_run(lifespan, "An async view")
+            if stand_in is None:
+                return None
+            run = stand_in
+    except LifespanError:
+        # It may do without. If not, what it reads raises the error.
+        return None
+    return run.loop if not in_test() or gets_on(run.loop) else None
+
+
+def gets_on(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return False for the loop of an async test that is blocked, waiting for this very answer."""
+    turned = threading.Event()
+    loop.call_soon_threadsafe(turned.set)
+    return turned.wait(PATIENCE)
+
+
+LOOP_OF_LIFESPAN = DeferredLoop(find_loop)  # type: ignore[abstract]  # it needs no more methods
+
+
+@cache
+def give_requests_state() -> None:
+    """Give WSGI requests ``request.state``, unless the project has a request class of its own."""
+    from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+
+    if WSGIHandler.request_class is WSGIRequest:
+        from lifespan_app.wsgi import LifespanWSGIRequest
+
+        WSGIHandler.request_class = LifespanWSGIRequest

@@ -1,0 +1,128 @@
+"""An ASGI application whose run is on another loop: requests are answered on that one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from django.http import HttpResponse
+
+from lifespan_app import Lifespan, LifespanMiddleware, Resource
+from lifespan_app.engine.threads import LoopThread
+from lifespan_app.errors import WrongLoop
+from lifespan_app.handler import LifespanASGIHandler
+from tests.django.conftest import MountViews
+from tests.exchanges import Exchange, ask, lifespan_of
+
+
+class Shelf:
+    """Something that works on one loop only."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+
+    async def count(self) -> int:
+        assert asyncio.get_running_loop() is self.loop
+        return 3
+
+
+@pytest.fixture
+def shelf(lifespan: Lifespan) -> Resource[Shelf]:
+    """Declare a resource called `shelf`, and return its handle."""
+
+    @lifespan.resource
+    async def shelf() -> AsyncIterator[Shelf]:
+        yield Shelf()
+
+    return shelf
+
+
+@pytest.fixture
+def views(shelf: Resource[Shelf], mount: MountViews) -> None:
+    """Mount views that say where they run."""
+
+    async def counted(request: Any) -> HttpResponse:
+        return HttpResponse(await shelf(request).count())
+
+    async def threads(request: Any) -> HttpResponse:
+        return HttpResponse(threading.get_ident())
+
+    async def state(request: Any) -> HttpResponse:
+        return HttpResponse(await request.scope["state"]["shelf"].count())
+
+    mount(counted=counted, threads=threads, state=state)
+
+
+@pytest.fixture
+def elsewhere(lifespan: Lifespan, shelf: Resource[Shelf]) -> Iterator[LoopThread]:
+    """Open a run on a loop in a thread of its own."""
+    thread = LoopThread("another loop")
+    thread.submit(lifespan.startup()).result()
+    yield thread
+    thread.submit(lifespan.shutdown()).result()
+    thread.close()
+
+
+@pytest.mark.usefixtures("views")
+class TestARunElsewhere:
+    """Where no lifespan has come to the application itself."""
+
+    @pytest.fixture(params=["our handler", "our middleware"])
+    def application(self, request: pytest.FixtureRequest) -> Any:
+        handler = LifespanASGIHandler()
+        return handler if request.param == "our handler" else LifespanMiddleware(handler)
+
+    @pytest.mark.usefixtures("elsewhere")
+    async def test_answers(self, application: Any) -> None:
+        assert (await ask(application, "/counted/")).text == "3"
+
+    @pytest.mark.usefixtures("elsewhere")
+    async def test_gives_the_scope_its_state(self, application: Any) -> None:
+        """The server hands none to requests."""
+        assert (await ask(application, "/state/")).text == "3"
+
+    @pytest.mark.usefixtures("elsewhere")
+    async def test_leaves_the_scope_of_the_server_alone(self, application: Any) -> None:
+        exchange = Exchange(application, "/counted/")
+        before = set(exchange._communicator.scope)
+        await exchange.send_body()
+        await exchange.answer()
+        assert set(exchange._communicator.scope) == before
+
+
+@pytest.mark.usefixtures("views")
+class TestStayingHere:
+    """Where there is nothing to go over for."""
+
+    @pytest.mark.usefixtures("elsewhere")
+    async def test_an_application_with_a_lifespan_of_its_own(self) -> None:
+        application = LifespanASGIHandler()
+        async with lifespan_of(application) as state:
+            answer = await ask(application, "/threads/", state=dict(state))
+        assert answer.text == str(threading.get_ident())
+
+    async def test_a_run_on_this_loop(self, lifespan: Lifespan) -> None:
+        async with lifespan.run():
+            assert (await ask(LifespanASGIHandler(), "/counted/")).text == "3"
+
+    async def test_no_run(self) -> None:
+        answer = await ask(LifespanASGIHandler(), "/threads/")
+        assert answer.text == str(threading.get_ident())
+
+    async def test_a_loop_that_does_not_run_now(
+        self, lifespan: Lifespan, shelf: Resource[Shelf]
+    ) -> None:
+        """An error at once, and nothing hangs."""
+        stopped = asyncio.new_event_loop()
+        await asyncio.to_thread(stopped.run_until_complete, lifespan.startup())
+        try:
+            assert (await ask(LifespanASGIHandler(), "/threads/")).status == 200
+            with pytest.raises(WrongLoop):
+                shelf.current()
+            assert (await ask(LifespanASGIHandler(), "/counted/")).status == 500
+        finally:
+            await asyncio.to_thread(stopped.run_until_complete, lifespan.shutdown())
+            stopped.close()
