@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar, TypeVarTuple
 
-from .current import OpensRuns, here, named_run, runs_meant
+from .current import OpensRuns, here, named_run, outermost, runs_meant
 from .errors import LifespanError, NotRunning
 
 T = TypeVar("T")
@@ -224,7 +224,10 @@ def running_run(lifespan: OpensRuns, name: str) -> Any:
     runs = [run for run in lifespan.runs if not run.over]
     if runs and all(run.inherited for run in runs):
         raise forked(runs[0], f"{name} can't be called")
-    found = runs_meant(lifespan, loop=loop_above())
+    # From any loop a call goes to the loop of the run, wherever that is.
+    found = runs_meant(lifespan, loop=loop_above()) or outermost(
+        [run for run in runs if not run.inherited]
+    )
     if len(found) > 1:
         known = "; ".join(str(run) for run in found)
         raise NotRunning(

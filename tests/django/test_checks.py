@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning, run_checks
 from django.core.management.base import SystemCheckError
 from django.core.management.commands import migrate, runserver
@@ -686,12 +687,19 @@ class TestW010SecondsToDrainThatNothingKeeps:
         assert [message.id for message in checks.check_plan()] == []
 
 
+def has_logging(monkeypatch: pytest.MonkeyPatch, setting: object) -> None:
+    """Have the project say ``LOGGING``. Django 6.1 would carry out what its own override is given."""
+    monkeypatch.setattr(django_settings, "LOGGING", setting)
+
+
 class TestW011ALoggerThatIsDisabled:
     DISABLING: dict[str, Any] = {"version": 1, "root": {"level": "INFO"}}
 
     @pytest.mark.parametrize("more", [{}, {"disable_existing_loggers": True}])
-    def test_w011_names_the_key(self, settings: Settings, more: dict[str, Any]) -> None:
-        settings.LOGGING = {**self.DISABLING, **more}
+    def test_w011_names_the_key(
+        self, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+    ) -> None:
+        has_logging(monkeypatch, {**self.DISABLING, **more})
         [message] = checks.check_logger()
         assert message.id == "lifespan_app.W011"
         assert "'disable_existing_loggers': False" in str(message.hint)
@@ -705,20 +713,23 @@ class TestW011ALoggerThatIsDisabled:
         ],
     )
     def test_w011_is_silent_of_a_logger_left_alone(
-        self, settings: Settings, more: dict[str, Any]
+        self, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
     ) -> None:
-        settings.LOGGING = {**self.DISABLING, **more}
+        has_logging(monkeypatch, {**self.DISABLING, **more})
         assert checks.check_logger() == []
 
     @pytest.mark.parametrize("setting", [{}, None])
-    def test_w011_is_silent_without_the_setting(self, settings: Settings, setting: object) -> None:
-        settings.LOGGING = setting
+    def test_w011_is_silent_without_the_setting(
+        self, monkeypatch: pytest.MonkeyPatch, setting: object
+    ) -> None:
+        has_logging(monkeypatch, setting)
         assert checks.check_logger() == []
 
     def test_w011_is_silent_where_django_does_not_read_the_setting(
-        self, settings: Settings
+        self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        settings.LOGGING, settings.LOGGING_CONFIG = self.DISABLING, None
+        has_logging(monkeypatch, self.DISABLING)
+        monkeypatch.setattr(django_settings, "LOGGING_CONFIG", None)
         assert checks.check_logger() == []
 
     def test_w011_finds_a_logger_that_was_disabled_otherwise(

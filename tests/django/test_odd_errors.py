@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -117,7 +118,7 @@ async def client():
 
 def steps_of(project: Project) -> set[tuple[str, ...]]:
     """Return name, phase, outcome and error of each step in the record, and the status of the run."""
-    with sqlite3.connect(project.folder / "db.sqlite3") as database:
+    with closing(sqlite3.connect(project.folder / "db.sqlite3")) as database:
         rows = database.execute("SELECT name, phase, outcome, error FROM lifespan_app_lifespanstep")
         return {tuple(row) for row in rows}
 

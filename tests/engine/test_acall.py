@@ -212,13 +212,16 @@ class TestWhatIsRefused:
             await asyncio.to_thread(stopped.run_until_complete, lifespan.shutdown())
             stopped.close()
 
-    def test_one_of_two_runs(self, lifespan: Lifespan) -> None:
-        with (
-            lifespan.run_sync(),
-            lifespan.run_sync(),
-            pytest.raises(NotRunning, match="which of 2 runs"),
-        ):
-            contextvars.Context().run(asyncio.run, lifespan.acall(asyncio.sleep, 0))
+    async def test_one_of_two_runs(self, lifespan: Lifespan) -> None:
+        runs = [lifespan.prepare("app"), lifespan.prepare("app")]
+        for run in runs:
+            await run.start()
+        with pytest.raises(NotRunning, match="which of 2 runs"):
+            await asyncio.to_thread(
+                contextvars.Context().run, asyncio.run, lifespan.acall(asyncio.sleep, 0)
+            )
+        for run in runs:
+            await run.stop()
 
     def test_the_run_of_the_process_that_a_fork_came_from(self, lifespan: Lifespan) -> None:
         with lifespan.run_sync():

@@ -32,7 +32,8 @@ from lifespan_app.history import sensitive
 
 defaults.read.clear()
 found = dict(sensitive.explicit_settings())
-print(found, defaults.read)
+# Of Django 6.1, dir(settings) itself asks for MAILERS.
+print(found, [name for name in defaults.read if name != "MAILERS"])
 """
 
 FAILS = """
