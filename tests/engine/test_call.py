@@ -248,9 +248,11 @@ class TestWhatItRefuses:
         begun = threading.Barrier(3)
 
         def run() -> None:
-            with lifespan.run_sync():
+            with asyncio.Runner() as runner:
+                runner.run(lifespan.startup())
                 begun.wait()
                 ended.wait()
+                runner.run(lifespan.shutdown())
 
         threads = [threading.Thread(target=run) for _ in range(2)]
         for thread in threads:
