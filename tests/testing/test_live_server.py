@@ -137,8 +137,9 @@ class TestTheLiveServer:
     ) -> None:
         monkeypatch.setattr(wsgi_requests, "PATIENCE", 0.1)
         async with lifespan_running():
-            with pytest.raises(HTTPError, match="500"):
+            with pytest.raises(HTTPError, match="500") as caught:
                 get(f"{live_server.url}/counted/")
+            caught.value.close()
             assert get(f"{live_server.url}/free/") == "free"
 
     def test_answers_what_reads_nothing_without_a_lifespan(self, live_server: LiveServer) -> None:
