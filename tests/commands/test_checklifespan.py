@@ -26,7 +26,8 @@ ESCAPE = "\x1b["
 HEAD = "from lifespan_app import lifespan\n\n\n"
 A_NOTE = HEAD + '@lifespan.on_start(service_types=["server"])\nasync def lock(): ...\n'
 
-pytestmark = pytest.mark.once
+# Each starts a process or two: over half a minute in all.
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
 def words(value: object) -> str:

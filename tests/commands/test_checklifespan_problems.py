@@ -14,7 +14,8 @@ from tests.commands.schemas import errors_of
 from tests.messages import source_of_checks
 from tests.projects import Project
 
-pytestmark = pytest.mark.once
+# Each starts a process or two: over half a minute in all.
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 # Broken projects, one for each problem that can be found before anything runs.
 
