@@ -11,6 +11,8 @@ from tests.documents import SETTINGS, example, paste
 from tests.projects import Project
 from tests.servers import GUNICORN_WSGI, RUNSERVER, UVICORN, Kind, Server
 
+pytestmark = pytest.mark.once
+
 HOME = {"/": "The login page of the admin answers 200."}
 PAGES = {
     "README": HOME,

@@ -13,6 +13,8 @@ from tests.commands.schemas import errors_of, schema
 from tests.needs import GRAPHVIZ, MERMAID, needs_graphviz, needs_mermaid
 from tests.projects import Project
 
+pytestmark = pytest.mark.once
+
 HEAD = "from lifespan_app import lifespan\n\n\n"
 # What means something to Mermaid, to Graphviz, or to what shows their drawings.
 HOSTILE = (

@@ -14,6 +14,8 @@ import pytest
 from lifespan_app.probe import process_started
 from tests.projects import Project
 
+pytestmark = pytest.mark.once
+
 COMMANDS = [
     ["showlifespan", "--help"],
     ["showlifespan", "--last"],

@@ -8,6 +8,8 @@ import pytest
 
 from tests.projects import Project
 
+pytestmark = pytest.mark.once
+
 WRONG = {
     "no dictionary": (["HISTORY"], "LIFESPAN must be a dictionary, not ['HISTORY']."),
     "days in words": (

@@ -21,6 +21,8 @@ from tests.projects import Project
 from tests.scopes import STARTED, ServerSide, started
 from tests.servers import GRANIAN, GUNICORN, HYPERCORN, UVICORN, Kind, Server
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def client(lifespan: Lifespan, happened: list[str]) -> Any:

@@ -11,7 +11,7 @@ import pytest
 from tests.projects import Project
 from tests.servers import HYPERCORN, UVICORN, Kind, Server
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.once, pytest.mark.server]
 
 LIFESPAN = """
 from journal import write

@@ -7,6 +7,8 @@ import pytest
 from tests.projects import Project
 from tests.servers import Server
 
+pytestmark = pytest.mark.once
+
 LIFESPAN = "from lifespan_app import lifespan\n\n\n@lifespan.resource\nasync def till(): return 1\n"
 
 

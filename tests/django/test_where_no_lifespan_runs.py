@@ -17,7 +17,7 @@ from tests.servers import (
     Server,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 LIFESPAN = """
 from journal import write

@@ -14,6 +14,8 @@ from tests.projects import Project
 from tests.running.processes import AtTerminal, running, script
 from tests.terminals import Terminal
 
+pytestmark = pytest.mark.once
+
 LISTENING = """
 import signal, sys, journal
 

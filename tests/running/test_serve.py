@@ -15,6 +15,8 @@ from tests.running.processes import AtTerminal
 from tests.servers import HOST, Kind, Server
 from tests.terminals import Terminal
 
+pytestmark = pytest.mark.once
+
 SERVING = Kind(
     name="runlifespan --serve",
     command=("manage.py", "runlifespan", "--serve", HOST + ":{port}"),
