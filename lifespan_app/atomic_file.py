@@ -15,7 +15,7 @@ NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file, so that whoever looks reads the old text or the new one, whole.
+    """Write a file, so that a reader sees the whole old text or the whole new one.
 
     Args:
         path: the file. A link in its place is replaced, and not followed.

@@ -49,7 +49,7 @@ class Trouble(NamedTuple):
 @never_cache
 @require_safe
 def livez(request: HttpRequest) -> HttpResponse:
-    """Answer 200: whoever answers is alive. One that does not is to be restarted.
+    """Answer 200: a process that answers is alive. One that does not should be restarted.
 
     It is no async view: under WSGI one needs the loop of the plan, and livez must not open that.
     """

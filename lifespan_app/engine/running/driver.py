@@ -27,7 +27,7 @@ class Driver:
         scheduler: is told events, and says what is to be done.
         do: how each of its commands is carried out.
         clock: gives the time of an event, in seconds.
-        context: the run's own: what is done is part of no hook, whoever's task it is done in.
+        context: the run's own: what is done is part of no hook, though it may run in a hook's task.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Driver:
         if self._scheduler.wake_at < self._timer_at:
             self._set_timer()
 
-    # Faults of the engine's own: the run fails, and whoever waits has an answer.
+    # Faults of the engine's own: the run fails, and each caller that waits gets an answer.
 
     def _fault(self, error: BaseException) -> None:
         self._say(error)

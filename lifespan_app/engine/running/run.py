@@ -389,7 +389,7 @@ class Run:
             await asyncio.wait({self._waited.warm})
 
     def _ask_to_stop(self, job: HookRun) -> None:
-        """Ask whoever runs this process to stop it: the server, or the body of ``run()``."""
+        """Ask the server, or the body of ``run()``, to stop this process."""
         say_stops_server(job)
         owner = self._waited.owner
         if self.server is None and owner is not None and not owner.done():
