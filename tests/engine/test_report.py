@@ -123,6 +123,22 @@ def test_longest_chain_is_what_the_startup_has_waited_for() -> None:
     assert {step.name for step in report.steps if step.on_critical_chain} == {"a", "b", "c"}
 
 
+def test_longest_chain_of_a_startup_that_was_given_up_ends_with_what_was_cancelled() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
+        journal = Journal()
+        a = journal.resource(lifespan, "a", opens=1)
+        b = journal.resource(lifespan, "b", opens=1, depends_on=[a])
+        journal.resource(lifespan, "c", opens=60, depends_on=[b])
+        loop.call_later(5, asyncio.ensure_future(lifespan.startup()).cancel)
+        await asyncio.sleep(10)
+        return report_of(lifespan)
+
+    report = run_virtually(main)
+    assert report.step("shop.c").outcome == "cancelled"
+    assert report.longest_chain == ("shop.a", "shop.b", "shop.c")
+    assert report.longest_stop == ("shop.b", "shop.a")
+
+
 def test_longest_chain_goes_through_priorities() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
         journal = Journal()

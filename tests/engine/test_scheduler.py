@@ -307,6 +307,17 @@ def test_at_the_deadline_what_ignores_that_is_abandoned() -> None:
     assert plot.entry("db", IN_SHUTDOWN).outcome == "abandoned"
 
 
+def test_a_startup_that_fails_with_no_time_left_has_everything_told_to_stop_at_once() -> None:
+    """A hook has blocked the loop until the time of the rollback was used up, too."""
+    plot = Plot(chain, LIMITS._replace(startup=3.0))
+    plot.begin()
+    plot.up("db")
+    plot.up("client")
+    plot.scheduler.time_passed(8.0)
+    assert plot.commands() == ["cancel cache", "stop begins"]
+    assert plot.stop_begins() == ["release client", "release db"]
+
+
 # A hook ignores its cancellation.
 
 

@@ -122,6 +122,20 @@ def test_no_shutdown_takes_longer_than_its_deadline(deadline: float) -> None:
     assert all(f"close r{number}" in journal.events for number in range(30))
 
 
+def test_rollback_with_less_than_a_second_ends_as_soon_as_everything_is_down() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        journal = Journal()
+        chain(lifespan, journal, 0.1, 0.1)
+        slow = journal.resource(lifespan, "slow", opens=60, timeout=2)
+        journal.resource(lifespan, "never", depends_on=[slow])
+        with pytest.raises(HookError):
+            await lifespan.startup()
+        assert journal.when("close r1: done") == journal.when("close r0: done") == 2.1
+        assert loop.now == pytest.approx(1002.1)
+
+    run_virtually(main, settings=Settings(shutdown_deadline=0.5))
+
+
 def test_shutdown_in_time_is_not_hurried() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
         chain(lifespan, Journal(), 2, 2, 2.9)

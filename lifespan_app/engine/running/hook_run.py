@@ -36,6 +36,9 @@ class State(StrEnum):
 # Quick to look up, as those in hooks.py.
 PENDING, STARTING, UP, STOPPING, DOWN = State
 
+START_TURN, STOP_TURN = 0, 1
+"""The turns of a hook. A start that is given up goes on while others stop, so each is kept."""
+
 
 class ImpossibleTransition(Exception):
     """The engine has said of a hook what can't have happened: a fault of the engine itself."""
@@ -129,8 +132,8 @@ class HookRun:
         self.state: State = PENDING
         self.pending = 0
         """How many others its turn waits for."""
-        self.after = -1
-        """Whose step gave it its turn."""
+        self.after = [-1, -1]
+        """Whose steps gave it its turns: to start, and to stop."""
         self.settled = self.released = False
         """Whether others need wait for it no longer at startup; whether its turn to stop has come."""
         self.lives = False
@@ -170,10 +173,10 @@ class HookRun:
         if self.is_job:
             return self.serving if self.lives else None
         if self.state is STARTING:
-            return self.startup or self._goes_on(IN_STARTUP, self.after)
+            return self.startup or self._goes_on(IN_STARTUP, self.after[START_TURN])
         if self.state is STOPPING:
             # It may stop before its turn: at the notice of a stop, or as it has come up too late.
-            after = self.after if self.released else -1
+            after = self.after[STOP_TURN] if self.released else -1
             return self.shutdown or self._goes_on(IN_SHUTDOWN, after)
         return None
 
@@ -256,19 +259,18 @@ class HookRun:
     def waits_for(self, count: int) -> None:
         """Begin to count down: its turn waits for so many others."""
         self.pending = count
-        self.after = -1
 
-    def counts_down(self, by: HookRun) -> bool:
+    def counts_down(self, by: HookRun, turn: int) -> bool:
         """Count one of them, which is settled or down; return whether its turn has come."""
         self.pending -= 1
         if self.pending:
             return False
-        self.comes_after(by)
+        self.comes_after(by, turn)
         return True
 
-    def comes_after(self, by: HookRun) -> None:
-        """Keep who has given it its turn; a hook without a step of its own has passed it on."""
-        self.after = by.node.index if by.has_step else by.after
+    def comes_after(self, by: HookRun, turn: int) -> None:
+        """Keep who has given it a turn; a hook without a step of its own has passed it on."""
+        self.after[turn] = by.node.index if by.has_step else by.after[turn]
 
     @property
     def has_step(self) -> bool:
@@ -299,7 +301,7 @@ class HookRun:
         if self.hook is None:
             return None
         self.begun = now
-        self.startup = self._goes_on(IN_STARTUP, self.after).ends(
+        self.startup = self._goes_on(IN_STARTUP, self.after[START_TURN]).ends(
             Outcome.SKIPPED, now, reason=reason
         )
         return self.startup
@@ -321,7 +323,7 @@ class HookRun:
             return None
         where = "" if self.execution is None else self.execution.waiting_at
         self.startup = entry = Entry(
-            self.node, IN_STARTUP, self.begun, at, self.after, OK, waiting_at=where
+            self.node, IN_STARTUP, self.begun, at, self.after[START_TURN], OK, waiting_at=where
         )
         return entry
 
@@ -333,7 +335,7 @@ class HookRun:
         self, outcome: Outcome, at: float, *, error: BaseException | None = None, reason: str = ""
     ) -> Entry:
         """Fail to start; its task or thread may still be on its way out."""
-        step = self.startup or self._goes_on(IN_STARTUP, self.after)
+        step = self.startup or self._goes_on(IN_STARTUP, self.after[START_TURN])
         self.startup = step.ends(outcome, at, error, reason)
         return self.startup
 
@@ -410,7 +412,8 @@ class HookRun:
     def closed(self, now: float) -> Entry:
         """Be down, as a resource that holds nothing: since when it can't be read is worth knowing."""
         self.state = NOTHING_TO_STOP[self.state]
-        self.shutdown = Entry(self.node, IN_SHUTDOWN, now, now, self.after).ends(OK, now)
+        begun = Entry(self.node, IN_SHUTDOWN, now, now, self.after[STOP_TURN])
+        self.shutdown = begun.ends(OK, now)
         return self.shutdown
 
     def place_stops(self) -> None:
@@ -436,7 +439,7 @@ class HookRun:
             self.shutdown = entry = self.shutdown.ends(outcome, at)
             return entry
         where = "" if self.execution is None else self.execution.waiting_at
-        after = self.after if self.released else -1
+        after = self.after[STOP_TURN] if self.released else -1
         self.shutdown = entry = Entry(
             self.node, IN_SHUTDOWN, self.begun, at, after, outcome, waiting_at=where
         )

@@ -34,7 +34,9 @@ from .graph import Graph
 from .hook_run import (
     DOWN,
     PENDING,
+    START_TURN,
     STARTING,
+    STOP_TURN,
     STOPPING,
     UP,
     HookRun,
@@ -227,6 +229,8 @@ class Scheduler:
                 self._turns.append((self._release, hook_run))
         if not hook_runs:
             self._finish()
+        if self.deadlines.rushed:
+            self._rush()
         self._advance()
 
     def notice(self, now: float) -> None:
@@ -484,11 +488,11 @@ class Scheduler:
                 if dependent.settled or (non_blocking and not dependent.non_blocking):
                     continue
                 if failed and dependent.hangs_on(hook_run):
-                    dependent.comes_after(hook_run)
+                    dependent.comes_after(hook_run, START_TURN)
                     self._skip(dependent, f"it needs {hook_run}, which {what_happened(hook_run)}")
                     dependent.settle()
                     skipped.append(dependent)
-                elif dependent.counts_down(hook_run):
+                elif dependent.counts_down(hook_run, START_TURN):
                     self._turns.append((self._begin, dependent))
             found += reversed(skipped)
             if non_blocking:
@@ -647,7 +651,7 @@ class Scheduler:
         living = self._living_jobs()
         if not living:
             if ended is not None:
-                place.comes_after(ended)
+                place.comes_after(ended, STOP_TURN)
             self._down(place)
             return
         highest = max(job.node.priority for job in living)
@@ -659,7 +663,7 @@ class Scheduler:
         if job.stop_asked:
             return
         place = self.graph.jobs_place
-        job.job_asked_to_stop(self._now, -1 if place is None else place.after)
+        job.job_asked_to_stop(self._now, -1 if place is None else place.after[STOP_TURN])
         self.deadlines.watch_stop(job, self._now)
         # At its end the loop has cancelled the job already: once more would cut its clean-up short.
         self.commands.append((Do.CANCEL, job, False))
@@ -748,7 +752,7 @@ class Scheduler:
             return
         self._left -= 1
         for dependency in hook_run.dependencies:
-            if dependency.counts_down(hook_run):
+            if dependency.counts_down(hook_run, STOP_TURN):
                 self._turns.append((self._release, dependency))
         if not self._left:
             self._turns.append((self._all_down, hook_run))
@@ -875,6 +879,9 @@ class Scheduler:
     def _rush(self) -> None:
         """Give the order up: cancel what is stopping, tell the rest to stop."""
         self.deadlines.rush()
+        if not self._stop_has_begun:
+            # The startup has just failed, by a limit: nobody is counted down yet.
+            return
         for hook_run in self.deadlines.in_order():
             stops = hook_run.state is STOPPING and not hook_run.is_job
             if stops and not hook_run.cancel_attempts:
