@@ -103,6 +103,10 @@ NO_STATE = (
 )
 
 
+WORKER_CLASSES = {"gevent": "gunicorn.workers.ggevent", "eventlet": "gunicorn.workers.geventlet"}
+"""The modules of gunicorn's worker classes that have threads patched."""
+
+
 class DjangoAdvice(Advice):
     """Say what to do, by where this code runs."""
 
@@ -145,6 +149,33 @@ class DjangoAdvice(Advice):
         if run.mode is Mode.TEST and not run.loop.is_running():
             return LOOP_OF_FIXTURE
         return super().other_loop(run)
+
+    def no_loop_beside(self, library: str) -> str:
+        """Return why there is no loop in a thread of its own, and what to serve with instead."""
+        is_gunicorn = WORKER_CLASSES[library] in sys.modules
+        who = f"gunicorn's worker class '{library}'" if is_gunicorn else library
+        return (
+            f"{who} has patched Python's threads, so an event loop can't run in a thread of its own: "
+            "Django would take all other code for async code, and refuse its queries. Serve with "
+            "'gunicorn -k gthread --threads 8', or with an ASGI server whose lifespan is on, such as "
+            "uvicorn."
+        )
+
+    def around_server(self) -> str:
+        """Return what opens the plan of a server around its workers."""
+        return "'manage.py runlifespan -- COMMAND', with the server's command."
+
+    def name_of(self, setting: str) -> str:
+        """Return the key of a setting."""
+        return setting.upper()
+
+    def setting(self, name: str, *keys: str) -> str:
+        """Return how a setting is read, or what stands under keys in it."""
+        return "".join([conf.SETTING, *(f"['{key}']" for key in (name.upper(), *keys))])
+
+    def option_set(self, key: str, option: str, value: str) -> str:
+        """Return how the settings give an option to the hook with a key."""
+        return f'{conf.SETTING} = {{"HOOKS": {{"{key}": {{"{option}": "{value}"}}}}}}'
 
     def note(self, error: BaseException) -> None:
         """Tell of the two ways to use the ORM in a hook, where it was called on the loop."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 
 from .engine.api import Lifespan
+from .servers import ServerHost
 
 lifespan = Lifespan.get_instance()
+lifespan.host = ServerHost().changed(**vars(lifespan.host))
 
 if "django.core.checks" in sys.modules:
     # Where lifespan_app is not installed, nothing else of it is imported before the checks run.

@@ -15,10 +15,9 @@ from .advice import explain_missing_state
 from .connections import ClosedAfter, OwnConnections
 from .engine.api import Lifespan
 from .engine.hooks import Hook
-from .engine.host import Host
 from .engine.settings import Settings
 from .mistakes import SettingsMistakes
-from .servers import module_of_task, recognised
+from .servers import ServerHost, module_of_task, recognised
 from .serving import wsgi_requests
 from .unserved import Unserved
 from .waiting import WaitingThread
@@ -32,7 +31,7 @@ STARTS_FILE = "LIFESPAN_STARTS_FILE"
 """The environment variable in which a launcher says where to tell it how startups went."""
 
 
-class DjangoHost(Host):
+class DjangoHost(ServerHost):
     """Django around the engine."""
 
     def __init__(self) -> None:

@@ -1,12 +1,17 @@
-"""Which ASGI server runs this process, recognised by who hands out ``receive``."""
+"""Which ASGI server runs this process, by who hands out ``receive``, and what is special of it."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from .engine.host import Host
+from .engine.settings import Settings
 
 KNOWN = ("uvicorn", "hypercorn", "granian", "gunicorn", "daphne")
 
@@ -18,6 +23,30 @@ IMPORTED = {
     "uvicorn": "uvicorn.server",
 }
 """The modules that a server imports to serve, by its name. One may run inside of those above it."""
+
+STARTUP_DEADLINES = {"gunicorn": 25.0, "hypercorn": 55.0}
+"""In seconds, where a server gives up by itself a little later."""
+
+
+class ServerHost(Host):
+    """What the engine is given by the servers that are known, with Django or without it."""
+
+    def startup_deadline(self, settings: Settings, server: str | None) -> float:
+        """Return the seconds that a startup may take."""
+        by_server = STARTUP_DEADLINES.get((server or "").partition(" ")[0])
+        if by_server is None or settings.startup_deadline is not None:
+            return super().startup_deadline(settings, server)
+        return by_server
+
+    def stop_server(self, server: str | None) -> None:
+        """Ask the server to stop. Workers of hypercorn die of SIGTERM: there it is their parent."""
+        import multiprocessing
+
+        is_child = multiprocessing.parent_process() is not None
+        if is_child and server is not None and server.startswith("hypercorn"):
+            os.kill(os.getppid(), signal.SIGTERM)
+        else:
+            super().stop_server(server)
 
 
 def recognise(receive: Callable[..., Any]) -> str:

@@ -19,7 +19,7 @@ from .advice import COMMANDS, in_test, too_early
 from .engine.error_text import one_line
 from .engine.errors import NotRunning
 from .engine.logger import logger
-from .engine.patched_threads import no_loop_beside, patched_threads
+from .engine.patched_threads import patched_threads
 from .engine.report import Mode
 from .engine.reporting.failure import short
 from .servers import of_process
@@ -108,7 +108,7 @@ class Unserved:
             if self._run is not None:
                 return self._run
             if library := patched_threads():
-                raise NotRunning(f"{refusal}: {no_loop_beside(library)}")
+                raise NotRunning(f"{refusal}: {lifespan.host.advice.no_loop_beside(library)}")
             failure = self._failure
             if failure is None or time.monotonic() >= failure.at + RETRY_SECONDS:
                 failure = self._failure = self._open(lifespan, first_user())
@@ -140,7 +140,7 @@ class Unserved:
             await run.start()
 
         self._end_with_process()
-        thread = self._thread = LoopThread("lifespan loop")
+        thread = self._thread = LoopThread("lifespan loop", lifespan.host.advice)
         self._opening = True
         opened = False
         try:

@@ -39,7 +39,9 @@ def draft(settings: Settings, service_type: str) -> tuple[Plan, list[Problem]]:
     from lifespan_app.engine.planning import draft_plan
 
     host = lifespan.host
-    plan, problems = draft_plan(lifespan.hooks, service_type, host.app_label, settings.hooks)
+    plan, problems = draft_plan(
+        lifespan.hooks, service_type, host.app_label, settings.hooks, advice=host.advice
+    )
     return plan, [] if lifespan.broken else problems
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from django.core.checks import CheckMessage, Warning
 
 from lifespan_app import conf
-from lifespan_app.engine.patched_threads import WORKER_CLASSES, patched_threads
+from lifespan_app.advice import WORKER_CLASSES
+from lifespan_app.engine.patched_threads import patched_threads
 
 ARGUMENTS = "GUNICORN_CMD_ARGS"
 CONFIGURATION = Path("gunicorn.conf.py")

@@ -55,8 +55,37 @@ class Advice:
         """
         return "Run what uses it on its own loop: 'await lifespan.acall(async_function, ...)'."
 
+    def no_loop_beside(self, library: str) -> str:
+        """Return why there is no loop in a thread of its own, and what to use instead.
+
+        Args:
+            library: what has patched the threads.
+        """
+        return f"{library} has patched Python's threads, so an event loop can't run in a thread of its own."
+
+    def around_server(self) -> str:
+        """Return what opens the plan of a server around its workers."""
+        return "'with lifespan.run_sync(\"server\"):', in the process that starts them."
+
     def note(self, error: BaseException) -> None:
         """Add a note to an async hook's error, where it is known what to write instead."""
+
+    # How settings are called: by the fields of ``Settings``.
+
+    def name_of(self, setting: str) -> str:
+        """Return the name of a setting in a sentence."""
+        return setting
+
+    def setting(self, name: str, *keys: str) -> str:
+        """Return how a setting is read, or what stands under keys in it."""
+        return "".join([f"Settings.{name}", *(f"['{key}']" for key in keys)])
+
+    def option_set(self, key: str, option: str, value: str) -> str:
+        """Return how the settings give an option to the hook with a key."""
+        return f'Settings(hooks={{"{key}": {{"{option}": "{value}"}}}})'
+
+
+GENERIC = Advice()
 
 
 def block() -> str:

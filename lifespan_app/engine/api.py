@@ -145,6 +145,7 @@ class Lifespan(Registry):
             label_of=self.host.app_label,
             overrides=settings.hooks,
             broken=list(self.broken.values()),
+            advice=self.host.advice,
         )
         # A plan keeps its hooks alive, which receivers of signals are not to be kept by.
         self._planned = Planned(*made_of, plan) if self.declares_all(hooks) else None
@@ -363,7 +364,7 @@ class Lifespan(Registry):
     ) -> Iterator[RunState]:
         from .threads import LoopThread
 
-        thread = LoopThread("lifespan loop")
+        thread = LoopThread("lifespan loop", self.host.advice)
         try:
             run = thread.submit(self._start(context, is_inner=is_inner)).result()
             try:
@@ -420,7 +421,7 @@ class Lifespan(Registry):
             )
         if not apart:
             return (await self._start(context)).state
-        thread = LoopThread("lifespan loop")
+        thread = LoopThread("lifespan loop", self.host.advice)
         try:
             run = await asyncio.wrap_future(thread.submit(self._start(context)))
         except BaseException:

@@ -56,8 +56,6 @@ class Drafted:
         if self.hook.kind is not RESOURCE:
             known.pop("wait", None)
         self.options = self.options._replace(**known)
-        if not changes.get("enabled", True):
-            self.left_out = "disabled by the HOOKS setting"
 
     def leave_out(self, reason: str) -> None:
         """Leave the hook out of the plan."""

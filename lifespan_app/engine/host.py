@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from .threads import Turns
 
 
+PATIENT, UNKNOWN_SERVER = 300.0, 25.0
+"""Startup deadlines in seconds: where nobody gives up before, and where a server might."""
+
+
 class Host:
     """The program around the engine, as a bare asyncio program has it."""
 
@@ -61,6 +65,18 @@ class Host:
 
         return Settings()
 
+    def startup_deadline(self, settings: Settings, server: str | None) -> float:
+        """Return the seconds that a startup may take: where the settings leave it open, by the server.
+
+        Args:
+            settings: what they say.
+            server: name and version of the ASGI server, "" for one that is not known, None where
+                no server is.
+        """
+        if settings.startup_deadline is not None:
+            return settings.startup_deadline
+        return UNKNOWN_SERVER if server == "" else PATIENT
+
     def context(
         self, service_type: str | None = None, settings: Settings | None = None
     ) -> LifespanContext:
@@ -99,19 +115,12 @@ class Host:
         return None
 
     def stop_server(self, server: str | None) -> None:
-        """Ask the ASGI server to stop, gracefully.
-
-        The server is sent SIGTERM, as by the platform. Workers of hypercorn die of it without
-        closing anything, so there it is their parent that is asked.
+        """Ask the ASGI server to stop, gracefully: it is sent SIGTERM, as by the platform.
 
         Args:
-            server: name and version of the server, as for ``Settings.deadline_under``.
+            server: name and version of the server, as for ``startup_deadline``.
         """
-        import multiprocessing
-
-        is_child = multiprocessing.parent_process() is not None
-        hypercorn = server is not None and server.startswith("hypercorn")
-        os.kill(os.getppid() if hypercorn and is_child else os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def waiting(self) -> Waiting:
         """Return what a sync thread waits with for async code that it has sent to a run's loop."""

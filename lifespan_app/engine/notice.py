@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from .current import OpensRuns, run_or_last
+from .host import Host
 from .logger import logger
 from .report import IN_SERVICE, Phase
 
@@ -39,6 +40,7 @@ class Serves(Protocol):
     """What is given notice: a run."""
 
     loop: asyncio.AbstractEventLoop
+    host: Host
 
     @property
     def pid(self) -> int:
@@ -210,8 +212,9 @@ class Signalled:
         """Put the run in front of the handlers that there are; say so where that can't be."""
         if threading.current_thread() is not threading.main_thread():
             logger.warning(
-                "SHUTDOWN_NOTICE has no effect here: the event loop runs in thread '%s', and signals "
-                "reach the main thread only.",
+                "%s has no effect here: the event loop runs in thread '%s', and signals reach the "
+                "main thread only.",
+                self._run.host.advice.name_of("shutdown_notice"),
                 threading.current_thread().name,
             )
             return

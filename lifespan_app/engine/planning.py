@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import Annotated, Any, get_args, get_origin
 
+from .advice import GENERIC, Advice
 from .context import LifespanContext, ServiceType
 from .drafted import Ask, Drafted
 from .error_text import one_line
@@ -52,6 +53,7 @@ def build_plan(
     label_of: Callable[[str], str | None] = lambda module: None,
     overrides: Overrides | None = None,
     broken: Sequence[Problem] = (),
+    advice: Advice = GENERIC,
 ) -> Plan:
     """Make the plan of a service type.
 
@@ -60,13 +62,14 @@ def build_plan(
         service_type: whose plan it is; a plan for ``server`` holds only the hooks that name it,
             and what they need.
         label_of: gives the app label of a module, or None outside an installed app.
-        overrides: the ``HOOKS`` setting, by hook key or ``"*"``.
+        overrides: the ``hooks`` of the settings, by hook key or ``"*"``.
         broken: problems known before, such as modules that could not be imported.
+        advice: how settings are called in what is said.
 
     Raises:
         PlanError: naming everything that is wrong, each with file, line and what to do.
     """
-    plan, problems = draft_plan(hooks, service_type, label_of, overrides or {}, broken)
+    plan, problems = draft_plan(hooks, service_type, label_of, overrides or {}, broken, advice)
     if problems:
         cause = next((problem.cause for problem in problems if problem.cause), None)
         raise PlanError(service_type, problems) from cause
@@ -79,13 +82,14 @@ def draft_plan(
     label_of: Callable[[str], str | None],
     overrides: Overrides,
     broken: Sequence[Problem] = (),
+    advice: Advice = GENERIC,
 ) -> tuple[Plan, list[Problem]]:
     """Return as much of a plan as can be made, to be looked at, and what is wrong with it.
 
     Args:
-        hooks, service_type, label_of, overrides, broken: as for ``build_plan``.
+        hooks, service_type, label_of, overrides, broken, advice: as for ``build_plan``.
     """
-    draft = _Draft(hooks, service_type, label_of, overrides, broken)
+    draft = _Draft(hooks, service_type, label_of, overrides, broken, advice)
     return draft.finish(), draft.problems
 
 
@@ -99,8 +103,10 @@ class _Draft:
         label_of: Callable[[str], str | None],
         overrides: Overrides,
         broken: Sequence[Problem],
+        advice: Advice,
     ) -> None:
         self.service_type = service_type
+        self.advice = advice
         self.problems: list[Problem] = list(broken)
         self.drafted = self._draft(sorted(hooks, key=attrgetter("order")), label_of, overrides)
         self._choose()
@@ -137,6 +143,8 @@ class _Draft:
                 own = overrides.get(f"{label}.{hook.name}")
                 options = {**for_all, **own} if own else for_all
             drafted.append(Drafted(hook, label, options))
+            if not options.get("enabled", True):
+                drafted[-1].leave_out(f"disabled by the {self.advice.name_of('hooks')} setting")
         return drafted
 
     def _without_twins(
@@ -242,23 +250,22 @@ class _Draft:
     def _index_state_name(self, drafted: Drafted) -> None:
         name = drafted.options.state_name
         if name is not drafted.hook.state_name:
+            setting = self.advice.name_of("hooks")
             try:
                 refuse_name(name, str(drafted))
             except ValueError as error:
-                self.problem("state name", drafted, str(error), "Change the HOOKS setting.")
+                self.problem("state name", drafted, str(error), f"Change the {setting} setting.")
         other = self.by_state_name.get(name)
         if other is None or other.left_out:
             self.by_state_name[name] = drafted
         elif not drafted.left_out and other.key != drafted.key:
             suggestion = f"{drafted.label.replace('.', '_')}_{drafted.hook.name}"
-            setting = (
-                f'LIFESPAN = {{"HOOKS": {{"{drafted.key}": {{"state_name": "{suggestion}"}}}}}}'
-            )
             self.problem(
                 "state name",
                 drafted,
                 f"Two resources are called '{name}' in the state: {other} and {drafted}.",
-                f"Give one another state_name=, or set {setting}.",
+                "Give one another state_name=, or set "
+                f"{self.advice.option_set(drafted.key, 'state_name', suggestion)}.",
             )
 
     def _refuse_one_key(self, one: Drafted, two: Drafted) -> None:

@@ -12,9 +12,10 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from .advice import GENERIC, Advice
 from .calling import carried, send
 from .errors import LifespanError
-from .patched_threads import no_loop_beside, patched_threads
+from .patched_threads import patched_threads
 
 if TYPE_CHECKING:
     from .running.hook_run import HookRun
@@ -157,14 +158,15 @@ class LoopThread:
 
     Args:
         name: the thread's name.
+        advice: what to do where there can be none.
 
     Raises:
         LifespanError: threads are greenlets here, whose loop other code would seem to run in.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, advice: Advice = GENERIC) -> None:
         if library := patched_threads():
-            raise LifespanError(f"No lifespan can be opened: {no_loop_beside(library)}")
+            raise LifespanError(f"No lifespan can be opened: {advice.no_loop_beside(library)}")
         self.loop = asyncio.new_event_loop()
         self._pid = os.getpid()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)

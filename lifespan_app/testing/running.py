@@ -154,7 +154,7 @@ class LifespanRunning:
             )
         with self._around_what_fails():
             self._here = ThreadOfTest()
-            self._thread = LoopThread("lifespan test loop")
+            self._thread = LoopThread("lifespan test loop", self._lifespan.host.advice)
             self._around.callback(self._thread.close)
             self._around.enter_context(sync_code_goes_to(self._here, self._thread.loop))
             self._around.enter_context(async_code_goes_to(self._thread.loop))

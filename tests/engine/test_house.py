@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import lifespan_app
+from lifespan_app.conf import KEYS
+from lifespan_app.servers import KNOWN
 
 PACKAGE = Path(lifespan_app.__file__).parent
 ENGINE = PACKAGE / "engine"
@@ -107,6 +110,35 @@ def test_no_field_is_written_from_outside_its_module(file: Path) -> None:
         and not attribute.attr.startswith("__")
     ]
     assert foreign == []
+
+
+# What the program around the engine tells it.
+
+COMMANDS = [file.stem for file in (PACKAGE / "management" / "commands").glob("[a-z]*.py")]
+OF_DJANGO = re.compile(
+    r"\b(LIFESPAN|INSTALLED_APPS|MIDDLEWARE|manage\.py|(?i:django)"
+    rf"|{'|'.join([*KEYS, *COMMANDS, *(f'(?i:{server})' for server in KNOWN)])})\b"
+)
+
+
+def texts_in(tree: ast.Module) -> Iterator[ast.Constant]:
+    """Yield the strings of a module, but for its docstrings."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if id(node) not in docstrings:
+                yield node
+
+
+@files
+def test_no_text_names_a_setting_a_command_or_a_server(file: Path) -> None:
+    """What it needs of them, it is given: by ``Host`` and its ``Advice``."""
+    named = [
+        f"line {text.lineno}: {found[0]}"
+        for text in texts_in(tree_of(file))
+        if (found := OF_DJANGO.search(str(text.value)))
+    ]
+    assert named == []
 
 
 # Circles.

@@ -9,6 +9,7 @@ import pytest
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.planning import Overrides, build_plan
+from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import PlanError, Problem
 from tests.engine.apps import HostWithApps, written_in
 
@@ -119,7 +120,7 @@ def test_two_resources_with_one_state_name_are_an_error(
     )
     assert problem.hint == (
         "Give one another state_name=, or set "
-        'LIFESPAN = {"HOOKS": {"search.client": {"state_name": "search_client"}}}.'
+        'Settings(hooks={"search.client": {"state_name": "search_client"}}).'
     )
 
 
@@ -127,14 +128,13 @@ def test_setting_that_is_printed_repairs_it(lifespan: Lifespan) -> None:
     lifespan.resource(in_module("shop.lifespan"))
     lifespan.resource(in_module("search.lifespan"))
     hint = problem_of(lifespan).hint
-    printed: dict[str, Any] = {}
-    exec(hint.partition("or set ")[2].rstrip("."), printed)
+    printed: Settings = eval(hint.partition("or set ")[2].rstrip("."))
 
     plan = build_plan(
         lifespan.hooks,
         "app",
         label_of=HostWithApps().app_label,
-        overrides=printed["LIFESPAN"]["HOOKS"],
+        overrides=printed.hooks,
     )
     assert [node.state_name for node in plan.hooks] == ["client", "search_client"]
 
@@ -159,7 +159,7 @@ def test_state_name_from_the_settings_is_held_to_the_same_rules(lifespan: Lifesp
 
     problem = problem_of(lifespan, {"shop.client": {"state_name": "items"}})
     assert "can't be called 'items' in the state" in problem.message
-    assert problem.hint == "Change the HOOKS setting."
+    assert problem.hint == "Change the hooks setting."
 
 
 def test_functions_of_a_module_that_is_run_as_a_program_have_its_name(lifespan: Lifespan) -> None:

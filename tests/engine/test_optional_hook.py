@@ -72,7 +72,7 @@ def test_optional_hook_has_ten_seconds_where_nothing_else_is_said() -> None:
             step = report_of(lifespan).step("shop.slow")
             assert (step.outcome, step.duration) == ("timed_out", 10)
             assert "within its limit of 10 s" in step.error
-            assert "LIFESPAN['HOOKS']['shop.slow']['timeout']" in step.error
+            assert "Settings.hooks['shop.slow']['timeout']" in step.error
 
     run_virtually(main)
 

@@ -511,7 +511,7 @@ def test_stage_is_held_to_the_startup_s_deadline() -> None:
         lifespan_run = with_stages(lifespan, inner_application)
         with pytest.raises(HookError, match=r"inner_application' .* did not start within") as error:
             await lifespan_run.start()
-        assert "Raise LIFESPAN['STARTUP_DEADLINE']" in str(error.value)
+        assert "Raise Settings.startup_deadline" in str(error.value)
         assert loop.now == 1010
 
     run_virtually(main, settings=Settings(startup_deadline=10))
@@ -531,7 +531,7 @@ def test_stop_of_a_stage_is_held_to_the_shutdown_s_timeout() -> None:
         await lifespan_run.stop()
         [error] = lifespan_run.stop_errors
         assert "inner_application' (" in str(error)
-        assert "Raise LIFESPAN['SHUTDOWN_TIMEOUT']" in str(error)
+        assert "Raise Settings.shutdown_timeout" in str(error)
 
     run_virtually(main, settings=Settings(shutdown_timeout=2))
 

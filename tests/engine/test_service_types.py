@@ -149,7 +149,7 @@ def test_setting_that_leaves_a_needed_hook_out_is_an_error_too(lifespan: Lifespa
     client = declare(lifespan, "client")
     declare(lifespan, "index", depends_on=[client])
 
-    with pytest.raises(PlanError, match="left out here: disabled by the HOOKS setting"):
+    with pytest.raises(PlanError, match="left out here: disabled by the hooks setting"):
         plan_without(lifespan, "client")
     assert names(plan_without(lifespan, "index")) == ["client"]
 
@@ -164,7 +164,7 @@ def test_optional_dependent_is_left_out_and_so_on_down(lifespan: Lifespan) -> No
     plan = plan_without(lifespan, "client")
     assert names(plan) == ["other"]
     assert {left_out.key: left_out.reason for left_out in plan.left_out} == {
-        "shop.client": "disabled by the HOOKS setting",
+        "shop.client": "disabled by the hooks setting",
         "shop.index": "needs 'shop.client', which is left out",
         "shop.search": "needs 'shop.index', which is left out",
     }

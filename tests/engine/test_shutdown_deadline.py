@@ -48,7 +48,7 @@ def test_hooks_are_cancelled_or_told_to_stop_a_second_before_the_deadline() -> N
         assert isinstance(error, HookError)
         assert "'shop.r2' (tests/engine/journal.py:" in str(error)
         assert "before the last second of the shutdown's deadline of 8 s" in str(error)
-        assert "Raise LIFESPAN['SHUTDOWN_DEADLINE']" in str(error)
+        assert "Raise Settings.shutdown_deadline" in str(error)
         return report_of(lifespan)
 
     report = run_virtually(main)

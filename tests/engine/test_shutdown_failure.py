@@ -190,8 +190,8 @@ def test_stop_has_five_seconds_where_nothing_else_is_said() -> None:
         assert "'shop.slow' (tests/engine/journal.py:" in str(error)
         assert "did not stop within its limit of 5 s" in str(error)
         assert "Raise shutdown_timeout= of the hook" in str(error)
-        assert "LIFESPAN['HOOKS']['shop.slow']['shutdown_timeout']" in str(error)
-        assert "LIFESPAN['SHUTDOWN_TIMEOUT'] for all" in str(error)
+        assert "Settings.hooks['shop.slow']['shutdown_timeout']" in str(error)
+        assert "Settings.shutdown_timeout for all" in str(error)
         step = report_of(lifespan).step("shop.slow", "shutdown")
         assert (step.outcome, step.duration) == ("timed_out", 5)
 
@@ -249,7 +249,7 @@ def test_limit_of_a_shutdown_function_is_its_timeout() -> None:
         assert "within its limit of 5 s" in texts[0]
         assert "'mine.mine'" in texts[1]
         assert "within its limit of 2 s" in texts[1]
-        assert "Raise timeout= of the hook, LIFESPAN['HOOKS']['mine.mine']['timeout']" in texts[1]
+        assert "Raise timeout= of the hook, Settings.hooks['mine.mine']['timeout']" in texts[1]
 
     run_virtually(main)
 

@@ -278,7 +278,7 @@ def test_another_thread_says_that_it_hears_none(caplog: pytest.LogCaptureFixture
         thread.start()
         thread.join()
     [message] = caplog.messages
-    assert message.startswith("SHUTDOWN_NOTICE has no effect here: the event loop runs in thread")
+    assert message.startswith("shutdown_notice has no effect here: the event loop runs in thread")
 
 
 async def held(run: Run) -> None:

@@ -30,7 +30,7 @@ def test_startup_that_passes_its_deadline_fails_and_is_rolled_back() -> None:
         text = str(caught.value)
         assert f"'shop.slow' (tests/engine/journal.py:{slow.hook.line}) did not start" in text
         assert "within the startup's deadline of 10 s" in text
-        assert "Raise LIFESPAN['STARTUP_DEADLINE'], or make the hook optional" in text
+        assert "Raise Settings.startup_deadline, or make the hook optional" in text
         return report_of(lifespan)
 
     report = run_virtually(main, settings=TEN)
@@ -72,13 +72,10 @@ def test_all_hooks_that_are_late_are_named() -> None:
     [
         (None, 300),
         ("", 25),
-        ("gunicorn 25.1.0", 25),
-        ("hypercorn 0.18.0", 55),
-        ("uvicorn 0.54.0", 300),
-        ("granian 2.7.0", 300),
+        ("one that waits 1.0", 300),
     ],
 )
-def test_automatic_deadline_stays_below_the_server_s_own(
+def test_automatic_deadline_is_short_where_nobody_knows_how_long_the_server_waits(
     server: str | None, seconds: float
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -145,7 +142,7 @@ def test_required_hook_behind_an_optional_one_misses_the_deadline() -> None:
         with pytest.raises(HookError) as caught:
             await lifespan.startup()
         assert "The startup passed its deadline of 10 s before 'shop.needed' (" in str(caught.value)
-        assert "could begin. Raise LIFESPAN['STARTUP_DEADLINE']." in str(caught.value)
+        assert "could begin. Raise Settings.startup_deadline." in str(caught.value)
 
     run_virtually(main, settings=TEN)
 

@@ -207,8 +207,8 @@ def test_message_tells_of_errors_while_rolling_back() -> None:
 @pytest.mark.parametrize(
     ("limit", "setting"),
     [
-        ({"timeout": 3}, "timeout= of the hook, or LIFESPAN['HOOKS']['shop.slow']['timeout']"),
-        ({}, "LIFESPAN['STARTUP_DEADLINE']"),
+        ({"timeout": 3}, "timeout= of the hook, or Settings.hooks['shop.slow']['timeout']"),
+        ({}, "Settings.startup_deadline"),
     ],
     ids=["its own limit", "the deadline"],
 )

@@ -2,74 +2,93 @@
 
 from __future__ import annotations
 
+from lifespan_app.engine.advice import Advice
 from lifespan_app.engine.hooks import MANAGER, STAGE
 
 from .deadlines import OPTIONAL_TIMEOUT, Deadlines
 from .hook_run import STARTING, HookRun
 
 
-def limit_text(hook_run: HookRun, deadlines: Deadlines, at: float) -> str:
-    """Return which limit a hook has passed, where it waits, and what raises the limit."""
-    if hook_run.hook.kind is STAGE:
-        return of_stage(hook_run, deadlines)
-    if hook_run.state is STARTING:
-        return of_start(hook_run, deadlines, at)
-    key, where = hook_run.node.key, waits_at(hook_run)
-    limit = deadlines.stop_limit(hook_run)
-    if hook_run.is_job:
+class LimitTexts:
+    """Say which limit a hook has passed, where it waits, and what raises the limit.
+
+    Args:
+        deadlines: the limits of the run.
+        advice: how settings are called here.
+    """
+
+    def __init__(self, deadlines: Deadlines, advice: Advice) -> None:
+        self._deadlines = deadlines
+        self._setting = advice.setting
+
+    def passed(self, hook_run: HookRun, at: float) -> str:
+        """Return it of a hook that has passed its own limit, or the startup's."""
+        if hook_run.hook.kind is STAGE:
+            return self._of_stage(hook_run)
+        if hook_run.state is STARTING:
+            return self._of_start(hook_run, at)
+        where, limit = waits_at(hook_run), self._deadlines.stop_limit(hook_run)
+        if hook_run.is_job:
+            return (
+                f"{hook_run} did not stop within its limit of {limit:g} s after it was cancelled."
+                f"{where} Let CancelledError through, or raise shutdown_timeout= of the job."
+            )
+        option = "timeout" if hook_run.at_end else "shutdown_timeout"
         return (
-            f"{hook_run} did not stop within its limit of {limit:g} s after it was cancelled.{where} "
-            "Let CancelledError through, or raise shutdown_timeout= of the job."
+            f"{hook_run} did not stop within its limit of {limit:g} s.{where} Raise "
+            f"{own(hook_run, f'{option}= of the hook, ')}"
+            f"{self._setting('hooks', hook_run.node.key, option)}, or "
+            f"{self._setting('shutdown_timeout')} for all."
         )
-    option = "timeout" if hook_run.at_end else "shutdown_timeout"
-    return (
-        f"{hook_run} did not stop within its limit of {limit:g} s.{where} Raise "
-        f"{own(hook_run, f'{option}= of the hook, ')}LIFESPAN['HOOKS']['{key}']['{option}'], or "
-        "LIFESPAN['SHUTDOWN_TIMEOUT'] for all."
-    )
+
+    def _of_stage(self, hook_run: HookRun) -> str:
+        """Return it of what no app has declared: it has no options that could raise its limit."""
+        if hook_run.state is STARTING:
+            what, limit, setting = "start", self._deadlines.allowed, "startup_deadline"
+        else:
+            limit = self._deadlines.stop_limit(hook_run)
+            what, setting = "stop", "shutdown_timeout"
+        return (
+            f"{hook_run} did not {what} within its limit of {limit:g} s.{waits_at(hook_run)} Raise "
+            f"{self._setting(setting)}."
+        )
+
+    def _of_start(self, hook_run: HookRun, at: float) -> str:
+        deadlines, where = self._deadlines, waits_at(hook_run)
+        if hook_run.deadline >= deadlines.of_startup and not hook_run.non_blocking:
+            return (
+                f"{hook_run} did not start within the startup's deadline of {deadlines.allowed:g} "
+                f"s; it has had {at - hook_run.begun:.3g} s of them.{where} Raise "
+                f"{self._setting('startup_deadline')}, or make the hook optional with "
+                "required=False."
+            )
+        limit = hook_run.node.options.timeout or OPTIONAL_TIMEOUT
+        return (
+            f"{hook_run} did not start within its limit of {limit:g} s.{where} Raise "
+            f"{own(hook_run, 'timeout= of the hook, or ')}"
+            f"{self._setting('hooks', hook_run.node.key, 'timeout')}."
+        )
+
+    def never_began(self, hook_run: HookRun) -> str:
+        """Return it of a hook whose turn had not come at the startup's deadline."""
+        return (
+            f"The startup passed its deadline of {self._deadlines.allowed:g} s before {hook_run} "
+            f"could begin. Raise {self._setting('startup_deadline')}."
+        )
+
+    def last_second(self, hook_run: HookRun) -> str:
+        """Return it of a hook that has not stopped when the shutdown's time is used up."""
+        return (
+            f"{hook_run} did not stop before the last second of the shutdown's deadline of "
+            f"{self._deadlines.allowed:g} s.{waits_at(hook_run)} Raise "
+            f"{self._setting('shutdown_deadline')}, and the limits of the server and the platform "
+            "with it."
+        )
 
 
 def own(hook_run: HookRun, option: str) -> str:
     """Return an option of the hook's own; a lifespan manager is registered without any."""
     return "" if hook_run.hook.kind is MANAGER else option
-
-
-def of_stage(hook_run: HookRun, deadlines: Deadlines) -> str:
-    """Return it of what no app has declared: no option and no HOOKS entry could raise its limit."""
-    if hook_run.state is STARTING:
-        what, limit, setting = "start", deadlines.allowed, "STARTUP_DEADLINE"
-    else:
-        what, limit, setting = "stop", deadlines.stop_limit(hook_run), "SHUTDOWN_TIMEOUT"
-    return (
-        f"{hook_run} did not {what} within its limit of {limit:g} s.{waits_at(hook_run)} Raise "
-        f"LIFESPAN['{setting}']."
-    )
-
-
-def of_start(hook_run: HookRun, deadlines: Deadlines, at: float) -> str:
-    """Return it of a hook that has not started in time: in its own, or in the startup's."""
-    where = waits_at(hook_run)
-    if hook_run.deadline >= deadlines.of_startup and not hook_run.non_blocking:
-        return (
-            f"{hook_run} did not start within the startup's deadline of {deadlines.allowed:g} s; it "
-            f"has had {at - hook_run.begun:.3g} s of them.{where} Raise "
-            "LIFESPAN['STARTUP_DEADLINE'], or make the hook optional with required=False."
-        )
-    limit = hook_run.node.options.timeout or OPTIONAL_TIMEOUT
-    return (
-        f"{hook_run} did not start within its limit of {limit:g} s.{where} Raise "
-        f"{own(hook_run, 'timeout= of the hook, or ')}"
-        f"LIFESPAN['HOOKS']['{hook_run.node.key}']['timeout']."
-    )
-
-
-def last_second_text(hook_run: HookRun, deadlines: Deadlines) -> str:
-    """Return what is said of a hook that has not stopped when the shutdown's time is used up."""
-    return (
-        f"{hook_run} did not stop before the last second of the shutdown's deadline of "
-        f"{deadlines.allowed:g} s.{waits_at(hook_run)} Raise LIFESPAN['SHUTDOWN_DEADLINE'], and the "
-        "limits of the server and the platform with it."
-    )
 
 
 def waits_at(hook_run: HookRun) -> str:

@@ -138,11 +138,13 @@ class Run:
         self.serving = self.resources.serving
         self.state = RunState(self.resources, self)
         limits = Limits(
-            self.settings.deadline_under(server),
+            self.host.startup_deadline(self.settings, server),
             self.settings.shutdown_timeout,
             self.settings.shutdown_deadline,
         )
-        self.scheduler = Scheduler(graph, journal, limits, self._locate, self.host.random)
+        self.scheduler = Scheduler(
+            graph, journal, limits, self._locate, self.host.random, self.host.advice
+        )
         own_context = contextvars.copy_context()
         own_context.run(here.set, self)
         self.driver = Driver(self.scheduler, self._commands(), self.host.clock, own_context)
@@ -315,7 +317,7 @@ class Run:
         waited.sentinel = self.loop.create_task(self._watch_loop(), name="lifespan sentinel")
         self._capture(True)
         if self.server is not None:
-            warn_of_server_hooks(self.lifespan.hooks, self.context, self.host.app_label)
+            warn_of_server_hooks(self.lifespan.hooks, self.context, self.host)
         self.driver.handle(self._begin)
         cancelled = await until(waited.decided)
         if cancelled is not None:

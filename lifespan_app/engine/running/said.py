@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from lifespan_app.engine.context import LifespanContext, ServiceType
 from lifespan_app.engine.hooks import Hook
+from lifespan_app.engine.host import Host
 from lifespan_app.engine.logger import logger
 
 from .hook_run import HookRun
 
 AROUND = "LIFESPAN_AROUND"
 """The environment variable that says whose plan is open around a process, in the one that has
-started it: ``runlifespan -- COMMAND`` sets it."""
+started it."""
 
 
 def say_abandoned(hook_run: HookRun, how: str) -> None:
@@ -31,21 +32,19 @@ def say_stops_server(hook_run: HookRun) -> None:
     logger.error("%s crashed and has on_crash='stop': the server is asked to stop.", hook_run)
 
 
-def warn_of_server_hooks(
-    hooks: Iterable[Hook], context: LifespanContext, label_of: Callable[[str], str | None]
-) -> None:
+def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, host: Host) -> None:
     """Say which hooks run once per server, where nothing has opened their plan."""
     if ServiceType.SERVER in (context.service_type, os.environ.get(AROUND)):
         return
     names = [
-        f"'{label_of(hook.module) or hook.module}.{hook.name}'"
+        f"'{host.app_label(hook.module) or hook.module}.{hook.name}'"
         for hook in hooks
         if hook.service_types is not None and ServiceType.SERVER in hook.service_types
     ]
     if names:
         logger.warning(
             "These hooks are for service type 'server', whose plan nothing has opened, so they "
-            "do not run: %s. Open it once per server, around its workers: "
-            "'manage.py runlifespan -- COMMAND', with the server's command.",
+            "do not run: %s. Open it once per server, around its workers: %s",
             ", ".join(names),
+            host.advice.around_server(),
         )

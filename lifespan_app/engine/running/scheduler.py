@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Any
 
+from lifespan_app.engine.advice import GENERIC, Advice
 from lifespan_app.engine.error_text import add_note, one_line
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks import RESOURCE
@@ -44,7 +45,7 @@ from .hook_run import (
     named,
     what_happened,
 )
-from .limit_texts import last_second_text, limit_text
+from .limit_texts import LimitTexts
 
 
 class Do(StrEnum):
@@ -96,6 +97,7 @@ class Scheduler:
         limits: what the run is allowed, in seconds.
         where: the one question that is asked outside: where a hook waits whose limit has passed.
         random: gives a number from 0 to 1, for the pauses of jobs that crash.
+        advice: how settings are called in what is said of limits.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class Scheduler:
         limits: Limits,
         where: Callable[[HookRun], object] = lambda hook_run: None,
         random: Callable[[], float] = lambda: 0.5,
+        advice: Advice = GENERIC,
     ) -> None:
         self.graph = graph
         self.journal = journal
@@ -133,6 +136,7 @@ class Scheduler:
         self._has_served = False
         self._stop_has_begun = False
         self._backoff = Backoff(random)
+        self._texts = LimitTexts(self.deadlines, advice)
 
     # What it is asked.
 
@@ -781,7 +785,7 @@ class Scheduler:
         """Say of a hook that reports that it has passed its limit."""
         if not hook_run.cancel_attempts:
             hook_run.cancel_begins()
-            self._say(hook_run, limit_text(hook_run, self.deadlines, at), at)
+            self._say(hook_run, self._texts.passed(hook_run, at), at)
 
     def _say(self, hook_run: HookRun, text: str, at: float) -> None:
         error = HookError(text)
@@ -830,7 +834,7 @@ class Scheduler:
                 self._cancel(hook_run)
             else:
                 self._where(hook_run)
-                passed.append((hook_run, limit_text(hook_run, self.deadlines, self._now)))
+                passed.append((hook_run, self._texts.passed(hook_run, self._now)))
         # All are cancelled before anything is said: the rollback that may follow takes none of
         # them for one that was merely on its way.
         for hook_run, _ in passed:
@@ -862,13 +866,7 @@ class Scheduler:
         for hook_run in self.graph.hook_runs:
             is_required = hook_run.hook is not None and hook_run.node.required
             if is_required and not hook_run.settled and not hook_run.non_blocking:
-                self._fail(
-                    HookError(
-                        "The startup passed its deadline of "
-                        f"{self.deadlines.allowed:g} s before {hook_run} could begin. Raise "
-                        "LIFESPAN['STARTUP_DEADLINE']."
-                    )
-                )
+                self._fail(HookError(self._texts.never_began(hook_run)))
                 return
         self.deadlines.end_startup(warming_up=True)
 
@@ -887,7 +885,7 @@ class Scheduler:
             if stops and not hook_run.cancel_attempts:
                 if not hook_run.stop_is_decided:
                     self._where(hook_run)
-                    error = HookError(last_second_text(hook_run, self.deadlines))
+                    error = HookError(self._texts.last_second(hook_run))
                     self._fail_to_stop(hook_run, error, Outcome.TIMED_OUT)
                 if hook_run.on_loop:
                     self._cancel(hook_run)
