@@ -451,6 +451,23 @@ def test_a_job_that_crashes_is_begun_again_after_longer_and_longer_pauses() -> N
     assert plot.entry("refresh", Phase.SERVING).attempt == 4
 
 
+def test_a_job_is_begun_once_where_its_turn_comes_in_the_moment_in_which_all_is_settled() -> None:
+    """What it would use, and the startup does not wait for, is skipped with the last hook."""
+
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db", required=False)
+        resource(lifespan, "index", "db", required=False, wait=False)
+
+        async def refresh(index: object = None) -> None: ...
+
+        lifespan.background(written_in("shop.lifespan")(refresh))
+
+    plot = Plot(declare)
+    assert plot.begin() == ["start db"]
+    assert plot.ends("db", OSError("nobody there")) == ["serve"]
+    assert plot.serves() == ["start refresh"]
+
+
 def test_a_job_that_crashes_has_the_server_asked_to_stop() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", on_crash="stop"))
     plot.begin()

@@ -511,7 +511,9 @@ class Scheduler:
         if self.phase is IN_SERVICE:
             if hook_run.state is UP:
                 if hook_run.is_job:
-                    self._begin_job(hook_run)
+                    # Before that, ``service_begins`` will.
+                    if self._has_served:
+                        self._begin_job(hook_run)
                 elif hook_run.hook is not None and hook_run.hook.kind is RESOURCE:
                     self.commands.append((Do.OPENED, hook_run))
             if not warming_up:
