@@ -14,9 +14,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .engine.errors import with_article
 from .engine.hooks import is_seconds
-from .engine.settings import AUTO, Settings
+from .engine.settings import Settings
 
 SETTING = "LIFESPAN"
+AUTO = "auto"
 
 
 LONGEST_SHOWN = 100

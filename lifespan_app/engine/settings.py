@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-AUTO = "auto"
-
 
 class Settings(NamedTuple):
     """What the engine can be told; times are in seconds."""
