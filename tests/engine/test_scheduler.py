@@ -227,6 +227,20 @@ def test_an_optional_hook_fails_first_at_the_deadline_and_the_rest_serves() -> N
     assert plot.scheduler.status == "degraded"
 
 
+def test_what_depends_on_an_optional_hook_however_far_is_skipped_with_it_at_the_deadline() -> None:
+    """Else the startup would fail, since what is required could not begin."""
+
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "feed", required=False)
+        resource(lifespan, "index", "feed")
+        resource(lifespan, "pages", "index")
+
+    plot = Plot(declare, LIMITS._replace(startup=3.0))
+    plot.begin()
+    assert plot.at(3.0) == ["cancel feed", "serve"]
+    assert plot.entry("pages").outcome == "skipped"
+
+
 # An optional hook fails, or passes its limit.
 
 
