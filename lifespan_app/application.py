@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn
 
@@ -20,6 +19,7 @@ from .default import lifespan
 from .engine.api import Lifespan
 from .engine.error_text import clause
 from .engine.errors import PlanError, with_article
+from .engine.wording import did_you_mean, time_limit
 from .protocol import REACHED
 
 PATIENCE = 5.0
@@ -134,8 +134,7 @@ def load(path: str) -> Any:
         try:
             found = getattr(found, attribute)
         except AttributeError as error:
-            close = get_close_matches(attribute, dir(found), n=1)
-            meant = f" Did you mean '{module_name}:{close[0]}'?" if close else ""
+            meant = did_you_mean(attribute, dir(found))
             raise LookupError(f"'{module_name}' has no '{name}'.{meant}") from error
     if not callable(found):
         raise LookupError(f"'{path}' is no ASGI application, but {with_article(type(found))}.")
@@ -198,7 +197,7 @@ async def ask(application: Callable[..., Any], reached: list[Lifespan]) -> str |
 def said(living: asyncio.Task[BaseException | None]) -> str:
     """Return what an application did instead of asking for a message."""
     if not living.done():
-        return f"it has not asked for a message within {PATIENCE:g} s"
+        return f"it has not asked for a message within {time_limit(PATIENCE)}"
     error = None if living.cancelled() else living.result()
     return "it returns without asking for a message" if error is None else clause(error)
 

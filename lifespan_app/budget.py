@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from .engine.hooks import is_seconds
+from .engine.wording import did_you_mean
 
 if TYPE_CHECKING:
     from .rehearsal import Rehearsal
@@ -67,9 +67,7 @@ def unknown(names: Iterable[str], known: Iterable[str]) -> str:
     keys = list(known)
     for name in names:
         if name != TOTAL and name not in keys:
-            close = get_close_matches(name, keys, n=1)
-            meant = f" Did you mean '{close[0]}'?" if close else ""
-            return f"The plan holds no hook '{name}'.{meant}"
+            return f"The plan holds no hook '{name}'.{did_you_mean(name, keys)}"
     return ""
 
 

@@ -11,8 +11,8 @@ from django.core.signals import request_started
 from .advice import cure_for_asgi, cure_for_wsgi, in_test
 from .engine.api import Lifespan
 from .engine.errors import PlanError
-from .engine.log import hooks
 from .engine.logger import logger
+from .engine.wording import count
 
 UID = "lifespan_app.first_request"
 
@@ -40,11 +40,11 @@ class FirstRequest:
         # Requests may come at once, and a run in a test begins when the test says so.
         if not self._first.acquire(blocking=False) or in_test():
             return
-        count = self._not_run()
-        if count:
+        not_run = self._not_run()
+        if not_run:
             logger.warning(
                 "Requests are served without a lifespan: %s declared, none has run. %s",
-                hooks(count),
+                count(not_run, "hook"),
                 cure_for_wsgi() if "environ" in given else cure_for_asgi(given.get("scope")),
             )
 

@@ -25,6 +25,7 @@ from .engine.errors import NotRunning
 from .engine.logger import logger
 from .engine.report import NOT_STARTED, READY, Outcome, Phase, Readiness, Report
 from .engine.running.run import Run
+from .engine.wording import time_taken
 from .probe import printable
 from .status_file import pending_of
 
@@ -161,6 +162,6 @@ def lines_of(told: dict[str, Any]) -> Iterator[str]:
     for pending in told.get("pending", ()):
         progress = f": {pending['progress']:.0%}" if pending["progress"] is not None else ""
         doing = f", {pending['doing']}" if pending["doing"] else ""
-        yield f"{pending['hook']}: pending for {pending['seconds']:.1f} s{progress}{printable(doing)}"
+        yield f"{pending['hook']}: pending for {time_taken(pending['seconds'])}{progress}{printable(doing)}"
     for trouble in told.get("troubles", ()):
         yield f"{trouble['hook']}: {trouble['what']}: {printable(trouble['error'])}"

@@ -22,6 +22,7 @@ from .engine.logger import logger
 from .engine.patched_threads import patched_threads
 from .engine.report import Mode
 from .engine.reporting.failure import short
+from .engine.wording import time_limit
 from .servers import of_process
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ class Unserved:
                 return self._run
         raise NotRunning(
             f"{refusal}: the lifespan could not be opened in a background thread: {failure.text} "
-            f"The first use that comes {RETRY_SECONDS:g} s later tries it anew."
+            f"The first use that comes {time_limit(RETRY_SECONDS)} later tries it anew."
         ) from failure.error
 
     def may_open(self) -> bool:

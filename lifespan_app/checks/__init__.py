@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from types import FrameType
 from typing import Any
 
@@ -18,6 +17,7 @@ from django.db import connections
 from lifespan_app import conf, discovery
 from lifespan_app.default import lifespan
 from lifespan_app.engine.logger import logger
+from lifespan_app.engine.wording import did_you_mean
 
 from .lonely import lonely_modules
 from .places import Place
@@ -368,10 +368,5 @@ def unknown(
     what: str = "is not known",
 ) -> CheckMessage:
     """Return the message for a word that is not known."""
-    names = {str(name).lower(): name for name in known}
-    close = get_close_matches(str(word).lower(), list(names), n=1)
-    meant = f"Did you mean '{names[close[0]]}'? " if close else ""
-    listed = ", ".join(sorted(known)[:20]) or "none"
-    return level(
-        f"{place} {what}.", hint=f"{meant}There are: {listed}.", id=f"lifespan_app.{number}"
-    )
+    hint = f"{did_you_mean(word, known)} There are: {', '.join(sorted(known)[:20]) or 'none'}."
+    return level(f"{place} {what}.", hint=hint.lstrip(), id=f"lifespan_app.{number}")

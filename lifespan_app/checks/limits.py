@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from django.core.checks import CheckMessage, Warning
 
 from lifespan_app import conf
+from lifespan_app.engine.wording import time_limit
 
 from .places import place_of
 
@@ -32,8 +33,8 @@ def of_startup_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
     for name, patience, place in startup_limits(plan.service_type):
         if deadline > patience:
             yield Warning(
-                f"{conf.SETTING}['STARTUP_DEADLINE'] is {deadline:g} s, and {name} gives a startup "
-                f"up after {patience:g} s.",
+                f"{conf.SETTING}['STARTUP_DEADLINE'] is {time_limit(deadline)}, and {name} gives a startup "
+                f"up after {time_limit(patience)}.",
                 hint="Lower it: where another one gives up first, nothing says which hook it was. "
                 f"How long the platform waits is said by {place}.",
                 obj=plan.service_type,
@@ -41,8 +42,8 @@ def of_startup_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
             )
         if seconds > patience:
             yield Warning(
-                f"Limits of hooks that start one after the other add up to {seconds:g} s, and "
-                f"{name} gives a startup up after {patience:g} s: {' -> '.join(few(chain))}.",
+                f"Limits of hooks that start one after the other add up to {time_limit(seconds)}, and "
+                f"{name} gives a startup up after {time_limit(patience)}: {' -> '.join(few(chain))}.",
                 hint="Lower them, so that the hook that is slow is named before that. How long the "
                 f"platform waits is said by {place}.",
                 obj=plan.service_type,
@@ -57,7 +58,7 @@ def of_shutdown_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]
         limit = explicit_stop_limit(node)
         if limit is not None and limit > deadline:
             yield Warning(
-                f"'{node.key}' has {limit:g} s to stop, and the whole shutdown {deadline:g} s.",
+                f"'{node.key}' has {time_limit(limit)} to stop, and the whole shutdown {time_limit(deadline)}.",
                 hint=f"Lower its limit, or raise {conf.SETTING}['SHUTDOWN_DEADLINE'] and the "
                 "platform's.",
                 obj=place_of(node),
@@ -69,7 +70,7 @@ def of_shutdown_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]
     if grace is not None and total > grace:
         yield Warning(
             f"The shutdown of service type '{plan.service_type}' may take "
-            f"{total:g} s, and the platform kills after {grace:g} s, by "
+            f"{time_limit(total)}, and the platform kills after {time_limit(grace)}, by "
             f"{conf.SETTING}['PLATFORM']['termination_grace'].",
             hint=f"Lower {conf.SETTING}['SHUTDOWN_DEADLINE'], or raise the platform's limit. "
             "Requests that are being answered count too: they end before the lifespan does.",

@@ -16,9 +16,9 @@ from typing import IO, Any, NamedTuple, Self, TextIO, cast
 
 from lifespan_app.engine.api import Lifespan
 from lifespan_app.engine.error_text import line_of
-from lifespan_app.engine.log import hooks
 from lifespan_app.engine.report import Observer, Outcome, Phase, Report, Status, Step
 from lifespan_app.engine.reporting.journal import Progress
+from lifespan_app.engine.wording import count, time_taken
 
 from .page import folded
 from .terminal import cut, first_line, has_colour, painted, printable, size
@@ -144,7 +144,7 @@ class Live(Observer):
             self._begin_phase()
             self._busy.clear()
             self._jobs.clear()
-            self._head(f"Starting '{report.service_type}': {hooks(report.hooks_total)}")
+            self._head(f"Starting '{report.service_type}': {count(report.hooks_total, 'hook')}")
         elif report.uuid != self._following:
             return
         elif report.stopped_at is not None:
@@ -245,15 +245,15 @@ class Live(Observer):
         for duration, key in slowest[:SLOWEST]:
             yield self._line("ok", "good", duration, key)
         if rest := slowest[SLOWEST:]:
-            text = f"{more_hooks(len(rest))}, each in {rest[0][0]:.3f} s or less"
+            text = f"{count(len(rest), 'more hook')}, each in {time_taken(rest[0][0])} or less"
             yield self._line("ok", "good", None, text)
-        for word, count in self._not_shown.items():
-            yield self._line(word, "careful", None, more_hooks(count))
+        for word, number in self._not_shown.items():
+            yield self._line(word, "careful", None, count(number, "more hook"))
         if self._jobs_begun:
             yield self._line("running", "busy", None, f"background jobs: {self._jobs_begun}")
 
     def _line(self, word: str, meaning: str, duration: float | None, key: str) -> str:
-        took = "" if duration is None else f"{duration:.3f} s"
+        took = "" if duration is None else time_taken(duration)
         columns = self._columns
         # The last column stays empty: some terminals begin a new line with it.
         line = cut(f"  {word:<9} {took:>9}  {key}", None if columns is None else columns - 1)
@@ -284,7 +284,7 @@ class Live(Observer):
         shown = busy if len(busy) <= rows else busy[: rows - 1]
         lines = [self._line(one.word, "busy", now - one.since, one.shown) for one in shown]
         if hidden := len(busy) - len(shown):
-            text = f"{more_hooks(hidden)}; done: {self._done} of {self._total}"
+            text = f"{count(hidden, 'more hook')}; done: {self._done} of {self._total}"
             lines.append(self._line(busy[-1].word, "busy", None, text))
         return lines
 
@@ -304,11 +304,6 @@ def what_is_said(step: Step) -> str:
         # The engine's own: it names the hook and its place.
         return first_line(step.error)
     return f"{printable(line_of(step.exception, step.error))} ({printable(place)})"
-
-
-def more_hooks(count: int) -> str:
-    """Return in words how many hooks are not shown."""
-    return "1 more hook" if count == 1 else f"{count} more hooks"
 
 
 class Screen:

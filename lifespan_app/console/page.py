@@ -48,16 +48,6 @@ def folded(text: str, width: int, first: str = "", rest: str | None = None) -> I
         begins = rest
 
 
-def count(number: int, thing: str) -> str:
-    """Return a number of things in words: "1 hook", "3 hooks"."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
-
-
-def seconds(value: float | None) -> str:
-    """Return a number of seconds, or a dash for none."""
-    return "-" if value is None else f"{value:g} s"
-
-
 class Shortener:
     """Gives paths from the working directory where they are inside of it, else whole ones."""
 

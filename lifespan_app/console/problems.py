@@ -10,8 +10,9 @@ from typing import NamedTuple
 from django.core.checks import CheckMessage
 
 from lifespan_app.checks.places import Place
+from lifespan_app.engine.wording import count
 
-from .page import Shortener, count
+from .page import Shortener
 
 NAMES = {
     "CRITICAL": "critical error",

@@ -11,10 +11,11 @@ from django.core.management.color import Style
 from lifespan_app.budget import TOTAL, Over
 from lifespan_app.engine.error_text import line_of
 from lifespan_app.engine.report import IN_STARTUP, Step
+from lifespan_app.engine.wording import count, time_taken
 from lifespan_app.leftovers import Leftover
 from lifespan_app.rehearsal import Measured, Rehearsal
 
-from .page import count, folded, padded
+from .page import folded, padded
 from .problems import Problem
 from .terminal import columns_of, printable
 
@@ -164,8 +165,8 @@ def said_of(over: Over) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Return seconds to the millisecond, or a dash for none."""
-    return "-" if value is None else f"{value:.3f} s"
+    """Return a time that was measured, or a dash for none."""
+    return "-" if value is None else time_taken(value)
 
 
 def several(values: Sequence[float]) -> str:

@@ -8,8 +8,9 @@ from itertools import groupby
 from django.core.management.color import Style
 
 from lifespan_app.engine.plan import LeftOut
+from lifespan_app.engine.wording import count, time_limit
 
-from .page import count, folded, padded, seconds
+from .page import folded, padded
 from .plans import ShownHook, ShownPlan, ShownWait
 from .problems import Problem, summary
 from .terminal import columns_of, printable
@@ -181,8 +182,8 @@ def cells(hook: ShownHook) -> list[str]:
     return [
         printable(hook.key),
         hook.kind,
-        seconds(hook.start_limit) if starts else "",
-        seconds(hook.stop_limit) if hook.stop_limit is not None else "",
+        ("-" if hook.start_limit is None else time_limit(hook.start_limit)) if starts else "",
+        "" if hook.stop_limit is None else time_limit(hook.stop_limit),
         f"{printable(hook.file)}:{hook.line}",
     ]
 

@@ -28,6 +28,7 @@ from .host import Host
 from .logger import logger
 from .registry import Registry
 from .resource import Resource
+from .wording import count
 
 if TYPE_CHECKING:
     from .context import LifespanContext
@@ -568,12 +569,10 @@ def raise_stop_errors(run: Run) -> None:
     """Raise the errors of a run's shutdown as one group, if there are any."""
     if not run.stop_errors:
         return
-    from .log import hooks
-
     for error in run.stop_errors:
         if not is_a(error, Exception):
             raise error
     raise ExceptionGroup(
-        f"{hooks(len(run.stop_errors))} failed to stop",
+        f"{count(len(run.stop_errors), 'hook')} failed to stop",
         cast("list[Exception]", run.stop_errors),
     )

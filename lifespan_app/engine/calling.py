@@ -15,6 +15,7 @@ from typing import Any, TypeVar, TypeVarTuple
 
 from .current import OpensRuns, here, named_run, outermost, runs_meant
 from .errors import LifespanError, NotRunning
+from .wording import time_limit
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -158,7 +159,7 @@ def sent(coroutine: Coroutine[Any, Any, T], run: Any, name: str) -> Future[T]:
 def took_too_long(run: Any, name: str, timeout: float | None, caller: str) -> TimeoutError:
     """Return the error of a call that has passed its timeout."""
     return TimeoutError(
-        f"{name}, called on the event loop of {run}, took more than {timeout:g} s and was "
+        f"{name}, called on the event loop of {run}, took more than {time_limit(timeout or 0.0)} and was "
         f"cancelled. Raise timeout= of {caller}."
     )
 

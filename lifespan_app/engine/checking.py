@@ -22,6 +22,7 @@ from .logger import logger
 from .reporting.failure import short
 from .running.hook_run import UP, HookRun
 from .threads import start_thread
+from .wording import time_limit
 
 
 class Checked(Inside, Protocol):
@@ -144,7 +145,7 @@ class Checking:
             if not call.done():
                 call.cancel()
                 error = HookError(
-                    f"The check {check} did not end within its limit of {check.timeout:g} s. Raise "
+                    f"The check {check} did not end within its limit of {time_limit(check.timeout)}. Raise "
                     "its timeout=."
                 )
             elif call.cancelled():

@@ -16,7 +16,6 @@ from contextlib import (
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .current import here
-from .errors import did_you_mean
 from .hooks import (
     IN_THREAD,
     ONLY_AT_END,
@@ -31,6 +30,7 @@ from .plan import HARD, Node, Plan
 from .report import IN_SERVICE
 from .resource import Resource
 from .running.hook_run import STOPPING, UP, HookRun
+from .wording import did_you_mean
 
 if TYPE_CHECKING:
     from .host import Host

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from .wording import count
 
 if TYPE_CHECKING:
     from .problems import Problem
@@ -59,9 +61,10 @@ class PlanError(LifespanError):
     def __init__(self, service_type: str, problems: Sequence[Problem]) -> None:
         self.service_type = service_type
         self.problems = tuple(problems)
-        count = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
         lines = "\n".join(f"- {problem}" for problem in self.problems)
-        super().__init__(f"The plan of service type '{service_type}' has {count}:\n{lines}")
+        super().__init__(
+            f"The plan of service type '{service_type}' has {count(len(self.problems), 'problem')}:\n{lines}"
+        )
 
 
 def listed(what: str, names: Sequence[str]) -> str:
@@ -76,11 +79,3 @@ def listed(what: str, names: Sequence[str]) -> str:
 def with_article(kind: type) -> str:
     """Return the name of a type behind its indefinite article: "a Lock", "an AsyncClient"."""
     return f"{'an' if kind.__name__[:1] in 'AEIOUaeiou' else 'a'} {kind.__name__}"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a question that names the word probably meant, or an empty string."""
-    import difflib
-
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" Did you mean '{close[0]}'?" if close else ""

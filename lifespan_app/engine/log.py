@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from .error_text import one_line, text_of, was_raised
 from .logger import logger
 from .report import Observer, Phase, Report, Status, Step
+from .wording import count, time_taken
 
 ENDS = 4
 """How many hooks of a long chain a line names at its begin and at its end."""
@@ -51,10 +52,10 @@ class Log(Observer):
             degraded = f", degraded: {report.hooks_failed} of them failed or were skipped"
         log = logger.info if is_whole else logger.warning
         log(
-            "Lifespan '%s' is up: %s in %.3f s%s%s.",
+            "Lifespan '%s' is up: %s in %s%s%s.",
             report.service_type,
-            hooks(report.hooks_total),
-            report.startup_duration or 0.0,
+            count(report.hooks_total, "hook"),
+            time_taken(report.startup_duration or 0.0),
             degraded,
             f"; longest chain: {chain}" if chain else "",
         )
@@ -67,7 +68,7 @@ class Log(Observer):
                 "Lifespan '%s' is degraded: %d of %s failed.",
                 report.service_type,
                 report.hooks_failed,
-                hooks(report.hooks_total),
+                count(report.hooks_total, "hook"),
             )
 
     def _over(self, report: Report) -> None:
@@ -75,12 +76,12 @@ class Log(Observer):
             return
         chain = shown(report.longest_stop)
         logger.info(
-            "Lifespan '%s' is over (%s): %s, %s closed in %.3f s%s.",
+            "Lifespan '%s' is over (%s): %s, %s closed in %s%s.",
             report.service_type,
             report.ended_by or "shutdown",
             report.status,
-            hooks(sum(step.phase is Phase.SHUTDOWN for step in report.steps)),
-            report.shutdown_duration or 0.0,
+            count(sum(step.phase is Phase.SHUTDOWN for step in report.steps), "hook"),
+            time_taken(report.shutdown_duration or 0.0),
             f"; longest chain: {chain}" if chain else "",
         )
 
@@ -91,11 +92,11 @@ class Log(Observer):
         else:
             reason = f" ({step.reason})" if step.reason else ""
             logger.debug(
-                "%s %s: %s after %.3f s%s.",
+                "%s %s: %s after %s%s.",
                 step.key,
                 step.phase,
                 step.outcome,
-                step.duration,
+                time_taken(step.duration),
                 reason,
             )
 
@@ -106,12 +107,12 @@ class Log(Observer):
             logger.error("Lifespan hook %s", text_of(error))
             return
         logger.error(
-            "Lifespan hook '%s' (%s:%d) %s after %.3f s: %s",
+            "Lifespan hook '%s' (%s:%d) %s after %s: %s",
             step.key,
             step.file,
             step.line,
             WHAT_FAILED[step.phase],
-            step.duration,
+            time_taken(step.duration),
             one_line(error),
             error=error,
         )
@@ -130,8 +131,3 @@ def shown(chain: Sequence[str]) -> str:
         left_out = f"... {len(chain) - 2 * ENDS} more ..."
         chain = [*chain[:ENDS], left_out, *chain[-ENDS:]]
     return " -> ".join(chain)
-
-
-def hooks(count: int) -> str:
-    """Return a number of hooks in words."""
-    return "1 hook" if count == 1 else f"{count} hooks"

@@ -12,6 +12,7 @@ from .report import IN_STARTUP, Phase
 from .running.deadlines import SLOW_SHUTDOWN, SLOW_STARTUP
 from .running.hook_run import HookRun
 from .watchdog import Watchdog
+from .wording import time_taken
 
 if TYPE_CHECKING:
     from .located import Place
@@ -68,10 +69,10 @@ class Lookout:
             if step is None:
                 continue
             logger.warning(
-                "%s has been %s for %.1f s. It waits at %s.",
+                "%s has been %s for %s. It waits at %s.",
                 hook_run,
                 "starting" if hook_run.phase is IN_STARTUP else "stopping",
-                now - step.begun,
+                time_taken(now - step.begun),
                 self.locate(hook_run, tasks.get(id(hook_run), ())) or "a place that can't be seen",
             )
 
@@ -99,9 +100,9 @@ class Lookout:
     def _blocked(self, place: Place | None, seconds: float) -> None:
         logger.warn_within(
             LOG_PATIENCE,
-            "The event loop has been blocked for %.1f s; no hook can progress, no timeout can fire: "
+            "The event loop has been blocked for %s; no hook can progress, no timeout can fire: "
             "%s. Make a hook that blocks a plain function ('def'), which runs in a thread; or call "
             "what blocks with asyncio.to_thread().",
-            seconds,
+            time_taken(seconds),
             place or "the place can't be seen",
         )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from .error_text import in_full, one_line, text_of
-from .log import hooks
 from .report import Outcome
 from .running.hook_run import HookRun
 from .running.run import Run
+from .wording import count, time_taken
 
 
 def startup_message(run: Run | None, error: BaseException) -> str:
@@ -39,8 +39,8 @@ def first_line(run: Run, error: BaseException) -> str:
         if start is not None and start.error is error:
             if start.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
                 return f"lifespan_app: hook {text_of(error)}"
-            after = start.ended - start.begun
-            return f"lifespan_app: hook {hook_run} failed after {after:.2f} s: {in_full(error)}"
+            after = time_taken(start.ended - start.begun)
+            return f"lifespan_app: hook {hook_run} failed after {after}: {in_full(error)}"
         if hook_run.serving_error is error:
             return (
                 f"lifespan_app: hook {hook_run} crashed before the process served: {in_full(error)}"
@@ -74,8 +74,8 @@ def failed(run: Run) -> list[HookRun]:
 
 def shutdown_message(run: Run) -> str:
     """Return which hooks failed to stop, and how; every other one has stopped."""
-    count = hooks(len(run.stop_errors))
-    lines = [f"lifespan_app: {count} failed to stop; all others are down."]
+    failed_to_stop = count(len(run.stop_errors), "hook")
+    lines = [f"lifespan_app: {failed_to_stop} failed to stop; all others are down."]
     for hook_run in run.hook_runs:
         error = hook_run.stop_error
         if error is not None:

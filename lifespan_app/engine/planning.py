@@ -10,7 +10,7 @@ from .advice import GENERIC, Advice
 from .context import LifespanContext, ServiceType
 from .drafted import Ask, Drafted
 from .error_text import one_line
-from .errors import PlanError, did_you_mean, listed
+from .errors import PlanError, listed
 from .hooks import (
     BACKGROUND,
     DECORATORS,
@@ -34,6 +34,7 @@ from .parameters import (
 from .plan import DECLARED, NEEDS, Gives, LeftOut, Plan
 from .problems import Problem
 from .twins import imported_twice, twins_in
+from .wording import did_you_mean
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """The ``HOOKS`` setting: what is changed of a hook, by its key or ``"*"``."""

@@ -16,7 +16,6 @@ from .errors import (
     ResourceNotReady,
     UndeclaredUse,
     WrongLoop,
-    did_you_mean,
     listed,
 )
 from .hooks import Hook, Kind
@@ -25,6 +24,7 @@ from .report import Outcome
 from .reporting.failure import short
 from .running.hook_run import PENDING, STARTING, STOPPING, HookRun
 from .twins import imported_twice, twins_in
+from .wording import did_you_mean
 
 
 def forked(run: Any, refusal: str) -> NotRunning:

@@ -326,7 +326,7 @@ def refuse_options(kind: Kind, positional: tuple[Any, ...], options: dict[str, A
                 "A background job runs for as long as the process serves and takes no timeout=; "
                 "shutdown_timeout= limits how long it may take to stop."
             )
-        from .errors import did_you_mean
+        from .wording import did_you_mean
 
         known = sorted(OPTIONS[kind])
         raise TypeError(

@@ -15,6 +15,8 @@ from django.db import (
 )
 from django.utils.connection import ConnectionDoesNotExist
 
+from lifespan_app.engine.wording import time_limit
+
 from .masking import masked
 from .storable import storable
 
@@ -133,4 +135,6 @@ def is_in_the_way(error: Exception) -> bool:
 
 def unanswered(seconds: float) -> Failure:
     """Return what it means that a write takes longer than so many seconds."""
-    return Failure("slow", f"a write has taken more than {seconds:g} s", "See what holds it up.")
+    return Failure(
+        "slow", f"a write has taken more than {time_limit(seconds)}", "See what holds it up."
+    )

@@ -15,6 +15,7 @@ from functools import partial
 from django.db import DatabaseError, connections
 
 from lifespan_app.engine.logger import logger
+from lifespan_app.engine.wording import count
 from lifespan_app.models import LifespanRun
 
 from . import spool
@@ -83,12 +84,12 @@ def import_waiting() -> Pieces:
 def name_what_strayed() -> Pieces:
     """Say once which files of this project wait for a database that it has no more."""
     folder = spool.folder_if_any()
-    for known_by, count in spool.newly_strayed(folder).items():
+    for known_by, number in spool.newly_strayed(folder).items():
         logger.warning(
             "%s in %s for another database than this project's history has now. If it has moved, "
             "this has them imported by the next start: "
             'cd %s && for file in *-%s-%s-*; do mv "$file" "$(echo "$file" | sed s/%s/%s/)"; done',
-            "1 record of a run waits" if count == 1 else f"{count:,} records of runs wait",
+            count(number, "record of a run waits", "records of runs wait"),
             folder,
             shlex.quote(str(folder)),
             known_by,

@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.connection import ConnectionDoesNotExist
 
 from lifespan_app import conf
+from lifespan_app.engine.wording import count
 from lifespan_app.models import LifespanRun, Mode
 
 from .failures import MIGRATE, Failure, failure_of
@@ -42,8 +43,8 @@ def missing() -> Failure | None:
     unapplied = [name for name in migrations() if (APP, name) not in applied]
     if not unapplied:
         return None
-    count = "1 migration is" if len(unapplied) == 1 else f"{len(unapplied)} migrations are"
-    return Failure("tables", f"{count} not applied to the database '{alias}'.", MIGRATE)
+    unapplied_ones = count(len(unapplied), "migration is", "migrations are")
+    return Failure("tables", f"{unapplied_ones} not applied to the database '{alias}'.", MIGRATE)
 
 
 def migrations() -> list[str]:
@@ -64,8 +65,8 @@ def trouble() -> list[Trouble]:
     found = []
     for service_type in sorted(set(bad.order_by().values_list("service_type", flat=True))):
         of_type = bad.filter(service_type=service_type)
-        count, last = of_type.count(), of_type.order_by("-id")[0]
-        runs = "1 run" if count == 1 else f"{count} runs"
+        last = of_type.order_by("-id")[0]
+        runs = count(of_type.count(), "run")
         status = last.status_at().label
         why = last.error.strip().partition("\n")[0][:LENGTH]
         hint = f"'manage.py showlifespan {last.uuid}' and the admin tell what happened."

@@ -11,10 +11,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from lifespan_app.engine.api import Lifespan
 from lifespan_app.engine.errors import PlanError
-from lifespan_app.engine.log import hooks
 from lifespan_app.engine.messages import shutdown_message, startup_message
 from lifespan_app.engine.report import Mode, Status
 from lifespan_app.engine.running.run import Run
+from lifespan_app.engine.wording import count, time_taken
 
 from .heard import ENDING, HANGUP, Heard
 from .ready import Readiness
@@ -176,10 +176,10 @@ class Opened:
         degraded = ""
         if report.status is Status.DEGRADED:
             degraded = (
-                f", degraded: {report.hooks_failed} of {hooks(report.hooks_total)} failed or were "
+                f", degraded: {report.hooks_failed} of {count(report.hooks_total, 'hook')} failed or were "
                 "skipped"
             )
-        return f"Ready after {report.startup_duration or 0.0:.3f} s{degraded}."
+        return f"Ready after {time_taken(report.startup_duration or 0.0)}{degraded}."
 
     def _begun(self) -> None:
         self._readiness.ready(self._run.report())

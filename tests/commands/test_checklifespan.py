@@ -258,7 +258,7 @@ class TestExitCodes:
             (["--fail-level", "LOUD"], "invalid choice: 'LOUD'"),
             (["--format", "yaml"], "invalid choice: 'yaml'"),
             (["--asgi", "nowhere:application"], "No module named 'nowhere'."),
-            (["--asgi", "asgi:aplication"], "Did you mean 'asgi:application'?"),
+            (["--asgi", "asgi:aplication"], "Did you mean 'application'?"),
             (["--asgi", "asgi"], "write 'module:application'"),
             (["--asgi", "site_settings:DEBUG"], "is no ASGI application, but a bool."),
             (["surplus"], "unrecognized arguments: surplus"),

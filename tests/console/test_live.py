@@ -253,7 +253,7 @@ def thousand(lifespan: Lifespan, journal: Journal) -> None:
 def test_hooks_that_say_something_have_a_line_among_a_thousand() -> None:
     lines = written(thousand).partition("Stopping")[0].splitlines()
 
-    assert lines[0] == "Starting 'app': 1000 hooks"
+    assert lines[0] == "Starting 'app': 1,000 hooks"
     assert lines[1] == "  failed      0.000 s  shop.broken"
     assert lines[3] == "  ok          2.000 s  shop.slow"
     assert lines[4] == "  ok          0.997 s  shop.r997"

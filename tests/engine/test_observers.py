@@ -335,7 +335,7 @@ def test_last_write_that_takes_too_long_is_given_up_with_a_warning(
     journal, _ = shut_down_with(lambda journal: Writer(journal, 60))
 
     assert set(journal.entries[-2:]) == {(9.5, "write: cancelled"), (9.5, "over")}
-    assert any("last write took more than 9.5 s" in text for text in caplog.messages)
+    assert any("last write took more than 9.500 s" in text for text in caplog.messages)
 
 
 def test_last_write_that_fails_is_logged_and_changes_nothing(

@@ -285,9 +285,9 @@ def test_slow_warm_up_is_looked_at_after_the_startup(
 
     run_virtually(main)
     slow = [r.getMessage() for r in caplog.records if "has been starting for" in r.getMessage()]
-    assert [text.partition("has been starting for ")[2][:6] for text in slow] == [
-        "5.0 s.",
-        "10.0 s",
+    assert [text.partition("has been starting for ")[2][:8] for text in slow] == [
+        "5.000 s.",
+        "10.000 s",
     ]
     assert "'shop.model'" in slow[0]
 

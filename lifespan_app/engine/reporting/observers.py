@@ -9,6 +9,7 @@ from typing import Any
 from lifespan_app.engine.error_text import path_of
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.report import Observer, Phase, Readiness, Report, Step
+from lifespan_app.engine.wording import time_taken
 
 
 class Observers:
@@ -99,7 +100,9 @@ async def wait_for_writes(writes: Sequence[Awaitable[None]], seconds: float) -> 
     _, late = await asyncio.wait(tasks, timeout=seconds)
     for task in late:
         task.cancel()
-        logger.warning("An observer's last write took more than %.1f s and was given up.", seconds)
+        logger.warning(
+            "An observer's last write took more than %s and was given up.", time_taken(seconds)
+        )
 
 
 async def finished(write: Awaitable[None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lifespan_app.engine.advice import Advice
 from lifespan_app.engine.hooks import MANAGER, STAGE
+from lifespan_app.engine.wording import time_limit, time_taken
 
 from .deadlines import OPTIONAL_TIMEOUT, Deadlines
 from .hook_run import STARTING, HookRun
@@ -30,12 +31,12 @@ class LimitTexts:
         where, limit = waits_at(hook_run), self._deadlines.stop_limit(hook_run)
         if hook_run.is_job:
             return (
-                f"{hook_run} did not stop within its limit of {limit:g} s after it was cancelled."
+                f"{hook_run} did not stop within its limit of {time_limit(limit)} after it was cancelled."
                 f"{where} Let CancelledError through, or raise shutdown_timeout= of the job."
             )
         option = "timeout" if hook_run.at_end else "shutdown_timeout"
         return (
-            f"{hook_run} did not stop within its limit of {limit:g} s.{where} Raise "
+            f"{hook_run} did not stop within its limit of {time_limit(limit)}.{where} Raise "
             f"{own(hook_run, f'{option}= of the hook, ')}"
             f"{self._setting('hooks', hook_run.node.key, option)}, or "
             f"{self._setting('shutdown_timeout')} for all."
@@ -49,7 +50,7 @@ class LimitTexts:
             limit = self._deadlines.stop_limit(hook_run)
             what, setting = "stop", "shutdown_timeout"
         return (
-            f"{hook_run} did not {what} within its limit of {limit:g} s.{waits_at(hook_run)} Raise "
+            f"{hook_run} did not {what} within its limit of {time_limit(limit)}.{waits_at(hook_run)} Raise "
             f"{self._setting(setting)}."
         )
 
@@ -57,14 +58,14 @@ class LimitTexts:
         deadlines, where = self._deadlines, waits_at(hook_run)
         if hook_run.deadline >= deadlines.of_startup and not hook_run.non_blocking:
             return (
-                f"{hook_run} did not start within the startup's deadline of {deadlines.allowed:g} "
-                f"s; it has had {at - hook_run.begun:.3g} s of them.{where} Raise "
+                f"{hook_run} did not start within the startup's deadline of {time_limit(deadlines.allowed)}"
+                f"; it has had {time_taken(at - hook_run.begun)} of them.{where} Raise "
                 f"{self._setting('startup_deadline')}, or make the hook optional with "
                 "required=False."
             )
         limit = hook_run.node.options.timeout or OPTIONAL_TIMEOUT
         return (
-            f"{hook_run} did not start within its limit of {limit:g} s.{where} Raise "
+            f"{hook_run} did not start within its limit of {time_limit(limit)}.{where} Raise "
             f"{own(hook_run, 'timeout= of the hook, or ')}"
             f"{self._setting('hooks', hook_run.node.key, 'timeout')}."
         )
@@ -72,7 +73,7 @@ class LimitTexts:
     def never_began(self, hook_run: HookRun) -> str:
         """Return it of a hook whose turn had not come at the startup's deadline."""
         return (
-            f"The startup passed its deadline of {self._deadlines.allowed:g} s before {hook_run} "
+            f"The startup passed its deadline of {time_limit(self._deadlines.allowed)} before {hook_run} "
             f"could begin. Raise {self._setting('startup_deadline')}."
         )
 
@@ -80,7 +81,7 @@ class LimitTexts:
         """Return it of a hook that has not stopped when the shutdown's time is used up."""
         return (
             f"{hook_run} did not stop before the last second of the shutdown's deadline of "
-            f"{self._deadlines.allowed:g} s.{waits_at(hook_run)} Raise "
+            f"{time_limit(self._deadlines.allowed)}.{waits_at(hook_run)} Raise "
             f"{self._setting('shutdown_deadline')}, and the limits of the server and the platform "
             "with it."
         )

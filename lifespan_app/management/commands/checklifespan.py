@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from difflib import get_close_matches
 from signal import SIGINT
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +23,7 @@ from lifespan_app.console.page import width_of_page
 from lifespan_app.console.problems import LEVELS, gathered, severity_of
 from lifespan_app.console.text import Text
 from lifespan_app.default import lifespan
+from lifespan_app.engine.wording import count, did_you_mean
 
 if TYPE_CHECKING:
     from lifespan_app.console.live import Live
@@ -286,10 +286,10 @@ class Command(CommandWithExitCodes):
         if rehearsed.rehearsal.failure:
             raise CommandError(rehearsed.rehearsal.failure, returncode=FAILED)
         if left := len(rehearsed.rehearsal.left_behind):
-            what = "1 thing was" if left == 1 else f"{left} things were"
+            what = count(left, "thing was", "things were")
             raise CommandError(f"{what} left behind.", returncode=LEFT_BEHIND)
         if over := len(rehearsed.over):
-            what = "1 time is" if over == 1 else f"{over} times are"
+            what = count(over, "time is", "times are")
             raise CommandError(f"{what} longer than allowed.", returncode=TOO_SLOW)
 
     # Arguments.
@@ -321,9 +321,8 @@ class Command(CommandWithExitCodes):
         """Say so where a service type looks like a misspelt one: any word may be one."""
         if not service_type or service_type in checked.known():
             return
-        close = get_close_matches(service_type, checked.known(), n=1)
-        if close:
-            self.warn(f"No hook names service type '{service_type}'. Did you mean '{close[0]}'?")
+        if meant := did_you_mean(service_type, checked.known()):
+            self.warn(f"No hook names service type '{service_type}'.{meant}")
 
     def warn(self, text: str) -> None:
         """Write a warning."""

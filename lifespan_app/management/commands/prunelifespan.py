@@ -10,6 +10,7 @@ from django.db import DatabaseError
 
 from lifespan_app import conf
 from lifespan_app.console.command import CommandWithExitCodes
+from lifespan_app.engine.wording import count
 from lifespan_app.history.masking import masked
 from lifespan_app.history.pruning import BATCH, prune
 
@@ -92,16 +93,11 @@ class Command(CommandWithExitCodes):
         if shows_progress and pruned:
             self.stdout.write("")
         if options["verbosity"] > 0:
-            runs = plural(pruned.runs if pruned else 0, "run")
-            steps = plural(pruned.steps if pruned else 0, "step")
-            age = plural(days, "day")
+            runs = count(pruned.runs if pruned else 0, "run")
+            steps = count(pruned.steps if pruned else 0, "step")
+            age = count(days, "day")
             if dry_run:
                 said = f"{runs} would be deleted: nothing was heard of for {age}."
             else:
                 said = f"Deleted {runs} and {steps}: nothing was heard of for {age}."
             self.stdout.write(said)
-
-
-def plural(count: int, word: str) -> str:
-    """Return a number and its word."""
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"

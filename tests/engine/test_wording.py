@@ -1,0 +1,44 @@
+"""Durations, numbers of things and misspelt words are written in one way."""
+
+from __future__ import annotations
+
+import pytest
+
+from lifespan_app.engine.wording import count, did_you_mean, time_limit, time_taken
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5 s"), (5.0, "5 s"), (0.25, "0.25 s"), (3600, "3600 s")]
+)
+def test_limit_is_written_as_it_was_set(seconds: float, text: str) -> None:
+    assert time_limit(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0.000 s"), (0.21349, "0.213 s"), (75.5, "75.500 s")]
+)
+def test_measured_time_is_written_to_the_millisecond(seconds: float, text: str) -> None:
+    assert time_taken(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 hooks"), (1, "1 hook"), (2, "2 hooks"), (11520, "11,520 hooks")]
+)
+def test_number_of_things_is_singular_for_one_alone(number: int, text: str) -> None:
+    assert count(number, "hook") == text
+
+
+def test_plural_that_is_not_made_with_an_s_is_given() -> None:
+    texts = [count(number, "thing was", "things were") for number in (1, 2)]
+
+    assert texts == ["1 thing was", "2 things were"]
+
+
+def test_word_probably_meant_is_asked_for_whatever_its_case() -> None:
+    assert did_you_mean("shutdown_timout", ["SHUTDOWN_TIMEOUT"]) == (
+        " Did you mean 'SHUTDOWN_TIMEOUT'?"
+    )
+
+
+def test_word_that_is_like_no_other_asks_nothing() -> None:
+    assert did_you_mean("zebra", ["till", "door"]) == ""
