@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.figures import Figure, show
-from lifespan_app.probe import process_started
+from lifespan_app.proc import started
 
 ROUNDS = 41
 AT_MOST = 1.5
@@ -37,7 +37,7 @@ def measure() -> Sequence[Figure]:
             "ready": True,
             "started": True,
             "pid": os.getpid(),
-            "process_started": process_started(os.getpid()),
+            "process_started": started(os.getpid()),
             "written_at": time.time() + 3600,
             "every": 5.0,
             "pending": [],

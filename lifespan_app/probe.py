@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-from .proc import stat
+from .proc import is_gone
 
 FILE = "LIFESPAN_STATUS_FILE"
 PID = "{pid}"
@@ -109,28 +109,6 @@ def read(file: str) -> dict[str, object]:
         detail = f"process {pid} has written nothing for {silent:.0f} s"
         return {"reason": "silent", "detail": detail}
     return status
-
-
-def is_gone(pid: int, started: str) -> bool:
-    """Tell whether a process has ended, though another one may have its number by now."""
-    now = process_started(pid)
-    if now and started:
-        return now != started
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def process_started(pid: int) -> str:
-    """Return when a process began, in clock ticks since the boot; "" where that can't be seen."""
-    found = stat(pid)
-    if found is None:
-        return ""
-    return "ended" if found.is_dead else found.start
 
 
 def judged(question: str, status: dict[str, object]) -> str:

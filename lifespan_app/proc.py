@@ -1,4 +1,4 @@
-"""What ``/proc`` says of a process: when it began, and whether it has ended.
+"""When a process began, and whether it has ended: what ``/proc`` says, else what the system does.
 
 Imported by the probe, which must start as fast as Python itself: it imports nothing but ``os``.
 """
@@ -43,3 +43,32 @@ def stat(pid: int | str) -> Stat | None:
     # A zombie that still has threads is a process whose first thread is over.
     is_dead = fields[0] in b"ZXx" and int(fields[17]) <= 1
     return Stat(int(text.split(b" ", 1)[0]), fields[19].decode(), is_dead)
+
+
+def started(pid: int) -> str:
+    """Return when a process began, in clock ticks since the boot; "" where that can't be seen."""
+    found = stat(pid)
+    return "" if found is None else found.start
+
+
+def is_gone(pid: int, start: str = "") -> bool:
+    """Return True if a process has ended for sure, though another one may have its number by now.
+
+    Args:
+        pid: its number.
+        start: what ``started`` said of it; "": that is not known.
+    """
+    found = stat(pid)
+    if found is not None:
+        return found.is_dead or (start != "" and found.start != start)
+    # /proc may hide the processes of other users, while the number is taken all the same.
+    if os.name == "nt":
+        # There os.kill(pid, 0) sends Ctrl+C: https://docs.python.org/3/library/os.html#os.kill
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except OSError:
+        return False
+    return False

@@ -16,7 +16,8 @@ from typing import Any
 from . import atomic_file
 from .engine.logger import logger
 from .engine.report import NOT_STARTED, Mode, Observer, Phase, Report
-from .probe import PID, process_started, read
+from .probe import PID, read
+from .proc import started
 
 EVERY = 5.0
 """Seconds between two signs of life."""
@@ -98,7 +99,7 @@ class _Followed:
         self._file = file
         self._uuid = uuid
         self._loop = asyncio.get_running_loop()
-        self._started = process_started(os.getpid())
+        self._started = started(os.getpid())
         self._timer: asyncio.TimerHandle | None = None
         self._checking: asyncio.Task[None] | None = None
         self._told = False

@@ -19,7 +19,7 @@ from uuid import uuid4
 
 from lifespan_app import proc
 from lifespan_app.conf import LAUNCH
-from lifespan_app.proc import stat
+from lifespan_app.proc import started, stat
 
 LAUNCH_LENGTH = 64
 """How many characters of a launch there is room for."""
@@ -31,12 +31,6 @@ WORKERS = (
 )
 """The functions that servers have ``multiprocessing`` run in their workers. The public ones, such as
 ``uvicorn.run``, are not among them: a process that was made for one of those is a server."""
-
-
-def started(pid: int) -> str:
-    """Return when a process began, in clock ticks since the boot; "" if that can't be seen."""
-    found = stat(pid)
-    return found.start if found else ""
 
 
 def boot_id() -> str:
@@ -92,31 +86,14 @@ def _identity(pid: int) -> str:
 
 
 def is_gone(process: str, pid: int) -> bool:
-    """Tell whether a process has ended for sure.
+    """Return True if a process has ended for sure.
 
     Args:
         process: its ``identity()``. One of another boot or another namespace is not judged.
         pid: its number.
     """
     where, _, start = process.rpartition(":")
-    if not where or where != place():
-        return False
-    found = stat(pid)
-    if found is None:
-        # /proc may hide the processes of other users, while the number is taken all the same.
-        return not is_taken(pid)
-    return found.is_dead or found.start != start
-
-
-def is_taken(pid: int) -> bool:
-    """Tell whether a process has this number, or might have. Not for Windows, which has no 0."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True
-    return True
+    return where != "" and where == place() and proc.is_gone(pid, start)
 
 
 def launch() -> str:

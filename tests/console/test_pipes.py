@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lifespan_app.probe import process_started
+from lifespan_app.proc import started
 from tests.projects import Project
 
 pytestmark = pytest.mark.once
@@ -83,7 +83,7 @@ STATUS = {"reason": "ok", "ready": True, "started": True, "every": 3600}
 def test_probe_answers_by_its_exit_status_into_a_closed_pipe(
     tmp_path: Path, output: str, question: str, code: int
 ) -> None:
-    me = {"pid": os.getpid(), "process_started": process_started(os.getpid())}
+    me = {"pid": os.getpid(), "process_started": started(os.getpid())}
     file = tmp_path / "status.json"
     file.write_text(json.dumps({**STATUS, **me, "written_at": time.time()}))
     reader = "| :" if output == "no reader" else ">&-"

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lifespan_app import Lifespan, probe, proc
+from lifespan_app import Lifespan, proc
 from lifespan_app.status_file import StatusFile
 from tests.projects import Project
 from tests.running.processes import running
@@ -37,7 +37,7 @@ def status(**changed: Any) -> str:
             "ready": True,
             "started": True,
             "pid": os.getpid(),
-            "process_started": probe.process_started(os.getpid()),
+            "process_started": proc.started(os.getpid()),
             "written_at": time.time(),
             "every": 5.0,
             "pending": [],
@@ -153,6 +153,33 @@ def test_process_whose_first_thread_is_over_lives(file: Path) -> None:
         file.write_text(status(pid=headless.pid, process_started=found.start))
 
         assert ask("ready", file) == (YES, "ok", "")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the two apart")
+@pytest.mark.parametrize("start", ["", "own"], ids=["start not known", "start known"])
+def test_process_that_only_waits_for_its_parent_is_gone(file: Path, start: str) -> None:
+    zombie = subprocess.Popen([sys.executable, "-c", ""])
+    file.write_text(status(pid=zombie.pid, process_started=start and proc.started(zombie.pid)))
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+
+    asked = ask("ready", file)
+    zombie.wait()
+
+    assert asked[:2] == (NO, f"gone: process {zombie.pid} has ended")
+
+
+def test_no_signal_is_sent_to_a_process_on_windows(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    sent = []
+    with monkeypatch.context() as windows:
+        windows.setattr(proc, "PROC", str(tmp_path))
+        windows.setattr(os, "kill", lambda *arguments: sent.append(arguments))
+        windows.setattr(os, "name", "nt")
+        is_gone = proc.is_gone(os.getpid())
+
+    assert not is_gone
+    assert sent == []
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells the two apart")
