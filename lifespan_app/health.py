@@ -20,7 +20,7 @@ from django.views.decorators.http import require_safe
 from .default import lifespan
 from .engine.calling import send
 from .engine.current import run_here
-from .engine.error_text import line_of, one_line
+from .engine.error_text import one_line, why
 from .engine.errors import NotRunning
 from .engine.logger import logger
 from .engine.report import NOT_STARTED, READY, Outcome, Phase, Readiness, Report
@@ -150,7 +150,7 @@ def troubles(run: Run, report: Report) -> Iterator[Trouble]:
     """Yield the hooks that are not what they should be, as the plan has them."""
     for step in report.steps:
         if step.phase is not Phase.SHUTDOWN and step.outcome and step.outcome not in WELL:
-            error = line_of(step.exception, step.error) or step.reason
+            error = why(step)
             yield Trouble(step.key, str(step.outcome), error)
     for said in run.checking.failing() if run.checking is not None else ():
         if said.error is not None:

@@ -20,8 +20,7 @@ from lifespan_app.engine.logger import logger
 from lifespan_app.engine.wording import did_you_mean
 
 from .lonely import lonely_modules
-from .places import Place
-from .plans import draft, of_plan
+from .plans import draft, error_of, of_plan
 from .workers import of_patched_threads
 
 TAG = "lifespan"
@@ -81,12 +80,9 @@ def is_migrating() -> bool:
 def check_broken_modules() -> Iterator[CheckMessage]:
     """E001: a ``lifespan.py`` that can't be imported."""
     for name, problem in lifespan.broken.items():
-        yield Error(
-            problem.message.partition("\n")[0],
-            hint=problem.hint,
-            obj=Place(problem.file, problem.line) if problem.file else name,
-            id="lifespan_app.E001",
-        )
+        error = error_of(problem._replace(message=problem.message.partition("\n")[0]))
+        error.obj = error.obj or name
+        yield error
 
 
 @registered

@@ -45,15 +45,19 @@ def draft(settings: Settings, service_type: str) -> tuple[Plan, list[Problem]]:
     return plan, [] if lifespan.broken else problems
 
 
+def error_of(problem: Problem) -> Error:
+    """Return a problem of a plan as the checks have it."""
+    return Error(
+        problem.message,
+        hint=problem.hint,
+        obj=Place(problem.file, problem.line) if problem.file else None,
+        id=f"lifespan_app.{PROBLEM_IDS[problem.code]}",
+    )
+
+
 def of_plan(settings: Settings, plan: Plan, problems: Iterable[Problem]) -> Iterator[CheckMessage]:
     """Yield what the checks say of one plan."""
-    for problem in problems:
-        yield Error(
-            problem.message,
-            hint=problem.hint,
-            obj=Place(problem.file, problem.line),
-            id=f"lifespan_app.{PROBLEM_IDS[problem.code]}",
-        )
+    yield from map(error_of, problems)
     yield from of_optional_hooks(plan)
     yield from of_startup_limits(settings, plan)
     yield from of_shutdown_limits(settings, plan)

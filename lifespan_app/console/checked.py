@@ -1,20 +1,27 @@
-"""What ``manage.py checklifespan`` finds, before it is shown: plans, and their problems."""
+"""What ``manage.py checklifespan`` finds without a run: plans, and their problems."""
 
 from __future__ import annotations
 
+import logging
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from django.core.checks import CheckMessage
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
 
 from lifespan_app import checks, conf, discovery
 from lifespan_app.checks.plans import draft, of_plan
 from lifespan_app.default import lifespan
+from lifespan_app.engine.wording import count, did_you_mean
 
-from .page import Shortener
-from .plans import ShownPlan, shown
-from .problems import Problem, gathered, problem_of
+from . import document, graphs
+from .command import BAD_ARGUMENT, FAILED, CommandWithExitCodes
+from .page import folded, width_of_page
+from .plans import PlanText, ShownPlan, shown
+from .problems import Found, gathered, problem_lines
+from .terminal import printable
 
 ALL = "all"
 
@@ -39,14 +46,15 @@ class Checked(NamedTuple):
     """The plans that were asked for, and everything that is wrong."""
 
     plans: tuple[ShownPlan, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[Found, ...]
     """The gravest first."""
     excluded: tuple[str, ...]
     """The labels of the apps whose ``lifespan.py`` was left alone."""
 
-    def at_or_over(self, level: int) -> list[Problem]:
-        """Return the problems of a level, a number as in ``logging``, and of graver ones."""
-        return [problem for problem in self.problems if problem.severity >= level]
+    @property
+    def can_run(self) -> bool:
+        """Return True if every plan can be opened."""
+        return bool(self.plans) and all(plan.complete for plan in self.plans)
 
 
 def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
@@ -59,11 +67,8 @@ def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
     Raises:
         LookupError: there is no application at ``asgi``.
     """
-    short = Shortener()
     plans = []
-    problems = [
-        problem_of(message, "", short) for check in OF_THE_PROJECT for message in audible(check())
-    ]
+    problems = [Found(message) for check in OF_THE_PROJECT for message in audible(check())]
     try:
         settings = lifespan.host.settings()
     except ImproperlyConfigured:
@@ -75,11 +80,10 @@ def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
             complete = not wrong and not lifespan.broken
             plans.append(shown(plan, settings, complete=complete))
             said = () if lifespan.broken else of_plan(settings, plan, wrong)
-            problems += (problem_of(message, name, short) for message in audible(said))
+            problems += (Found(message, (name,)) for message in audible(said))
         if asgi or settings.service_type in [plan.service_type for plan in plans]:
-            said = checks.of_application(asgi)
-            problems += (problem_of(message, "", short) for message in audible(said))
-        problems += (problem_of(message, "", short) for message in audible(checks.of_history()))
+            problems += map(Found, audible(checks.of_application(asgi)))
+        problems += map(Found, audible(checks.of_history()))
     return Checked(tuple(plans), tuple(gathered(problems)), tuple(discovery.excluded))
 
 
@@ -106,3 +110,53 @@ def known() -> list[str]:
 
     own = [] if any(conf.wrong_types()) else [str(conf.get("SERVICE_TYPE"))]
     return sorted({ALL, *own, *named(), *map(str, ServiceType)})
+
+
+# For the command.
+
+
+def check_for(command: CommandWithExitCodes, service_type: str | None, asgi: str | None) -> Checked:
+    """Check as a command is asked to. Raises ``CommandError`` for an argument that can't be used."""
+    # Any word may be a service type; one that looks like a misspelt one is worth a warning.
+    if service_type and service_type not in known():
+        if meant := did_you_mean(service_type, known()):
+            command.warn(f"No hook names service type '{service_type}'.{meant}")
+    try:
+        return check(service_type, asgi)
+    except LookupError as error:
+        raise CommandError(
+            f"{error}\nName the application with --asgi as 'module:name', such as "
+            "--asgi mysite.asgi:application.",
+            returncode=BAD_ARGUMENT,
+        ) from error
+
+
+def show(command: CommandWithExitCodes, found: Checked, form: str, verbosity: int) -> None:
+    """Write what was found in one of the formats."""
+    if form == "json":
+        command.stdout.write(document.document(found))
+    elif form == "mermaid":
+        command.stdout.write(graphs.mermaid(found.plans))
+    elif form == "dot":
+        command.stdout.write(graphs.dot(found.plans))
+    else:
+        style, width = command.style, width_of_page()
+        lines: list[str] = []
+        for plan in found.plans if verbosity else ():
+            lines += [*PlanText(style, width).lines(plan), ""]
+        if verbosity and found.excluded:
+            text = f"Not imported, by AUTODISCOVER: the lifespan.py of {', '.join(found.excluded)}"
+            lines += [*folded(printable(text), width), ""]
+        lines += problem_lines(found.problems, style, width)
+        command.stdout.write("\n".join(lines))
+        for problem in lifespan.broken.values() if verbosity > 1 else ():
+            if problem.cause is not None:
+                command.stdout.write("\n" + "".join(traceback.format_exception(problem.cause)))
+
+
+def fail_for_problems(found: Checked, fail_level: str) -> None:
+    """Raise ``CommandError`` where there are problems of a level, or of a graver one."""
+    least = logging.getLevelNamesMapping()[fail_level]
+    if wrong := sum(problem.message.level >= least for problem in found.problems):
+        what = count(wrong, "problem is", "of these problems are")
+        raise CommandError(f"{what} {fail_level} or graver.", returncode=FAILED)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.management.base import (
     BaseCommand,
@@ -18,9 +20,15 @@ from lifespan_app import checks
 
 from .terminal import has_colour
 
-BAD_SETTING = 2
+FAILED, BAD_ARGUMENT = 1, 2
+"""Exit codes that all commands have; a setting that can't be used counts as an argument."""
 NOBODY_READS = 128 + 13
 """The exit code of what SIGPIPE ends, which Windows does not have."""
+
+if TYPE_CHECKING:
+    from .live import Live
+
+T = TypeVar("T")
 
 
 class AsWritten(DjangoHelpFormatter):
@@ -48,7 +56,22 @@ class CommandWithExitCodes(BaseCommand):
         """Raise an error with the words of the checks, where the history could not be looked for."""
         if wrong := [*checks.check_types(), *checks.check_history_database()]:
             texts = (f"{message.msg} {message.hint}" for message in wrong)
-            raise CommandError("\n".join(texts), returncode=BAD_SETTING)
+            raise CommandError("\n".join(texts), returncode=BAD_ARGUMENT)
+
+    def warn(self, text: str) -> None:
+        """Write a warning to standard error."""
+        self.stderr.write(self.style.WARNING(text))
+
+    def live(self, options: Mapping[str, Any]) -> Live:
+        """Return what writes a line a hook to standard output."""
+        from .live import Live
+
+        return Live(
+            self.stdout,
+            no_color=options["no_color"],
+            force_color=options["force_color"],
+            every=options["verbosity"] > 1,
+        )
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Run as a program does.
@@ -76,3 +99,26 @@ class CommandWithExitCodes(BaseCommand):
         if not has_colour(self.stderr, **wishes):
             self.stderr.style_func = None
         return super().execute(*args, **options)
+
+
+def as_argument(read: Callable[[str], T]) -> Callable[[str], T]:
+    """Return what reads an argument, and has argparse say what is wrong with it."""
+
+    def reading(text: str) -> T:
+        try:
+            return read(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return reading
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return what reads a whole number from ``least`` on."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise ValueError(f"'{text}' is no whole number, {least} or more.")
+        return int(text)
+
+    return as_argument(read)

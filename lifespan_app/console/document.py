@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from .checked import Checked
+from lifespan_app.checks.places import Place
+from lifespan_app.engine.reporting.failure import short
+
 from .plans import ShownHook, ShownPlan
-from .problems import Problem
+from .problems import Found
 
 if TYPE_CHECKING:
+    from .checked import Checked
     from .rehearsed import Rehearsed
 
 VERSION = 1
@@ -62,13 +65,17 @@ def of_hook(hook: ShownHook) -> dict[str, Any]:
     return {**hook._asdict(), "state_name": hook.state_name or None, "waits_for": waits}
 
 
-def of_problem(problem: Problem) -> dict[str, Any]:
+def of_problem(problem: Found) -> dict[str, Any]:
     """Return one problem."""
+    place = problem.message.obj
+    is_line = isinstance(place, Place)
     return {
-        **problem._asdict(),
+        "level": problem.level,
         "id": problem.id or None,
+        "message": problem.text,
+        "hint": str(problem.message.hint or ""),
         "where": problem.where or None,
-        "file": problem.file or None,
-        "line": problem.line or None,
+        "file": (short(place.file) or None) if is_line else None,
+        "line": (place.line or None) if is_line else None,
         "service_types": list(problem.service_types),
     }

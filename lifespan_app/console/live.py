@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOBase
 from types import TracebackType
-from typing import IO, Any, NamedTuple, Self, TextIO, cast
+from typing import IO, TYPE_CHECKING, NamedTuple, Self, cast
 
 from lifespan_app.engine.api import Lifespan
-from lifespan_app.engine.error_text import line_of
+from lifespan_app.engine.error_text import why
 from lifespan_app.engine.report import Observer, Outcome, Phase, Report, Status, Step
 from lifespan_app.engine.reporting.journal import Progress
 from lifespan_app.engine.wording import count, time_taken
 
 from .page import folded
-from .terminal import cut, first_line, has_colour, painted, printable, size
+from .terminal import Output, cut, first_line, has_colour, painted, printable, size
 
-REDRAWN_EVERY = 0.1
-"""Seconds between two pictures of what is going on, on a terminal."""
+if TYPE_CHECKING:
+    from .drawing import Drawing
+
 MANY = 50
 """The hooks of a plan that have a line each; of more, those that say something have one."""
 SLOWEST = 10
@@ -64,9 +61,9 @@ class Busy(NamedTuple):
 class Live(Observer):
     """Write a line for each hook that starts, stops, fails or crashes.
 
-    On a terminal what is going on is updated in place below those lines, and whatever else the
-    process writes there goes above it. In a pipe or a file there are plain lines only. It follows
-    one run at a time: of a run that begins inside another nothing is shown.
+    On a terminal, and with rich, what is going on is updated in place below those lines, and whatever
+    else the process writes there goes above it. Else there are plain lines only. It follows one run
+    at a time: of a run that begins inside another nothing is shown.
 
     Args:
         stream: where to; the standard output of a management command will do.
@@ -87,7 +84,8 @@ class Live(Observer):
         self._stream: IO[str] = cast("IO[str]", getattr(stream, "_out", stream))
         self._colour = has_colour(self._stream, no_color=no_color, force_color=force_color)
         self._every = every
-        self._screen = Screen(self._stream, self._picture)
+        self._output = Output(self._stream)
+        self._drawing: Drawing | None = None
         self._following = ""
         self._many = False
         self._busy: dict[tuple[str, Phase], Busy] = {}
@@ -131,7 +129,9 @@ class Live(Observer):
 
     def close(self) -> None:
         """Leave the terminal as it was, with all lines written."""
-        self._screen.close()
+        drawing, self._drawing = self._drawing, None
+        if drawing is not None:
+            drawing.stop()
 
     # What it is told.
 
@@ -152,7 +152,7 @@ class Live(Observer):
             self._following = ""
         elif report.stopping_at is not None:
             self._begin_stop(report)
-        elif report.status in UP and self._screen.is_open:
+        elif report.status in UP and self._drawing is not None:
             self._sum_up(goes_on=bool(report.pending))
 
     def _begin_stop(self, report: Report) -> None:
@@ -197,7 +197,8 @@ class Live(Observer):
     # Lines.
 
     def _head(self, text: str) -> None:
-        self._screen.open()
+        if self._drawing is None:
+            self._drawing = drawing_on(self._stream, self._picture)
         self._write([painted(cut(printable(text), self._columns), "heading", colour=self._colour)])
 
     def _begins(self, step: Step, key: str) -> None:
@@ -238,7 +239,7 @@ class Live(Observer):
             self._write(list(self._sum()))
         self._quiet, self._not_shown, self._jobs_begun = [], Counter(), 0
         if not (self._busy or goes_on):
-            self._screen.close()
+            self.close()
 
     def _sum(self) -> Iterator[str]:
         slowest = sorted(self._quiet, reverse=True)
@@ -265,13 +266,22 @@ class Live(Observer):
 
     @property
     def _columns(self) -> int | None:
-        return self._screen.columns
+        found = size(self._stream)
+        return None if found is None else found.columns
 
     def _is_wide(self) -> bool:
         return self._columns is None or self._columns >= 2 * len(DETAIL)
 
     def _write(self, lines: list[str]) -> None:
-        self._screen.write(lines)
+        if not lines:
+            return
+        text = "\n".join(lines)
+        if self._drawing is not None:
+            self._drawing.write(text)
+            return
+        # The terminal may have gone, or nobody may read the pipe: the run goes on.
+        with suppress(OSError):
+            self._output.write(f"{text}\n")
 
     def _picture(self, rows: int) -> list[str]:
         """Return what is going on, in so many lines at most. Called from a thread of the screen."""
@@ -289,185 +299,27 @@ class Live(Observer):
         return lines
 
 
+def drawing_on(stream: IO[str], lines: Callable[[int], list[str]]) -> Drawing | None:
+    """Return what draws lines on a terminal; None for another stream, and where rich is missing."""
+    if size(stream) is None:
+        return None
+    try:
+        from .drawing import Drawing
+    except ImportError:
+        return None
+    return Drawing(stream, lines)
+
+
 DETAIL = " " * 23
 NARROW_DETAIL = " " * 4
 
 
 def what_is_said(step: Step) -> str:
     """Return why a step has not gone well, in one line, with the place of the hook."""
-    if step.reason and not step.error:
-        return printable(step.reason)
     if not step.exception:
-        return ""
+        return printable(step.reason)
     place = f"{step.file}:{step.line}"
     if step.exception.endswith(".HookError") and place in step.error:
         # The engine's own: it names the hook and its place.
         return first_line(step.error)
-    return f"{printable(line_of(step.exception, step.error))} ({printable(place)})"
-
-
-class Screen:
-    """A stream with lines that stay, and below them, on a terminal, some that are drawn anew.
-
-    While it is open what else goes to the same terminal, by ``print``, by the log or by a hook,
-    is written above the lines that are drawn anew. In a pipe or a file it only writes.
-
-    Args:
-        stream: where to.
-        picture: gives the lines to be drawn, so many at most; called from a thread.
-    """
-
-    def __init__(self, stream: IO[str], picture: Callable[[int], list[str]]) -> None:
-        self._stream = stream
-        self._picture = picture
-        self._lock = threading.RLock()
-        self._drawn = 0
-        self._waiting: list[str] = []
-        self._closing: threading.Event | None = None
-        self._replaced: list[tuple[Any, Any]] = []
-        self._held: dict[int, str] = {}
-        self._pid = os.getpid()
-        self.is_open = False
-
-    @property
-    def columns(self) -> int | None:
-        """The columns of the terminal, now; None for a pipe or a file."""
-        found = size(self._stream)
-        return None if found is None else found.columns
-
-    def open(self) -> None:
-        """Begin to draw."""
-        if self.is_open:
-            return
-        self.is_open = True
-        if size(self._stream) is None:
-            return
-        self._closing = threading.Event()
-        self._take_streams()
-        args = (self._closing,)
-        threading.Thread(target=self._draw, args=args, name="lifespan live", daemon=True).start()
-
-    def close(self) -> None:
-        """Write what is to be written, take away what was drawn, and draw no more."""
-        self.is_open = False
-        with self._lock:
-            if self._closing is None:
-                return
-            self._closing.set()
-            self._closing = None
-            self._show([])
-        # Not within the lock: a thread that logs has the handler's, and waits for this one.
-        self._give_streams_back()
-
-    def write(self, lines: list[str]) -> None:
-        """Write lines that stay."""
-        with self._lock:
-            # A thousand hooks that end at once cost one drawing.
-            self._waiting += lines
-            if self._closing is None:
-                self._show([])
-
-    def write_above(self, stream: TextIO, text: str) -> int:
-        """Write what something else in the process has to say, above what is drawn."""
-        if os.getpid() != self._pid:
-            # A forked child has neither the lock's owner nor what is drawn.
-            return stream.write(text)
-        with self._lock:
-            if self._closing is None:
-                return stream.write(text)
-            whole, end, rest = (self._held.pop(id(stream), "") + text).rpartition("\n")
-            if rest:
-                self._held[id(stream)] = rest
-            if end:
-                self._show([])
-                put(stream, whole + end)
-                self._show(self._lines_to_draw())
-        return len(text)
-
-    def _draw(self, closing: threading.Event) -> None:
-        while not closing.wait(REDRAWN_EVERY):
-            with self._lock:
-                if self._closing is closing:
-                    self._show(self._lines_to_draw())
-
-    def _lines_to_draw(self) -> list[str]:
-        found = size(self._stream)
-        return self._picture(found.lines - 2) if found is not None else []
-
-    def _show(self, drawn: list[str]) -> None:
-        """Write what waits, and draw below it."""
-        lines = [*self._waiting, *drawn]
-        self._waiting.clear()
-        if self._closing is None and not self._drawn:
-            text = "".join(f"{line}\n" for line in lines)
-        else:
-            up = f"\x1b[{self._drawn}A\r" if self._drawn else ""
-            # Each line is cleared where it ends, and then what is below: so nothing flickers.
-            text = up + "".join(f"{line}\x1b[K\n" for line in lines) + "\x1b[J"
-        if lines or self._drawn:
-            self._drawn = len(drawn)
-            # The terminal may have gone, or nobody may read the pipe: the run goes on.
-            with suppress(OSError):
-                put(self._stream, text)
-
-    def _take_streams(self) -> None:
-        for name in ("stdout", "stderr"):
-            stream = getattr(sys, name)
-            if stream is not None and size(stream) is not None and not isinstance(stream, Above):
-                above = Above(stream, self)
-                setattr(sys, name, above)
-                self._replaced.append((name, above))
-                for handler in handlers_of(stream):
-                    handler.setStream(above)
-                    self._replaced.append((handler, above))
-
-    def _give_streams_back(self) -> None:
-        for owner, above in self._replaced:
-            if isinstance(owner, str):
-                if getattr(sys, owner) is above:
-                    setattr(sys, owner, above.stream)
-            elif owner.stream is above:
-                owner.setStream(above.stream)
-            if held := self._held.pop(id(above.stream), ""):
-                put(above.stream, held)
-        self._replaced.clear()
-
-
-class Above:
-    """A stream of the process, while something is drawn on its terminal."""
-
-    def __init__(self, stream: TextIO, screen: Screen) -> None:
-        self.stream = stream
-        self._screen = screen
-
-    def write(self, text: str) -> int:
-        """Write a text above what is drawn."""
-        return self._screen.write_above(self.stream, text)
-
-    def writelines(self, lines: list[str]) -> None:
-        """Write some texts above what is drawn."""
-        self.write("".join(lines))
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.stream, name)
-
-
-def handlers_of(stream: TextIO) -> list[logging.StreamHandler[Any]]:
-    """Return the log handlers that write to a stream."""
-    known = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
-    handlers = [handler for logger in known for handler in getattr(logger, "handlers", ())]
-    return [
-        handler
-        for handler in dict.fromkeys(handlers)
-        if isinstance(handler, logging.StreamHandler) and handler.stream is stream
-    ]
-
-
-def put(stream: IO[str], text: str) -> None:
-    """Write a text at once; what the stream's encoding does not have becomes a question mark."""
-    try:
-        stream.write(text)
-    except UnicodeEncodeError:
-        encoding = getattr(stream, "encoding", None) or "ascii"
-        stream.write(text.encode(encoding, "replace").decode(encoding))
-    stream.flush()
+    return f"{printable(why(step))} ({printable(place)})"

@@ -48,17 +48,7 @@ def folded(text: str, width: int, first: str = "", rest: str | None = None) -> I
         begins = rest
 
 
-class Shortener:
-    """Gives paths from the working directory where they are inside of it, else whole ones."""
-
-    def __init__(self) -> None:
-        self._here = os.fspath(Path.cwd()).rstrip(os.sep) + os.sep
-        self._in_text = re.compile(rf"(?<![^\s('\"]){re.escape(self._here)}")
-
-    def path(self, path: str) -> str:
-        """Return a path."""
-        return path.removeprefix(self._here)
-
-    def text(self, text: str) -> str:
-        """Return a text with the paths in it."""
-        return self._in_text.sub("", text)
+def short_paths(text: str) -> str:
+    """Return a text in which the paths begin at the working directory, where they are inside it."""
+    here = os.fspath(Path.cwd()).rstrip(os.sep) + os.sep
+    return re.sub(rf"(?<![^\s('\"]){re.escape(here)}", "", text)

@@ -1,18 +1,19 @@
-"""What the checks say, as it is shown."""
+"""What the checks say, as it is shown: the messages of Django's checks, gathered over plans."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from django.core.checks import CheckMessage
+from django.core.management.color import Style
 
-from lifespan_app.checks.places import Place
 from lifespan_app.engine.wording import count
 
-from .page import Shortener
+from .page import folded, short_paths
+from .terminal import columns_of, printable
 
 NAMES = {
     "CRITICAL": "critical error",
@@ -24,70 +25,73 @@ NAMES = {
 LEVELS = tuple(NAMES)
 
 
-class Problem(NamedTuple):
-    """One thing that is wrong, or worth knowing."""
+class Found(NamedTuple):
+    """A message of a check, and the service types whose plans it is about; none: all of them."""
 
-    level: str
-    id: str
-    message: str
-    hint: str
-    where: str
-    """File and line, or what else it is about; "" where nothing else is to be said."""
-    file: str
-    line: int
-    """0 where it has no line."""
+    message: CheckMessage
     service_types: tuple[str, ...] = ()
-    """Whose plans it is about; none: all of them."""
 
     @property
-    def severity(self) -> int:
-        """The level as a number, as in ``logging``."""
-        return severity_of(self.level)
+    def level(self) -> str:
+        """The name of its level."""
+        return logging.getLevelName(self.message.level)
+
+    @property
+    def id(self) -> str:
+        """The id of the check; "" for what only a run has shown."""
+        return str(self.message.id or "")
+
+    @property
+    def text(self) -> str:
+        """What is wrong, with short paths."""
+        return short_paths(str(self.message.msg))
+
+    @property
+    def where(self) -> str:
+        """File and line, or what else it is about; "" where nothing else is to be said."""
+        return short_paths(str(self.message.obj or ""))
 
 
-def severity_of(level: str) -> int:
-    """Return a level as a number."""
-    return int(getattr(logging, level))
-
-
-def problem_of(message: CheckMessage, service_type: str, short: Shortener) -> Problem:
-    """Return what a check says, as it is shown.
-
-    Args:
-        message: what it says.
-        service_type: whose plan it is about; "": that of none.
-        short: gives the paths.
-    """
-    place = message.obj
-    is_line = isinstance(place, Place)
-    file, line = (short.path(place.file), place.line) if is_line else ("", 0)
-    return Problem(
-        level=logging.getLevelName(message.level),
-        id=str(message.id or ""),
-        message=short.text(str(message.msg)),
-        hint=str(message.hint or ""),
-        where=f"{file}:{line}" if is_line else str(place or ""),
-        file=file,
-        line=line,
-        service_types=(service_type,) if service_type else (),
-    )
-
-
-def gathered(problems: Iterable[Problem]) -> list[Problem]:
+def gathered(problems: Iterable[Found]) -> list[Found]:
     """Return problems by their gravity; what is wrong with several plans stands there once."""
-    found: dict[Problem, list[str]] = {}
+    found: dict[tuple[object, ...], Found] = {}
     for problem in problems:
-        types = found.setdefault(problem._replace(service_types=()), [])
-        types += problem.service_types
-    once = [
-        problem._replace(service_types=tuple(dict.fromkeys(types)))
-        for problem, types in found.items()
-    ]
-    return sorted(once, key=lambda problem: -problem.severity)
+        message, types = problem
+        place = str(message.obj or "")
+        key = (message.level, message.id, str(message.msg), str(message.hint or ""), place)
+        known = found.setdefault(key, problem)
+        types = tuple(dict.fromkeys((*known.service_types, *types)))
+        found[key] = Found(known.message, types)
+    return sorted(found.values(), key=lambda problem: -problem.message.level)
 
 
-def summary(problems: Sequence[Problem]) -> str:
-    """Return how many problems there are, in words."""
+def problem_lines(problems: Sequence[Found], style: Style, width: int) -> Iterator[str]:
+    """Yield every problem, and how many there are."""
+    if not problems:
+        yield style.SUCCESS("No problems.")
+        return
+    yield style.MIGRATE_HEADING("Problems")
+    for problem in problems:
+        yield ""
+        yield from lines_of(problem, style, width)
+    yield ""
     counts = Counter(problem.level for problem in problems)
-    listed = ", ".join(count(counts[level], NAMES[level]) for level in LEVELS if counts[level])
-    return listed or "no problems"
+    listed = (count(counts[level], NAMES[level]) for level in LEVELS if counts[level])
+    yield f"{', '.join(listed)}."
+
+
+def lines_of(problem: Found, style: Style, width: int) -> Iterator[str]:
+    """Yield one problem: its level and id, where it is, what is wrong, and what to do."""
+    level = problem.level
+    colour = style.NOTICE if level == "INFO" else getattr(style, level, style.NOTICE)
+    head, where = f"{level}  {problem.id}".rstrip(), printable(problem.where)
+    if where and columns_of(head) + 2 + columns_of(where) <= width:
+        yield f"{colour(head)}  {where}"
+    else:
+        yield colour(head)
+        if where:
+            yield f"  {where}"
+    text = "\n".join(printable(line) for line in problem.text.split("\n"))
+    yield from folded(text, width, "  ")
+    if problem.message.hint:
+        yield from folded(printable(str(problem.message.hint)), width, "  -> ", "     ")

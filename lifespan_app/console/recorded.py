@@ -1,22 +1,38 @@
-"""A recorded run as text, as the admin's page shows it."""
+"""What ``manage.py showlifespan`` shows: a recorded run as text, as the admin's page shows it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
+from django.core.management.base import CommandError
 from django.core.management.color import Style
+from django.db import DatabaseError
+from django.utils import timezone
 
 from lifespan_app.history import story
+from lifespan_app.history.document import document
+from lifespan_app.history.masking import masked
+from lifespan_app.history.newest import tables_are_there
+from lifespan_app.history.spooled import Recorded, spooled_runs
+from lifespan_app.history.statistics import UNCOUNTED
 from lifespan_app.history.tracebacks import innermost
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
-from .page import folded, padded
-from .terminal import columns_of, printable
+from .command import FAILED, CommandWithExitCodes
+from .page import folded, width_of_page
+from .terminal import printable
+from .text import Table
 
 MOST_LINES = 20
 """How many steps of a phase are listed, and how many lines of a log."""
 HEADS = ("Hook", "Outcome", "After", "Took", "Where")
+HAVE_FAILED = (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST)
+LATELY = 5_000
+"""Among how many of the newest runs the beginning of a UUID is looked for."""
+MOST_LIVE = 200
 GOOD = frozenset({Outcome.OK, Outcome.FINISHED, ""})
 
 
@@ -48,7 +64,7 @@ class RunText:
     def head(self, run: LifespanRun, steps: Sequence[LifespanStep]) -> Iterator[str]:
         """Yield what happened, where, and what to do."""
         status = run.status_at(self.now)
-        yield f"{printable(str(run))}  {self.coloured(status, story.status(run, self.now))}"
+        yield f"{printable(str(run))}  {self.colour_of(status)(story.status(run, self.now))}"
         yield from folded(printable(story.headline(run, steps, self.now)), self.width)
         yield ""
         yield from folded(printable(self.line_of(run)), self.width, "  ")
@@ -100,19 +116,13 @@ class RunText:
     def phase(self, run: LifespanRun, steps: Sequence[LifespanStep], title: str) -> Iterator[str]:
         """Yield the steps of a phase as a table, those that matter where there are many."""
         yield self.style.MIGRATE_HEADING(title)
-        shown = sorted(steps, key=weight)[:MOST_LINES]
-        rows = [self.cells(step) for step in steps if step in shown]
-        columns = list(zip(HEADS, *rows, strict=True))
-        widths = [max(columns_of(cell) for cell in column) for column in columns]
-        # Files stand on lines of their own where they don't fit beside the rest.
-        is_wide = sum(widths) + 2 * len(widths) <= self.width
-        last = len(HEADS) if is_wide else len(HEADS) - 1
-        yield "  " + "  ".join(map(padded, HEADS[:last], widths)).rstrip()
-        for row, step in zip(rows, (step for step in steps if step in shown), strict=True):
-            line = "  ".join(map(padded, row[:last], widths)).rstrip()
-            yield "  " + (line if step.outcome in GOOD else self.style.ERROR(line))
-            if not is_wide:
-                yield f"    {row[-1]}"
+        heaviest = sorted(steps, key=weight)[:MOST_LINES]
+        shown = [step for step in steps if step in heaviest]
+        rows = [self.cells(step) for step in shown]
+        table = Table(rows, self.width, HEADS, gutter=2, places=True)
+        yield table.head()
+        for row, step in zip(rows, shown, strict=True):
+            yield from table.row(row, style=str if step.outcome in GOOD else self.style.ERROR)
             if step.reason:
                 yield from folded(printable(step.reason), self.width, "    ")
         if more := len(steps) - len(rows):
@@ -142,13 +152,12 @@ class RunText:
             ]
             for run in runs
         ]
-        widths = [max(columns_of(cell) for cell in column) for column in zip(*rows, strict=True)]
+        table = Table(rows, self.width)
         for run, row in zip(runs, rows, strict=True):
-            first, *others = map(padded, row, widths)
-            yield f"{self.coloured(run.status_at(self.now), first)}  {'  '.join(others).rstrip()}"
+            yield from table.row(row, style=self.colour_of(run.status_at(self.now)))
 
-    def coloured(self, status: Status, text: str) -> str:
-        """Return a text in the colour of a status."""
+    def colour_of(self, status: Status) -> Callable[[str], str]:
+        """Return what gives a text the colour of a status."""
         colours = {
             Status.SERVING: self.style.SUCCESS,
             Status.DEGRADED: self.style.WARNING,
@@ -156,9 +165,91 @@ class RunText:
             Status.SHUTDOWN_FAILED: self.style.ERROR,
             Status.LOST: self.style.ERROR,
         }
-        return colours.get(status, self.style.NOTICE)(text)
+        found: Callable[[str], str] = colours.get(status, self.style.NOTICE)
+        return found
 
 
 def weight(step: LifespanStep) -> tuple[bool, bool, float]:
     """Return what sorts first what a reader has to see."""
     return (step.outcome in GOOD, not step.on_critical_chain, -step.duration.total_seconds())
+
+
+# For the command.
+
+
+def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
+    """Read and print the runs that are asked for. Raises ``CommandError`` where there are none."""
+    runs = read(command, options)
+    if not runs:
+        raise CommandError(nothing(options), returncode=FAILED)
+    now = timezone.now()
+    if options["format"] == "json":
+        documents = [document(run, steps, now) for run, steps in runs]
+        command.stdout.write(json.dumps(documents if options["now"] else documents[0], indent=2))
+        return
+    text = RunText(command.style, width_of_page(), now)
+    lines = text.list([run for run, _ in runs]) if options["now"] else text.run(*runs[0])
+    for line in lines:
+        command.stdout.write(line)
+
+
+def read(command: CommandWithExitCodes, options: Mapping[str, Any]) -> list[Recorded]:
+    """Return the runs that are asked for, from the database or from files."""
+    try:
+        if tables_are_there():
+            return from_database(options) or from_files(options)
+        why = "The tables of the history are not there: run 'manage.py migrate lifespan_app'."
+    except DatabaseError as error:
+        why = f"The database of the history does not answer: {masked(str(error)).strip()}"
+    command.stderr.write(f"{why}\nShown is what waits in files on this host.")
+    return from_files(options)
+
+
+def nothing(options: Mapping[str, Any]) -> str:
+    """Return why there is nothing to show."""
+    if options["uuid"]:
+        return f"No recorded run has a UUID that begins with '{options['uuid']}'."
+    if options["last_failed"]:
+        return "No recorded run has failed."
+    if options["now"]:
+        return "No process is there, as far as was recorded."
+    return "No run has been recorded yet."
+
+
+def from_database(options: Mapping[str, Any]) -> list[Recorded]:
+    """Return the runs that are asked for."""
+    if options["now"]:
+        live = LifespanRun.objects.live().exclude(mode__in=UNCOUNTED)
+        return [(run, []) for run in live.order_by("-pk")[:MOST_LIVE]]
+    runs = LifespanRun.objects.all()
+    if options["uuid"]:
+        runs = runs.filter(pk__in=keys_of(options["uuid"]))
+    elif options["last_failed"]:
+        newest = [
+            some.order_by("-pk").values_list("pk", flat=True).first()
+            for some in (runs.failed(), runs.filter(status=Status.LOST), runs.silent())
+        ]
+        runs = runs.filter(pk__in=[key for key in newest if key is not None])
+    run = runs.order_by("-pk").first()
+    return [] if run is None else [(run, list(run.steps.order_by("pk")))]
+
+
+def keys_of(beginning: str) -> list[int]:
+    """Return the primary keys of the newest runs whose UUID begins so."""
+    wanted = beginning.replace("-", "").lower()
+    newest = LifespanRun.objects.order_by("-pk").values_list("pk", "uuid")[:LATELY]
+    return [key for key, uuid in newest if uuid.hex.startswith(wanted)]
+
+
+def from_files(options: Mapping[str, Any]) -> list[Recorded]:
+    """Return the runs that are asked for, as far as they wait in files."""
+    now = timezone.now()
+    runs = list(spooled_runs())
+    if options["now"]:
+        return [(run, steps) for run, steps in runs if not run.is_over and not run.is_lost(now)]
+    if options["uuid"]:
+        wanted = options["uuid"].replace("-", "").lower()
+        runs = [one for one in runs if str(one[0].uuid).replace("-", "").startswith(wanted)]
+    elif options["last_failed"]:
+        runs = [one for one in runs if one[0].status_at(now) in HAVE_FAILED]
+    return runs[:1]

@@ -117,3 +117,27 @@ def cut(text: str, columns: int | None) -> str:
 
 
 ELLIPSIS = "..."
+
+
+class Output:
+    """A stream that takes every text, and has it at once.
+
+    Args:
+        stream: the stream. What its encoding does not have becomes a question mark.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = getattr(self._stream, "encoding", None) or "ascii"
+            self._stream.write(text.encode(encoding, "replace").decode(encoding))
+        self._stream.flush()
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .error_text import in_full, one_line, text_of
-from .report import Outcome
+from .log import WHAT_FAILED
+from .report import Outcome, Phase
 from .running.hook_run import HookRun
 from .running.run import Run
 from .wording import count, time_taken
@@ -39,8 +40,8 @@ def first_line(run: Run, error: BaseException) -> str:
         if start is not None and start.error is error:
             if start.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
                 return f"lifespan_app: hook {text_of(error)}"
-            after = time_taken(start.ended - start.begun)
-            return f"lifespan_app: hook {hook_run} failed after {after}: {in_full(error)}"
+            what, after = WHAT_FAILED[Phase.STARTUP], time_taken(start.ended - start.begun)
+            return f"lifespan_app: hook {hook_run} {what} after {after}: {in_full(error)}"
         if hook_run.serving_error is error:
             return (
                 f"lifespan_app: hook {hook_run} crashed before the process served: {in_full(error)}"

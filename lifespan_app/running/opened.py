@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+import sys
+import uuid
+from collections.abc import Callable, Mapping
 from signal import Signals
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
 
+from lifespan_app.conf import LAUNCH
+from lifespan_app.console.command import BAD_ARGUMENT, CommandWithExitCodes
+from lifespan_app.default import lifespan
 from lifespan_app.engine.api import Lifespan
+from lifespan_app.engine.context import ServiceType
 from lifespan_app.engine.errors import PlanError
 from lifespan_app.engine.messages import shutdown_message, startup_message
 from lifespan_app.engine.report import Mode, Status
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.wording import count, time_taken
 
+from .child import CannotRun, Child
 from .heard import ENDING, HANGUP, Heard
 from .ready import Readiness
 
-STARTUP_FAILED, BAD_ARGUMENT, SHUTDOWN_FAILED = 1, 2, 5
+STARTUP_FAILED, SHUTDOWN_FAILED = 1, 5
 """Exit codes, beside 0 and those of a child."""
-
-
 UP = (Status.SERVING, Status.DEGRADED)
 
 
@@ -218,3 +225,62 @@ def judged(run: Run | None, code: int, message: str = "") -> Ended:
         code = code or SHUTDOWN_FAILED
         messages.append(shutdown_message(run))
     return Ended(code, "\n".join(filter(None, messages)))
+
+
+# For the command.
+
+
+def refuse(options: Mapping[str, Any]) -> None:
+    """Raise ``CommandError`` for options that don't go together."""
+    given = {
+        "--serve": options["serve"] is not None,
+        "--once": options["once"],
+        "--ready-file": options["ready_file"] is not None,
+        "a command": bool(options["command"]),
+    }
+    for one, other in (
+        ("--serve", "--once"),
+        ("--serve", "--ready-file"),
+        ("--serve", "a command"),
+        ("--once", "a command"),
+    ):
+        if given[one] and given[other]:
+            raise CommandError(f"{one} and {other} don't go together.", returncode=BAD_ARGUMENT)
+    if options["reload"] and not given["--serve"]:
+        raise CommandError("--reload is for --serve.", returncode=BAD_ARGUMENT)
+
+
+def run_plan(command: CommandWithExitCodes, options: Mapping[str, Any]) -> Ended:
+    """Open the plan for what a command's options say, with a line a hook for people."""
+    if not os.environ.get(LAUNCH):
+        os.environ[LAUNCH] = uuid.uuid4().hex
+    readiness = Readiness(options["ready_file"])
+    try:
+        readiness.begin()
+    except OSError as error:
+        text = f"--ready-file can't be written: {error}."
+        raise CommandError(text, returncode=BAD_ARGUMENT) from error
+    # A service may be started with its standard output closed.
+    if options["verbosity"] < 1 or sys.stdout is None:
+        return live_in_plan(options, readiness, lambda text: None)
+    with command.live(options).watching(lifespan) as live:
+        return live_in_plan(options, readiness, live.say)
+
+
+def live_in_plan(
+    options: Mapping[str, Any], readiness: Readiness, say: Callable[[str], None]
+) -> Ended:
+    """Open the plan around what is to live in it, and return how it ended."""
+    service_type, arguments = options["service_type"], options["command"]
+    body: Body
+    if arguments:
+        service_type = service_type or ServiceType.SERVER
+        body = Child(arguments, service_type, say)
+        try:
+            body.check()
+        except CannotRun as error:
+            return Ended(error.code, str(error))
+        say(f"The plan of '{service_type}' around: {body}. The command opens its own.")
+    else:
+        body = Once() if options["once"] else Stay()
+    return asyncio.run(Opened(lifespan, service_type, body, say, readiness).run())

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any, NamedTuple, NoReturn
 import django
 from django.apps import apps
 from django.conf import settings
-from django.core.management.base import BaseCommand, SystemCheckError
+from django.core.management.base import BaseCommand, CommandError, SystemCheckError
 from django.core.management.color import color_style, no_style
 from django.core.management.commands.runserver import naiveip_re
 from django.db import DatabaseError, connections
 
 from lifespan_app.application import from_settings, load, no_answer
+from lifespan_app.console.command import BAD_ARGUMENT
 from lifespan_app.console.live import Live
 from lifespan_app.console.terminal import has_colour
 from lifespan_app.default import lifespan
@@ -48,6 +50,20 @@ def address(text: str) -> Address:
         raise ValueError(f"'{text}' is no port, and no HOST:PORT.")
     host = found["addr"] or USUAL.partition(":")[0]
     return Address(host.strip("[]"), int(found["port"]))
+
+
+def serve_for(options: Mapping[str, Any]) -> Ended:
+    """Serve the project as a command's options say, and return how it ended."""
+    try:
+        where = address(options["serve"])
+    except ValueError as error:
+        raise CommandError(f"--serve: {error}", returncode=BAD_ARGUMENT) from error
+    # Said in the environment, for the process that --reload starts again and again.
+    if options["service_type"]:
+        os.environ["LIFESPAN_SERVICE_TYPE"] = options["service_type"]
+    if options["no_color"]:
+        os.environ["NO_COLOR"] = "1"
+    return serve(where, reload=options["reload"])
 
 
 def serve(where: Address, *, reload: bool) -> Ended:

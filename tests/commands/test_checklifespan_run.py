@@ -161,7 +161,7 @@ class TestAHookThatTheStartupDoesNotWaitFor:
         done = run(project)
 
         assert done.returncode == 5
-        assert "'shop.radio' (shop/lifespan.py:17) failed after" in done.stderr
+        assert "'shop.radio' (shop/lifespan.py:17) failed to start after" in done.stderr
         assert "a process would serve, and never be ready." in done.stderr
 
 
@@ -188,7 +188,10 @@ class TestAHookThatFails:
         done = run(project)
 
         assert done.returncode == 5
-        assert "lifespan_app: hook 'shop.radio' (shop/lifespan.py:17) failed after" in done.stderr
+        assert (
+            "lifespan_app: hook 'shop.radio' (shop/lifespan.py:17) failed to start after"
+            in done.stderr
+        )
         assert project.events()[-1] == "till closes"
         assert run_as_json(project)[1]["run"]["failure"].startswith(
             "lifespan_app: hook 'shop.radio'"

@@ -192,7 +192,7 @@ class TestWhatTheStartupDoesNotWaitFor:
         rehearsal = rehearse(lifespan, "app", repeat=3)
 
         assert len(rehearsal.reports) == 1
-        assert "failed after" in rehearsal.failure
+        assert "failed to start after" in rehearsal.failure
         assert rehearsal.failure.endswith(
             "OSError: no shards\n"
             "The startup does not wait for it: a process would serve, and never be ready."

@@ -464,7 +464,7 @@ def test_terminal_of_few_lines_keeps_what_has_been_written(lines: int) -> None:
     with Terminal(lines=lines) as small:
 
         def drawn_thrice() -> bool:
-            return small.sent.count(b"\x1b[J") >= 3
+            return small.sent.count(b"\x1b[2K") >= 3
 
         def declare(lifespan: Lifespan) -> None:
             for number in range(9):

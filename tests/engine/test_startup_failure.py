@@ -182,7 +182,7 @@ def test_message_names_hook_place_error_and_rollback() -> None:
         assert answer == {
             "type": "lifespan.startup.failed",
             "message": (
-                f"lifespan_app: hook 'fails.fails' ({FILE}:{line}) failed after 2.500 s: "
+                f"lifespan_app: hook 'fails.fails' ({FILE}:{line}) failed to start after 2.500 s: "
                 "OSError: nobody there\n"
                 f"Rolled back: 'shop.client' ({FILE}:{client.hook.line}).\n"
                 "Nothing is served. The traceback is in the log (logger lifespan_app)."

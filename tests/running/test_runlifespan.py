@@ -197,7 +197,9 @@ def test_failed_start_returns_1_with_what_a_server_would_print(project: Project)
     done = project.manage("runlifespan")
 
     assert done.returncode == 1
-    assert "lifespan_app: hook 'shop.greet' (shop/lifespan.py:2) failed after" in done.stderr
+    assert (
+        "lifespan_app: hook 'shop.greet' (shop/lifespan.py:2) failed to start after" in done.stderr
+    )
     assert "OSError: nobody there" in done.stderr
 
 

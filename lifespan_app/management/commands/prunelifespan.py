@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from lifespan_app import conf
-from lifespan_app.console.command import CommandWithExitCodes
+from lifespan_app.console.command import CommandWithExitCodes, whole_number
 from lifespan_app.engine.wording import count
 from lifespan_app.history.masking import masked
 from lifespan_app.history.pruning import BATCH, prune
-
-
-def number(least: int) -> Any:
-    """Return a type of arguments: whole numbers from one on."""
-
-    def whole_number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number, {least} or more")
-        return int(text)
-
-    return whole_number
-
-
-EXIT_CODES = """\
-exit codes:
-  0  what is old is deleted
-  1  the database did not do it
-  2  an argument, or a setting, that can't be used
-"""
 
 
 class Command(CommandWithExitCodes):
@@ -41,25 +21,30 @@ class Command(CommandWithExitCodes):
         "Deletes runs from the history that nothing was heard of for many days, with their steps."
         " The last runs of each service type are kept, and every run that serves."
     )
-    exit_codes = EXIT_CODES
+    exit_codes = """\
+exit codes:
+  0  what is old is deleted
+  1  the database did not do it
+  2  an argument, or a setting, that can't be used
+"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add days, keep-last, batch and dry-run."""
         parser.add_argument(
             "--days",
-            type=number(0),
+            type=whole_number(0),
             help="Delete what is older. Default: HISTORY_DAYS.",
         )
         parser.add_argument(
             "--keep-last",
-            type=number(0),
+            type=whole_number(0),
             default=1,
             metavar="RUNS",
             help="Keep so many runs of each service type, however old. Default: %(default)s.",
         )
         parser.add_argument(
             "--batch",
-            type=number(1),
+            type=whole_number(1),
             default=BATCH,
             metavar="RUNS",
             help="Delete so many runs together. Default: %(default)s.",
@@ -81,7 +66,7 @@ class Command(CommandWithExitCodes):
                 days, keep_last=options["keep_last"], batch=options["batch"], dry_run=dry_run
             ):
                 if shows_progress:
-                    line = f"{pruned.runs:,} runs, up to {pruned.until:%Y-%m-%d}"
+                    line = f"{count(pruned.runs, 'run')}, up to {pruned.until:%Y-%m-%d}"
                     self.stdout.write(f"\r{line}", ending="")
                     self.stdout.flush()
         except DatabaseError as error:

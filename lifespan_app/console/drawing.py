@@ -1,0 +1,149 @@
+"""Lines that are drawn anew at the foot of a terminal, by rich: importing this needs rich."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr, redirect_stdout, suppress
+from typing import IO, Any, TextIO, cast
+
+from rich.console import Console, Group
+from rich.file_proxy import FileProxy
+from rich.live import Live
+from rich.text import Text
+
+from .terminal import USUAL, Output, size
+
+REDRAWN_EVERY = 0.1
+"""Seconds between two pictures of what is going on."""
+
+
+class Drawing:
+    """Draw lines, and write above them whatever the process writes to the same terminal.
+
+    Args:
+        stream: the terminal.
+        lines: gives the lines to be drawn, so many at most; called from a thread.
+    """
+
+    def __init__(self, stream: IO[str], lines: Callable[[int], list[str]]) -> None:
+        self._stream = stream
+        self._lines = lines
+        self._console = Terminal(stream)
+        self._over = threading.Event()
+        self._taken = ExitStack()
+        # rich's own thread takes its locks in another order than one that prints.
+        self._live = Live(
+            get_renderable=self._picture,
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            vertical_overflow="crop",
+        )
+        self._live.start()
+        self._take(sys.stdout, redirect_stdout)
+        self._take(sys.stderr, redirect_stderr)
+        threading.Thread(target=self._draw, name="lifespan live", daemon=True).start()
+
+    def write(self, text: str) -> None:
+        """Write lines that stay, which may have colours."""
+        # The terminal may have gone: the run goes on.
+        with suppress(OSError):
+            self._console.print(Text.from_ansi(text))
+
+    def stop(self) -> None:
+        """Take away what was drawn, and draw no more."""
+        # Not within the lock: a thread that logs has the handler's, and waits for this one.
+        self._taken.close()
+        with self._console.lock, suppress(OSError):
+            self._over.set()
+            self._live.stop()
+
+    def _draw(self) -> None:
+        while not self._over.wait(REDRAWN_EVERY):
+            with self._console.lock, suppress(OSError):
+                if not self._over.is_set():
+                    self._console.size = size(self._stream) or USUAL
+                    self._live.refresh()
+
+    def _picture(self) -> Group:
+        lines = [] if self._over.is_set() else self._lines(self._console.height - 2)
+        return Group(*map(Text.from_ansi, lines))
+
+    def _take(self, stream: TextIO | None, redirect: Callable[[Any], Any]) -> None:
+        """Have what is written to a stream, by log handlers too, stand above what is drawn."""
+        if stream is None or size(stream) is None or isinstance(stream, FileProxy):
+            return
+        above = Above(self._console, stream)
+        self._taken.enter_context(redirect(above))
+        known = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+        for handler in {one for logger in known for one in getattr(logger, "handlers", ())}:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
+                handler.setStream(above)
+                self._taken.callback(handler.setStream, stream)
+        # What has no end of line yet.
+        self._taken.callback(FileProxy.flush, above)
+
+
+class Terminal(Console):
+    """A terminal to which one thread at a time writes.
+
+    Args:
+        stream: the terminal.
+    """
+
+    def __init__(self, stream: IO[str]) -> None:
+        # Colours are there where they are wanted: what is written is left as it is.
+        super().__init__(
+            file=cast("IO[str]", Output(stream)),
+            force_terminal=True,
+            color_system="truecolor",
+            no_color=False,
+            soft_wrap=True,
+        )
+        self.lock = threading.RLock()
+        self.size = size(stream) or USUAL
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Write something above what is drawn."""
+        with self.lock:
+            super().print(*objects, **options)
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Leave the cursor as it is: a process that is killed could not show it again."""
+        return False
+
+
+class Above(FileProxy):
+    """A stream of the process, while something is drawn on its terminal.
+
+    A forked child, which has neither the owners of the locks nor what is drawn, writes to the stream.
+
+    Args:
+        console: where something is drawn.
+        stream: the stream.
+    """
+
+    def __init__(self, console: Console, stream: IO[str]) -> None:
+        super().__init__(console, stream)
+        self._stream = stream
+        self._pid = os.getpid()
+
+    def write(self, text: str) -> int:
+        """Write a text above what is drawn."""
+        return super().write(text) if os.getpid() == self._pid else self._stream.write(text)
+
+    def flush(self) -> None:
+        """Keep what has no end of line yet: it would get one."""
+        if os.getpid() != self._pid:
+            self._stream.flush()
+
+    @property
+    def rich_proxied_file(self) -> IO[str]:
+        """What another console of rich writes to: it does not know what is drawn here."""
+        return cast("IO[str]", self)
