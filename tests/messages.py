@@ -105,7 +105,7 @@ def hints_of(node: ast.AST) -> Sequence[ast.AST]:
     if isinstance(node, ast.Assign):
         # What --help says of a command is no message either: its page tells it in full.
         named = getattr(node.targets[0], "id", "")
-        return [node.value] if named in ("hint", "help", "EXIT_CODES") else []
+        return [node.value] if named in ("hint", "help", "exit_codes") else []
     if isinstance(node, ast.keyword):
         return [node.value] if node.arg == "help" else []
     if not isinstance(node, ast.Call):

@@ -58,17 +58,23 @@ class Log(Observer):
             time_taken(report.startup_duration or 0.0),
             degraded,
             f"; longest chain: {chain}" if chain else "",
+            about=report.log_fields(),
         )
 
     def _turned(self, report: Report) -> None:
         if report.status is Status.SERVING:
-            logger.info("Lifespan '%s' is serving again: no hook has failed.", report.service_type)
+            logger.info(
+                "Lifespan '%s' is serving again: no hook has failed.",
+                report.service_type,
+                about=report.log_fields(),
+            )
         else:
             logger.warning(
                 "Lifespan '%s' is degraded: %d of %s failed.",
                 report.service_type,
                 report.hooks_failed,
                 count(report.hooks_total, "hook"),
+                about=report.log_fields(),
             )
 
     def _over(self, report: Report) -> None:
@@ -83,12 +89,13 @@ class Log(Observer):
             count(sum(step.phase is Phase.SHUTDOWN for step in report.steps), "hook"),
             time_taken(report.shutdown_duration or 0.0),
             f"; longest chain: {chain}" if chain else "",
+            about=report.log_fields(),
         )
 
     def step_changed(self, report: Report, step: Step) -> None:
         """Log one step, at DEBUG."""
         if step.outcome is None:
-            logger.debug("%s %s: begins.", step.key, step.phase)
+            logger.debug("%s %s: begins.", step.key, step.phase, about=report.log_fields(step))
         else:
             reason = f" ({step.reason})" if step.reason else ""
             logger.debug(
@@ -98,13 +105,14 @@ class Log(Observer):
                 step.outcome,
                 time_taken(step.duration),
                 reason,
+                about=report.log_fields(step),
             )
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
         """Log a failure with its traceback."""
         if not was_raised(error):
             # The engine's own: it says where and how long, and there is nothing to trace.
-            logger.error("Lifespan hook %s", text_of(error))
+            logger.error("Lifespan hook %s", text_of(error), about=report.log_fields(step))
             return
         logger.error(
             "Lifespan hook '%s' (%s:%d) %s after %s: %s",
@@ -115,6 +123,7 @@ class Log(Observer):
             time_taken(step.duration),
             one_line(error),
             error=error,
+            about=report.log_fields(step),
         )
 
 

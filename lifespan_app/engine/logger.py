@@ -9,10 +9,15 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
+from .current import here
 from .error_text import can_be_formatted, one_line, path_of, traceback_of
+
+FIELDS = ("run", "service_type", "release", "hook", "phase")
+"""What each record has, as attributes that begin with ``lifespan_``."""
+Fields = Mapping[str, str]
 
 CALLER = 3
 """Where the caller of ``SafeLogger.error`` stands on the stack, seen from where it is looked up."""
@@ -23,6 +28,9 @@ class SafeLogger:
 
     The logger is looked up for each line. One that existed before Django reads ``LOGGING`` would be
     disabled by it, unless that says ``"disable_existing_loggers": False``.
+
+    Each record says which run it is about, and which hook: ``lifespan_run``, ``lifespan_service_type``,
+    ``lifespan_release``, ``lifespan_hook`` and ``lifespan_phase``, an empty string where there is none.
 
     A line that a handler fails to take goes to standard error, with the handler and its error. So
     does a line of level ERROR when the logger is disabled.
@@ -41,25 +49,33 @@ class SafeLogger:
         except BaseException:  # a class of loggers of the project's
             return True
 
-    def debug(self, message: str, *args: object, error: BaseException | None = None) -> None:
+    def debug(
+        self,
+        message: str,
+        *args: object,
+        error: BaseException | None = None,
+        about: Fields | None = None,
+    ) -> None:
         """Log a line at DEBUG, with the traceback of an error if one is given."""
-        self._log(Line(logging.DEBUG, message, args, error))
+        self._log(Line(logging.DEBUG, message, args, error, about))
 
-    def info(self, message: str, *args: object) -> None:
+    def info(self, message: str, *args: object, about: Fields | None = None) -> None:
         """Log a line at INFO."""
-        self._log(Line(logging.INFO, message, args))
+        self._log(Line(logging.INFO, message, args, about=about))
 
-    def warning(self, message: str, *args: object) -> None:
+    def warning(self, message: str, *args: object, about: Fields | None = None) -> None:
         """Log a line at WARNING."""
-        self._log(Line(logging.WARNING, message, args))
+        self._log(Line(logging.WARNING, message, args, about=about))
 
-    def warn_within(self, seconds: float, message: str, *args: object) -> None:
+    def warn_within(
+        self, seconds: float, message: str, *args: object, about: Fields | None = None
+    ) -> None:
         """Log a line at WARNING, in a thread of its own; write it to standard error if that is slow.
 
         A handler that blocks the event loop holds its lock meanwhile, and a line that says so would
         wait for it.
         """
-        line = Line(logging.WARNING, message, args)
+        line = Line(logging.WARNING, message, args, about=about)
         thread = threading.Thread(target=self._log, args=[line], daemon=True)
         try:
             thread.start()
@@ -70,9 +86,15 @@ class SafeLogger:
         if thread.is_alive():
             write(str(line))
 
-    def error(self, message: str, *args: object, error: BaseException | None = None) -> None:
+    def error(
+        self,
+        message: str,
+        *args: object,
+        error: BaseException | None = None,
+        about: Fields | None = None,
+    ) -> None:
         """Log a line at ERROR, with the traceback of an error if one is given."""
-        self._log(Line(logging.ERROR, message, args, error))
+        self._log(Line(logging.ERROR, message, args, error, about))
 
     def _log(self, line: Line) -> None:
         logger = logging.getLogger(self.name)
@@ -85,7 +107,13 @@ class SafeLogger:
                 return
             file, number, function, _ = logger.findCaller(stacklevel=CALLER)
             record = logger.makeRecord(
-                self.name, line.level, file, number, *line.for_record(), func=function
+                self.name,
+                line.level,
+                file,
+                number,
+                *line.for_record(),
+                func=function,
+                extra=line.extra(),
             )
             logger.handle(record)
         except BaseException as failure:
@@ -109,6 +137,13 @@ class Line(NamedTuple):
     message: str
     args: tuple[object, ...]
     error: BaseException | None = None
+    about: Fields | None = None
+    """The run that it is about, and the hook; None: the ones that it names, or is written by."""
+
+    def extra(self) -> dict[str, object]:
+        """Return what the record has beside its text, each time all of it: a formatter may ask."""
+        fields = fields_of(self.args) if self.about is None else self.about
+        return {f"lifespan_{name}": fields.get(name, "") for name in FIELDS}
 
     def for_record(self) -> tuple[str, tuple[object, ...], logging._SysExcInfoType | None]:
         """Return what ``Logger.makeRecord`` is given: message, arguments and exception."""
@@ -126,6 +161,15 @@ class Line(NamedTuple):
         except BaseException:
             text = self.message
         return f"{text}\n{traceback_of(self.error)}".rstrip()
+
+
+def fields_of(args: tuple[object, ...]) -> Fields:
+    """Return the run and the hook that a line names, else those whose code writes it."""
+    for subject in (*args, here.get()):
+        if hasattr(type(subject), "log_fields"):
+            fields: Fields = cast("Any", subject).log_fields()
+            return fields
+    return {}
 
 
 def handler_in(failure: BaseException) -> logging.Handler | None:

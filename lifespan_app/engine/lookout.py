@@ -29,6 +29,9 @@ class Seen(Protocol):
     def host(self) -> Any:
         """What the engine is given by the program around it."""
 
+    def log_fields(self) -> dict[str, str]:
+        """Return what a log record about it has beside its text."""
+
 
 LOG_PATIENCE = 0.5
 """Seconds that the log has to take the line of a blocked loop: one of its handlers may block it."""
@@ -105,4 +108,5 @@ class Lookout:
             "what blocks with asyncio.to_thread().",
             time_taken(seconds),
             place or "the place can't be seen",
+            about=self._run.log_fields(),
         )

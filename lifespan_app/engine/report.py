@@ -175,6 +175,10 @@ class Facts(NamedTuple):
     startup_duration: float | None = None
     shutdown_duration: float | None = None
 
+    def log_fields(self) -> dict[str, str]:
+        """Return what a log record about the run has beside its text."""
+        return {"run": self.uuid, "service_type": self.service_type, "release": self.release}
+
 
 class Report:
     """What a run has done up to a moment: a value that any thread may keep, read and compare.
@@ -215,6 +219,11 @@ class Report:
             if name.startswith("_"):
                 raise AttributeError(name)
             return getattr(self._facts, name)
+
+    def log_fields(self, step: Step | None = None) -> dict[str, str]:
+        """Return what a log record about the run, or about a step of it, has beside its text."""
+        fields = self._facts.log_fields()
+        return fields if step is None else {**fields, "hook": step.key, "phase": str(step.phase)}
 
     @property
     def ready(self) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
+import threading
 
 import pytest
 
 from lifespan_app import Lifespan, Resource
+from lifespan_app.engine.logger import logger
+from tests.engine.apps import HostWithApps
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
@@ -257,3 +261,103 @@ def test_long_chain_is_told_by_its_ends(caplog: pytest.LogCaptureFixture) -> Non
     [(_, line)] = lines(caplog)
     assert "longest chain: shop.r0 -> shop.r1 -> shop.r2 -> shop.r3 -> ... 92 more ..." in line
     assert line.endswith("-> shop.r96 -> shop.r97 -> shop.r98 -> shop.r99.")
+
+
+# What each record says beside its text.
+
+
+def fields(record: logging.LogRecord) -> tuple[str, ...]:
+    names = ("run", "service_type", "release", "hook", "phase")
+    return tuple(getattr(record, f"lifespan_{name}") for name in names)
+
+
+def record_of(caplog: pytest.LogCaptureFixture, text: str) -> logging.LogRecord:
+    return next(record for record in caplog.records if text in record.getMessage())
+
+
+def with_release(lifespan: Lifespan, release: str) -> None:
+    settings = lifespan.host.settings()
+    lifespan.host.settings = lambda: settings._replace(release=release)  # type: ignore[method-assign]
+
+
+def test_record_names_its_run(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> str:
+        with_release(lifespan, "2026.11")
+        Journal().resource(lifespan, "client")
+        async with lifespan.run("worker"):
+            pass
+        run = lifespan.last_run
+        assert run is not None
+        return run.uuid
+
+    run = run_virtually(main)
+
+    for text in ("is up", "is over"):
+        assert fields(record_of(caplog, text)) == (run, "worker", "2026.11", "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "phase"),
+    [("failed to start", "startup"), ("It waits at", "startup"), ("failed to stop", "shutdown")],
+)
+def test_record_names_its_hook_and_the_phase(
+    caplog: pytest.LogCaptureFixture, text: str, phase: str
+) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> str:
+        journal = Journal()
+        journal.resource(lifespan, "client", opens=6, close_error=OSError("it stays"))
+        journal.resource(lifespan, "radio", required=False, open_error=OSError("no station"))
+        with contextlib.suppress(ExceptionGroup):
+            async with lifespan.run("app"):
+                pass
+        run = lifespan.last_run
+        assert run is not None
+        return run.uuid
+
+    run = run_virtually(main)
+
+    hook = "shop.radio" if text == "failed to start" else "shop.client"
+    assert fields(record_of(caplog, text)) == (run, "app", "", hook, phase)
+
+
+def test_record_that_is_written_by_a_hook_names_it(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        @lifespan.on_start
+        async def talk() -> None:
+            logger.info("said inside")
+
+        async with lifespan.run("app"):
+            logger.info("said in the body")
+
+    run_virtually(main)
+
+    assert fields(record_of(caplog, "said inside"))[3:] == ("tests.engine.test_log.talk", "startup")
+    assert fields(record_of(caplog, "said in the body"))[1:] == ("app", "", "", "")
+
+
+def test_record_outside_of_a_run_has_the_same_fields_empty(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    logger.info("nothing runs")
+
+    record = record_of(caplog, "nothing runs")
+    form = logging.Formatter("[%(lifespan_run)s %(lifespan_hook)s] %(message)s")
+    assert form.format(record) == "[ ] nothing runs"
+
+
+def test_record_about_a_blocked_loop_names_the_run(caplog: pytest.LogCaptureFixture) -> None:
+    lifespan = Lifespan(HostWithApps())
+    ran: list[str] = []
+
+    async def main() -> None:
+        async with lifespan.run("app"):
+            [run] = lifespan.runs
+            ran.append(run.uuid)
+            # The watchdog's thread is none that knows by itself which run it watches.
+            watchdog = threading.Thread(target=run._lookout._blocked, args=[None, 6.0])
+            watchdog.start()
+            watchdog.join()
+
+    asyncio.run(main())
+
+    assert fields(record_of(caplog, "has been blocked")) == (ran[0], "app", "", "", "")

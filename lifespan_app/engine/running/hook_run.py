@@ -243,6 +243,12 @@ class HookRun:
         sink: LogSink | None = self.run.sink_of(self)
         return sink
 
+    def log_fields(self) -> dict[str, str]:
+        """Return what a log record about it has beside the run's fields."""
+        phase = self.phase
+        fields: dict[str, str] = self.run.log_fields()
+        return {**fields, "hook": self.node.key, "phase": "" if phase is None else str(phase)}
+
     def __str__(self) -> str:
         if self.hook is None:
             return self.node.key

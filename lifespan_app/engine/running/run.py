@@ -532,6 +532,10 @@ class Run:
         """Return None: what the run itself logs is of no hook's step."""
         return None
 
+    def log_fields(self) -> dict[str, str]:
+        """Return what a log record about it has beside its text."""
+        return self._facts.log_fields()
+
     def status_changed(self) -> None:
         """Tell the observers how the run stands. On the run's own loop."""
         self.driver.handle(lambda now: self._tell_status(True))
