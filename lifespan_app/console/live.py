@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import TextIOBase
-from types import TracebackType
 from typing import IO, TYPE_CHECKING, NamedTuple, Self, cast
 
 from lifespan_app.engine.api import Lifespan
@@ -100,17 +99,6 @@ class Live(Observer):
         self._shown = 0
         self._not_shown: Counter[str] = Counter()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
     @contextmanager
     def watching(self, lifespan: Lifespan) -> Iterator[Self]:
         """Be told, in a ``with`` block, of what a ``Lifespan`` runs."""
@@ -118,9 +106,9 @@ class Live(Observer):
         # Ahead of the log, whose line that a run is up comes after those of its hooks.
         observers.insert(0, self)
         try:
-            with self:
-                yield self
+            yield self
         finally:
+            self.close()
             observers.remove(self)
 
     def say(self, text: str) -> None:

@@ -8,29 +8,16 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .report import Step
 
 BOILERPLATE = frozenset({"unhandled errors in a TaskGroup", "Exceptions from Trio nursery"})
 """What groups say that nobody has written for the error at hand."""
 
 LONGEST_LINE = 500
 """Characters of an error's text in one line, at most."""
-
-
-class Ended(Protocol):
-    """A step that has ended: of a report, or a recorded one."""
-
-    @property
-    def exception(self) -> str:
-        """The class path of its error; "" where it has none."""
-
-    @property
-    def error(self) -> str:
-        """What the error says."""
-
-    @property
-    def reason(self) -> str:
-        """Why it was skipped."""
 
 
 def is_a(
@@ -94,7 +81,7 @@ def line_of(class_path: str, text: str) -> str:
     return f"{name}: {text}" if name and text else name or text
 
 
-def why(step: Ended) -> str:
+def why(step: Step) -> str:
     """Return in one line why a step has not gone well: its error, else why it was skipped."""
     return line_of(step.exception, step.error) or step.reason
 

@@ -58,7 +58,6 @@ class Log(Observer):
             time_taken(report.startup_duration or 0.0),
             degraded,
             f"; longest chain: {chain}" if chain else "",
-            about=report.log_fields(),
         )
 
     def _turned(self, report: Report) -> None:
@@ -66,7 +65,6 @@ class Log(Observer):
             logger.info(
                 "Lifespan '%s' is serving again: no hook has failed.",
                 report.service_type,
-                about=report.log_fields(),
             )
         else:
             logger.warning(
@@ -74,7 +72,6 @@ class Log(Observer):
                 report.service_type,
                 report.hooks_failed,
                 count(report.hooks_total, "hook"),
-                about=report.log_fields(),
             )
 
     def _over(self, report: Report) -> None:
@@ -89,7 +86,6 @@ class Log(Observer):
             count(sum(step.phase is Phase.SHUTDOWN for step in report.steps), "hook"),
             time_taken(report.shutdown_duration or 0.0),
             f"; longest chain: {chain}" if chain else "",
-            about=report.log_fields(),
         )
 
     def step_changed(self, report: Report, step: Step) -> None:

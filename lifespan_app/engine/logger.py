@@ -59,13 +59,13 @@ class SafeLogger:
         """Log a line at DEBUG, with the traceback of an error if one is given."""
         self._log(Line(logging.DEBUG, message, args, error, about))
 
-    def info(self, message: str, *args: object, about: Fields | None = None) -> None:
+    def info(self, message: str, *args: object) -> None:
         """Log a line at INFO."""
-        self._log(Line(logging.INFO, message, args, about=about))
+        self._log(Line(logging.INFO, message, args))
 
-    def warning(self, message: str, *args: object, about: Fields | None = None) -> None:
+    def warning(self, message: str, *args: object) -> None:
         """Log a line at WARNING."""
-        self._log(Line(logging.WARNING, message, args, about=about))
+        self._log(Line(logging.WARNING, message, args))
 
     def warn_within(
         self, seconds: float, message: str, *args: object, about: Fields | None = None

@@ -150,7 +150,7 @@ def test_other_stream_than_the_terminal_is_left_alone(
 
 
 FORK = """
-import os, sys, threading
+import os, signal, sys, threading
 from lifespan_app import lifespan
 
 
@@ -168,6 +168,7 @@ def fork():
     held.wait()
     child = os.fork()
     if not child:
+        signal.alarm(10)
         print("said by the child", flush=True)
         os._exit(7)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
