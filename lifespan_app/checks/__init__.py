@@ -80,7 +80,8 @@ def is_migrating() -> bool:
 def check_broken_modules() -> Iterator[CheckMessage]:
     """E001: a ``lifespan.py`` that can't be imported."""
     for name, problem in lifespan.broken.items():
-        error = error_of(problem._replace(message=problem.message.partition("\n")[0]))
+        first_line = problem.message.partition("\n")[0]
+        error = error_of(problem._replace(message=first_line, code="broken"))
         error.obj = error.obj or name
         yield error
 
