@@ -16,6 +16,9 @@ from lifespan_app.console.drawing import Above, Drawing
 from tests.projects import Project
 from tests.terminals import Terminal
 
+# Most of them start a process, some two.
+pytestmark = [pytest.mark.slow, pytest.mark.once]
+
 HOOKS = """
 import time
 from lifespan_app import lifespan
