@@ -116,7 +116,7 @@ def no_such_name(run: Any, known_names: Iterable[str], name: str) -> KeyError:
                 f"({short(left_out.file)}:{left_out.line}) is {left_out.reason}."
             )
     for hook in run.lifespan.hooks:
-        if hook.kind is Kind.RESOURCE and hook.state_name == name:
+        if hook.kind is Kind.RESOURCE and hook.options.state_name == name:
             return not_in_plan(run, hook)
     known = sorted(known_names)
     return ReadError(

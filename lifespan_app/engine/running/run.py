@@ -147,12 +147,17 @@ class Run:
         )
         own_context = contextvars.copy_context()
         own_context.run(here.set, self)
-        self.driver = Driver(self.scheduler, self._commands(), self.host.clock, own_context)
+        self.driver = Driver(self.scheduler, self.host.clock, own_context)
         self.executor = Executor(
-            self.scheduler, self.driver.handle, self.host, self.host.clock, self.loop_is_ending
+            self.scheduler,
+            self.driver.handle,
+            self.host,
+            self.loop_is_ending,
+            {Gives.CONTEXT: context, Gives.STATE: self.state},
         )
         self.observers = Observers(self.host.observers)
         self._lookout = Lookout(self)
+        self.driver.carries_out(self._commands())
         self._waited = Waited(self.loop)
         self._captures = False
         self._checking: Checking | None = None
@@ -162,9 +167,9 @@ class Run:
     def _commands(self) -> dict[Do, Callable[..., None]]:
         """Return how each command of the scheduler is carried out."""
         return {
-            Do.START: self._start,
-            Do.RELEASE: self._release,
-            Do.CANCEL: self._cancel,
+            Do.START: self.executor.start,
+            Do.RELEASE: self.executor.release,
+            Do.CANCEL: self.executor.cancel,
             Do.ABANDON: self._abandon,
             Do.STEP: self._tell_step,
             Do.FAILED: self._tell_failure,
@@ -174,7 +179,7 @@ class Run:
             Do.OPENED: self.opened_late,
             Do.CLOSED: self.resources.closed,
             Do.WARM: self._is_warm,
-            Do.LOOK: self._look,
+            Do.LOOK: self._lookout.look,
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,
         }
@@ -287,7 +292,9 @@ class Run:
         return self.journal.snapshot(startable, self._steps_that_go_on, now, keep=keep)
 
     def _steps_that_go_on(self) -> list[Entry]:
-        return [step for one in list(self.scheduler.deadlines.watched) if (step := one.step)]
+        if self.over:
+            return []
+        return [step for one in self.scheduler.deadlines.watched() if (step := one.step)]
 
     def _facts_now(self) -> Facts:
         journal, scheduler = self.journal, self.scheduler
@@ -336,27 +343,6 @@ class Run:
         self._lookout.begin(IN_STARTUP)
         self._tell_status(True)
         self.scheduler.begin(now, tells_steps=self.observers.phase_begins(IN_STARTUP))
-
-    def _start(self, hook_run: HookRun, arguments: dict[str, Any]) -> None:
-        for argument in hook_run.node.arguments:
-            if argument.gives is Gives.CONTEXT:
-                arguments[argument.name] = self.context
-            elif argument.gives is Gives.STATE:
-                arguments[argument.name] = self.state
-        try:
-            self.executor.start(hook_run, arguments)
-        # Such as "can't start new thread".
-        except Exception as error:
-            self.driver.handle(self.scheduler.ended, hook_run, error)
-
-    def _release(self, hook_run: HookRun) -> None:
-        self.executor.release(hook_run)
-
-    def _cancel(self, hook_run: HookRun, again: bool) -> None:
-        self.executor.cancel(hook_run, again=again)
-
-    def _look(self, hook_runs: list[HookRun]) -> None:
-        self._lookout.look(hook_runs)
 
     def _serve(self) -> None:
         """Let every hook be read that is up: the process serves."""
@@ -474,7 +460,6 @@ class Run:
         for hook_run in self.hook_runs:
             if hook_run.abandoned:
                 self.executor.leave_behind(hook_run)
-            hook_run.let_go()
         self.lifespan.forget(self)
         report = self.report()
         self.observers.run_changed(report)
