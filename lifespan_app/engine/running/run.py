@@ -120,7 +120,7 @@ class Run:
         self.loop_runs: Callable[[], bool] = self.loop.is_running
         self.stopping = Notice()
         """Set as soon as it is known that the run will stop."""
-        self._facts = Facts(
+        self.facts = Facts(
             str(uuid.uuid4()),
             context.service_type,
             context.environment,
@@ -142,9 +142,9 @@ class Run:
             self.settings.shutdown_timeout,
             self.settings.shutdown_deadline,
         )
-        self.scheduler = Scheduler(
-            graph, journal, limits, self._locate, self.host.random, self.host.advice
-        )
+        self._lookout = Lookout(self)
+        locate, advice = self._lookout.locate, self.host.advice
+        self.scheduler = Scheduler(graph, journal, limits, locate, self.host.random, advice)
         own_context = contextvars.copy_context()
         own_context.run(here.set, self)
         self.driver = Driver(self.scheduler, self.host.clock, own_context)
@@ -156,7 +156,6 @@ class Run:
             {Gives.CONTEXT: context, Gives.STATE: self.state},
         )
         self.observers = Observers(self.host.observers)
-        self._lookout = Lookout(self)
         self.driver.carries_out(self._commands())
         self._waited = Waited(self.loop)
         self._captures = False
@@ -190,36 +189,6 @@ class Run:
     def run(self) -> Run:
         """Itself, as what code is part of: a hook, or the body of ``lifespan.run()``."""
         return self
-
-    @property
-    def uuid(self) -> str:
-        """What the run is known by."""
-        return self._facts.uuid
-
-    @property
-    def pid(self) -> int:
-        """The process that it belongs to."""
-        return self._facts.pid
-
-    @property
-    def mode(self) -> str:
-        """How it came about."""
-        return self._facts.mode
-
-    @property
-    def started_at(self) -> float:
-        """When it was made, in seconds since the epoch."""
-        return self._facts.started_at
-
-    @property
-    def ready_at(self) -> float | None:
-        """When it began to serve, in seconds since the epoch."""
-        return self._facts.ready_at
-
-    @property
-    def stopping_at(self) -> float | None:
-        """When it began to stop, in seconds since the epoch."""
-        return self._facts.stopping_at
 
     @property
     def journal(self) -> Journal:
@@ -299,7 +268,7 @@ class Run:
     def _facts_now(self) -> Facts:
         journal, scheduler = self.journal, self.scheduler
         error = scheduler.first_error or next(iter(scheduler.stop_errors), None)
-        return self._facts._replace(
+        return self.facts._replace(
             hooks_total=scheduler.graph.hooks_total,
             status=scheduler.status,
             readiness=self.readiness,
@@ -346,7 +315,7 @@ class Run:
 
     def _serve(self) -> None:
         """Let every hook be read that is up: the process serves."""
-        self._facts = self._facts._replace(ready_at=self.host.time())
+        self.facts = self.facts._replace(ready_at=self.host.time())
         warming_up = self.scheduler.warming_up
         if not warming_up:
             self._lookout.end()
@@ -414,11 +383,8 @@ class Run:
             raise cancelled
 
     async def _stop_however(self, *, quick: bool, ended_by: str) -> asyncio.CancelledError | None:
-        self.driver.handle(self._stop, quick, ended_by)
+        self.driver.handle(self.scheduler.stop, quick, ended_by)
         return await self._until_over()
-
-    def _stop(self, now: float, quick: bool, ended_by: str) -> None:
-        self.scheduler.stop(now, quick=quick, ended_by=ended_by)
 
     def _begin_stop(self) -> None:
         """Let nothing be read without asking any more: the shutdown begins, or a rollback."""
@@ -427,7 +393,7 @@ class Run:
         self.stopping.set()
         if self._checking is not None:
             self._checking.end()
-        self._facts = self._facts._replace(stopping_at=self.host.time())
+        self.facts = self.facts._replace(stopping_at=self.host.time())
         self._lookout.begin(IN_SHUTDOWN)
         self._capture(True)
         watched = self.observers.phase_begins(IN_SHUTDOWN)
@@ -450,7 +416,7 @@ class Run:
 
     def _end(self) -> None:
         self.stopping.set()
-        self._facts = self._facts._replace(stopped_at=self.host.time())
+        self.facts = self.facts._replace(stopped_at=self.host.time())
         if self._signalled is not None:
             self._signalled.end()
         self.driver.close()
@@ -562,10 +528,6 @@ class Run:
             return None
         return self.journal.sink(step.node.index, step.phase, step.begun)
 
-    def _locate(self, hook_run: HookRun) -> None:
-        """Keep where a hook waits with its step."""
-        self._lookout.locate(hook_run)
-
     # The loop.
 
     def loop_is_ending(self) -> bool:
@@ -592,7 +554,7 @@ class Run:
         return first
 
     def __str__(self) -> str:
-        return f"run {self.uuid[:8]} ({self.context.service_type}, {self.status})"
+        return f"run {self.facts.uuid[:8]} ({self.context.service_type}, {self.status})"
 
     def __repr__(self) -> str:
         return f"<{self}>"

@@ -245,7 +245,7 @@ class Scheduler:
                 self._stop(hook_run)
         self._advance()
 
-    def stop(self, now: float, *, quick: bool, ended_by: str) -> None:
+    def stop(self, now: float, quick: bool, ended_by: str) -> None:
         """Hear that the run is to stop.
 
         Args:
@@ -579,7 +579,7 @@ class Scheduler:
             status = Status.DEGRADED if failed else Status.SERVING
             changed = status is not self.status
             self.status = status
-            self._status(always=changed)
+            self.commands.append((Do.STATUS, changed))
 
     def _crashed(self, hook_run: HookRun, error: BaseException | None) -> None:
         """Settle that a job, or a resource's own tasks, have ended by themselves."""
@@ -806,15 +806,12 @@ class Scheduler:
             how = "hangs in its thread, which can't be cancelled"
         error = HookError(f"{hook_run} {how}, and was abandoned.")
         self.commands.append((Do.ABANDON, hook_run, how))
-        if hook_run.state is STARTING:
-            self._write(hook_run.give_up(self._now, error))
-        else:
+        if hook_run.state is STOPPING and hook_run.stop_error is None:
             if hook_run.is_job:
-                if hook_run.stop_error is None:
-                    self._job_fails_to_stop(hook_run, error, Outcome.ABANDONED)
-            elif hook_run.stop_error is None:
+                self._job_fails_to_stop(hook_run, error, Outcome.ABANDONED)
+            else:
                 self._fail_to_stop(hook_run, error, Outcome.ABANDONED)
-            self._write(hook_run.give_up(self._now, error))
+        self._write(hook_run.give_up(self._now, error))
         if hook_run.is_job:
             self._stop_next_jobs(hook_run)
         elif hook_run.released:
@@ -929,9 +926,6 @@ class Scheduler:
             if wait.hard and self.graph.hook_runs[wait.node].state is not UP:
                 return self.graph.hook_runs[wait.node]
         return None
-
-    def _status(self, *, always: bool) -> None:
-        self.commands.append((Do.STATUS, always))
 
     def _write(self, entry: Entry) -> None:
         self.journal.write(entry)
