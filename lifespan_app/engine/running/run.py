@@ -9,9 +9,8 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lifespan_app.engine.checking import Checking
 from lifespan_app.engine.context import LifespanContext
 from lifespan_app.engine.current import OpensRuns, here, remember
 from lifespan_app.engine.error_text import one_line
@@ -47,6 +46,9 @@ from .hook_run import HookRun
 from .resources import Resources
 from .said import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
 from .scheduler import Do, Scheduler
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.checking import Checking
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
@@ -246,6 +248,8 @@ class Run:
     async def check(self) -> None:
         """Have the checks of the open resources say how these are. On the run's own loop."""
         if self._checking is None:
+            from lifespan_app.engine.checking import Checking  # not paid for where nobody asks
+
             self._checking = Checking(self)
         if self.phase is IN_SERVICE:
             await self._checking.ask()
