@@ -93,20 +93,19 @@ class Execution:
         arguments: what the hook's function is called with.
     """
 
-    task: asyncio.Task[None] | None = None
-    waker: asyncio.Future[None] | None = None
-    """What the task waits for while the hook is up."""
-    thread: int | None = None
-    gate: Gate | None = None
-    work: Work | None = None
-    """What the pool of threads was given."""
-    made: Any = None
-    """What the hook's function has returned."""
-
     def __init__(self, hook_run: HookRun, executor: Hears, arguments: dict[str, Any]) -> None:
         self.hook_run = hook_run
         self.executor = executor
         self.arguments = arguments
+        self.made: Any = None
+        """What the hook's function has returned."""
+        self.task: asyncio.Task[None] | None = None
+        self.waker: asyncio.Future[None] | None = None
+        """What the task waits for while the hook is up."""
+        self.thread: int | None = None
+        self.gate: Gate | None = None
+        self.work: Work | None = None
+        """What the pool of threads was given."""
 
     # Told by the executor.
 

@@ -494,7 +494,8 @@ class Scheduler:
                     skipped.append(dependent)
                 elif dependent.counts_down(hook_run, START_TURN):
                     self._turns.append((self._begin, dependent))
-            found += reversed(skipped)
+            if skipped:
+                found += reversed(skipped)
             if non_blocking:
                 self._settled_late(hook_run)
             else:
