@@ -142,11 +142,11 @@ class DjangoAdvice(Advice):
 
     def loop_stands_still(self, run: OpenRun) -> str:
         """Return how to use what lives on an event loop that does not run now."""
-        return LOOP_OF_FIXTURE if run.mode is Mode.TEST else super().loop_stands_still(run)
+        return LOOP_OF_FIXTURE if run.facts.mode is Mode.TEST else super().loop_stands_still(run)
 
     def other_loop(self, run: OpenRun) -> str:
         """Return how code on one event loop uses what lives on another one."""
-        if run.mode is Mode.TEST and not run.loop.is_running():
+        if run.facts.mode is Mode.TEST and not run.loop.is_running():
             return LOOP_OF_FIXTURE
         return super().other_loop(run)
 

@@ -89,7 +89,7 @@ class ServedRun(Run):
         """Let what has come up while the process serves be read, by those too who get the scope."""
         super().opened_late(hook_run)
         # Servers copy the scope's state for each request.
-        self.handed_out[hook_run.node.state_name] = hook_run.value
+        self.handed_out[hook_run.node.options.state_name] = hook_run.value
 
     def hand_out(self, scope: Scope) -> MutableMapping[str, Any]:
         """Put what is open into the scope's state, for others: nothing of ours is read back."""

@@ -155,7 +155,7 @@ class _Followed:
         from .default import lifespan
 
         self._beat_later(EVERY)
-        run = next((run for run in lifespan.runs if run.uuid == self._uuid), None)
+        run = next((run for run in lifespan.runs if run.facts.uuid == self._uuid), None)
         if run is None:
             return
         self.write(run.report())

@@ -100,7 +100,7 @@ class Unserved:
         thread = self._thread
         if thread is not None and thread.loop is asyncio._get_running_loop():
             return None
-        if any(not run.inherited and run.mode != Mode.THREAD for run in lifespan.runs):
+        if any(not run.inherited and run.facts.mode != Mode.THREAD for run in lifespan.runs):
             return None
         with self._lock:
             # The same thread once more: a signal handler that reads.

@@ -28,7 +28,7 @@ MANY = 5
 
 def of_startup_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
     """W005: the startup may take longer than the server or the platform waits for it."""
-    seconds, chain = longest(plan, lambda node: start_limit(node) if node.wait else None)
+    seconds, chain = longest(plan, lambda node: start_limit(node) if node.options.wait else None)
     deadline = settings.startup_deadline or 0
     for name, patience, place in startup_limits(plan.service_type):
         if deadline > patience:
@@ -111,9 +111,9 @@ def start_limit(node: Node) -> float | None:
 
     if node.hook is None or node.hook.kind in ("shutdown", "background", "drain"):
         return None
-    if node.timeout is None and not node.required and node.wait:
+    if node.options.timeout is None and not node.options.required and node.options.wait:
         return OPTIONAL_TIMEOUT
-    return node.timeout
+    return node.options.timeout
 
 
 def stop_limit(node: Node, settings: Settings) -> float | None:
@@ -127,7 +127,7 @@ def stop_limit(node: Node, settings: Settings) -> float | None:
 def explicit_stop_limit(node: Node) -> float | None:
     """Return how many seconds a hook has to stop, where that was said of it."""
     only_at_end = node.hook is not None and node.hook.kind in ("shutdown", "drain")
-    return node.timeout if only_at_end else node.shutdown_timeout
+    return node.options.timeout if only_at_end else node.options.shutdown_timeout
 
 
 def longest(plan: Plan, limit: Callable[[Node], float | None]) -> tuple[float, list[str]]:

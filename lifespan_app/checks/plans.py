@@ -69,7 +69,7 @@ def of_optional_hooks(plan: Plan) -> Iterator[CheckMessage]:
     for node in plan.hooks:
         for wait in node.waits:
             leader = plan.nodes[wait.node]
-            if node.required and wait.hard and not leader.required:
+            if node.options.required and wait.hard and not leader.options.required:
                 yield Warning(
                     f"'{node.key}' is required and needs '{leader.key}', which is optional.",
                     hint=f"When '{leader.key}' fails, '{node.key}' is skipped and the process "

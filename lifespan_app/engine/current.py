@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .hooks import Hook
     from .loglines import LogSink
     from .plan import Plan
+    from .report import Facts
 
 SCOPE_KEY = "lifespan_app.run"
 """Where an ASGI scope says which run it is served by."""
@@ -34,6 +35,8 @@ class OpenRun(Protocol):
     """Whether this process was forked from the one that the run belongs to."""
     is_inner: bool
     """Whether it is meant in the block that has opened it, and nowhere else."""
+    facts: Facts
+    """What a report says of it, apart from the steps."""
     loop: asyncio.AbstractEventLoop
     loop_thread: int
     serving: dict[Any, Any]
@@ -46,14 +49,6 @@ class OpenRun(Protocol):
     @property
     def host(self) -> Any:
         """What the engine is given by the program around it."""
-
-    @property
-    def pid(self) -> int:
-        """The process that it belongs to."""
-
-    @property
-    def mode(self) -> str:
-        """How it came about."""
 
     @property
     def is_up(self) -> bool:

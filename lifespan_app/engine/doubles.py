@@ -264,7 +264,7 @@ def value_in_open_run(run: Run, wanted: Wanted, value: object) -> Iterator[None]
     resources = run.resources
     before = {hook: hook_run for hook, hook_run in resources.by_hook.items() if hook in hooks}
     # What is read without asking how things stand would be the resource itself.
-    names = {hook_run.node.state_name for hook_run in before.values()}
+    names = {hook_run.node.options.state_name for hook_run in before.values()}
     taken = {key: run.serving.pop(key) for key in (hooks | names) & run.serving.keys()}
     for hook, hook_run in before.items():
         resources.put(hook, cast(HookRun, StandIn(hook_run, value)))

@@ -127,19 +127,13 @@ class Hook:
         kind: Kind,
         *,
         name: str | None = None,
-        priority: int = 0,
         service_types: Iterable[str] | None = None,
         depends_on: Iterable[Dependency] = (),
-        timeout: float | None = None,
-        shutdown_timeout: float | None = None,
-        required: bool = True,
-        state_name: str | None = None,
-        on_crash: str = "log",
-        wait: bool = True,
         order: int = 0,
         declared_at: types.FrameType | None = None,
         form: Form | None = None,
         written_at: WrittenAt | None = None,
+        **options: Any,
     ) -> None:
         decorator = "lifespan.resource" if kind is Kind.RESOURCE else f"lifespan {kind} hook"
         if not callable(function):
@@ -161,15 +155,7 @@ class Hook:
                 f"depends_on of '{self.name}' takes a list, such as depends_on=[{depends_on!r}]."
             )
         self.depends_on = tuple(depends_on)
-        self.options = Options(
-            number(priority, "priority"),
-            required,
-            seconds(timeout, "timeout"),
-            seconds(shutdown_timeout, "shutdown_timeout"),
-            state_name or self.name,
-            wait,
-            on_crash,
-        )
+        self.options = valid(Options(**options), self.name)
         self.order = order
         self.parameters: tuple[Parameter, ...] | None = None
         """Those of the function, once the first plan has read them."""
@@ -202,41 +188,6 @@ class Hook:
                 f"on_crash of {where} is one of {', '.join(ON_CRASH)}, not {on_crash!r}."
             )
 
-    @property
-    def priority(self) -> int:
-        """As declared."""
-        return self.options.priority
-
-    @property
-    def required(self) -> bool:
-        """As declared."""
-        return self.options.required
-
-    @property
-    def timeout(self) -> float | None:
-        """As declared, in seconds."""
-        return self.options.timeout
-
-    @property
-    def shutdown_timeout(self) -> float | None:
-        """As declared, in seconds."""
-        return self.options.shutdown_timeout
-
-    @property
-    def state_name(self) -> str:
-        """As declared."""
-        return self.options.state_name
-
-    @property
-    def wait(self) -> bool:
-        """As declared."""
-        return self.options.wait
-
-    @property
-    def on_crash(self) -> str:
-        """As declared."""
-        return self.options.on_crash
-
     def keep_parameters(self, parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
         """Keep, and return, the parameters that were read off the function."""
         self.parameters = tuple(parameters)
@@ -262,6 +213,16 @@ class Hook:
 
     def __repr__(self) -> str:
         return f"<{self.kind} hook {self.module}.{self.name} ({self.file}:{self.line})>"
+
+
+def valid(options: Options, name: str) -> Options:
+    """Return a hook's options as they are kept. Raises for what is none of its kind."""
+    return options._replace(
+        priority=number(options.priority, "priority"),
+        timeout=seconds(options.timeout, "timeout"),
+        shutdown_timeout=seconds(options.shutdown_timeout, "shutdown_timeout"),
+        state_name=options.state_name or name,
+    )
 
 
 def refuse_name(name: str, where: str) -> None:

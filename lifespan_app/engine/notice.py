@@ -21,7 +21,7 @@ from typing import Any, Protocol, TypeVar
 from .current import OpensRuns, run_or_last
 from .host import Host
 from .logger import logger
-from .report import IN_SERVICE, Phase
+from .report import IN_SERVICE, Facts, Phase
 
 T = TypeVar("T")
 
@@ -43,8 +43,8 @@ class Serves(Protocol):
     host: Host
 
     @property
-    def pid(self) -> int:
-        """The process that it belongs to."""
+    def facts(self) -> Facts:
+        """What a report says of it, apart from the steps."""
 
     @property
     def phase(self) -> Phase:
@@ -260,7 +260,7 @@ class Signalled:
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         run = self._run
-        if os.getpid() != run.pid or run.over:
+        if os.getpid() != run.facts.pid or run.over:
             self._before[Signals(number)](number, frame)
             return
         with suppress(RuntimeError):

@@ -87,36 +87,6 @@ class Node(NamedTuple):
     arguments: tuple[Argument, ...] = ()
     waits: tuple[Wait, ...] = ()
 
-    @property
-    def priority(self) -> int:
-        """The lowest of its own and of all that need it."""
-        return self.options.priority
-
-    @property
-    def required(self) -> bool:
-        """Whether the startup fails when it does."""
-        return self.options.required
-
-    @property
-    def wait(self) -> bool:
-        """Whether the startup waits for it."""
-        return self.options.wait
-
-    @property
-    def timeout(self) -> float | None:
-        """Seconds that it may take."""
-        return self.options.timeout
-
-    @property
-    def shutdown_timeout(self) -> float | None:
-        """Seconds that it may take to stop."""
-        return self.options.shutdown_timeout
-
-    @property
-    def state_name(self) -> str:
-        """What it is called in the state."""
-        return self.options.state_name
-
 
 def node_of(
     index: int,

@@ -250,7 +250,7 @@ class _Draft:
 
     def _index_state_name(self, drafted: Drafted) -> None:
         name = drafted.options.state_name
-        if name is not drafted.hook.state_name:
+        if name is not drafted.hook.options.state_name:
             setting = self.advice.name_of("hooks")
             try:
                 refuse_name(name, str(drafted))

@@ -35,7 +35,7 @@ def forked(run: Any, refusal: str) -> NotRunning:
         refusal: what can't be done, as the beginning of a sentence.
     """
     return NotRunning(
-        f"{refusal} in process {os.getpid()}: the run it needs was opened by process {run.pid}, "
+        f"{refusal} in process {os.getpid()}: the run it needs was opened by process {run.facts.pid}, "
         "which this one was forked from; its event loop and its connections have stayed there. "
         f"{run.host.advice.fork()}"
     )
@@ -116,7 +116,7 @@ def no_such_name(run: Any, known_names: Iterable[str], name: str) -> KeyError:
                 f"({short(left_out.file)}:{left_out.line}) is {left_out.reason}."
             )
     for hook in run.lifespan.hooks:
-        if hook.kind is Kind.RESOURCE and hook.state_name == name:
+        if hook.kind is Kind.RESOURCE and hook.options.state_name == name:
             return not_in_plan(run, hook)
     known = sorted(known_names)
     return ReadError(
@@ -150,12 +150,12 @@ def not_open(run: Any, hook_run: HookRun) -> ReadError:
         return ResourceNotReady(f"Resource {hook_run} {how}: it can be read once it is up.")
     stop = hook_run.shutdown or hook_run.step
     if stop is None:
-        since = run.stopping_at or run.host.time()
-        when = day_time(run, since - run.started_at + (run.journal.began or 0.0))
+        since = run.facts.stopping_at or run.host.time()
+        when = day_time(run, since - run.facts.started_at + (run.journal.began or 0.0))
     else:
         when = day_time(run, stop.ended)
     state = "is closing" if hook_run.state is STOPPING else "is closed"
-    why = "the lifespan has ended" if run.ready_at else "the startup was rolled back"
+    why = "the lifespan has ended" if run.facts.ready_at else "the startup was rolled back"
     return ResourceClosed(f"Resource {hook_run} {state} since {when}: {why}.")
 
 
@@ -184,5 +184,5 @@ def cause(error: BaseException | None) -> str:
 
 def day_time(run: Any, moment: float) -> str:
     """Return the time of day of a moment by a run's clock, in this process's own time zone."""
-    seconds = run.started_at + moment - (run.journal.began or moment)
+    seconds = run.facts.started_at + moment - (run.journal.began or moment)
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

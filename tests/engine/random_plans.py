@@ -517,12 +517,12 @@ def nothing_before_what_it_needs(world: World, seen: Seen) -> Iterable[str]:
         mine = min(position[name, what] for what in ("enter", "work") if (name, what) in position)
         for wait in node.waits:
             leaders = [seen.plan.nodes[wait.node]]
-            waits = node.wait
+            waits = node.options.wait
             if leaders[0].hook is None:
                 waits = True
                 leaders = [seen.plan.nodes[before.node] for before in leaders[0].waits]
             for leader in leaders:
-                if waits and not leader.wait:
+                if waits and not leader.options.wait:
                     continue
                 before = leader.hook.name if leader.hook else ""
                 form = next((made.form for made in world.hooks if made.name == before), "")
@@ -675,7 +675,9 @@ def the_first_error_is_kept(world: World, seen: Seen) -> Iterable[str]:
 
 def is_aside(seen: Seen, name: str) -> bool:
     """Tell whether the startup does not wait for a hook, nor for what that needs."""
-    return any(node.hook and node.hook.name == name and not node.wait for node in seen.plan.nodes)
+    return any(
+        node.hook and node.hook.name == name and not node.options.wait for node in seen.plan.nodes
+    )
 
 
 def is_required(world: World, name: str) -> bool:
@@ -760,7 +762,7 @@ def jobs_stop_in_reverse(world: World, seen: Seen) -> Iterable[str]:
     """Jobs of a higher priority are down before those of a lower one are stopped."""
     given_up = order_given_up(world, seen)
     jobs = {
-        node.hook.name: node.priority
+        node.hook.name: node.options.priority
         for node in seen.plan.hooks
         if node.hook and made_form(world, node.hook.name) == "job"
     }

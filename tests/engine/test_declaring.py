@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.engine.hooks import Form, Hook, Kind
+from lifespan_app.engine.hooks import Form, Hook, Kind, Options
 
 FUNCTIONS = ["on_start", "on_shutdown", "background"]
 ALL = [*FUNCTIONS, "resource"]
@@ -42,7 +42,7 @@ def test_decorated_function_stays_as_it_is(
 
     assert decorate(nothing) is nothing
     assert declared(lifespan).function is nothing
-    assert declared(lifespan).priority == (options or {}).get("priority", 0)
+    assert declared(lifespan).options.priority == (options or {}).get("priority", 0)
 
 
 @pytest.mark.parametrize("called", [False, True])
@@ -57,7 +57,7 @@ def test_declared_resource_becomes_its_handle(lifespan: Lifespan, called: bool) 
 def test_one_positional_argument_is_the_priority(lifespan: Lifespan, decorator: str) -> None:
     getattr(lifespan, decorator)(7)(nothing)
 
-    assert declared(lifespan).priority == 7
+    assert declared(lifespan).options.priority == 7
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,8 @@ def test_hook_keeps_what_it_was_declared_with(
             expected = frozenset(value)
         elif option == "depends_on":
             expected = tuple(value)
-        assert getattr(hook, option) == expected, option
+        kept = hook.options if option in Options._fields else hook
+        assert getattr(kept, option) == expected, option
 
 
 def test_hook_knows_the_file_and_line_of_its_function(lifespan: Lifespan) -> None:
@@ -355,7 +356,7 @@ def test_resource_is_not_called_what_the_state_is_called_by(lifespan: Lifespan, 
         lifespan.resource(state_name=name)(nothing)
 
     handle = lifespan.resource(name=name, state_name="another")(nothing)
-    assert (handle.hook.name, handle.hook.state_name) == (name, "another")
+    assert (handle.hook.name, handle.hook.options.state_name) == (name, "another")
 
 
 def test_start_function_may_be_called_as_the_states_methods(lifespan: Lifespan) -> None:

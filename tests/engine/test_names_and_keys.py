@@ -49,7 +49,7 @@ def test_given_name_takes_the_place_of_the_function_s_own(lifespan: Lifespan) ->
 
     plan = lifespan.plan("app")
     assert plan.order == ["shop.http"]
-    assert plan.hooks[0].state_name == "http"
+    assert plan.hooks[0].options.state_name == "http"
 
 
 def test_keys_are_made_with_the_plan_and_not_when_hooks_are_declared() -> None:
@@ -136,7 +136,7 @@ def test_setting_that_is_printed_repairs_it(lifespan: Lifespan) -> None:
         label_of=HostWithApps().app_label,
         overrides=printed.hooks,
     )
-    assert [node.state_name for node in plan.hooks] == ["client", "search_client"]
+    assert [node.options.state_name for node in plan.hooks] == ["client", "search_client"]
 
 
 def test_one_state_name_in_two_service_types_is_no_error(lifespan: Lifespan) -> None:

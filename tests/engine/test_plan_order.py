@@ -133,7 +133,7 @@ def test_priority_of_a_needed_hook_is_lowered_to_its_dependents(
     resource(lifespan, "client", 3)
 
     plan = lifespan.plan("app")
-    assert [(node.key.partition(".")[2], node.priority) for node in plan.hooks] == [
+    assert [(node.key.partition(".")[2], node.options.priority) for node in plan.hooks] == [
         ("index", 1),
         ("build", 1),
         ("announce", 1),
@@ -149,7 +149,7 @@ def test_lowest_priority_among_all_dependents_counts(lifespan: Lifespan) -> None
     start(lifespan, "minus", -3, needs=[client])
     start(lifespan, "twelve", 12, needs=[client])
 
-    priorities = {node.key: node.priority for node in lifespan.plan("app").hooks}
+    priorities = {node.key: node.options.priority for node in lifespan.plan("app").hooks}
     assert priorities == {
         "shop.client": -3,
         "minus.minus": -3,
@@ -166,7 +166,7 @@ def test_soft_dependent_lowers_the_priority_too(lifespan: Lifespan) -> None:
     async def warm_up(client: object = None) -> None:
         """Do nothing."""
 
-    assert [(node.key, node.priority) for node in lifespan.plan("app").hooks] == [
+    assert [(node.key, node.options.priority) for node in lifespan.plan("app").hooks] == [
         ("shop.client", 1),
         ("shop.warm_up", 1),
     ]
@@ -309,11 +309,25 @@ def test_settings_change_a_node_and_not_its_hook(lifespan: Lifespan) -> None:
     nodes = {node.key: node for node in plan.hooks}
     assert plan.order == ["shop.index", "shop.client"]
     assert [
-        (node.priority, node.timeout, node.shutdown_timeout, node.required, node.state_name)
+        (
+            node.options.priority,
+            node.options.timeout,
+            node.options.shutdown_timeout,
+            node.options.required,
+            node.options.state_name,
+        )
         for node in (nodes["shop.client"], nodes["shop.index"])
     ] == [(4, 7.0, 2.0, False, "http"), (0, 3.0, None, False, "index")]
-    assert (client.hook.priority, client.hook.timeout, client.hook.required) == (0, None, True)
-    assert (index.hook.priority, index.hook.timeout, index.hook.required) == (0, None, True)
+    assert (
+        client.hook.options.priority,
+        client.hook.options.timeout,
+        client.hook.options.required,
+    ) == (0, None, True)
+    assert (
+        index.hook.options.priority,
+        index.hook.options.timeout,
+        index.hook.options.required,
+    ) == (0, None, True)
 
 
 def test_settings_say_which_resources_the_startup_waits_for(lifespan: Lifespan) -> None:
@@ -330,7 +344,7 @@ def test_settings_say_which_resources_the_startup_waits_for(lifespan: Lifespan) 
     )
 
     # A start function waits for nobody here, so the startup waits for it as ever.
-    waited_for = {node.key.rpartition(".")[2]: node.wait for node in plan.hooks}
+    waited_for = {node.key.rpartition(".")[2]: node.options.wait for node in plan.hooks}
     assert waited_for == {"client": False, "index": False, "model": True, "announce": True}
 
 

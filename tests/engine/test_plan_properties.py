@@ -223,10 +223,12 @@ def test_graph_orders_what_has_a_reason_and_nothing_else(drawn: Sequence[Drawn])
 def test_hook_has_the_lowest_priority_of_all_that_depend_on_it(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
 
-    assert {index_of(node.key): node.priority for node in plan.hooks} == dict(
+    assert {index_of(node.key): node.options.priority for node in plan.hooks} == dict(
         enumerate(lowered(drawn))
     )
-    assert [node.priority for node in plan.hooks] == sorted(node.priority for node in plan.hooks)
+    assert [node.options.priority for node in plan.hooks] == sorted(
+        node.options.priority for node in plan.hooks
+    )
 
 
 @unhurried
@@ -265,7 +267,7 @@ def outcome(hooks: Sequence[Hook], service_type: str) -> object:
         plan = build_plan(hooks, service_type)
     except PlanError as error:
         return error.problems
-    return plan.order, plan.edges, plan.left_out, [node.priority for node in plan.hooks]
+    return plan.order, plan.edges, plan.left_out, [node.options.priority for node in plan.hooks]
 
 
 @unhurried
@@ -289,7 +291,7 @@ def test_every_edge_s_reason_is_true(drawn: Sequence[Drawn]) -> None:
                 assert leader.hook.module == node.hook.module  # type: ignore[union-attr]
             else:
                 assert leader.hook is None
-                assert leader.priority < node.priority
+                assert leader.options.priority < node.options.priority
 
 
 @unhurried

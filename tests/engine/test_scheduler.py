@@ -97,6 +97,22 @@ class Plot:
         self.now = seconds
         return told
 
+    def looks_until(self, seconds: float) -> dict[float, list[str]]:
+        """Let the time pass; return when it was looked where hooks wait, and where which ones."""
+        looked = {}
+        while (wake_at := self.scheduler.wake_at) <= seconds:
+            self.now = wake_at
+            self.scheduler.time_passed(self.now)
+            for command in self.scheduler.commands:
+                if command[0] is Do.LOOK:
+                    looked[self.now] = [one.hook.name for one in command[1]]
+            self.scheduler.commands.clear()
+        return looked
+
+    def readiness(self) -> Readiness:
+        """Return whether requests may come."""
+        return self.scheduler.readiness(stop_is_known=False, failing=())
+
 
 def told_of(command: tuple[Any, ...]) -> str:
     words = {Do.STOP: "stop begins"}.get(command[0], str(command[0]))
@@ -258,7 +274,7 @@ def test_an_optional_hook_fails_and_what_depends_on_it_is_skipped() -> None:
     assert plot.scheduler.status == "degraded"
     assert plot.entry("index").outcome == "skipped"
     assert "it needs 'shop.feed'" in plot.entry("index").reason
-    assert plot.scheduler.readiness(stop_is_known=False, failing=()) is Readiness.DEGRADED
+    assert plot.readiness() is Readiness.DEGRADED
 
 
 def test_an_optional_hook_has_ten_seconds() -> None:
@@ -266,6 +282,50 @@ def test_an_optional_hook_has_ten_seconds() -> None:
     plot.begin()
     assert plot.at(9.9) == []
     assert plot.at(10.0) == ["cancel feed", "serve"]
+
+
+def test_what_asks_for_an_optional_hook_by_a_parameter_with_a_default_starts_without_it() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "feed", required=False)
+
+        @lifespan.on_start
+        @written_in("shop.lifespan")
+        async def announce(feed: object = None) -> None: ...
+
+    plot = Plot(declare)
+    assert plot.begin() == ["start feed"]
+    plot.scheduler.ended(plot.now, plot.hook("feed"), OSError("down"))
+    [(_, hook_run, given)] = [one for one in plot.scheduler.commands if one[0] is Do.START]
+    assert hook_run is plot.hook("announce")
+    assert given == {}
+
+
+def test_an_optional_hook_that_has_failed_is_not_stopped() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "feed", required=False))
+    plot.begin()
+    plot.ends("feed", OSError("down"))
+    plot.serves()
+    assert plot.stops() == ["finish"]
+
+
+# The startup does not wait for a hook.
+
+
+def test_the_process_serves_and_is_not_ready_before_a_hook_is_up_that_it_did_not_wait_for() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "model", wait=False))
+    assert plot.begin() == ["serve", "start model"]
+    plot.serves()
+    assert plot.readiness() is Readiness.WARMING_UP
+    plot.up("model")
+    assert plot.readiness() is Readiness.OK
+
+
+def test_the_process_is_not_ready_when_a_hook_fails_that_it_did_not_wait_for() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "model", wait=False))
+    plot.begin()
+    plot.serves()
+    assert plot.ends("model", OSError("no such file")) == []
+    assert plot.readiness() is Readiness.WARM_UP_FAILED
 
 
 # A stop fails.
@@ -298,6 +358,24 @@ def test_a_stop_passes_its_shutdown_timeout() -> None:
     assert plot.at(2.0) == ["cancel db"]
     assert plot.ends("db", asyncio.CancelledError()) == ["finish"]
     assert plot.entry("db", IN_SHUTDOWN).outcome == "timed_out"
+
+
+def test_all_errors_of_a_shutdown_are_kept() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.stops()
+    first, second = OSError("first"), OSError("second")
+    plot.ends("cache", first)
+    plot.ends("client", second)
+    plot.ends("db")
+    assert plot.scheduler.stop_errors == [first, second]
+
+
+def test_a_second_stop_joins_the_first() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.stops()
+    plot.scheduler.stop(plot.now, quick=False, ended_by="another")
+    assert plot.commands() == []
+    assert plot.scheduler.ended_by == "the test"
 
 
 # The shutdown nears its deadline.
@@ -441,6 +519,21 @@ def test_of_several_errors_the_first_is_kept_and_noted() -> None:
     assert any("Then 'shop.client'" in note for note in first.__notes__)
 
 
+# The stop is known before it begins.
+
+
+def test_a_drain_function_runs_as_soon_as_the_stop_is_known_and_everything_else_stays_up() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        lifespan.on_drain(name="leave")(written_in("shop.lifespan")(nothing))
+
+    plot = served(declare, "db")
+    plot.scheduler.notice(plot.now)
+    assert plot.commands() == ["start leave"]
+    assert plot.stops() == []
+    assert plot.ends("leave") == ["release db"]
+
+
 # While serving.
 
 
@@ -449,7 +542,7 @@ def test_a_job_that_crashes_is_not_begun_again() -> None:
     assert plot.begin() == ["serve"]
     assert plot.serves() == ["start refresh"]
     assert plot.ends("refresh", OSError("lost")) == []
-    assert plot.scheduler.readiness(stop_is_known=False, failing=()) is Readiness.CRASHED
+    assert plot.readiness() is Readiness.CRASHED
     assert plot.at(3600.0) == []
 
 
@@ -482,6 +575,41 @@ def test_a_job_is_begun_once_where_its_turn_comes_in_the_moment_in_which_all_is_
     assert plot.serves() == ["start refresh"]
 
 
+def test_after_good_service_the_pauses_begin_anew() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", on_crash="restart"))
+    plot.begin()
+    plot.serves()
+    plot.ends("refresh", OSError("lost"))
+    assert plot.at(1.0) == ["start refresh"]
+    plot.at(61.5)
+    plot.ends("refresh", OSError("lost"))
+    assert plot.at(62.4) == []
+    assert plot.at(62.5) == ["start refresh"]
+
+
+def test_a_job_that_crashes_is_not_begun_again_without_what_it_needs() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        job(lifespan, "refresh", depends_on=["shop.db"], on_crash="restart")
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.up("db")
+    plot.serves()
+    plot.ends("db", OSError("lost"))
+    plot.ends("refresh", OSError("lost"))
+    assert plot.at(60.0) == []
+    assert "it needs 'shop.db'" in plot.entry("refresh", Phase.SERVING).reason
+
+
+def test_an_optional_job_that_crashes_leaves_the_process_degraded() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", required=False))
+    plot.begin()
+    plot.serves()
+    plot.ends("refresh", OSError("lost"))
+    assert plot.readiness() is Readiness.DEGRADED
+
+
 def test_a_job_that_crashes_has_the_server_asked_to_stop() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", on_crash="stop"))
     plot.begin()
@@ -495,7 +623,7 @@ def test_a_job_that_returns_is_finished() -> None:
     plot.serves()
     assert plot.ends("refresh") == []
     assert plot.entry("refresh", Phase.SERVING).outcome == "finished"
-    assert plot.scheduler.readiness(stop_is_known=False, failing=()) is Readiness.OK
+    assert plot.readiness() is Readiness.OK
 
 
 def test_a_resource_whose_own_tasks_crash_is_down() -> None:
@@ -518,6 +646,34 @@ def test_jobs_stop_before_the_first_hook_those_of_the_highest_priority_first() -
     assert plot.stops() == ["cancel high"]
     assert plot.ends("high", asyncio.CancelledError()) == ["cancel low"]
     assert plot.ends("low", asyncio.CancelledError()) == ["release db"]
+
+
+# A slow hook.
+
+
+def test_it_is_looked_where_slow_hooks_wait_at_four_times_of_a_startup() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "db"), LIMITS._replace(startup=60.0))
+    plot.begin()
+    assert plot.looks_until(50.0) == {5.0: ["db"], 10.0: ["db"], 20.0: ["db"], 40.0: ["db"]}
+
+
+def test_it_is_looked_where_hooks_wait_that_are_slow_to_stop() -> None:
+    plot = served(lambda lifespan: resource(lifespan, "db"), "db")
+    plot.stops()
+    assert plot.looks_until(4.5) == {2.0: ["db"], 4.0: ["db"]}
+
+
+def test_a_step_that_begins_to_stop_waits_where_its_start_has_waited_no_longer() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "db"))
+    plot.begin()
+    plot.hook("db").located("shop/db.py:7")
+    plot.up("db")
+    assert plot.entry("db").waiting_at == "shop/db.py:7"
+    plot.serves()
+    plot.stops()
+    step = plot.hook("db").step
+    assert step is not None
+    assert step.waiting_at == ""
 
 
 # The engine's own faults.

@@ -195,7 +195,7 @@ def test_two_runs_on_one_loop_are_an_error_that_lists_them(run: RunOnLoop) -> No
         text = str(caught.value)
         assert "which of 2 runs is meant" in text
         for one in runs:
-            assert f"run {one.uuid[:8]} ({one.context.service_type}, serving)" in text
+            assert f"run {one.facts.uuid[:8]} ({one.context.service_type}, serving)" in text
         assert "handle(request)" in text
         for one in runs:
             await one.stop()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lifespan_app.engine.hooks import Kind
 from lifespan_app.engine.loglines import LogLine, LogSink
@@ -40,85 +40,36 @@ class Progress(NamedTuple):
         return f"{share}, {self.doing}" if self.doing else share
 
 
-class Entry:
-    """One step of one hook, as it stood when it began, or when it had ended.
+class Entry(NamedTuple):
+    """One step of one hook, as it stood when it began, or when it had ended."""
 
-    It is never changed. (Half the price of a NamedTuple, and there are four for each hook.)
-
-    Args:
-        node: the hook in the run's plan.
-        phase: the phase that the step is part of.
-        begun: when it began, by the run's clock.
-        ended: when it ended; of one that goes on, when it began.
-        after: the hook whose step gave this one its turn, by its node's index; -1 for none.
-        outcome: how it ended; None while it goes on.
-        attempt: which one it is, of a job that is begun again.
-        reason: why it was skipped.
-        failure: what it has failed with.
-        waiting_at: where it waited when somebody looked.
-        log: its log lines.
-    """
-
-    __slots__ = (
-        "after",
-        "attempt",
-        "begun",
-        "ended",
-        "failure",
-        "log",
-        "node",
-        "outcome",
-        "phase",
-        "reason",
-        "waiting_at",
-    )
-
-    def __init__(
-        self,
-        node: Node,
-        phase: Phase,
-        begun: float,
-        ended: float,
-        after: int = -1,
-        outcome: Outcome | None = None,
-        attempt: int = 1,
-        reason: str = "",
-        failure: Failure | None = None,
-        waiting_at: str = "",
-        log: tuple[LogLine, ...] = (),
-    ) -> None:
-        self.node = node
-        self.phase = phase
-        self.begun = begun
-        self.ended = ended
-        self.after = after
-        self.outcome = outcome
-        self.attempt = attempt
-        self.reason = reason
-        self.failure = failure
-        self.waiting_at = waiting_at
-        self.log = log
+    node: Node
+    phase: Phase
+    begun: float
+    """When it began, by the run's clock."""
+    ended: float
+    """When it ended; of one that goes on, when it began."""
+    after: int = -1
+    """The hook whose step gave this one its turn, by its node's index; -1 for none."""
+    outcome: Outcome | None = None
+    """How it ended; None while it goes on."""
+    attempt: int = 1
+    """Which one it is, of a job that is begun again."""
+    reason: str = ""
+    """Why it was skipped."""
+    failure: Failure | None = None
+    waiting_at: str = ""
+    """Where it waited when somebody looked."""
+    log: tuple[LogLine, ...] = ()
 
     def ends(
         self, outcome: Outcome, at: float, error: BaseException | None = None, reason: str = ""
     ) -> Entry:
         """Return the entry of this step's end."""
-        return Entry(
-            self.node,
-            self.phase,
-            self.begun,
-            at,
-            self.after,
-            outcome,
-            self.attempt,
-            reason or self.reason,
-            self.failure if error is None else failure_of(error),
-            self.waiting_at,
+        failure = self.failure if error is None else failure_of(error)
+        return self._replace(
+            ended=at, outcome=outcome, failure=failure, reason=reason or self.reason, log=()
         )
-
-    def but(self, **changes: Any) -> Entry:
-        """Return the same entry with something else in it."""
-        return Entry(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
     @property
     def error(self) -> BaseException | None:
@@ -175,7 +126,7 @@ class Journal:
         if self._sinks and entry.outcome is not None:
             sink = self._sinks.get(entry.place)
             if sink is not None:
-                entry = entry.but(log=sink.lines())
+                entry = entry._replace(log=sink.lines())
         if entry.phase is IN_SERVICE:
             self._serving[entry.node.index] = entry
         else:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from .hook_run import HookRun
+from .hook_run import STARTING, STOPPING, HookRun
 
 GRACE = 1.0
 """Seconds that a cancelled hook has before it is cancelled once more, then before it is left."""
@@ -68,12 +68,12 @@ class Deadlines:
 
     Args:
         limits: what the run is allowed.
+        hook_runs: the hooks, in the order of the plan; the shutdown adds some.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, hook_runs: Sequence[HookRun]) -> None:
         self.limits = limits
-        self.watched: set[HookRun] = set()
-        """The hooks whose steps have a limit."""
+        self._hook_runs = hook_runs
         self.allowed = 0.0
         """What the phase has in all, in seconds; and where that ends, by the clock:"""
         self.deadline = math.inf
@@ -92,14 +92,10 @@ class Deadlines:
 
     # Phases.
 
-    def begin_startup(self, hook_runs: Sequence[HookRun], now: float) -> None:
+    def begin_startup(self, now: float) -> None:
         """Begin the startup's deadline; an explicit longer ``timeout`` of a hook lifts it."""
-        own = [
-            hook_run.node.options.timeout
-            for hook_run in hook_runs
-            if hook_run.node.options.timeout is not None and not hook_run.non_blocking
-        ]
-        self._begin(now, max([self.limits.startup, *own]), SLOW_STARTUP)
+        own = [one.node.options.timeout or 0.0 for one in self._hook_runs if not one.non_blocking]
+        self._begin(now, max(self.limits.startup, *own, 0.0), SLOW_STARTUP)
         self.of_startup = self.deadline
 
     def end_startup(self, *, warming_up: bool) -> None:
@@ -129,14 +125,13 @@ class Deadlines:
         """Make a stop that is under way a quick one."""
         self.quick = True
         self.deadline = min(self.deadline, now + QUICK_DEADLINE)
-        for hook_run in self.watched:
+        for hook_run in self.watched():
             if not hook_run.cancel_attempts:
                 hook_run.due_at(min(hook_run.deadline, now + QUICK_TIMEOUT))
         self.look_ahead()
 
     def close(self) -> None:
         """End all watching."""
-        self.watched.clear()
         self._restarts.clear()
         self.deadline = self.soonest = math.inf
         self._looks = []
@@ -150,25 +145,35 @@ class Deadlines:
 
     # Hooks.
 
-    def watch_start(self, hook_run: HookRun, now: float) -> None:
-        """Watch a hook that begins to start."""
+    def watched(self) -> list[HookRun]:
+        """Return the hooks whose steps have a limit, in the order of the plan."""
+        return [
+            one
+            for one in self._hook_runs
+            # A job has a limit once it is asked to stop; a place has none.
+            if (one.state is STARTING or one.state is STOPPING) and one.hook is not None
+        ]
+
+    def of_start(self, hook_run: HookRun, now: float) -> float:
+        """Return when a hook that begins now has to be up."""
         options = hook_run.node.options
         limit = options.timeout
         if limit is None:
             # Where nobody waits for it, neither the deadline nor that of optional hooks is meant.
             limit = math.inf if options.required or not options.wait else OPTIONAL_TIMEOUT
         due = now + limit
-        self._watch(hook_run, self.deadline if options.wait and self.deadline < due else due)
-
-    def watch_stop(self, hook_run: HookRun, now: float) -> None:
-        """Watch a hook that begins to stop."""
-        self._watch(hook_run, now + self.stop_limit(hook_run))
-
-    def _watch(self, hook_run: HookRun, due: float) -> None:
-        hook_run.watched(due)
-        self.watched.add(hook_run)
+        if options.wait and self.deadline < due:
+            due = self.deadline
         if due < self.soonest:
             self.soonest = due
+        return due
+
+    def of_stop(self, hook_run: HookRun, now: float) -> float:
+        """Return when a hook that is asked to stop now has to be down."""
+        due = now + self.stop_limit(hook_run)
+        if due < self.soonest:
+            self.soonest = due
+        return due
 
     def stop_limit(self, hook_run: HookRun) -> float:
         """Return the seconds that a hook has to stop."""
@@ -199,19 +204,11 @@ class Deadlines:
         hook_run.due_at(due)
         self.soonest = min(self.soonest, due)
 
-    def forget(self, hook_run: HookRun) -> None:
-        """Watch a hook no longer."""
-        self.watched.discard(hook_run)
-
     # Questions.
-
-    def in_order(self) -> list[HookRun]:
-        """Return what is watched in the order of the plan, so that two runs tell the same."""
-        return sorted(self.watched, key=lambda hook_run: hook_run.node.index)
 
     def due(self, now: float) -> list[HookRun]:
         """Return the hooks whose limit has passed."""
-        return [hook_run for hook_run in self.in_order() if now + EARLY >= hook_run.deadline]
+        return [hook_run for hook_run in self.watched() if now + EARLY >= hook_run.deadline]
 
     def deadline_has_passed(self, now: float) -> bool:
         """Return whether the phase has used up its time."""
@@ -234,5 +231,5 @@ class Deadlines:
         if self._stopping and not self.rushed:
             deadline -= LAST_SECOND
         look = self._begun + self._looks[0] if self._looks else math.inf
-        due = min((hook_run.deadline for hook_run in self.watched), default=math.inf)
+        due = min((hook_run.deadline for hook_run in self.watched()), default=math.inf)
         self.soonest = min(due, deadline, look, math.inf, *self._restarts.values())

@@ -1,4 +1,4 @@
-"""The driver: tells the scheduler each event in the run's own context, and has its commands done."""
+"""The driver: tells the scheduler each event, and has its commands done in the run's own context."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ class Driver:
 
     Args:
         scheduler: is told events, and says what is to be done.
-        do: how each of its commands is carried out.
         clock: gives the time of an event, in seconds.
         context: the run's own: what is done is part of no hook, though it may run in a hook's task.
     """
@@ -33,12 +32,12 @@ class Driver:
     def __init__(
         self,
         scheduler: Scheduler,
-        do: Mapping[Do, Callable[..., None]],
         clock: Callable[[], float],
         context: contextvars.Context,
     ) -> None:
         self._scheduler = scheduler
-        self._do = do
+        self._commands = scheduler.commands
+        self._do: Mapping[Do, Callable[..., None]] = {}
         self._clock = clock
         self._context = context
         self._loop = asyncio.get_running_loop()
@@ -49,6 +48,10 @@ class Driver:
         self._timer_at = math.inf
         self._faults = 0
 
+    def carries_out(self, do: Mapping[Do, Callable[..., None]]) -> None:
+        """Be given how each command is carried out."""
+        self._do = do
+
     def handle(self, event: Event, *args: Any) -> None:
         """Handle an event, on the loop: at once, or behind the one that is being handled.
 
@@ -58,16 +61,22 @@ class Driver:
         """
         if self._busy:
             self._inbox.append((event, args))
-        else:
-            self._context.run(self._handle, event, args)
-
-    def _handle(self, event: Event, args: tuple[Any, ...]) -> None:
+            return
         self._busy = True
         try:
             event(self._clock(), *args)
         except BaseException as error:
-            self._fault(error)
-        commands, do = self._scheduler.commands, self._do
+            self._context.run(self._fault, error)
+        # A thousand hooks that come up side by side have nothing done: that is not paid for.
+        if self._commands or self._inbox:
+            self._context.run(self._carry_out)
+        self._busy = False
+        if self._scheduler.wake_at < self._timer_at:
+            self._set_timer()
+
+    def _carry_out(self) -> None:
+        """Carry out the commands, and handle what has come meanwhile."""
+        commands, do = self._commands, self._do
         while commands or self._inbox:
             try:
                 if commands:
@@ -78,9 +87,6 @@ class Driver:
                     event(self._clock(), *args)
             except BaseException as error:
                 self._fault(error)
-        self._busy = False
-        if self._scheduler.wake_at < self._timer_at:
-            self._set_timer()
 
     # Faults of the engine's own: the run fails, and each caller that waits gets an answer.
 
@@ -96,9 +102,9 @@ class Driver:
                 return
         self._inbox.clear()
         self._scheduler.end_at_once(error)
-        for command in list(self._scheduler.commands):
+        for command in list(self._commands):
             self._do_what_can_be_done(command)
-        self._scheduler.commands.clear()
+        self._commands.clear()
 
     def _do_what_can_be_done(self, command: Command) -> None:
         try:
@@ -117,7 +123,9 @@ class Driver:
             self._timer.cancel()
         self._timer_at = self._scheduler.wake_at
         delay = max(0.0, self._timer_at - self._clock())
-        self._timer = self._loop.call_later(delay, self._time_passed)
+        # A copy: the run's own context is entered once more for what is to be done.
+        context = self._context.copy()
+        self._timer = self._loop.call_later(delay, self._time_passed, context=context)
 
     def _time_passed(self) -> None:
         self._timer = None

@@ -23,6 +23,7 @@ from lifespan_app.engine.hooks import (
     ON_LOOP,
     RESOURCE,
     SYNC_GENERATOR,
+    Form,
     Hook,
     innermost,
     is_awaitable,
@@ -92,19 +93,6 @@ class Execution:
         arguments: what the hook's function is called with.
     """
 
-    __slots__ = (
-        "arguments",
-        "executor",
-        "gate",
-        "hook_run",
-        "made",
-        "task",
-        "thread",
-        "waiting_at",
-        "waker",
-        "work",
-    )
-
     def __init__(self, hook_run: HookRun, executor: Hears, arguments: dict[str, Any]) -> None:
         self.hook_run = hook_run
         self.executor = executor
@@ -116,16 +104,8 @@ class Execution:
         """What the task waits for while the hook is up."""
         self.thread: int | None = None
         self.gate: Gate | None = None
-        self.waiting_at = ""
-        """Where the hook's step waited when somebody looked."""
         self.work: Work | None = None
         """What the pool of threads was given."""
-
-    @property
-    def function(self) -> Callable[..., Any]:
-        """The hook's function."""
-        function: Callable[..., Any] = self.hook_run.hook.function
-        return function
 
     # Told by the executor.
 
@@ -140,10 +120,6 @@ class Execution:
             context=context,
         )
 
-    def waits(self, where: str) -> None:
-        """Keep where it waits."""
-        self.waiting_at = where
-
     def hold(self, gate: Gate) -> None:
         """Be given what holds its thread while the hook is up."""
         self.gate = gate
@@ -154,7 +130,6 @@ class Execution:
 
     def let_go(self) -> None:
         """Have the hook leave what it holds."""
-        self.waiting_at = ""
         if self.waker is not None and not self.waker.done():
             self.waker.set_result(None)
 
@@ -163,13 +138,14 @@ class Execution:
     async def _live(self) -> None:
         here.set(self.hook_run)
         failure: BaseException | None = None
+        hook = self.hook_run.hook
         try:
-            around = self.executor.around_task(self.hook_run.hook)
+            around = self.executor.around_task(hook)
             if around is None:
-                await self._enter_and_leave()
+                await LIVES[hook.form](self)
             else:
                 async with around:
-                    await self._enter_and_leave()
+                    await LIVES[hook.form](self)
         # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
         except BaseException as error:
             self._raise_if_thrown_away(error)
@@ -185,19 +161,8 @@ class Execution:
         if is_a(error, GeneratorExit) and asyncio._get_running_loop() is not self.executor.loop:
             raise error
 
-    def _enter_and_leave(self) -> Awaitable[None]:
-        form = self.hook_run.hook.form
-        if form is ASYNC_GENERATOR:
-            return self._drive(self.function(**self.arguments))
-        if form is COROUTINE:
-            return self._await()
-        if form is ON_LOOP:
-            return self._on_loop()
-        # What a sync callable has returned goes on living on the loop.
-        return self._enter(self.made)
-
     async def _await(self) -> None:
-        self.made = await self.function(**self.arguments)
+        self.made = await self.hook_run.hook.function(**self.arguments)
         if self.hook_run.hook.kind is RESOURCE:
             if self.made is None:
                 refuse_none(self.hook_run, yielded=False)
@@ -211,6 +176,9 @@ class Execution:
                         name,
                     )
                     break
+
+    def _iterate(self) -> Awaitable[None]:
+        return self._drive(self.hook_run.hook.function(**self.arguments))
 
     async def _drive(self, generator: AsyncGeneratorType[Any, Any]) -> None:
         # Without contextlib in between: fewer frames, and what is wrong can be named.
@@ -251,7 +219,10 @@ class Execution:
         raise failure
 
     async def _on_loop(self) -> None:
-        await self._enter(self.function(**self.arguments))
+        await self._enter(self.hook_run.hook.function(**self.arguments))
+
+    def _enter_made(self) -> Awaitable[None]:
+        return self._enter(self.made)
 
     async def _enter(self, made: Any) -> None:
         """Enter, await or keep what a callable has returned."""
@@ -321,10 +292,10 @@ class Execution:
         try:
             around = self.executor.around_thread(self.hook_run.hook)
             if around is None:
-                self.made = self.function(**self.arguments)
+                self.made = self.hook_run.hook.function(**self.arguments)
             else:
                 with around:
-                    self.made = self.function(**self.arguments)
+                    self.made = self.hook_run.hook.function(**self.arguments)
         except BaseException as error:
             failure = advised(error)
         self.executor.post_ended(self, failure)
@@ -369,7 +340,7 @@ class Execution:
 
     def _stay(self) -> Iterator[Any]:
         if self.hook_run.hook.form is SYNC_GENERATOR:
-            generator = self.function(**self.arguments)
+            generator = self.hook_run.hook.function(**self.arguments)
             try:
                 value = next(generator)
             except StopIteration:
@@ -388,13 +359,13 @@ class Execution:
             failure = yielded_again(self.hook_run, generator.gi_frame)
             generator.close()
             raise failure
-        made = self.made = self.function(**self.arguments)
+        made = self.made = self.hook_run.hook.function(**self.arguments)
         kind = type(made)
         lives_on_loop = hasattr(kind, "__aenter__") or is_awaitable(made)
         if hasattr(kind, "__enter__") and not lives_on_loop and kind is not AsyncGeneratorType:
             with made as value:
                 # What a @contextmanager function yields is what it means to hand out.
-                if not inspect.isgeneratorfunction(innermost(self.function)):
+                if not inspect.isgeneratorfunction(innermost(self.hook_run.hook.function)):
                     self._refuse_nothing(made, value)
                 if value is None:
                     refuse_none(self.hook_run, yielded=True)
@@ -407,6 +378,17 @@ class Execution:
         """Whether what a thread has made is entered, or awaited, in a task."""
         made = self.made
         return hasattr(type(made), "__aenter__") or is_awaitable(made)
+
+
+LIVES: dict[Form, Callable[[Execution], Awaitable[None]]] = {
+    COROUTINE: Execution._await,
+    ASYNC_GENERATOR: Execution._iterate,
+    ON_LOOP: Execution._on_loop,
+    # What a sync callable has returned goes on living on the loop.
+    IN_THREAD: Execution._enter_made,
+    SYNC_GENERATOR: Execution._enter_made,
+}
+"""How each form of hook is entered and left in its task."""
 
 
 class NextTurn:

@@ -7,12 +7,13 @@ import contextvars
 import functools
 import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
 
 from lifespan_app.engine.advice import Advice
 from lifespan_app.engine.hooks import START, Hook
+from lifespan_app.engine.plan import Gives
 from lifespan_app.engine.threads import Mailbox, Pool, Turns, start_thread
 
 from .execution import Execution, NextTurn
@@ -26,6 +27,9 @@ class Surroundings(Protocol):
     turns: Turns | None
     thread_patience: float
     advice: Advice
+
+    def clock(self) -> float:
+        """Return the time, in seconds, by the clock of the run."""
 
     def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
         """Return what is entered in an async hook's task for as long as the hook lives."""
@@ -47,8 +51,8 @@ class Executor:
         scheduler: is told what becomes of hooks.
         handle: hands the scheduler an event.
         host: the program around the engine.
-        clock: the run's.
         loop_is_ending: tells whether every task of the loop is being cancelled.
+        given: what parameters are given that ask for no resource.
     """
 
     def __init__(
@@ -56,8 +60,8 @@ class Executor:
         scheduler: Scheduler,
         handle: Callable[..., None],
         host: Surroundings,
-        clock: Callable[[], float],
         loop_is_ending: Callable[[], bool],
+        given: Mapping[Gives, Any],
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.loop_is_ending = loop_is_ending
@@ -67,7 +71,7 @@ class Executor:
         self._scheduler = scheduler
         self._handle = handle
         self._host = host
-        self._clock = clock
+        self._given = given
         # The context of the run's begin: what one hook sets is not seen by the next.
         self._context = contextvars.copy_context()
         self._mailbox = Mailbox(self.loop)
@@ -77,11 +81,21 @@ class Executor:
 
     def start(self, hook_run: HookRun, arguments: dict[str, Any]) -> None:
         """Give a hook its task, or its thread, as its form asks for."""
+        for argument in hook_run.node.arguments:
+            if argument.gives is not Gives.RESOURCE:
+                arguments[argument.name] = self._given[argument.gives]
         execution = Execution(hook_run, self, arguments)
         hook_run.lives_in(execution)
         if hook_run.on_loop:
             execution.begin_task(self._context.copy())
             return
+        try:
+            self._start_in_thread(hook_run, execution)
+        # Such as "can't start new thread".
+        except Exception as error:
+            self._handle(self._scheduler.ended, hook_run, error)
+
+    def _start_in_thread(self, hook_run: HookRun, execution: Execution) -> None:
         self._host.work_handed_over()
         context = self._context.copy()
         # A sync resource keeps a thread of its own, from enter to exit.
@@ -121,12 +135,11 @@ class Executor:
         execution: Execution = hook_run.execution
         if execution.gate is not None and not hook_run.on_loop:
             self._host.work_handed_over()
-            execution.waits("")
             execution.gate.release()
         else:
             execution.let_go()
 
-    def cancel(self, hook_run: HookRun, *, again: bool) -> None:
+    def cancel(self, hook_run: HookRun, again: bool) -> None:
         """Cancel the task of a hook. One that has not begun will never report: that is said here.
 
         Args:
@@ -201,7 +214,7 @@ class Executor:
         self._post(self._thread_ended, execution, error)
 
     def _post(self, event: Callable[..., None], execution: Execution, what: object) -> bool:
-        return self._mailbox.post(self._handle, event, execution, what, self._clock())
+        return self._mailbox.post(self._handle, event, execution, what, self._host.clock())
 
     def _thread_came_up(self, now: float, execution: Execution, value: Any, at: float) -> None:
         hook_run = execution.hook_run

@@ -110,8 +110,8 @@ class HookRun:
         "shutdown",
         "startup",
         "state",
-        "stop_asked",
         "value",
+        "waiting_at",
     )
 
     def __init__(self, run: Reached, node: Node) -> None:
@@ -138,11 +138,13 @@ class HookRun:
         """Whether others need wait for it no longer at startup; whether its turn to stop has come."""
         self.lives = False
         """Whether a task or thread is at work for it, or holds it."""
-        self.stop_asked = self.abandoned = False
+        self.abandoned = False
         self.cancel_attempts = 0
         self.begun = 0.0
         """When its last step began."""
         self.deadline = math.inf
+        self.waiting_at = ""
+        """Where its last step waited when somebody looked."""
         self.value: Any = None
         self.execution: Any = None
         """What the executor knows of its task or thread."""
@@ -159,6 +161,11 @@ class HookRun:
         return self.state is STARTING or self.state is STOPPING
 
     @property
+    def stop_asked(self) -> bool:
+        """Whether it is to leave what it holds: also what it has entered too late."""
+        return self.state is STOPPING or self.state is DOWN
+
+    @property
     def phase(self) -> Phase | None:
         """The phase of the step that is running now; None where none is."""
         if self.is_job:
@@ -173,37 +180,28 @@ class HookRun:
         if self.is_job:
             return self.serving if self.lives else None
         if self.state is STARTING:
-            return self.startup or self._goes_on(IN_STARTUP, self.after[START_TURN])
+            return self.startup or self._entry(IN_STARTUP, self.begun)
         if self.state is STOPPING:
-            # It may stop before its turn: at the notice of a stop, or as it has come up too late.
-            after = self.after[STOP_TURN] if self.released else -1
-            return self.shutdown or self._goes_on(IN_SHUTDOWN, after)
+            return self.shutdown or self._entry(IN_SHUTDOWN, self.begun)
         return None
 
-    def _goes_on(self, phase: Phase, after: int) -> Entry:
-        where = "" if self.execution is None else self.execution.waiting_at
-        return Entry(self.node, phase, self.begun, self.begun, after, waiting_at=where)
-
-    def _step(self) -> Entry:
-        step = self.step
-        assert step is not None
-        return step
+    def _entry(self, phase: Phase, ended: float, outcome: Outcome | None = None) -> Entry:
+        """Return its step of the startup or the shutdown, as it stands at a time."""
+        # It may stop before its turn: at the notice of a stop, or as it has come up too late.
+        if phase is IN_STARTUP:
+            after = self.after[START_TURN]
+        else:
+            after = self.after[STOP_TURN] if self.released else -1
+        # A third of what Entry(...) takes, and there are one or two for each hook.
+        where = self.waiting_at
+        return tuple.__new__(
+            Entry, (self.node, phase, self.begun, ended, after, outcome, 1, "", None, where, ())
+        )
 
     @property
     def failed_to_start(self) -> bool:
         """Whether it has failed to start, or was skipped."""
-        entry = self.startup
-        return entry is not None and entry.outcome is not OK
-
-    @property
-    def start_is_decided(self) -> bool:
-        """Whether it has an outcome of its startup, though its task may still be on its way."""
-        return self.startup is not None
-
-    @property
-    def stop_is_decided(self) -> bool:
-        """Whether it has an outcome of its stop, though its task may still be on its way."""
-        return self.shutdown is not None and self.shutdown.outcome is not None
+        return self.startup is not None and self.startup.outcome is not OK
 
     @property
     def crashed(self) -> bool:
@@ -259,11 +257,12 @@ class HookRun:
     def depends_on(self, dependencies: list[HookRun]) -> None:
         """Have it wait for others at startup, and them for it at shutdown."""
         self.dependencies += dependencies
+        self.pending += len(dependencies)
         for dependency in dependencies:
             dependency.dependents.append(self)
 
     def waits_for(self, count: int) -> None:
-        """Begin to count down: its turn waits for so many others."""
+        """Begin to count down anew: its turn waits for so many others."""
         self.pending = count
 
     def counts_down(self, by: HookRun, turn: int) -> bool:
@@ -282,7 +281,7 @@ class HookRun:
     def has_step(self) -> bool:
         """Whether it has a step of its own in the phase that counts down."""
         if self.is_job:
-            return self.stop_asked
+            return self.shutdown is not None
         if self.released:
             return self.shutdown is not None
         return self.hook is not None and self.hook.kind in HAS_STARTUP
@@ -295,11 +294,12 @@ class HookRun:
         if at_end:
             self.at_end = self.settled = True
 
-    def began(self, now: float) -> None:
+    def began(self, now: float, deadline: float) -> None:
         """Start: its turn in the startup has come."""
         self.state = BEGAN[self.state]
         self.lives = True
         self.begun = now
+        self.deadline = deadline
 
     def skipped(self, reason: str, now: float) -> Entry | None:
         """Be down: it can't start, or need not any more."""
@@ -307,12 +307,10 @@ class HookRun:
         if self.hook is None:
             return None
         self.begun = now
-        self.startup = self._goes_on(IN_STARTUP, self.after[START_TURN]).ends(
-            Outcome.SKIPPED, now, reason=reason
-        )
+        self.startup = self._entry(IN_STARTUP, now, Outcome.SKIPPED)._replace(reason=reason)
         return self.startup
 
-    def mark_up(self, value: Any, at: float, *, entered: bool) -> Entry | None:
+    def came_up(self, value: Any, at: float, *, entered: bool) -> Entry | None:
         """Be up. Returns None where it had failed by its limit before.
 
         Args:
@@ -322,33 +320,22 @@ class HookRun:
         """
         self.state = CAME_UP[self.state]
         self.value = value
-        self.lives = entered
         self.cancel_attempts = 0
-        self.deadline = math.inf
-        if self.startup is not None:
-            return None
-        where = "" if self.execution is None else self.execution.waiting_at
-        self.startup = entry = Entry(
-            self.node, IN_STARTUP, self.begun, at, self.after[START_TURN], OK, waiting_at=where
-        )
+        entry = None
+        if self.startup is None:
+            self.startup = entry = self._entry(IN_STARTUP, at, OK)
+        self.lives = entered
+        if not entered:
+            self.execution = None
         return entry
 
     def settle(self) -> None:
         """Be settled: what waits for it at startup need wait no longer."""
         self.settled = True
 
-    def fail_to_start(
-        self, outcome: Outcome, at: float, *, error: BaseException | None = None, reason: str = ""
-    ) -> Entry:
-        """Fail to start; its task or thread may still be on its way out."""
-        step = self.startup or self._goes_on(IN_STARTUP, self.after[START_TURN])
-        self.startup = step.ends(outcome, at, error, reason)
-        return self.startup
-
     def start_over(self) -> None:
         """Be down: the task or thread of its start has ended, and it is not up."""
-        self.state = FAILED_TO_START[self.state]
-        self.lives = False
+        self._goes_down(FAILED_TO_START)
 
     def serves(self, now: float) -> Entry:
         """Begin its job, for the first time or again."""
@@ -362,8 +349,7 @@ class HookRun:
         self, outcome: Outcome, now: float, error: BaseException | None = None
     ) -> Entry:
         """Be down: its job, or what its resource does, has ended while nobody had asked for it."""
-        self.state = ENDED_BY_ITSELF[self.state]
-        self.lives = False
+        self._goes_down(ENDED_BY_ITSELF)
         begun = now if self.startup is None else self.startup.ended
         serving = self.serving or Entry(self.node, IN_SERVICE, begun, now)
         self.serving = serving.ends(outcome, now, error)
@@ -372,84 +358,84 @@ class HookRun:
     def not_restarted(self, reason: str) -> Entry:
         """Keep why its job, which has crashed, can't begin again."""
         assert self.serving is not None
-        self.serving = self.serving.but(reason=reason)
-        return self.serving
-
-    def job_asked_to_stop(self, now: float, after: int) -> None:
-        """Stop, as a job: it is cancelled."""
-        self.state = ASKED_TO_STOP[self.state]
-        self.stop_asked = True
-        assert self.serving is not None
-        self.serving = self.serving.but(after=after)
-        # A job has no step of its own in the shutdown: this entry no journal gets.
-        self.shutdown = Entry(self.node, IN_SHUTDOWN, now, now)
-
-    def job_fails_to_stop(self, outcome: Outcome, at: float, error: BaseException) -> None:
-        """Fail to stop, as a job: it has passed its limit, or has raised."""
-        assert self.serving is not None
-        self.serving = self.serving.ends(outcome, at, error)
-
-    def job_stopped(self, at: float) -> Entry:
-        """Be down: its job has ended, as it was asked to or because the loop ends."""
-        self.state = JOB_STOPPED[self.state]
-        self.lives = False
-        assert self.serving is not None
-        self.serving = self.serving.ends(self.serving.outcome or OK, at)
+        self.serving = self.serving._replace(reason=reason)
         return self.serving
 
     def release(self) -> None:
         """Have its turn in the shutdown."""
         self.released = True
 
-    def asked_to_stop(self, now: float) -> None:
+    def asked_to_stop(self, now: float, deadline: float) -> None:
         """Stop: leave what it holds, or be called, where that is done at the end."""
         self.state = ASKED_TO_STOP[self.state]
-        self.stop_asked = not self.at_end
         self.lives = True
         self.begun = now
+        self.waiting_at = ""
+        self.cancel_attempts = 0
+        self.deadline = deadline
 
-    def not_called(self, reason: str, now: float) -> Entry:
-        """Be down: it is not called at the end, since what it needs is missing."""
-        self.state = NOTHING_TO_STOP[self.state]
-        begun = Entry(self.node, IN_SHUTDOWN, now, now)
-        self.shutdown = begun.ends(Outcome.SKIPPED, now, reason=reason)
-        return self.shutdown
-
-    def closed(self, now: float) -> Entry:
-        """Be down, as a resource that holds nothing: since when it can't be read is worth knowing."""
-        self.state = NOTHING_TO_STOP[self.state]
-        begun = Entry(self.node, IN_SHUTDOWN, now, now, self.after[STOP_TURN])
-        self.shutdown = begun.ends(OK, now)
-        return self.shutdown
+    def job_asked_to_stop(self, now: float, deadline: float, after: int) -> None:
+        """Stop, as a job: it is cancelled."""
+        self.asked_to_stop(now, deadline)
+        assert self.serving is not None
+        self.serving = self.serving._replace(after=after)
+        # A job has no step of its own in the shutdown: this entry no journal gets.
+        self.shutdown = Entry(self.node, IN_SHUTDOWN, now, now)
 
     def place_stops(self) -> None:
         """Stop, as the place where background jobs are stopped."""
         self.state = ASKED_TO_STOP[self.state]
 
+    def nothing_to_stop(self, outcome: Outcome, now: float, reason: str = "") -> Entry:
+        """Be down: it holds nothing, or is not called since what it needs is missing.
+
+        Since when it can't be read, or why it was not called, is worth an entry.
+        """
+        self._goes_down(NOTHING_TO_STOP)
+        after = self.after[STOP_TURN] if self.released else -1
+        self.shutdown = Entry(self.node, IN_SHUTDOWN, now, now, after, outcome, reason=reason)
+        return self.shutdown
+
     def goes_down(self) -> None:
         """Be down: nothing was to be stopped, or it has stopped."""
-        self.state = ALL_OVER[self.state]
+        self._goes_down(ALL_OVER)
 
-    def fail_to_stop(self, outcome: Outcome, at: float, error: BaseException) -> Entry:
-        """Fail to stop; its task or thread may still be on its way out."""
-        step = self.shutdown or self._step()
-        self.shutdown = step.ends(outcome, at, error)
-        return self.shutdown
+    def _goes_down(self, row: Transition) -> None:
+        self.state = row[self.state]
+        self.lives = False
+        self.value = self.execution = None
 
     def stopped(self, outcome: Outcome, at: float) -> Entry:
         """Be down: the task or thread of its stop has ended."""
-        self.state = STOPPED[self.state]
-        self.lives = False
-        self.deadline = math.inf
-        if self.shutdown is not None:
-            self.shutdown = entry = self.shutdown.ends(outcome, at)
-            return entry
-        where = "" if self.execution is None else self.execution.waiting_at
-        after = self.after[STOP_TURN] if self.released else -1
-        self.shutdown = entry = Entry(
-            self.node, IN_SHUTDOWN, self.begun, at, after, outcome, waiting_at=where
-        )
+        entry = self.shutdown
+        if entry is None:
+            entry = self._entry(IN_SHUTDOWN, at, outcome)
+        else:
+            entry = entry.ends(outcome, at)
+        self._goes_down(STOPPED)
+        self.shutdown = entry
         return entry
+
+    def job_stopped(self, at: float) -> Entry:
+        """Be down: its job has ended, as it was asked to or because the loop ends."""
+        self._goes_down(JOB_STOPPED)
+        assert self.serving is not None
+        self.serving = self.serving.ends(self.serving.outcome or OK, at)
+        return self.serving
+
+    def fails(
+        self,
+        phase: Phase,
+        outcome: Outcome,
+        at: float,
+        error: BaseException | None = None,
+        reason: str = "",
+    ) -> Entry:
+        """Fail in a phase; its task or thread may still be on its way out."""
+        step = {IN_STARTUP: self.startup, IN_SERVICE: self.serving}.get(phase, self.shutdown)
+        step = (step or self._entry(phase, at)).ends(outcome, at, error, reason)
+        self._keep(step)
+        return step
 
     def give_up(self, now: float, error: BaseException) -> Entry:
         """Be down: it ignores its cancellations, or hangs in its thread, and nobody waits for it.
@@ -458,9 +444,11 @@ class HookRun:
             now: when.
             error: says so, where its start has no error yet.
         """
-        starts, step = self.state is STARTING, self._step()
+        starts, step = self.state is STARTING, self.step
+        assert step is not None
         self.state = ABANDONED[self.state]
-        self.abandoned = self.stop_asked = True
+        self.lives = False
+        self.abandoned = True
         is_news = starts and step.failure is None
         step = step.ends(Outcome.ABANDONED, now, error if is_news else None)
         self._keep(step)
@@ -470,17 +458,17 @@ class HookRun:
         """Keep the text of the error that it has failed with anew: it has got notes since."""
         for step in (self.startup, self.serving):
             if step is not None and step.failure is not None:
-                renewed = step.but(failure=failure_of(step.failure.error))
+                renewed = step._replace(failure=failure_of(step.failure.error))
                 self._keep(renewed)
                 return renewed
         return None
 
     def located(self, where: str) -> None:
         """Keep where its step waits."""
-        self.execution.waits(where)
+        self.waiting_at = where
         for step in (self.startup, self.serving, self.shutdown):
             if step is not None and step is self.step:
-                self._keep(step.but(waiting_at=where))
+                self._keep(step._replace(waiting_at=where))
 
     def _keep(self, step: Entry) -> None:
         if step.phase is IN_STARTUP:
@@ -494,11 +482,6 @@ class HookRun:
 
     def due_at(self, deadline: float) -> None:
         """Have a limit that ends at a time, or none any more."""
-        self.deadline = deadline
-
-    def watched(self, deadline: float) -> None:
-        """Begin a step that has a limit."""
-        self.cancel_attempts = 0
         self.deadline = deadline
 
     def cancelled(self) -> int:
@@ -517,12 +500,6 @@ class HookRun:
     def moved_to_loop(self) -> None:
         """Live in a task from now on: what its thread has made does."""
         self.on_loop = True
-
-    def let_go(self) -> None:
-        """Forget its value: the run is over."""
-        self.value = None
-        if not self.abandoned:
-            self.execution = None
 
 
 def what_happened(hook_run: HookRun) -> str:

@@ -9,9 +9,8 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lifespan_app.engine.checking import Checking
 from lifespan_app.engine.context import LifespanContext
 from lifespan_app.engine.current import OpensRuns, here, remember
 from lifespan_app.engine.error_text import one_line
@@ -47,6 +46,9 @@ from .hook_run import HookRun
 from .resources import Resources
 from .said import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
 from .scheduler import Do, Scheduler
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.checking import Checking
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
@@ -120,7 +122,7 @@ class Run:
         self.loop_runs: Callable[[], bool] = self.loop.is_running
         self.stopping = Notice()
         """Set as soon as it is known that the run will stop."""
-        self._facts = Facts(
+        self.facts = Facts(
             str(uuid.uuid4()),
             context.service_type,
             context.environment,
@@ -142,17 +144,21 @@ class Run:
             self.settings.shutdown_timeout,
             self.settings.shutdown_deadline,
         )
-        self.scheduler = Scheduler(
-            graph, journal, limits, self._locate, self.host.random, self.host.advice
-        )
+        self._lookout = Lookout(self)
+        locate, advice = self._lookout.locate, self.host.advice
+        self.scheduler = Scheduler(graph, journal, limits, locate, self.host.random, advice)
         own_context = contextvars.copy_context()
         own_context.run(here.set, self)
-        self.driver = Driver(self.scheduler, self._commands(), self.host.clock, own_context)
+        self.driver = Driver(self.scheduler, self.host.clock, own_context)
         self.executor = Executor(
-            self.scheduler, self.driver.handle, self.host, self.host.clock, self.loop_is_ending
+            self.scheduler,
+            self.driver.handle,
+            self.host,
+            self.loop_is_ending,
+            {Gives.CONTEXT: context, Gives.STATE: self.state},
         )
         self.observers = Observers(self.host.observers)
-        self._lookout = Lookout(self)
+        self.driver.carries_out(self._commands())
         self._waited = Waited(self.loop)
         self._captures = False
         self._checking: Checking | None = None
@@ -162,9 +168,9 @@ class Run:
     def _commands(self) -> dict[Do, Callable[..., None]]:
         """Return how each command of the scheduler is carried out."""
         return {
-            Do.START: self._start,
-            Do.RELEASE: self._release,
-            Do.CANCEL: self._cancel,
+            Do.START: self.executor.start,
+            Do.RELEASE: self.executor.release,
+            Do.CANCEL: self.executor.cancel,
             Do.ABANDON: self._abandon,
             Do.STEP: self._tell_step,
             Do.FAILED: self._tell_failure,
@@ -174,7 +180,7 @@ class Run:
             Do.OPENED: self.opened_late,
             Do.CLOSED: self.resources.closed,
             Do.WARM: self._is_warm,
-            Do.LOOK: self._look,
+            Do.LOOK: self._lookout.look,
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,
         }
@@ -185,36 +191,6 @@ class Run:
     def run(self) -> Run:
         """Itself, as what code is part of: a hook, or the body of ``lifespan.run()``."""
         return self
-
-    @property
-    def uuid(self) -> str:
-        """What the run is known by."""
-        return self._facts.uuid
-
-    @property
-    def pid(self) -> int:
-        """The process that it belongs to."""
-        return self._facts.pid
-
-    @property
-    def mode(self) -> str:
-        """How it came about."""
-        return self._facts.mode
-
-    @property
-    def started_at(self) -> float:
-        """When it was made, in seconds since the epoch."""
-        return self._facts.started_at
-
-    @property
-    def ready_at(self) -> float | None:
-        """When it began to serve, in seconds since the epoch."""
-        return self._facts.ready_at
-
-    @property
-    def stopping_at(self) -> float | None:
-        """When it began to stop, in seconds since the epoch."""
-        return self._facts.stopping_at
 
     @property
     def journal(self) -> Journal:
@@ -272,6 +248,8 @@ class Run:
     async def check(self) -> None:
         """Have the checks of the open resources say how these are. On the run's own loop."""
         if self._checking is None:
+            from lifespan_app.engine.checking import Checking  # not paid for where nobody asks
+
             self._checking = Checking(self)
         if self.phase is IN_SERVICE:
             await self._checking.ask()
@@ -287,12 +265,14 @@ class Run:
         return self.journal.snapshot(startable, self._steps_that_go_on, now, keep=keep)
 
     def _steps_that_go_on(self) -> list[Entry]:
-        return [step for one in list(self.scheduler.deadlines.watched) if (step := one.step)]
+        if self.over:
+            return []
+        return [step for one in self.scheduler.deadlines.watched() if (step := one.step)]
 
     def _facts_now(self) -> Facts:
         journal, scheduler = self.journal, self.scheduler
         error = scheduler.first_error or next(iter(scheduler.stop_errors), None)
-        return self._facts._replace(
+        return self.facts._replace(
             hooks_total=scheduler.graph.hooks_total,
             status=scheduler.status,
             readiness=self.readiness,
@@ -337,30 +317,9 @@ class Run:
         self._tell_status(True)
         self.scheduler.begin(now, tells_steps=self.observers.phase_begins(IN_STARTUP))
 
-    def _start(self, hook_run: HookRun, arguments: dict[str, Any]) -> None:
-        for argument in hook_run.node.arguments:
-            if argument.gives is Gives.CONTEXT:
-                arguments[argument.name] = self.context
-            elif argument.gives is Gives.STATE:
-                arguments[argument.name] = self.state
-        try:
-            self.executor.start(hook_run, arguments)
-        # Such as "can't start new thread".
-        except Exception as error:
-            self.driver.handle(self.scheduler.ended, hook_run, error)
-
-    def _release(self, hook_run: HookRun) -> None:
-        self.executor.release(hook_run)
-
-    def _cancel(self, hook_run: HookRun, again: bool) -> None:
-        self.executor.cancel(hook_run, again=again)
-
-    def _look(self, hook_runs: list[HookRun]) -> None:
-        self._lookout.look(hook_runs)
-
     def _serve(self) -> None:
         """Let every hook be read that is up: the process serves."""
-        self._facts = self._facts._replace(ready_at=self.host.time())
+        self.facts = self.facts._replace(ready_at=self.host.time())
         warming_up = self.scheduler.warming_up
         if not warming_up:
             self._lookout.end()
@@ -428,11 +387,8 @@ class Run:
             raise cancelled
 
     async def _stop_however(self, *, quick: bool, ended_by: str) -> asyncio.CancelledError | None:
-        self.driver.handle(self._stop, quick, ended_by)
+        self.driver.handle(self.scheduler.stop, quick, ended_by)
         return await self._until_over()
-
-    def _stop(self, now: float, quick: bool, ended_by: str) -> None:
-        self.scheduler.stop(now, quick=quick, ended_by=ended_by)
 
     def _begin_stop(self) -> None:
         """Let nothing be read without asking any more: the shutdown begins, or a rollback."""
@@ -441,7 +397,7 @@ class Run:
         self.stopping.set()
         if self._checking is not None:
             self._checking.end()
-        self._facts = self._facts._replace(stopping_at=self.host.time())
+        self.facts = self.facts._replace(stopping_at=self.host.time())
         self._lookout.begin(IN_SHUTDOWN)
         self._capture(True)
         watched = self.observers.phase_begins(IN_SHUTDOWN)
@@ -464,7 +420,7 @@ class Run:
 
     def _end(self) -> None:
         self.stopping.set()
-        self._facts = self._facts._replace(stopped_at=self.host.time())
+        self.facts = self.facts._replace(stopped_at=self.host.time())
         if self._signalled is not None:
             self._signalled.end()
         self.driver.close()
@@ -474,7 +430,6 @@ class Run:
         for hook_run in self.hook_runs:
             if hook_run.abandoned:
                 self.executor.leave_behind(hook_run)
-            hook_run.let_go()
         self.lifespan.forget(self)
         report = self.report()
         self.observers.run_changed(report)
@@ -581,10 +536,6 @@ class Run:
             return None
         return self.journal.sink(step.node.index, step.phase, step.begun)
 
-    def _locate(self, hook_run: HookRun) -> None:
-        """Keep where a hook waits with its step."""
-        self._lookout.locate(hook_run)
-
     # The loop.
 
     def loop_is_ending(self) -> bool:
@@ -611,7 +562,7 @@ class Run:
         return first
 
     def __str__(self) -> str:
-        return f"run {self.uuid[:8]} ({self.context.service_type}, {self.status})"
+        return f"run {self.facts.uuid[:8]} ({self.context.service_type}, {self.status})"
 
     def __repr__(self) -> str:
         return f"<{self}>"

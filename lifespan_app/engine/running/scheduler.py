@@ -111,7 +111,7 @@ class Scheduler:
     ) -> None:
         self.graph = graph
         self.journal = journal
-        self.deadlines = Deadlines(limits)
+        self.deadlines = Deadlines(limits, graph.hook_runs)
         self.commands: deque[Command] = deque()
         """What is to be done, in this order, before the next event."""
         self.phase: Phase = IN_STARTUP
@@ -169,15 +169,17 @@ class Scheduler:
         if stop_is_known:
             return Readiness.STOPPING
         hook_runs = self.graph.hook_runs
-        if self._some_crashed and any(one.crashed and one.node.required for one in hook_runs):
+        if self._some_crashed and any(
+            one.crashed and one.node.options.required for one in hook_runs
+        ):
             return Readiness.CRASHED
-        required = [one for one in self._non_blocking if one.node.required]
+        required = [one for one in self._non_blocking if one.node.options.required]
         if any(one.error is not None for one in required):
             return Readiness.WARM_UP_FAILED
         if not all(one.settled for one in required):
             return Readiness.WARMING_UP
         failing = list(failing)
-        if any(one.node.required for one in failing):
+        if any(one.node.options.required for one in failing):
             return Readiness.CHECK_FAILED
         whole = self.status is not Status.DEGRADED and not failing
         return Readiness.OK if whole else Readiness.DEGRADED
@@ -194,15 +196,12 @@ class Scheduler:
         self._now = now
         self._tells_steps = tells_steps
         self.journal.phase_begins(IN_STARTUP, now)
-        self.deadlines.begin_startup(self.graph.hook_runs, now)
+        self.deadlines.begin_startup(now)
         for hook_run in self.graph.hook_runs:
-            dependencies = hook_run.dependencies
-            count = len(dependencies)
             if self._non_blocking and not hook_run.non_blocking:
                 # What the startup waits for does not wait for what it does not wait for.
-                count -= sum(dependency.non_blocking for dependency in dependencies)
-            hook_run.waits_for(count)
-            if not count:
+                hook_run.waits_for(sum(not one.non_blocking for one in hook_run.dependencies))
+            if not hook_run.pending:
                 self._turns.append((self._begin, hook_run))
         if not self._unsettled:
             self._serve()
@@ -246,7 +245,7 @@ class Scheduler:
                 self._stop(hook_run)
         self._advance()
 
-    def stop(self, now: float, *, quick: bool, ended_by: str) -> None:
+    def stop(self, now: float, quick: bool, ended_by: str) -> None:
         """Hear that the run is to stop.
 
         Args:
@@ -361,7 +360,7 @@ class Scheduler:
             value: what it has returned.
             at: when it has ended; None: now.
         """
-        if hook_run.abandoned or self.over or not hook_run.lives:
+        if not hook_run.lives or self.over:
             return
         self._now = now
         if at is None:
@@ -396,7 +395,7 @@ class Scheduler:
         if self.phase is IN_SHUTDOWN and self.deadlines.last_second_has_begun(now):
             self._rush()
         if self.deadlines.takes_look(now):
-            slow = [one for one in self.deadlines.in_order() if not one.cancel_attempts]
+            slow = [one for one in self.deadlines.watched() if not one.cancel_attempts]
             self.commands.append((Do.LOOK, slow))
         for job in self.deadlines.restarts(now):
             self._restart(job)
@@ -406,7 +405,7 @@ class Scheduler:
     # Startup.
 
     def _begin(self, hook_run: HookRun) -> None:
-        if hook_run.settled or not self._may_start(hook_run):
+        if hook_run.settled or not (self.phase is IN_STARTUP or self._may_start_late(hook_run)):
             return
         if hook_run.hook is None or hook_run.at_end or hook_run.is_job:
             hook_run.armed()
@@ -416,23 +415,21 @@ class Scheduler:
             self._skip(hook_run, f"it needs {lost}, which {what_happened(lost)}")
             self._settle(hook_run)
             return
-        hook_run.began(self._now)
-        self.deadlines.watch_start(hook_run, self._now)
+        hook_run.began(self._now, self.deadlines.of_start(hook_run, self._now))
         self._start(hook_run)
 
-    def _may_start(self, hook_run: HookRun) -> bool:
-        """Return whether a hook may start, or come up: also while the process serves."""
-        return self.phase is IN_STARTUP or (hook_run.non_blocking and self.phase is IN_SERVICE)
+    def _may_start_late(self, hook_run: HookRun) -> bool:
+        """Return whether a hook may start, or come up, while the process serves."""
+        return self.phase is IN_SERVICE and hook_run.non_blocking
 
     def _start_ended(
         self, hook_run: HookRun, error: BaseException | None, value: Any, at: float
     ) -> None:
         if at + EARLY >= hook_run.deadline:
             self._judge(hook_run, at)
-        if error is None and not hook_run.start_is_decided:
+        if error is None and hook_run.startup is None:
             self._is_up(hook_run, value, at, entered=False)
             return
-        self.deadlines.forget(hook_run)
         hook_run.start_over()
         if hook_run.startup is None:
             assert error is not None
@@ -444,14 +441,13 @@ class Scheduler:
             self._down(hook_run)
 
     def _is_up(self, hook_run: HookRun, value: Any, at: float, *, entered: bool) -> None:
-        self.deadlines.forget(hook_run)
-        entry = hook_run.mark_up(value, at, entered=entered)
+        entry = hook_run.came_up(value, at, entered=entered)
         if entry is None:
             # It had failed already, by its limit: what was entered late is left at once.
             self._stop(hook_run)
             return
         self._write(entry)
-        if self._may_start(hook_run):
+        if self.phase is IN_STARTUP or self._may_start_late(hook_run):
             self._settle(hook_run)
         elif hook_run.released:
             self._stop(hook_run)
@@ -463,17 +459,17 @@ class Scheduler:
         cancelled = hook_run.cancel_attempts or self.loop_is_ending
         if cancelled and outcome is Outcome.FAILED and is_cancellation(error):
             reason = "the startup was given up"
-            self._write(hook_run.fail_to_start(Outcome.CANCELLED, at, reason=reason))
+            self._write(hook_run.fails(IN_STARTUP, Outcome.CANCELLED, at, reason=reason))
             return
         error = named(hook_run, error, "at startup")
-        entry = hook_run.fail_to_start(outcome, at, error=error)
+        entry = hook_run.fails(IN_STARTUP, outcome, at, error)
         self._write(entry)
         self.commands.append((Do.FAILED, entry))
         if hook_run.non_blocking and self.phase is not IN_SHUTDOWN:
             self._settle(hook_run)
         elif self.phase is not IN_STARTUP:
             self._note(f"Then {hook_run} failed too: {one_line(error)}", of=error)
-        elif hook_run.node.required:
+        elif hook_run.node.options.required:
             self._fail(error, hook_run)
         else:
             self._settle(hook_run)
@@ -486,7 +482,7 @@ class Scheduler:
             hook_run.settle()
             non_blocking = hook_run.non_blocking
             failed = self._some_failed and hook_run.failed_to_start
-            skipped = []
+            skipped: list[HookRun] = []
             for dependent in hook_run.dependents:
                 # What the startup waits for has not counted what it does not wait for.
                 if dependent.settled or (non_blocking and not dependent.non_blocking):
@@ -498,7 +494,8 @@ class Scheduler:
                     skipped.append(dependent)
                 elif dependent.counts_down(hook_run, START_TURN):
                     self._turns.append((self._begin, dependent))
-            found += reversed(skipped)
+            if skipped:
+                found += reversed(skipped)
             if non_blocking:
                 self._settled_late(hook_run)
             else:
@@ -583,7 +580,7 @@ class Scheduler:
             status = Status.DEGRADED if failed else Status.SERVING
             changed = status is not self.status
             self.status = status
-            self._status(always=changed)
+            self.commands.append((Do.STATUS, changed))
 
     def _crashed(self, hook_run: HookRun, error: BaseException | None) -> None:
         """Settle that a job, or a resource's own tasks, have ended by themselves."""
@@ -595,7 +592,7 @@ class Scheduler:
         self._write(entry)
         self.commands.append((Do.FAILED, entry))
         self._some_failed = self._some_crashed = True
-        if hook_run.node.required and not hook_run.non_blocking:
+        if hook_run.node.options.required and not hook_run.non_blocking:
             self._fail(error, hook_run)
         self._judge_service()
 
@@ -607,9 +604,8 @@ class Scheduler:
         self._start(job)
 
     def _job_ended(self, job: HookRun, error: BaseException | None) -> None:
-        self.deadlines.forget(job)
         cancelled = is_cancellation(error)
-        if job.stop_asked or (cancelled and self.loop_is_ending):
+        if job.state is STOPPING or (cancelled and self.loop_is_ending):
             if error is not None and not cancelled:
                 self._job_fails_to_stop(job, error, Outcome.FAILED)
             self._write(job.job_stopped(self._now))
@@ -643,7 +639,7 @@ class Scheduler:
         self._judge_service()
 
     def _living_jobs(self) -> list[HookRun]:
-        return [job for job in self.graph.jobs if job.lives and not job.abandoned]
+        return [job for job in self.graph.jobs if job.lives]
 
     def _stop_next_jobs(self, ended: HookRun | None = None) -> None:
         """Stop the jobs of the highest priority that still live; without any, the run goes on.
@@ -660,17 +656,17 @@ class Scheduler:
                 place.comes_after(ended, STOP_TURN)
             self._down(place)
             return
-        highest = max(job.node.priority for job in living)
+        highest = max(job.node.options.priority for job in living)
         for job in living:
-            if job.node.priority == highest:
+            if job.node.options.priority == highest:
                 self._stop_job(job)
 
     def _stop_job(self, job: HookRun) -> None:
-        if job.stop_asked:
+        if job.state is not UP:
             return
         place = self.graph.jobs_place
-        job.job_asked_to_stop(self._now, -1 if place is None else place.after[STOP_TURN])
-        self.deadlines.watch_stop(job, self._now)
+        after = -1 if place is None else place.after[STOP_TURN]
+        job.job_asked_to_stop(self._now, self.deadlines.of_stop(job, self._now), after)
         # At its end the loop has cancelled the job already: once more would cut its clean-up short.
         self.commands.append((Do.CANCEL, job, False))
 
@@ -680,7 +676,7 @@ class Scheduler:
         outcome = job.serving.outcome or outcome
         self._fail_to_stop(job, error, outcome)
         assert job.stop_error is not None
-        job.job_fails_to_stop(outcome, self._now, job.stop_error)
+        job.fails(IN_SERVICE, outcome, self._now, job.stop_error)
 
     # Shutdown.
 
@@ -703,16 +699,15 @@ class Scheduler:
         if hook_run.at_end:
             if (lost := self._lost(hook_run)) is not None:
                 reason = f"it needs {lost}, which {what_happened(lost)}"
-                self.journal.write(hook_run.not_called(reason, self._now))
+                self.journal.write(hook_run.nothing_to_stop(Outcome.SKIPPED, self._now, reason))
                 self._down(hook_run)
                 return
         elif not hook_run.lives:
             if hook_run.hook is not None and hook_run.hook.kind is RESOURCE:
-                self.journal.write(hook_run.closed(self._now))
+                self.journal.write(hook_run.nothing_to_stop(OK, self._now))
             self._down(hook_run)
             return
-        hook_run.asked_to_stop(self._now)
-        self.deadlines.watch_stop(hook_run, self._now)
+        hook_run.asked_to_stop(self._now, self.deadlines.of_stop(hook_run, self._now))
         if hook_run.at_end:
             self._start(hook_run)
             return
@@ -723,7 +718,6 @@ class Scheduler:
     def _stop_ended(self, hook_run: HookRun, error: BaseException | None, at: float) -> None:
         if at + EARLY >= hook_run.deadline:
             self._judge(hook_run, at)
-        self.deadlines.forget(hook_run)
         outcome = None if hook_run.shutdown is None else hook_run.shutdown.outcome
         cancelled = hook_run.cancel_attempts or self.loop_is_ending
         if error is not None and not (cancelled and is_cancellation(error)):
@@ -740,12 +734,12 @@ class Scheduler:
         before = hook_run.stop_error
         if before is not None:
             add_note(before, f"Then it raised {one_line(error)}")
-            hook_run.fail_to_stop(outcome, self._now, before)
+            hook_run.fails(IN_SHUTDOWN, outcome, self._now, before)
             return
         told = named(hook_run, error, "at shutdown")
         self.stop_errors.append(told)
         self._note(f"While rolling back, {hook_run} failed to stop: {one_line(error)}")
-        entry = hook_run.fail_to_stop(outcome, self._now, told)
+        entry = hook_run.fails(IN_SHUTDOWN, outcome, self._now, told)
         if not hook_run.is_job:
             self.journal.write(entry)
         self.commands.append((Do.FAILED, entry))
@@ -793,9 +787,9 @@ class Scheduler:
         error = HookError(text)
         if hook_run.is_job:
             self._job_fails_to_stop(hook_run, error, Outcome.TIMED_OUT)
-        elif hook_run.state is STARTING and not hook_run.start_is_decided:
+        elif hook_run.state is STARTING and hook_run.startup is None:
             self._fail_to_start(hook_run, error, Outcome.TIMED_OUT, at)
-        elif hook_run.state is STOPPING and not hook_run.stop_is_decided:
+        elif hook_run.state is STOPPING and hook_run.shutdown is None:
             self._fail_to_stop(hook_run, error, Outcome.TIMED_OUT)
 
     def _cancel(self, hook_run: HookRun) -> None:
@@ -807,22 +801,18 @@ class Scheduler:
         self.deadlines.grant(hook_run, self._now + GRACE)
 
     def _abandon(self, hook_run: HookRun) -> None:
-        self.deadlines.forget(hook_run)
         if hook_run.on_loop:
             how = "ignores its cancellation"
         else:
             how = "hangs in its thread, which can't be cancelled"
         error = HookError(f"{hook_run} {how}, and was abandoned.")
         self.commands.append((Do.ABANDON, hook_run, how))
-        if hook_run.state is STARTING:
-            self._write(hook_run.give_up(self._now, error))
-        else:
+        if hook_run.state is STOPPING and hook_run.stop_error is None:
             if hook_run.is_job:
-                if hook_run.stop_error is None:
-                    self._job_fails_to_stop(hook_run, error, Outcome.ABANDONED)
-            elif hook_run.stop_error is None:
+                self._job_fails_to_stop(hook_run, error, Outcome.ABANDONED)
+            else:
                 self._fail_to_stop(hook_run, error, Outcome.ABANDONED)
-            self._write(hook_run.give_up(self._now, error))
+        self._write(hook_run.give_up(self._now, error))
         if hook_run.is_job:
             self._stop_next_jobs(hook_run)
         elif hook_run.released:
@@ -852,21 +842,21 @@ class Scheduler:
     def _pass_startup_deadline(self) -> None:
         late = [
             one
-            for one in self.deadlines.in_order()
+            for one in self.deadlines.watched()
             if one.state is STARTING and not one.cancel_attempts and not one.non_blocking
         ]
-        self._pass([one for one in late if not one.node.required])
+        self._pass([one for one in late if not one.node.options.required])
         for hook_run in self.graph.hook_runs:
-            if hook_run.hook is None or hook_run.node.required or hook_run.non_blocking:
+            if hook_run.hook is None or hook_run.node.options.required or hook_run.non_blocking:
                 continue
             if hook_run.state is PENDING:
                 self._skip(hook_run, "the startup passed its deadline before its turn")
                 self._settle(hook_run)
-        self._pass([one for one in late if one.node.required])
+        self._pass([one for one in late if one.node.options.required])
         if self.phase is not IN_STARTUP:
             return
         for hook_run in self.graph.hook_runs:
-            is_required = hook_run.hook is not None and hook_run.node.required
+            is_required = hook_run.hook is not None and hook_run.node.options.required
             if is_required and not hook_run.settled and not hook_run.non_blocking:
                 self._fail(HookError(self._texts.never_began(hook_run)))
                 return
@@ -882,10 +872,10 @@ class Scheduler:
         if not self._stop_has_begun:
             # The startup has just failed, by a limit: nobody is counted down yet.
             return
-        for hook_run in self.deadlines.in_order():
+        for hook_run in self.deadlines.watched():
             stops = hook_run.state is STOPPING and not hook_run.is_job
             if stops and not hook_run.cancel_attempts:
-                if not hook_run.stop_is_decided:
+                if hook_run.shutdown is None:
                     self._where(hook_run)
                     error = HookError(self._texts.last_second(hook_run))
                     self._fail_to_stop(hook_run, error, Outcome.TIMED_OUT)
@@ -897,8 +887,8 @@ class Scheduler:
             self._release(hook_run)
 
     def _end_everything(self) -> None:
-        for hook_run in self.deadlines.in_order():
-            if hook_run in self.deadlines.watched:
+        for hook_run in self.deadlines.watched():
+            if hook_run.running_now:
                 self._abandon(hook_run)
         self._advance()
         self._finish()
@@ -920,13 +910,16 @@ class Scheduler:
         """Have a hook called, with the resources that are up now."""
         if self._tells_steps:
             self.commands.append((STEP, hook_run.step))
-        resources: dict[str, Any] = {}
-        for argument in hook_run.node.arguments:
-            if argument.gives is Gives.RESOURCE:
-                target = self.graph.hook_runs[argument.node]
-                if target.state is UP:
-                    resources[argument.name] = target.value
-        self.commands.append((START, hook_run, resources))
+        arguments = self._resources_of(hook_run) if hook_run.node.arguments else {}
+        self.commands.append((START, hook_run, arguments))
+
+    def _resources_of(self, hook_run: HookRun) -> dict[str, Any]:
+        hook_runs = self.graph.hook_runs
+        return {
+            argument.name: hook_runs[argument.node].value
+            for argument in hook_run.node.arguments
+            if argument.gives is Gives.RESOURCE and hook_runs[argument.node].state is UP
+        }
 
     def _lost(self, hook_run: HookRun) -> HookRun | None:
         """Return what a hook needs and that is no longer up, if anything."""
@@ -934,9 +927,6 @@ class Scheduler:
             if wait.hard and self.graph.hook_runs[wait.node].state is not UP:
                 return self.graph.hook_runs[wait.node]
         return None
-
-    def _status(self, *, always: bool) -> None:
-        self.commands.append((Do.STATUS, always))
 
     def _write(self, entry: Entry) -> None:
         self.journal.write(entry)
