@@ -15,10 +15,10 @@ class SimpleLifespanConfig(AppConfig):
 
     def ready(self) -> None:
         """Put Django around the default ``Lifespan``, register the checks, attach the recorder."""
-        from . import checks  # noqa: F401  # registers them
-        from .default import lifespan
-        from .history.recorder import Recorder
-        from .host import install
+        from .checks import system_checks  # noqa: F401  # registers them
+        from .history.recording.recorder import Recorder
+        from .integration.adapter import install
+        from .integration.default import lifespan
 
         install(lifespan)
         observers = lifespan.host.observers
@@ -34,6 +34,6 @@ class LifespanConfig(SimpleLifespanConfig):
     def ready(self) -> None:
         """Do what the simple config does, and autodiscover."""
         super().ready()
-        from .discovery import autodiscover
+        from .integration.autodiscover import autodiscover
 
         autodiscover()

@@ -13,7 +13,7 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
 from .engine.errors import with_article
-from .engine.hooks import is_seconds
+from .engine.hooks.hook import is_seconds
 from .engine.settings import Settings
 
 SETTING = "LIFESPAN"

@@ -7,9 +7,9 @@ from functools import cached_property
 import django
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 
-from .default import lifespan
-from .handler import unready
-from .state import RequestState
+from .integration.default import lifespan
+from .serving.handler import unready
+from .serving.request_state import RequestState
 
 
 class LifespanWSGIRequest(WSGIRequest):
@@ -42,8 +42,8 @@ def get_wsgi_application() -> LifespanWSGIHandler:
         PlanError: the plan can't be made; the error of a broken ``lifespan.py`` is its cause.
     """
     django.setup(set_prefix=False)
-    from .host import DjangoHost, install
-    from .uninstalled import warn_of_it
+    from .integration.adapter import DjangoHost, install
+    from .integration.not_installed import warn_of_it
 
     install(lifespan)
     warn_of_it()

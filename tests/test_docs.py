@@ -19,7 +19,7 @@ from threading import Thread
 import pytest
 
 from lifespan_app import conf
-from lifespan_app.engine.hooks import DECORATORS
+from lifespan_app.engine.hooks.hook import DECORATORS
 from tests.clusters import PostgreSQL
 from tests.documents import (
     DOCS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lifespan_app.engine.plan import Node
+    from lifespan_app.engine.planning.plan import Node
 
 
 class Place(str):

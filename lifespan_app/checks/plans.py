@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from django.core.checks import CheckMessage, Error, Info, Warning
 
-from lifespan_app.default import lifespan
+from lifespan_app.integration.default import lifespan
 
 from .limits import of_shutdown_limits, of_startup_limits
 from .places import Place, place_of
 
 if TYPE_CHECKING:
-    from lifespan_app.engine.plan import Plan
-    from lifespan_app.engine.problems import Problem
+    from lifespan_app.engine.planning.plan import Plan
+    from lifespan_app.engine.problem import Problem
     from lifespan_app.engine.settings import Settings
 
 PROBLEM_IDS = {
@@ -36,7 +36,7 @@ def draft(settings: Settings, service_type: str) -> tuple[Plan, list[Problem]]:
 
     What is missing may be in a module that is broken: with one, the others are shown as they are.
     """
-    from lifespan_app.engine.planning import draft_plan
+    from lifespan_app.engine.planning.builder import draft_plan
 
     host = lifespan.host
     plan, problems = draft_plan(

@@ -1,6 +1,6 @@
 """What to do where a resource can't be used: the texts of a bare asyncio program.
 
-The program around the engine has its own, for each of its places (``lifespan_app.advice``).
+The program around the engine has its own, for each of its places (``lifespan_app.integration.advice``).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .current import OpenRun
-    from .hooks import Hook
+    from .hooks.hook import Hook
+    from .running.current import OpenRun
 
 
 class Advice:

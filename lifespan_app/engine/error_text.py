@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .report import Step
+    from .reporting.report import Step
 
 BOILERPLATE = frozenset({"unhandled errors in a TaskGroup", "Exceptions from Trio nursery"})
 """What groups say that nobody has written for the error at hand."""

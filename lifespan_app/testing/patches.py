@@ -8,18 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Self, TypeVar
 
-from lifespan_app.default import lifespan as default
-from lifespan_app.engine.api import Lifespan
-from lifespan_app.engine.doubles import (
-    Change,
-    Failure,
-    Trouble,
-    Wanted,
-    replaced,
-    value_in_open_run,
-)
-from lifespan_app.engine.hooks import Hook
-from lifespan_app.engine.resource import Resource
+from lifespan_app.engine.hooks.hook import Hook
+from lifespan_app.engine.lifespan import Lifespan
+from lifespan_app.engine.running.handle import Resource
+from lifespan_app.integration.default import lifespan as default
+
+from .plan_patch import Change, Failure, Trouble, Wanted, replaced, value_in_open_run
 
 F = TypeVar("F", bound=Callable[..., Any])
 

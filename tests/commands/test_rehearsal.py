@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.budget import NOISE, Over, budget, over_budget, seconds, slower
-from lifespan_app.rehearsal import Measured, Rehearsal, rehearse
+from lifespan_app.cli.budget import NOISE, Over, budget, over_budget, seconds, slower
+from lifespan_app.cli.trial_run import Measured, Rehearsal, rehearse
 from tests.engine.apps import HostWithApps
 
 

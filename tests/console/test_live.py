@@ -16,7 +16,7 @@ import pytest
 from django.core.management.base import OutputWrapper
 
 from lifespan_app import Lifespan
-from lifespan_app.console.live import MANY, Live
+from lifespan_app.cli.live import MANY, Live
 from tests.engine.apps import HostWithApps
 from tests.engine.journal import Journal
 from tests.engine.virtual_clock import VirtualLoop, run_virtually

@@ -10,7 +10,7 @@ from django.apps import apps
 
 from lifespan_app import Lifespan
 from lifespan_app.apps import LifespanConfig, SimpleLifespanConfig
-from lifespan_app.host import DjangoHost, install
+from lifespan_app.integration.adapter import DjangoHost, install
 from tests.projects import Project
 
 HOOKS = """

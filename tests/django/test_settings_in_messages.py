@@ -13,8 +13,8 @@ from lifespan_app import Lifespan
 from lifespan_app.conf import KEYS
 from lifespan_app.engine.settings import Settings as EngineSettings
 from lifespan_app.errors import HookError, PlanError
-from lifespan_app.host import DjangoHost
-from lifespan_app.servers import ServerHost
+from lifespan_app.integration.adapter import DjangoHost
+from lifespan_app.integration.server import ServerHost
 
 if TYPE_CHECKING:
     from pytest_django import Settings

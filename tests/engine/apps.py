@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from lifespan_app.engine.host import Host
+from lifespan_app.engine.adapter import Host
 
 F = TypeVar("F", bound=Callable[..., Any])
 

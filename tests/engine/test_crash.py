@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report, Step
+from lifespan_app.engine.reporting.report import Report, Step
 from lifespan_app.errors import ResourceClosed
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop

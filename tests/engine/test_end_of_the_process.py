@@ -14,7 +14,7 @@ STUBBORN = """
     import asyncio
 
     from lifespan_app import Lifespan
-    from lifespan_app.engine.host import Host
+    from lifespan_app.engine.adapter import Host
     from lifespan_app.engine.settings import Settings
 
 

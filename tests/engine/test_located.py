@@ -30,8 +30,8 @@ import anyio.abc
 import httpx
 import pytest
 
-from lifespan_app.engine import located
-from lifespan_app.engine.located import (
+from lifespan_app.engine.stacks import stacks
+from lifespan_app.engine.stacks.stacks import (
     Place,
     Spot,
     places_of,
@@ -946,7 +946,7 @@ def test_place_is_one_line_of_text() -> None:
 PACKAGES = sysconfig.get_path("purelib")
 STANDARD = str(Path(asyncio.__file__).parents[1])
 COMMANDS = sysconfig.get_path("scripts")
-OURS = str(Path(located.__file__).parents[1])
+OURS = str(Path(stacks.__file__).parents[1])
 
 
 def called_in(*filenames: str) -> list[tuple[types.CodeType, int]]:
@@ -979,7 +979,7 @@ def called_in(*filenames: str) -> list[tuple[types.CodeType, int]]:
     ],
 )
 def test_files_are_told_apart_and_named_briefly(filenames: list[str], text: str) -> None:
-    place = located._place(called_in(*filenames), None)
+    place = stacks._place(called_in(*filenames), None)
 
     told = [] if place is None else [spot.file if spot else "-" for spot in place]
     assert " | ".join(told).removesuffix(" | -") == text
@@ -990,7 +990,7 @@ def test_project_that_is_installed_as_a_package_is_the_users_code() -> None:
         f"{PACKAGES}/shop/lifespan.py", f"{PACKAGES}/shop/client.py", f"{PACKAGES}/httpx/x.py"
     )
 
-    place = located._place(lines, f"{PACKAGES}/shop/lifespan.py")
+    place = stacks._place(lines, f"{PACKAGES}/shop/lifespan.py")
 
     assert place is not None
     assert [spot and spot.file for spot in place] == ["shop/client.py", "httpx/x.py"]
@@ -1004,6 +1004,6 @@ def test_working_folder_that_is_gone_is_no_obstacle(
     monkeypatch.chdir(folder)
     folder.rmdir()
 
-    place = located._place(called_in("/u.py"), None)
+    place = stacks._place(called_in("/u.py"), None)
 
     assert str(place) == "/u.py:1 in <module>"

@@ -14,7 +14,7 @@ import pytest
 import lifespan_app
 from lifespan_app import Lifespan
 from lifespan_app.engine.logger import logger
-from lifespan_app.engine.report import Observer, Phase, Report, Step
+from lifespan_app.engine.reporting.report import Observer, Phase, Report, Step
 from tests.engine.exchange import Server
 from tests.engine.journal import Journal
 from tests.engine.virtual_clock import VirtualLoop, run_virtually

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Observer, Phase, Report, Step
+from lifespan_app.engine.reporting.report import Observer, Phase, Report, Step
 from lifespan_app.engine.settings import Settings
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.engine.plan import Edge, Plan, Reason
-from lifespan_app.engine.planning import build_plan
+from lifespan_app.engine.planning.builder import build_plan
+from lifespan_app.engine.planning.plan import Edge, Plan, Reason
 from tests.engine.apps import HostWithApps, written_in
 
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.hooks import Hook, Kind
-from lifespan_app.engine.plan import Plan, Reason
-from lifespan_app.engine.planning import build_plan
+from lifespan_app.engine.hooks.hook import Hook, Kind
+from lifespan_app.engine.planning.builder import build_plan
+from lifespan_app.engine.planning.plan import Plan, Reason
 from lifespan_app.errors import PlanError, Problem
 from tests.engine.apps import written_in
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Observer, Pending, Report
+from lifespan_app.engine.reporting.report import Observer, Pending, Report
 from lifespan_app.errors import ResourceNotReady
 from tests.engine.apps import written_in
 from tests.engine.lookups import report_of

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lifespan_app import Lifespan, LifespanContext
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal
 from tests.engine.lookups import report_of

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import IN_SHUTDOWN, IN_STARTUP, Phase, Readiness
 from lifespan_app.engine.reporting.journal import Entry, Journal
+from lifespan_app.engine.reporting.report import IN_SHUTDOWN, IN_STARTUP, Phase, Readiness
 from lifespan_app.engine.running.deadlines import Limits
 from lifespan_app.engine.running.graph import Graph
 from lifespan_app.engine.running.hook_run import HookRun

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan, LifespanContext, ServiceType
-from lifespan_app.engine.plan import LeftOut, Plan
-from lifespan_app.engine.planning import build_plan
+from lifespan_app.engine.planning.builder import build_plan
+from lifespan_app.engine.planning.plan import LeftOut, Plan
 from lifespan_app.errors import PlanError
 from tests.engine.apps import HostWithApps, written_in
 from tests.engine.conftest import RunOnLoop

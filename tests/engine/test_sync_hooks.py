@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.hooks import Hook
-from lifespan_app.engine.host import Host
+from lifespan_app.engine.adapter import Host
+from lifespan_app.engine.hooks.hook import Hook
 from tests.engine.apps import HostWithApps, written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.virtual_clock import VirtualHost, VirtualLoop, run_virtually

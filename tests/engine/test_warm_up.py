@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Observer, Report
+from lifespan_app.engine.reporting.report import Observer, Report
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import ResourceClosed, ResourceNotReady
 from tests.engine.apps import written_in

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lifespan_app.engine.located import Place
-from lifespan_app.engine.watchdog import Watchdog, wait_for_end
+from lifespan_app.engine.stacks.stacks import Place
+from lifespan_app.engine.stacks.watchdog import Watchdog, wait_for_end
 from tests.engine.conftest import LOOPS
 
 LOOKS = (5.0, 10.0, 20.0, 40.0)
@@ -34,7 +34,7 @@ def runner(loop_factory: LoopFactory, monkeypatch: pytest.MonkeyPatch) -> asynci
     def start(watch: Callable[..., None], args: tuple[Any, ...]) -> None:
         threading.Thread(target=watch, args=args, daemon=True).start()
 
-    monkeypatch.setattr("lifespan_app.engine.watchdog.start_new_thread", start)
+    monkeypatch.setattr("lifespan_app.engine.stacks.watchdog.start_new_thread", start)
     return asyncio.Runner(loop_factory=loop_factory)
 
 
@@ -260,7 +260,7 @@ def test_closed_loop_ends_the_watch(
 ) -> None:
     # In this thread, so that the watch has ended when it returns.
     monkeypatch.setattr(
-        "lifespan_app.engine.watchdog.start_new_thread", lambda watch, args: watch(*args)
+        "lifespan_app.engine.stacks.watchdog.start_new_thread", lambda watch, args: watch(*args)
     )
     waits: list[float] = []
     reports: list[object] = []

@@ -14,14 +14,14 @@ from uuid import uuid4
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.loglines import MOST_BYTES, LogLine
-from lifespan_app.engine.report import Phase, Step
-from lifespan_app.history import rows
-from lifespan_app.history.maintenance import import_spooled
-from lifespan_app.history.rows import Rows
-from lifespan_app.history.spool import SpoolFile, claimed
-from lifespan_app.history.storable import LONGEST, ascii_only, storable
-from lifespan_app.history.writing import Writer
+from lifespan_app.engine.reporting.log_capture import MOST_BYTES, LogLine
+from lifespan_app.engine.reporting.report import Phase, Step
+from lifespan_app.history.recording import rows
+from lifespan_app.history.recording.maintenance import import_spooled
+from lifespan_app.history.recording.rows import Rows
+from lifespan_app.history.recording.sanitize import LONGEST, ascii_only, storable
+from lifespan_app.history.recording.spool import SpoolFile, claimed
+from lifespan_app.history.recording.store import Writer
 from lifespan_app.models import LifespanRun, LifespanStep
 from tests.clusters import PostgreSQL
 from tests.history.databases import HistoryDatabase, opened

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from lifespan_app.history.storable import LONGEST, ascii_only, storable, storable_json
+from lifespan_app.history.recording.sanitize import LONGEST, ascii_only, storable, storable_json
 
 
 @pytest.mark.parametrize("text", ["", "plain", "<script>", "é", "\N{SNAKE}", "\u202eabc", "\x01\t"])

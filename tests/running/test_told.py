@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lifespan_app.running.told import Told, listening, write
+from lifespan_app.serving.startup_report import Told, listening, write
 from tests.projects import Project
 from tests.running.processes import running, script
 from tests.servers import HYPERCORN, UVICORN, Kind, Server, _free_port

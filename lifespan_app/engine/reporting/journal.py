@@ -6,21 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from lifespan_app.engine.hooks import Kind
-from lifespan_app.engine.loglines import LogLine, LogSink
-from lifespan_app.engine.plan import Node, edges_into
-from lifespan_app.engine.report import (
-    IN_SERVICE,
-    IN_SHUTDOWN,
-    IN_STARTUP,
-    OK,
-    Outcome,
-    Pending,
-    Phase,
-    Step,
-)
+from lifespan_app.engine.hooks.hook import Kind
+from lifespan_app.engine.planning.plan import Node, edges_into
 
 from .failure import Failure, failure_of, short
+from .log_capture import LogLine, LogSink
+from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Pending, Phase, Step
 
 HAS_STARTUP = frozenset({Kind.START, Kind.RESOURCE, Kind.MANAGER, Kind.STAGE})
 WELL = frozenset({OK, Outcome.FINISHED})

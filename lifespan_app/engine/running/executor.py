@@ -12,13 +12,13 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
 
 from lifespan_app.engine.advice import Advice
-from lifespan_app.engine.hooks import START, Hook
-from lifespan_app.engine.plan import Gives
-from lifespan_app.engine.threads import Mailbox, Pool, Turns, start_thread
+from lifespan_app.engine.hooks.hook import START, Hook
+from lifespan_app.engine.planning.plan import Gives
 
 from .execution import Execution, NextTurn
 from .hook_run import STARTING, HookRun
 from .scheduler import Scheduler
+from .threads import Mailbox, Pool, Turns, start_thread
 
 
 class Surroundings(Protocol):

@@ -12,14 +12,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.context import LifespanContext
-from lifespan_app.engine.current import OpensRuns, here, remember
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.loglines import LogSink
-from lifespan_app.engine.lookout import Lookout
-from lifespan_app.engine.notice import Notice, Signalled
-from lifespan_app.engine.plan import Gives, Plan
-from lifespan_app.engine.report import (
+from lifespan_app.engine.planning.plan import Gives, Plan
+from lifespan_app.engine.reporting.journal import Entry, Journal, Snapshot
+from lifespan_app.engine.reporting.log_capture import LogSink
+from lifespan_app.engine.reporting.observers import Observers, wait_for_writes
+from lifespan_app.engine.reporting.report import (
     IN_SERVICE,
     IN_SHUTDOWN,
     IN_STARTUP,
@@ -31,24 +30,25 @@ from lifespan_app.engine.report import (
     Report,
     Status,
 )
-from lifespan_app.engine.reporting.journal import Entry, Journal, Snapshot
-from lifespan_app.engine.reporting.log_capture import log_capture
-from lifespan_app.engine.reporting.observers import Observers, wait_for_writes
 from lifespan_app.engine.settings import Settings
-from lifespan_app.engine.stages import Stage
-from lifespan_app.engine.state import RunState
 
+from .current import OpensRuns, here, remember
 from .deadlines import Limits
 from .driver import Driver
 from .executor import Executor
 from .graph import Graph
 from .hook_run import HookRun
+from .log_sink import log_capture
 from .resources import Resources
-from .said import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
+from .run_log import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
 from .scheduler import Do, Scheduler
+from .shutdown_event import Notice, Signalled
+from .slow_hooks import Lookout
+from .stages import Stage
+from .state import RunState
 
 if TYPE_CHECKING:
-    from lifespan_app.engine.checking import Checking
+    from .health_check import Checking
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
@@ -248,7 +248,7 @@ class Run:
     async def check(self) -> None:
         """Have the checks of the open resources say how these are. On the run's own loop."""
         if self._checking is None:
-            from lifespan_app.engine.checking import Checking  # not paid for where nobody asks
+            from .health_check import Checking  # not paid for where nobody asks
 
             self._checking = Checking(self)
         if self.phase is IN_SERVICE:

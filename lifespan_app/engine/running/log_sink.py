@@ -1,0 +1,19 @@
+"""Which step the log lines of the running code belong to."""
+
+from __future__ import annotations
+
+from lifespan_app.engine.reporting.log_capture import LogCapture, LogSink
+
+from .current import here
+
+
+def sink_here() -> LogSink | None:
+    """Return where the log lines of the running code go: to the step of the hook it is part of."""
+    inside = here.get()
+    if inside is None:
+        return None
+    sink: LogSink | None = inside.sink()
+    return sink
+
+
+log_capture = LogCapture(sink_here)

@@ -1,0 +1,4 @@
+"""Health of a process: views for a platform, and the status file that the probe reads.
+
+Imports ``integration`` and ``engine``.
+"""

@@ -1,0 +1,104 @@
+"""What the engine is given by Django: app labels, settings, and database connections that close."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.core.signals import got_request_exception
+
+from lifespan_app import conf
+from lifespan_app.checks.at_start import SettingsMistakes
+from lifespan_app.engine.hooks.hook import Hook
+from lifespan_app.engine.lifespan import Lifespan
+from lifespan_app.engine.settings import Settings
+from lifespan_app.serving import wsgi_requests
+
+from .advice import explain_missing_state
+from .background import Unserved
+from .connections import ClosedAfter, OwnConnections
+from .current_thread_executor import WaitingThread
+from .server import ServerHost, module_of_task, recognised
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.advice import Advice
+    from lifespan_app.engine.running.run import Run
+
+CLOSED_AFTER = ClosedAfter()
+STARTS_FILE = "LIFESPAN_STARTS_FILE"
+"""The environment variable in which a launcher says where to tell it how startups went."""
+
+
+class DjangoHost(ServerHost):
+    """Django around the engine."""
+
+    def __init__(self) -> None:
+        self.unserved = Unserved()
+
+    @cached_property
+    def advice(self) -> Advice:
+        """What to do where a resource can't be used, by where that is."""
+        from .advice import DjangoAdvice
+
+        return DjangoAdvice()
+
+    def app_label(self, module: str) -> str | None:
+        """Return the label of the installed app that a module belongs to, or None."""
+        if not apps.apps_ready:
+            return None
+        app = apps.get_containing_app_config(module)
+        return app.label if app else None
+
+    def settings(self) -> Settings:
+        """Return what the setting ``LIFESPAN`` says."""
+        return conf.settings()
+
+    def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
+        """Close, after a sync hook, the connections that it has opened in its thread."""
+        return CLOSED_AFTER
+
+    def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
+        """Give an async hook connections of its own, closed after it."""
+        return OwnConnections(hook)
+
+    def waiting(self) -> WaitingThread:
+        """Have the sync thread that waits for async code make the ORM calls of that code."""
+        return WaitingThread()
+
+    def server(self) -> str:
+        """Return name and version of the server whose task this is; "" if it is not known."""
+        return recognised([module_of_task()])
+
+    def without_run(self, lifespan: Any, refusal: str) -> Run | None:
+        """Return the run in a background thread, where ``WITHOUT_SERVER_LIFESPAN`` opens one."""
+        return self.unserved.run(lifespan, refusal)
+
+    async def make_way(self) -> None:
+        """Close the run in the background thread: a server's lifespan begins."""
+        await self.unserved.make_way()
+
+
+def install(lifespan: Lifespan) -> None:
+    """Put Django around a ``Lifespan``, once."""
+    if not isinstance(lifespan.host, DjangoHost):
+        observers = lifespan.host.observers
+        host = lifespan.host = DjangoHost()
+        host.observers = observers
+        host.unserved.warn_at_first_request(lifespan)
+        got_request_exception.connect(
+            explain_missing_state, dispatch_uid="lifespan_app.serving.request_state"
+        )
+        observers.append(SettingsMistakes())
+        wsgi_requests.connect()
+        if starts := os.environ.get(STARTS_FILE):
+            from lifespan_app.serving.startup_report import Starts
+
+            observers.append(Starts(starts))
+        # A setting of the wrong type is told of where a plan is opened, and by the checks.
+        if not any(conf.wrong_types()) and (status_file := conf.get("STATUS_FILE")):
+            from lifespan_app.health.status_file import StatusFile
+
+            observers.append(StatusFile(status_file))
