@@ -38,8 +38,8 @@ if not settings.configured:
     django.setup()
 
 from lifespan_app import Lifespan, Resource
+from lifespan_app.apps import install
 from lifespan_app.history.recording.recorder import Recorder
-from lifespan_app.integration.adapter import install
 from lifespan_app.models import LifespanRun
 
 AT_MOST = 1.02

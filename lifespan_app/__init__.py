@@ -34,15 +34,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Lifespan": "engine.api",
+    "Lifespan": "engine.lifespan",
     "LifespanContext": "engine.context",
     "LifespanMiddleware": "middleware",
-    "Resource": "engine.resource",
+    "Resource": "engine.running.handle",
     "ServiceType": "engine.context",
     "ShutdownHook": "types",
     "StartupHook": "types",
-    "get_lifespan": "default",
-    "lifespan": "default",
+    "get_lifespan": "integration.default",
+    "lifespan": "integration.default",
 }
 
 

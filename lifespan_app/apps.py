@@ -1,9 +1,46 @@
-"""lifespan_app as a Django app."""
+"""lifespan_app as a Django app: the one place where its rooms are wired together."""
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from .engine.lifespan import Lifespan
+
+
+def install(lifespan: Lifespan) -> None:
+    """Put Django around a ``Lifespan``, once. It works without ``INSTALLED_APPS`` too."""
+    from .integration.adapter import DjangoHost
+
+    if isinstance(lifespan.host, DjangoHost):
+        return
+    from django.core.signals import got_request_exception
+
+    from . import conf
+    from .checks.at_start import SettingsMistakes
+    from .integration.advice import explain_missing_state
+    from .serving import wsgi_requests
+
+    observers = lifespan.host.observers
+    host = lifespan.host = DjangoHost()
+    host.observers = observers
+    host.unserved.warn_at_first_request(lifespan)
+    got_request_exception.connect(explain_missing_state, dispatch_uid="lifespan_app.missing_state")
+    observers.append(SettingsMistakes())
+    wsgi_requests.connect()
+    if starts := os.environ.get(conf.STARTS_FILE):
+        from .serving.startup_report import Starts
+
+        observers.append(Starts(starts))
+    # A setting of the wrong type is told of where a plan is opened, and by the checks.
+    if not any(conf.wrong_types()) and (status_file := conf.get("STATUS_FILE")):
+        from .health.status_file import StatusFile
+
+        observers.append(StatusFile(status_file))
 
 
 class SimpleLifespanConfig(AppConfig):
@@ -17,7 +54,6 @@ class SimpleLifespanConfig(AppConfig):
         """Put Django around the default ``Lifespan``, register the checks, attach the recorder."""
         from .checks import system_checks  # noqa: F401  # registers them
         from .history.recording.recorder import Recorder
-        from .integration.adapter import install
         from .integration.default import lifespan
 
         install(lifespan)

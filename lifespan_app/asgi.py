@@ -15,7 +15,7 @@ def get_asgi_application() -> LifespanASGIHandler:
     """
     try:
         django.setup(set_prefix=False)
-        from .integration.adapter import install
+        from .apps import install
         from .integration.default import lifespan
         from .integration.not_installed import warn_of_it
 

@@ -110,6 +110,8 @@ FROM_ENVIRONMENT = {
 
 CONFIG_FILE = "LIFESPAN_CONFIG_FILE"
 
+STARTS_FILE = "LIFESPAN_STARTS_FILE"
+"""The environment variable in which a launcher says where to tell it how startups went."""
 LAUNCH = "LIFESPAN_LAUNCH"
 
 

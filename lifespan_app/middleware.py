@@ -160,7 +160,7 @@ def is_django_around() -> bool:
 def put_django_around() -> None:
     """Have Django's settings and connections used, in a process that has Django set up."""
     if is_django_around():
-        from .integration.adapter import install
+        from .apps import install
 
         install(lifespan)
 

@@ -6,15 +6,16 @@ import copy
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from .advice import Advice
     from .context import LifespanContext
     from .hooks.hook import Hook
+    from .planning.plan import Plan
     from .reporting.report import Observer
     from .running.current import OpensRuns
     from .running.portal import Waiting
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
 
 PATIENT, UNKNOWN_SERVER = 300.0, 25.0
 """Startup deadlines in seconds: where nobody gives up before, and where a server might."""
+
+
+class Change(Protocol):
+    """A change to the plans and the adapter of the runs to come. Tests make such ones."""
+
+    def to_plan(self, plan: Plan) -> Plan:
+        """Return what is run in place of a plan. Raises ``LookupError`` for an unknown key."""
+
+    def to_host(self, host: Host) -> Host:
+        """Return what a run is given in place of an adapter."""
+
+    def at_last(self, plan: Plan, changes: Sequence[Any]) -> Plan:
+        """Return what is run in place of a plan that all changes have been made to."""
 
 
 class Host:

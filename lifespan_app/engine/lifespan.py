@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
     Awaitable,
     Callable,
+    Iterable,
     Iterator,
     Mapping,
 )
 from contextlib import (
     AbstractAsyncContextManager,
+    AbstractContextManager,
     asynccontextmanager,
     contextmanager,
     nullcontext,
 )
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, TypeVarTuple, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, TypeVarTuple, cast, overload
 
-from .adapter import Host
+from .adapter import Change, Host
 from .error_text import add_note, class_name, is_a, one_line
+from .hooks.hook import RESOURCE
 from .hooks.registry import Registry
 from .logger import logger
 
 # Imported by every process that imports a lifespan.py, ``manage.py migrate`` among them. What only
 # a plan or a run needs is imported by the methods that make one.
 from .running.current import Threads, here, named_run, run_or_last
-from .running.handle import Resource
+from .running.handle import Resource, ResourceDecorator
 from .wording import count
 
 if TYPE_CHECKING:
-    from lifespan_app.testing.plan_patch import Change
-
     from .context import LifespanContext
-    from .hooks.hook import Hook
+    from .hooks.hook import Dependency, Hook
     from .planning.plan import Plan
     from .reporting.report import Observer, Report
     from .running.run import Run
@@ -118,6 +120,57 @@ class Lifespan(Registry):
         instance.clear()
         instance.changes.clear()
         instance.last_run = None
+
+    @overload
+    def resource(
+        self, function: Callable[..., AbstractAsyncContextManager[T]], /
+    ) -> Resource[T]: ...
+    @overload
+    def resource(self, function: Callable[..., AbstractContextManager[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, function: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, function: Callable[..., Iterator[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(self, function: Callable[..., Awaitable[T]], /) -> Resource[T]: ...
+    @overload
+    def resource(
+        self,
+        priority: int = 0,
+        *,
+        name: str | None = None,
+        service_types: Iterable[str] | None = None,
+        depends_on: Iterable[Dependency] = (),
+        timeout: float | None = None,
+        shutdown_timeout: float | None = None,
+        required: bool = True,
+        state_name: str | None = None,
+        wait: bool = True,
+    ) -> ResourceDecorator: ...
+    @overload
+    def resource(self, function: Callable[..., T], /) -> Resource[T]: ...
+    def resource(self, *function: Any, **options: Any) -> Any:
+        """Declare a resource: one value, open from startup to shutdown.
+
+        Args:
+            priority: lower ones open before higher ones, and close after them.
+            name: the hook's name, instead of the function's.
+            service_types: the service types it is open for; None: all.
+            depends_on: hooks that must be up before.
+            timeout: seconds that it may take to open.
+            shutdown_timeout: seconds that it may take to close; else ``SHUTDOWN_TIMEOUT``.
+            required: whether the startup fails when it does; else the process serves degraded.
+            state_name: its name in the state, where that is not ``name``.
+            wait: whether the startup waits for it. With False the process serves meanwhile, and is
+                not ready before it is up; what asks for it is not waited for either.
+
+        Returns:
+            Its handle: ``handle(request)`` and ``handle.current()`` give the value.
+
+        Raises:
+            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+        """
+        return self._decorate(RESOURCE, function, options, sys._getframe(1))
 
     def _handle(self, hook: Hook) -> Resource[Any]:
         return Resource(hook, self)
@@ -258,14 +311,11 @@ class Lifespan(Registry):
             LookupError: a test names a hook that there is not.
         """
         host = self.host
-        if not self.changes:
-            return plan, host
-        from lifespan_app.testing.plan_patch import spared
-
         for change in self.changes:
             plan, host = change.to_plan(plan), change.to_host(host)
-        kept = {hook for change in self.changes for hook in change.asked_for}
-        return spared(plan, kept), host
+        for change in self.changes:
+            plan = change.at_last(plan, self.changes)
+        return plan, host
 
     def forget(self, run: Run) -> None:
         """Hear that a run is over."""

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
-from django.core.signals import got_request_exception
 
 from lifespan_app import conf
-from lifespan_app.checks.at_start import SettingsMistakes
 from lifespan_app.engine.hooks.hook import Hook
-from lifespan_app.engine.lifespan import Lifespan
 from lifespan_app.engine.settings import Settings
-from lifespan_app.serving import wsgi_requests
 
-from .advice import explain_missing_state
 from .background import Unserved
 from .connections import ClosedAfter, OwnConnections
 from .current_thread_executor import WaitingThread
@@ -28,8 +22,6 @@ if TYPE_CHECKING:
     from lifespan_app.engine.running.run import Run
 
 CLOSED_AFTER = ClosedAfter()
-STARTS_FILE = "LIFESPAN_STARTS_FILE"
-"""The environment variable in which a launcher says where to tell it how startups went."""
 
 
 class DjangoHost(ServerHost):
@@ -79,26 +71,3 @@ class DjangoHost(ServerHost):
     async def make_way(self) -> None:
         """Close the run in the background thread: a server's lifespan begins."""
         await self.unserved.make_way()
-
-
-def install(lifespan: Lifespan) -> None:
-    """Put Django around a ``Lifespan``, once."""
-    if not isinstance(lifespan.host, DjangoHost):
-        observers = lifespan.host.observers
-        host = lifespan.host = DjangoHost()
-        host.observers = observers
-        host.unserved.warn_at_first_request(lifespan)
-        got_request_exception.connect(
-            explain_missing_state, dispatch_uid="lifespan_app.serving.request_state"
-        )
-        observers.append(SettingsMistakes())
-        wsgi_requests.connect()
-        if starts := os.environ.get(STARTS_FILE):
-            from lifespan_app.serving.startup_report import Starts
-
-            observers.append(Starts(starts))
-        # A setting of the wrong type is told of where a plan is opened, and by the checks.
-        if not any(conf.wrong_types()) and (status_file := conf.get("STATUS_FILE")):
-            from lifespan_app.health.status_file import StatusFile
-
-            observers.append(StatusFile(status_file))

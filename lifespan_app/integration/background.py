@@ -281,13 +281,16 @@ ASYNC = {"asgiref": "async code of a request", "concurrent": "async code"}
 """What is said of code that hands async code on, and so is not the one that uses a resource."""
 
 
+OURS = __name__.partition(".")[0]
+
+
 def first_user() -> str:
     """Return file and line of the code that has asked for a resource, or what it is."""
     frame = sys._getframe(1)
-    package = __package__
+    package = OURS
     while frame.f_back is not None:
         package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if package not in (__package__, "_collections_abc"):
+        if package not in (OURS, "_collections_abc"):
             break
         frame = frame.f_back
     return ASYNC.get(package) or f"{short(frame.f_code.co_filename)}:{frame.f_lineno}"

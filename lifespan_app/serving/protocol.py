@@ -35,7 +35,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Functions = Callable[[], Iterable[Callable[[], Any]]]
 
-SIGNALS = f"{__package__}.signals"
+SIGNALS = "lifespan_app.compat.signals"
 REACHED = "lifespan_app.reached"
 """Where the scope of a check has a list of those that would open their plan."""
 

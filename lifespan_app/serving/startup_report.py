@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lifespan_app.conf import STARTS_FILE
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.reporting.report import Mode, Observer, Phase, Report, Status
-from lifespan_app.integration.adapter import STARTS_FILE
 
 LONGEST = 1000
 """Characters of an error at most: a line is written in one go."""

@@ -122,6 +122,6 @@ def give_requests_state() -> None:
     from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 
     if WSGIHandler.request_class is WSGIRequest:
-        from lifespan_app.wsgi import LifespanWSGIRequest
+        from .wsgi_handler import LifespanWSGIRequest
 
         WSGIHandler.request_class = LifespanWSGIRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -55,6 +55,10 @@ class Change:
     def to_host(self, host: Host) -> Host:
         """Return what a run is given in place of a host."""
         return host
+
+    def at_last(self, plan: Plan, changes: Sequence[Change]) -> Plan:
+        """Return a plan without the resources that only replaced ones needed."""
+        return spared(plan, {hook for change in changes for hook in change.asked_for})
 
 
 # Which hooks.

@@ -266,6 +266,6 @@ def put_django_around(lifespan: Lifespan) -> None:
     from django.conf import settings
 
     if settings.configured:
-        from lifespan_app.integration.adapter import install
+        from lifespan_app.apps import install
 
         install(lifespan)

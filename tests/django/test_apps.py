@@ -9,8 +9,8 @@ import pytest
 from django.apps import apps
 
 from lifespan_app import Lifespan
-from lifespan_app.apps import LifespanConfig, SimpleLifespanConfig
-from lifespan_app.integration.adapter import DjangoHost, install
+from lifespan_app.apps import LifespanConfig, SimpleLifespanConfig, install
+from lifespan_app.integration.adapter import DjangoHost
 from tests.projects import Project
 
 HOOKS = """

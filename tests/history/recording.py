@@ -13,8 +13,8 @@ from django.db.backends.signals import connection_created
 from django.test.utils import setup_test_environment, teardown_test_environment
 
 from lifespan_app import Lifespan
+from lifespan_app.apps import install
 from lifespan_app.history.recording.recorder import Recorder
-from lifespan_app.integration.adapter import install
 from lifespan_app.models import LifespanRun, RunQuerySet
 
 

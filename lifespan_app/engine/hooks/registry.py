@@ -5,17 +5,13 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import (
-    AsyncIterator,
-    Awaitable,
     Callable,
     Iterable,
     Iterator,
 )
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
-
-from lifespan_app.engine.running.handle import Resource
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from .hook import DECORATORS, Hook, Kind
 
@@ -26,24 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class ResourceDecorator(Protocol):
-    """``@lifespan.resource(...)``: what its options were given for."""
-
-    # Context managers come first: a file is an iterator too, and what is meant is the file.
-    @overload
-    def __call__(self, function: Callable[..., AbstractAsyncContextManager[T]]) -> Resource[T]: ...
-    @overload
-    def __call__(self, function: Callable[..., AbstractContextManager[T]]) -> Resource[T]: ...
-    @overload
-    def __call__(self, function: Callable[..., AsyncIterator[T]]) -> Resource[T]: ...
-    @overload
-    def __call__(self, function: Callable[..., Iterator[T]]) -> Resource[T]: ...
-    @overload
-    def __call__(self, function: Callable[..., Awaitable[T]]) -> Resource[T]: ...
-    @overload
-    def __call__(self, function: Callable[..., T]) -> Resource[T]: ...
 
 
 class Registry:
@@ -70,7 +48,7 @@ class Registry:
     def _declare(
         self, function: Callable[..., Any], kind: Kind, frame: FrameType, **options: Any
     ) -> Hook:
-        if isinstance(function, Resource):
+        if isinstance(getattr(function, "hook", None), Hook):
             raise TypeError(f"{function} is a resource already; it can't be a {kind} hook as well.")
         hook = Hook(function, kind, order=next(self._order), declared_at=frame, **options)
         self._registry[hook.identity] = hook
@@ -232,57 +210,6 @@ class Registry:
         """
         return self._decorate(Kind.BACKGROUND, function, options, sys._getframe(1))
 
-    @overload
-    def resource(
-        self, function: Callable[..., AbstractAsyncContextManager[T]], /
-    ) -> Resource[T]: ...
-    @overload
-    def resource(self, function: Callable[..., AbstractContextManager[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(self, function: Callable[..., AsyncIterator[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(self, function: Callable[..., Iterator[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(self, function: Callable[..., Awaitable[T]], /) -> Resource[T]: ...
-    @overload
-    def resource(
-        self,
-        priority: int = 0,
-        *,
-        name: str | None = None,
-        service_types: Iterable[str] | None = None,
-        depends_on: Iterable[Dependency] = (),
-        timeout: float | None = None,
-        shutdown_timeout: float | None = None,
-        required: bool = True,
-        state_name: str | None = None,
-        wait: bool = True,
-    ) -> ResourceDecorator: ...
-    @overload
-    def resource(self, function: Callable[..., T], /) -> Resource[T]: ...
-    def resource(self, *function: Any, **options: Any) -> Any:
-        """Declare a resource: one value, open from startup to shutdown.
-
-        Args:
-            priority: lower ones open before higher ones, and close after them.
-            name: the hook's name, instead of the function's.
-            service_types: the service types it is open for; None: all.
-            depends_on: hooks that must be up before.
-            timeout: seconds that it may take to open.
-            shutdown_timeout: seconds that it may take to close; else ``SHUTDOWN_TIMEOUT``.
-            required: whether the startup fails when it does; else the process serves degraded.
-            state_name: its name in the state, where that is not ``name``.
-            wait: whether the startup waits for it. With False the process serves meanwhile, and is
-                not ready before it is up; what asks for it is not waited for either.
-
-        Returns:
-            Its handle: ``handle(request)`` and ``handle.current()`` give the value.
-
-        Raises:
-            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
-        """
-        return self._decorate(Kind.RESOURCE, function, options, sys._getframe(1))
-
     def _decorate(
         self, kind: Kind, positional: tuple[Any, ...], options: dict[str, Any], frame: FrameType
     ) -> Any:
@@ -301,7 +228,7 @@ class Registry:
 
         return decorate if function is None else decorate(function)
 
-    def _handle(self, hook: Hook) -> Resource[Any]:
+    def _handle(self, hook: Hook) -> Any:
         raise NotImplementedError
 
 

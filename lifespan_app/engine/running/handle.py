@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from asyncio import _get_running_loop
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overload
 
 from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here
 
@@ -158,3 +159,21 @@ LOOKED_UP = (
 )
 for method in (*LOOKED_UP, "__getitem__"):
     setattr(Resource, method, Refused())
+
+
+class ResourceDecorator(Protocol):
+    """``@lifespan.resource(...)``: what its options were given for."""
+
+    # Context managers come first: a file is an iterator too, and what is meant is the file.
+    @overload
+    def __call__(self, function: Callable[..., AbstractAsyncContextManager[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., AbstractContextManager[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., AsyncIterator[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., Iterator[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., Awaitable[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., T]) -> Resource[T]: ...

@@ -410,7 +410,7 @@ def _folders() -> _Folders:
     paths = sysconfig.get_paths()
     standard = {Path(asyncio.__file__).parents[1], Path(paths["stdlib"]), Path(paths["platstdlib"])}
     return _Folders(
-        ours=Path(__file__).parents[1],
+        ours=Path(__file__).parents[2],
         scripts=Path(paths["scripts"]),
         standard=tuple(sorted(standard | {folder.resolve() for folder in standard})),
     )
