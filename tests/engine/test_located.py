@@ -946,7 +946,7 @@ def test_place_is_one_line_of_text() -> None:
 PACKAGES = sysconfig.get_path("purelib")
 STANDARD = str(Path(asyncio.__file__).parents[1])
 COMMANDS = sysconfig.get_path("scripts")
-OURS = str(Path(stacks.__file__).parents[1])
+OURS = str(Path(stacks.__file__).parents[2])
 
 
 def called_in(*filenames: str) -> list[tuple[types.CodeType, int]]:
