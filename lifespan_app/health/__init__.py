@@ -2,3 +2,7 @@
 
 Imports ``integration`` and ``engine``.
 """
+
+from .views import livez, readyz, startupz
+
+__all__ = ["livez", "readyz", "startupz"]
