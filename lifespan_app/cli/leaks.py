@@ -20,8 +20,8 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple, Self
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.reporting.failure import short
-from lifespan_app.engine.running.current import here
 from lifespan_app.engine.running.hook_run import HookRun
 from lifespan_app.engine.stacks.stacks import context_of, where_task, where_thread
 

@@ -9,10 +9,9 @@ from contextlib import contextmanager, suppress
 from io import TextIOBase
 from typing import IO, TYPE_CHECKING, NamedTuple, Self, cast
 
-from lifespan_app.engine.error_text import why
 from lifespan_app.engine.lifespan import Lifespan
 from lifespan_app.engine.reporting.journal import Progress
-from lifespan_app.engine.reporting.report import Observer, Outcome, Phase, Report, Status, Step
+from lifespan_app.engine.reporting.report import Observer, Outcome, Phase, Report, Status, Step, why
 from lifespan_app.engine.wording import count, time_taken
 
 from .page import folded

@@ -18,8 +18,7 @@ from django.db import DatabaseError, connections
 from django.utils.connection import ConnectionDoesNotExist
 
 from lifespan_app.checks.places import Place
-from lifespan_app.engine.error_text import why
-from lifespan_app.engine.reporting.report import IN_STARTUP, Step
+from lifespan_app.engine.reporting.report import IN_STARTUP, Step, why
 from lifespan_app.engine.wording import count, time_taken
 from lifespan_app.integration.default import lifespan
 

@@ -10,9 +10,9 @@ from weakref import WeakValueDictionary
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.errors import HookError, with_article
 from lifespan_app.engine.hooks.hook import MANAGER, Hook
-from lifespan_app.engine.running.current import here
 from lifespan_app.engine.running.hook_run import HookRun
 from lifespan_app.engine.running.stages import shown_as, title_of
 from lifespan_app.engine.running.state import share

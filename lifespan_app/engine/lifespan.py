@@ -23,15 +23,16 @@ from contextlib import (
 )
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, TypeVarTuple, cast, overload
 
+# Imported by every process that imports a lifespan.py, ``manage.py migrate`` among them. What only
+# a plan or a run needs is imported by the methods that make one.
+from lifespan_app.engine.current_hook import here
+
 from .adapter import Change, Host
 from .error_text import add_note, class_name, is_a, one_line
 from .hooks.hook import RESOURCE
 from .hooks.registry import Registry
 from .logger import logger
-
-# Imported by every process that imports a lifespan.py, ``manage.py migrate`` among them. What only
-# a plan or a run needs is imported by the methods that make one.
-from .running.current import Threads, here, named_run, run_or_last
+from .running.current import Threads, named_run, run_or_last
 from .running.handle import Resource, ResourceDecorator
 from .wording import count
 

@@ -12,8 +12,8 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
+from .current_hook import here
 from .error_text import can_be_formatted, one_line, path_of, traceback_of
-from .running.current import here
 
 FIELDS = ("run", "service_type", "release", "hook", "phase")
 """What each record has, as attributes that begin with ``lifespan_``."""

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from lifespan_app.engine.error_text import one_line, why
+from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.errors import NotRunning
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.report import (
@@ -27,6 +27,7 @@ from lifespan_app.engine.reporting.report import (
     Phase,
     Readiness,
     Report,
+    why,
 )
 from lifespan_app.engine.running.current import run_here
 from lifespan_app.engine.running.portal import send

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import STAGE, Hook
 from lifespan_app.engine.logger import logger
-from lifespan_app.engine.running.current import SCOPE_KEY, here
+from lifespan_app.engine.running.current import SCOPE_KEY
 from lifespan_app.engine.running.hook_run import HookRun
 from lifespan_app.engine.running.stages import Stage
 from lifespan_app.engine.running.state import share

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 
 from lifespan_app.engine.context import LifespanContext
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.error_text import class_name, one_line
 from lifespan_app.engine.errors import LifespanError
 from lifespan_app.engine.hooks.hook import MANAGER, STAGE
@@ -19,7 +20,7 @@ from lifespan_app.engine.lifespan import Lifespan, raise_stop_errors
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.planning.plan import Plan
 from lifespan_app.engine.reporting.report import Mode
-from lifespan_app.engine.running.current import SCOPE_KEY, here
+from lifespan_app.engine.running.current import SCOPE_KEY
 from lifespan_app.engine.running.hook_run import HookRun
 from lifespan_app.engine.running.messages import shutdown_message, startup_message
 from lifespan_app.engine.running.run import Run

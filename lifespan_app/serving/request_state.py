@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.errors import NotRunning
 from lifespan_app.engine.running.current import (
     LOOP_IS_QUICK_TO_TELL,
     SCOPE_KEY,
-    here,
     named_run,
     run_here,
     run_of,

@@ -15,6 +15,7 @@ from contextlib import (
 )
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.hooks.hook import (
     IN_THREAD,
     ONLY_AT_END,
@@ -27,7 +28,6 @@ from lifespan_app.engine.hooks.hook import (
 )
 from lifespan_app.engine.planning.plan import HARD, Node, Plan
 from lifespan_app.engine.reporting.report import IN_SERVICE
-from lifespan_app.engine.running.current import here
 from lifespan_app.engine.running.handle import Resource
 from lifespan_app.engine.running.hook_run import STOPPING, UP, HookRun
 from lifespan_app.engine.wording import did_you_mean

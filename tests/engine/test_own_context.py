@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.engine.running.current import here
+from lifespan_app.engine.current_hook import here
 from lifespan_app.observers import Observer, Report, Step
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop

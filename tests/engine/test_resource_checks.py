@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from lifespan_app import Lifespan, Resource
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.reporting.report import Report
-from lifespan_app.engine.running.current import here
 from tests.engine.apps import written_in
 from tests.engine.lookups import run_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually

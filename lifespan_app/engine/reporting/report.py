@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from lifespan_app.engine.error_text import line_of
 from lifespan_app.engine.planning.plan import LeftOut
 
 
@@ -320,3 +321,8 @@ class Observer:
             seconds_left: how long a returned awaitable is waited for.
         """
         return None
+
+
+def why(step: Step) -> str:
+    """Return in one line why a step has not gone well: its error, else why it was skipped."""
+    return line_of(step.exception, step.error) or step.reason

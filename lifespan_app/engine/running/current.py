@@ -9,13 +9,13 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from lifespan_app.engine.current_hook import here
 
 if TYPE_CHECKING:
     from lifespan_app.engine.hooks.hook import Hook
     from lifespan_app.engine.planning.plan import Plan
-    from lifespan_app.engine.reporting.log_capture import LogSink
     from lifespan_app.engine.reporting.report import Facts
 
 SCOPE_KEY = "lifespan_app.run"
@@ -84,21 +84,8 @@ class OpensRuns(Protocol):
         """Hear that a run is over."""
 
 
-class Inside(Protocol):
-    """What code may be part of: a hook, or the body of ``lifespan.run()``."""
-
-    @property
-    def run(self) -> Any:
-        """The run."""
-
-    def sink(self) -> LogSink | None:
-        """Return where the log lines of the step go that is running; None where none is."""
-
-
 R = TypeVar("R", bound=OpenRun)
 
-here: ContextVar[Inside | None] = ContextVar("lifespan_app_here", default=None)
-"""The hook, or the body of ``lifespan.run()``, that this code is part of."""
 
 _alive: weakref.WeakSet[Any] = weakref.WeakSet()
 

@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.logger import logger
 
-from .current import here
 from .scheduler import Command, Do, Scheduler
 
 MOST_FAULTS = 3

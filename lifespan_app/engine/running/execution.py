@@ -13,6 +13,7 @@ from types import AsyncGeneratorType, FrameType
 from typing import Any, Protocol
 
 from lifespan_app.engine.advice import Advice
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.error_text import add_note, is_a, text_of
 from lifespan_app.engine.errors import HookError, with_article
 from lifespan_app.engine.hooks.hook import (
@@ -30,7 +31,6 @@ from lifespan_app.engine.hooks.hook import (
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
 
-from .current import here
 from .hook_run import HookRun
 from .none_value import refuse_none
 from .threads import Work

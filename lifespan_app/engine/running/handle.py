@@ -9,7 +9,9 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overload
 
-from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, here, run_here
+from lifespan_app.engine.current_hook import here
+
+from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, run_here
 
 if TYPE_CHECKING:
     from lifespan_app.engine.hooks.hook import Hook

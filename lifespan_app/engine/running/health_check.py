@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from contextvars import Context
 from typing import Any, NamedTuple, Protocol
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.error_text import clause, is_a, one_line
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import innermost, name_of, place_of, seconds
@@ -21,7 +22,7 @@ from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.wording import time_limit
 
-from .current import Inside, here
+from .current import Inside
 from .hook_run import UP, HookRun
 from .threads import start_thread
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.reporting.log_capture import LogCapture, LogSink
-
-from .current import here
 
 
 def sink_here() -> LogSink | None:

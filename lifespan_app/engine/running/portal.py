@@ -13,10 +13,11 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar, TypeVarTuple
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.errors import LifespanError, NotRunning
 from lifespan_app.engine.wording import time_limit
 
-from .current import OpensRuns, here, named_run, outermost, runs_meant
+from .current import OpensRuns, named_run, outermost, runs_meant
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

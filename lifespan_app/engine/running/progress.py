@@ -6,10 +6,10 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.journal import Progress
 
-from .current import here
 from .hook_run import HookRun
 
 

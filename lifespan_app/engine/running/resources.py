@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.hooks.hook import RESOURCE, Hook
 
 from . import read_errors
-from .current import OpenRun, here
+from .current import OpenRun
 from .hook_run import UP, HookRun
 
 

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.context import LifespanContext
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.planning.plan import Gives, Plan
@@ -32,7 +33,7 @@ from lifespan_app.engine.reporting.report import (
 )
 from lifespan_app.engine.settings import Settings
 
-from .current import OpensRuns, here, remember
+from .current import OpensRuns, remember
 from .deadlines import Limits
 from .driver import Driver
 from .executor import Executor

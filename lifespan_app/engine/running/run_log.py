@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from typing import Any
 
-from lifespan_app.engine.adapter import Host
 from lifespan_app.engine.context import LifespanContext, ServiceType
 from lifespan_app.engine.hooks.hook import Hook
 from lifespan_app.engine.logger import logger
@@ -32,7 +32,7 @@ def say_stops_server(hook_run: HookRun) -> None:
     logger.error("%s crashed and has on_crash='stop': the server is asked to stop.", hook_run)
 
 
-def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, host: Host) -> None:
+def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, host: Any) -> None:
     """Say which hooks run once per server, where nothing has opened their plan."""
     if ServiceType.SERVER in (context.service_type, os.environ.get(AROUND)):
         return

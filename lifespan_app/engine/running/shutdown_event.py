@@ -18,7 +18,6 @@ from signal import Signals
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
-from lifespan_app.engine.adapter import Host
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.report import IN_SERVICE, Facts, Phase
 
@@ -41,7 +40,7 @@ class Serves(Protocol):
     """What is given notice: a run."""
 
     loop: asyncio.AbstractEventLoop
-    host: Host
+    host: Any
 
     @property
     def facts(self) -> Facts:

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from lifespan_app.engine.current_hook import here
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.report import IN_STARTUP, Phase
 from lifespan_app.engine.stacks.watchdog import Watchdog
 from lifespan_app.engine.wording import time_taken
 
-from .current import here
 from .deadlines import SLOW_SHUTDOWN, SLOW_STARTUP
 from .hook_run import HookRun
 
