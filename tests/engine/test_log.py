@@ -288,7 +288,7 @@ def test_record_names_its_run(caplog: pytest.LogCaptureFixture) -> None:
             pass
         run = lifespan.last_run
         assert run is not None
-        return run.uuid
+        return run.facts.uuid
 
     run = run_virtually(main)
 
@@ -312,7 +312,7 @@ def test_record_names_its_hook_and_the_phase(
                 pass
         run = lifespan.last_run
         assert run is not None
-        return run.uuid
+        return run.facts.uuid
 
     run = run_virtually(main)
 
@@ -352,7 +352,7 @@ def test_record_about_a_blocked_loop_names_the_run(caplog: pytest.LogCaptureFixt
     async def main() -> None:
         async with lifespan.run("app"):
             [run] = lifespan.runs
-            ran.append(run.uuid)
+            ran.append(run.facts.uuid)
             # The watchdog's thread is none that knows by itself which run it watches.
             watchdog = threading.Thread(target=run._lookout._blocked, args=[None, 6.0])
             watchdog.start()

@@ -490,7 +490,7 @@ class Run:
 
     def log_fields(self) -> dict[str, str]:
         """Return what a log record about it has beside its text."""
-        return self._facts.log_fields()
+        return self.facts.log_fields()
 
     def status_changed(self) -> None:
         """Tell the observers how the run stands. On the run's own loop."""
