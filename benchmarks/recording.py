@@ -52,7 +52,7 @@ def a_lifespan() -> Lifespan:
     """Return what is started: layers that wait, each for the one before, and what does not."""
     lifespan = Lifespan()
     install(lifespan)
-    lifespan.host.observers.append(Recorder())
+    lifespan.adapter.observers.append(Recorder())
     before: list[Resource[int]] = []
     for layer in range(LAYERS):
         before = [add(lifespan, f"layer_{layer}_{n}", WAIT, before) for n in range(WIDTH)]

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def install(lifespan: Lifespan) -> None:
     """Put Django around a ``Lifespan``, once. It works without ``INSTALLED_APPS`` too."""
-    from .integration.adapter import DjangoHost
+    from .integration.adapter import DjangoAdapter
 
-    if isinstance(lifespan.host, DjangoHost):
+    if isinstance(lifespan.adapter, DjangoAdapter):
         return
     from django.core.signals import got_request_exception
 
@@ -25,17 +25,17 @@ def install(lifespan: Lifespan) -> None:
     from .integration.advice import explain_missing_state
     from .serving import wsgi_requests
 
-    observers = lifespan.host.observers
-    host = lifespan.host = DjangoHost()
-    host.observers = observers
-    host.unserved.warn_at_first_request(lifespan)
+    observers = lifespan.adapter.observers
+    adapter = lifespan.adapter = DjangoAdapter()
+    adapter.observers = observers
+    adapter.background.warn_at_first_request(lifespan)
     got_request_exception.connect(explain_missing_state, dispatch_uid="lifespan_app.missing_state")
     observers.append(SettingsMistakes())
     wsgi_requests.connect()
     if starts := os.environ.get(conf.STARTS_FILE):
-        from .serving.startup_report import Starts
+        from .serving.startup_report import StartupReporter
 
-        observers.append(Starts(starts))
+        observers.append(StartupReporter(starts))
     # A setting of the wrong type is told of where a plan is opened, and by the checks.
     if not any(conf.wrong_types()) and (status_file := conf.get("STATUS_FILE")):
         from .health.status_file import StatusFile
@@ -57,7 +57,7 @@ class SimpleLifespanConfig(AppConfig):
         from .integration.default import lifespan
 
         install(lifespan)
-        observers = lifespan.host.observers
+        observers = lifespan.adapter.observers
         if not any(isinstance(observer, Recorder) for observer in observers):
             observers.append(Recorder())
 

@@ -89,7 +89,7 @@ class LifespanMiddleware:
                     "LifespanMiddleware."
                 )
         elif SCOPE_KEY not in scope:
-            run = self._runs.here()
+            run = self._runs.of_this_loop()
             if run is not None:
                 scope[SCOPE_KEY] = run
                 if not scope.get("state"):
@@ -113,7 +113,9 @@ class LifespanMiddleware:
             receive,
             send,
             context=self.context,
-            inner=mounted.stage_of(self._inside, scope, mounted.Place(*self._place), self._forward),
+            inner=mounted.stage_of(
+                self._inside, scope, mounted.MountLocation(*self._place), self._forward
+            ),
             begins=self._runs.begin,
         )
 

@@ -19,12 +19,12 @@ def get_wsgi_application() -> LifespanWSGIHandler:
     """
     django.setup(set_prefix=False)
     from .apps import install
-    from .integration.adapter import DjangoHost
+    from .integration.adapter import DjangoAdapter
     from .integration.not_installed import warn_of_it
 
     install(lifespan)
     warn_of_it()
     lifespan.plan()
-    if isinstance(lifespan.host, DjangoHost):
-        lifespan.host.unserved.asked_for = True
+    if isinstance(lifespan.adapter, DjangoAdapter):
+        lifespan.adapter.background.asked_for = True
     return LifespanWSGIHandler()

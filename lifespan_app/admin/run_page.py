@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.queries import newest_pks
 from lifespan_app.history.reading.statistics import Spread, Start, usual
-from lifespan_app.history.reading.tracebacks import Part, innermost, parts_of
+from lifespan_app.history.reading.tracebacks import TracebackPart, innermost, parts_of
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
 from .waterfall import Waterfall, waterfall
@@ -28,7 +28,7 @@ MOST_OPEN_ROWS = 40
 
 
 @dataclass
-class Trouble:
+class FailedStep:
     """A step that went wrong, with all that is known about it."""
 
     step: LifespanStep
@@ -45,7 +45,7 @@ class Trouble:
         return innermost(self.step.traceback)
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[TracebackPart]:
         """The traceback, sorted."""
         return parts_of(self.step.traceback)
 
@@ -94,7 +94,7 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         "status": run.status_at(now),
         "headline": describe.headline(run, steps, now),
         "advice": describe.advice(run, steps, now),
-        "troubles": [Trouble(step, usually.get(step.key)) for step in wrong],
+        "troubles": [FailedStep(step, usually.get(step.key)) for step in wrong],
         "waits": waits,
         "skipped": skipped[:MOST_SKIPPED],
         "skipped_more": max(len(skipped) - MOST_SKIPPED, 0),

@@ -20,7 +20,7 @@ LIBRARIES = frozenset({"site-packages", "dist-packages"})
 IMPORT_OF_OURS = re.compile(rb"^\s*(from|import)\s+lifespan_app\b", re.MULTILINE)
 
 
-class Lonely(NamedTuple):
+class NotImported(NamedTuple):
     """Such a module."""
 
     module: str
@@ -28,7 +28,7 @@ class Lonely(NamedTuple):
     file: str
 
 
-def lonely_modules() -> Iterator[Lonely]:
+def modules_not_imported() -> Iterator[NotImported]:
     """Yield those beside the URLconf, and those of packages beside apps of the project."""
     installed = {app.name for app in apps.get_app_configs()}
     package = str(getattr(settings, "ROOT_URLCONF", "")).rpartition(".")[0]
@@ -36,7 +36,7 @@ def lonely_modules() -> Iterator[Lonely]:
         name = f"{package}.{autodiscover.MODULE}"
         file = file_of(name)
         if file and name not in sys.modules:
-            yield Lonely(name, package, file)
+            yield NotImported(name, package, file)
     folders = {os.path.realpath(app.path) for app in apps.get_app_configs()}
     for prefix, folder in sorted(folders_with_apps(package)):
         for found in sorted(folder.glob(f"*/{autodiscover.MODULE}.py")):
@@ -49,7 +49,7 @@ def lonely_modules() -> Iterator[Lonely]:
                 and os.path.realpath(found.parent) not in folders
                 and IMPORT_OF_OURS.search(found.read_bytes())
             ):
-                yield Lonely(module, name, str(found))
+                yield NotImported(module, name, str(found))
 
 
 def folders_with_apps(package: str) -> set[tuple[str, Path]]:

@@ -21,7 +21,7 @@ from lifespan_app.integration import autodiscover
 from lifespan_app.integration.default import lifespan
 
 from .gunicorn import of_patched_threads
-from .not_imported import lonely_modules
+from .not_imported import modules_not_imported
 from .plans import draft, error_of, of_plan
 
 TAG = "lifespan"
@@ -90,7 +90,7 @@ def check_broken_modules() -> Iterator[CheckMessage]:
 @registered
 def check_lonely_module() -> Iterator[CheckMessage]:
     """W001: a ``lifespan.py`` of a package that is not installed."""
-    for module, package, file in lonely_modules():
+    for module, package, file in modules_not_imported():
         yield Warning(
             f"{file} is never imported, since '{package}' is not in INSTALLED_APPS.",
             hint=f"Add '{package}' to INSTALLED_APPS, or move the file into an installed app.",
@@ -166,7 +166,7 @@ def check_hook_names() -> Iterator[CheckMessage]:
         yield unknown("W003", place, label, labels, Warning, "is no installed app's label")
     if lifespan.broken or not autodiscover.done:
         return
-    host = lifespan.host
+    host = lifespan.adapter
     known = {f"{host.app_label(hook.module) or hook.module}.{hook.name}" for hook in lifespan.hooks}
     for name in table(table(conf.declared()).get("HOOKS")):
         if name != "*" and name not in known:
@@ -275,7 +275,7 @@ def check_plan() -> Iterator[CheckMessage]:
     if lifespan.broken:
         return
     try:
-        settings = lifespan.host.settings()
+        settings = lifespan.adapter.settings()
     except ImproperlyConfigured:
         return
     plan, problems = draft(settings, settings.service_type)
@@ -347,7 +347,7 @@ def of_application(path: str | None) -> Iterator[CheckMessage]:
 def can_be_read() -> bool:
     """Tell whether the settings are such that a plan can be asked for."""
     try:
-        lifespan.host.settings()
+        lifespan.adapter.settings()
     except ImproperlyConfigured:
         return False
     return True

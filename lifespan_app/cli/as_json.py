@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from lifespan_app.checks.places import Place
+from lifespan_app.checks.places import Location
 from lifespan_app.engine.reporting.failure import short
 
 from .plans import ShownHook, ShownPlan
@@ -45,9 +45,9 @@ def of_plan(plan: ShownPlan) -> dict[str, Any]:
         "service_type": plan.service_type,
         "complete": plan.complete,
         "apps": plan.apps,
-        "waves": plan.waves,
+        "waves": plan.layers,
         "hooks": [of_hook(hook) for hook in plan.hooks],
-        "left_out": [hook._asdict() for hook in plan.left_out],
+        "left_out": [hook._asdict() for hook in plan.excluded],
     }
 
 
@@ -68,7 +68,7 @@ def of_hook(hook: ShownHook) -> dict[str, Any]:
 def of_problem(problem: Found) -> dict[str, Any]:
     """Return one problem."""
     place = problem.message.obj
-    is_line = isinstance(place, Place)
+    is_line = isinstance(place, Location)
     return {
         "level": problem.level,
         "id": problem.id or None,

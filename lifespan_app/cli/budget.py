@@ -11,7 +11,7 @@ from lifespan_app.engine.hooks.hook import is_seconds
 from lifespan_app.engine.wording import did_you_mean
 
 if TYPE_CHECKING:
-    from .trial_run import Rehearsal
+    from .trial_run import TrialRun
 
 TOTAL = "total"
 UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
@@ -71,7 +71,7 @@ def unknown(names: Iterable[str], known: Iterable[str]) -> str:
     return ""
 
 
-def over_budget(rehearsal: Rehearsal, allowed: Mapping[str, float]) -> Iterator[Over]:
+def over_budget(rehearsal: TrialRun, allowed: Mapping[str, float]) -> Iterator[Over]:
     """Yield what took longer than the budget says: the startup, and the start of hooks."""
     took = {hook.key: hook.start for hook in rehearsal.measured()}
     took[TOTAL] = median(rehearsal.startup())
@@ -81,7 +81,7 @@ def over_budget(rehearsal: Rehearsal, allowed: Mapping[str, float]) -> Iterator[
             yield Over(name, taken, limit, "budget")
 
 
-def slower(rehearsal: Rehearsal, recorded: Mapping[str, float], factor: float) -> Iterator[Over]:
+def slower(rehearsal: TrialRun, recorded: Mapping[str, float], factor: float) -> Iterator[Over]:
     """Yield the hooks that took so many times longer to start than their recorded median."""
     for hook in rehearsal.measured():
         before = recorded.get(hook.key)

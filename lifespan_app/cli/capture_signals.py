@@ -28,7 +28,7 @@ def signals_called(*names: str) -> tuple[Signals, ...]:
 HANGUP = signals_called("SIGHUP")
 
 
-class Heard:
+class CapturedSignals:
     """Tell of signals on the loop, for as long as a ``with`` block lasts.
 
     In another thread than the main one there are none to be told of.

@@ -72,7 +72,7 @@ def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
     plans = []
     problems = [Found(message) for check in OF_THE_PROJECT for message in audible(check())]
     try:
-        settings = lifespan.host.settings()
+        settings = lifespan.adapter.settings()
     except ImproperlyConfigured:
         # Which plan it is stands there too; what is wrong has been said.
         settings = None

@@ -145,7 +145,7 @@ def application() -> Any:
         from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 
         found = ASGIStaticFilesHandler(found)
-    lifespan.host.observers.insert(0, Live(sys.stdout))
+    lifespan.adapter.observers.insert(0, Live(sys.stdout))
     return found
 
 

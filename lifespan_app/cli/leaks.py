@@ -20,7 +20,7 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any, NamedTuple, Self
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.running.hook_run import HookRun
 from lifespan_app.engine.stacks.stacks import context_of, where_task, where_thread
@@ -35,7 +35,7 @@ POOL = "lifespan pool"
 OWN_THREADS = ("lifespan loop", "lifespan live", "lifespan last resort")
 
 
-class Leftover(NamedTuple):
+class Leak(NamedTuple):
     """Something that is there after everything was closed."""
 
     kind: str
@@ -94,7 +94,7 @@ class Watch:
 
         sys.set_asyncgen_hooks(firstiter=note)
 
-    async def left_on_loop(self, before: set[asyncio.Task[Any]]) -> list[Leftover]:
+    async def left_on_loop(self, before: set[asyncio.Task[Any]]) -> list[Leak]:
         """Return the tasks and async generators that are left, when a run is over.
 
         Args:
@@ -104,7 +104,7 @@ class Watch:
         if tasks:
             # A task that was cancelled, and that nobody has waited for, is on its way out.
             _, tasks = await asyncio.wait(tasks, timeout=GRACE)
-        found = [Leftover("task", name_of(task), owner(task), place(task)) for task in tasks]
+        found = [Leak("task", name_of(task), owner(task), place(task)) for task in tasks]
         gc.collect()
         for reference, hook in self._generators:
             generator = reference()
@@ -112,11 +112,11 @@ class Watch:
             if generator is not None and frame is not None:
                 code: CodeType = frame.f_code
                 where = f"{short(code.co_filename)}:{frame.f_lineno}"
-                found.append(Leftover("async generator", code.co_qualname, hook, where))
+                found.append(Leak("async generator", code.co_qualname, hook, where))
         self._generators.clear()
         return found
 
-    def left_threads(self, hooks: Mapping[int, str]) -> list[Leftover]:
+    def left_threads(self, hooks: Mapping[int, str]) -> list[Leak]:
         """Return the threads that are left, when the loop is closed too.
 
         Args:
@@ -133,7 +133,7 @@ class Watch:
         # What is left of one run is not told again after the next.
         self._before.update(left)
         return [
-            Leftover("thread", thread.name, self._hook_of(thread, hooks), line_of(thread))
+            Leak("thread", thread.name, self._hook_of(thread, hooks), line_of(thread))
             for thread in sorted(left, key=lambda thread: thread.name)
         ]
 
@@ -147,14 +147,14 @@ class Watch:
 
 def hook_here() -> str:
     """Return the key of the hook whose code is running, or an empty string."""
-    inside = here.get()
+    inside = current_hook.get()
     return inside.node.key if isinstance(inside, HookRun) else ""
 
 
 def owner(task: asyncio.Task[Any]) -> str:
     """Return the key of the hook that a task was made in."""
     context = context_of(task)
-    inside = None if context is None else context.get(here)
+    inside = None if context is None else context.get(current_hook)
     return inside.node.key if isinstance(inside, HookRun) else ""
 
 
@@ -201,16 +201,16 @@ def descriptors() -> set[Descriptor]:
     return found
 
 
-def leftover_of(descriptor: Descriptor, hook: str) -> Leftover:
+def leftover_of(descriptor: Descriptor, hook: str) -> Leak:
     """Return what was left open, as it is told."""
     kind, _, _ = descriptor.target.partition(":")
     if kind == "socket":
-        return Leftover("socket", ends_of(descriptor), hook)
+        return Leak("socket", ends_of(descriptor), hook)
     if kind == "pipe":
-        return Leftover("pipe", f"descriptor {descriptor.number}", hook)
+        return Leak("pipe", f"descriptor {descriptor.number}", hook)
     if descriptor.target.startswith("/"):
-        return Leftover("file", short(descriptor.target), hook)
-    return Leftover("descriptor", f"{descriptor.number}, {descriptor.target}", hook)
+        return Leak("file", short(descriptor.target), hook)
+    return Leak("descriptor", f"{descriptor.number}, {descriptor.target}", hook)
 
 
 def ends_of(descriptor: Descriptor) -> str:

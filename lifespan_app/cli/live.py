@@ -101,7 +101,7 @@ class Live(Observer):
     @contextmanager
     def watching(self, lifespan: Lifespan) -> Iterator[Self]:
         """Be told, in a ``with`` block, of what a ``Lifespan`` runs."""
-        observers = lifespan.host.observers
+        observers = lifespan.adapter.observers
         # Ahead of the log, whose line that a run is up comes after those of its hooks.
         observers.insert(0, self)
         try:

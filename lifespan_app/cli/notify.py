@@ -14,7 +14,7 @@ SYSTEMD = "NOTIFY_SOCKET"
 """The environment variable in which systemd names its socket: ``sd_notify(3)``, "Description"."""
 
 
-class Readiness(Observer):
+class Notifier(Observer):
     """Say whether one process is ready.
 
     As an observer it takes the file away while nothing serves: when a required hook has crashed.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from django.core.management.color import Style
 
 from lifespan_app.checks.limits import start_limit, stop_limit
-from lifespan_app.engine.planning.plan import LeftOut, Node, Plan, Reason
+from lifespan_app.engine.planning.plan import Excluded, Node, Plan, Reason
 from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.settings import Settings
 from lifespan_app.engine.wording import count, time_limit
@@ -19,7 +19,7 @@ from .tables import Table
 from .terminal import printable
 
 HEADS = ("Hook", "Kind", "Start", "Stop", "Where")
-LEGEND = "Hooks of one wave can start side by side; all stop in reverse. '-' is no limit."
+LEGEND = "Hooks of one layer can start side by side; all stop in reverse. '-' is no limit."
 GUTTER = 4
 
 
@@ -43,7 +43,7 @@ class ShownHook(NamedTuple):
     app: str
     name: str
     kind: str
-    wave: int
+    layer: int
     """Counted from 1."""
     priority: int
     required: bool
@@ -66,10 +66,10 @@ class ShownPlan(NamedTuple):
     service_type: str
     complete: bool
     """Whether it can be opened: with problems it holds what can be shown."""
-    waves: int
+    layers: int
     hooks: tuple[ShownHook, ...]
     """In the order of the plan."""
-    left_out: tuple[LeftOut, ...]
+    excluded: tuple[Excluded, ...]
 
     @property
     def apps(self) -> list[str]:
@@ -85,30 +85,32 @@ def shown(plan: Plan, settings: Settings, *, complete: bool = True) -> ShownPlan
         settings: what gives a hook the limits that it does not have by itself.
         complete: whether the plan can be opened.
     """
-    waves = plan.waves()
-    wave_of = {node.index: number for number, wave in enumerate(waves, start=1) for node in wave}
+    layers = plan.layers()
+    layer_of = {
+        node.index: number for number, layer in enumerate(layers, start=1) for node in layer
+    }
     hooks = plan.hooks
     places = {node.index: at for at, node in enumerate(hooks)}
     return ShownPlan(
         service_type=plan.service_type,
         complete=complete,
-        waves=len(waves),
+        layers=len(layers),
         hooks=tuple(
             hook_of(
                 node,
                 settings,
-                wave_of[node.index],
+                layer_of[node.index],
                 tuple(waits_of(plan, node, places)),
                 file=short(node.hook.file if node.hook else ""),
             )
             for node in hooks
         ),
-        left_out=tuple(one._replace(file=short(one.file)) for one in plan.left_out),
+        excluded=tuple(one._replace(file=short(one.file)) for one in plan.excluded),
     )
 
 
 def hook_of(
-    node: Node, settings: Settings, wave: int, waits_for: tuple[ShownWait, ...], file: str
+    node: Node, settings: Settings, layer: int, waits_for: tuple[ShownWait, ...], file: str
 ) -> ShownHook:
     """Return one hook as it is shown."""
     hook = node.hook
@@ -118,7 +120,7 @@ def hook_of(
         app=node.label,
         name=hook.name,
         kind=str(hook.kind),
-        wave=wave,
+        layer=layer,
         priority=node.options.priority,
         required=node.options.required,
         wait=node.options.wait,
@@ -156,49 +158,49 @@ class PlanText:
         self.width = width
 
     def lines(self, plan: ShownPlan) -> Iterator[str]:
-        """Yield the plan of one service type, wave by wave."""
+        """Yield the plan of one service type, layer by layer."""
         name = f"Service type '{printable(plan.service_type)}'"
         if not plan.hooks:
             what = "no hooks"
         else:
             hooks, apps = count(len(plan.hooks), "hook"), count(len(plan.apps), "app")
-            what = f"{hooks} of {apps}, in {count(plan.waves, 'wave')}"
+            what = f"{hooks} of {apps}, in {count(plan.layers, 'layer')}"
         if not plan.complete:
             what += "; it can't be opened before its problems are solved"
         yield from map(self.style.MIGRATE_HEADING, folded(f"{name}: {what}", self.width))
         if plan.hooks:
             yield ""
             yield from self.table(plan)
-        if plan.left_out:
+        if plan.excluded:
             yield ""
-            yield from self.left_out(plan.left_out)
+            yield from self.excluded(plan.excluded)
 
     def table(self, plan: ShownPlan) -> Iterator[str]:
-        """Yield the hooks of a plan, wave by wave."""
-        hooks = sorted(plan.hooks, key=lambda hook: hook.wave)
+        """Yield the hooks of a plan, layer by layer."""
+        hooks = sorted(plan.hooks, key=lambda hook: hook.layer)
         rows = [cells(hook) for hook in hooks]
         table = Table(rows, self.width, HEADS, gutter=GUTTER, places=True)
         begins = " " * (GUTTER + 2)
         yield table.head()
         has_priorities = any(hook.priority for hook in hooks)
-        wave, priority = 0, None
+        layer, priority = 0, None
         for hook, row in zip(hooks, rows, strict=True):
-            begins_wave = hook.wave != wave
-            if begins_wave and wave:
+            begins_layer = hook.layer != layer
+            if begins_layer and layer:
                 yield ""
             if has_priorities and hook.priority != priority:
-                # All of a lower priority stand before it, so a wave has hooks of one only.
+                # All of a lower priority stand before it, so a layer has hooks of one only.
                 others = "" if priority is None else ", when every hook of a lower one is up"
                 yield from folded(f"Priority {hook.priority}{others}", self.width, " " * GUTTER)
                 priority = hook.priority
-            wave = hook.wave
-            yield from table.row(row, str(wave) if begins_wave else "", self.style.MIGRATE_LABEL)
+            layer = hook.layer
+            yield from table.row(row, str(layer) if begins_layer else "", self.style.MIGRATE_LABEL)
             if more := "; ".join(details(hook)):
                 yield from folded(more, self.width, begins, f"{begins}  ")
         yield ""
         yield from folded(LEGEND, self.width)
 
-    def left_out(self, hooks: Sequence[LeftOut]) -> Iterator[str]:
+    def excluded(self, hooks: Sequence[Excluded]) -> Iterator[str]:
         """Yield the hooks that a plan does not hold."""
         yield self.style.MIGRATE_HEADING("Left out")
         rows = [

@@ -23,10 +23,10 @@ from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.wording import count, time_taken
 from lifespan_app.integration.default import lifespan
 
-from .capture_signals import ENDING, HANGUP, Heard
+from .capture_signals import ENDING, HANGUP, CapturedSignals
 from .child import CannotRun, Child
 from .command import BAD_ARGUMENT, CommandWithExitCodes
-from .notify import Readiness
+from .notify import Notifier
 
 STARTUP_FAILED, SHUTDOWN_FAILED = 1, 5
 """Exit codes, beside 0 and those of a child."""
@@ -117,7 +117,7 @@ class Opened:
         service_type: str | None,
         body: Body,
         say: Callable[[str], None],
-        readiness: Readiness,
+        readiness: Notifier,
     ) -> None:
         self._lifespan = lifespan
         self._service_type = service_type
@@ -130,11 +130,11 @@ class Opened:
 
     async def run(self) -> Ended:
         """Do it, and return how it ended."""
-        observers = self._lifespan.host.observers
+        observers = self._lifespan.adapter.observers
         observers.append(self._readiness)
         try:
             run = self._run = self._lifespan.prepare(self._service_type, mode=Mode.COMMAND)
-            with Heard(self._heard, self._body.signals):
+            with CapturedSignals(self._heard, self._body.signals):
                 ended = await self._through(run)
                 await asyncio.gather(*self._stops)
                 return ended
@@ -254,7 +254,7 @@ def run_plan(command: CommandWithExitCodes, options: Mapping[str, Any]) -> Ended
     """Open the plan for what a command's options say, with a line a hook for people."""
     if not os.environ.get(LAUNCH):
         os.environ[LAUNCH] = uuid.uuid4().hex
-    readiness = Readiness(options["ready_file"])
+    readiness = Notifier(options["ready_file"])
     try:
         readiness.begin()
     except OSError as error:
@@ -268,7 +268,7 @@ def run_plan(command: CommandWithExitCodes, options: Mapping[str, Any]) -> Ended
 
 
 def live_in_plan(
-    options: Mapping[str, Any], readiness: Readiness, say: Callable[[str], None]
+    options: Mapping[str, Any], readiness: Notifier, say: Callable[[str], None]
 ) -> Ended:
     """Open the plan around what is to live in it, and return how it ended."""
     service_type, arguments = options["service_type"], options["command"]

@@ -27,19 +27,19 @@ from lifespan_app.engine.running.messages import service_message, shutdown_messa
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.stacks.stacks import where_loop
 
-from .leaks import Descriptor, Leftover, Watch, descriptors, leftover_of
+from .leaks import Descriptor, Leak, Watch, descriptors, leftover_of
 
 ENDED_BY = "checklifespan --run"
 LAST_RESORT = 5.0
 """Seconds that a rehearsal has to stop when its time is over: a quick stop takes 3 at most."""
 
 
-class Rehearsal(NamedTuple):
+class TrialRun(NamedTuple):
     """What became of the runs."""
 
     reports: tuple[Report, ...]
     """Of each run, in their order."""
-    left_behind: tuple[Leftover, ...]
+    left_behind: tuple[Leak, ...]
     failure: str
     """Why a startup or a shutdown failed, as a server would be told, or a hook that the startup has
     not waited for; "" where none has."""
@@ -135,7 +135,7 @@ def bounded(seconds: float | None, give_up: Callable[[str], None]) -> Iterator[N
         over.set()
 
 
-def rehearse(
+def trial_run(
     lifespan: Lifespan,
     service_type: str | None,
     *,
@@ -143,7 +143,7 @@ def rehearse(
     timeout: float | None = None,
     begins: Callable[[int], None] = lambda number: None,
     tidy: Callable[[], None] = lambda: None,
-) -> Rehearsal:
+) -> TrialRun:
     """Start a plan and stop it, as often as is asked for, each time on a loop of its own.
 
     What the system holds open afterwards is asked for once more, with the hooks started one after
@@ -160,9 +160,9 @@ def rehearse(
     Raises:
         PlanError: the plan can't be made.
     """
-    give_up_at = None if timeout is None else lifespan.host.clock() + timeout
+    give_up_at = None if timeout is None else lifespan.adapter.clock() + timeout
     reports: list[Report] = []
-    left: list[Leftover] = []
+    left: list[Leak] = []
     failure = ""
     not_waited_for: frozenset[str] = frozenset()
     before = descriptors()
@@ -185,7 +185,7 @@ def rehearse(
         if opened and not failure:
             begins(repeat + 1)
             left += told(lifespan, service_type, watch, give_up_at, opened, tidy)
-    return Rehearsal(tuple(reports), tuple(dict.fromkeys(left)), failure, not_waited_for)
+    return TrialRun(tuple(reports), tuple(dict.fromkeys(left)), failure, not_waited_for)
 
 
 class Once:
@@ -213,7 +213,7 @@ class Once:
         self._watch = watch
         self._give_up_at = give_up_at
         self._one_by_one = one_by_one
-        self.left: list[Leftover] = []
+        self.left: list[Leak] = []
         self.failure = ""
         self.hung: dict[int, str] = {}
         self.not_waited_for: frozenset[str] = frozenset()
@@ -226,7 +226,7 @@ class Once:
         run = self._prepare()
         seconds = None
         if self._give_up_at is not None:
-            seconds = max(0.0, self._give_up_at - self._lifespan.host.clock())
+            seconds = max(0.0, self._give_up_at - self._lifespan.adapter.clock())
         try:
             async with asyncio.timeout(seconds):
                 await self._start_and_stop(run)
@@ -248,7 +248,7 @@ class Once:
     def _prepare(self) -> Run:
         if not self._one_by_one:
             return self._lifespan.prepare(self._service_type, mode=Mode.CHECK)
-        context = self._lifespan.host.context(self._service_type)
+        context = self._lifespan.adapter.context(self._service_type)
         plan = one_by_one(self._lifespan.plan(context.service_type))
         run = Run(self._lifespan, plan, context, mode=Mode.CHECK)
         self._lifespan.runs.append(run)
@@ -287,7 +287,7 @@ def one_by_one(plan: Plan) -> Plan:
         if chain and all(wait.node != chain[-1].index for wait in waits):
             waits += (Wait(chain[-1].index, Reason.WRITTEN, "one by one", hard=False),)
         chain.append(node._replace(options=options, waits=waits))
-    return Plan(plan.service_type, chain, plan.left_out)
+    return Plan(plan.service_type, chain, plan.excluded)
 
 
 class Opening(Observer):
@@ -313,17 +313,17 @@ def told(
     give_up_at: float | None,
     opened: set[Descriptor],
     tidy: Callable[[], None],
-) -> Sequence[Leftover]:
+) -> Sequence[Leak]:
     """Run the plan once more, one hook at a time, and tell what each leaves open.
 
     Args:
         lifespan, service_type, watch, give_up_at: as for ``Once``.
         opened: what is open since the first run.
-        tidy: as for ``rehearse``.
+        tidy: as for ``trial_run``.
     """
     before = descriptors()
     opening = Opening()
-    observers = lifespan.host.observers
+    observers = lifespan.adapter.observers
     observers.append(opening)
     try:
         run = Once(lifespan, service_type, watch, give_up_at, one_by_one=True)

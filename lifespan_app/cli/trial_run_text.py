@@ -17,7 +17,7 @@ from django.core.management.color import Style
 from django.db import DatabaseError, connections
 from django.utils.connection import ConnectionDoesNotExist
 
-from lifespan_app.checks.places import Place
+from lifespan_app.checks.places import Location
 from lifespan_app.engine.reporting.report import IN_STARTUP, Step, why
 from lifespan_app.engine.wording import count, time_taken
 from lifespan_app.integration.default import lifespan
@@ -26,12 +26,12 @@ from . import as_json, budget
 from .budget import TOTAL, Over
 from .check import ALL, Checked, fail_for_problems, show
 from .command import BAD_ARGUMENT, CommandWithExitCodes, as_argument, whole_number
-from .leaks import Leftover
+from .leaks import Leak
 from .page import folded, width_of_page
 from .problems import Found, gathered, problem_lines
 from .tables import Table
 from .terminal import printable
-from .trial_run import Measured, Rehearsal, bounded, rehearse
+from .trial_run import Measured, TrialRun, bounded, trial_run
 
 INTERRUPTED = 128 + SIGINT
 TOO_SLOW, LEFT_BEHIND, RUN_FAILED = 3, 4, 5
@@ -112,7 +112,7 @@ def refuse(options: Mapping[str, Any]) -> None:
 class Rehearsed(NamedTuple):
     """A rehearsal, with what was said against it."""
 
-    rehearsal: Rehearsal
+    rehearsal: TrialRun
     over: tuple[Over, ...] = ()
     recorded: Mapping[str, float] | None = None
     """The recorded medians of the hooks' starts, in seconds by key; None: they were not asked for."""
@@ -147,7 +147,7 @@ def run(command: CommandWithExitCodes, found: Checked, options: dict[str, Any]) 
 
 def rehearse_live(
     command: CommandWithExitCodes, service_type: str, options: Mapping[str, Any]
-) -> Rehearsal:
+) -> TrialRun:
     """Start the plan and stop it, as often as is asked for, with a line a hook for people."""
 
     def give_up(message: str) -> None:
@@ -163,7 +163,7 @@ def rehearse_live(
         if options["format"] == "text" and options["verbosity"]:
             live.enter_context(command.live(options).watching(lifespan))
         try:
-            return rehearse(
+            return trial_run(
                 lifespan,
                 service_type,
                 repeat=options["repeat"] or 1,
@@ -225,7 +225,7 @@ def warning_of(step: Step) -> Found:
     warning = Warning(
         f"'{step.key}' {outcome}: {why(step)}",
         hint="The process serves without it, degraded.",
-        obj=Place(step.file, step.line),
+        obj=Location(step.file, step.line),
     )
     return Found(warning)
 
@@ -305,7 +305,7 @@ class RehearsedText:
         if NOT_WAITED_FOR in marks:
             yield "~ the startup has not waited for it: the process serves before it is up"
 
-    def left_behind(self, leftovers: Sequence[Leftover]) -> Iterator[str]:
+    def left_behind(self, leftovers: Sequence[Leak]) -> Iterator[str]:
         """Yield what was left behind."""
         if not leftovers:
             yield self.style.SUCCESS("Nothing was left behind.")

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.errors import HookError, with_article
 from lifespan_app.engine.hooks.hook import MANAGER, Hook
 from lifespan_app.engine.running.hook_run import HookRun
@@ -144,6 +144,6 @@ def keep(mapping: Any) -> None:
 
 def unit_here() -> HookRun:
     """Return the hook that this code is part of."""
-    unit = here.get()
+    unit = current_hook.get()
     assert isinstance(unit, HookRun)
     return unit

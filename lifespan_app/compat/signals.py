@@ -50,7 +50,7 @@ class LifespanSignal(Signal):
         if callable(receiver) and not takes_anything(receiver):
             # Django refuses it under DEBUG, and would call it with arguments that it doesn't take.
             dispatch_uid = dispatch_uid or Identity(receiver, weak=weak)
-            choosy = Choosy(receiver, weak=weak)
+            choosy = AcceptedKwargsReceiver(receiver, weak=weak)
             receiver = choosy.acall if iscoroutinefunction(receiver) else choosy.call
         super().connect(receiver, sender, weak, dispatch_uid)
 
@@ -115,7 +115,7 @@ def rows(signal: LifespanSignal, scope: Mapping[str, Any]) -> Rows:
 # Receivers without **kwargs.
 
 
-class Choosy:
+class AcceptedKwargsReceiver:
     """Call a receiver with those arguments that it takes.
 
     Args:
@@ -150,7 +150,7 @@ class Choosy:
         return {name: named[name] for name in self._takes if name in named}
 
 
-def keep(made: Choosy) -> None:
+def keep(made: AcceptedKwargsReceiver) -> None:
     """Do nothing with what was to be kept until now."""
 
 
@@ -189,7 +189,7 @@ class Identity:
 def original(receiver: Callable[..., Any]) -> Callable[..., Any]:
     """Return what was connected."""
     owner = getattr(receiver, "__self__", None)
-    found = owner.find() if isinstance(owner, Choosy) else None
+    found = owner.find() if isinstance(owner, AcceptedKwargsReceiver) else None
     return found or receiver
 
 

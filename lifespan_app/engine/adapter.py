@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .planning.plan import Plan
     from .reporting.report import Observer
     from .running.current import OpensRuns
-    from .running.portal import Waiting
-    from .running.threads import Turns
+    from .running.portal import Waiter
+    from .running.threads import SerialThread
     from .settings import Settings
 
 
@@ -33,17 +33,17 @@ class Change(Protocol):
     def to_plan(self, plan: Plan) -> Plan:
         """Return what is run in place of a plan. Raises ``LookupError`` for an unknown key."""
 
-    def to_host(self, host: Host) -> Host:
+    def to_adapter(self, adapter: Adapter) -> Adapter:
         """Return what a run is given in place of an adapter."""
 
     def at_last(self, plan: Plan, changes: Sequence[Any]) -> Plan:
         """Return what is run in place of a plan that all changes have been made to."""
 
 
-class Host:
+class Adapter:
     """The program around the engine, as a bare asyncio program has it."""
 
-    turns: Turns | None = None
+    turns: SerialThread | None = None
     """Where sync hooks take turns; None: they have threads of their own, side by side."""
 
     thread_patience = 0.001
@@ -136,17 +136,17 @@ class Host:
         """
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def waiting(self) -> Waiting:
+    def waiter(self) -> Waiter:
         """Return what a sync thread waits with for async code that it has sent to a run's loop."""
-        from .running.portal import Waiting
+        from .running.portal import Waiter
 
-        return Waiting()
+        return Waiter()
 
     def server(self) -> str:
         """Return name and version of the server whose task this is; "" if it is not known."""
         return ""
 
-    def without_run(self, lifespan: OpensRuns, refusal: str) -> Any | None:
+    def fallback_run(self, lifespan: OpensRuns, refusal: str) -> Any | None:
         """Return a run that stands in where nobody has opened one; None: there is none.
 
         Args:
@@ -158,7 +158,7 @@ class Host:
         """
         return None
 
-    async def make_way(self) -> None:
+    async def on_server_startup(self) -> None:
         """Close what ``without_run`` has opened: a server's lifespan begins on the running loop."""
 
     def work_handed_over(self) -> None:

@@ -17,5 +17,5 @@ class Inside(Protocol):
         """Return where the log lines of the step go that is running; None where none is."""
 
 
-here: ContextVar[Inside | None] = ContextVar("lifespan_app_here", default=None)
+current_hook: ContextVar[Inside | None] = ContextVar("lifespan_app_here", default=None)
 """The hook, or the body of ``lifespan.run()``, that this code is part of."""

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, TypeVarTup
 
 # Imported by every process that imports a lifespan.py, ``manage.py migrate`` among them. What only
 # a plan or a run needs is imported by the methods that make one.
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 
-from .adapter import Change, Host
+from .adapter import Adapter, Change
 from .error_text import add_note, class_name, is_a, one_line
 from .hooks.hook import RESOURCE
 from .hooks.registry import Registry
@@ -38,7 +38,7 @@ from .wording import count
 
 if TYPE_CHECKING:
     from .context import LifespanContext
-    from .hooks.hook import Dependency, Hook
+    from .hooks.hook import Hook, HookReference
     from .planning.plan import Plan
     from .reporting.report import Observer, Report
     from .running.run import Run
@@ -59,7 +59,7 @@ class Planned(NamedTuple):
     hooks: list[Hook]
     service_type: str
     options: Mapping[str, Mapping[str, Any]]
-    host: Host
+    adapter: Adapter
     plan: Plan
 
 
@@ -70,14 +70,14 @@ class Lifespan(Registry):
     with; ``Lifespan()`` is a registry of its own.
 
     Args:
-        host: what the engine is given by the program around it.
+        adapter: what the engine is given by the program around it.
     """
 
     _instance: ClassVar[Lifespan | None] = None
 
-    def __init__(self, host: Host | None = None) -> None:
+    def __init__(self, adapter: Adapter | None = None) -> None:
         super().__init__()
-        self.host = host or Host()
+        self.adapter = adapter or Adapter()
         self.runs: list[Run] = []
         """The runs of this process that have begun and are not over."""
         self.last_run: Run | None = None
@@ -141,7 +141,7 @@ class Lifespan(Registry):
         *,
         name: str | None = None,
         service_types: Iterable[str] | None = None,
-        depends_on: Iterable[Dependency] = (),
+        depends_on: Iterable[HookReference] = (),
         timeout: float | None = None,
         shutdown_timeout: float | None = None,
         required: bool = True,
@@ -189,9 +189,9 @@ class Lifespan(Registry):
         Raises:
             PlanError: naming everything that is wrong, each with file, line and what to do.
         """
-        settings = settings or self.host.settings()
+        settings = settings or self.adapter.settings()
         hooks = self.hooks
-        made_of = (hooks, str(service_type or settings.service_type), settings.hooks, self.host)
+        made_of = (hooks, str(service_type or settings.service_type), settings.hooks, self.adapter)
         if self._planned is not None and self._planned[:4] == made_of and not self.broken:
             return self._planned.plan
         from .planning.builder import build_plan
@@ -199,10 +199,10 @@ class Lifespan(Registry):
         plan = build_plan(
             hooks,
             made_of[1],
-            label_of=self.host.app_label,
+            label_of=self.adapter.app_label,
             overrides=settings.hooks,
             broken=list(self.broken.values()),
-            advice=self.host.advice,
+            advice=self.adapter.advice,
         )
         # A plan keeps its hooks alive, which receivers of signals are not to be kept by.
         self._planned = Planned(*made_of, plan) if self.declares_all(hooks) else None
@@ -222,12 +222,14 @@ class Lifespan(Registry):
         Returns:
             What has it told no more. To call it twice does nothing.
         """
-        self.host.observers.append(observer)
+        self.adapter.observers.append(observer)
         for run in list(self.runs):
             run.on_its_loop(run.observe, observer)
 
         def remove() -> None:
-            self.host.observers[:] = [one for one in self.host.observers if one is not observer]
+            self.adapter.observers[:] = [
+                one for one in self.adapter.observers if one is not observer
+            ]
             for run in list(self.runs):
                 run.on_its_loop(run.unobserve, observer)
 
@@ -283,9 +285,9 @@ class Lifespan(Registry):
         """
         from .running.run import Run
 
-        settings = self.host.settings()
+        settings = self.adapter.settings()
         if context is None or isinstance(context, str):
-            context = self.host.context(context, settings)
+            context = self.adapter.context(context, settings)
         plan = self.plan(context.service_type, settings)
         if not background:
             from .hooks.hook import BACKGROUND
@@ -302,8 +304,8 @@ class Lifespan(Registry):
         """Return whether a run is open in this process: what is opened now is inside of it."""
         return any(not (run.inherited or run.over) for run in self.runs)
 
-    def changed(self, plan: Plan) -> tuple[Plan, Host]:
-        """Return what a run is made of: a plan and this Lifespan's host, as tests have changed them.
+    def changed(self, plan: Plan) -> tuple[Plan, Adapter]:
+        """Return what a run is made of: a plan and this Lifespan's adapter, as tests have changed them.
 
         Args:
             plan: what was to be run.
@@ -311,12 +313,12 @@ class Lifespan(Registry):
         Raises:
             LookupError: a test names a hook that there is not.
         """
-        host = self.host
+        adapter = self.adapter
         for change in self.changes:
-            plan, host = change.to_plan(plan), change.to_host(host)
+            plan, adapter = change.to_plan(plan), change.to_adapter(adapter)
         for change in self.changes:
             plan = change.at_last(plan, self.changes)
-        return plan, host
+        return plan, adapter
 
     def forget(self, run: Run) -> None:
         """Hear that a run is over."""
@@ -366,8 +368,8 @@ class Lifespan(Registry):
         if around is not None and not around.over:
             yield dict(around.state)
             return
-        await self.host.make_way()
-        server = self.host.server()
+        await self.adapter.on_server_startup()
+        server = self.adapter.server()
         async with self._opened(context, server=server, ended_by="lifespan.shutdown") as state:
             yield dict(state)
 
@@ -418,7 +420,7 @@ class Lifespan(Registry):
     ) -> Iterator[RunState]:
         from .running.threads import LoopThread
 
-        thread = LoopThread("lifespan loop", self.host.advice)
+        thread = LoopThread("lifespan loop", self.adapter.advice)
         try:
             run = thread.submit(self._start(context, is_inner=is_inner)).result()
             try:
@@ -475,7 +477,7 @@ class Lifespan(Registry):
             )
         if not apart:
             return (await self._start(context)).state
-        thread = LoopThread("lifespan loop", self.host.advice)
+        thread = LoopThread("lifespan loop", self.adapter.advice)
         try:
             run = await asyncio.wrap_future(thread.submit(self._start(context)))
         except BaseException:
@@ -600,16 +602,16 @@ class Lifespan(Registry):
 @contextmanager
 def current(run: Run) -> Iterator[None]:
     """Have a run be the current one in a block, which may be left in another task."""
-    token = here.set(run)
+    token = current_hook.set(run)
     try:
         yield
     finally:
         try:
-            here.reset(token)
+            current_hook.reset(token)
         except ValueError:
             # Another task has a context of its own: what was set here is not to be seen there.
-            if here.get() is run:
-                here.set(None)
+            if current_hook.get() is run:
+                current_hook.set(None)
 
 
 def note_stop_errors(run: Run, error: BaseException) -> None:

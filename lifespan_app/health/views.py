@@ -29,7 +29,7 @@ from lifespan_app.engine.reporting.report import (
     Report,
     why,
 )
-from lifespan_app.engine.running.current import run_here
+from lifespan_app.engine.running.current import get_running_run
 from lifespan_app.engine.running.portal import send
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.wording import time_taken
@@ -46,7 +46,7 @@ NOT_RUNNING = "not_running"
 WELL = frozenset({Outcome.OK, Outcome.FINISHED})
 
 
-class Trouble(NamedTuple):
+class BadHook(NamedTuple):
     """One hook that is not what it should be."""
 
     hook: str
@@ -97,7 +97,7 @@ async def readyz(request: HttpRequest) -> HttpResponse:
 def find_run(request: HttpRequest | None) -> Run | None:
     """Return the run that a request is served by, or that the process has; None without one."""
     try:
-        run: Run = run_here(lifespan, "The health", request, or_ended=True)
+        run: Run = get_running_run(lifespan, "The health", request, or_ended=True)
     except NotRunning:
         return None
     return None if run.inherited else run
@@ -155,15 +155,15 @@ def details(run: Run) -> dict[str, Any]:
     }
 
 
-def troubles(run: Run, report: Report) -> Iterator[Trouble]:
+def troubles(run: Run, report: Report) -> Iterator[BadHook]:
     """Yield the hooks that are not what they should be, as the plan has them."""
     for step in report.steps:
         if step.phase is not Phase.SHUTDOWN and step.outcome and step.outcome not in WELL:
             error = why(step)
-            yield Trouble(step.key, str(step.outcome), error)
+            yield BadHook(step.key, str(step.outcome), error)
     for said in run.checking.failing() if run.checking is not None else ():
         if said.error is not None:
-            yield Trouble(said.hook_run.node.key, str(Readiness.CHECK_FAILED), one_line(said.error))
+            yield BadHook(said.hook_run.node.key, str(Readiness.CHECK_FAILED), one_line(said.error))
 
 
 def lines_of(told: dict[str, Any]) -> Iterator[str]:

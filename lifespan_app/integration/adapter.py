@@ -12,9 +12,9 @@ from lifespan_app import conf
 from lifespan_app.engine.hooks.hook import Hook
 from lifespan_app.engine.settings import Settings
 
-from .background import Unserved
+from .background import BackgroundRun
 from .connections import ClosedAfter, OwnConnections
-from .current_thread_executor import WaitingThread
+from .current_thread_executor import CurrentThreadExecutor
 from .server import ServerHost, module_of_task, recognised
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 CLOSED_AFTER = ClosedAfter()
 
 
-class DjangoHost(ServerHost):
+class DjangoAdapter(ServerHost):
     """Django around the engine."""
 
     def __init__(self) -> None:
-        self.unserved = Unserved()
+        self.background = BackgroundRun()
 
     @cached_property
     def advice(self) -> Advice:
@@ -56,18 +56,18 @@ class DjangoHost(ServerHost):
         """Give an async hook connections of its own, closed after it."""
         return OwnConnections(hook)
 
-    def waiting(self) -> WaitingThread:
+    def waiter(self) -> CurrentThreadExecutor:
         """Have the sync thread that waits for async code make the ORM calls of that code."""
-        return WaitingThread()
+        return CurrentThreadExecutor()
 
     def server(self) -> str:
         """Return name and version of the server whose task this is; "" if it is not known."""
         return recognised([module_of_task()])
 
-    def without_run(self, lifespan: Any, refusal: str) -> Run | None:
+    def fallback_run(self, lifespan: Any, refusal: str) -> Run | None:
         """Return the run in a background thread, where ``WITHOUT_SERVER_LIFESPAN`` opens one."""
-        return self.unserved.run(lifespan, refusal)
+        return self.background.run(lifespan, refusal)
 
-    async def make_way(self) -> None:
+    async def on_server_startup(self) -> None:
         """Close the run in the background thread: a server's lifespan begins."""
-        await self.unserved.make_way()
+        await self.background.on_server_startup()

@@ -34,7 +34,7 @@ OF_DJANGO = frozenset({"test", "testserver", "runserver", "shell"})
 """Commands of which it is not the command's own code that reads."""
 
 
-class Place(StrEnum):
+class Situation(StrEnum):
     """Where code reads a resource that is not open."""
 
     MIDDLEWARE = "a middleware's __init__"
@@ -48,33 +48,33 @@ class Place(StrEnum):
     PROGRAM = "any other program"
 
 
-TOO_EARLY = (Place.MIDDLEWARE, Place.IMPORT, Place.READY)
+TOO_EARLY = (Situation.MIDDLEWARE, Situation.IMPORT, Situation.READY)
 
 THREAD = "LIFESPAN = {'WITHOUT_SERVER_LIFESPAN': 'thread'} opens one in a background thread."
 
 EARLY = "too early: the startup has not begun."
 OTHERS = {
-    Place.MIDDLEWARE: f"{EARLY} Read it in the middleware's __call__, or use a start function.",
-    Place.IMPORT: (
+    Situation.MIDDLEWARE: f"{EARLY} Read it in the middleware's __call__, or use a start function.",
+    Situation.IMPORT: (
         f"{EARLY} A module is being imported: read it in the function that uses it, or use a start "
         "function."
     ),
-    Place.READY: (
+    Situation.READY: (
         f"{EARLY} The apps are being set up: read it in the function that uses it, or use a start "
         "function."
     ),
-    Place.CELERY: (
+    Situation.CELERY: (
         "no lifespan is running in this Celery worker. Open one in a receiver of its signal {signal}: "
         "async_to_sync(lifespan.startup)('worker')."
     ),
-    Place.TEST: (
+    Situation.TEST: (
         "no lifespan is running in this test. Write '{with_} lifespan_running():', of "
         "lifespan_app.testing, around the code that needs it{fixture}."
     ),
-    Place.COMMAND: (
+    Situation.COMMAND: (
         "no lifespan is running in this command. Write '{block}' around the code that needs it."
     ),
-    Place.PROGRAM: "no lifespan is running here. Write '{block}' around the code that needs it.",
+    Situation.PROGRAM: "no lifespan is running here. Write '{block}' around the code that needs it.",
 }
 """What is said in each place; what is said of servers depends on the server."""
 
@@ -114,9 +114,9 @@ class DjangoAdvice(Advice):
     def no_run(self, request: object = None) -> str:
         """Return why no lifespan runs here, and the one thing to do that fits the place."""
         place = place_of(request)
-        if place is Place.WSGI:
+        if place is Situation.WSGI:
             return f"no lifespan is running: WSGI has none. {cure_for_wsgi()}"
-        if place is Place.ASGI:
+        if place is Situation.ASGI:
             cure = cure_for_asgi(scope_of(request))
             return f"no lifespan is running: no server has begun one. {cure}"
         in_async = asyncio._get_running_loop() is not None
@@ -216,25 +216,25 @@ def how_to_declare(module: str) -> str:
 # Where this code runs.
 
 
-def place_of(request: object = None) -> Place:
+def place_of(request: object = None) -> Situation:
     """Return where this code runs."""
     early = too_early()
     if early is not None:
         return early
     if in_command():
-        return Place.COMMAND
+        return Situation.COMMAND
     if in_test():
-        return Place.TEST
+        return Situation.TEST
     if "celery.worker" in sys.modules:
-        return Place.CELERY
+        return Situation.CELERY
     if scope_of(request) is not None:
-        return Place.ASGI
+        return Situation.ASGI
     if comes_by_wsgi(request):
-        return Place.WSGI
-    return Place.PROGRAM if of_process() in (None, "") else Place.ASGI
+        return Situation.WSGI
+    return Situation.PROGRAM if of_process() in (None, "") else Situation.ASGI
 
 
-def too_early() -> Place | None:
+def too_early() -> Situation | None:
     """Return the place, if this code runs while the process is being set up; else None."""
     from django.apps.registry import Apps
     from django.core.handlers.base import BaseHandler
@@ -242,13 +242,13 @@ def too_early() -> Place | None:
     for frame in frames():
         code = frame.f_code
         if code is BaseHandler.load_middleware.__code__:
-            return Place.MIDDLEWARE
+            return Situation.MIDDLEWARE
         if code is Apps.populate.__code__:
-            return Place.READY
+            return Situation.READY
         # What the import system itself goes by.
         spec = frame.f_globals.get("__spec__")
         if code.co_name == "<module>" and getattr(spec, "_initializing", False):
-            return Place.IMPORT
+            return Situation.IMPORT
     return None
 
 

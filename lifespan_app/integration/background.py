@@ -38,7 +38,7 @@ RETRY_SECONDS = 5.0
 """Before a startup that failed is tried anew: as often as requests come would be too often."""
 
 
-class Failure(NamedTuple):
+class FailedStart(NamedTuple):
     """A startup that has failed."""
 
     error: BaseException
@@ -47,7 +47,7 @@ class Failure(NamedTuple):
     """By the monotonic clock."""
 
 
-class Unserved:
+class BackgroundRun:
     """The run that stands in for a server's, once per process.
 
     It lives on a loop in a daemon thread. A fork has one of its own. Once a server's lifespan has
@@ -67,7 +67,7 @@ class Unserved:
         self._lock = threading.RLock()
         self._run: Run | None = None
         self._thread: LoopThread | None = None
-        self._failure: Failure | None = None
+        self._failure: FailedStart | None = None
         self._opening = False
         self._over = False
         """Whether the process ends, or has a server's lifespan."""
@@ -110,7 +110,7 @@ class Unserved:
             if self._run is not None:
                 return self._run
             if library := patched_threads():
-                raise NotRunning(f"{refusal}: {lifespan.host.advice.no_loop_beside(library)}")
+                raise NotRunning(f"{refusal}: {lifespan.adapter.advice.no_loop_beside(library)}")
             failure = self._failure
             if failure is None or time.monotonic() >= failure.at + RETRY_SECONDS:
                 failure = self._failure = self._open(lifespan, first_user())
@@ -125,7 +125,7 @@ class Unserved:
         """Return True if a run stands in here, be it open or not."""
         return not self._over and is_wanted(asked_for=self.asked_for)
 
-    def _open(self, lifespan: Lifespan, user: str) -> Failure | None:
+    def _open(self, lifespan: Lifespan, user: str) -> FailedStart | None:
         from lifespan_app.engine.running.threads import LoopThread
 
         begun: list[Run] = []
@@ -142,7 +142,7 @@ class Unserved:
             await run.start()
 
         self._end_with_process()
-        thread = self._thread = LoopThread("lifespan loop", lifespan.host.advice)
+        thread = self._thread = LoopThread("lifespan loop", lifespan.adapter.advice)
         self._opening = True
         opened = False
         try:
@@ -185,7 +185,7 @@ class Unserved:
         finally:
             thread.close()
 
-    async def make_way(self) -> None:
+    async def on_server_startup(self) -> None:
         """Close the run, from another loop: that of a server whose lifespan begins."""
         self._over = True
         run, thread = self._run, self._thread
@@ -264,7 +264,7 @@ def say_so(run: Run, user: str, *, by_default: bool) -> None:
     )
 
 
-def failure_of(begun: list[Run], error: BaseException) -> Failure:
+def failure_of(begun: list[Run], error: BaseException) -> FailedStart:
     """Return what a startup has failed with, and log what the run could not."""
     from lifespan_app.engine.running.messages import first_line, startup_message
 
@@ -274,7 +274,9 @@ def failure_of(begun: list[Run], error: BaseException) -> Failure:
         text = startup_message(None, error)
     else:
         text = first_line(run, error)
-    return Failure(error, text.removeprefix("lifespan_app: ").rstrip(".") + ".", time.monotonic())
+    return FailedStart(
+        error, text.removeprefix("lifespan_app: ").rstrip(".") + ".", time.monotonic()
+    )
 
 
 ASYNC = {"asgiref": "async code of a request", "concurrent": "async code"}

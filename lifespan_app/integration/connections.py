@@ -145,7 +145,7 @@ class ClosedAfter:
             close_connections()
 
 
-class OwnThread:
+class ConnectionThread:
     """A thread for the ORM calls of one hook: one after the other, on the same connections.
 
     It is a daemon thread, unlike those of a ``ThreadPoolExecutor``: a query that hangs can't keep
@@ -234,15 +234,15 @@ class OwnConnections:
     def __init__(self, hook: Hook) -> None:
         self._hook = hook
         self._over = False
-        self._thread: OwnThread | None = None
+        self._thread: ConnectionThread | None = None
         self._fallback: ThreadSensitiveContext | None = None
 
     async def __aenter__(self) -> None:
         """Have asgiref hand over the ORM calls of this task and its children."""
         # Never reset: the context of a hook's task ends with it.
         own.set(self)
-        if THE_CHOICE is not None:
-            THE_CHOICE.set(EVERY_HOOK)
+        if THREAD_SENSITIVE_CONTEXT is not None:
+            THREAD_SENSITIVE_CONTEXT.set(CONTEXT_OF_HOOKS)
         else:
             self._fallback = ThreadSensitiveContext(executor=HANDED_OVER)
             await self._fallback.__aenter__()
@@ -280,12 +280,12 @@ class OwnConnections:
                 # A task that outlives its hook has nobody who would end the thread.
                 patience = RESTED if self._over else None
                 name = f"lifespan database {hook.module}.{hook.name}"
-                self._thread = OwnThread(name, patience)
+                self._thread = ConnectionThread(name, patience)
                 future = self._thread.submit(call)
         assert future is not None
         return future
 
-    def _leave_behind(self, thread: OwnThread) -> None:
+    def _leave_behind(self, thread: ConnectionThread) -> None:
         place = thread.ident and where_thread(thread.ident, home=self._hook.file)
         logger.warning(
             "%s: a database call hangs in its thread, which can't be cancelled%s. It is left "
@@ -301,7 +301,7 @@ class OwnConnections:
         return f"'{key}' ({short(hook.file)}:{hook.line})"
 
 
-class HandedOver(Executor):
+class HookExecutor(Executor):
     """What asgiref gives ORM calls to: the connections of the hook that makes them."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -315,15 +315,15 @@ own: ContextVar[OwnConnections] = ContextVar("lifespan_app_own_connections")
 starting = threading.Lock()
 """Held while a hook gets its thread: a hook may have tasks on several loops."""
 
-HANDED_OVER = HandedOver()
+HANDED_OVER = HookExecutor()
 
 # One context, known to asgiref from the beginning, stands for every hook: to make each its own
 # known would cost every hook more than its whole start. asgiref has a public way as well, slower
 # still; an asgiref in which these names are gone has that.
-THE_CHOICE: ContextVar[ThreadSensitiveContext] | None
-EVERY_HOOK = ThreadSensitiveContext()
+THREAD_SENSITIVE_CONTEXT: ContextVar[ThreadSensitiveContext] | None
+CONTEXT_OF_HOOKS = ThreadSensitiveContext()
 try:
-    THE_CHOICE = SyncToAsync.thread_sensitive_context
-    SyncToAsync.context_to_thread_executor[EVERY_HOOK] = HANDED_OVER
+    THREAD_SENSITIVE_CONTEXT = SyncToAsync.thread_sensitive_context
+    SyncToAsync.context_to_thread_executor[CONTEXT_OF_HOOKS] = HANDED_OVER
 except AttributeError:
-    THE_CHOICE = None
+    THREAD_SENSITIVE_CONTEXT = None

@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 
-from lifespan_app.engine.running.portal import Waiting
+from lifespan_app.engine.running.portal import Waiter
 
 T = TypeVar("T")
 
 
-class WaitingThread(Waiting, Executor):
+class CurrentThreadExecutor(Waiter, Executor):
     """Make, in the thread that waits, the thread-sensitive calls of the code it waits for.
 
     What such code has left behind, and still asks, is served by the one thread that asgiref has

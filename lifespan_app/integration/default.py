@@ -9,7 +9,7 @@ from lifespan_app.engine.lifespan import Lifespan
 from .server import ServerHost
 
 lifespan = Lifespan.get_instance()
-lifespan.host = ServerHost().changed(**vars(lifespan.host))
+lifespan.adapter = ServerHost().changed(**vars(lifespan.adapter))
 
 if "django.core.checks" in sys.modules:
     # Where lifespan_app is not installed, nothing else of it is imported before the checks run.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from lifespan_app.engine.adapter import Host
+from lifespan_app.engine.adapter import Adapter
 from lifespan_app.engine.settings import Settings
 
 KNOWN = ("uvicorn", "hypercorn", "granian", "gunicorn", "daphne")
@@ -28,7 +28,7 @@ STARTUP_DEADLINES = {"gunicorn": 25.0, "hypercorn": 55.0}
 """In seconds, where a server gives up by itself a little later."""
 
 
-class ServerHost(Host):
+class ServerHost(Adapter):
     """What the engine is given by the servers that are known, with Django or without it."""
 
     def startup_deadline(self, settings: Settings, server: str | None) -> float:

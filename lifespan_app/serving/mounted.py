@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, NamedTuple
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import STAGE, Hook
@@ -22,7 +22,7 @@ Forwarded = tuple[str, Any]
 """The name of an application, and the application."""
 
 
-class Place(NamedTuple):
+class MountLocation(NamedTuple):
     """Where applications were put inside one of ours."""
 
     module: str
@@ -35,7 +35,7 @@ GRACE = 1.0
 
 
 def stage_of(
-    inside: Forwarded, scope: Scope, place: Place, forward: Sequence[Forwarded] = ()
+    inside: Forwarded, scope: Scope, place: MountLocation, forward: Sequence[Forwarded] = ()
 ) -> Stage:
     """Return the stage of a run that opens and closes the lifespans of inner applications.
 
@@ -54,7 +54,9 @@ def stage_of(
     return Stage("inner lifespan", enters=lambda: rows)
 
 
-def hook_of(app: Any, name: str, scope: Scope, place: Place, *, apart: bool = False) -> Hook:
+def hook_of(
+    app: Any, name: str, scope: Scope, place: MountLocation, *, apart: bool = False
+) -> Hook:
     """Return the hook that opens and closes the lifespan of one application.
 
     Args:
@@ -66,7 +68,7 @@ def hook_of(app: Any, name: str, scope: Scope, place: Place, *, apart: bool = Fa
     """
 
     async def lifespan() -> AsyncIterator[None]:
-        unit = here.get()
+        unit = current_hook.get()
         assert isinstance(unit, HookRun)
         run = unit.run
         assert isinstance(run, ServedRun)

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any
 
 from lifespan_app.engine.context import LifespanContext
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.error_text import class_name, one_line
 from lifespan_app.engine.errors import LifespanError
 from lifespan_app.engine.hooks.hook import MANAGER, STAGE
@@ -140,7 +140,7 @@ async def serve_lifespan(
         await refuse_other_loop(send)
     run: ServedRun | None = None
     try:
-        await lifespan.host.make_way()
+        await lifespan.adapter.on_server_startup()
         mode = Mode.RELOAD if reloads(receive) else None
         run = prepare(lifespan, scope, context, server=recognise(receive), mode=mode, inner=inner)
         begins(run)
@@ -187,9 +187,9 @@ def prepare(
     inner: Stage | None,
 ) -> ServedRun:
     """Return a run for a lifespan scope, which has not begun. Raises as ``serve_lifespan`` does."""
-    settings = lifespan.host.settings()
+    settings = lifespan.adapter.settings()
     if context is None or isinstance(context, str):
-        context = lifespan.host.context(context, settings)
+        context = lifespan.adapter.context(context, settings)
     plan = lifespan.plan(context.service_type, settings)
     stages = []
     # Without Django nobody has imported them, so nobody listens.
@@ -209,7 +209,7 @@ def prepare(
 def run_around(lifespan: Lifespan, scope: Scope) -> ServedRun | None:
     """Return the run of an application of ours that the one called with this scope is inside of."""
     run = scope.get(SCOPE_KEY)
-    inside = here.get()
+    inside = current_hook.get()
     if run is None and isinstance(inside, HookRun) and inside.hook.kind in (MANAGER, STAGE):
         # A framework's lifespan may drive that of another application with a scope of its own.
         run = inside.run

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.errors import NotRunning
 from lifespan_app.engine.running.current import (
     LOOP_IS_QUICK_TO_TELL,
     SCOPE_KEY,
+    get_running_run,
     named_run,
-    run_here,
     run_of,
 )
 from lifespan_app.engine.running.state import StateMapping
@@ -49,7 +49,7 @@ class RequestState(StateMapping):
             pass
         else:
             # While a run serves, nothing can be wrong on its own loop.
-            if here.get() is None and (
+            if current_hook.get() is None and (
                 _get_running_loop() is run.loop
                 if LOOP_IS_QUICK_TO_TELL
                 else get_ident() == run.loop_thread and run.loop_runs()
@@ -62,7 +62,7 @@ class RequestState(StateMapping):
         if name in others:
             return others[name]
         if run is None:
-            run = run_here(lifespan, f"'{name}' in the request's state", self._scope)
+            run = get_running_run(lifespan, f"'{name}' in the request's state", self._scope)
         return run.state[name]
 
     def __setitem__(self, name: str, value: Any) -> None:
@@ -91,7 +91,7 @@ class RequestState(StateMapping):
 
     def _run_here(self) -> Run | None:
         try:
-            run: Run = run_here(lifespan, "The request's state")
+            run: Run = get_running_run(lifespan, "The request's state")
             return run
         except NotRunning:
             return None

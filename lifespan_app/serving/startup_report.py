@@ -29,7 +29,7 @@ OF_SERVERS = frozenset({Mode.SERVER, Mode.RELOAD, Mode.THREAD})
 a block, is told of a failure by an exception, and what it makes of it is its own business."""
 
 
-class Starts(Observer):
+class StartupReporter(Observer):
     """Tell how the startup of each run of a server in this process went.
 
     Args:
@@ -72,7 +72,7 @@ def write(path: str, run: str, came_up: bool, error: str) -> None:
             os.close(file)
 
 
-class Told:
+class StartupReports:
     """What the runs of other processes have told.
 
     Args:
@@ -107,7 +107,7 @@ class Told:
 
 
 @contextmanager
-def listening() -> Iterator[Told]:
+def listening() -> Iterator[StartupReports]:
     """Return, for a ``with`` block, what other processes tell in a file of this user's own.
 
     Where no temporary folder can be used, as in a read-only container, they tell nothing.
@@ -115,11 +115,11 @@ def listening() -> Iterator[Told]:
     try:
         folder = Path(tempfile.mkdtemp(prefix="lifespan-"))
     except OSError:
-        yield Told(None)
+        yield StartupReports(None)
         return
     try:
         path = folder / "starts"
         path.touch(mode=0o600)
-        yield Told(path)
+        yield StartupReports(path)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -96,7 +96,7 @@ def find_loop() -> asyncio.AbstractEventLoop | None:
         if lifespan.runs:
             run = run_to_call(lifespan, "An async view")
         else:
-            stand_in = lifespan.host.without_run(lifespan, "An async view")
+            stand_in = lifespan.adapter.fallback_run(lifespan, "An async view")
             if stand_in is None:
                 return None
             run = stand_in

@@ -15,7 +15,7 @@ from contextlib import (
 )
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.hooks.hook import (
     IN_THREAD,
     ONLY_AT_END,
@@ -33,13 +33,13 @@ from lifespan_app.engine.running.hook_run import STOPPING, UP, HookRun
 from lifespan_app.engine.wording import did_you_mean
 
 if TYPE_CHECKING:
-    from lifespan_app.engine.adapter import Host
+    from lifespan_app.engine.adapter import Adapter
     from lifespan_app.engine.running.run import Run
-    from lifespan_app.engine.running.threads import Turns
+    from lifespan_app.engine.running.threads import SerialThread
 
 Wanted: TypeAlias = str | Resource[Any] | Callable[..., Any]
 """How a test names a hook: by its key, by the handle of a resource, by its function."""
-Failure: TypeAlias = Callable[[Hook], BaseException]
+MakesError: TypeAlias = Callable[[Hook], BaseException]
 
 
 class Change:
@@ -52,9 +52,9 @@ class Change:
         """Return what is run in place of a plan. Raises ``LookupError`` for an unknown key."""
         return plan
 
-    def to_host(self, host: Host) -> Host:
-        """Return what a run is given in place of a host."""
-        return host
+    def to_adapter(self, adapter: Adapter) -> Adapter:
+        """Return what a run is given in place of a adapter."""
+        return adapter
 
     def at_last(self, plan: Plan, changes: Sequence[Change]) -> Plan:
         """Return a plan without the resources that only replaced ones needed."""
@@ -72,7 +72,7 @@ def nodes_of(plan: Plan, wanted: Wanted) -> list[Node]:
     """
     if isinstance(wanted, str):
         found = [node for node in plan.nodes if node.hook is not None and node.key == wanted]
-        if not found and all(left_out.key != wanted for left_out in plan.left_out):
+        if not found and all(excluded.key != wanted for excluded in plan.excluded):
             known = plan.order
             raise LookupError(
                 f"No hook has the key '{wanted}'.{did_you_mean(wanted, known)} The plan of service "
@@ -118,9 +118,9 @@ class Only(Change):
 def why_left_out(plan: Plan, wanted: Wanted) -> str:
     """Return why a plan does not hold a hook, as the end of a sentence."""
     file, line = place_of_wanted(wanted)
-    for left_out in plan.left_out:
-        if left_out.key == wanted or (left_out.file, left_out.line) == (file, line):
-            return f"it is {left_out.reason}"
+    for excluded in plan.excluded:
+        if excluded.key == wanted or (excluded.file, excluded.line) == (file, line):
+            return f"it is {excluded.reason}"
     return "it is declared nowhere in this Lifespan"
 
 
@@ -198,7 +198,7 @@ def replaced(plan: Plan, wanted: Wanted, value: object) -> Plan:
             arguments=(),
             waits=tuple(wait for wait in node.waits if wait.reason not in HARD),
         )
-    return Plan(plan.service_type, nodes, plan.left_out)
+    return Plan(plan.service_type, nodes, plan.excluded)
 
 
 def spared(plan: Plan, kept: Collection[Hook] = ()) -> Plan:
@@ -284,7 +284,7 @@ def value_in_open_run(run: Run, wanted: Wanted, value: object) -> Iterator[None]
 # Trouble.
 
 
-class Trouble(Change):
+class Fault(Change):
     """How chosen hooks break.
 
     Args:
@@ -299,10 +299,10 @@ class Trouble(Change):
         self,
         wanted: Iterable[Wanted],
         *,
-        fail: Failure | None = None,
+        fail: MakesError | None = None,
         delay: float = 0.0,
         hang: bool = False,
-        fail_stop: Failure | None = None,
+        fail_stop: MakesError | None = None,
     ) -> None:
         self.wanted = list(wanted)
         self.fail = fail
@@ -329,14 +329,14 @@ class Trouble(Change):
                 )
         return plan
 
-    def to_host(self, host: Host) -> Host:
-        """Return a host that surrounds the hooks with the trouble."""
-        return host.changed(
-            around_task=functools.partial(self._around_task, host.around_task),
+    def to_adapter(self, adapter: Adapter) -> Adapter:
+        """Return a adapter that surrounds the hooks with the trouble."""
+        return adapter.changed(
+            around_task=functools.partial(self._around_task, adapter.around_task),
             around_thread=functools.partial(
-                self._around_thread, host.around_thread, host.turns is None
+                self._around_thread, adapter.around_thread, adapter.turns is None
             ),
-            turns=None if host.turns is None else LateTurns(host.turns, self),
+            turns=None if adapter.turns is None else LateTurns(adapter.turns, self),
         )
 
     def begins_late(self, hook: Hook) -> bool:
@@ -397,7 +397,7 @@ class Trouble(Change):
             raise self.fail(hook)
 
     def _fail_stop(self, hook: Hook) -> None:
-        inside = here.get()
+        inside = current_hook.get()
         stops = isinstance(inside, HookRun) and inside.state is STOPPING
         if self.fail_stop is not None and stops and hook in self._stops:
             raise self.fail_stop(hook)
@@ -411,7 +411,7 @@ class LateTurns:
         trouble: says which come late.
     """
 
-    def __init__(self, turns: Turns, trouble: Trouble) -> None:
+    def __init__(self, turns: SerialThread, trouble: Fault) -> None:
         self._turns = turns
         self._trouble = trouble
 

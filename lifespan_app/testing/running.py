@@ -28,7 +28,7 @@ from .clients import AsyncClientInRun, ClientInRun
 from .plan_patch import Change, Only, Wanted
 from .serial_executor import (
     InTest,
-    ThreadOfTest,
+    TestThreadExecutor,
     ThreadWithConnections,
     async_code_goes_to,
     connections_of_this_thread,
@@ -153,8 +153,8 @@ class LifespanRunning:
                 "it. Write 'async with lifespan_running()' in an async test."
             )
         with self._around_what_fails():
-            self._here = ThreadOfTest()
-            self._thread = LoopThread("lifespan test loop", self._lifespan.host.advice)
+            self._here = TestThreadExecutor()
+            self._thread = LoopThread("lifespan test loop", self._lifespan.adapter.advice)
             self._around.callback(self._thread.close)
             self._around.enter_context(sync_code_goes_to(self._here, self._thread.loop))
             self._around.enter_context(async_code_goes_to(self._thread.loop))
@@ -241,7 +241,7 @@ class LifespanRunning:
 
     def _prepare(self) -> Run:
         lifespan = self._lifespan
-        settings = lifespan.host.settings()
+        settings = lifespan.adapter.settings()
         context = LifespanContext(
             self._service_type or settings.service_type, "test", settings.config
         )

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asgiref.sync import AsyncToSync, SyncToAsync
 from django.conf import ENVIRONMENT_VARIABLE, settings
 
-from lifespan_app.engine.adapter import Host
+from lifespan_app.engine.adapter import Adapter
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.running.hook_run import STARTING, HookRun
 from lifespan_app.integration.asgiref_compat import restore_main_loop, set_main_loop
-from lifespan_app.integration.current_thread_executor import WaitingThread, answer
+from lifespan_app.integration.current_thread_executor import CurrentThreadExecutor, answer
 
 from .plan_patch import Change
 
@@ -53,19 +53,19 @@ class InTest(Change):
         self._executor = executor
         self._history = history
 
-    def to_host(self, host: Host) -> Host:
-        """Return a host that is not to close connections, nor to stop the process."""
-        host = copy.copy(host)
+    def to_adapter(self, adapter: Adapter) -> Adapter:
+        """Return a adapter that is not to close connections, nor to stop the process."""
+        adapter = copy.copy(adapter)
         executor = self._executor
         if self._history is not None:
-            host.observers = [*host.observers, self._history]
-        host.turns = InTurn(executor)
-        host.around_thread = host.around_task = nothing_around  # type: ignore[method-assign]
-        host.stop_server = say_that_it_stops  # type: ignore[method-assign]
-        host.waiting = WaitingThread  # type: ignore[method-assign]
-        if isinstance(executor, ThreadOfTest):
-            host.waiting = executor.waiting  # type: ignore[method-assign]
-        return host
+            adapter.observers = [*adapter.observers, self._history]
+        adapter.turns = SerialExecutor(executor)
+        adapter.around_thread = adapter.around_task = nothing_around  # type: ignore[method-assign]
+        adapter.stop_server = say_that_it_stops  # type: ignore[method-assign]
+        adapter.waiter = CurrentThreadExecutor  # type: ignore[method-assign]
+        if isinstance(executor, TestThreadExecutor):
+            adapter.waiter = executor.waiter  # type: ignore[method-assign]
+        return adapter
 
 
 def nothing_around(hook: object) -> None:
@@ -77,7 +77,7 @@ def say_that_it_stops(server: str | None) -> None:
     logger.warning("A server would be asked to stop here; a test is left alone.")
 
 
-class InTurn:
+class SerialExecutor:
     """Have sync hooks take turns in one thread.
 
     Args:
@@ -103,14 +103,14 @@ def begin(hook_run: HookRun, turn: Callable[[], None]) -> None:
 # The thread that runs a sync test.
 
 
-class ThreadOfTest(WaitingThread):
+class TestThreadExecutor(CurrentThreadExecutor):
     """The thread that runs a sync test: it makes calls whenever it waits for its lifespan."""
 
-    def waiting(self) -> WaitingThread:
+    def waiter(self) -> CurrentThreadExecutor:
         """Return what a thread waits with in ``lifespan.call``."""
         # In the midst of a hook no other one has its turn.
         free = threading.get_ident() == self.thread and not self.busy
-        return self if free else WaitingThread()
+        return self if free else CurrentThreadExecutor()
 
     def until(self, future: Future[T], timeout: float | None = None) -> T:
         """Wait for a result, make the calls that come meanwhile, and be ready for more."""

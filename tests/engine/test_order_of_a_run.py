@@ -28,7 +28,7 @@ def with_stages(lifespan: Lifespan, *functions: Any) -> Run:
         name = function.__name__
         return Stage(name, enters=lambda: [[Hook(function, Kind.STAGE, name=name)]])
 
-    context = lifespan.host.context("app")
+    context = lifespan.adapter.context("app")
     return Run(lifespan, lifespan.plan("app"), context, stages=map(stage, functions))
 
 

@@ -40,7 +40,7 @@ class Plot:
         plan = lifespan.plan("app")
         self.now = 0.0
         self.journal = Journal(plan.nodes, lambda: self.now)
-        self.graph = Graph(self, plan, label_of=lifespan.host.app_label)  # type: ignore[arg-type]
+        self.graph = Graph(self, plan, label_of=lifespan.adapter.app_label)  # type: ignore[arg-type]
         self.scheduler = Scheduler(self.graph, self.journal, limits)
 
     def hook(self, name: str) -> HookRun:

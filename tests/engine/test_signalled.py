@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.adapter import Host
+from lifespan_app.engine.adapter import Adapter
 from lifespan_app.engine.running import shutdown_event
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.settings import Settings
@@ -22,7 +22,7 @@ from tests.engine.conftest import LOOPS
 Install = Callable[[Callable[[], None]], None]
 
 
-class NoticedHost(Host):
+class NoticedHost(Adapter):
     """Hold signals back for so many seconds."""
 
     def __init__(self, seconds: float) -> None:

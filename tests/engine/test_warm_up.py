@@ -364,7 +364,7 @@ def test_observers_are_told_when_the_process_is_ready() -> None:
             told.append((report.status, report.readiness))
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.observers.append(Following())
+        lifespan.adapter.observers.append(Following())
         Journal().resource(lifespan, "model", opens=5, wait=False)
         async with lifespan.run("app"):
             await asyncio.sleep(6)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from lifespan_app.engine.stacks.stacks import Place
+from lifespan_app.engine.stacks.stacks import Location
 from lifespan_app.engine.stacks.watchdog import Watchdog, wait_for_end
 from tests.engine.conftest import LOOPS
 
@@ -73,10 +73,10 @@ class Time:
 def test_blocked_loop_is_reported_with_the_line_that_blocks_it(
     loop_factory: LoopFactory,
 ) -> None:
-    reports: list[tuple[Place | None, float]] = []
+    reports: list[tuple[Location | None, float]] = []
     free = threading.Event()
 
-    def report(place: Place | None, seconds: float) -> None:
+    def report(place: Location | None, seconds: float) -> None:
         reports.append((place, seconds))
         free.set()
 
@@ -285,7 +285,7 @@ def test_report_that_fails_is_logged_and_the_watch_goes_on(
 ) -> None:
     time = Time()
 
-    def report(place: Place | None, seconds: float) -> None:
+    def report(place: Location | None, seconds: float) -> None:
         raise ZeroDivisionError(f"after {seconds:g} s")
 
     async def hook() -> None:

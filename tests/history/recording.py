@@ -23,7 +23,7 @@ def recorded() -> Iterator[Lifespan]:
     """Give a lifespan whose runs are recorded: here it is, for a while, no test."""
     lifespan = Lifespan()
     install(lifespan)
-    lifespan.host.observers.append(Recorder())
+    lifespan.adapter.observers.append(Recorder())
     teardown_test_environment()
     try:
         yield lifespan

@@ -528,5 +528,5 @@ def test_part_that_cannot_be_made_is_left_out_and_the_rest_is_kept(
     asyncio.run(one_run(lifespan))
 
     assert kept() == [("stopped", 0, False)]
-    left_out = [text for text in caplog.messages if text.endswith("is left out.")]
-    assert len(left_out) == 2
+    excluded = [text for text in caplog.messages if text.endswith("is left out.")]
+    assert len(excluded) == 2

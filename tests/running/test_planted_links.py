@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.cli.notify import Readiness
+from lifespan_app.cli.notify import Notifier
 from lifespan_app.health import atomic_file
 from lifespan_app.health.status_file import StatusFile
 from lifespan_app.serving import startup_report
@@ -46,12 +46,12 @@ def write_status(file: Path) -> None:
             pass
 
     lifespan = Lifespan()
-    lifespan.host.observers.append(StatusFile(file))
+    lifespan.adapter.observers.append(StatusFile(file))
     asyncio.run(one_run())
 
 
 def write_ready_file(file: Path) -> None:
-    Readiness(file).begin()
+    Notifier(file).begin()
 
 
 @pytest.mark.parametrize("write", [write_status, write_ready_file])

@@ -403,7 +403,7 @@ def test_full_disk_leaves_nothing_half_written(
 
     async def main() -> None:
         lifespan = Lifespan()
-        lifespan.host.observers.append(StatusFile(tmp_path / "status.json"))
+        lifespan.adapter.observers.append(StatusFile(tmp_path / "status.json"))
         async with lifespan.run("app"):
             while_it_serves.extend(written())
 

@@ -20,7 +20,7 @@ class Handle(Protocol):
         """The resource's declaration."""
 
 
-Dependency: TypeAlias = str | Callable[..., Any] | Handle
+HookReference: TypeAlias = str | Callable[..., Any] | Handle
 
 REFUSED_NAMES = frozenset({"context", "state"}) | {
     name for name in dir(MutableMapping) if not name.startswith("_")
@@ -128,7 +128,7 @@ class Hook:
         *,
         name: str | None = None,
         service_types: Iterable[str] | None = None,
-        depends_on: Iterable[Dependency] = (),
+        depends_on: Iterable[HookReference] = (),
         order: int = 0,
         declared_at: types.FrameType | None = None,
         form: Form | None = None,

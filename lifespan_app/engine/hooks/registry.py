@@ -18,7 +18,7 @@ from .hook import DECORATORS, Hook, Kind
 if TYPE_CHECKING:
     from lifespan_app.engine.problem import Problem
 
-    from .hook import Dependency
+    from .hook import HookReference
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,7 +85,7 @@ class Registry:
         *,
         name: str | None = None,
         service_types: Iterable[str] | None = None,
-        depends_on: Iterable[Dependency] = (),
+        depends_on: Iterable[HookReference] = (),
         timeout: float | None = None,
         required: bool = True,
     ) -> Callable[[F], F]: ...
@@ -117,7 +117,7 @@ class Registry:
         *,
         name: str | None = None,
         service_types: Iterable[str] | None = None,
-        depends_on: Iterable[Dependency] = (),
+        depends_on: Iterable[HookReference] = (),
         timeout: float | None = None,
         required: bool = True,
     ) -> Callable[[F], F]: ...
@@ -148,7 +148,7 @@ class Registry:
         *,
         name: str | None = None,
         service_types: Iterable[str] | None = None,
-        depends_on: Iterable[Dependency] = (),
+        depends_on: Iterable[HookReference] = (),
         timeout: float | None = None,
         required: bool = True,
     ) -> Callable[[F], F]: ...
@@ -183,7 +183,7 @@ class Registry:
         *,
         name: str | None = None,
         service_types: Iterable[str] | None = None,
-        depends_on: Iterable[Dependency] = (),
+        depends_on: Iterable[HookReference] = (),
         shutdown_timeout: float | None = None,
         required: bool = True,
         on_crash: Literal["log", "restart", "stop"] = "log",

@@ -16,8 +16,8 @@ from lifespan_app.engine.hooks.hook import (
     DRAIN,
     RESOURCE,
     SHUTDOWN,
-    Dependency,
     Hook,
+    HookReference,
     Kind,
     Parameter,
     refuse_name,
@@ -32,10 +32,10 @@ from lifespan_app.engine.hooks.signature import (
 from lifespan_app.engine.problem import Problem
 from lifespan_app.engine.wording import did_you_mean
 
-from .candidate import Ask, Drafted
+from .candidate import Candidate, Dependency
 from .duplicates import imported_twice, twins_in
-from .order import in_order, tied
-from .plan import DECLARED, NEEDS, Gives, LeftOut, Plan
+from .order import in_order, nodes_in_order
+from .plan import DECLARED, NEEDS, Excluded, Gives, Plan
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """The ``HOOKS`` setting: what is changed of a hook, by its key or ``"*"``."""
@@ -115,13 +115,13 @@ class _Draft:
         self.by_hook = {drafted.hook: drafted for drafted in self.drafted}
         self._index()
         for drafted in self.drafted:
-            if not drafted.left_out:
+            if not drafted.excluded:
                 self._read_asks(drafted)
         if service_type == ServiceType.SERVER:
             self._keep_what_names_the_server()
         self._leave_out_what_cannot_run()
 
-    def problem(self, code: str, at: Drafted, message: str, hint: str) -> None:
+    def problem(self, code: str, at: Candidate, message: str, hint: str) -> None:
         self.problems.append(Problem(message, hint, at.hook.file, at.hook.line, code))
 
     # Which hooks.
@@ -131,7 +131,7 @@ class _Draft:
         hooks: Iterable[Hook],
         label_of: Callable[[str], str | None],
         overrides: Overrides,
-    ) -> list[Drafted]:
+    ) -> list[Candidate]:
         labels: dict[str, str] = {}
         for_all = overrides.get("*", {})
         drafted = []
@@ -144,7 +144,7 @@ class _Draft:
             if overrides:
                 own = overrides.get(f"{label}.{hook.name}")
                 options = {**for_all, **own} if own else for_all
-            drafted.append(Drafted(hook, label, options))
+            drafted.append(Candidate(hook, label, options))
             if not options.get("enabled", True):
                 drafted[-1].leave_out(f"disabled by the {self.advice.name_of('hooks')} setting")
         return drafted
@@ -175,7 +175,7 @@ class _Draft:
     def _choose(self) -> None:
         for drafted in self.drafted:
             types = drafted.hook.service_types
-            if types is not None and self.service_type not in types and not drafted.left_out:
+            if types is not None and self.service_type not in types and not drafted.excluded:
                 listed = ", ".join(sorted(types)) or "none"
                 drafted.leave_out(f"for service type {listed}, not {self.service_type}")
 
@@ -184,23 +184,23 @@ class _Draft:
         ready = [
             drafted
             for drafted in self.drafted
-            if not drafted.left_out and drafted.hook.service_types is not None
+            if not drafted.excluded and drafted.hook.service_types is not None
         ]
         while ready:
             drafted = ready.pop()
             if id(drafted) in kept:
                 continue
             kept.add(id(drafted))
-            ready += (ask.target for ask in drafted.asks if not ask.target.left_out)
+            ready += (ask.target for ask in drafted.asks if not ask.target.excluded)
         for drafted in self.drafted:
-            if not drafted.left_out and id(drafted) not in kept:
+            if not drafted.excluded and id(drafted) not in kept:
                 drafted.leave_out("does not name service type server, nor is it needed there")
 
     def _leave_out_what_cannot_run(self) -> None:
-        ready = [drafted for drafted in self.drafted if drafted.left_out]
+        ready = [drafted for drafted in self.drafted if drafted.excluded]
         if not ready:
             return
-        dependents: dict[int, dict[Drafted, None]] = {}
+        dependents: dict[int, dict[Candidate, None]] = {}
         for drafted in self.drafted:
             for ask in drafted.asks:
                 if not ask.has_default:
@@ -208,14 +208,14 @@ class _Draft:
         while ready:
             missing = ready.pop()
             for drafted in dependents.get(id(missing), ()):
-                if drafted.left_out:
+                if drafted.excluded:
                     continue
                 if drafted.options.required:
                     self.problem(
                         "left out",
                         drafted,
                         f"Hook '{drafted.key}' needs {missing}, which is left out here: "
-                        f"{missing.left_out}.",
+                        f"{missing.excluded}.",
                         "Let both run for the same service types, make the hook optional with "
                         "required=False, or give the parameter a default.",
                     )
@@ -226,9 +226,9 @@ class _Draft:
     # Names.
 
     def _index(self) -> None:
-        self.by_key: dict[str, Drafted] = {}
-        self.resources: dict[str, Drafted] = {}
-        self.by_state_name: dict[str, Drafted] = {}
+        self.by_key: dict[str, Candidate] = {}
+        self.resources: dict[str, Candidate] = {}
+        self.by_state_name: dict[str, Candidate] = {}
         for drafted in self.drafted:
             kind = drafted.hook.kind
             other = self.by_key.get(drafted.key)
@@ -236,20 +236,20 @@ class _Draft:
             if other is None:
                 self.by_key[drafted.key] = drafted
             else:
-                if not (drafted.left_out or other.left_out):
+                if not (drafted.excluded or other.excluded):
                     self._refuse_one_key(other, drafted)
-                if (bool(drafted.left_out), kind is Kind.SHUTDOWN) < (
-                    bool(other.left_out),
+                if (bool(drafted.excluded), kind is Kind.SHUTDOWN) < (
+                    bool(other.excluded),
                     other.hook.kind is Kind.SHUTDOWN,
                 ):
                     self.by_key[drafted.key] = drafted
             if kind is RESOURCE:
                 other = self.resources.get(drafted.key)
-                if other is None or (other.left_out and not drafted.left_out):
+                if other is None or (other.excluded and not drafted.excluded):
                     self.resources[drafted.key] = drafted
                 self._index_state_name(drafted)
 
-    def _index_state_name(self, drafted: Drafted) -> None:
+    def _index_state_name(self, drafted: Candidate) -> None:
         name = drafted.options.state_name
         if name is not drafted.hook.options.state_name:
             setting = self.advice.name_of("hooks")
@@ -258,9 +258,9 @@ class _Draft:
             except ValueError as error:
                 self.problem("state name", drafted, str(error), f"Change the {setting} setting.")
         other = self.by_state_name.get(name)
-        if other is None or other.left_out:
+        if other is None or other.excluded:
             self.by_state_name[name] = drafted
-        elif not drafted.left_out and other.key != drafted.key:
+        elif not drafted.excluded and other.key != drafted.key:
             suggestion = f"{drafted.label.replace('.', '_')}_{drafted.hook.name}"
             self.problem(
                 "state name",
@@ -270,7 +270,7 @@ class _Draft:
                 f"{self.advice.option_set(drafted.key, 'state_name', suggestion)}.",
             )
 
-    def _refuse_one_key(self, one: Drafted, two: Drafted) -> None:
+    def _refuse_one_key(self, one: Candidate, two: Candidate) -> None:
         if {one.hook.kind, two.hook.kind} == {Kind.START, Kind.SHUTDOWN}:
             return
         if one.hook.kind is two.hook.kind is Kind.MANAGER:
@@ -286,7 +286,7 @@ class _Draft:
 
     # What each hook asks for.
 
-    def _read_asks(self, drafted: Drafted) -> None:
+    def _read_asks(self, drafted: Candidate) -> None:
         try:
             parameters = parameters_of(drafted.hook)
         except (TypeError, ValueError) as error:
@@ -304,9 +304,9 @@ class _Draft:
         for wanted in drafted.hook.depends_on:
             target = self._find_declared(drafted, wanted)
             if target is not None:
-                drafted.ask_for(Ask(target, DECLARED, "depends_on"))
+                drafted.ask_for(Dependency(target, DECLARED, "depends_on"))
 
-    def _read_parameter(self, drafted: Drafted, parameter: Parameter, *, is_lone: bool) -> None:
+    def _read_parameter(self, drafted: Candidate, parameter: Parameter, *, is_lone: bool) -> None:
         name = parameter.name
         if parameter.positional_only:
             self.problem(
@@ -343,7 +343,7 @@ class _Draft:
                 return
         if target is not None and target is not drafted:
             detail = f"parameter '{name}'"
-            drafted.ask_for(Ask(target, NEEDS, detail, name, not parameter.required))
+            drafted.ask_for(Dependency(target, NEEDS, detail, name, not parameter.required))
         elif is_lone and parameter.required and name in CONTEXT_NAMES:
             drafted.be_given(name, Gives.CONTEXT)
         elif parameter.required:
@@ -365,12 +365,12 @@ class _Draft:
                 return LifespanContext, ""
             return None, ""
 
-    def _find_named(self, drafted: Drafted, name: str) -> Drafted | None:
+    def _find_named(self, drafted: Candidate, name: str) -> Candidate | None:
         own = self.resources.get(f"{drafted.label}.{name}")
         return self.by_state_name.get(name) if own is None or own is drafted else own
 
-    def _find_declared(self, drafted: Drafted, wanted: Dependency) -> Drafted | None:
-        target: Drafted | None
+    def _find_declared(self, drafted: Candidate, wanted: HookReference) -> Candidate | None:
+        target: Candidate | None
         if isinstance(wanted, str):
             target = self.by_key.get(wanted) or self.by_key.get(f"{drafted.label}.{wanted}")
             if target is None:
@@ -411,7 +411,7 @@ class _Draft:
             return None
         return target
 
-    def _refuse_foreign(self, drafted: Drafted, wanted: object) -> None:
+    def _refuse_foreign(self, drafted: Candidate, wanted: object) -> None:
         self.problem(
             "missing",
             drafted,
@@ -420,7 +420,7 @@ class _Draft:
             "Declare it with a decorator of the same Lifespan.",
         )
 
-    def _refuse_parameter(self, drafted: Drafted, name: str) -> None:
+    def _refuse_parameter(self, drafted: Candidate, name: str) -> None:
         known = sorted(set(self.by_state_name) - {drafted.options.state_name})
         qualified = drafted.hook.qualified_name.rpartition(".")[0]
         if name == "self" and qualified and not qualified.endswith("<locals>"):
@@ -459,31 +459,31 @@ class _Draft:
 
     def finish(self) -> Plan:
         """Order what runs, and tie it together."""
-        running = [drafted for drafted in self.drafted if not drafted.left_out]
+        running = [drafted for drafted in self.drafted if not drafted.excluded]
         # What runs as soon as the shutdown is known has no place among the others: it stands on
         # what it asks for, and gives that no priority.
         drains = [drafted for drafted in running if drafted.hook.kind is DRAIN]
         if drains:
             running = [drafted for drafted in running if drafted.hook.kind is not DRAIN]
-        order, circles = in_order(running)
-        for circle in circles:
-            self._tell_circle(circle)
-        left_out = [
-            LeftOut(drafted.key, drafted.left_out, drafted.hook.file, drafted.hook.line)
+        order, cycles = in_order(running)
+        for cycle in cycles:
+            self._tell_cycle(cycle)
+        excluded = [
+            Excluded(drafted.key, drafted.excluded, drafted.hook.file, drafted.hook.line)
             for drafted in self.drafted
-            if drafted.left_out
+            if drafted.excluded
         ]
-        return Plan(self.service_type, tied(order, drains), left_out)
+        return Plan(self.service_type, nodes_in_order(order, drains), excluded)
 
-    def _tell_circle(self, circle: list[Drafted]) -> None:
-        """Report a circle whole, with every edge's reason."""
+    def _tell_cycle(self, cycle: list[Candidate]) -> None:
+        """Report a cycle whole, with every edge's reason."""
         lines = []
-        for one, two in zip(circle, [*circle[1:], circle[0]], strict=True):
+        for one, two in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
             ask = next(ask for ask in one.asks if ask.target is two)
             lines.append(f"\n      {one} waits for '{two.key}': {ask.reason}, {ask.detail}")
         self.problem(
             "cycle",
-            circle[0],
+            cycle[0],
             f"Hooks wait for one another in a cycle:{''.join(lines)}",
             "Remove one of these dependencies: a parameter, or an entry of depends_on=.",
         )

@@ -13,26 +13,26 @@ CHANGEABLE = ("priority", "required", "state_name", "timeout", "shutdown_timeout
 """The options that the setting may change."""
 
 
-class Ask(NamedTuple):
+class Dependency(NamedTuple):
     """What a drafted hook asks for: another drafted hook, and how."""
 
-    target: Drafted
+    target: Candidate
     reason: Reason
     detail: str
     parameter: str = ""
     has_default: bool = False
 
 
-class Drafted:
+class Candidate:
     """A hook while its plan is being made."""
 
     __slots__ = (
         "arguments",
         "asks",
+        "excluded",
         "hook",
         "key",
         "label",
-        "left_out",
         "node",
         "options",
         "priority",
@@ -43,8 +43,8 @@ class Drafted:
         self.label = label
         self.key = f"{label}.{hook.name}"
         self.options = hook.options
-        self.left_out = ""
-        self.asks: tuple[Ask, ...] = ()
+        self.excluded = ""
+        self.asks: tuple[Dependency, ...] = ()
         self.arguments: tuple[tuple[str, Gives], ...] = ()
         self.node = -1
         if changes:
@@ -60,9 +60,9 @@ class Drafted:
 
     def leave_out(self, reason: str) -> None:
         """Leave the hook out of the plan."""
-        self.left_out = reason
+        self.excluded = reason
 
-    def ask_for(self, ask: Ask) -> None:
+    def ask_for(self, ask: Dependency) -> None:
         """Have the hook wait for another one."""
         self.asks += (ask,)
 
@@ -70,7 +70,7 @@ class Drafted:
         """Have a parameter given the context or the state."""
         self.arguments += ((name, gives),)
 
-    def come_before(self, dependent: Drafted) -> None:
+    def come_before(self, dependent: Candidate) -> None:
         """Take the priority of a hook that needs this one, where that is lower."""
         self.priority = min(self.priority, dependent.priority)
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 
 from lifespan_app.engine.hooks.hook import SHUTDOWN, START
 
-from .candidate import Drafted
+from .candidate import Candidate
 from .plan import PRIORITY, WRITTEN, Argument, Gives, Node, Wait, barrier_of
 
 
-def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]]:
+def in_order(running: list[Candidate]) -> tuple[list[Candidate], list[list[Candidate]]]:
     """Order hooks so that each stands behind what it needs, by priority, as registered.
 
     Args:
@@ -19,16 +19,16 @@ def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]
             lower.
 
     Returns:
-        The hooks in their order, and the circles in which hooks wait for one another; a hook that
-        stands in a circle, or needs one that does, has no place in the order and is left out.
+        The hooks in their order, and the cycles in which hooks wait for one another; a hook that
+        stands in a cycle, or needs one that does, has no place in the order and is left out.
     """
     if stand_in_order(running):
         return running, []
     waiting: dict[int, int] = {}
-    dependents: dict[int, list[Drafted]] = {}
+    dependents: dict[int, list[Candidate]] = {}
     for drafted in running:
         if drafted.asks:
-            targets = {id(ask.target) for ask in drafted.asks if not ask.target.left_out}
+            targets = {id(ask.target) for ask in drafted.asks if not ask.target.excluded}
             waiting[id(drafted)] = len(targets)
             for target in targets:
                 dependents.setdefault(target, []).append(drafted)
@@ -40,10 +40,10 @@ def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]
             left[id(dependent)] -= 1
             if not left[id(dependent)]:
                 topological.append(dependent)
-    circles: list[list[Drafted]] = []
+    cycles: list[list[Candidate]] = []
     if len(topological) < len(running):
         placed = {id(drafted) for drafted in topological}
-        circles = list(circles_of(running, placed))
+        cycles = list(find_cycles(running, placed))
         for drafted in running:
             if id(drafted) not in placed:
                 drafted.leave_out("stands in a cycle, or needs a hook that does")
@@ -61,29 +61,29 @@ def in_order(running: list[Drafted]) -> tuple[list[Drafted], list[list[Drafted]]
             waiting[id(dependent)] -= 1
             if not waiting[id(dependent)]:
                 heapq.heappush(heap, (dependent.priority, place[id(dependent)], dependent))
-    return order, circles
+    return order, cycles
 
 
-def stand_in_order(running: list[Drafted]) -> bool:
+def stand_in_order(running: list[Candidate]) -> bool:
     """Tell whether hooks stand in their order as they were registered, as most do."""
-    done: set[Drafted] = set()
+    done: set[Candidate] = set()
     for drafted in running:
         if drafted.priority:
             return False
         for ask in drafted.asks:
-            if ask.target not in done and not ask.target.left_out:
+            if ask.target not in done and not ask.target.excluded:
                 return False
         done.add(drafted)
     return True
 
 
-def circles_of(running: list[Drafted], placed: set[int]) -> Iterator[list[Drafted]]:
-    """Yield each circle whole: every hook of it waits for the next one, the last for the first."""
+def find_cycles(running: list[Candidate], placed: set[int]) -> Iterator[list[Candidate]]:
+    """Yield each cycle whole: every hook of it waits for the next one, the last for the first."""
     seen: set[int] = set()
     for start in running:
         if id(start) in placed or id(start) in seen:
             continue
-        path: list[Drafted] = []
+        path: list[Candidate] = []
         places: dict[int, int] = {}
         at = start
         while id(at) not in places and id(at) not in seen:
@@ -92,14 +92,14 @@ def circles_of(running: list[Drafted], placed: set[int]) -> Iterator[list[Drafte
             at = next(
                 ask.target
                 for ask in at.asks
-                if not ask.target.left_out and id(ask.target) not in placed
+                if not ask.target.excluded and id(ask.target) not in placed
             )
         seen.update(map(id, path))
         if id(at) in places:
             yield path[places[id(at)] :]
 
 
-def tied(order: Iterable[Drafted], drains: Iterable[Drafted]) -> list[Node]:
+def nodes_in_order(order: Iterable[Candidate], drains: Iterable[Candidate]) -> list[Node]:
     """Return the nodes of a plan, each with what it waits for.
 
     Args:
@@ -108,23 +108,23 @@ def tied(order: Iterable[Drafted], drains: Iterable[Drafted]) -> list[Node]:
     """
     nodes: list[Node] = []
     barrier: Node | None = None
-    wave: list[Node] = []
+    layer: list[Node] = []
     written: dict[tuple[str, int], int] = {}
     for drafted in order:
-        if wave and drafted.priority != wave[0].options.priority:
-            barrier = add_barrier(nodes, wave)
-            wave = []
-        wave.append(add_node(nodes, drafted, barrier, written))
+        if layer and drafted.priority != layer[0].options.priority:
+            barrier = add_barrier(nodes, layer)
+            layer = []
+        layer.append(add_node(nodes, drafted, barrier, written))
     for drafted in drains:
         add_node(nodes, drafted, None, written)
     return nodes
 
 
-def add_barrier(nodes: list[Node], wave: list[Node]) -> Node:
+def add_barrier(nodes: list[Node], layer: list[Node]) -> Node:
     """Add what waits for all hooks of one priority, so that those of the next wait for it alone."""
-    priority = wave[0].options.priority
+    priority = layer[0].options.priority
     key = f"priority {priority}"
-    waits = tuple(Wait(node.index, PRIORITY, key, hard=False) for node in wave)
+    waits = tuple(Wait(node.index, PRIORITY, key, hard=False) for node in layer)
     barrier = barrier_of(len(nodes), key, priority=priority, waits=waits)
     nodes.append(barrier)
     return barrier
@@ -132,7 +132,7 @@ def add_barrier(nodes: list[Node], wave: list[Node]) -> Node:
 
 def add_node(
     nodes: list[Node],
-    drafted: Drafted,
+    drafted: Candidate,
     barrier: Node | None,
     written: dict[tuple[str, int], int],
 ) -> Node:
@@ -152,7 +152,7 @@ def add_node(
     waits: list[Wait] = []
     arguments = [Argument(name, gives) for name, gives in drafted.arguments]
     for target, reason, detail, parameter, has_default in drafted.asks:
-        if target.left_out:
+        if target.excluded:
             continue
         # What asks for a hook comes up after it: where the startup does not wait for that one,
         # it can't wait for this one.

@@ -63,7 +63,7 @@ class Edge(NamedTuple):
     detail: str = ""
 
 
-class LeftOut(NamedTuple):
+class Excluded(NamedTuple):
     """A hook that this plan does not hold."""
 
     key: str
@@ -121,14 +121,14 @@ class Plan:
         left_out: the hooks that are not in it, each with the reason.
     """
 
-    __slots__ = ("left_out", "nodes", "service_type")
+    __slots__ = ("excluded", "nodes", "service_type")
 
     def __init__(
-        self, service_type: str, nodes: Sequence[Node], left_out: Sequence[LeftOut] = ()
+        self, service_type: str, nodes: Sequence[Node], excluded: Sequence[Excluded] = ()
     ) -> None:
         self.service_type = service_type
         self.nodes = tuple(nodes)
-        self.left_out = tuple(left_out)
+        self.excluded = tuple(excluded)
 
     @property
     def hooks(self) -> list[Node]:
@@ -149,18 +149,18 @@ class Plan:
             for wait in node.waits
         ]
 
-    def waves(self) -> list[list[Node]]:
-        """Return the hooks in waves: those of one wave can start side by side."""
+    def layers(self) -> list[list[Node]]:
+        """Return the hooks in layers: those of one layer can start side by side."""
         depth: list[int] = []
-        waves: list[list[Node]] = []
+        layers: list[list[Node]] = []
         for node in self.nodes:
             before = max((depth[wait.node] for wait in node.waits), default=-1)
             depth.append(before + (node.hook is not None))
             if node.hook is not None:
-                if depth[-1] == len(waves):
-                    waves.append([])
-                waves[depth[-1]].append(node)
-        return waves
+                if depth[-1] == len(layers):
+                    layers.append([])
+                layers[depth[-1]].append(node)
+        return layers
 
     def only(self, keys: Iterable[str]) -> Plan:
         """Return the part of this plan that holds the hooks of ``keys`` and what they need.
@@ -193,7 +193,7 @@ class Plan:
         if all(node.options.wait for node in self.nodes):
             return self
         nodes = [node._replace(options=node.options._replace(wait=True)) for node in self.nodes]
-        return Plan(self.service_type, nodes, self.left_out)
+        return Plan(self.service_type, nodes, self.excluded)
 
     def without(self, dropped: set[int], reason: str) -> Plan:
         """Return this plan without some hooks; what waited for them waits no longer.
@@ -219,12 +219,12 @@ class Plan:
             )
             for node in kept
         ]
-        left_out = [
-            LeftOut(node.key, reason, node.hook.file, node.hook.line)
+        excluded = [
+            Excluded(node.key, reason, node.hook.file, node.hook.line)
             for node in self.nodes
             if node.hook is not None and node.index in dropped
         ]
-        return Plan(self.service_type, nodes, [*self.left_out, *left_out])
+        return Plan(self.service_type, nodes, [*self.excluded, *excluded])
 
     def __len__(self) -> int:
         return sum(node.hook is not None for node in self.nodes)
@@ -238,7 +238,7 @@ class Plan:
         return (
             self.service_type == other.service_type
             and self.nodes == other.nodes
-            and self.left_out == other.left_out
+            and self.excluded == other.excluded
         )
 
     __hash__ = None  # type: ignore[assignment]  # compared by value

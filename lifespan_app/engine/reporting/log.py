@@ -134,6 +134,6 @@ WHAT_FAILED = {
 def shown(chain: Sequence[str]) -> str:
     """Return the keys of a chain in one line; of a long one, how it begins and ends."""
     if len(chain) > 2 * ENDS + 1:
-        left_out = f"... {len(chain) - 2 * ENDS} more ..."
-        chain = [*chain[:ENDS], left_out, *chain[-ENDS:]]
+        excluded = f"... {len(chain) - 2 * ENDS} more ..."
+        chain = [*chain[:ENDS], excluded, *chain[-ENDS:]]
     return " -> ".join(chain)

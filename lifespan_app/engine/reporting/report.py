@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lifespan_app.engine.error_text import line_of
-from lifespan_app.engine.planning.plan import LeftOut
+from lifespan_app.engine.planning.plan import Excluded
 
 
 class Mode(StrEnum):
@@ -163,7 +163,7 @@ class Facts(NamedTuple):
     pid: int
     server: str
     started_at: float
-    left_out: tuple[LeftOut, ...]
+    excluded: tuple[Excluded, ...]
     """The hooks that the run's plan leaves out, with the reasons."""
     hooks_total: int = 0
     status: Status = Status.STARTING
@@ -213,7 +213,7 @@ class Report:
         startup_duration: float | None
         shutdown_duration: float | None
         hooks_total: int
-        left_out: tuple[LeftOut, ...]
+        excluded: tuple[Excluded, ...]
     else:
 
         def __getattr__(self, name: str) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 
 if TYPE_CHECKING:
     from lifespan_app.engine.hooks.hook import Hook
@@ -47,7 +47,7 @@ class OpenRun(Protocol):
         """Where its hooks were declared."""
 
     @property
-    def host(self) -> Any:
+    def adapter(self) -> Any:
         """What the engine is given by the program around it."""
 
     @property
@@ -66,7 +66,7 @@ class OpensRuns(Protocol):
     last_run: Any
 
     @property
-    def host(self) -> Any:
+    def adapter(self) -> Any:
         """What the engine is given by the program around it."""
 
     @property
@@ -158,7 +158,7 @@ def run_or_last(lifespan: OpensRuns) -> Any | None:
     return found[-1] if found else lifespan.last_run
 
 
-def run_here(
+def get_running_run(
     lifespan: OpensRuns, asked_for: str, request_or_scope: Any = None, *, or_ended: bool = False
 ) -> Any:
     """Return the run that is meant here, to read from it.
@@ -191,7 +191,7 @@ def run_here(
     if own and not several:
         raise read_errors.elsewhere(own, asked_for)
     if not several:
-        raise read_errors.no_run(asked_for, lifespan.host.advice.no_run(request_or_scope))
+        raise read_errors.no_run(asked_for, lifespan.adapter.advice.no_run(request_or_scope))
     raise read_errors.many_runs(several, asked_for)
 
 
@@ -204,12 +204,12 @@ def stand_in_of(lifespan: OpensRuns, refusal: str) -> Any | None:
     """
     if any(run.is_up for run in lifespan.runs if not run.inherited):
         return None
-    return lifespan.host.without_run(lifespan, refusal)
+    return lifespan.adapter.fallback_run(lifespan, refusal)
 
 
 def run_in_context() -> Any | None:
     """Return the run that the context variable names, or None."""
-    inside = here.get()
+    inside = current_hook.get()
     return None if inside is None else inside.run
 
 
@@ -290,7 +290,7 @@ class Runs(Generic[R]):
         self._runs = [*(other for other in self._runs if not other.over and other is not run), run]
         self.only = run if len(self._runs) == 1 else None
 
-    def here(self) -> R | None:
+    def of_this_loop(self) -> R | None:
         """Return the run that a request on this loop is served by."""
         loop = asyncio._get_running_loop()
         return self.only or next((run for run in self._runs if run.loop is loop), None)

@@ -9,9 +9,9 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overload
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 
-from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, run_here
+from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, get_running_run
 
 if TYPE_CHECKING:
     from lifespan_app.engine.hooks.hook import Hook
@@ -60,7 +60,7 @@ class Resource(Generic[T]):
             pass
         else:
             # While a run serves, nothing can be wrong on its own loop.
-            if here.get() is None and (
+            if current_hook.get() is None and (
                 _get_running_loop() is run.loop
                 if LOOP_IS_QUICK_TO_TELL
                 else get_ident() == run.loop_thread and run.loop_runs()
@@ -113,7 +113,7 @@ class Resource(Generic[T]):
 
     def _run(self, request_or_scope: Any) -> Any:
         is_current = request_or_scope is None
-        return run_here(self.lifespan, str(self), request_or_scope, or_ended=is_current)
+        return get_running_run(self.lifespan, str(self), request_or_scope, or_ended=is_current)
 
     def _is_a_handle(self, attribute: str = "") -> str:
         """Return what to write where the handle was used as its value."""

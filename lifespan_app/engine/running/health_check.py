@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from contextvars import Context
 from typing import Any, NamedTuple, Protocol
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import Inside, current_hook
 from lifespan_app.engine.error_text import clause, is_a, one_line
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import innermost, name_of, place_of, seconds
@@ -22,7 +22,6 @@ from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.wording import time_limit
 
-from .current import Inside
 from .hook_run import UP, HookRun
 from .threads import start_thread
 
@@ -35,7 +34,7 @@ class Checked(Inside, Protocol):
         """Where its hooks live."""
 
     @property
-    def host(self) -> Any:
+    def adapter(self) -> Any:
         """What the engine is given by the program around it."""
 
     @property
@@ -114,7 +113,7 @@ class Checking:
                 continue
             for check in hook_run.hook.checks:
                 last = self._last.get(check)
-                is_fresh = last is not None and self._run.host.clock() - last.at < check.cache
+                is_fresh = last is not None and self._run.adapter.clock() - last.at < check.cache
                 if not (is_fresh or check in self._asking or check in self._calls):
                     self._asking[check] = self._run.loop.create_task(
                         self._ask(hook_run, check), name=f"check of {hook_run.node.key}"
@@ -159,7 +158,7 @@ class Checking:
         finally:
             del self._asking[check]
         before = self._last.get(check)
-        self._last[check] = Said(hook_run, check, error, run.host.clock())
+        self._last[check] = Said(hook_run, check, error, run.adapter.clock())
         was_well = before is None or before.error is None
         if was_well is not (error is None):
             self._turned(hook_run, check, error)
@@ -179,7 +178,7 @@ class Checking:
     def _call(self, hook_run: HookRun, check: Check) -> asyncio.Future[Any]:
         # A context of its own: a check is part of no hook, and of nobody's request.
         context = Context()
-        context.run(here.set, self._run)
+        context.run(current_hook.set, self._run)
         if check.is_async:
             return asyncio.Task(
                 self._on_loop(hook_run, check),
@@ -197,7 +196,7 @@ class Checking:
         return call
 
     async def _on_loop(self, hook_run: HookRun, check: Check) -> Any:
-        around = self._run.host.around_task(hook_run.hook)
+        around = self._run.adapter.around_task(hook_run.hook)
         # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
         try:
             async with around or nullcontext():
@@ -209,7 +208,7 @@ class Checking:
         result: Any = None
         failure: BaseException | None = None
         try:
-            with self._run.host.around_thread(hook_run.hook) or nullcontext():
+            with self._run.adapter.around_thread(hook_run.hook) or nullcontext():
                 result = check.function(hook_run.value)
         except BaseException as error:
             failure = error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.reporting.log_capture import LogCapture, LogSink
 
 
 def sink_here() -> LogSink | None:
     """Return where the log lines of the running code go: to the step of the hook it is part of."""
-    inside = here.get()
+    inside = current_hook.get()
     if inside is None:
         return None
     sink: LogSink | None = inside.sink()

@@ -13,7 +13,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any, TypeVar, TypeVarTuple
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.errors import LifespanError, NotRunning
 from lifespan_app.engine.wording import time_limit
 
@@ -28,7 +28,7 @@ ASGIREF_LOCAL = "asgiref.local"
 """The name of every context variable behind an ``asgiref.local.Local``."""
 
 
-class Waiting:
+class Waiter:
     """How a sync thread waits for async code that it has sent to a loop."""
 
     def begin(self) -> None:
@@ -56,7 +56,7 @@ def call(
     """Run an async function on the loop of the current run, as ``Lifespan.call`` says."""
     name = name_of(function, "lifespan.call()")
     run = run_to_call(lifespan, name)
-    waiting = run.host.waiting()
+    waiting = run.adapter.waiter()
 
     async def called() -> T:
         waiting.begin()
@@ -135,8 +135,8 @@ async def called_in(
     Raises:
         TypeError: it is no async function; ``otherwise`` says what to do.
     """
-    if here.get() is None:
-        here.set(run)
+    if current_hook.get() is None:
+        current_hook.set(run)
     made = function(*args)
     if not inspect.isawaitable(made):
         raise TypeError(
@@ -179,7 +179,7 @@ def run_to_call(lifespan: OpensRuns, name: str) -> Any:
         LifespanError: its loop runs in this very thread.
     """
     if nothing_is_up(lifespan):
-        stand_in = lifespan.host.without_run(lifespan, f"{name} can't be called")
+        stand_in = lifespan.adapter.fallback_run(lifespan, f"{name} can't be called")
         if stand_in is not None:
             return stand_in
     run = running_run(lifespan, name)
@@ -206,7 +206,7 @@ async def run_to_acall(lifespan: OpensRuns, name: str) -> Any:
     if nothing_is_up(lifespan) and all(run.loop is not loop for run in lifespan.runs):
         # A plan that is opened now takes its time, which is not to be this loop's.
         refusal = f"{name} can't be called"
-        stand_in = await asyncio.to_thread(lifespan.host.without_run, lifespan, refusal)
+        stand_in = await asyncio.to_thread(lifespan.adapter.fallback_run, lifespan, refusal)
         if stand_in is not None:
             return stand_in
     return running_run(lifespan, name)
@@ -238,11 +238,11 @@ def running_run(lifespan: OpensRuns, name: str) -> Any:
         )
     run = found[0] if found else None
     if run is None or run.over:
-        raise NotRunning(f"{name} can't be called: {lifespan.host.advice.no_run()}")
+        raise NotRunning(f"{name} can't be called: {lifespan.adapter.advice.no_run()}")
     if not run.loop.is_running():
         raise NotRunning(
             f"{name} can't be called: the event loop of {run} does not run now. "
-            f"{run.host.advice.loop_stands_still(run)}"
+            f"{run.adapter.advice.loop_stands_still(run)}"
         )
     return run
 

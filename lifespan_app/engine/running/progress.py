@@ -6,7 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.journal import Progress
 
@@ -19,7 +19,7 @@ def tell_progress(fraction: float, doing: str) -> None:
         raise TypeError(f"progress is a number from 0 to 1, such as 0.6, not {fraction!r}.")
     if not 0 <= fraction <= 1:
         raise ValueError(f"progress is a number from 0 to 1, such as 0.6, not {fraction!r}.")
-    hook_run = here.get()
+    hook_run = current_hook.get()
     if not isinstance(hook_run, HookRun) or hook_run.phase is None:
         return
     run = hook_run.run

@@ -38,7 +38,7 @@ def forked(run: Any, refusal: str) -> NotRunning:
     return NotRunning(
         f"{refusal} in process {os.getpid()}: the run it needs was opened by process {run.facts.pid}, "
         "which this one was forked from; its event loop and its connections have stayed there. "
-        f"{run.host.advice.fork()}"
+        f"{run.adapter.advice.fork()}"
     )
 
 
@@ -92,29 +92,29 @@ def undeclared(inside: HookRun, hook_run: HookRun) -> UndeclaredUse:
 def not_in_plan(run: Any, hook: Hook) -> ReadError:
     """Return the error of reading a resource that this run does not have."""
     place = f"'{hook.name}' ({short(hook.file)}:{hook.line})"
-    for left_out in run.plan.left_out:
-        if (left_out.file, left_out.line) == (hook.file, hook.line):
+    for excluded in run.plan.excluded:
+        if (excluded.file, excluded.line) == (hook.file, hook.line):
             return NotRunning(
-                f"Resource {place} is not open in this run, since it is {left_out.reason}."
+                f"Resource {place} is not open in this run, since it is {excluded.reason}."
             )
     known = {unit.hook.module: unit for unit in run.hook_runs if unit.hook is not None}
-    for name, other in twins_in([*known, hook.module], run.host.app_label):
+    for name, other in twins_in([*known, hook.module], run.adapter.app_label):
         if hook.module in (name, other):
             why = imported_twice(name, other)
             return NotRunning(f"Resource {place} is not open in this run. {why}")
     return NotRunning(
         f"Resource {place} is not open in this run: it was declared after the run's plan was "
-        f"made. {run.host.advice.declared_late(hook)}"
+        f"made. {run.adapter.advice.declared_late(hook)}"
     )
 
 
 def no_such_name(run: Any, known_names: Iterable[str], name: str) -> KeyError:
     """Return the error of a name that is neither a resource nor written by anybody."""
-    for left_out in run.plan.left_out:
-        if left_out.key.rpartition(".")[2] == name:
+    for excluded in run.plan.excluded:
+        if excluded.key.rpartition(".")[2] == name:
             return NotRunning(
-                f"'{name}' is not open in this run, since '{left_out.key}' "
-                f"({short(left_out.file)}:{left_out.line}) is {left_out.reason}."
+                f"'{name}' is not open in this run, since '{excluded.key}' "
+                f"({short(excluded.file)}:{excluded.line}) is {excluded.reason}."
             )
     for hook in run.lifespan.hooks:
         if hook.kind is Kind.RESOURCE and hook.options.state_name == name:
@@ -151,7 +151,7 @@ def not_open(run: Any, hook_run: HookRun) -> ReadError:
         return ResourceNotReady(f"Resource {hook_run} {how}: it can be read once it is up.")
     stop = hook_run.shutdown or hook_run.step
     if stop is None:
-        since = run.facts.stopping_at or run.host.time()
+        since = run.facts.stopping_at or run.adapter.time()
         when = day_time(run, since - run.facts.started_at + (run.journal.began or 0.0))
     else:
         when = day_time(run, stop.ended)
@@ -167,7 +167,7 @@ def wrong_loop(run: Any, hook_run: HookRun, loop: asyncio.AbstractEventLoop) -> 
     """Return the error of reading, on one loop, what lives on another one."""
     return WrongLoop(
         f"Resource {hook_run} lives on event loop {loop_name(run.loop)} and is read on "
-        f"{loop_name(loop)}, where it can't be awaited. {run.host.advice.other_loop(run)}"
+        f"{loop_name(loop)}, where it can't be awaited. {run.adapter.advice.other_loop(run)}"
     )
 
 

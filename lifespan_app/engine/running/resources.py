@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.hooks.hook import RESOURCE, Hook
 
 from . import read_errors
@@ -47,7 +47,7 @@ class Resources:
         return self._read(hook_run)
 
     def _read(self, hook_run: HookRun) -> Any:
-        inside = here.get()
+        inside = current_hook.get()
         if (
             isinstance(inside, HookRun)
             and inside.run is self._run

@@ -32,12 +32,12 @@ def say_stops_server(hook_run: HookRun) -> None:
     logger.error("%s crashed and has on_crash='stop': the server is asked to stop.", hook_run)
 
 
-def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, host: Any) -> None:
+def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, adapter: Any) -> None:
     """Say which hooks run once per server, where nothing has opened their plan."""
     if ServiceType.SERVER in (context.service_type, os.environ.get(AROUND)):
         return
     names = [
-        f"'{host.app_label(hook.module) or hook.module}.{hook.name}'"
+        f"'{adapter.app_label(hook.module) or hook.module}.{hook.name}'"
         for hook in hooks
         if hook.service_types is not None and ServiceType.SERVER in hook.service_types
     ]
@@ -46,5 +46,5 @@ def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, host: 
             "These hooks are for service type 'server', whose plan nothing has opened, so they "
             "do not run: %s. Open it once per server, around its workers: %s",
             ", ".join(names),
-            host.advice.around_server(),
+            adapter.advice.around_server(),
         )

@@ -40,7 +40,7 @@ class Serves(Protocol):
     """What is given notice: a run."""
 
     loop: asyncio.AbstractEventLoop
-    host: Any
+    adapter: Any
 
     @property
     def facts(self) -> Facts:
@@ -58,7 +58,7 @@ class Serves(Protocol):
         """Hear that the process will be stopped."""
 
 
-class Notice:
+class ShutdownEvent:
     """Whether one run is known to stop, for tasks of any loop and for threads."""
 
     def __init__(self) -> None:
@@ -188,7 +188,7 @@ def iterator_of(source: AsyncIterable[T]) -> AsyncIterator[T]:
     return aiter(source)
 
 
-class Signalled:
+class ShutdownSignals:
     """Give a run its notice when a signal comes, and hand the signal on to the server.
 
     Args:
@@ -214,7 +214,7 @@ class Signalled:
             logger.warning(
                 "%s has no effect here: the event loop runs in thread '%s', and signals reach the "
                 "main thread only.",
-                self._run.host.advice.name_of("shutdown_notice"),
+                self._run.adapter.advice.name_of("shutdown_notice"),
                 threading.current_thread().name,
             )
             return

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lifespan_app.engine.current_hook import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.report import IN_STARTUP, Phase
 from lifespan_app.engine.stacks.watchdog import Watchdog
@@ -16,7 +16,7 @@ from .deadlines import SLOW_SHUTDOWN, SLOW_STARTUP
 from .hook_run import HookRun
 
 if TYPE_CHECKING:
-    from lifespan_app.engine.stacks.stacks import Place
+    from lifespan_app.engine.stacks.stacks import Location
 
 
 class Seen(Protocol):
@@ -27,7 +27,7 @@ class Seen(Protocol):
         """Where its hooks live."""
 
     @property
-    def host(self) -> Any:
+    def adapter(self) -> Any:
         """What the engine is given by the program around it."""
 
     def log_fields(self) -> dict[str, str]:
@@ -38,7 +38,7 @@ LOG_PATIENCE = 0.5
 """Seconds that the log has to take the line of a blocked loop: one of its handlers may block it."""
 
 
-class Lookout:
+class SlowHooks:
     """Look where the hooks of a run wait, when a phase takes long. Nothing is paid before that.
 
     Args:
@@ -68,8 +68,8 @@ class Lookout:
             tasks_by_value,  # not paid for where nothing is slow
         )
 
-        now = self._run.host.clock()
-        tasks = tasks_by_value(here, self._run.loop)
+        now = self._run.adapter.clock()
+        tasks = tasks_by_value(current_hook, self._run.loop)
         for hook_run in hook_runs:
             step = hook_run.shutdown if hook_run.is_job else hook_run.step
             if step is None:
@@ -94,11 +94,11 @@ class Lookout:
             where_thread,
         )
 
-        places: list[Place] = []
+        places: list[Location] = []
         home, execution = hook_run.hook.file, hook_run.execution
         if hook_run.on_loop:
             task = execution.task
-            places = places_of(task, here, hook_run, self._run.loop, among=tasks, home=home)
+            places = places_of(task, current_hook, hook_run, self._run.loop, among=tasks, home=home)
         elif execution.thread is not None:
             place = where_thread(execution.thread, home=home)
             places = [place] if place is not None else []
@@ -106,7 +106,7 @@ class Lookout:
         hook_run.located(where)
         return where
 
-    def _blocked(self, place: Place | None, seconds: float) -> None:
+    def _blocked(self, place: Location | None, seconds: float) -> None:
         logger.warn_within(
             LOG_PATIENCE,
             "The event loop has been blocked for %s; no hook can progress, no timeout can fire: "

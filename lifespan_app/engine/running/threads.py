@@ -201,7 +201,7 @@ class LoopThread:
             self.loop.close()
 
 
-class Turns(Protocol):
+class SerialThread(Protocol):
     """One thread for all sync hooks of a run, which take turns in it."""
 
     def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:

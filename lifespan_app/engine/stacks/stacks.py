@@ -15,8 +15,8 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, Genera
 from typing import Any, NamedTuple
 
 __all__ = [
-    "Place",
-    "Spot",
+    "Frame",
+    "Location",
     "is_users",
     "places_of",
     "tasks_by_value",
@@ -52,7 +52,7 @@ _TYPED_IN = ("<stdin", "<console", "<ipython-input", "<python-input")
 _At = tuple[CodeType, int]
 
 
-class Spot(NamedTuple):
+class Frame(NamedTuple):
     """Hold one line of code and the function it is in."""
 
     file: str
@@ -64,19 +64,19 @@ class Spot(NamedTuple):
         return f"{self.file}:{self.line} in {self.function}"
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Hold where something waits: text and numbers, no reference to a frame or a value."""
 
-    user: Spot | None
+    user: Frame | None
     """The innermost line of the user's own code; None where there is none."""
-    library: Spot | None
+    library: Frame | None
     """The innermost line of a library under it, of the standard library where it is the only one."""
 
     def __str__(self) -> str:
         return ", in ".join(str(spot) for spot in self if spot is not None)
 
 
-def where_task(task: asyncio.Task[Any], *, home: str | None = None) -> Place | None:
+def where_task(task: asyncio.Task[Any], *, home: str | None = None) -> Location | None:
     """Find where a task waits, or runs at the moment.
 
     Follows what the task awaits, through other tasks too, down to a future that says nothing more:
@@ -98,7 +98,7 @@ def where_task(task: asyncio.Task[Any], *, home: str | None = None) -> Place | N
         return None
 
 
-def where_thread(ident: int, *, home: str | None = None) -> Place | None:
+def where_thread(ident: int, *, home: str | None = None) -> Location | None:
     """Find what a thread is doing.
 
     Args:
@@ -114,7 +114,7 @@ def where_thread(ident: int, *, home: str | None = None) -> Place | None:
         return None
 
 
-def where_loop(ident: int, *, home: str | None = None) -> Place | None:
+def where_loop(ident: int, *, home: str | None = None) -> Location | None:
     """Find what blocks the event loop that runs in a thread.
 
     As ``where_thread``, but without the frames that started the loop: the line of ``manage.py`` or of a
@@ -206,7 +206,7 @@ def places_of(
     *,
     among: Iterable[asyncio.Task[Any]] | None = None,
     home: str | None = None,
-) -> list[Place]:
+) -> list[Location]:
     """Find where a hook waits, in its own task and in all tasks that it started.
 
     Args:
@@ -222,7 +222,7 @@ def places_of(
         Each place once, the other tasks' by file and line, at most 10. Never raises.
     """
     main = None if task is None else where_task(task, home=home)
-    others: set[Place] = set()
+    others: set[Location] = set()
     for other in tasks_with(context_var, value, loop) if among is None else among:
         if other is not task and (place := where_task(other, home=home)) is not None:
             others.add(place)
@@ -327,20 +327,20 @@ class _Whose(Enum):
     STANDARD = "standard"
 
 
-def _place(lines: Iterable[_At], home: str | None) -> Place | None:
+def _place(lines: Iterable[_At], home: str | None) -> Location | None:
     """Choose the two lines worth telling from all, which come outermost first."""
     folder = _working_folder()
     package = _package_of(home)
-    innermost: dict[_Whose, Spot] = {}
+    innermost: dict[_Whose, Frame] = {}
     for code, line in reversed(list(lines)):
         whose, file = _sort(code.co_filename, folder, package)
-        spot = Spot(file, line, code.co_name)
+        spot = Frame(file, line, code.co_name)
         if whose is _Whose.USER:
             # Under the user's line, ``receive`` of a client says more than the lock it waits on.
-            return Place(spot, _first(innermost, _Whose.LIBRARY, _Whose.OURS, _Whose.STANDARD))
+            return Location(spot, _first(innermost, _Whose.LIBRARY, _Whose.OURS, _Whose.STANDARD))
         innermost.setdefault(whose, spot)
     found = _first(innermost, _Whose.LIBRARY, _Whose.STANDARD, _Whose.OURS)
-    return None if found is None else Place(None, found)
+    return None if found is None else Location(None, found)
 
 
 def _package_of(home: str | None) -> str | None:
@@ -349,7 +349,7 @@ def _package_of(home: str | None) -> str | None:
     return None if installed is None else installed.parts[0]
 
 
-def _first(spots: dict[_Whose, Spot], *order: _Whose) -> Spot | None:
+def _first(spots: dict[_Whose, Frame], *order: _Whose) -> Frame | None:
     return next((spots[whose] for whose in order if whose in spots), None)
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from lifespan_app.engine.logger import logger
 
 if TYPE_CHECKING:
-    from .stacks import Place
+    from .stacks import Location
 
 GRACE = 1.0
 """How long a loop may take to answer before it counts as blocked, in seconds."""
 
-Report = Callable[["Place | None", float], object]
+Report = Callable[["Location | None", float], object]
 
 
 def wait_for_end(ended: threading.Lock, seconds: float) -> bool:

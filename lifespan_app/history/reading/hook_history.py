@@ -46,7 +46,7 @@ COLUMNS = [
 
 
 @dataclass
-class Part:
+class StepGroup:
     """The steps of a hook that have something in common."""
 
     name: str
@@ -98,9 +98,9 @@ class HookHistory:
         return []
 
     @property
-    def whole(self) -> Part:
+    def whole(self) -> StepGroup:
         """All its startups."""
-        return Part(self.key, self.startups)
+        return StepGroup(self.key, self.startups)
 
     @property
     def latest(self) -> LifespanStep:
@@ -119,34 +119,34 @@ class HookHistory:
         """Its newest startups, to be listed."""
         return self.startups[:SHOWN]
 
-    def by(self, column: str) -> list[Part]:
+    def by(self, column: str) -> list[StepGroup]:
         """Return its startups in parts, by a column of their runs; those with the newest first."""
         parts: dict[str, list[LifespanStep]] = defaultdict(list)
         for step in self.startups:
             parts[getattr(step.run, column)].append(step)
-        return [Part(name, steps) for name, steps in parts.items()]
+        return [StepGroup(name, steps) for name, steps in parts.items()]
 
     @property
-    def releases(self) -> list[Part]:
+    def releases(self) -> list[StepGroup]:
         """Its startups by release."""
         return self.by("release")
 
     @property
-    def places(self) -> list[Part]:
+    def places(self) -> list[StepGroup]:
         """Its startups by service type and host: is it the same everywhere."""
         parts: dict[str, list[LifespanStep]] = defaultdict(list)
         for step in self.startups:
             parts[f"{step.run.service_type} · {step.run.host}"].append(step)
-        return [Part(name, steps) for name, steps in parts.items()][:SHOWN]
+        return [StepGroup(name, steps) for name, steps in parts.items()][:SHOWN]
 
     @property
-    def errors(self) -> list[Part]:
+    def errors(self) -> list[StepGroup]:
         """What it failed by, in all phases."""
         parts: dict[str, list[LifespanStep]] = defaultdict(list)
         for step in self.steps:
             if step.outcome in describe.BROKEN:
                 parts[step.fingerprint or step.exception].append(step)
-        return [Part(describe.error_line(steps[0]), steps) for steps in parts.values()]
+        return [StepGroup(describe.error_line(steps[0]), steps) for steps in parts.values()]
 
     @property
     def since(self) -> datetime:

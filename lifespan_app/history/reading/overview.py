@@ -108,7 +108,7 @@ class Deployment:
 
 
 @dataclass
-class Failure:
+class FailureGroup:
     """Runs that went wrong in the same way."""
 
     runs: list[LifespanRun]
@@ -262,19 +262,19 @@ class Overview:
 
     now: datetime
     deployments: list[Deployment]
-    failures: list[Failure]
+    failures: list[FailureGroup]
     days: list[Day]
     times: list[Times]
     is_empty: bool
     is_cut: bool
 
     @property
-    def current(self) -> list[Failure]:
+    def current(self) -> list[FailureGroup]:
         """What is broken now."""
         return [failure for failure in self.failures if not failure.is_over]
 
     @property
-    def past(self) -> list[Failure]:
+    def past(self) -> list[FailureGroup]:
         """What has gone by."""
         return [failure for failure in self.failures if failure.is_over]
 
@@ -355,7 +355,7 @@ def deployed(live: Iterable[LifespanRun], now: datetime) -> list[Deployment]:
     return sorted(found.values(), key=lambda one: (one.service_type, -one.runs[0].pk))
 
 
-def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[Failure]:
+def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[FailureGroup]:
     """Return what went wrong lately, grouped by how, what lasts first and the newest first."""
     wrong = [run for run in live if run.is_lost(now) or run.status == Status.DEGRADED]
     cut: set[str] = set()
@@ -374,7 +374,7 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
         groups[signature(run, now)].append(run)
     well = started_well(sample, live, now)
     failures = [
-        Failure(
+        FailureGroup(
             sorted(runs, key=lambda run: run.pk, reverse=True),
             is_over=all(is_over(run, well, now) for run in runs),
             is_cut=str(runs[0].status) in cut,
@@ -428,7 +428,7 @@ def happened_at(run: LifespanRun) -> datetime:
     return run.started_at
 
 
-def add_steps(failures: Iterable[Failure]) -> None:
+def add_steps(failures: Iterable[FailureGroup]) -> None:
     """Read what failed in the newest run of each group: one query for all."""
     by_run: dict[int, list[LifespanStep]] = defaultdict(list)
     steps = LifespanStep.objects.filter(run__in=[one.latest.pk for one in failures])

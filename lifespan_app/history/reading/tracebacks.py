@@ -13,7 +13,7 @@ OURS = re.compile(r"(?:^|[/\\])lifespan_app[/\\](?!tests[/\\])")
 
 
 @dataclass
-class Part:
+class TracebackPart:
     """Lines of a traceback that are shown, or folded, together."""
 
     libraries: list[str] = field(default_factory=list)
@@ -41,9 +41,9 @@ def library_of(file: str) -> str:
     return "lifespan_app" if OURS.search(file) else ""
 
 
-def parts_of(traceback: str) -> list[Part]:
+def parts_of(traceback: str) -> list[TracebackPart]:
     """Return a traceback in parts: frames of libraries that follow each other are one part."""
-    parts: list[Part] = []
+    parts: list[TracebackPart] = []
     library = ""
     indent = 0
     for line in traceback.rstrip().splitlines():
@@ -55,7 +55,7 @@ def parts_of(traceback: str) -> list[Part]:
             library = ""
         is_library = bool(library)
         if not parts or bool(parts[-1].libraries) != is_library:
-            parts.append(Part())
+            parts.append(TracebackPart())
         part = parts[-1]
         part.lines.append(line)
         if library:

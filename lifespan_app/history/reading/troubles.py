@@ -15,7 +15,7 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from lifespan_app import conf
 from lifespan_app.engine.wording import count
-from lifespan_app.history.recording.store_errors import MIGRATE, Failure, failure_of
+from lifespan_app.history.recording.store_errors import MIGRATE, StoreError, failure_of
 from lifespan_app.models import LifespanRun, Mode
 
 APP = "lifespan_app"
@@ -24,7 +24,7 @@ LENGTH = 200
 """Characters of an error that are shown."""
 
 
-class Trouble(NamedTuple):
+class RecentFailure(NamedTuple):
     """Runs of one service type that have failed, or are lost."""
 
     service_type: str
@@ -32,7 +32,7 @@ class Trouble(NamedTuple):
     advice: str
 
 
-def missing() -> Failure | None:
+def missing() -> StoreError | None:
     """Return why runs can't be recorded, None if they can."""
     alias = conf.get("HISTORY_DATABASE")
     try:
@@ -43,7 +43,7 @@ def missing() -> Failure | None:
     if not unapplied:
         return None
     unapplied_ones = count(len(unapplied), "migration is", "migrations are")
-    return Failure("tables", f"{unapplied_ones} not applied to the database '{alias}'.", MIGRATE)
+    return StoreError("tables", f"{unapplied_ones} not applied to the database '{alias}'.", MIGRATE)
 
 
 def migrations() -> list[str]:
@@ -55,7 +55,7 @@ def migrations() -> list[str]:
     return [found.name for found in iter_modules(folder) if found.name[0] not in "_~"]
 
 
-def trouble() -> list[Trouble]:
+def trouble() -> list[RecentFailure]:
     """Return what the last hours have brought, a service type each; two queries a type at most."""
     since = timezone.now() - LATELY
     own = (Mode.CHECK, Mode.TEST)
@@ -70,7 +70,7 @@ def trouble() -> list[Trouble]:
         why = last.error.strip().partition("\n")[0][:LENGTH]
         hint = f"'manage.py showlifespan {last.uuid}' and the admin tell what happened."
         found.append(
-            Trouble(
+            RecentFailure(
                 service_type,
                 f"{runs} of service type '{service_type}' failed or got lost in the last 24 hours; "
                 f"the last one: {status}{': ' if why else ''}{why}",

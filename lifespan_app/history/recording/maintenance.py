@@ -22,7 +22,7 @@ from . import spool
 from .database_id import database_ids, project_id
 from .pruning import prune_some
 from .stalled import mark_lost
-from .store import Writer, alias, forget_connection, moment, on_a_living_connection, patiently
+from .store import Writer, alias, forget_connection, moment, on_a_living_connection, with_retries
 from .store_errors import failure_of, is_in_the_way, is_of_database, is_refusal
 
 PATIENCE = 5.0
@@ -198,7 +198,7 @@ def answers() -> bool:
     """Return True if the history's database can be read."""
     forget_connection()
     try:
-        patiently(LifespanRun.objects.order_by().values_list("pk").first, PATIENCE)
+        with_retries(LifespanRun.objects.order_by().values_list("pk").first, PATIENCE)
     except Exception:
         return False
     return True

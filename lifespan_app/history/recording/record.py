@@ -24,8 +24,8 @@ from . import spool
 from .forks import forks
 from .maintenance import Pieces, maintain
 from .rows import Entry, Rows
-from .store import Writer, alias, forget_connection, patiently, release_connection
-from .store_errors import Failure, failure_of, may_pass, unanswered
+from .store import Writer, alias, forget_connection, release_connection, with_retries
+from .store_errors import StoreError, failure_of, may_pass, unanswered
 
 PATIENCE = 5.0
 """Seconds after which something goes to the spool file that the database has not taken."""
@@ -162,9 +162,9 @@ class Record:
                     wait = max(0.0, min(beat_at, maintain_at) - time.monotonic())
                 is_closing = self._wait(wait, for_news=not failed)
                 try:
-                    patiently(self._write_pending, PATIENCE)
+                    with_retries(self._write_pending, PATIENCE)
                     if time.monotonic() >= beat_at and not is_closing:
-                        patiently(self._beat, PATIENCE)
+                        with_retries(self._beat, PATIENCE)
                         beat_at = self.next_beat()
                 except Exception as error:
                     failed += 1
@@ -242,7 +242,7 @@ class Record:
     # In any thread.
 
     @forks.wait()
-    def _spool_pending(self, failure: Failure | None) -> None:
+    def _spool_pending(self, failure: StoreError | None) -> None:
         """Keep in a file what the database has not taken, and say once why it has not."""
         with self._spooling:
             with self._changed:

@@ -21,7 +21,7 @@ from lifespan_app.engine.reporting.report import Phase, Report, Step
 from . import identity
 from .fingerprint import fingerprint_of
 from .redaction import masked
-from .sanitize import storable
+from .sanitize import sanitize
 
 Row = dict[str, Any]
 Entry = Mapping[str, Any]
@@ -49,7 +49,7 @@ def facts(pid: int) -> Row:
 
 def kept(text: str) -> str:
     """Return a text without secrets, and no longer than it is kept: a file has bounds, too."""
-    return storable(masked(text))
+    return sanitize(masked(text))
 
 
 class Rows:

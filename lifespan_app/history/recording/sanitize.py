@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["LONGEST", "ascii_only", "storable", "storable_json"]
+__all__ = ["LONGEST", "ascii_only", "sanitize", "sanitize_json"]
 
 LONGEST = 20_000
 """Characters that a text has at most where its column sets no limit."""
@@ -15,7 +15,7 @@ _HEAD_AND_TAIL = 1_000
 """Room from which on the end of a text is kept too: the last line of a traceback says most."""
 
 
-def storable(text: str, length: int | None = None) -> str:
+def sanitize(text: str, length: int | None = None) -> str:
     r"""Return a text as every database takes it.
 
     NUL and lone surrogates become visible, as in ``\x00``. What is too long is cut, and says how
@@ -35,19 +35,19 @@ def storable(text: str, length: int | None = None) -> str:
     return text if len(text) <= room else _cut(text, room)
 
 
-def storable_json(value: Any) -> Any:
+def sanitize_json(value: Any) -> Any:
     """Return plain data in which each text is storable, and nothing is that JSON has no word for."""
     if isinstance(value, str):
-        return storable(value)
+        return sanitize(value)
     if isinstance(value, Mapping):
-        return {storable(str(key)): storable_json(item) for key, item in value.items()}
+        return {sanitize(str(key)): sanitize_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [storable_json(item) for item in value]
+        return [sanitize_json(item) for item in value]
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    return storable(str(value))
+    return sanitize(str(value))
 
 
 def ascii_only(value: Any) -> Any:

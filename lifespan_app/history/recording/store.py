@@ -28,7 +28,7 @@ from lifespan_app.models import LifespanRun, LifespanStep, RunQuerySet
 
 from .forks import forks
 from .rows import Entry, Row
-from .sanitize import ascii_only, storable, storable_json
+from .sanitize import ascii_only, sanitize, sanitize_json
 from .store_errors import is_in_the_way
 
 T = TypeVar("T")
@@ -183,9 +183,9 @@ def value_for(field: Any, value: Any) -> Any:
     if isinstance(field, models.DurationField):
         return timedelta(seconds=value)
     if isinstance(field, models.JSONField):
-        return storable_json(value)
+        return sanitize_json(value)
     if isinstance(field, models.CharField | models.TextField):
-        return storable(value, field.max_length) if field.max_length else storable(value)
+        return sanitize(value, field.max_length) if field.max_length else sanitize(value)
     return value
 
 
@@ -227,7 +227,7 @@ def bytes_in_a_query(text: str) -> int:
     return (4 if text.isprintable() else 7) * len(text)
 
 
-def patiently(work: Callable[[], T], seconds: float) -> T:
+def with_retries(work: Callable[[], T], seconds: float) -> T:
     """Do something with the database, again and again for a while where somebody is in the way.
 
     Args:

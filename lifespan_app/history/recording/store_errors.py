@@ -18,7 +18,7 @@ from django.utils.connection import ConnectionDoesNotExist
 from lifespan_app.engine.wording import time_limit
 
 from .redaction import masked
-from .sanitize import storable
+from .sanitize import sanitize
 
 PASSING = (DatabaseError, InterfaceError, ConnectionDoesNotExist, ImproperlyConfigured, OSError)
 """Errors of the database, or of the way to it."""
@@ -41,7 +41,7 @@ WRONG_VALUES = (
 """What Python and Django raise for values, or a lack of them, before any database is asked."""
 
 
-class Failure(NamedTuple):
+class StoreError(NamedTuple):
     """Why the database does not take the history."""
 
     kind: str
@@ -115,17 +115,17 @@ def is_of_database(error: Exception) -> bool:
     return failure_of(error).kind != NOT_THERE
 
 
-def failure_of(error: Exception) -> Failure:
+def failure_of(error: Exception) -> StoreError:
     """Return what an error of a write means."""
     lines = str(error).strip().splitlines() or [""]
-    what = storable(masked(f"{type(error).__name__}: {lines[0].removesuffix('.')}"), 300)
+    what = sanitize(masked(f"{type(error).__name__}: {lines[0].removesuffix('.')}"), 300)
     if isinstance(error, ConnectionDoesNotExist):
-        return Failure("alias", what, "Set HISTORY_DATABASE to an alias in DATABASES.")
+        return StoreError("alias", what, "Set HISTORY_DATABASE to an alias in DATABASES.")
     text = str(error).lower()
     for kind, parts, advice in KINDS:
         if any(part in text for part in parts):
-            return Failure(kind, what, advice)
-    return Failure(NOT_THERE, what, START_IT)
+            return StoreError(kind, what, advice)
+    return StoreError(NOT_THERE, what, START_IT)
 
 
 def is_in_the_way(error: Exception) -> bool:
@@ -133,8 +133,8 @@ def is_in_the_way(error: Exception) -> bool:
     return any(part in str(error).lower() for part in LOCKED)
 
 
-def unanswered(seconds: float) -> Failure:
+def unanswered(seconds: float) -> StoreError:
     """Return what it means that a write takes longer than so many seconds."""
-    return Failure(
+    return StoreError(
         "slow", f"a write has taken more than {time_limit(seconds)}", "See what holds it up."
     )
