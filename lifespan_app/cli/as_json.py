@@ -62,7 +62,9 @@ def of_hook(hook: ShownHook) -> dict[str, Any]:
         }
         for wait in hook.waits_for
     ]
-    return {**hook._asdict(), "state_name": hook.state_name or None, "waits_for": waits}
+    fields = hook._asdict()
+    fields["wave"] = fields.pop("layer")
+    return {**fields, "state_name": hook.state_name or None, "waits_for": waits}
 
 
 def of_problem(problem: Found) -> dict[str, Any]:

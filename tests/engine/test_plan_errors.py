@@ -112,7 +112,7 @@ def test_circle_is_told_whole_with_the_reason_of_every_edge(lifespan: Lifespan) 
     }
     assert problem.code == "cycle"
     assert problem.message == (
-        "Hooks wait for one another in a cycle:"
+        "Dependency cycle:"
         f"\n      'shop.client' ({__file__}:{at['client']}) waits for 'shop.index': needs, "
         "parameter 'index'"
         f"\n      'shop.index' ({__file__}:{at['index']}) waits for 'shop.build': declared, "

@@ -484,7 +484,7 @@ class _Draft:
         self.problem(
             "cycle",
             cycle[0],
-            f"Hooks wait for one another in a cycle:{''.join(lines)}",
+            f"Dependency cycle:{''.join(lines)}",
             "Remove one of these dependencies: a parameter, or an entry of depends_on=.",
         )
 
