@@ -82,9 +82,10 @@ coverage: $(DEVELOPMENT_SET_UP) ## Measure what the fast tests reach, branches i
 	@$(RUN) -m coverage report
 
 .PHONY: lint
-lint: $(DEVELOPMENT_SET_UP) ## Check style (ruff) and types (mypy, strict)
+lint: $(DEVELOPMENT_SET_UP) ## Check style (ruff), types (mypy, strict) and which room imports which
 	@$(RUN) -m ruff check
 	@$(RUN) -m ruff format --check
+	@$(VENV)/bin/lint-imports --no-cache
 	@PYTHONPATH=sandbox $(RUN) -m mypy
 
 .PHONY: format

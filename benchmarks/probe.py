@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.figures import Figure, show
-from lifespan_app.proc import started
+from lifespan_app.engine.proc import started
 
 ROUNDS = 41
 AT_MOST = 1.5

@@ -38,8 +38,8 @@ if not settings.configured:
     django.setup()
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.history.recorder import Recorder
-from lifespan_app.host import install
+from lifespan_app.apps import install
+from lifespan_app.history.recording.recorder import Recorder
 from lifespan_app.models import LifespanRun
 
 AT_MOST = 1.02
@@ -52,7 +52,7 @@ def a_lifespan() -> Lifespan:
     """Return what is started: layers that wait, each for the one before, and what does not."""
     lifespan = Lifespan()
     install(lifespan)
-    lifespan.host.observers.append(Recorder())
+    lifespan.adapter.observers.append(Recorder())
     before: list[Resource[int]] = []
     for layer in range(LAYERS):
         before = [add(lifespan, f"layer_{layer}_{n}", WAIT, before) for n in range(WIDTH)]

@@ -8,11 +8,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from .default import get_lifespan as get_lifespan
-    from .engine.api import Lifespan as Lifespan
     from .engine.context import LifespanContext as LifespanContext
     from .engine.context import ServiceType as ServiceType
-    from .engine.resource import Resource as Resource
+    from .engine.lifespan import Lifespan as Lifespan
+    from .engine.running.handle import Resource as Resource
+    from .integration.default import get_lifespan as get_lifespan
     from .middleware import LifespanMiddleware as LifespanMiddleware
     from .types import ShutdownHook as ShutdownHook
     from .types import StartupHook as StartupHook
@@ -34,15 +34,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Lifespan": "engine.api",
+    "Lifespan": "engine.lifespan",
     "LifespanContext": "engine.context",
     "LifespanMiddleware": "middleware",
-    "Resource": "engine.resource",
+    "Resource": "engine.running.handle",
     "ServiceType": "engine.context",
     "ShutdownHook": "types",
     "StartupHook": "types",
-    "get_lifespan": "default",
-    "lifespan": "default",
+    "get_lifespan": "integration.default",
+    "lifespan": "integration.default",
 }
 
 

@@ -1,9 +1,46 @@
-"""lifespan_app as a Django app."""
+"""lifespan_app as a Django app: the one place where its rooms are wired together."""
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from .engine.lifespan import Lifespan
+
+
+def install(lifespan: Lifespan) -> None:
+    """Put Django around a ``Lifespan``, once. It works without ``INSTALLED_APPS`` too."""
+    from .integration.adapter import DjangoAdapter
+
+    if isinstance(lifespan.adapter, DjangoAdapter):
+        return
+    from django.core.signals import got_request_exception
+
+    from . import conf
+    from .checks.at_start import SettingsMistakes
+    from .integration.advice import explain_missing_state
+    from .serving import wsgi_requests
+
+    observers = lifespan.adapter.observers
+    adapter = lifespan.adapter = DjangoAdapter()
+    adapter.observers = observers
+    adapter.background.warn_at_first_request(lifespan)
+    got_request_exception.connect(explain_missing_state, dispatch_uid="lifespan_app.missing_state")
+    observers.append(SettingsMistakes())
+    wsgi_requests.connect()
+    if starts := os.environ.get(conf.STARTS_FILE):
+        from .serving.startup_report import StartupReporter
+
+        observers.append(StartupReporter(starts))
+    # A setting of the wrong type is told of where a plan is opened, and by the checks.
+    if not any(conf.wrong_types()) and (status_file := conf.get("STATUS_FILE")):
+        from .health.status_file import StatusFile
+
+        observers.append(StatusFile(status_file))
 
 
 class SimpleLifespanConfig(AppConfig):
@@ -15,13 +52,12 @@ class SimpleLifespanConfig(AppConfig):
 
     def ready(self) -> None:
         """Put Django around the default ``Lifespan``, register the checks, attach the recorder."""
-        from . import checks  # noqa: F401  # registers them
-        from .default import lifespan
-        from .history.recorder import Recorder
-        from .host import install
+        from .checks import system_checks  # noqa: F401  # registers them
+        from .history.recording.recorder import Recorder
+        from .integration.default import lifespan
 
         install(lifespan)
-        observers = lifespan.host.observers
+        observers = lifespan.adapter.observers
         if not any(isinstance(observer, Recorder) for observer in observers):
             observers.append(Recorder())
 
@@ -34,6 +70,6 @@ class LifespanConfig(SimpleLifespanConfig):
     def ready(self) -> None:
         """Do what the simple config does, and autodiscover."""
         super().ready()
-        from .discovery import autodiscover
+        from .integration.autodiscover import autodiscover
 
         autodiscover()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import django
 
-from .handler import LifespanASGIHandler
+from .serving.handler import LifespanASGIHandler
 
 
 def get_asgi_application() -> LifespanASGIHandler:
@@ -15,15 +15,15 @@ def get_asgi_application() -> LifespanASGIHandler:
     """
     try:
         django.setup(set_prefix=False)
-        from .default import lifespan
-        from .host import install
-        from .uninstalled import warn_of_it
+        from .apps import install
+        from .integration.default import lifespan
+        from .integration.not_installed import warn_of_it
 
         install(lifespan)
         warn_of_it()
         lifespan.plan()
     except Exception as error:
-        from .running.told import tell_failure
+        from .serving.startup_report import tell_failure
 
         tell_failure(error)
         raise

@@ -13,7 +13,7 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
 from .engine.errors import with_article
-from .engine.hooks import is_seconds
+from .engine.hooks.hook import is_seconds
 from .engine.settings import Settings
 
 SETTING = "LIFESPAN"
@@ -24,7 +24,7 @@ LONGEST_SHOWN = 100
 """Characters of a wrong value that a message shows."""
 
 
-class Kind(NamedTuple):
+class ValueType(NamedTuple):
     """What a value may be."""
 
     name: str
@@ -33,26 +33,28 @@ class Kind(NamedTuple):
     """Tells whether a value is one."""
 
 
-WORD = Kind("a string", lambda value: isinstance(value, str) and bool(value))
-FLAG = Kind("True or False", lambda value: isinstance(value, bool))
-NUMBER = Kind("a whole number", lambda value: type(value) is int)
-SECONDS = Kind("a number of seconds above 0", is_seconds)
-LIMIT = Kind(
+WORD = ValueType("a string", lambda value: isinstance(value, str) and bool(value))
+FLAG = ValueType("True or False", lambda value: isinstance(value, bool))
+NUMBER = ValueType("a whole number", lambda value: type(value) is int)
+SECONDS = ValueType("a number of seconds above 0", is_seconds)
+LIMIT = ValueType(
     "a number of seconds above 0, or None", lambda value: value is None or is_seconds(value)
 )
-DEADLINE = Kind(
+DEADLINE = ValueType(
     f"a number of seconds above 0, or '{AUTO}'", lambda value: value == AUTO or is_seconds(value)
 )
-FROM_ZERO = Kind(
+FROM_ZERO = ValueType(
     "a number of seconds, 0 or more",
     lambda value: is_seconds(value) or (value == 0 and not isinstance(value, bool)),
 )
-DAYS = Kind("a whole number of days above 0", lambda value: type(value) is int and value > 0)
-PLACE = Kind("a path", lambda value: isinstance(value, (str, os.PathLike)) and bool(str(value)))
+DAYS = ValueType("a whole number of days above 0", lambda value: type(value) is int and value > 0)
+PLACE = ValueType(
+    "a path", lambda value: isinstance(value, (str, os.PathLike)) and bool(str(value))
+)
 ERROR, THREAD = "error", "thread"
-WITHOUT = Kind(f"'{ERROR}' or '{THREAD}'", lambda value: value in (ERROR, THREAD))
-TABLE = Kind("a dictionary", lambda value: isinstance(value, Mapping))
-LABELS = Kind(
+WITHOUT = ValueType(f"'{ERROR}' or '{THREAD}'", lambda value: value in (ERROR, THREAD))
+TABLE = ValueType("a dictionary", lambda value: isinstance(value, Mapping))
+LABELS = ValueType(
     "a list of app labels",
     lambda value: (
         isinstance(value, (list, tuple, set, frozenset))
@@ -60,7 +62,7 @@ LABELS = Kind(
     ),
 )
 
-KEYS: dict[str, tuple[Any, Kind]] = {
+KEYS: dict[str, tuple[Any, ValueType]] = {
     "SERVICE_TYPE": ("app", WORD),
     "ENVIRONMENT": (None, WORD),  # "development" with DEBUG, else "production"
     "RELEASE": (None, WORD),
@@ -83,7 +85,7 @@ KEYS: dict[str, tuple[Any, Kind]] = {
 }
 """Every key, with its default and what its value may be; None is the default, too."""
 
-HOOK_OPTIONS: dict[str, Kind] = {
+HOOK_OPTIONS: dict[str, ValueType] = {
     "enabled": FLAG,
     "timeout": LIMIT,
     "shutdown_timeout": LIMIT,
@@ -94,7 +96,7 @@ HOOK_OPTIONS: dict[str, Kind] = {
 }
 """What ``HOOKS`` may say of a hook."""
 
-INNER_KEYS: dict[str, dict[str, Kind]] = {
+INNER_KEYS: dict[str, dict[str, ValueType]] = {
     "AUTODISCOVER": {"exclude": LABELS},
     "PLATFORM": {"startup": SECONDS, "termination_grace": SECONDS},
 }
@@ -110,6 +112,8 @@ FROM_ENVIRONMENT = {
 
 CONFIG_FILE = "LIFESPAN_CONFIG_FILE"
 
+STARTS_FILE = "LIFESPAN_STARTS_FILE"
+"""The environment variable in which a launcher says where to tell it how startups went."""
 LAUNCH = "LIFESPAN_LAUNCH"
 
 
@@ -192,7 +196,7 @@ def wrong_types() -> Iterator[str]:
                 yield wrong_type(f"{place}['{option}']", HOOK_OPTIONS[option], value)
 
 
-def wrong_type(place: str, kind: Kind, value: object) -> str:
+def wrong_type(place: str, kind: ValueType, value: object) -> str:
     """Return what is said of a value of the wrong type."""
     return f"{place} must be {kind.name}, not {shown(value)}."
 

@@ -11,7 +11,7 @@ from .engine.errors import (
     UndeclaredUse,
     WrongLoop,
 )
-from .engine.problems import Problem
+from .engine.problem import Problem
 
 __all__ = [
     "HookError",

@@ -10,17 +10,17 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .default import lifespan
-from .engine.current import SCOPE_KEY, Runs
 from .engine.errors import LifespanError
-from .state import RequestState
+from .engine.running.current import SCOPE_KEY, Runs
+from .integration.default import lifespan
+from .serving.request_state import RequestState
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
     from .engine.context import LifespanContext
-    from .inner import Forwarded
-    from .protocol import Receive, Scope, Send, ServedRun
+    from .serving.mounted import Forwarded
+    from .serving.protocol import Receive, Scope, Send, ServedRun
 
 __all__ = ["AsyncMiddleware", "LifespanMiddleware", "LifespanStateMiddleware"]
 
@@ -74,7 +74,7 @@ class LifespanMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI scope."""
         if scope["type"] == "lifespan":
-            from .protocol import run_around
+            from .serving.protocol import run_around
 
             run = run_around(lifespan, scope)
             if run is None:
@@ -89,7 +89,7 @@ class LifespanMiddleware:
                     "LifespanMiddleware."
                 )
         elif SCOPE_KEY not in scope:
-            run = self._runs.here()
+            run = self._runs.of_this_loop()
             if run is not None:
                 scope[SCOPE_KEY] = run
                 if not scope.get("state"):
@@ -103,8 +103,8 @@ class LifespanMiddleware:
         await self.app(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from . import inner
-        from .protocol import serve_lifespan
+        from .serving import mounted
+        from .serving.protocol import serve_lifespan
 
         put_django_around()
         await serve_lifespan(
@@ -113,7 +113,9 @@ class LifespanMiddleware:
             receive,
             send,
             context=self.context,
-            inner=inner.stage_of(self._inside, scope, inner.Place(*self._place), self._forward),
+            inner=mounted.stage_of(
+                self._inside, scope, mounted.MountLocation(*self._place), self._forward
+            ),
             begins=self._runs.begin,
         )
 
@@ -160,7 +162,7 @@ def is_django_around() -> bool:
 def put_django_around() -> None:
     """Have Django's settings and connections used, in a process that has Django set up."""
     if is_django_around():
-        from .host import install
+        from .apps import install
 
         install(lifespan)
 
@@ -197,7 +199,7 @@ class LifespanStateMiddleware:
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """Answer 503 to a view that reads a resource before it is up."""
-        from .unready import answer_to
+        from .serving.responses import answer_to
 
         return answer_to(request, error)
 

@@ -1,5 +1,5 @@
 """Being told what runs do: inherit ``Observer``, and give it to ``lifespan.observe()``."""
 
-from .engine.report import Observer, Report, Step
+from .engine.reporting.report import Observer, Report, Step
 
 __all__ = ["Observer", "Report", "Step"]

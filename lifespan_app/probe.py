@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-from .proc import is_gone
+from .engine.proc import is_gone
 
 FILE = "LIFESPAN_STATUS_FILE"
 PID = "{pid}"

@@ -93,7 +93,7 @@ def _lifespan_database(request: pytest.FixtureRequest) -> None:
 def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
     """Explain the error of ``request.state`` on a request of Django's RequestFactory."""
     if call.excinfo is not None and "django.http" in sys.modules:
-        from .advice import note_missing_state
+        from .integration.advice import note_missing_state
 
         note_missing_state(call.excinfo.value)
 

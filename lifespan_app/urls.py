@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from . import health
+from .health import views
 
 app_name = "lifespan_app"
 
 urlpatterns = [
-    path("livez", health.livez, name="livez"),
-    path("readyz", health.readyz, name="readyz"),
-    path("startupz", health.startupz, name="startupz"),
+    path("livez", views.livez, name="livez"),
+    path("readyz", views.readyz, name="readyz"),
+    path("startupz", views.startupz, name="startupz"),
 ]

@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import django
-from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 
-from .default import lifespan
-from .handler import unready
-from .state import RequestState
-
-
-class LifespanWSGIRequest(WSGIRequest):
-    """Django's WSGI request, with ``state``."""
-
-    @cached_property
-    def state(self) -> RequestState:
-        """What the process has open. A middleware that assigns ``request.state`` wins."""
-        return RequestState(self.environ)
-
-
-class LifespanWSGIHandler(WSGIHandler):
-    """Answer HTTP as Django's handler does."""
-
-    request_class = LifespanWSGIRequest
-
-    def load_middleware(self, is_async: bool = False) -> None:
-        """Load the project's middleware, and behind it what answers for what is not up yet."""
-        super().load_middleware(is_async)
-        self._exception_middleware.append(unready)  # type: ignore[attr-defined]
+from .integration.default import lifespan
+from .serving.wsgi_handler import LifespanWSGIHandler
 
 
 def get_wsgi_application() -> LifespanWSGIHandler:
@@ -42,12 +18,13 @@ def get_wsgi_application() -> LifespanWSGIHandler:
         PlanError: the plan can't be made; the error of a broken ``lifespan.py`` is its cause.
     """
     django.setup(set_prefix=False)
-    from .host import DjangoHost, install
-    from .uninstalled import warn_of_it
+    from .apps import install
+    from .integration.adapter import DjangoAdapter
+    from .integration.not_installed import warn_of_it
 
     install(lifespan)
     warn_of_it()
     lifespan.plan()
-    if isinstance(lifespan.host, DjangoHost):
-        lifespan.host.unserved.asked_for = True
+    if isinstance(lifespan.adapter, DjangoAdapter):
+        lifespan.adapter.background.asked_for = True
     return LifespanWSGIHandler()

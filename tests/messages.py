@@ -68,7 +68,7 @@ def messages() -> list[Message]:
     return [
         message
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.name not in NO_MESSAGES and path.parent != CHECKS
+        if path.name not in NO_MESSAGES and (path.parent != CHECKS or path.name == "at_start.py")
         for message in messages_of(path)
     ]
 

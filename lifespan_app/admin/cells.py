@@ -11,8 +11,8 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext, ngettext
 
-from lifespan_app.history import story
-from lifespan_app.history.statistics import Spread
+from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.statistics import Spread
 from lifespan_app.models import LifespanRun, Mode, Status
 
 NOTHING = "–"
@@ -43,8 +43,8 @@ def moment(at: datetime | None, now: datetime) -> SafeString | str:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         at.isoformat(),
-        story.clock(at),
-        story.ago(at, now),
+        describe.clock(at),
+        describe.ago(at, now),
     )
 
 
@@ -101,7 +101,7 @@ def against_usual(taken: timedelta | None, usually: Spread | None) -> SafeString
     """Return a duration, with a bar that has its mark at the usual one."""
     if taken is None:
         return NOTHING
-    text = story.duration(taken)
+    text = describe.duration(taken)
     if usually is None or not usually.median:
         return text
     share = taken.total_seconds() / usually.median
@@ -109,7 +109,7 @@ def against_usual(taken: timedelta | None, usually: Spread | None) -> SafeString
         "usually %(time)s (median of %(count)d run)",
         "usually %(time)s (median of %(count)d runs)",
         usually.count,
-    ) % {"time": story.duration(usually.median), "count": usually.count}
+    ) % {"time": describe.duration(usually.median), "count": usually.count}
     return format_html(
         '<span class="lifespan-nowrap" title="{}">{}</span>'
         '<svg class="lifespan-meter" width="72" height="8" role="img" aria-label="{}">'

@@ -22,8 +22,8 @@ from django.utils.translation import gettext_lazy as _
 
 from lifespan_app import conf
 from lifespan_app.engine.context import ServiceType
-from lifespan_app.history.newest import any_of, either_begins_with, newest_pks, search_pks
-from lifespan_app.history.statistics import UNCOUNTED, Sample, newest_runs
+from lifespan_app.history.reading.queries import any_of, either_begins_with, newest_pks, search_pks
+from lifespan_app.history.reading.statistics import UNCOUNTED, Sample, newest_runs
 from lifespan_app.models import FAILED, LIVE, LifespanRun, Mode, Status, fell_silent, heard_of
 
 MORE_THAN = 1_000

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.utils.translation import gettext
 
-from lifespan_app.history import story
-from lifespan_app.history.newest import newest_pks
-from lifespan_app.history.statistics import Spread, Start, usual
-from lifespan_app.history.tracebacks import Part, innermost, parts_of
+from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.queries import newest_pks
+from lifespan_app.history.reading.statistics import Spread, Start, usual
+from lifespan_app.history.reading.tracebacks import TracebackPart, innermost, parts_of
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
 from .waterfall import Waterfall, waterfall
@@ -28,7 +28,7 @@ MOST_OPEN_ROWS = 40
 
 
 @dataclass
-class Trouble:
+class FailedStep:
     """A step that went wrong, with all that is known about it."""
 
     step: LifespanStep
@@ -37,7 +37,7 @@ class Trouble:
     @property
     def what(self) -> str:
         """What went wrong, as part of a sentence."""
-        return story.what_befell(self.step)
+        return describe.what_befell(self.step)
 
     @property
     def at(self) -> str:
@@ -45,7 +45,7 @@ class Trouble:
         return innermost(self.step.traceback)
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[TracebackPart]:
         """The traceback, sorted."""
         return parts_of(self.step.traceback)
 
@@ -81,26 +81,26 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
     usually = usual_before(run)
     for step in steps:
         step.usually = usually.get(step.key) if step.phase == Phase.STARTUP else None
-    skipped = story.skipped(steps)
-    wrong = story.broken(steps)
+    skipped = describe.skipped(steps)
+    wrong = describe.broken(steps)
     waits = [
         step
         for phase in (Phase.STARTUP, Phase.SHUTDOWN)
-        for step in story.unfinished(steps, phase)
+        for step in describe.unfinished(steps, phase)
         if not run.is_over
     ]
     return {
         "run": run,
         "status": run.status_at(now),
-        "headline": story.headline(run, steps, now),
-        "advice": story.advice(run, steps, now),
-        "troubles": [Trouble(step, usually.get(step.key)) for step in wrong],
+        "headline": describe.headline(run, steps, now),
+        "advice": describe.advice(run, steps, now),
+        "troubles": [FailedStep(step, usually.get(step.key)) for step in wrong],
         "waits": waits,
         "skipped": skipped[:MOST_SKIPPED],
         "skipped_more": max(len(skipped) - MOST_SKIPPED, 0),
         "phases": phases_of(run, steps, usually),
-        "jobs": story.in_phase(steps, Phase.SERVING),
-        "served_for": story.served_for(run, now),
+        "jobs": describe.in_phase(steps, Phase.SERVING),
+        "served_for": describe.served_for(run, now),
         "workers": workers_of(run),
         "before": before_on_host(run),
         "same": same_failure(run),
@@ -117,7 +117,7 @@ def phases_of(
         (Phase.STARTUP, run.startup_duration),
         (Phase.SHUTDOWN, run.shutdown_duration),
     ):
-        if found := story.in_phase(steps, phase):
+        if found := describe.in_phase(steps, phase):
             began = [step for step in found if step.outcome != Outcome.SKIPPED]
             known = usually if phase == Phase.STARTUP else {}
             drawn = waterfall(began, taken, known) if began else None

@@ -18,9 +18,9 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from lifespan_app import conf
-from lifespan_app.history.document import document
-from lifespan_app.history.newest import tables_are_there
-from lifespan_app.history.one_hook import hook_history
+from lifespan_app.history.reading.as_json import document
+from lifespan_app.history.reading.hook_history import hook_history
+from lifespan_app.history.reading.queries import tables_are_there
 from lifespan_app.models import LifespanRun
 
 from . import cells, deletion

@@ -15,19 +15,19 @@ from django.utils.safestring import SafeString
 from lifespan_app import conf
 from lifespan_app.admin import cells
 from lifespan_app.admin.waterfall import css_of
-from lifespan_app.history import fleet, story
-from lifespan_app.history.newest import tables_are_there
-from lifespan_app.history.statistics import Spread
+from lifespan_app.history.reading import describe, overview
+from lifespan_app.history.reading.queries import tables_are_there
+from lifespan_app.history.reading.statistics import Spread
 from lifespan_app.models import LifespanRun, LifespanStep, Status
 
 register = template.Library()
 
-register.filter("clock", story.clock)
-register.filter("place", story.place)
-register.filter("outcome", story.outcome)
+register.filter("clock", describe.clock)
+register.filter("place", describe.place)
+register.filter("outcome", describe.outcome)
 register.filter("outcome_class", css_of)
-register.filter("error_line", story.error_line)
-register.filter("befell", story.what_befell)
+register.filter("error_line", describe.error_line)
+register.filter("befell", describe.what_befell)
 register.filter("badge", cells.badge)
 register.filter("moment", cells.moment)
 
@@ -35,7 +35,7 @@ register.filter("moment", cells.moment)
 @register.filter
 def duration(taken: object) -> str:
     """Return a time span as people say it; empty for what is none."""
-    return story.duration(taken) if isinstance(taken, timedelta | float | int) else ""
+    return describe.duration(taken) if isinstance(taken, timedelta | float | int) else ""
 
 
 @register.filter
@@ -47,7 +47,7 @@ def badge_of(run: LifespanRun, now: datetime) -> SafeString:
 @register.filter
 def offset(milliseconds: object) -> str:
     """Return when a log line was written, from the begin of its step."""
-    return story.duration(milliseconds / 1_000) if isinstance(milliseconds, int | float) else ""
+    return describe.duration(milliseconds / 1_000) if isinstance(milliseconds, int | float) else ""
 
 
 @register.simple_tag(takes_context=True)
@@ -74,7 +74,7 @@ def lifespan_overview(context: template.Context) -> dict[str, Any]:
         if not tables_are_there():
             return {**found, "is_missing": True}
         now = timezone.now()
-        return {**found, "now": now, "overview": fleet.overview(now)}
+        return {**found, "now": now, "overview": overview.overview(now)}
     except DatabaseError as error:
         return {**found, "is_missing": True, "error": str(error)}
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from lifespan_app.history import story
-from lifespan_app.history.statistics import Spread
+from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.statistics import Spread
 from lifespan_app.models import LifespanStep, Outcome
 
 MOST_BARS = 60
@@ -69,7 +69,7 @@ def waterfall(
         usually: how long hooks usually take, by key.
     """
     steps = list(steps)
-    ends = [story.ended(step).total_seconds() for step in steps]
+    ends = [describe.ended(step).total_seconds() for step in steps]
     whole = max([*ends, taken.total_seconds() if taken else 0.0]) or 0.001
     chosen = {step.pk for step in sorted(steps, key=weight)[:MOST_BARS]}
     bars = [bar_of(step, whole, usually.get(step.key)) for step in steps if step.pk in chosen]
@@ -80,7 +80,7 @@ def waterfall(
 def weight(step: LifespanStep) -> tuple[bool, bool, bool, timedelta]:
     """Return what sorts first what a reader has to see: failures, the critical chain, slow ones."""
     return (
-        step.outcome not in story.BROKEN,
+        step.outcome not in describe.BROKEN,
         bool(step.outcome),
         not step.on_critical_chain,
         -step.duration,
@@ -105,7 +105,7 @@ def ticks_of(whole: float) -> list[Tick]:
     every = next(n * size for n in (1, 2, 5, 10) if n * size * (TICKS + 1) >= whole)
     moments = [number * every for number in range(int(whole / every) + 1)]
     return [
-        Tick(f"{100 * at / whole:.2f}%", story.duration(at), is_last=at > 0.85 * whole)
+        Tick(f"{100 * at / whole:.2f}%", describe.duration(at), is_last=at > 0.85 * whole)
         for at in moments
         if at <= whole * 0.97
     ]

@@ -15,7 +15,7 @@ from lifespan_app.engine.wording import time_limit
 from .places import place_of
 
 if TYPE_CHECKING:
-    from lifespan_app.engine.plan import Node, Plan
+    from lifespan_app.engine.planning.plan import Node, Plan
     from lifespan_app.engine.settings import Settings
 
 SERVER_LIMITS = {"gunicorn": ("gunicorn's own asgi worker", 30), "hypercorn": ("hypercorn", 60)}

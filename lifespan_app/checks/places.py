@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lifespan_app.engine.plan import Node
+    from lifespan_app.engine.planning.plan import Node
 
 
-class Place(str):
+class Location(str):
     """Where something is wrong, as a check shows it; with the file and the line.
 
     Args:
@@ -21,13 +21,13 @@ class Place(str):
     file: str
     line: int
 
-    def __new__(cls, file: str, line: int) -> Place:  # noqa: D102  # said above
+    def __new__(cls, file: str, line: int) -> Location:  # noqa: D102  # said above
         place = super().__new__(cls, f"{file}:{line}")
         place.file, place.line = file, line
         return place
 
 
-def place_of(node: Node) -> Place:
+def place_of(node: Node) -> Location:
     """Return where a hook is written."""
     assert node.hook is not None
-    return Place(node.hook.file, node.hook.line)
+    return Location(node.hook.file, node.hook.line)

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from django.core.checks import CheckMessage, Error, Info, Warning
 
-from lifespan_app.default import lifespan
+from lifespan_app.integration.default import lifespan
 
 from .limits import of_shutdown_limits, of_startup_limits
-from .places import Place, place_of
+from .places import Location, place_of
 
 if TYPE_CHECKING:
-    from lifespan_app.engine.plan import Plan
-    from lifespan_app.engine.problems import Problem
+    from lifespan_app.engine.planning.plan import Plan
+    from lifespan_app.engine.problem import Problem
     from lifespan_app.engine.settings import Settings
 
 PROBLEM_IDS = {
@@ -36,9 +36,9 @@ def draft(settings: Settings, service_type: str) -> tuple[Plan, list[Problem]]:
 
     What is missing may be in a module that is broken: with one, the others are shown as they are.
     """
-    from lifespan_app.engine.planning import draft_plan
+    from lifespan_app.engine.planning.builder import draft_plan
 
-    host = lifespan.host
+    host = lifespan.adapter
     plan, problems = draft_plan(
         lifespan.hooks, service_type, host.app_label, settings.hooks, advice=host.advice
     )
@@ -50,7 +50,7 @@ def error_of(problem: Problem) -> Error:
     return Error(
         problem.message,
         hint=problem.hint,
-        obj=Place(problem.file, problem.line) if problem.file else None,
+        obj=Location(problem.file, problem.line) if problem.file else None,
         id=f"lifespan_app.{PROBLEM_IDS[problem.code]}",
     )
 
@@ -86,12 +86,12 @@ def of_server_hooks(plan: Plan) -> Iterator[CheckMessage]:
         return
     for hook in lifespan.hooks:
         if hook.service_types is not None and "server" in hook.service_types:
-            key = f"{lifespan.host.app_label(hook.module) or hook.module}.{hook.name}"
+            key = f"{lifespan.adapter.app_label(hook.module) or hook.module}.{hook.name}"
             yield Info(
                 f"'{key}' is for service type 'server': it runs once per server, around its "
                 "workers.",
                 hint="No server opens that plan by itself: start it with "
                 "'manage.py runlifespan -- COMMAND'.",
-                obj=Place(hook.file, hook.line),
+                obj=Location(hook.file, hook.line),
                 id="lifespan_app.I001",
             )

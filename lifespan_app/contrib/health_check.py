@@ -12,8 +12,8 @@ import dataclasses
 from health_check.base import HealthCheck
 from health_check.exceptions import ServiceUnavailable, ServiceWarning
 
-from lifespan_app.engine.report import READY, Readiness
-from lifespan_app.health import NOT_RUNNING, check, find_run
+from lifespan_app.engine.reporting.report import READY, Readiness
+from lifespan_app.health.views import NOT_RUNNING, check, find_run
 
 
 @dataclasses.dataclass

@@ -1,1 +1,5 @@
-"""The engine: hooks, registry, plan, runner, report. Plain asyncio; it knows nothing of Django."""
+"""The engine: hooks, plans, runs and reports, on plain asyncio.
+
+It imports the standard library only. The modules here are what its rooms share, and the two that
+stand above them: ``lifespan`` (the public face) and ``adapter`` (what the program around it gives).
+"""

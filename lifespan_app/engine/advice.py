@@ -1,16 +1,15 @@
 """What to do where a resource can't be used: the texts of a bare asyncio program.
 
-The program around the engine has its own, for each of its places (``lifespan_app.advice``).
+The program around the engine has its own, for each of its places (``lifespan_app.integration.advice``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .current import OpenRun
-    from .hooks import Hook
+    from .hooks.hook import Hook
 
 
 class Advice:
@@ -36,7 +35,7 @@ class Advice:
         """Return how a forked process gets a run of its own."""
         return f"Open a run of its own after the fork: '{block()}' in the new process."
 
-    def loop_stands_still(self, run: OpenRun) -> str:
+    def loop_stands_still(self, run: Any) -> str:
         """Return how to use what lives on an event loop that does not run now.
 
         Args:
@@ -47,7 +46,7 @@ class Advice:
             "loop has a thread of its own."
         )
 
-    def other_loop(self, run: OpenRun) -> str:
+    def other_loop(self, run: Any) -> str:
         """Return how code on one event loop uses what lives on another one.
 
         Args:

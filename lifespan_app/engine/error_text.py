@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .report import Step
 
 BOILERPLATE = frozenset({"unhandled errors in a TaskGroup", "Exceptions from Trio nursery"})
 """What groups say that nobody has written for the error at hand."""
@@ -79,11 +75,6 @@ def line_of(class_path: str, text: str) -> str:
     if len(text) > LONGEST_LINE:
         text = f"{text[:LONGEST_LINE]}..."
     return f"{name}: {text}" if name and text else name or text
-
-
-def why(step: Step) -> str:
-    """Return in one line why a step has not gone well: its error, else why it was skipped."""
-    return line_of(step.exception, step.error) or step.reason
 
 
 def clause(error: BaseException) -> str:

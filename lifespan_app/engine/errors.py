@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .wording import count
 
 if TYPE_CHECKING:
-    from .problems import Problem
+    from .problem import Problem
 
 
 class LifespanError(Exception):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
-from .current import here
+from .current_hook import current_hook
 from .error_text import can_be_formatted, one_line, path_of, traceback_of
 
 FIELDS = ("run", "service_type", "release", "hook", "phase")
@@ -165,7 +165,7 @@ class Line(NamedTuple):
 
 def fields_of(args: tuple[object, ...]) -> Fields:
     """Return the run and the hook that a line names, else those whose code writes it."""
-    for subject in (*args, here.get()):
+    for subject in (*args, current_hook.get()):
         if hasattr(type(subject), "log_fields"):
             fields: Fields = cast("Any", subject).log_fields()
             return fields

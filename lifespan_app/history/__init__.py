@@ -1,1 +1,1 @@
-"""History: the record of every run, kept in the database."""
+"""The record of runs in the database: written by ``recording``, read by ``reading``."""

@@ -1,1 +1,4 @@
-"""The program around the engine: what it is given by Django and asgiref."""
+"""The engine in a Django project: settings, autodiscovery, database connections, asgiref.
+
+Imports ``engine`` and ``conf``.
+"""

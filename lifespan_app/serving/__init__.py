@@ -1,1 +1,4 @@
-"""Servers and requests."""
+"""Servers and requests: the lifespan protocol, Django's handler, ``request.state``.
+
+Imports ``compat``, ``health``, ``integration`` and ``engine``.
+"""

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from django.core.handlers.asgi import get_script_prefix
 from django.urls import Resolver404, resolve
 
-from lifespan_app.default import lifespan
-from lifespan_app.engine.calling import carried, nothing_is_up, run_to_acall
-from lifespan_app.engine.calling import send as send_to
-from lifespan_app.engine.current import SCOPE_KEY
 from lifespan_app.engine.errors import LifespanError
-from lifespan_app.health import livez
-from lifespan_app.host import DjangoHost
-from lifespan_app.unserved import is_left_to_django
+from lifespan_app.engine.running.current import SCOPE_KEY
+from lifespan_app.engine.running.portal import carried, nothing_is_up, run_to_acall
+from lifespan_app.engine.running.portal import send as send_to
+from lifespan_app.health.views import livez
+from lifespan_app.integration.adapter import DjangoAdapter
+from lifespan_app.integration.background import is_left_to_django
+from lifespan_app.integration.default import lifespan
 
 if TYPE_CHECKING:
     from lifespan_app.engine.running.run import Run
@@ -73,8 +73,10 @@ async def run_elsewhere(scope: Scope) -> Run | None:
 
 def may_open(scope: Scope) -> bool:
     """Return True if a request may have the plan opened in a background thread."""
-    host = lifespan.host
-    return isinstance(host, DjangoHost) and host.unserved.may_open() and not asks_if_alive(scope)
+    host = lifespan.adapter
+    return (
+        isinstance(host, DjangoAdapter) and host.background.may_open() and not asks_if_alive(scope)
+    )
 
 
 def asks_if_alive(scope: Scope) -> bool:

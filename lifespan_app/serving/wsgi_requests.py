@@ -15,10 +15,9 @@ from typing import Any
 
 from django.core.signals import request_finished, request_started
 
-from lifespan_app.advice import in_test
-from lifespan_app.default import lifespan
 from lifespan_app.engine.errors import LifespanError
-from lifespan_app.engine.patched_threads import patched_threads
+from lifespan_app.engine.running.patched_threads import patched_threads
+from lifespan_app.integration.advice import in_test
 from lifespan_app.integration.asgiref_compat import (
     DeferredLoop,
     MainLoop,
@@ -27,7 +26,8 @@ from lifespan_app.integration.asgiref_compat import (
     serves_async_code,
     set_main_loop,
 )
-from lifespan_app.unserved import is_left_to_django
+from lifespan_app.integration.background import is_left_to_django
+from lifespan_app.integration.default import lifespan
 
 PATIENCE = 5.0
 """Seconds that the loop of a test has to show that it is not blocked."""
@@ -90,13 +90,13 @@ def may_lend() -> bool:
 
 def find_loop() -> asyncio.AbstractEventLoop | None:
     """Return the loop of the lifespan that is meant here, opened now if need be; else None."""
-    from lifespan_app.engine.calling import run_to_call
+    from lifespan_app.engine.running.portal import run_to_call
 
     try:
         if lifespan.runs:
             run = run_to_call(lifespan, "An async view")
         else:
-            stand_in = lifespan.host.without_run(lifespan, "An async view")
+            stand_in = lifespan.adapter.fallback_run(lifespan, "An async view")
             if stand_in is None:
                 return None
             run = stand_in
@@ -122,6 +122,6 @@ def give_requests_state() -> None:
     from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 
     if WSGIHandler.request_class is WSGIRequest:
-        from lifespan_app.wsgi import LifespanWSGIRequest
+        from .wsgi_handler import LifespanWSGIRequest
 
         WSGIHandler.request_class = LifespanWSGIRequest

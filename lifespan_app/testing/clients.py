@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.test import AsyncClient, Client
 from django.test.client import AsyncClientHandler, ClientHandler
 
-from lifespan_app.state import RequestState
+from lifespan_app.serving.request_state import RequestState
 
 if TYPE_CHECKING:
     from django.http import HttpRequest

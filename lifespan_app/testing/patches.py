@@ -8,18 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Self, TypeVar
 
-from lifespan_app.default import lifespan as default
-from lifespan_app.engine.api import Lifespan
-from lifespan_app.engine.doubles import (
-    Change,
-    Failure,
-    Trouble,
-    Wanted,
-    replaced,
-    value_in_open_run,
-)
-from lifespan_app.engine.hooks import Hook
-from lifespan_app.engine.resource import Resource
+from lifespan_app.engine.hooks.hook import Hook
+from lifespan_app.engine.lifespan import Lifespan
+from lifespan_app.engine.running.handle import Resource
+from lifespan_app.integration.default import lifespan as default
+
+from .plan_patch import Change, Fault, MakesError, Wanted, replaced, value_in_open_run
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -152,7 +146,7 @@ def inject(
         raise TypeError("inject() needs a hook: its handle, its function, or its key.")
     return Inject(
         hooks,
-        Trouble(
+        Fault(
             hooks,
             fail=failure(fail, "start"),
             delay=delay,
@@ -170,7 +164,7 @@ class Inject(Patch):
         trouble: how they break.
     """
 
-    def __init__(self, hooks: Iterable[Wanted], trouble: Trouble) -> None:
+    def __init__(self, hooks: Iterable[Wanted], trouble: Fault) -> None:
         super().__init__()
         self._hooks = list(hooks)
         self._trouble = trouble
@@ -186,7 +180,7 @@ class Inject(Patch):
                 self._trouble.over.set()
 
 
-def failure(wanted: bool | BaseException | type[BaseException], when: str) -> Failure | None:
+def failure(wanted: bool | BaseException | type[BaseException], when: str) -> MakesError | None:
     """Return what makes the error of a hook, or None where there is to be none."""
     if wanted is False or wanted is None:
         return None

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import AsyncToSync
 
-from lifespan_app.default import lifespan as default
-from lifespan_app.engine.api import Lifespan, current, note_stop_errors, raise_stop_errors
 from lifespan_app.engine.context import LifespanContext
-from lifespan_app.engine.current import SCOPE_KEY
-from lifespan_app.engine.doubles import Change, Only, Wanted
 from lifespan_app.engine.error_text import class_name, is_a
 from lifespan_app.engine.errors import LifespanError
-from lifespan_app.engine.report import Mode, Report
+from lifespan_app.engine.lifespan import Lifespan, current, note_stop_errors, raise_stop_errors
+from lifespan_app.engine.reporting.report import Mode, Report
+from lifespan_app.engine.running.current import SCOPE_KEY
 from lifespan_app.engine.running.run import Run
-from lifespan_app.engine.state import RunState
-from lifespan_app.engine.threads import LoopThread
-from lifespan_app.protocol import ServedRun, prepare
+from lifespan_app.engine.running.state import RunState
+from lifespan_app.engine.running.threads import LoopThread
+from lifespan_app.integration.default import lifespan as default
+from lifespan_app.serving.protocol import ServedRun, prepare
 
 from .clients import AsyncClientInRun, ClientInRun
-from .turns import (
+from .plan_patch import Change, Only, Wanted
+from .serial_executor import (
     InTest,
-    ThreadOfTest,
+    TestThreadExecutor,
     ThreadWithConnections,
     async_code_goes_to,
     connections_of_this_thread,
@@ -153,8 +153,8 @@ class LifespanRunning:
                 "it. Write 'async with lifespan_running()' in an async test."
             )
         with self._around_what_fails():
-            self._here = ThreadOfTest()
-            self._thread = LoopThread("lifespan test loop", self._lifespan.host.advice)
+            self._here = TestThreadExecutor()
+            self._thread = LoopThread("lifespan test loop", self._lifespan.adapter.advice)
             self._around.callback(self._thread.close)
             self._around.enter_context(sync_code_goes_to(self._here, self._thread.loop))
             self._around.enter_context(async_code_goes_to(self._thread.loop))
@@ -217,7 +217,7 @@ class LifespanRunning:
             put_django_around(lifespan)
         recorder = None
         if self._history:
-            from lifespan_app.history.in_test import RecorderInTest
+            from lifespan_app.history.recording.in_test import RecorderInTest
 
             recorder = RecorderInTest(executor)
         changes: list[Change] = [InTest(executor, recorder)]
@@ -241,7 +241,7 @@ class LifespanRunning:
 
     def _prepare(self) -> Run:
         lifespan = self._lifespan
-        settings = lifespan.host.settings()
+        settings = lifespan.adapter.settings()
         context = LifespanContext(
             self._service_type or settings.service_type, "test", settings.config
         )
@@ -266,6 +266,6 @@ def put_django_around(lifespan: Lifespan) -> None:
     from django.conf import settings
 
     if settings.configured:
-        from lifespan_app.host import install
+        from lifespan_app.apps import install
 
         install(lifespan)

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from lifespan_app.history import newest
+from lifespan_app.history.reading import queries
 from lifespan_app.models import LifespanRun, LifespanStep
 from tests import records
 from tests.admin.project import HOME, LIST
@@ -23,7 +23,7 @@ PAGES = [HOME, LIST, f"{LIST}1/change/", f"{LIST}hook/library/http_client/"]
 @pytest.fixture
 def no_tables(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Take the tables of the history away."""
-    monkeypatch.setattr(newest, "_migrated", set())
+    monkeypatch.setattr(queries, "_migrated", set())
     with connection.schema_editor() as editor:
         editor.delete_model(LifespanStep)
         editor.delete_model(LifespanRun)

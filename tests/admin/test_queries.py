@@ -59,7 +59,7 @@ def test_hook_costs_as_many_queries_after_many_runs(reader: Client) -> None:
 def test_runs_of_several_statuses_are_the_newest_of_all(
     reader: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lifespan_app.history.newest.WINDOW", 2)
+    monkeypatch.setattr("lifespan_app.history.reading.queries.WINDOW", 2)
     writers = (records.lost, records.startup_failed, records.shutdown_failed, records.silent)
     broken = [write() for _ in range(3) for write in writers]
     records.healthy()

@@ -10,15 +10,15 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.budget import NOISE, Over, budget, over_budget, seconds, slower
-from lifespan_app.rehearsal import Measured, Rehearsal, rehearse
+from lifespan_app.cli.budget import NOISE, Over, budget, over_budget, seconds, slower
+from lifespan_app.cli.trial_run import Measured, TrialRun, trial_run
 from tests.engine.apps import HostWithApps
 
 
-def measured(**starts: list[float]) -> Rehearsal:
+def measured(**starts: list[float]) -> TrialRun:
     """Return a rehearsal whose hooks have taken these times to start, run by run."""
 
-    class Told(Rehearsal):
+    class Told(TrialRun):
         def startup(self) -> list[float]:
             return starts["total"]
 
@@ -92,7 +92,7 @@ class TestARehearsal:
             yield "till"
 
         begun: list[int] = []
-        rehearsal = rehearse(lifespan, "app", repeat=3, begins=begun.append)
+        rehearsal = trial_run(lifespan, "app", repeat=3, begins=begun.append)
 
         assert begun == [1, 2, 3]
         assert len(set(map(id, loops))) == 3
@@ -108,7 +108,7 @@ class TestARehearsal:
         async def fail() -> None:
             raise ValueError("no")
 
-        rehearsal = rehearse(lifespan, "app", repeat=3)
+        rehearsal = trial_run(lifespan, "app", repeat=3)
 
         assert len(rehearsal.reports) == 1
         assert "ValueError: no" in rehearsal.failure
@@ -116,12 +116,12 @@ class TestARehearsal:
     def test_rehearsal_leaves_threads_as_they_were(self) -> None:
         start = threading.Thread.start
 
-        rehearse(Lifespan(), "app")
+        trial_run(Lifespan(), "app")
 
         assert threading.Thread.start is start
 
     def test_rehearsal_of_no_hooks_takes_no_time(self) -> None:
-        rehearsal = rehearse(Lifespan(), "app")
+        rehearsal = trial_run(Lifespan(), "app")
 
         assert rehearsal.measured() == []
         assert rehearsal.failure == ""
@@ -165,7 +165,7 @@ class TestWhatTheStartupDoesNotWaitFor:
         async def till() -> str:
             return "till"
 
-        rehearsal = rehearse(lifespan, "app")
+        rehearsal = trial_run(lifespan, "app")
 
         assert (rehearsal.failure, rehearsal.not_well()) == ("", [])
         found = {hook.key.rpartition(".")[2]: hook for hook in rehearsal.measured()}
@@ -189,7 +189,7 @@ class TestWhatTheStartupDoesNotWaitFor:
 
         model(fail)
 
-        rehearsal = rehearse(lifespan, "app", repeat=3)
+        rehearsal = trial_run(lifespan, "app", repeat=3)
 
         assert len(rehearsal.reports) == 1
         assert "failed to start after" in rehearsal.failure
@@ -207,7 +207,7 @@ class TestWhatTheStartupDoesNotWaitFor:
 
         model(fail, required=False)
 
-        rehearsal = rehearse(lifespan, "app")
+        rehearsal = trial_run(lifespan, "app")
 
         assert rehearsal.failure == ""
         assert [step.error for step in rehearsal.not_well()] == ["no shards"]
@@ -217,7 +217,7 @@ class TestWhatTheStartupDoesNotWaitFor:
         async def model() -> None:
             await asyncio.Event().wait()
 
-        assert "did not start within its limit of 0.01 s" in rehearse(lifespan, "app").failure
+        assert "did not start within its limit of 0.01 s" in trial_run(lifespan, "app").failure
 
     def test_warm_up_ends_with_the_time_for_all(self, lifespan: Lifespan) -> None:
         closed = []
@@ -230,7 +230,7 @@ class TestWhatTheStartupDoesNotWaitFor:
         async def model() -> None:
             await asyncio.Event().wait()
 
-        rehearsal = rehearse(lifespan, "app", timeout=0.05)
+        rehearsal = trial_run(lifespan, "app", timeout=0.05)
 
         assert rehearsal.failure == "It took longer than --timeout allows, and was stopped."
         assert closed == [True]
@@ -244,7 +244,7 @@ class TestWhatTheStartupDoesNotWaitFor:
         async def feed() -> None:
             raise OSError("no feed")
 
-        failure = rehearse(lifespan, "app").failure
+        failure = trial_run(lifespan, "app").failure
 
         assert failure.endswith("crashed while the process served: OSError: no feed")
 
@@ -259,7 +259,7 @@ class TestWhatTheStartupDoesNotWaitFor:
             return "till"
 
         try:
-            [leftover] = rehearse(lifespan, "app").left_behind
+            [leftover] = trial_run(lifespan, "app").left_behind
         finally:
             for one in left:
                 one.close()

@@ -14,8 +14,9 @@ import pytest
 from django.dispatch import receiver as receiver_of
 
 from lifespan_app import Lifespan
+from lifespan_app.compat.signals import LifespanSender
 from lifespan_app.handler import LifespanASGIHandler
-from lifespan_app.signals import LifespanSender, asgi_lifespan, asgi_shutdown, asgi_startup
+from lifespan_app.signals import asgi_lifespan, asgi_shutdown, asgi_startup
 from tests.scopes import MISSING, ServerSide, started
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import pytest
 from django.core.management.base import OutputWrapper
 
 from lifespan_app import Lifespan
-from lifespan_app.console.live import MANY, Live
+from lifespan_app.cli.live import MANY, Live
 from tests.engine.apps import HostWithApps
 from tests.engine.journal import Journal
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
@@ -182,12 +182,12 @@ def test_two_runs_after_one_another_are_both_shown() -> None:
 
 def test_nothing_is_told_any_more_after_the_block() -> None:
     lifespan = Lifespan(HostWithApps())
-    before = list(lifespan.host.observers)
+    before = list(lifespan.adapter.observers)
 
     with Live(io.StringIO()).watching(lifespan):
-        assert len(lifespan.host.observers) == len(before) + 1
+        assert len(lifespan.adapter.observers) == len(before) + 1
 
-    assert lifespan.host.observers == before
+    assert lifespan.adapter.observers == before
 
 
 def test_control_characters_of_an_error_do_nothing_to_the_terminal() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lifespan_app.proc import started
+from lifespan_app.engine.proc import started
 from tests.projects import Project
 
 pytestmark = pytest.mark.once

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from lifespan_app.history import newest, spool
-from lifespan_app.history.document import document
+from lifespan_app.history.reading import queries
+from lifespan_app.history.reading.as_json import document
+from lifespan_app.history.recording import spool
 from lifespan_app.models import LifespanRun
 from tests import records
 
@@ -183,7 +184,7 @@ def test_run_that_waits_in_a_file_is_shown_where_there_are_no_tables(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     identity = spool_a_run(folder)
-    monkeypatch.setattr(newest, "_migrated", set())
+    monkeypatch.setattr(queries, "_migrated", set())
     monkeypatch.setattr(LifespanRun._meta, "db_table", "not_migrated")
     complaint = StringIO()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lifespan_app.console.text import Table
+from lifespan_app.cli.tables import Table
 
 HEADS = ("Hook", "Start", "Where")
 LONG = "office.announce that the shop is open to everybody"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lifespan_app.console.drawing import Above, Drawing
+from lifespan_app.cli.drawing import Above, Drawing
 from tests.projects import Project
 from tests.terminals import Terminal
 
@@ -197,4 +197,4 @@ def test_no_module_but_the_drawing_imports_rich() -> None:
         if re.search(r"^\s*(from|import) rich\b", path.read_text(), re.MULTILINE)
     ]
 
-    assert importing == ["console/drawing.py"]
+    assert importing == ["cli/drawing.py"]

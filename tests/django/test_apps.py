@@ -9,8 +9,8 @@ import pytest
 from django.apps import apps
 
 from lifespan_app import Lifespan
-from lifespan_app.apps import LifespanConfig, SimpleLifespanConfig
-from lifespan_app.host import DjangoHost, install
+from lifespan_app.apps import LifespanConfig, SimpleLifespanConfig, install
+from lifespan_app.integration.adapter import DjangoAdapter
 from tests.projects import Project
 
 HOOKS = """
@@ -125,13 +125,13 @@ class TestInstall:
     def test_install_twice_changes_nothing(self) -> None:
         lifespan = Lifespan()
         install(lifespan)
-        host = lifespan.host
+        host = lifespan.adapter
         install(lifespan)
-        assert lifespan.host is host
-        assert isinstance(host, DjangoHost)
+        assert lifespan.adapter is host
+        assert isinstance(host, DjangoAdapter)
 
     def test_install_keeps_the_observers(self) -> None:
         lifespan = Lifespan()
-        observers = lifespan.host.observers
+        observers = lifespan.adapter.observers
         install(lifespan)
-        assert lifespan.host.observers is observers
+        assert lifespan.adapter.observers is observers

@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
 
 from lifespan_app import Lifespan, LifespanContext, LifespanMiddleware
-from lifespan_app.engine.report import Mode, Status
+from lifespan_app.engine.reporting.report import Mode, Status
 from tests.exchanges import ask
 from tests.projects import Project
 from tests.scopes import STARTED, ServerSide, started

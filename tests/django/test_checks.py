@@ -13,10 +13,11 @@ from django.core.checks import CheckMessage, Error, Warning, run_checks
 from django.core.management.base import SystemCheckError
 from django.core.management.commands import migrate, runserver
 
-from lifespan_app import Lifespan, checks, conf, discovery
-from lifespan_app.checks import limits
+from lifespan_app import Lifespan, conf
+from lifespan_app.checks import limits, system_checks
 from lifespan_app.checks.plans import PROBLEM_IDS
 from lifespan_app.errors import Problem
+from lifespan_app.integration import autodiscover
 from tests.messages import problem_codes
 from tests.projects import Project
 
@@ -29,18 +30,22 @@ OPTIONS = "enabled, priority, required, shutdown_timeout, state_name, timeout, w
 
 def of_the_setting() -> list[CheckMessage]:
     """Return what the checks of the setting say."""
-    return [*checks.check_keys(), *checks.check_types(), *checks.check_hook_names()]
+    return [
+        *system_checks.check_keys(),
+        *system_checks.check_types(),
+        *system_checks.check_hook_names(),
+    ]
 
 
 @pytest.fixture
 def silent(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     modules: dict[str, str] = {}
-    monkeypatch.setattr(discovery, "silent", modules)
+    monkeypatch.setattr(autodiscover, "silent", modules)
     return modules
 
 
 def test_project_without_the_setting_has_nothing_to_mend() -> None:
-    assert run_checks(tags=[checks.TAG]) == []
+    assert run_checks(tags=[system_checks.TAG]) == []
 
 
 class TestE001ABrokenModule:
@@ -52,7 +57,7 @@ class TestE001ABrokenModule:
             12,
         )
         text = "'shop.lifespan' of app 'shop' can't be imported: ValueError: two"
-        assert checks.check_broken_modules() == [
+        assert system_checks.check_broken_modules() == [
             Error(
                 text,
                 hint="Mend it.",
@@ -99,7 +104,7 @@ class TestW001ALonelyModule:
     def test_w001_names_a_module_outside_the_installed_apps(self, package: Path) -> None:
         module = package / "lifespan.py"
         module.write_text("raise AssertionError('looked at, not imported')")
-        assert checks.check_lonely_module() == [
+        assert system_checks.check_lonely_module() == [
             Warning(
                 f"{module} is never imported, since '{package.name}' is not in INSTALLED_APPS.",
                 hint=f"Add '{package.name}' to INSTALLED_APPS, or move the file into an installed "
@@ -110,34 +115,34 @@ class TestW001ALonelyModule:
         ]
 
     def test_w001_is_silent_where_there_is_no_module(self, package: Path) -> None:
-        assert checks.check_lonely_module() == []
+        assert system_checks.check_lonely_module() == []
 
     def test_w001_is_silent_in_an_installed_package(
         self, package: Path, settings: Settings
     ) -> None:
         (package / "lifespan.py").touch()
         settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, package.name]
-        assert checks.check_lonely_module() == []
+        assert system_checks.check_lonely_module() == []
 
     def test_w001_is_silent_where_the_project_imports_the_module(self, package: Path) -> None:
         (package / "lifespan.py").touch()
         __import__(f"{package.name}.lifespan")
-        assert checks.check_lonely_module() == []
+        assert system_checks.check_lonely_module() == []
 
     @pytest.mark.parametrize("urlconf", ["urls", "no_such_package.urls", "", "tests.urls.inner"])
     def test_w001_is_silent_without_a_package(self, settings: Settings, urlconf: str) -> None:
         settings.ROOT_URLCONF = urlconf
-        assert checks.check_lonely_module() == []
+        assert system_checks.check_lonely_module() == []
 
     def test_w001_is_silent_without_urls(self, settings: Settings) -> None:
         del settings.ROOT_URLCONF
-        assert checks.check_lonely_module() == []
+        assert system_checks.check_lonely_module() == []
 
 
 class TestW002ASilentModule:
     def test_w002_names_the_decorators(self, silent: dict[str, str]) -> None:
         silent.update({"shop.lifespan": "shop", "library.lifespan": "library"})
-        library, shop = checks.check_silent_modules()
+        library, shop = system_checks.check_silent_modules()
         assert library.obj == "library.lifespan"
         assert shop == Warning(
             "'shop.lifespan' declares no hook.",
@@ -347,7 +352,7 @@ class TestW003AnUnknownHook:
     def test_w003_is_silent_where_no_app_was_searched(
         self, settings: Settings, monkeypatch: pytest.MonkeyPatch, lifespan: Lifespan
     ) -> None:
-        monkeypatch.setattr(discovery, "done", False)
+        monkeypatch.setattr(autodiscover, "done", False)
         settings.LIFESPAN = {"HOOKS": {"shop.open_up": {}}}
         assert of_the_setting() == []
 
@@ -366,7 +371,7 @@ class TestThePlan:
         async def client() -> str:
             return "a client"
 
-        [message] = checks.check_plan()
+        [message] = system_checks.check_plan()
         assert message.id == "lifespan_app.E007"
         assert "matches no resource. Did you mean 'client'?" in message.msg
         assert str(message.obj).startswith(f"{__file__}:")
@@ -377,7 +382,7 @@ class TestThePlan:
         async def warm_up(client: object) -> None: ...
 
         lifespan.broken["shop.lifespan"] = Problem("broken", "Mend it.")
-        assert checks.check_plan() == []
+        assert system_checks.check_plan() == []
 
 
 class TestW004ARequiredHookThatNeedsAnOptionalOne:
@@ -389,7 +394,7 @@ class TestW004ARequiredHookThatNeedsAnOptionalOne:
         @lifespan.on_start
         async def warm_up(client: object) -> None: ...
 
-        [message] = checks.check_plan()
+        [message] = system_checks.check_plan()
         assert message.id == "lifespan_app.W004"
         assert "warm_up' is required and needs" in message.msg
         assert "is skipped" in str(message.hint)
@@ -402,7 +407,7 @@ class TestW004ARequiredHookThatNeedsAnOptionalOne:
         @lifespan.on_start
         async def warm_up(client: object = None) -> None: ...
 
-        assert checks.check_plan() == []
+        assert system_checks.check_plan() == []
 
 
 @pytest.fixture
@@ -432,7 +437,11 @@ class TestW005AStartupThatMayTakeTooLong:
         return lifespan
 
     def told(self) -> list[str]:
-        return [message.msg for message in checks.check_plan() if message.id == "lifespan_app.W005"]
+        return [
+            message.msg
+            for message in system_checks.check_plan()
+            if message.id == "lifespan_app.W005"
+        ]
 
     def test_w005_names_the_chain_and_the_server(
         self, chain: Lifespan, installed: set[str]
@@ -501,7 +510,9 @@ class TestW005AStartupThatMayTakeTooLong:
 
 class TestW006AShutdownThatMayTakeTooLong:
     def told(self) -> list[CheckMessage]:
-        return [message for message in checks.check_plan() if message.id == "lifespan_app.W006"]
+        return [
+            message for message in system_checks.check_plan() if message.id == "lifespan_app.W006"
+        ]
 
     def test_w006_says_that_the_platform_kills_before(
         self, lifespan: Lifespan, settings: Settings
@@ -555,7 +566,7 @@ class TestI001AHookForTheServer:
         @lifespan.on_start(service_types=["server", "worker"])
         async def take_a_lock() -> None: ...
 
-        [message] = checks.check_plan()
+        [message] = system_checks.check_plan()
         assert message.id == "lifespan_app.I001"
         assert "runs once per server" in message.msg
         assert "runlifespan" in str(message.hint)
@@ -567,7 +578,7 @@ class TestI001AHookForTheServer:
         async def take_a_lock() -> None: ...
 
         settings.LIFESPAN = {"SERVICE_TYPE": "server"}
-        assert checks.check_plan() == []
+        assert system_checks.check_plan() == []
 
 
 class TestE005AConfigFile:
@@ -576,7 +587,7 @@ class TestE005AConfigFile:
     ) -> None:
         path = tmp_path / "config.toml"
         monkeypatch.setenv("LIFESPAN_CONFIG_FILE", str(path))
-        [message] = checks.check_config_file()
+        [message] = system_checks.check_config_file()
         assert message.id == "lifespan_app.E005"
         assert message.msg.startswith(f"LIFESPAN_CONFIG_FILE names '{path}', which can't be read:")
         assert message.hint == (
@@ -589,7 +600,7 @@ class TestE005AConfigFile:
         path = tmp_path / "config.toml"
         path.write_text("key = 5")
         monkeypatch.setenv("LIFESPAN_CONFIG_FILE", str(path))
-        assert checks.check_config_file() == []
+        assert system_checks.check_config_file() == []
 
 
 class TestCommands:
@@ -650,7 +661,7 @@ class TestCommands:
 class TestW010SecondsToDrainThatNothingKeeps:
     def test_w010_names_seconds_to_drain_without_a_notice(self, settings: Settings) -> None:
         settings.LIFESPAN = {"DRAIN_SECONDS": 2.5}
-        assert list(checks.check_drain()) == [
+        assert list(system_checks.check_drain()) == [
             Warning(
                 "LIFESPAN['DRAIN_SECONDS'] is 2.5, and LIFESPAN['SHUTDOWN_NOTICE'] is off: nothing "
                 "waits for them.",
@@ -674,7 +685,7 @@ class TestW010SecondsToDrainThatNothingKeeps:
         self, settings: Settings, setting: dict[str, object]
     ) -> None:
         settings.LIFESPAN = setting
-        assert list(checks.check_drain()) == []
+        assert list(system_checks.check_drain()) == []
 
     def test_w010_is_silent_of_drain_functions(
         self, lifespan: Lifespan, settings: Settings
@@ -683,8 +694,8 @@ class TestW010SecondsToDrainThatNothingKeeps:
         async def say_goodbye() -> None: ...
 
         settings.LIFESPAN = {}
-        assert list(checks.check_drain()) == []
-        assert [message.id for message in checks.check_plan()] == []
+        assert list(system_checks.check_drain()) == []
+        assert [message.id for message in system_checks.check_plan()] == []
 
 
 def has_logging(monkeypatch: pytest.MonkeyPatch, setting: object) -> None:
@@ -700,7 +711,7 @@ class TestW011ALoggerThatIsDisabled:
         self, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
     ) -> None:
         has_logging(monkeypatch, {**self.DISABLING, **more})
-        [message] = checks.check_logger()
+        [message] = system_checks.check_logger()
         assert message.id == "lifespan_app.W011"
         assert "'disable_existing_loggers': False" in str(message.hint)
 
@@ -716,27 +727,27 @@ class TestW011ALoggerThatIsDisabled:
         self, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
     ) -> None:
         has_logging(monkeypatch, {**self.DISABLING, **more})
-        assert checks.check_logger() == []
+        assert system_checks.check_logger() == []
 
     @pytest.mark.parametrize("setting", [{}, None])
     def test_w011_is_silent_without_the_setting(
         self, monkeypatch: pytest.MonkeyPatch, setting: object
     ) -> None:
         has_logging(monkeypatch, setting)
-        assert checks.check_logger() == []
+        assert system_checks.check_logger() == []
 
     def test_w011_is_silent_where_django_does_not_read_the_setting(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         has_logging(monkeypatch, self.DISABLING)
         monkeypatch.setattr(django_settings, "LOGGING_CONFIG", None)
-        assert checks.check_logger() == []
+        assert system_checks.check_logger() == []
 
     def test_w011_finds_a_logger_that_was_disabled_otherwise(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(logging.getLogger("lifespan_app"), "disabled", True)
-        [message] = checks.check_logger()
+        [message] = system_checks.check_logger()
         assert (message.id, message.obj) == ("lifespan_app.W011", "LOGGING")
 
 
@@ -762,7 +773,7 @@ class TestW013AServerThatPatchesThreads:
         self, monkeypatch: pytest.MonkeyPatch, arguments: str, library: str
     ) -> None:
         monkeypatch.setenv("GUNICORN_CMD_ARGS", arguments)
-        assert checks.check_patched_threads() == [
+        assert system_checks.check_patched_threads() == [
             Warning(
                 f"Threads are patched by {library}, according to GUNICORN_CMD_ARGS: no background "
                 "thread can open the plan there, and reading a resource raises NotRunning.",
@@ -776,7 +787,7 @@ class TestW013AServerThatPatchesThreads:
 
     def test_is_told_where_gunicorns_configuration_names_it(self) -> None:
         Path("gunicorn.conf.py").write_text("workers = 2\nworker_class = 'gevent'\n")
-        [message] = checks.check_patched_threads()
+        [message] = system_checks.check_patched_threads()
         assert message.obj == "gunicorn.conf.py"
 
     def test_is_told_where_the_process_is_patched(self, project: Project) -> None:
@@ -799,19 +810,19 @@ class TestW013AServerThatPatchesThreads:
         self, monkeypatch: pytest.MonkeyPatch, arguments: str
     ) -> None:
         monkeypatch.setenv("GUNICORN_CMD_ARGS", arguments)
-        assert checks.check_patched_threads() == []
+        assert system_checks.check_patched_threads() == []
 
     @pytest.mark.parametrize("source", ["", "worker_class = ", "worker_class = 1", "workers = 2"])
     def test_is_not_told_of_other_configurations(self, source: str) -> None:
         Path("gunicorn.conf.py").write_text(source)
-        assert checks.check_patched_threads() == []
+        assert system_checks.check_patched_threads() == []
 
     def test_is_not_told_to_projects_that_read_nothing_there(
         self, monkeypatch: pytest.MonkeyPatch, settings: Settings
     ) -> None:
         monkeypatch.setenv("GUNICORN_CMD_ARGS", "-k gevent")
         settings.LIFESPAN = {"WITHOUT_SERVER_LIFESPAN": "error"}
-        assert checks.check_patched_threads() == []
+        assert system_checks.check_patched_threads() == []
         settings.LIFESPAN = {}
         Lifespan.get_instance().clear()
-        assert checks.check_patched_threads() == []
+        assert system_checks.check_patched_threads() == []

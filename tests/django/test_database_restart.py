@@ -23,7 +23,8 @@ from pathlib import Path
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection
 from journal import write
-from lifespan_app import connections, lifespan
+from lifespan_app.integration import connections
+from lifespan_app import lifespan
 
 
 def ask(sql):

@@ -58,7 +58,8 @@ import django
 
 django.setup()
 
-from lifespan_app import discovery, lifespan
+from lifespan_app.integration import autodiscover as discovery
+from lifespan_app import lifespan
 
 print(
     json.dumps(

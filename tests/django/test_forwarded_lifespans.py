@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 
 from lifespan_app import Lifespan, LifespanMiddleware
 from lifespan_app.asgi import get_asgi_application
-from lifespan_app.engine.report import Outcome, Phase
+from lifespan_app.engine.reporting.report import Outcome, Phase
 from tests.exchanges import ask
 from tests.scopes import STARTED, ServerSide, started
 

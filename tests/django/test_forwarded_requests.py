@@ -11,7 +11,7 @@ import pytest
 from django.http import HttpResponse
 
 from lifespan_app import Lifespan, LifespanMiddleware, Resource
-from lifespan_app.engine.threads import LoopThread
+from lifespan_app.engine.running.threads import LoopThread
 from lifespan_app.errors import WrongLoop
 from lifespan_app.handler import LifespanASGIHandler
 from tests.django.conftest import MountViews

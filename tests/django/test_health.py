@@ -14,7 +14,7 @@ from django.db import connections
 from django.test import AsyncClient, Client, RequestFactory
 
 from lifespan_app import Lifespan
-from lifespan_app.health import readyz
+from lifespan_app.health.views import readyz
 from lifespan_app.testing import lifespan_running
 from tests.exchanges import Answer, ask, lifespan_of
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lifespan_app import Lifespan, LifespanMiddleware
-from lifespan_app.engine.current import SCOPE_KEY
+from lifespan_app.engine.running.current import SCOPE_KEY
 from lifespan_app.errors import HookError, LifespanError, NotRunning, PlanError
 from lifespan_app.handler import LifespanASGIHandler
 from lifespan_app.signals import asgi_shutdown, asgi_startup

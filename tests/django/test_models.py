@@ -10,7 +10,7 @@ from django.db.models import CharField, TextChoices
 from django.test import override_settings
 
 from lifespan_app import models
-from lifespan_app.engine import report
+from lifespan_app.engine.reporting import report
 from lifespan_app.models import LifespanRun
 
 

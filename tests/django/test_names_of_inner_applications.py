@@ -11,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 
 from lifespan_app import LifespanMiddleware
-from lifespan_app.default import lifespan as default
+from lifespan_app.integration.default import lifespan as default
 from tests.projects import Project
 from tests.scopes import ServerSide, started
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lifespan_app import Lifespan, budget, checks, conf
+from lifespan_app import Lifespan, conf
+from lifespan_app.checks import system_checks
+from lifespan_app.cli import budget
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -41,7 +43,7 @@ class Unshowable:
 def wrong(settings: Settings, setting: object) -> list[str]:
     """Return what the checks say of a setting, which is one sentence."""
     settings.LIFESPAN = setting
-    return [message.msg for message in checks.check_types()]
+    return [message.msg for message in system_checks.check_types()]
 
 
 def test_settings_are_those_with_seconds() -> None:

@@ -191,7 +191,8 @@ django.setup()
 
 from django.db import connection
 from django.db.backends.signals import connection_created
-from lifespan_app import connections, lifespan
+from lifespan_app.integration import connections
+from lifespan_app import lifespan
 from shop import lifespan as hooks
 
 connections.RESTED = 0.03
@@ -396,7 +397,8 @@ import asyncio
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, transaction
 from journal import write
-from lifespan_app import connections, lifespan
+from lifespan_app.integration import connections
+from lifespan_app import lifespan
 
 from .models import Book
 
@@ -718,7 +720,8 @@ class TestAnAsgirefWithOtherNames:
     """What it publishes is used where its own names, which are quicker, are gone."""
 
     LIFESPAN = """
-        from lifespan_app import connections, lifespan
+        from lifespan_app.integration import connections
+        from lifespan_app import lifespan
 
         from .models import Book
 

@@ -12,7 +12,8 @@ from django.utils.decorators import async_only_middleware, sync_only_middleware
 
 from lifespan_app import Lifespan
 from lifespan_app.errors import LifespanError, NotRunning, ResourceClosed
-from lifespan_app.handler import LifespanASGIHandler, LifespanRequest
+from lifespan_app.handler import LifespanASGIHandler
+from lifespan_app.serving.handler import LifespanRequest
 from tests.django.conftest import MountViews
 from tests.exchanges import Answer, ask, lifespan_of
 

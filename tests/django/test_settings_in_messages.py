@@ -13,8 +13,8 @@ from lifespan_app import Lifespan
 from lifespan_app.conf import KEYS
 from lifespan_app.engine.settings import Settings as EngineSettings
 from lifespan_app.errors import HookError, PlanError
-from lifespan_app.host import DjangoHost
-from lifespan_app.servers import ServerHost
+from lifespan_app.integration.adapter import DjangoAdapter
+from lifespan_app.integration.server import ServerHost
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def lifespan() -> Lifespan:
     """Return a registry of the test's own, with Django around it."""
-    return Lifespan(DjangoHost())
+    return Lifespan(DjangoAdapter())
 
 
 KEY = f"{__name__}.slow"
@@ -104,8 +104,8 @@ def test_hook_that_the_setting_disables_is_left_out_by_its_name(
 ) -> None:
     settings.LIFESPAN = {"HOOKS": {KEY: {"enabled": False}}}
     declare_slow(lifespan)
-    [left_out] = lifespan.plan("app").left_out
-    assert left_out.reason == "disabled by the HOOKS setting"
+    [excluded] = lifespan.plan("app").excluded
+    assert excluded.reason == "disabled by the HOOKS setting"
 
 
 def test_state_name_that_the_setting_must_not_give_is_told_of_by_its_name(
@@ -135,7 +135,7 @@ def test_setting_that_is_printed_for_two_equal_state_names_repairs_them(
     "name", ["startup_deadline", "shutdown_timeout", "shutdown_notice", "hooks"]
 )
 def test_settings_of_the_engine_are_called_as_their_keys(name: str) -> None:
-    advice = DjangoHost().advice
+    advice = DjangoAdapter().advice
     assert advice.name_of(name) in KEYS
     assert advice.setting(name) == f"LIFESPAN['{advice.name_of(name)}']"
 
@@ -154,7 +154,7 @@ def test_settings_of_the_engine_are_called_as_their_keys(name: str) -> None:
 def test_automatic_deadline_stays_below_the_server_s_own(
     server: str | None, seconds: float
 ) -> None:
-    host = DjangoHost()
+    host = DjangoAdapter()
     assert host.startup_deadline(EngineSettings(), server) == seconds
     assert host.startup_deadline(EngineSettings(startup_deadline=7), server) == 7
 
@@ -162,7 +162,7 @@ def test_automatic_deadline_stays_below_the_server_s_own(
 def test_servers_are_known_without_django_as_well() -> None:
     from lifespan_app import lifespan
 
-    assert isinstance(lifespan.host, ServerHost)
+    assert isinstance(lifespan.adapter, ServerHost)
 
 
 def ask_to_stop(server: str) -> None:

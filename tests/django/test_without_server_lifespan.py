@@ -489,17 +489,17 @@ class TestAProgram:
         project.app("shop", lifespan=UNSTEADY)
         said = self.ran(
             project,
-            "import lifespan_app.unserved",
+            "import lifespan_app.integration.background",
             "from pathlib import Path",
             "from lifespan_app.errors import NotRunning",
-            "from lifespan_app.state import RequestState",
+            "from lifespan_app.serving.request_state import RequestState",
             "def read():",
             "    try: return client.current()",
             "    except NotRunning as error: return repr(error.__cause__)",
             "print(read())",
             "Path('mended').touch()",
             "print(read(), 'client' in RequestState({}))",
-            "lifespan_app.unserved.RETRY_SECONDS = 0",
+            "lifespan_app.integration.background.RETRY_SECONDS = 0",
             "print(read(), 'client' in RequestState({}))",
         )
 

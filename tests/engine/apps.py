@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from lifespan_app.engine.host import Host
+from lifespan_app.engine.adapter import Adapter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class HostWithApps(Host):
+class HostWithApps(Adapter):
     """Label ``shop.lifespan`` as Django does once ``shop`` is installed; other modules are none."""
 
     def app_label(self, module: str) -> str | None:

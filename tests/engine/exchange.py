@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lifespan_app import Lifespan
-from lifespan_app.protocol import serve_lifespan
+from lifespan_app.serving.protocol import serve_lifespan
 
 STARTUP = {"type": "lifespan.startup"}
 SHUTDOWN = {"type": "lifespan.shutdown"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from lifespan_app.engine.running.run import Run
 from lifespan_app.errors import PlanError, Problem
 

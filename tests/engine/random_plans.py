@@ -20,8 +20,8 @@ from typing import Any
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.plan import HARD, Plan
-from lifespan_app.engine.report import Outcome, Phase, Report, Status
+from lifespan_app.engine.planning.plan import HARD, Plan
+from lifespan_app.engine.reporting.report import Outcome, Phase, Report, Status
 from lifespan_app.engine.settings import Settings
 from tests.engine.virtual_clock import Released, VirtualLoop, run_virtually
 

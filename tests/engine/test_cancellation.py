@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import HookError, ResourceClosed
 from tests.engine.apps import written_in

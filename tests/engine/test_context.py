@@ -103,7 +103,7 @@ def test_hooks_of_a_run_get_one_context(
 def test_settings_make_the_context_where_none_is_given(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         settings = Settings(service_type="api", environment="staging", config={"size": 3})
-        lifespan.host.settings = lambda: settings  # type: ignore[method-assign]
+        lifespan.adapter.settings = lambda: settings  # type: ignore[method-assign]
         seen: list[LifespanContext] = []
 
         @lifespan.on_start

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report, Step
+from lifespan_app.engine.reporting.report import Report, Step
 from lifespan_app.errors import ResourceClosed
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
@@ -293,7 +293,7 @@ def test_pause_before_a_restart_differs_between_processes(chance: float, pause: 
     """Jobs that lost the same database do not come back to it all at once."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
-        lifespan.host.random = lambda: chance  # type: ignore[method-assign]
+        lifespan.adapter.random = lambda: chance  # type: ignore[method-assign]
         begun = failing_job(lifespan)
         async with lifespan.run("app"):
             await asyncio.sleep(5)
@@ -394,7 +394,7 @@ def test_on_crash_stop_asks_the_server_to_stop(
     asked: list[tuple[float, str | None]] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.stop_server = lambda server: asked.append(  # type: ignore[method-assign]
+        lifespan.adapter.stop_server = lambda server: asked.append(  # type: ignore[method-assign]
             (loop.now - 1000, server)
         )
         Journal().job(lifespan, "leader", 5, ConnectionError(LOST), on_crash="stop")
@@ -449,7 +449,7 @@ def test_server_that_stops_already_is_not_asked_again() -> None:
     asked: list[str | None] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.stop_server = (  # type: ignore[method-assign]
+        lifespan.adapter.stop_server = (  # type: ignore[method-assign]
             lambda server: asked.append(server)
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.engine.hooks import Form, Hook, Kind, Options
+from lifespan_app.engine.hooks.hook import Form, Hook, Kind, Options
 
 FUNCTIONS = ["on_start", "on_shutdown", "background"]
 ALL = [*FUNCTIONS, "resource"]

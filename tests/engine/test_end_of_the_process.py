@@ -14,11 +14,11 @@ STUBBORN = """
     import asyncio
 
     from lifespan_app import Lifespan
-    from lifespan_app.engine.host import Host
+    from lifespan_app.engine.adapter import Adapter
     from lifespan_app.engine.settings import Settings
 
 
-    class Hasty(Host):
+    class Hasty(Adapter):
         def settings(self):
             return Settings(shutdown_timeout=0.2, shutdown_deadline=2)
 

@@ -10,7 +10,7 @@ import pytest
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.error_text import one_line
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from tests.engine.apps import written_in
 from tests.engine.exchange import Server
 from tests.engine.journal import Journal

@@ -12,7 +12,7 @@ import pytest
 
 import lifespan_app
 from lifespan_app.conf import KEYS
-from lifespan_app.servers import KNOWN
+from lifespan_app.integration.server import KNOWN
 
 PACKAGE = Path(lifespan_app.__file__).parent
 ENGINE = PACKAGE / "engine"

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from lifespan_app.errors import HookError
 from tests.engine.apps import written_in
 from tests.engine.journal import Journal

@@ -30,10 +30,10 @@ import anyio.abc
 import httpx
 import pytest
 
-from lifespan_app.engine import located
-from lifespan_app.engine.located import (
-    Place,
-    Spot,
+from lifespan_app.engine.stacks import stacks
+from lifespan_app.engine.stacks.stacks import (
+    Frame,
+    Location,
     places_of,
     tasks_by_value,
     tasks_with,
@@ -66,12 +66,12 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, T]], T]
 Run = Callable[[Coroutine[Any, Any, T]], T]
 
 
-def waiting_in(function: Callable[..., Any]) -> Spot:
+def waiting_in(function: Callable[..., Any]) -> Frame:
     """Return the line of a function of this file that ends in '# waits'."""
     function = inspect.unwrap(function)
     lines, first = inspect.getsourcelines(function)
     [line] = [first + n for n, text in enumerate(lines) if text.endswith("# waits\n")]
-    return Spot(THIS_FILE, line, function.__name__)
+    return Frame(THIS_FILE, line, function.__name__)
 
 
 async def never() -> None:
@@ -79,7 +79,7 @@ async def never() -> None:
 
 
 @contextlib.asynccontextmanager
-async def started(hook: Hook) -> AsyncIterator[Callable[[], list[Place]]]:
+async def started(hook: Hook) -> AsyncIterator[Callable[[], list[Location]]]:
     """Run a hook in a marked task, as the engine does, and give what finds its places."""
     value = object()
     loop = asyncio.get_running_loop()
@@ -106,7 +106,7 @@ async def soon(look: Callable[[], T], fits: Callable[[T], object]) -> T:
     return seen
 
 
-async def places_once_in(hook: Hook, spot: Spot) -> list[Place]:
+async def places_once_in(hook: Hook, spot: Frame) -> list[Location]:
     """Return a hook's places as soon as one of them is this line."""
     async with started(hook) as find:
         return await soon(find, lambda places: spot in [place.user for place in places])
@@ -384,7 +384,7 @@ async def generator_based_coroutine() -> None:
     ids=lambda function: function.__name__,
 )
 def test_users_line_is_found_through(
-    run: Run[list[Place]], hook: Hook, waits_in: Callable[..., Any]
+    run: Run[list[Location]], hook: Hook, waits_in: Callable[..., Any]
 ) -> None:
     places = run(places_once_in(hook, waiting_in(waits_in)))
 
@@ -394,7 +394,7 @@ def test_users_line_is_found_through(
         assert place.user.file == THIS_FILE
 
 
-def test_hooks_own_task_comes_first(run: Run[list[Place]]) -> None:
+def test_hooks_own_task_comes_first(run: Run[list[Location]]) -> None:
     places = run(places_once_in(task_group, waiting_in(awaited_for_long)))
 
     assert [place.user.function for place in places if place.user] == [
@@ -407,7 +407,7 @@ def test_hooks_own_task_comes_first(run: Run[list[Place]]) -> None:
     assert places[0].library.function in ("__aexit__", "_aexit")
 
 
-def test_many_children_in_one_line_are_one_place(run: Run[list[Place]]) -> None:
+def test_many_children_in_one_line_are_one_place(run: Run[list[Location]]) -> None:
     async def many() -> None:
         await asyncio.gather(*(awaited_for_long() for _ in range(200)))
 
@@ -432,7 +432,9 @@ def test_line_in_the_log_names_ten_places_at_most(run: Run[int]) -> None:
 # Libraries.
 
 
-def test_httpx_reading_from_a_socket_that_never_answers_is_located(run: Run[list[Place]]) -> None:
+def test_httpx_reading_from_a_socket_that_never_answers_is_located(
+    run: Run[list[Location]],
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
 
@@ -444,7 +446,7 @@ def test_httpx_reading_from_a_socket_that_never_answers_is_located(run: Run[list
         async def hook() -> None:
             await anext(http_client())
 
-        async def main() -> list[Place]:
+        async def main() -> list[Location]:
             server.setblocking(False)
             loop = asyncio.get_running_loop()
             async with started(hook) as find:
@@ -464,8 +466,8 @@ def test_httpx_reading_from_a_socket_that_never_answers_is_located(run: Run[list
         assert str(place) == f"{place.user}, in {place.library}"
 
 
-def test_librarys_own_class_is_located_in_the_library(run: Run[Place]) -> None:
-    async def main() -> Place:
+def test_librarys_own_class_is_located_in_the_library(run: Run[Location]) -> None:
+    async def main() -> Location:
         sender, receiver = anyio.create_memory_object_stream[int](0)
         with sender, receiver:
             task = asyncio.create_task(sender.send(1))
@@ -484,14 +486,14 @@ def test_librarys_own_class_is_located_in_the_library(run: Run[Place]) -> None:
 
 
 def test_call_handed_to_a_thread_is_located_where_it_is_handed_over(
-    run: Run[list[Place]],
+    run: Run[list[Location]],
 ) -> None:
     release = threading.Event()
 
     async def hook() -> None:
         await asyncio.to_thread(release.wait)  # waits
 
-    async def main() -> list[Place]:
+    async def main() -> list[Location]:
         try:
             return await places_once_in(hook, waiting_in(hook))
         finally:
@@ -531,23 +533,23 @@ def test_task_that_has_not_begun_is_at_its_functions_first_line(run: Run[None]) 
 
 
 def test_task_that_looks_at_itself_is_where_it_looks(run: Run[None]) -> None:
-    async def looks() -> Place | None:
+    async def looks() -> Location | None:
         return looked()
 
-    def looked() -> Place | None:
+    def looked() -> Location | None:
         task = asyncio.current_task()
         assert task is not None
         return where_task(task)  # waits
 
     async def main() -> None:
-        assert await asyncio.create_task(looks()) == Place(waiting_in(looked), None)
+        assert await asyncio.create_task(looks()) == Location(waiting_in(looked), None)
 
     run(main())
 
 
 def test_task_that_runs_in_another_thread_is_where_that_thread_is(run: Run[None]) -> None:
     inside, release = threading.Event(), threading.Event()
-    places: list[Place | None] = []
+    places: list[Location | None] = []
 
     async def blocks() -> None:
         inside.set()
@@ -603,19 +605,19 @@ def test_task_that_waits_for_itself_is_followed_once(run: Run[None]) -> None:
     async def main() -> None:
         places = await places_once_in(hook, waiting_in(waits_for_itself))
 
-        assert places == [Place(waiting_in(waits_for_itself), None)]
+        assert places == [Location(waiting_in(waits_for_itself), None)]
 
     run(main())
 
 
-def test_very_deep_chain_ends_somewhere_in_the_users_code(run: Run[Place]) -> None:
+def test_very_deep_chain_ends_somewhere_in_the_users_code(run: Run[Location]) -> None:
     async def deep(levels: int) -> None:
         if levels:
             await deep(levels - 1)
         else:
             await never()
 
-    async def main() -> Place:
+    async def main() -> Location:
         limit = sys.getrecursionlimit()
         sys.setrecursionlimit(20_000)
         try:
@@ -669,11 +671,11 @@ def test_awaitable_that_breaks_when_looked_at_ends_the_walk_quietly(
 
     async def main() -> None:
         async with started(hook) as find:
-            places = await soon(find, lambda places: Place(waiting_in(hook), None) in places)
+            places = await soon(find, lambda places: Location(waiting_in(hook), None) in places)
             # Its cancellation looks at it too.
             monkeypatch.setattr(Hostile, "awake", False)
 
-        assert places == [Place(waiting_in(hook), None)]
+        assert places == [Location(waiting_in(hook), None)]
 
     run(main())
 
@@ -688,7 +690,7 @@ def test_awaitable_that_could_wait_for_two_is_not_guessed_at(run: Run[None]) -> 
         await cast(Awaitable[None], Two())  # waits
 
     async def main() -> None:
-        assert await places_once_in(hook, waiting_in(hook)) == [Place(waiting_in(hook), None)]
+        assert await places_once_in(hook, waiting_in(hook)) == [Location(waiting_in(hook), None)]
 
     run(main())
 
@@ -736,8 +738,8 @@ def test_tasks_are_told_apart_by_the_very_object_in_their_context(run: Run[None]
     run(main())
 
 
-def test_task_written_in_python_is_found_and_located(run: Run[list[Place]]) -> None:
-    async def main() -> list[Place]:
+def test_task_written_in_python_is_found_and_located(run: Run[list[Location]]) -> None:
+    async def main() -> list[Location]:
         loop = asyncio.get_running_loop()
 
         def make(loop: Any, coroutine: Any, **options: Any) -> Any:
@@ -778,8 +780,8 @@ def test_task_of_another_make_that_shows_no_context_is_passed_over(run: Run[None
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
-def test_eager_children_are_located(run: Run[list[Place]]) -> None:
-    async def main() -> list[Place]:
+def test_eager_children_are_located(run: Run[list[Location]]) -> None:
+    async def main() -> list[Location]:
         loop = asyncio.get_running_loop()
         # uvloop 0.23 calls a factory with an argument that asyncio's own eager one does not take.
         loop.set_task_factory(
@@ -864,7 +866,7 @@ def test_thread_deep_in_a_recursion_is_located() -> None:
 
 def test_blocked_loop_is_located(run: Run[None]) -> None:
     inside, release = threading.Event(), threading.Event()
-    places: list[Place | None] = []
+    places: list[Location | None] = []
     ident = threading.get_ident()
 
     async def blocks() -> None:
@@ -890,7 +892,7 @@ def test_blocked_loop_is_located(run: Run[None]) -> None:
 
 def test_line_that_runs_a_loop_does_not_block_it() -> None:
     inside, release = threading.Event(), threading.Event()
-    places: list[Place | None] = []
+    places: list[Location | None] = []
     ident = threading.get_ident()
 
     def look() -> None:
@@ -922,7 +924,7 @@ def test_line_that_runs_a_loop_does_not_block_it() -> None:
 # What is told.
 
 
-def test_no_value_of_a_local_variable_is_told(run: Run[list[Place]]) -> None:
+def test_no_value_of_a_local_variable_is_told(run: Run[list[Location]]) -> None:
     async def hook() -> None:
         password = "s3cret"
         await asyncio.sleep(len(password) * 1_000)  # waits
@@ -933,20 +935,20 @@ def test_no_value_of_a_local_variable_is_told(run: Run[list[Place]]) -> None:
 
 
 def test_place_is_one_line_of_text() -> None:
-    user = Spot("library/lifespan.py", 18, "http_client")
-    library = Spot("httpx/_client.py", 1574, "send")
+    user = Frame("library/lifespan.py", 18, "http_client")
+    library = Frame("httpx/_client.py", 1574, "send")
 
-    assert str(Place(user, library)) == (
+    assert str(Location(user, library)) == (
         "library/lifespan.py:18 in http_client, in httpx/_client.py:1574 in send"
     )
-    assert str(Place(user, None)) == "library/lifespan.py:18 in http_client"
-    assert str(Place(None, library)) == "httpx/_client.py:1574 in send"
+    assert str(Location(user, None)) == "library/lifespan.py:18 in http_client"
+    assert str(Location(None, library)) == "httpx/_client.py:1574 in send"
 
 
 PACKAGES = sysconfig.get_path("purelib")
 STANDARD = str(Path(asyncio.__file__).parents[1])
 COMMANDS = sysconfig.get_path("scripts")
-OURS = str(Path(located.__file__).parents[1])
+OURS = str(Path(stacks.__file__).parents[2])
 
 
 def called_in(*filenames: str) -> list[tuple[types.CodeType, int]]:
@@ -979,7 +981,7 @@ def called_in(*filenames: str) -> list[tuple[types.CodeType, int]]:
     ],
 )
 def test_files_are_told_apart_and_named_briefly(filenames: list[str], text: str) -> None:
-    place = located._place(called_in(*filenames), None)
+    place = stacks._place(called_in(*filenames), None)
 
     told = [] if place is None else [spot.file if spot else "-" for spot in place]
     assert " | ".join(told).removesuffix(" | -") == text
@@ -990,7 +992,7 @@ def test_project_that_is_installed_as_a_package_is_the_users_code() -> None:
         f"{PACKAGES}/shop/lifespan.py", f"{PACKAGES}/shop/client.py", f"{PACKAGES}/httpx/x.py"
     )
 
-    place = located._place(lines, f"{PACKAGES}/shop/lifespan.py")
+    place = stacks._place(lines, f"{PACKAGES}/shop/lifespan.py")
 
     assert place is not None
     assert [spot and spot.file for spot in place] == ["shop/client.py", "httpx/x.py"]
@@ -1004,6 +1006,6 @@ def test_working_folder_that_is_gone_is_no_obstacle(
     monkeypatch.chdir(folder)
     folder.rmdir()
 
-    place = located._place(called_in("/u.py"), None)
+    place = stacks._place(called_in("/u.py"), None)
 
     assert str(place) == "/u.py:1 in <module>"

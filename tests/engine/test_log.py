@@ -276,8 +276,8 @@ def record_of(caplog: pytest.LogCaptureFixture, text: str) -> logging.LogRecord:
 
 
 def with_release(lifespan: Lifespan, release: str) -> None:
-    settings = lifespan.host.settings()
-    lifespan.host.settings = lambda: settings._replace(release=release)  # type: ignore[method-assign]
+    settings = lifespan.adapter.settings()
+    lifespan.adapter.settings = lambda: settings._replace(release=release)  # type: ignore[method-assign]
 
 
 def test_record_names_its_run(caplog: pytest.LogCaptureFixture) -> None:

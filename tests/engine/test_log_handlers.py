@@ -14,7 +14,7 @@ import pytest
 import lifespan_app
 from lifespan_app import Lifespan
 from lifespan_app.engine.logger import logger
-from lifespan_app.engine.report import Observer, Phase, Report, Step
+from lifespan_app.engine.reporting.report import Observer, Phase, Report, Step
 from tests.engine.exchange import Server
 from tests.engine.journal import Journal
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
@@ -267,7 +267,7 @@ METHODS = ["watches_steps", "run_changed", "step_changed", "hook_failed", "run_e
 @pytest.mark.parametrize("method", METHODS)
 def test_observer_that_raises_holds_no_run_up(method: str, failure: type[BaseException]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.observers.insert(0, RaisingObserver(method, failure))
+        lifespan.adapter.observers.insert(0, RaisingObserver(method, failure))
         await all_that_is_logged(lifespan, Journal())
 
     run_virtually(main)
@@ -277,7 +277,7 @@ def test_observer_whose_last_write_is_none_holds_no_run_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.observers.insert(0, RaisingObserver("returns no awaitable", ValueError))
+        lifespan.adapter.observers.insert(0, RaisingObserver("returns no awaitable", ValueError))
         await all_that_is_logged(lifespan, Journal())
         assert lifespan.runs == []
 

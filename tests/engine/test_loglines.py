@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lifespan_app.engine.loglines import (
+from lifespan_app.engine.reporting.log_capture import (
     MOST_BYTES,
     MOST_LINES,
     LogCapture,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from tests.engine.apps import HostWithApps
 from tests.engine.conftest import LOOPS
 from tests.engine.journal import Journal

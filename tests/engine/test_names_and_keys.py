@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.planning import Overrides, build_plan
+from lifespan_app.engine.planning.builder import Overrides, build_plan
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import PlanError, Problem
 from tests.engine.apps import HostWithApps, written_in

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Observer, Phase, Report, Step
+from lifespan_app.engine.reporting.report import Observer, Phase, Report, Step
 from lifespan_app.engine.settings import Settings
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal
@@ -42,7 +42,7 @@ class Witness(Observer):
 
 def watched(lifespan: Lifespan) -> Witness:
     witness = Witness()
-    lifespan.host.observers.append(witness)
+    lifespan.adapter.observers.append(witness)
     return witness
 
 
@@ -125,7 +125,7 @@ def test_observer_that_does_not_watch_steps_is_told_of_none(run: RunOnLoop) -> N
 
     async def main(lifespan: Lifespan) -> Witness:
         witness = Incurious()
-        lifespan.host.observers.append(witness)
+        lifespan.adapter.observers.append(witness)
         Journal().start(lifespan, "fails", error=OSError("nobody there"), required=False)
         async with lifespan.run("app"):
             pass
@@ -150,7 +150,7 @@ def test_report_stays_as_it_was_told(run: RunOnLoop) -> None:
 
     async def main(lifespan: Lifespan) -> list[Report]:
         collects = Collects()
-        lifespan.host.observers.append(collects)
+        lifespan.adapter.observers.append(collects)
         Journal().resource(lifespan, "client")
         async with lifespan.run("app"):
             pass
@@ -182,7 +182,7 @@ def test_broken_observer_changes_nothing_and_is_told_no_more(
 
     async def main(lifespan: Lifespan) -> tuple[Broken, Witness]:
         broken = Broken()
-        lifespan.host.observers.append(broken)
+        lifespan.adapter.observers.append(broken)
         witness = watched(lifespan)
         journal.resource(lifespan, "client")
         journal.start(lifespan, "fails", error=OSError("nobody there"), required=False)
@@ -211,7 +211,7 @@ def test_broken_observer_is_asked_again_in_the_next_run(run: RunOnLoop) -> None:
 
     async def main(lifespan: Lifespan) -> Broken:
         broken = Broken()
-        lifespan.host.observers.append(broken)
+        lifespan.adapter.observers.append(broken)
         for _ in range(2):
             async with lifespan.run("app"):
                 pass
@@ -245,7 +245,7 @@ def shut_down_with(
     observer = writer(journal)
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.observers.append(observer)
+        lifespan.adapter.observers.append(observer)
         journal.resource(lifespan, "client", closes=closes)
         await lifespan.startup()
         try:
@@ -289,7 +289,7 @@ def test_last_write_gets_the_rest_of_the_deadline_and_1_5_seconds(
 def test_last_write_gets_1_5_seconds_after_the_whole_deadline() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:
         writer = Writer(Journal(), 0)
-        lifespan.host.observers.append(writer)
+        lifespan.adapter.observers.append(writer)
 
         async def stubborn() -> object:
             return None
@@ -315,7 +315,7 @@ def test_last_write_gets_half_a_second_at_least() -> None:
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:
         writer = Writer(Journal(), 0)
-        lifespan.host.observers.append(writer)
+        lifespan.adapter.observers.append(writer)
 
         @lifespan.on_shutdown
         async def blocks() -> None:
@@ -355,7 +355,7 @@ def test_last_write_is_waited_for_after_a_startup_that_failed_too() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.observers.append(Writer(journal, 2))
+        lifespan.adapter.observers.append(Writer(journal, 2))
         journal.start(lifespan, "fails", error=OSError("nobody there"))
         with pytest.raises(OSError, match="nobody there"):
             await lifespan.startup()
@@ -370,7 +370,7 @@ def test_observer_s_last_write_does_not_hold_the_next_run_up() -> None:
     """The run is over for its Lifespan before its report is written."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.observers.append(Writer(Journal(), 3))
+        lifespan.adapter.observers.append(Writer(Journal(), 3))
         await lifespan.startup()
         stopping = asyncio.ensure_future(lifespan.shutdown())
         await asyncio.sleep(1)
@@ -391,7 +391,7 @@ def test_observers_are_told_when_a_degraded_process_is_no_longer_ready() -> None
             told.append((report.status, report.readiness))
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.observers.append(Following())
+        lifespan.adapter.observers.append(Following())
 
         @lifespan.background(required=False)
         async def first() -> None:

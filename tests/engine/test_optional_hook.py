@@ -143,7 +143,7 @@ def test_rollback_waits_for_an_optional_hook_on_its_way_out() -> None:
 
 def test_setting_makes_a_hook_optional(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
-        lifespan.host.settings = lambda: Settings(  # type: ignore[method-assign]
+        lifespan.adapter.settings = lambda: Settings(  # type: ignore[method-assign]
             hooks={"shop.feed": {"required": False}}
         )
         Journal().resource(lifespan, "feed", open_error=OSError(NOBODY))

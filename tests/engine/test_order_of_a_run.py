@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.hooks import Hook, Kind
+from lifespan_app.engine.hooks.hook import Hook, Kind
 from lifespan_app.engine.running.run import Run
+from lifespan_app.engine.running.stages import Stage
 from lifespan_app.engine.settings import Settings
-from lifespan_app.engine.stages import Stage
 from lifespan_app.errors import HookError
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
@@ -28,7 +28,7 @@ def with_stages(lifespan: Lifespan, *functions: Any) -> Run:
         name = function.__name__
         return Stage(name, enters=lambda: [[Hook(function, Kind.STAGE, name=name)]])
 
-    context = lifespan.host.context("app")
+    context = lifespan.adapter.context("app")
     return Run(lifespan, lifespan.plan("app"), context, stages=map(stage, functions))
 
 

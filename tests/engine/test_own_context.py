@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.engine.current import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.observers import Observer, Report, Step
 from tests.engine.apps import written_in
 from tests.engine.conftest import RunOnLoop
@@ -91,7 +91,7 @@ def test_an_observer_is_inside_of_the_run_and_of_no_hook(form: str) -> None:
 
     class Follows(Observer):
         def step_changed(self, report: Report, step: Step) -> None:
-            inside.append(here.get())
+            inside.append(current_hook.get())
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> object:
         lifespan.observe(Follows())

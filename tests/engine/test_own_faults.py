@@ -41,8 +41,8 @@ class Failing:
     def __init__(self, lifespan: Lifespan, method: str, at: int) -> None:
         self.calls = 0
         self._at = at
-        self._original: Callable[..., Any] = getattr(lifespan.host, method)
-        setattr(lifespan.host, method, self._call)
+        self._original: Callable[..., Any] = getattr(lifespan.adapter, method)
+        setattr(lifespan.adapter, method, self._call)
 
     @property
     def happened(self) -> bool:

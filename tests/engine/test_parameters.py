@@ -172,7 +172,7 @@ def test_name_means_the_resource_of_its_own_app_first(run: RunOnLoop) -> None:
     given: dict[str, str] = {}
 
     async def main(lifespan: Lifespan) -> None:
-        lifespan.host.app_label = HostWithApps().app_label  # type: ignore[method-assign]
+        lifespan.adapter.app_label = HostWithApps().app_label  # type: ignore[method-assign]
 
         @lifespan.resource(state_name="client")
         @written_in("search.lifespan")
@@ -215,7 +215,7 @@ def test_resource_of_the_own_app_is_found_by_its_name(
 
 def test_resource_that_asks_for_its_own_name_is_given_another_app_s(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
-        lifespan.host.app_label = HostWithApps().app_label  # type: ignore[method-assign]
+        lifespan.adapter.app_label = HostWithApps().app_label  # type: ignore[method-assign]
 
         @lifespan.resource
         @written_in("http.lifespan")

@@ -112,7 +112,7 @@ def test_circle_is_told_whole_with_the_reason_of_every_edge(lifespan: Lifespan) 
     }
     assert problem.code == "cycle"
     assert problem.message == (
-        "Hooks wait for one another in a cycle:"
+        "Dependency cycle:"
         f"\n      'shop.client' ({__file__}:{at['client']}) waits for 'shop.index': needs, "
         "parameter 'index'"
         f"\n      'shop.index' ({__file__}:{at['index']}) waits for 'shop.build': declared, "
@@ -125,7 +125,7 @@ def test_circle_is_told_whole_with_the_reason_of_every_edge(lifespan: Lifespan) 
     )
 
 
-def test_hook_that_waits_for_itself_is_a_circle(lifespan: Lifespan) -> None:
+def test_hook_that_waits_for_itself_is_a_cycle(lifespan: Lifespan) -> None:
     lifespan.on_start(depends_on=["again"])(named("again"))
 
     [problem] = problems_of(lifespan)
@@ -135,15 +135,15 @@ def test_hook_that_waits_for_itself_is_a_circle(lifespan: Lifespan) -> None:
 
 
 def test_every_circle_is_told_once(lifespan: Lifespan) -> None:
-    for circle in ("a", "b"):
-        lifespan.on_start(depends_on=[f"{circle}_two"])(named(f"{circle}_one"))
-        lifespan.on_start(depends_on=[f"{circle}_one"])(named(f"{circle}_two"))
+    for cycle in ("a", "b"):
+        lifespan.on_start(depends_on=[f"{cycle}_two"])(named(f"{cycle}_one"))
+        lifespan.on_start(depends_on=[f"{cycle}_one"])(named(f"{cycle}_two"))
     lifespan.on_start(depends_on=["a_one", "b_one"])(named("behind_both"))
 
     assert [problem.code for problem in problems_of(lifespan)] == ["cycle", "cycle"]
 
 
-def test_priorities_and_written_order_make_no_circle(lifespan: Lifespan) -> None:
+def test_priorities_and_written_order_make_no_cycle(lifespan: Lifespan) -> None:
     lifespan.on_start(9)(named("last"))
     lifespan.on_start(depends_on=["last"])(named("middle"))
     lifespan.on_start(-9, depends_on=["middle"])(named("first"))
@@ -151,7 +151,7 @@ def test_priorities_and_written_order_make_no_circle(lifespan: Lifespan) -> None
     assert lifespan.plan("app").order == ["shop.last", "shop.middle", "shop.first"]
 
 
-def test_circle_through_a_default_is_a_circle(lifespan: Lifespan) -> None:
+def test_circle_through_a_default_is_a_cycle(lifespan: Lifespan) -> None:
     @lifespan.resource
     @written_in("shop.lifespan")
     async def client(index: object = None) -> None:

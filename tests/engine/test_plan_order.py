@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.engine.plan import Edge, Plan, Reason
-from lifespan_app.engine.planning import build_plan
+from lifespan_app.engine.planning.builder import build_plan
+from lifespan_app.engine.planning.plan import Edge, Plan, Reason
 from tests.engine.apps import HostWithApps, written_in
 
 
@@ -26,8 +26,8 @@ def waits(plan: Plan) -> list[tuple[str, str, str]]:
     return [(edge.after, edge.before, edge.reason) for edge in plan.edges]
 
 
-def waves(plan: Plan) -> list[list[str]]:
-    return [[node.key.partition(".")[2] for node in wave] for wave in plan.waves()]
+def layers(plan: Plan) -> list[list[str]]:
+    return [[node.key.partition(".")[2] for node in layer] for layer in plan.layers()]
 
 
 def start(
@@ -58,7 +58,7 @@ def test_hooks_with_nothing_between_them_wait_for_nobody(lifespan: Lifespan) -> 
 
     plan = lifespan.plan("app")
     assert plan.edges == []
-    assert waves(plan) == [["client", "index", "warm_up", "refresh"]]
+    assert layers(plan) == [["client", "index", "warm_up", "refresh"]]
     assert plan.order == ["shop.client", "shop.index", "warm_up.warm_up", "shop.refresh"]
 
 
@@ -102,7 +102,7 @@ def test_lower_priority_stands_before_every_higher_one(
     resource(lifespan, "early_too", -5)
 
     plan = lifespan.plan("app")
-    assert waves(plan) == [["early", "early_too"], ["between"], ["late"]]
+    assert layers(plan) == [["early", "early_too"], ["between"], ["late"]]
     assert waits(plan) == [
         ("priority -5", "shop.early", "priority"),
         ("priority -5", "shop.early_too", "priority"),
@@ -219,7 +219,7 @@ def test_need_wins_over_the_written_order(lifespan: Lifespan) -> None:
 def test_written_order_follows_the_order_that_needs_have_made(lifespan: Lifespan) -> None:
     """Written: one (needs a client that needs three), two, three; the client comes after three.
 
-    An edge from one to two would be a circle with those of the needs.
+    An edge from one to two would be a cycle with those of the needs.
     """
     lifespan.on_start(depends_on=["client"])(named("one"))
     lifespan.on_start(named("two"))
@@ -355,7 +355,7 @@ def test_part_of_a_plan_holds_what_is_asked_for_and_what_that_needs(lifespan: Li
 
     part = lifespan.plan("app").only(["shop.index"])
     assert part.order == ["shop.client", "shop.index"]
-    assert [(left_out.key, left_out.reason) for left_out in part.left_out] == [
+    assert [(excluded.key, excluded.reason) for excluded in part.excluded] == [
         ("shop.other", "not asked for")
     ]
     assert all(wait.node < node.index for node in part.nodes for wait in node.waits)

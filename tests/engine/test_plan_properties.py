@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.hooks import Hook, Kind
-from lifespan_app.engine.plan import Plan, Reason
-from lifespan_app.engine.planning import build_plan
+from lifespan_app.engine.hooks.hook import Hook, Kind
+from lifespan_app.engine.planning.builder import build_plan
+from lifespan_app.engine.planning.plan import Plan, Reason
 from lifespan_app.errors import PlanError, Problem
 from tests.engine.apps import written_in
 
@@ -267,7 +267,7 @@ def outcome(hooks: Sequence[Hook], service_type: str) -> object:
         plan = build_plan(hooks, service_type)
     except PlanError as error:
         return error.problems
-    return plan.order, plan.edges, plan.left_out, [node.options.priority for node in plan.hooks]
+    return plan.order, plan.edges, plan.excluded, [node.options.priority for node in plan.hooks]
 
 
 @unhurried
@@ -296,17 +296,17 @@ def test_every_edge_s_reason_is_true(drawn: Sequence[Drawn]) -> None:
 
 @unhurried
 @given(drawn_hooks())
-def test_wave_holds_what_can_start_side_by_side(drawn: Sequence[Drawn]) -> None:
+def test_layer_holds_what_can_start_side_by_side(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
 
-    waves = [[index_of(node.key) for node in wave] for wave in plan.waves()]
+    layers = [[index_of(node.key) for node in layer] for layer in plan.layers()]
     before = paths(plan)
-    assert sorted(itertools.chain(*waves)) == list(range(len(drawn)))
-    for number, wave in enumerate(waves):
-        for one, two in itertools.permutations(wave, 2):
+    assert sorted(itertools.chain(*layers)) == list(range(len(drawn)))
+    for number, layer in enumerate(layers):
+        for one, two in itertools.permutations(layer, 2):
             assert (one, two) not in before
-        for late in wave if number else ():
-            assert any((early, late) in before for early in waves[number - 1])
+        for late in layer if number else ():
+            assert any((early, late) in before for early in layers[number - 1])
 
 
 def problems_of(hooks: Sequence[Hook], service_type: str) -> Sequence[Problem]:
@@ -332,13 +332,13 @@ def test_circles_are_found_and_none_is_told_that_is_not_there(drawn: Sequence[Dr
     try:
         sorter.prepare()
     except graphlib.CycleError:
-        has_circle = True
+        has_cycle = True
     else:
-        has_circle = False
+        has_cycle = False
 
     problems = problems_of(declared(drawn), "app")
 
-    assert bool(problems) == has_circle
+    assert bool(problems) == has_cycle
     for problem in problems:
         assert problem.code == "cycle"
         told = [(index_of(one), index_of(two)) for one, two in WAITS.findall(problem.message)]
@@ -385,7 +385,7 @@ def test_plan_holds_what_its_service_type_asks_for(
     if not problems:
         plan = build_plan(hooks, service_type)
         assert {index_of(key) for key in plan.order} == expected
-        told = {index_of(left_out.key) for left_out in plan.left_out}
+        told = {index_of(excluded.key) for excluded in plan.excluded}
         assert told == set(range(len(drawn))) - expected
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Observer, Pending, Report
+from lifespan_app.engine.reporting.report import Observer, Pending, Report
 from lifespan_app.errors import ResourceNotReady
 from tests.engine.apps import written_in
 from tests.engine.lookups import report_of
@@ -30,7 +30,7 @@ class Follower(Observer):
 def test_progress_is_told_with_the_pending_hook() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         follower = Follower()
-        lifespan.host.observers.append(follower)
+        lifespan.adapter.observers.append(follower)
 
         @lifespan.resource(wait=False)
         @written_in("shop.lifespan")
@@ -78,7 +78,7 @@ def test_progress_is_in_the_steps_log_at_any_level(
 def test_progress_said_again_is_told_once() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         follower = Follower()
-        lifespan.host.observers.append(follower)
+        lifespan.adapter.observers.append(follower)
 
         @lifespan.on_start
         @written_in("shop.lifespan")
@@ -96,7 +96,7 @@ def test_progress_may_be_said_from_threads_and_tasks() -> None:
     async def main() -> None:
         lifespan = Lifespan()
         follower = Follower()
-        lifespan.host.observers.append(follower)
+        lifespan.adapter.observers.append(follower)
 
         @lifespan.resource
         def model() -> Iterator[str]:
@@ -127,7 +127,7 @@ def test_progress_may_be_said_from_threads_and_tasks() -> None:
 def test_progress_outside_of_hooks_says_nothing() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         follower = Follower()
-        lifespan.host.observers.append(follower)
+        lifespan.adapter.observers.append(follower)
         lifespan.progress(0.5, "before")
         async with lifespan.run("app"):
             lifespan.progress(0.5, "meanwhile")

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine import planning
+from lifespan_app.engine.planning import builder
 from lifespan_app.engine.settings import Settings
 from tests.engine.apps import HostWithApps, written_in
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
@@ -50,13 +50,13 @@ def test_a_plan_is_made_anew_only_when_something_has_changed(
     monkeypatch: pytest.MonkeyPatch, lifespan: Lifespan
 ) -> None:
     made: list[str] = []
-    build = planning.build_plan
+    build = builder.build_plan
 
     def build_and_count(hooks: object, service_type: str, **options: object) -> object:
         made.append(service_type)
         return build(hooks, service_type, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(planning, "build_plan", build_and_count)
+    monkeypatch.setattr(builder, "build_plan", build_and_count)
     client_of(lifespan)
     one, two = lifespan.plan("app"), lifespan.plan("app")
     assert one is two

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lifespan_app import Lifespan, LifespanContext
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal
 from tests.engine.lookups import report_of
@@ -178,9 +178,9 @@ def test_left_out_hook_is_in_the_report_with_its_reason(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         Journal().resource(lifespan, "client", service_types=["worker"])
         async with lifespan.run("app"):
-            [left_out] = report_of(lifespan).left_out
-            assert left_out.key == "shop.client"
-            assert left_out.reason == "for service type worker, not app"
+            [excluded] = report_of(lifespan).excluded
+            assert excluded.key == "shop.client"
+            assert excluded.reason == "for service type worker, not app"
 
     run(main)
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.engine.current import here
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.current_hook import current_hook
+from lifespan_app.engine.reporting.report import Report
 from tests.engine.apps import written_in
 from tests.engine.lookups import run_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
@@ -283,7 +283,7 @@ def test_check_is_part_of_no_hook_and_may_read_other_resources() -> None:
 
         @connection.check
         async def answers(connection: str) -> None:
-            seen.append((settings.current(), here.get()))
+            seen.append((settings.current(), current_hook.get()))
 
         async with lifespan.run("app"):
             assert await readiness(lifespan) == "ok"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import IN_SHUTDOWN, IN_STARTUP, Phase, Readiness
 from lifespan_app.engine.reporting.journal import Entry, Journal
+from lifespan_app.engine.reporting.report import IN_SHUTDOWN, IN_STARTUP, Phase, Readiness
 from lifespan_app.engine.running.deadlines import Limits
 from lifespan_app.engine.running.graph import Graph
 from lifespan_app.engine.running.hook_run import HookRun
@@ -40,7 +40,7 @@ class Plot:
         plan = lifespan.plan("app")
         self.now = 0.0
         self.journal = Journal(plan.nodes, lambda: self.now)
-        self.graph = Graph(self, plan, label_of=lifespan.host.app_label)  # type: ignore[arg-type]
+        self.graph = Graph(self, plan, label_of=lifespan.adapter.app_label)  # type: ignore[arg-type]
         self.scheduler = Scheduler(self.graph, self.journal, limits)
 
     def hook(self, name: str) -> HookRun:

@@ -12,7 +12,7 @@ import pytest
 
 from lifespan_app import Lifespan
 from lifespan_app.errors import LifespanError
-from lifespan_app.protocol import serve_lifespan
+from lifespan_app.serving.protocol import serve_lifespan
 from tests.engine.conftest import RunOnLoop
 from tests.engine.exchange import STARTUP, Server
 from tests.engine.journal import Journal

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan, LifespanContext, ServiceType
-from lifespan_app.engine.plan import LeftOut, Plan
-from lifespan_app.engine.planning import build_plan
+from lifespan_app.engine.planning.builder import build_plan
+from lifespan_app.engine.planning.plan import Excluded, Plan
 from lifespan_app.errors import PlanError
 from tests.engine.apps import HostWithApps, written_in
 from tests.engine.conftest import RunOnLoop
@@ -59,8 +59,8 @@ def test_hook_that_is_left_out_is_told_with_its_reason_and_place(lifespan: Lifes
     declare(lifespan, "jobs", service_types=["worker", "scheduler"])
 
     line = nothing.__code__.co_firstlineno
-    assert lifespan.plan("app").left_out == (
-        LeftOut("shop.jobs", "for service type scheduler, worker, not app", __file__, line),
+    assert lifespan.plan("app").excluded == (
+        Excluded("shop.jobs", "for service type scheduler, worker, not app", __file__, line),
     )
 
 
@@ -94,7 +94,7 @@ def test_plan_for_the_server_holds_what_names_it_and_what_that_needs(
 
     plan = lifespan.plan("server")
     assert names(plan) == ["redis", "lock", "elect"]
-    reasons = {left_out.key: left_out.reason for left_out in plan.left_out}
+    reasons = {excluded.key: excluded.reason for excluded in plan.excluded}
     assert reasons == {
         "shop.client": "does not name service type server, nor is it needed there",
         "shop.uses_client": "does not name service type server, nor is it needed there",
@@ -163,7 +163,7 @@ def test_optional_dependent_is_left_out_and_so_on_down(lifespan: Lifespan) -> No
 
     plan = plan_without(lifespan, "client")
     assert names(plan) == ["other"]
-    assert {left_out.key: left_out.reason for left_out in plan.left_out} == {
+    assert {excluded.key: excluded.reason for excluded in plan.excluded} == {
         "shop.client": "disabled by the hooks setting",
         "shop.index": "needs 'shop.client', which is left out",
         "shop.search": "needs 'shop.index', which is left out",

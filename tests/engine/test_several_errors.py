@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from tests.engine.conftest import RunOnLoop
 from tests.engine.exchange import Server
 from tests.engine.journal import Journal

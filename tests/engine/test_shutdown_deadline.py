@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import HookError
 from tests.engine.apps import written_in

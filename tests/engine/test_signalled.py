@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine import notice
-from lifespan_app.engine.host import Host
+from lifespan_app.engine.adapter import Adapter
+from lifespan_app.engine.running import shutdown_event
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.settings import Settings
 from tests.engine.conftest import LOOPS
@@ -22,7 +22,7 @@ from tests.engine.conftest import LOOPS
 Install = Callable[[Callable[[], None]], None]
 
 
-class NoticedHost(Host):
+class NoticedHost(Adapter):
     """Hold signals back for so many seconds."""
 
     def __init__(self, seconds: float) -> None:
@@ -35,7 +35,7 @@ class NoticedHost(Host):
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     """Put the handlers back that the test run has."""
-    before = {number: signal.getsignal(number) for number in notice.ENDING}
+    before = {number: signal.getsignal(number) for number in shutdown_event.ENDING}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -89,7 +89,7 @@ def test_servers_handler_is_called_too(runner: asyncio.Runner, install: Install)
 def test_second_signal_that_comes_at_once_is_taken_for_the_first(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, echo: float, calls: int
 ) -> None:
-    monkeypatch.setattr(notice, "ECHO", echo)
+    monkeypatch.setattr(shutdown_event, "ECHO", echo)
 
     async def main() -> None:
         called: list[str] = []
@@ -107,8 +107,8 @@ def test_second_signal_that_comes_at_once_is_taken_for_the_first(
 def test_servers_handler_is_called_after_the_drain_or_a_second_signal(
     runner: asyncio.Runner, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
-    monkeypatch.setattr(notice, "ECHO", 0.0)
+    monkeypatch.setattr(shutdown_event, "FIRST_LOOK", 0.001)
+    monkeypatch.setattr(shutdown_event, "ECHO", 0.0)
 
     async def main() -> None:
         calls: list[str] = []
@@ -137,8 +137,8 @@ def test_servers_handler_is_called_after_the_drain_or_a_second_signal(
 def test_echo_of_a_signal_ends_no_drain(
     runner: asyncio.Runner, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
-    monkeypatch.setattr(notice, "ECHO", 600.0)
+    monkeypatch.setattr(shutdown_event, "FIRST_LOOK", 0.001)
+    monkeypatch.setattr(shutdown_event, "ECHO", 600.0)
 
     async def main() -> None:
         calls: list[str] = []
@@ -157,12 +157,12 @@ def test_echo_of_a_signal_ends_no_drain(
 def test_one_signal_is_handed_on_where_two_have_come(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
-    monkeypatch.setattr(notice, "ECHO", 600.0)
+    monkeypatch.setattr(shutdown_event, "FIRST_LOOK", 0.001)
+    monkeypatch.setattr(shutdown_event, "ECHO", 600.0)
 
     async def main() -> None:
         calls: list[int] = []
-        for number in notice.ENDING:
+        for number in shutdown_event.ENDING:
             signal.signal(number, lambda number, frame: calls.append(number))
         run = await opened(600)
         await held(run)
@@ -181,7 +181,7 @@ def test_one_signal_is_handed_on_where_two_have_come(
 def test_servers_handler_is_called_when_the_drain_is_over(
     runner: asyncio.Runner, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
+    monkeypatch.setattr(shutdown_event, "FIRST_LOOK", 0.001)
 
     async def main() -> None:
         handled = asyncio.Event()
@@ -201,7 +201,7 @@ def test_servers_handler_is_called_when_the_drain_is_over(
 def test_signal_that_waits_at_the_runs_end_is_handed_on(
     runner: asyncio.Runner, install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
+    monkeypatch.setattr(shutdown_event, "FIRST_LOOK", 0.001)
 
     async def main() -> None:
         handled = asyncio.Event()
@@ -220,7 +220,7 @@ def test_loop_that_is_run_once_more_is_held_too(
     runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As granian does: once for the startup, once to serve."""
-    monkeypatch.setattr(notice, "FIRST_LOOK", 0.001)
+    monkeypatch.setattr(shutdown_event, "FIRST_LOOK", 0.001)
     calls: list[str] = []
 
     async def start() -> Run:
@@ -244,12 +244,12 @@ def test_loop_that_is_run_once_more_is_held_too(
 def test_handlers_are_as_before_when_the_run_is_over(runner: asyncio.Runner) -> None:
     async def main() -> None:
         by_signal(lambda: None)
-        before = [signal.getsignal(number) for number in notice.ENDING]
+        before = [signal.getsignal(number) for number in shutdown_event.ENDING]
         wakeup = wakeup_fd()
         run = await opened(600)
-        assert [signal.getsignal(number) for number in notice.ENDING] != before
+        assert [signal.getsignal(number) for number in shutdown_event.ENDING] != before
         await run.stop()
-        assert [signal.getsignal(number) for number in notice.ENDING] == before
+        assert [signal.getsignal(number) for number in shutdown_event.ENDING] == before
         assert wakeup_fd() == wakeup
 
     runner.run(main())

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import HookError
 from tests.engine.journal import Journal

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import HookError, PlanError
 from tests.engine.apps import written_in
@@ -252,7 +252,7 @@ def test_setting_that_can_not_be_read_is_told_in_a_message_and_then_raised(
         def settings() -> Settings:
             raise Broken("no such file")
 
-        lifespan.host.settings = settings  # type: ignore[method-assign]
+        lifespan.adapter.settings = settings  # type: ignore[method-assign]
         server = Server(lifespan)
         answer = await server.startup()
         assert answer["type"] == "lifespan.startup.failed"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.state import RunState
+from lifespan_app.engine.running.state import RunState
 from lifespan_app.errors import ResourceClosed
 from tests.engine.conftest import RunOnLoop
 

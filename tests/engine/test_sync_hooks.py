@@ -17,14 +17,14 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.hooks import Hook
-from lifespan_app.engine.host import Host
+from lifespan_app.engine.adapter import Adapter
+from lifespan_app.engine.hooks.hook import Hook
 from tests.engine.apps import HostWithApps, written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.virtual_clock import VirtualHost, VirtualLoop, run_virtually
 
 
-def on_a_real_loop(main: Callable[[Lifespan], Any], host: Host | None = None) -> None:
+def on_a_real_loop(main: Callable[[Lifespan], Any], host: Adapter | None = None) -> None:
     with asyncio.Runner() as runner:
         runner.run(main(Lifespan(host or HostWithApps())))
 
@@ -229,7 +229,7 @@ def test_many_short_functions_share_few_threads() -> None:
         async with lifespan.run("app"):
             pass
 
-    class Patient(Host):
+    class Patient(Adapter):
         thread_patience = 60.0
 
     on_a_real_loop(main, Patient())
@@ -475,7 +475,7 @@ def test_error_around_a_hook_is_that_hooks_failure(kind: str) -> None:
             return BrokenTask()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host = Broken(loop)
+        lifespan.adapter = Broken(loop)
 
         @lifespan.on_start(name="async", required=kind == "async")
         async def async_hook() -> None:

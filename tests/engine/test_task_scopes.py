@@ -12,7 +12,7 @@ import anyio.abc
 import pytest
 
 from lifespan_app import Lifespan, Resource
-from lifespan_app.engine.report import Report
+from lifespan_app.engine.reporting.report import Report
 from tests.engine.conftest import RunOnLoop
 from tests.engine.journal import Journal
 from tests.engine.lookups import report_of

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.report import Observer, Report
+from lifespan_app.engine.reporting.report import Observer, Report
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import ResourceClosed, ResourceNotReady
 from tests.engine.apps import written_in
@@ -364,7 +364,7 @@ def test_observers_are_told_when_the_process_is_ready() -> None:
             told.append((report.status, report.readiness))
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
-        lifespan.host.observers.append(Following())
+        lifespan.adapter.observers.append(Following())
         Journal().resource(lifespan, "model", opens=5, wait=False)
         async with lifespan.run("app"):
             await asyncio.sleep(6)

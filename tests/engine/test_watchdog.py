@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lifespan_app.engine.located import Place
-from lifespan_app.engine.watchdog import Watchdog, wait_for_end
+from lifespan_app.engine.stacks.stacks import Location
+from lifespan_app.engine.stacks.watchdog import Watchdog, wait_for_end
 from tests.engine.conftest import LOOPS
 
 LOOKS = (5.0, 10.0, 20.0, 40.0)
@@ -34,7 +34,7 @@ def runner(loop_factory: LoopFactory, monkeypatch: pytest.MonkeyPatch) -> asynci
     def start(watch: Callable[..., None], args: tuple[Any, ...]) -> None:
         threading.Thread(target=watch, args=args, daemon=True).start()
 
-    monkeypatch.setattr("lifespan_app.engine.watchdog.start_new_thread", start)
+    monkeypatch.setattr("lifespan_app.engine.stacks.watchdog.start_new_thread", start)
     return asyncio.Runner(loop_factory=loop_factory)
 
 
@@ -73,10 +73,10 @@ class Time:
 def test_blocked_loop_is_reported_with_the_line_that_blocks_it(
     loop_factory: LoopFactory,
 ) -> None:
-    reports: list[tuple[Place | None, float]] = []
+    reports: list[tuple[Location | None, float]] = []
     free = threading.Event()
 
-    def report(place: Place | None, seconds: float) -> None:
+    def report(place: Location | None, seconds: float) -> None:
         reports.append((place, seconds))
         free.set()
 
@@ -260,7 +260,7 @@ def test_closed_loop_ends_the_watch(
 ) -> None:
     # In this thread, so that the watch has ended when it returns.
     monkeypatch.setattr(
-        "lifespan_app.engine.watchdog.start_new_thread", lambda watch, args: watch(*args)
+        "lifespan_app.engine.stacks.watchdog.start_new_thread", lambda watch, args: watch(*args)
     )
     waits: list[float] = []
     reports: list[object] = []
@@ -285,7 +285,7 @@ def test_report_that_fails_is_logged_and_the_watch_goes_on(
 ) -> None:
     time = Time()
 
-    def report(place: Place | None, seconds: float) -> None:
+    def report(place: Location | None, seconds: float) -> None:
         raise ZeroDivisionError(f"after {seconds:g} s")
 
     async def hook() -> None:

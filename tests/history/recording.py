@@ -13,8 +13,8 @@ from django.db.backends.signals import connection_created
 from django.test.utils import setup_test_environment, teardown_test_environment
 
 from lifespan_app import Lifespan
-from lifespan_app.history.recorder import Recorder
-from lifespan_app.host import install
+from lifespan_app.apps import install
+from lifespan_app.history.recording.recorder import Recorder
 from lifespan_app.models import LifespanRun, RunQuerySet
 
 
@@ -23,7 +23,7 @@ def recorded() -> Iterator[Lifespan]:
     """Give a lifespan whose runs are recorded: here it is, for a while, no test."""
     lifespan = Lifespan()
     install(lifespan)
-    lifespan.host.observers.append(Recorder())
+    lifespan.adapter.observers.append(Recorder())
     teardown_test_environment()
     try:
         yield lifespan

@@ -13,8 +13,8 @@ import pytest
 from django.db import connections
 
 from lifespan_app import Lifespan
-from lifespan_app.history.maintenance import maintain
-from lifespan_app.history.spool import SpoolFile
+from lifespan_app.history.recording.maintenance import maintain
+from lifespan_app.history.recording.spool import SpoolFile
 from lifespan_app.models import LifespanRun
 from tests.history.databases import HistoryDatabase
 from tests.history.recording import recorded, there_is

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lifespan_app.history import story
-from lifespan_app.history.fleet import RECENT, Day
-from lifespan_app.history.writing import fitted
-from lifespan_app.history.writing import moment as moment_to_write
+from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.overview import RECENT, Day
+from lifespan_app.history.recording.store import fitted
+from lifespan_app.history.recording.store import moment as moment_to_write
 from lifespan_app.models import LifespanRun, Status
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ def test_time_served_is_right_over_a_clock_change(
 ) -> None:
     run = served(change - before, seconds)
 
-    assert story.served_for(run, moment(change + seconds)) == timedelta(seconds=seconds)
+    assert describe.served_for(run, moment(change + seconds)) == timedelta(seconds=seconds)
 
 
 def test_story_of_a_run_is_right_over_a_clock_change(change: float) -> None:
     run = served(change - 10, 25)
 
-    assert story.headline(run, [], moment(change + 60)).startswith("Served for 25 s")
+    assert describe.headline(run, [], moment(change + 60)).startswith("Served for 25 s")
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def test_running_time_is_right_over_a_clock_change(change: float, status: str, s
     at = moment(change - 10)
     run = LifespanRun(status=status, started_at=at, stopping_at=at, last_seen_at=at)
 
-    assert said in story.headline(run, [], moment(change + 15))
+    assert said in describe.headline(run, [], moment(change + 15))
 
 
 def test_time_ago_is_right_over_a_clock_change(change: float) -> None:
-    assert story.ago(moment(change - 15), moment(change + 15)) == "30 s ago"
+    assert describe.ago(moment(change - 15), moment(change + 15)) == "30 s ago"
 
 
 def test_start_stands_right_on_the_days_strip_over_a_clock_change(change: float) -> None:

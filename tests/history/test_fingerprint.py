@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from lifespan_app.engine.report import Outcome, Phase, Step
-from lifespan_app.history.fingerprint import fingerprint_of
+from lifespan_app.engine.reporting.report import Outcome, Phase, Step
+from lifespan_app.history.recording.fingerprint import fingerprint_of
 from tests.engine.odd_errors import ODD_ERRORS
 
 HOOKS = """

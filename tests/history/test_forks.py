@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager, ExitStack
 
 import pytest
 
-from lifespan_app.history import forks as module
-from lifespan_app.history.forks import forks
+from lifespan_app.history.recording import forks as module
+from lifespan_app.history.recording.forks import forks
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork"),

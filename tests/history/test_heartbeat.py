@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.history import record, rows
+from lifespan_app.history.recording import record, rows
 from lifespan_app.models import LifespanRun, Status
 from tests.history.databases import HistoryDatabase
 from tests.history.recording import has_status, recorded, there_is

@@ -14,14 +14,14 @@ from uuid import uuid4
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.loglines import MOST_BYTES, LogLine
-from lifespan_app.engine.report import Phase, Step
-from lifespan_app.history import rows
-from lifespan_app.history.maintenance import import_spooled
-from lifespan_app.history.rows import Rows
-from lifespan_app.history.spool import SpoolFile, claimed
-from lifespan_app.history.storable import LONGEST, ascii_only, storable
-from lifespan_app.history.writing import Writer
+from lifespan_app.engine.reporting.log_capture import MOST_BYTES, LogLine
+from lifespan_app.engine.reporting.report import Phase, Step
+from lifespan_app.history.recording import rows
+from lifespan_app.history.recording.maintenance import import_spooled
+from lifespan_app.history.recording.rows import Rows
+from lifespan_app.history.recording.sanitize import LONGEST, ascii_only, sanitize
+from lifespan_app.history.recording.spool import SpoolFile, claimed
+from lifespan_app.history.recording.store import Writer
 from lifespan_app.models import LifespanRun, LifespanStep
 from tests.clusters import PostgreSQL
 from tests.history.databases import HistoryDatabase, opened
@@ -56,7 +56,7 @@ def stored_as(text: str, database: HistoryDatabase, length: int | None = None) -
     # Latin letters are all that the columns of this one take; what can't be stored is spelled out.
     if database.kind == "latin1" and not text.isascii():
         text = ascii_only(text)
-    return storable(text, length)
+    return sanitize(text, length)
 
 
 def a_row_of_a_run(uuid: str, text: str) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def test_run_that_says_hostile_text_is_recorded(
     assert run.host == stored_as(text, history_database, 255)
     assert run.release == stored_as(text, history_database, 128)
     # What waits in a file is cut already.
-    assert step.error == stored_as(storable(text), history_database)
+    assert step.error == stored_as(sanitize(text), history_database)
     assert step.log[0][3] == stored_as(text[:1_000], history_database)
     assert step.traceback.startswith("Traceback (most recent call last):\n")
     assert not (tmp_path / "spool").exists()

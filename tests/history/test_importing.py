@@ -15,9 +15,9 @@ from django.core.management import call_command
 from django.db import connections
 from django.utils import timezone
 
-from lifespan_app.history.maintenance import maintain
-from lifespan_app.history.spool import SpoolFile
-from lifespan_app.history.spooled import spooled_runs
+from lifespan_app.history.reading.spooled import spooled_runs
+from lifespan_app.history.recording.maintenance import maintain
+from lifespan_app.history.recording.spool import SpoolFile
 from lifespan_app.models import LifespanRun
 from tests.history.databases import HistoryDatabase
 from tests.history.records import a_run

@@ -10,7 +10,7 @@ from threading import Thread
 
 import pytest
 
-from lifespan_app.history.process import launch
+from lifespan_app.history.recording.identity import launch
 from tests.projects import Project
 from tests.servers import (
     GRANIAN,
@@ -28,7 +28,7 @@ import os
 from journal import write
 
 from lifespan_app import lifespan
-from lifespan_app.history.process import launch
+from lifespan_app.history.recording.identity import launch
 
 
 @lifespan.on_start
@@ -210,10 +210,10 @@ import os
 import gunicorn.arbiter
 import uvicorn
 
-import lifespan_app.history.process
+import lifespan_app.history.recording.identity
 
 # As a supervisor may have asked, for its own sake.
-lifespan_app.history.process.launch()
+lifespan_app.history.recording.identity.launch()
 
 for _ in range(2):
     if os.fork() == 0:

@@ -14,8 +14,8 @@ import pytest
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from lifespan_app.history.lost import AT_ONCE, mark_lost
-from lifespan_app.history.process import identity, place
+from lifespan_app.history.recording.identity import identity, place
+from lifespan_app.history.recording.stalled import AT_ONCE, mark_lost
 from lifespan_app.models import LIVE, LifespanRun, Status
 from tests.history.databases import HistoryDatabase
 from tests.history.records import a_run
@@ -34,7 +34,7 @@ OVER = [status for status in Status if status not in LIVE]
 @pytest.fixture(scope="module")
 def gone() -> tuple[str, int]:
     """Return who a process was that has ended."""
-    say_who = "from lifespan_app.history.process import identity; print(identity())"
+    say_who = "from lifespan_app.history.recording.identity import identity; print(identity())"
     with subprocess.Popen(
         [sys.executable, "-c", say_who], stdout=subprocess.PIPE, text=True
     ) as ended:
@@ -46,7 +46,7 @@ def gone() -> tuple[str, int]:
 @pytest.fixture
 def alive() -> Iterator[tuple[str, int]]:
     """Return who a process is that goes on."""
-    say_who = "from lifespan_app.history.process import identity; print(identity(), flush=True)"
+    say_who = "from lifespan_app.history.recording.identity import identity; print(identity(), flush=True)"
     pipe = subprocess.PIPE
     with subprocess.Popen(
         [sys.executable, "-c", f"{say_who}; input()"], stdin=pipe, stdout=pipe, text=True

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from lifespan_app.history.statistics import recorded_starts, spread, usual_in
+from lifespan_app.history.reading.statistics import recorded_starts, spread, usual_in
 from tests.history.records import a_run, a_step
 
 pytestmark = pytest.mark.django_db

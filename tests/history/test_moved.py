@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lifespan_app.history import spool
-from lifespan_app.history.maintenance import maintain
-from lifespan_app.history.spool import SpoolFile, claimed
+from lifespan_app.history.recording import spool
+from lifespan_app.history.recording.maintenance import maintain
+from lifespan_app.history.recording.spool import SpoolFile, claimed
 from tests.history.databases import MYSQL, copied, opened, sqlite
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from lifespan_app.history import record
-from lifespan_app.history.maintenance import maintain
+from lifespan_app.history.recording import record
+from lifespan_app.history.recording.maintenance import maintain
 from lifespan_app.models import LifespanRun
 from tests.history.databases import HistoryDatabase, opened, sqlite
 from tests.history.recording import recorded

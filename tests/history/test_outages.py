@@ -19,9 +19,9 @@ from django.db import connections
 from django.utils import timezone
 
 from lifespan_app import Lifespan
-from lifespan_app.history import failures, maintenance, record, spool
-from lifespan_app.history.maintenance import Pieces, maintain
-from lifespan_app.history.rows import Rows
+from lifespan_app.history.recording import maintenance, record, spool, store_errors
+from lifespan_app.history.recording.maintenance import Pieces, maintain
+from lifespan_app.history.recording.rows import Rows
 from lifespan_app.models import LifespanRun
 from tests.clusters import PostgreSQL
 from tests.history.databases import HistoryDatabase, opened, sqlite
@@ -419,7 +419,7 @@ class TestALockedSQLite:
         now = timezone.now()
         a_run(status="serving", lost_after=now - timedelta(seconds=1))
         noticed = threading.Event()
-        is_in_the_way = failures.is_in_the_way
+        is_in_the_way = store_errors.is_in_the_way
 
         def notice(error: Exception) -> bool:
             noticed.set()
@@ -528,5 +528,5 @@ def test_part_that_cannot_be_made_is_left_out_and_the_rest_is_kept(
     asyncio.run(one_run(lifespan))
 
     assert kept() == [("stopped", 0, False)]
-    left_out = [text for text in caplog.messages if text.endswith("is left out.")]
-    assert len(left_out) == 2
+    excluded = [text for text in caplog.messages if text.endswith("is left out.")]
+    assert len(excluded) == 2

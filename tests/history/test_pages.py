@@ -11,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from lifespan_app.admin.lists import search
-from lifespan_app.history import newest
-from lifespan_app.history.fleet import overview
-from lifespan_app.history.newest import begins_with, search_pks
-from lifespan_app.history.one_hook import hook_history
+from lifespan_app.history.reading import queries
+from lifespan_app.history.reading.hook_history import hook_history
+from lifespan_app.history.reading.overview import overview
+from lifespan_app.history.reading.queries import begins_with, search_pks
 from lifespan_app.models import LifespanRun
 from tests import records
 from tests.history.databases import HistoryDatabase
@@ -67,8 +67,8 @@ def test_uuid_is_searched_as_it_is(history_database: HistoryDatabase) -> None:
 def test_search_finds_the_newest_that_everything_fits(
     history_database: HistoryDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(newest, "WINDOW", 5)
-    monkeypatch.setattr(newest, "CANDIDATES", 10)
+    monkeypatch.setattr(queries, "WINDOW", 5)
+    monkeypatch.setattr(queries, "CANDIDATES", 10)
     old = [records.recorded("lost", host="web-1") for _ in range(4)]
     by_release = records.recorded("stopped", host="db", release="web-2")
     many = [records.recorded("stopped", host=f"web-{number}") for number in range(12)]

@@ -13,13 +13,15 @@ from threading import Thread
 
 import pytest
 
-from lifespan_app import proc
-from lifespan_app.history import process
-from lifespan_app.history.process import identity, is_gone, place
-from lifespan_app.proc import started
+from lifespan_app.engine import proc
+from lifespan_app.engine.proc import started
+from lifespan_app.history.recording import identity as process
+from lifespan_app.history.recording.identity import identity, is_gone, place
 from tests.needs import needs_namespaces
 
-SAY_WHO = "from lifespan_app.history.process import identity; print(identity(), flush=True)"
+SAY_WHO = (
+    "from lifespan_app.history.recording.identity import identity; print(identity(), flush=True)"
+)
 
 WAIT = "import sys; sys.stdin.read()"
 
@@ -166,7 +168,7 @@ def test_process_may_have_any_name(name: str) -> None:
 def test_namespace_is_a_place_of_its_own() -> None:
     with child(SAY_WHO) as outside:
         [inside, judged] = in_namespace(
-            "import json; from lifespan_app.history.process import *;"
+            "import json; from lifespan_app.history.recording.identity import *;"
             f"print(json.dumps([identity(), is_gone({said(outside)!r}, {outside.pid})]))",
             "--mount-proc",
         )
@@ -181,7 +183,7 @@ def test_namespace_is_a_place_of_its_own() -> None:
 @needs_namespaces
 def test_proc_that_numbers_the_processes_of_elsewhere_is_not_believed() -> None:
     [who, launch] = in_namespace(
-        "import json; from lifespan_app.history.process import *;"
+        "import json; from lifespan_app.history.recording.identity import *;"
         "print(json.dumps([identity(), launch()]))"
     )
 
@@ -195,8 +197,8 @@ def test_number_that_was_given_anew_is_known_by_its_start() -> None:
         f"""
 import json, subprocess, sys, time
 from pathlib import Path
-from lifespan_app.history.process import is_gone, place
-from lifespan_app.proc import started
+from lifespan_app.history.recording.identity import is_gone, place
+from lifespan_app.engine.proc import started
 
 def begin():
     return subprocess.Popen([sys.executable, "-c", {WAIT!r}], stdin=subprocess.PIPE)

@@ -13,8 +13,8 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from lifespan_app.history import pruning
-from lifespan_app.history.pruning import prune, prune_some
+from lifespan_app.history.recording import pruning
+from lifespan_app.history.recording.pruning import prune, prune_some
 from lifespan_app.models import LifespanRun, LifespanStep
 from tests.history.databases import HistoryDatabase, opened, sqlite
 from tests.history.records import a_run, a_step

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lifespan_app.history import spool
-from lifespan_app.history.database_id import database_ids, project_id
-from lifespan_app.history.spool import SpoolFile, claimed, entries_of
+from lifespan_app.history.recording import spool
+from lifespan_app.history.recording.database_id import database_ids, project_id
+from lifespan_app.history.recording.spool import SpoolFile, claimed, entries_of
 from tests.forks import in_a_fork
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ import sys
 from django.conf import settings
 settings.LIFESPAN = {"HISTORY_DATABASE": "elsewhere"}
 from pathlib import Path
-from lifespan_app.history.spool import SpoolFile
+from lifespan_app.history.recording.spool import SpoolFile
 
 file = SpoolFile(Path(sys.argv[1]), "one")
 file.append({"run": {"pid": 1}})

@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from lifespan_app.history.storable import LONGEST, ascii_only, storable, storable_json
+from lifespan_app.history.recording.sanitize import LONGEST, ascii_only, sanitize, sanitize_json
 
 
 @pytest.mark.parametrize("text", ["", "plain", "<script>", "é", "\N{SNAKE}", "\u202eabc", "\x01\t"])
 def test_text_that_every_database_takes_is_left_alone(text: str) -> None:
-    assert storable(text) == text
+    assert sanitize(text) == text
 
 
 def test_letters_that_databases_refuse_become_visible() -> None:
-    assert storable("a\x00b\ud800c\udfffd") == r"a\x00b\ud800c\udfffd"
+    assert sanitize("a\x00b\ud800c\udfffd") == r"a\x00b\ud800c\udfffd"
 
 
 @given(some.text(some.characters(codec=None, exclude_categories=[])), some.integers(1, 60))
 def test_any_text_can_be_stored_in_any_room(text: str, length: int) -> None:
-    stored = storable(text, length)
+    stored = sanitize(text, length)
 
     assert len(stored) <= length
     assert "\0" not in stored
@@ -35,7 +35,7 @@ def test_any_text_can_be_stored_in_any_room(text: str, length: int) -> None:
 @given(some.integers(0, 3_000), some.integers(1, 1_500))
 def test_cut_text_says_how_much_is_missing(size: int, length: int) -> None:
     text = "x" * size
-    stored = storable(text, length)
+    stored = sanitize(text, length)
 
     assert len(stored) <= length
     missing = size - stored.count("x")
@@ -43,7 +43,7 @@ def test_cut_text_says_how_much_is_missing(size: int, length: int) -> None:
 
 
 def test_short_column_keeps_the_beginning() -> None:
-    stored = storable("abc" * 100, 64)
+    stored = sanitize("abc" * 100, 64)
 
     assert stored == "abcabcabcabcabcabcabcabcabcabcabcabcabcabcabcabcab... (250 more)"
     assert len(stored) == 64
@@ -52,7 +52,7 @@ def test_short_column_keeps_the_beginning() -> None:
 def test_traceback_keeps_its_first_and_its_last_line() -> None:
     text = "Traceback (most recent call last):\n" + "  line\n" * 20_000 + "ValueError: no"
 
-    stored = storable(text)
+    stored = sanitize(text)
 
     assert len(stored) == LONGEST
     assert stored.startswith("Traceback (most recent call last):\n  line\n")
@@ -63,17 +63,17 @@ def test_traceback_keeps_its_first_and_its_last_line() -> None:
 
 
 def test_column_that_has_no_room_for_words_gets_the_beginning() -> None:
-    assert storable("serving" * 3, 10) == "servingser"
+    assert sanitize("serving" * 3, 10) == "servingser"
 
 
 def test_text_with_visible_escapes_is_cut_too() -> None:
-    assert len(storable("\x00" * 100, 64)) == 64
+    assert len(sanitize("\x00" * 100, 64)) == 64
 
 
 def test_every_text_in_a_structure_is_storable() -> None:
     value = {"a\x00": ["\ud800", ("b", {"c": "x" * 30_000})]}
 
-    stored = storable_json(value)
+    stored = sanitize_json(value)
 
     assert list(stored) == [r"a\x00"]
     assert stored[r"a\x00"][0] == r"\ud800"
@@ -95,8 +95,8 @@ def test_every_text_in_a_structure_is_storable() -> None:
     ],
 )
 def test_value_that_json_has_no_word_for_becomes_text(value: Any, stored: Any) -> None:
-    assert storable_json(value) == stored
-    json.dumps(storable_json(value), allow_nan=False)
+    assert sanitize_json(value) == stored
+    json.dumps(sanitize_json(value), allow_nan=False)
 
 
 def test_old_encoding_gets_backslash_forms() -> None:

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone, translation
 
-from lifespan_app.history import story
-from lifespan_app.history.statistics import spread
+from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.statistics import spread
 from tests import records
 
 SENTENCES = {
@@ -49,7 +49,7 @@ def test_story_of_a_run_is_told_in_a_sentence(name: str) -> None:
         run.last_seen_at = at - timedelta(minutes=50)
         run.ready_at = run.last_seen_at - timedelta(minutes=100)
 
-    assert story.headline(run, steps, at) == SENTENCES[name]
+    assert describe.headline(run, steps, at) == SENTENCES[name]
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_story_of_a_run_is_told_in_a_sentence(name: str) -> None:
     ],
 )
 def test_durations_are_short(seconds: float, text: str) -> None:
-    assert story.duration(seconds) == story.duration(timedelta(seconds=seconds)) == text
+    assert describe.duration(seconds) == describe.duration(timedelta(seconds=seconds)) == text
 
 
 def test_numbers_are_written_as_in_the_language_of_the_reader() -> None:
     with translation.override("de"):
-        assert story.duration(0.2134).startswith("0,21")
+        assert describe.duration(0.2134).startswith("0,21")
 
 
 def test_spread_names_median_and_worst_of_its_sample() -> None:

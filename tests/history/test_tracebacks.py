@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from lifespan_app.history.tracebacks import innermost, library_of, parts_of
+from lifespan_app.history.reading.tracebacks import innermost, library_of, parts_of
 from tests.records import NO_NOTICES
 
 

@@ -13,9 +13,9 @@ import pytest
 from django.core.checks import CheckMessage
 from django.utils import timezone
 
-from lifespan_app import checks
-from lifespan_app.history import spool
-from lifespan_app.history.maintenance import maintain
+from lifespan_app.checks import system_checks
+from lifespan_app.history.recording import spool
+from lifespan_app.history.recording.maintenance import maintain
 from lifespan_app.models import LifespanRun
 from tests.history.databases import HistoryDatabase
 from tests.history.recording import recorded
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, settings: Settings) -> Iterator[Path]:
 
 
 def told() -> list[CheckMessage]:
-    return list(checks.check_spool())
+    return list(system_checks.check_spool())
 
 
 # A check beforehand

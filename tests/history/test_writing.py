@@ -6,7 +6,7 @@ import time
 from typing import Any
 from uuid import uuid4
 
-from lifespan_app.history.writing import Writer
+from lifespan_app.history.recording.store import Writer
 from lifespan_app.models import LifespanRun
 from tests.history.databases import HistoryDatabase
 

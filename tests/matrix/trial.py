@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from lifespan_app.history.process import is_gone
+from lifespan_app.engine.proc import stat
+from lifespan_app.history.recording.identity import is_gone
 from lifespan_app.models import LIVE, LifespanRun
-from lifespan_app.proc import stat
 from tests.history.served import wait_for_record
 from tests.matrix.columns import Column
 from tests.matrix.shop import GO_ON, WHOLE

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from lifespan_app import Lifespan, atomic_file
-from lifespan_app.running import told
-from lifespan_app.running.ready import Readiness
-from lifespan_app.status_file import StatusFile
+from lifespan_app import Lifespan
+from lifespan_app.cli.notify import Notifier
+from lifespan_app.health import atomic_file
+from lifespan_app.health.status_file import StatusFile
+from lifespan_app.serving import startup_report
 
 
 @pytest.fixture
@@ -45,12 +46,12 @@ def write_status(file: Path) -> None:
             pass
 
     lifespan = Lifespan()
-    lifespan.host.observers.append(StatusFile(file))
+    lifespan.adapter.observers.append(StatusFile(file))
     asyncio.run(one_run())
 
 
 def write_ready_file(file: Path) -> None:
-    Readiness(file).begin()
+    Notifier(file).begin()
 
 
 @pytest.mark.parametrize("write", [write_status, write_ready_file])
@@ -80,7 +81,7 @@ def test_guessed_name_is_not_written_through(
 def test_startup_report_is_not_written_through_a_link(shared: Path, victim: Path) -> None:
     (shared / "starts").symlink_to(victim)
 
-    told.write(str(shared / "starts"), "run", True, "")
+    startup_report.write(str(shared / "starts"), "run", True, "")
 
     assert victim.read_text() == "precious"
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from lifespan_app import Lifespan, proc
-from lifespan_app.status_file import StatusFile
+from lifespan_app import Lifespan
+from lifespan_app.engine import proc
+from lifespan_app.health.status_file import StatusFile
 from tests.projects import Project
 from tests.running.processes import running
 
@@ -281,7 +282,8 @@ except SystemExit as done:
 # A process that writes it.
 
 QUICK = """
-from lifespan_app import lifespan, status_file
+from lifespan_app.health import status_file
+from lifespan_app import lifespan
 import asyncio
 import journal
 
@@ -401,7 +403,7 @@ def test_full_disk_leaves_nothing_half_written(
 
     async def main() -> None:
         lifespan = Lifespan()
-        lifespan.host.observers.append(StatusFile(tmp_path / "status.json"))
+        lifespan.adapter.observers.append(StatusFile(tmp_path / "status.json"))
         async with lifespan.run("app"):
             while_it_serves.extend(written())
 

@@ -9,7 +9,7 @@ from signal import Signals
 
 import pytest
 
-from lifespan_app.running.serve import Address, address
+from lifespan_app.cli.devserver import Address, address
 from tests.projects import Project
 from tests.running.processes import AtTerminal
 from tests.servers import HOST, Kind, Server

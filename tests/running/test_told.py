@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lifespan_app.running.told import Told, listening, write
+from lifespan_app.serving.startup_report import StartupReports, listening, write
 from tests.projects import Project
 from tests.running.processes import running, script
 from tests.servers import HYPERCORN, UVICORN, Kind, Server, _free_port
@@ -183,7 +183,7 @@ def broken():
 
 async def main():
     for fails in (True, False):
-        own = Lifespan(lifespan.host)
+        own = Lifespan(lifespan.adapter)
         if fails:
             own.on_start(broken)
         run = own.prepare(server=SERVER)
@@ -241,7 +241,7 @@ def test_startup_report_cut_short_is_left_out(tmp_path: Path) -> None:
     whole = json.dumps({"run": "1", "came_up": True, "error": ""})
     path.write_text(f'{whole}\n{{"run": "2", "came')
 
-    assert Told(path).starts() == (1, [])
+    assert StartupReports(path).starts() == (1, [])
 
 
 def test_startup_report_is_private_and_removed() -> None:

@@ -127,8 +127,8 @@ class TestWhatItNeeded:
     def test_what_an_override_needed_is_left_out_and_says_why(
         self, client: Resource[Client], opened: list[str]
     ) -> None:
-        left_out = pytest.raises(NotRunning, match="only client needed it, which a test has replac")
-        with override(client, "fake"), lifespan_running() as running, left_out:
+        excluded = pytest.raises(NotRunning, match="only client needed it, which a test has replac")
+        with override(client, "fake"), lifespan_running() as running, excluded:
             running.state["proxy"]
         assert "proxy" not in opened
 

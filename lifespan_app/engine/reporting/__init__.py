@@ -1,1 +1,4 @@
-"""Telling: what a run has done, as frozen values, and those who are told of it."""
+"""Told: what a run has done, as frozen values, and the observers that get them.
+
+Imports ``engine.planning`` and ``engine.hooks``.
+"""

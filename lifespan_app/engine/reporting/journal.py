@@ -6,26 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from lifespan_app.engine.hooks import Kind
-from lifespan_app.engine.loglines import LogLine, LogSink
-from lifespan_app.engine.plan import Node, edges_into
-from lifespan_app.engine.report import (
-    IN_SERVICE,
-    IN_SHUTDOWN,
-    IN_STARTUP,
-    OK,
-    Outcome,
-    Pending,
-    Phase,
-    Step,
-)
+from lifespan_app.engine.hooks.hook import Kind
+from lifespan_app.engine.planning.plan import Node, edges_into
 
 from .failure import Failure, failure_of, short
+from .log_capture import LogLine, LogSink
+from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Pending, Phase, Step
 
 HAS_STARTUP = frozenset({Kind.START, Kind.RESOURCE, Kind.MANAGER, Kind.STAGE})
 WELL = frozenset({OK, Outcome.FINISHED})
 
-Place = tuple[int, Phase]
+StepId = tuple[int, Phase]
 """A step's hook, by its node's index, and the phase that the step is part of."""
 
 
@@ -77,7 +68,7 @@ class Entry(NamedTuple):
         return None if self.failure is None else self.failure.error
 
     @property
-    def place(self) -> Place:
+    def place(self) -> StepId:
         """Which step this is."""
         return self.node.index, self.phase
 
@@ -96,7 +87,7 @@ class Journal:
         self._entries: list[Entry] = []
         self._serving: dict[int, Entry] = {}
         """The last entry of each hook's service: a job may begin again any number of times."""
-        self._sinks: dict[Place, LogSink] = {}
+        self._sinks: dict[StepId, LogSink] = {}
         """Where log lines of steps go that go on."""
         self._progress: dict[int, Progress] = {}
         self._writes = 0
@@ -205,7 +196,7 @@ class Snapshot:
         startable: Sequence[Node],
         entries: list[Entry],
         others: tuple[Entry, ...],
-        logs: Mapping[Place, tuple[LogLine, ...]],
+        logs: Mapping[StepId, tuple[LogLine, ...]],
         progress: Mapping[int, Progress],
         moments: Moments,
     ) -> None:
@@ -220,7 +211,7 @@ class Snapshot:
         self._moments = moments
 
     @cached_property
-    def _last(self) -> dict[Place, Entry]:
+    def _last(self) -> dict[StepId, Entry]:
         """The last entry of each step."""
         entries = (*self._entries[: self._end], *self._others)
         return {entry.place: entry for entry in entries}

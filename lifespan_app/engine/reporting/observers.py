@@ -8,8 +8,9 @@ from typing import Any
 
 from lifespan_app.engine.error_text import path_of
 from lifespan_app.engine.logger import logger
-from lifespan_app.engine.report import Observer, Phase, Readiness, Report, Step
 from lifespan_app.engine.wording import time_taken
+
+from .report import Observer, Phase, Readiness, Report, Step
 
 
 class Observers:

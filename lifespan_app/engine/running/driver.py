@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lifespan_app.engine.current import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.logger import logger
 
 from .scheduler import Command, Do, Scheduler
@@ -113,7 +113,7 @@ class Driver:
             self._say(error)
 
     def _say(self, error: BaseException) -> None:
-        run = self._context.get(here)
+        run = self._context.get(current_hook)
         logger.error("A fault in lifespan_app itself, at %s. Please report it.", run, error=error)
 
     # The timer.

@@ -13,10 +13,10 @@ from types import AsyncGeneratorType, FrameType
 from typing import Any, Protocol
 
 from lifespan_app.engine.advice import Advice
-from lifespan_app.engine.current import here
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.error_text import add_note, is_a, text_of
 from lifespan_app.engine.errors import HookError, with_article
-from lifespan_app.engine.hooks import (
+from lifespan_app.engine.hooks.hook import (
     ASYNC_GENERATOR,
     COROUTINE,
     IN_THREAD,
@@ -29,11 +29,11 @@ from lifespan_app.engine.hooks import (
     is_awaitable,
 )
 from lifespan_app.engine.logger import logger
-from lifespan_app.engine.nothing import refuse_none
 from lifespan_app.engine.reporting.failure import short
-from lifespan_app.engine.threads import Work
 
 from .hook_run import HookRun
+from .none_value import refuse_none
+from .threads import Work
 
 YIELD_ONCE = (
     "Yield exactly once on every way through it: what is before the 'yield' runs at startup, what "
@@ -136,7 +136,7 @@ class Execution:
     # On the loop: one task from enter to exit.
 
     async def _live(self) -> None:
-        here.set(self.hook_run)
+        current_hook.set(self.hook_run)
         failure: BaseException | None = None
         hook = self.hook_run.hook
         try:
@@ -326,7 +326,7 @@ class Execution:
         self.executor.post_ended(self, failure)
 
     def _is_in_thread(self) -> None:
-        here.set(self.hook_run)
+        current_hook.set(self.hook_run)
         self.thread = threading.get_ident()
 
     def life(self) -> Iterator[Any]:

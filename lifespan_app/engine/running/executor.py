@@ -12,19 +12,19 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, Protocol
 
 from lifespan_app.engine.advice import Advice
-from lifespan_app.engine.hooks import START, Hook
-from lifespan_app.engine.plan import Gives
-from lifespan_app.engine.threads import Mailbox, Pool, Turns, start_thread
+from lifespan_app.engine.hooks.hook import START, Hook
+from lifespan_app.engine.planning.plan import Gives
 
 from .execution import Execution, NextTurn
 from .hook_run import STARTING, HookRun
 from .scheduler import Scheduler
+from .threads import Mailbox, Pool, SerialThread, start_thread
 
 
 class Surroundings(Protocol):
-    """What the executor is given by the program around the engine: its host."""
+    """What the executor is given by the program around the engine: its adapter."""
 
-    turns: Turns | None
+    turns: SerialThread | None
     thread_patience: float
     advice: Advice
 
@@ -50,7 +50,7 @@ class Executor:
     Args:
         scheduler: is told what becomes of hooks.
         handle: hands the scheduler an event.
-        host: the program around the engine.
+        adapter: the program around the engine.
         loop_is_ending: tells whether every task of the loop is being cancelled.
         given: what parameters are given that ask for no resource.
     """
@@ -59,18 +59,18 @@ class Executor:
         self,
         scheduler: Scheduler,
         handle: Callable[..., None],
-        host: Surroundings,
+        adapter: Surroundings,
         loop_is_ending: Callable[[], bool],
         given: Mapping[Gives, Any],
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.loop_is_ending = loop_is_ending
-        self.around_task = host.around_task
-        self.around_thread = host.around_thread
-        self.advice = host.advice
+        self.around_task = adapter.around_task
+        self.around_thread = adapter.around_thread
+        self.advice = adapter.advice
         self._scheduler = scheduler
         self._handle = handle
-        self._host = host
+        self._host = adapter
         self._given = given
         # The context of the run's begin: what one hook sets is not seen by the next.
         self._context = contextvars.copy_context()
@@ -118,7 +118,7 @@ class Executor:
         self,
         execution: Execution,
         context: contextvars.Context,
-        turns: Turns,
+        turns: SerialThread,
         *,
         owns_thread: bool,
     ) -> None:
@@ -247,7 +247,7 @@ class Executor:
         self._scheduler.ended(now, hook_run, error, execution.made, at)
 
     def _work_returned(self) -> BaseException | None:
-        """Tell the host that a thread has given work back; return what that has raised, if it has."""
+        """Tell the adapter that a thread has given work back; return what that has raised, if it has."""
         try:
             self._host.work_returned()
         except BaseException as fault:

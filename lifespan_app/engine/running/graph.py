@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from lifespan_app.engine.hooks import DRAIN, Hook
-from lifespan_app.engine.plan import Node, Plan, barrier_of, node_of
+from lifespan_app.engine.hooks.hook import DRAIN, Hook
+from lifespan_app.engine.planning.plan import Node, Plan, barrier_of, node_of
 from lifespan_app.engine.reporting.journal import HAS_STARTUP
-from lifespan_app.engine.stages import Stage, leaving
 
 from .hook_run import UP, HookRun, Reached
+from .stages import Stage, leaving
 
 
 class Graph:

@@ -9,14 +9,21 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lifespan_app.engine.error_text import add_note, is_a, one_line
 from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.hooks import BACKGROUND, IN_THREAD, ONLY_AT_END, SYNC_GENERATOR
-from lifespan_app.engine.plan import Node
-from lifespan_app.engine.report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Phase
+from lifespan_app.engine.hooks.hook import BACKGROUND, IN_THREAD, ONLY_AT_END, SYNC_GENERATOR
+from lifespan_app.engine.planning.plan import Node
 from lifespan_app.engine.reporting.failure import failure_of, short
 from lifespan_app.engine.reporting.journal import HAS_STARTUP, Entry
+from lifespan_app.engine.reporting.report import (
+    IN_SERVICE,
+    IN_SHUTDOWN,
+    IN_STARTUP,
+    OK,
+    Outcome,
+    Phase,
+)
 
 if TYPE_CHECKING:
-    from lifespan_app.engine.loglines import LogSink
+    from lifespan_app.engine.reporting.log_capture import LogSink
 
 
 IN_THREADS = (SYNC_GENERATOR, IN_THREAD)

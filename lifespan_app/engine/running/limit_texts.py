@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lifespan_app.engine.advice import Advice
-from lifespan_app.engine.hooks import MANAGER, STAGE
+from lifespan_app.engine.hooks.hook import MANAGER, STAGE
 from lifespan_app.engine.wording import time_limit, time_taken
 
 from .deadlines import OPTIONAL_TIMEOUT, Deadlines

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lifespan_app.engine import reading
-from lifespan_app.engine.current import OpenRun, here
-from lifespan_app.engine.hooks import RESOURCE, Hook
+from lifespan_app.engine.current_hook import current_hook
+from lifespan_app.engine.hooks.hook import RESOURCE, Hook
 
+from . import read_errors
+from .current import OpenRun
 from .hook_run import UP, HookRun
 
 
@@ -35,32 +36,32 @@ class Resources:
         """Return the value of a resource. Raises a ``ReadError`` that says why there is none."""
         hook_run = self.by_hook.get(hook)
         if hook_run is None:
-            raise reading.not_in_plan(self._run, hook)
+            raise read_errors.not_in_plan(self._run, hook)
         return self._read(hook_run)
 
     def read_name(self, name: str) -> Any:
         """Return the value of the resource with a state name. Raises a ``ReadError``."""
         hook_run = self.by_name.get(name)
         if hook_run is None:
-            raise reading.no_such_name(self._run, self.by_name, name)
+            raise read_errors.no_such_name(self._run, self.by_name, name)
         return self._read(hook_run)
 
     def _read(self, hook_run: HookRun) -> Any:
-        inside = here.get()
+        inside = current_hook.get()
         if (
             isinstance(inside, HookRun)
             and inside.run is self._run
             and inside.running_now
-            and not reading.has_asked(inside, hook_run)
+            and not read_errors.has_asked(inside, hook_run)
         ):
-            raise reading.undeclared(inside, hook_run)
+            raise read_errors.undeclared(inside, hook_run)
         if hook_run.state is not UP or self._run.inherited:
             # A hook that stops may still use what it asked for, and that is up until then.
-            raise reading.not_open(self._run, hook_run)
+            raise read_errors.not_open(self._run, hook_run)
         if hook_run.on_loop:
             loop = asyncio._get_running_loop()
             if loop is not None and loop is not self._run.loop:
-                raise reading.wrong_loop(self._run, hook_run, loop)
+                raise read_errors.wrong_loop(self._run, hook_run, loop)
         return hook_run.value
 
     def open_names(self) -> Mapping[str, HookRun]:

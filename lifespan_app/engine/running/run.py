@@ -12,14 +12,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.context import LifespanContext
-from lifespan_app.engine.current import OpensRuns, here, remember
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.loglines import LogSink
-from lifespan_app.engine.lookout import Lookout
-from lifespan_app.engine.notice import Notice, Signalled
-from lifespan_app.engine.plan import Gives, Plan
-from lifespan_app.engine.report import (
+from lifespan_app.engine.planning.plan import Gives, Plan
+from lifespan_app.engine.reporting.journal import Entry, Journal, Snapshot
+from lifespan_app.engine.reporting.log_capture import LogSink
+from lifespan_app.engine.reporting.observers import Observers, wait_for_writes
+from lifespan_app.engine.reporting.report import (
     IN_SERVICE,
     IN_SHUTDOWN,
     IN_STARTUP,
@@ -31,24 +31,25 @@ from lifespan_app.engine.report import (
     Report,
     Status,
 )
-from lifespan_app.engine.reporting.journal import Entry, Journal, Snapshot
-from lifespan_app.engine.reporting.log_capture import log_capture
-from lifespan_app.engine.reporting.observers import Observers, wait_for_writes
 from lifespan_app.engine.settings import Settings
-from lifespan_app.engine.stages import Stage
-from lifespan_app.engine.state import RunState
 
+from .current import OpensRuns, remember
 from .deadlines import Limits
 from .driver import Driver
 from .executor import Executor
 from .graph import Graph
 from .hook_run import HookRun
+from .log_sink import log_capture
 from .resources import Resources
-from .said import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
+from .run_log import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
 from .scheduler import Do, Scheduler
+from .shutdown_event import ShutdownEvent, ShutdownSignals
+from .slow_hooks import SlowHooks
+from .stages import Stage
+from .state import RunState
 
 if TYPE_CHECKING:
-    from lifespan_app.engine.checking import Checking
+    from .health_check import Checking
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
@@ -108,9 +109,9 @@ class Run:
     ) -> None:
         self.lifespan = lifespan
         self.context = context
-        self.plan, self.host = lifespan.changed(plan)
+        self.plan, self.adapter = lifespan.changed(plan)
         self.is_inner = is_inner
-        self.settings = settings or self.host.settings()
+        self.settings = settings or self.adapter.settings()
         mode = mode or (Mode.COMMAND if server is None else Mode.SERVER)
         if mode is Mode.TEST:
             # A test reads what it needs as soon as it begins.
@@ -120,7 +121,7 @@ class Run:
         self.loop = asyncio.get_running_loop()
         self.loop_thread = threading.get_ident()
         self.loop_runs: Callable[[], bool] = self.loop.is_running
-        self.stopping = Notice()
+        self.stopping = ShutdownEvent()
         """Set as soon as it is known that the run will stop."""
         self.facts = Facts(
             str(uuid.uuid4()),
@@ -130,39 +131,39 @@ class Run:
             mode,
             os.getpid(),
             server or "",
-            self.host.time(),
-            self.plan.left_out,
+            self.adapter.time(),
+            self.plan.excluded,
         )
         self.server = server
-        journal = Journal(self.plan.nodes, self.host.clock)
-        graph = Graph(self, self.plan, stages, self.host.app_label)
+        journal = Journal(self.plan.nodes, self.adapter.clock)
+        graph = Graph(self, self.plan, stages, self.adapter.app_label)
         self.resources = Resources(self, graph.hook_runs)
         self.serving = self.resources.serving
         self.state = RunState(self.resources, self)
         limits = Limits(
-            self.host.startup_deadline(self.settings, server),
+            self.adapter.startup_deadline(self.settings, server),
             self.settings.shutdown_timeout,
             self.settings.shutdown_deadline,
         )
-        self._lookout = Lookout(self)
-        locate, advice = self._lookout.locate, self.host.advice
-        self.scheduler = Scheduler(graph, journal, limits, locate, self.host.random, advice)
+        self._lookout = SlowHooks(self)
+        locate, advice = self._lookout.locate, self.adapter.advice
+        self.scheduler = Scheduler(graph, journal, limits, locate, self.adapter.random, advice)
         own_context = contextvars.copy_context()
-        own_context.run(here.set, self)
-        self.driver = Driver(self.scheduler, self.host.clock, own_context)
+        own_context.run(current_hook.set, self)
+        self.driver = Driver(self.scheduler, self.adapter.clock, own_context)
         self.executor = Executor(
             self.scheduler,
             self.driver.handle,
-            self.host,
+            self.adapter,
             self.loop_is_ending,
             {Gives.CONTEXT: context, Gives.STATE: self.state},
         )
-        self.observers = Observers(self.host.observers)
+        self.observers = Observers(self.adapter.observers)
         self.driver.carries_out(self._commands())
         self._waited = Waited(self.loop)
         self._captures = False
         self._checking: Checking | None = None
-        self._signalled: Signalled | None = None
+        self._signalled: ShutdownSignals | None = None
         remember(self)
 
     def _commands(self) -> dict[Do, Callable[..., None]]:
@@ -248,7 +249,7 @@ class Run:
     async def check(self) -> None:
         """Have the checks of the open resources say how these are. On the run's own loop."""
         if self._checking is None:
-            from lifespan_app.engine.checking import Checking  # not paid for where nobody asks
+            from .health_check import Checking  # not paid for where nobody asks
 
             self._checking = Checking(self)
         if self.phase is IN_SERVICE:
@@ -261,7 +262,7 @@ class Run:
     def _snapshot(self, now: float | None = None) -> Snapshot:
         startable, keep = self.scheduler.graph.startable, now is not None
         if now is None:
-            now = self.host.clock()
+            now = self.adapter.clock()
         return self.journal.snapshot(startable, self._steps_that_go_on, now, keep=keep)
 
     def _steps_that_go_on(self) -> list[Entry]:
@@ -297,7 +298,7 @@ class Run:
         waited.sentinel = self.loop.create_task(self._watch_loop(), name="lifespan sentinel")
         self._capture(True)
         if self.server is not None:
-            warn_of_server_hooks(self.lifespan.hooks, self.context, self.host)
+            warn_of_server_hooks(self.lifespan.hooks, self.context, self.adapter)
         self.driver.handle(self._begin)
         cancelled = await until(waited.decided)
         if cancelled is not None:
@@ -319,16 +320,16 @@ class Run:
 
     def _serve(self) -> None:
         """Let every hook be read that is up: the process serves."""
-        self.facts = self.facts._replace(ready_at=self.host.time())
+        self.facts = self.facts._replace(ready_at=self.adapter.time())
         warming_up = self.scheduler.warming_up
         if not warming_up:
             self._lookout.end()
         self._capture(bool(self.scheduler.graph.jobs) or warming_up)
         watched = self.observers.phase_begins(IN_SERVICE)
         self.resources.serve()
-        self.scheduler.service_begins(self.host.clock(), tells_steps=watched)
+        self.scheduler.service_begins(self.adapter.clock(), tells_steps=watched)
         if self.server is not None and self.settings.shutdown_notice:
-            self._signalled = Signalled(self, self.settings.drain_seconds)
+            self._signalled = ShutdownSignals(self, self.settings.drain_seconds)
             self._signalled.begin()
         settle(self._waited.decided)
 
@@ -356,7 +357,7 @@ class Run:
         if self.server is None and owner is not None and not owner.done():
             owner.cancel()
         else:
-            self.host.stop_server(self.server)
+            self.adapter.stop_server(self.server)
 
     # Shutdown.
 
@@ -397,12 +398,12 @@ class Run:
         self.stopping.set()
         if self._checking is not None:
             self._checking.end()
-        self.facts = self.facts._replace(stopping_at=self.host.time())
+        self.facts = self.facts._replace(stopping_at=self.adapter.time())
         self._lookout.begin(IN_SHUTDOWN)
         self._capture(True)
         watched = self.observers.phase_begins(IN_SHUTDOWN)
         self._tell_status(True)
-        self.scheduler.shutdown_begins(self.host.clock(), tells_steps=watched)
+        self.scheduler.shutdown_begins(self.adapter.clock(), tells_steps=watched)
         settle(self._waited.decided)
 
     def _abandon(self, hook_run: HookRun, how: str) -> None:
@@ -420,7 +421,7 @@ class Run:
 
     def _end(self) -> None:
         self.stopping.set()
-        self.facts = self.facts._replace(stopped_at=self.host.time())
+        self.facts = self.facts._replace(stopped_at=self.adapter.time())
         if self._signalled is not None:
             self._signalled.end()
         self.driver.close()
@@ -444,7 +445,7 @@ class Run:
         self._waited.writing.add_done_callback(lambda _: self._leave())
 
     def _time_to_write(self) -> float:
-        now = self.host.clock()
+        now = self.adapter.clock()
         begun = now if self.journal.stop_began is None else self.journal.stop_began
         left: float = begun + self.settings.shutdown_deadline + LAST_WRITE - now
         return max(LAST_WRITE_AT_LEAST, left)

@@ -16,9 +16,10 @@ from typing import Any
 from lifespan_app.engine.advice import GENERIC, Advice
 from lifespan_app.engine.error_text import add_note, one_line
 from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.hooks import RESOURCE
-from lifespan_app.engine.plan import Gives
-from lifespan_app.engine.report import (
+from lifespan_app.engine.hooks.hook import RESOURCE
+from lifespan_app.engine.planning.plan import Gives
+from lifespan_app.engine.reporting.journal import Entry, Journal
+from lifespan_app.engine.reporting.report import (
     IN_SERVICE,
     IN_SHUTDOWN,
     IN_STARTUP,
@@ -28,7 +29,6 @@ from lifespan_app.engine.report import (
     Readiness,
     Status,
 )
-from lifespan_app.engine.reporting.journal import Entry, Journal
 
 from .deadlines import EARLY, GRACE, Backoff, Deadlines, Limits
 from .graph import Graph

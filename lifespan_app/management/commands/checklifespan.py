@@ -6,9 +6,9 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from lifespan_app.console import checked, rehearsed
-from lifespan_app.console.command import CommandWithExitCodes
-from lifespan_app.console.problems import LEVELS
+from lifespan_app.cli import check, trial_run_text
+from lifespan_app.cli.command import CommandWithExitCodes
+from lifespan_app.cli.problems import LEVELS
 
 
 class Command(CommandWithExitCodes):
@@ -58,14 +58,14 @@ with --run also, the highest one where there are several:
             "'module:name'. Default: ASGI_APPLICATION, else 'application' in the asgi.py beside "
             "the URLconf.",
         )
-        rehearsed.add_options(parser)
+        trial_run_text.add_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Look, run if asked to, show, and fail where something is wrong."""
-        rehearsed.refuse(options)
-        found = checked.check_for(self, options["service_type"], options["asgi"])
+        trial_run_text.refuse(options)
+        found = check.check_for(self, options["service_type"], options["asgi"])
         if options["run"] and found.can_run:
-            rehearsed.run(self, found, options)
+            trial_run_text.run(self, found, options)
         else:
-            checked.show(self, found, options["format"], options["verbosity"])
-            checked.fail_for_problems(found, options["fail_level"])
+            check.show(self, found, options["format"], options["verbosity"])
+            check.fail_for_problems(found, options["fail_level"])

@@ -8,10 +8,10 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from lifespan_app import conf
-from lifespan_app.console.command import CommandWithExitCodes, whole_number
+from lifespan_app.cli.command import CommandWithExitCodes, whole_number
 from lifespan_app.engine.wording import count
-from lifespan_app.history.masking import masked
-from lifespan_app.history.pruning import BATCH, prune
+from lifespan_app.history.recording.pruning import BATCH, prune
+from lifespan_app.history.recording.redaction import masked
 
 
 class Command(CommandWithExitCodes):

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from lifespan_app.console.command import CommandWithExitCodes
-from lifespan_app.running import opened, serve
+from lifespan_app.cli import devserver, run
+from lifespan_app.cli.command import CommandWithExitCodes
 
 
 class Command(CommandWithExitCodes):
@@ -60,7 +60,7 @@ and it returned 0 all the same.
         parser.add_argument(
             "--serve",
             nargs="?",
-            const=serve.USUAL,
+            const=devserver.USUAL,
             metavar="HOST:PORT",
             help="Serve the project for development, with uvicorn: system checks first, static "
             "files in DEBUG. Default: %(const)s.",
@@ -73,11 +73,11 @@ and it returned 0 all the same.
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Open the plan, and leave with its exit code."""
-        opened.refuse(options)
+        run.refuse(options)
         if options["serve"] is None:
-            ended = opened.run_plan(self, options)
+            ended = run.run_plan(self, options)
         else:
-            ended = serve.serve_for(options)
+            ended = devserver.serve_for(options)
         if ended.message:
             raise CommandError(ended.message, returncode=ended.code)
         if ended.code:

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from lifespan_app.console import recorded
-from lifespan_app.console.command import CommandWithExitCodes
+from lifespan_app.cli import show
+from lifespan_app.cli.command import CommandWithExitCodes
 
 
 class Command(CommandWithExitCodes):
@@ -42,4 +42,4 @@ exit codes:
     def handle(self, *args: Any, **options: Any) -> None:
         """Read and print."""
         self.refuse_wrong_settings()
-        recorded.show(self, options)
+        show.show(self, options)

@@ -1,0 +1,47 @@
+"""Mistakes in the setting ``LIFESPAN``, logged when a run starts: no server runs system checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lifespan_app import conf
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.reporting.report import Mode, Observer, Phase, Report
+
+SHOWN_ELSEWHERE = frozenset({Mode.CHECK, Mode.TEST})
+"""``checklifespan`` shows all problems, and a test may change the setting as it likes."""
+
+
+class SettingsMistakes(Observer):
+    """Log one warning per process that names each mistake, when the first run starts."""
+
+    def __init__(self) -> None:
+        self._done = False
+
+    def watches_steps(self, phase: Phase) -> bool:
+        """Return False: steps do not matter here."""
+        return False
+
+    def run_changed(self, report: Report) -> None:
+        """Look for mistakes, once."""
+        if self._done or report.mode in SHOWN_ELSEWHERE:
+            return
+        self._done = True
+        if found := list(mistakes()):
+            logger.warning(
+                "The setting %s has mistakes, which are ignored: %s See 'manage.py check'.",
+                conf.SETTING,
+                " ".join(found),
+            )
+
+
+def mistakes() -> Iterator[str]:
+    """Yield what is wrong in the setting and keeps no process from starting."""
+    # Where the app is not installed, nothing else needs them: imported, they register themselves.
+    from .system_checks import check_hook_names, check_keys
+
+    for message in (*check_keys(), *check_hook_names()):
+        if not message.is_silenced():
+            # The names that there are stand in the hint: many, where one was meant.
+            meant, is_close, _ = str(message.hint).partition("? ")
+            yield f"{message.msg} {meant}?" if is_close else f"{message.msg} {message.hint}"

@@ -1,0 +1,371 @@
+"""System checks: what is wrong with a lifespan, before anything runs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+from django.apps import AppConfig, apps
+from django.conf import settings
+from django.core.checks import WARNING, CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+
+from lifespan_app import conf
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.wording import did_you_mean
+from lifespan_app.integration import autodiscover
+from lifespan_app.integration.default import lifespan
+
+from .gunicorn import of_patched_threads
+from .not_imported import modules_not_imported
+from .plans import draft, error_of, of_plan
+
+TAG = "lifespan"
+
+DICT_CONFIG = "logging.config.dictConfig"
+
+ASGI_MIDDLEWARE = (
+    "lifespan_app.LifespanMiddleware",
+    "lifespan_app.middleware.LifespanMiddleware",
+)
+
+
+def registered(
+    check: Callable[[], Iterable[CheckMessage]], **options: bool
+) -> Callable[..., list[CheckMessage]]:
+    """Register a system check, whose errors are warnings to the command ``migrate``.
+
+    It runs every check and stops at an error. It must not stop at one of these: what a hook needs
+    to be imported may be the very table that is to be made.
+    """
+
+    def run(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
+        messages = list(check())
+        if messages and is_migrating():
+            for message in messages:
+                message.level = min(message.level, WARNING)
+        return messages
+
+    # Without functools.wraps(): Django reads the signature, and wants to see **kwargs.
+    run.__name__, run.__doc__ = check.__name__, check.__doc__
+    register(run, TAG, **options)
+    return run
+
+
+def in_deployment(check: Callable[[], Iterable[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
+    """Register a check that imports or asks more than a quick one may: for ``check --deploy``."""
+    return registered(check, deploy=True)
+
+
+def is_migrating() -> bool:
+    """Tell whether it is ``migrate``, or a command that extends it, that runs the checks.
+
+    A check is not told by whom it is run, so the answer is where the call came from.
+    """
+    from django.core.management import BaseCommand
+    from django.core.management.commands.migrate import Command as Migrate
+
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code is BaseCommand.check.__code__:
+            return isinstance(frame.f_locals["self"], Migrate)
+        frame = frame.f_back
+    return False
+
+
+@registered
+def check_broken_modules() -> Iterator[CheckMessage]:
+    """E001: a ``lifespan.py`` that can't be imported."""
+    for name, problem in lifespan.broken.items():
+        first_line = problem.message.partition("\n")[0]
+        error = error_of(problem._replace(message=first_line, code="broken"))
+        error.obj = error.obj or name
+        yield error
+
+
+@registered
+def check_lonely_module() -> Iterator[CheckMessage]:
+    """W001: a ``lifespan.py`` of a package that is not installed."""
+    for module, package, file in modules_not_imported():
+        yield Warning(
+            f"{file} is never imported, since '{package}' is not in INSTALLED_APPS.",
+            hint=f"Add '{package}' to INSTALLED_APPS, or move the file into an installed app.",
+            obj=module,
+            id="lifespan_app.W001",
+        )
+
+
+@registered
+def check_silent_modules() -> Iterator[CheckMessage]:
+    """W002: a ``lifespan.py`` that declares no hook."""
+    for name, label in sorted(autodiscover.silent.items()):
+        yield Warning(
+            f"'{name}' declares no hook.",
+            hint="Decorate its functions with @lifespan.resource, @lifespan.on_start, "
+            "@lifespan.on_shutdown, @lifespan.background or @lifespan.on_drain, of 'from "
+            f"lifespan_app import lifespan'; or remove the file. {autodiscover.exclusion(label)}",
+            obj=name,
+            id="lifespan_app.W002",
+        )
+
+
+@registered
+def check_middleware() -> Iterator[CheckMessage]:
+    """E010: ``LifespanMiddleware``, which goes around the application, is in ``MIDDLEWARE``."""
+    for path in getattr(settings, "MIDDLEWARE", ()):
+        if path in ASGI_MIDDLEWARE:
+            yield Error(
+                f"'{path}' is in MIDDLEWARE, and is no middleware of Django's: it goes around an "
+                "ASGI application.",
+                hint=f"Remove the line '{path}' from MIDDLEWARE, and write in asgi.py: "
+                "application = LifespanMiddleware(get_asgi_application()). What gives requests "
+                "their state is 'lifespan_app.middleware.LifespanStateMiddleware'.",
+                obj=path,
+                id="lifespan_app.E010",
+            )
+
+
+@registered
+def check_keys() -> Iterator[CheckMessage]:
+    """E002: the setting ``LIFESPAN`` has an unknown key; E004: an option of ``HOOKS`` is unknown."""
+    for key in table(conf.declared()):
+        if key not in conf.KEYS:
+            yield unknown("E002", f"{conf.SETTING}[{key!r}]", key, conf.KEYS)
+    for name, keys in conf.INNER_KEYS.items():
+        for key in table(table(conf.declared()).get(name)):
+            if key not in keys:
+                yield unknown("E002", f"{conf.SETTING}['{name}'][{key!r}]", key, keys)
+    for name, options in table(table(conf.declared()).get("HOOKS")).items():
+        for option in table(options):
+            if option not in conf.HOOK_OPTIONS:
+                place = f"{conf.SETTING}['HOOKS'][{name!r}][{option!r}]"
+                yield unknown("E004", place, option, conf.HOOK_OPTIONS)
+
+
+@registered
+def check_types() -> Iterator[CheckMessage]:
+    """E003: the setting ``LIFESPAN`` has a value of the wrong type."""
+    for text in conf.wrong_types():
+        yield Error(
+            text,
+            hint="Until then no process can open its lifespan. Left out, the default holds.",
+            id="lifespan_app.E003",
+        )
+
+
+@registered
+def check_hook_names() -> Iterator[CheckMessage]:
+    """W003: ``HOOKS`` names a hook that nobody declares, or ``AUTODISCOVER`` an app."""
+    labels = {app.label for app in apps.get_app_configs()}
+    for label in sorted(conf.excluded_apps() - labels):
+        place = f"{conf.SETTING}['AUTODISCOVER']['exclude'] names {label!r}, which"
+        yield unknown("W003", place, label, labels, Warning, "is no installed app's label")
+    if lifespan.broken or not autodiscover.done:
+        return
+    host = lifespan.adapter
+    known = {f"{host.app_label(hook.module) or hook.module}.{hook.name}" for hook in lifespan.hooks}
+    for name in table(table(conf.declared()).get("HOOKS")):
+        if name != "*" and name not in known:
+            place = f"{conf.SETTING}['HOOKS'][{name!r}]"
+            yield unknown("W003", place, name, known, Warning, "names no declared hook")
+
+
+@registered
+def check_config_file() -> Iterator[CheckMessage]:
+    """E005: the file that ``LIFESPAN_CONFIG_FILE`` names can't be read."""
+    try:
+        conf.config_file()
+    except ImproperlyConfigured as error:
+        yield Error(
+            str(error),
+            hint=f"Correct the file, or remove {conf.CONFIG_FILE} from the environment.",
+            id="lifespan_app.E005",
+        )
+
+
+@registered
+def check_drain() -> Iterator[CheckMessage]:
+    """W010: ``DRAIN_SECONDS`` that are never kept, as nothing hears of the signal."""
+    if any(conf.wrong_types()):
+        return
+    if conf.get("DRAIN_SECONDS") and not conf.get("SHUTDOWN_NOTICE"):
+        yield Warning(
+            f"{conf.SETTING}['DRAIN_SECONDS'] is {conf.get('DRAIN_SECONDS'):g}, and "
+            f"{conf.SETTING}['SHUTDOWN_NOTICE'] is off: nothing waits for them.",
+            hint=f"Set {conf.SETTING}['SHUTDOWN_NOTICE'] to True, or remove DRAIN_SECONDS. "
+            "Functions of on_drain run in any case, when the shutdown begins.",
+            id="lifespan_app.W010",
+        )
+
+
+@registered
+def check_history_database() -> Iterator[CheckMessage]:
+    """E013: ``HISTORY_DATABASE`` is no alias in ``DATABASES``."""
+    if any(conf.wrong_types()) or not conf.get("HISTORY"):
+        return
+    alias = conf.get("HISTORY_DATABASE")
+    if alias not in connections.settings:
+        place = f"{conf.SETTING}['HISTORY_DATABASE'] is '{alias}', which"
+        yield unknown("E013", place, alias, connections.settings, what="is no alias in DATABASES")
+
+
+@registered
+def check_spool() -> Iterator[CheckMessage]:
+    """W012: what the database does not take could wait nowhere."""
+    from lifespan_app.history.recording import recorder, spool
+
+    if any(conf.wrong_types()) or not recorder.is_on() or not spool.CAN_LOCK:
+        return
+    if refusal := spool.refusal():
+        yield Warning(
+            f"Records of runs that the database does not take can't wait in a file: {refusal}.",
+            hint=f"Set {conf.SETTING}['SPOOL_DIR'] to a folder that belongs to the user of the "
+            "server alone and has room. Until then they are only logged, as JSON.",
+            id="lifespan_app.W012",
+        )
+
+
+@registered
+def check_logger() -> Iterator[CheckMessage]:
+    """W011: ``LOGGING`` disables loggers that exist when it is read, ours among them."""
+    if logging.getLogger(logger.name).disabled:
+        message = f"The logger '{logger.name}' is disabled: what it logs is lost."
+    elif disables_existing_loggers():
+        message = (
+            "LOGGING disables every logger that exists when it is read, as it does not have "
+            "'disable_existing_loggers': False: what such a logger logs is lost."
+        )
+    else:
+        return
+    yield Warning(
+        message,
+        hint="Add 'disable_existing_loggers': False to LOGGING, or a logger "
+        f"'{logger.name}' to its 'loggers'.",
+        obj="LOGGING",
+        id="lifespan_app.W011",
+    )
+
+
+def disables_existing_loggers() -> bool:
+    """Return True if the setting ``LOGGING`` disables loggers that it does not name, ours too."""
+    config = table(settings.LOGGING)
+    if settings.LOGGING_CONFIG != DICT_CONFIG or not config:
+        return False
+    return (
+        bool(config.get("disable_existing_loggers", True))
+        and not config.get("incremental", False)
+        and logger.name not in table(config.get("loggers"))
+    )
+
+
+@registered
+def check_patched_threads() -> Iterator[CheckMessage]:
+    """W013: a server that patches threads, where no background thread can open the plan."""
+    if lifespan.hooks and not any(conf.wrong_types()):
+        yield from of_patched_threads()
+
+
+@registered
+def check_plan() -> Iterator[CheckMessage]:
+    """E006 to E011, W004 to W006, I001: what is wrong with the plan of ``SERVICE_TYPE``."""
+    if lifespan.broken:
+        return
+    try:
+        settings = lifespan.adapter.settings()
+    except ImproperlyConfigured:
+        return
+    plan, problems = draft(settings, settings.service_type)
+    yield from of_plan(settings, plan, problems)
+
+
+@in_deployment
+def check_application() -> Iterator[CheckMessage]:
+    """W007: the ASGI application of the project does not answer the lifespan protocol."""
+    yield from of_application(None)
+
+
+def check_history(
+    app_configs: Sequence[AppConfig] | None = None,
+    databases: Sequence[str] | None = None,
+    **kwargs: Any,
+) -> list[CheckMessage]:
+    """W008: the record of runs can't be kept; W009: runs that failed or were lost lately.
+
+    It asks the database, so it is run where one is named: ``check --deploy --database ALIAS``.
+    """
+    if any(conf.wrong_types()) or conf.get("HISTORY_DATABASE") not in (databases or ()):
+        return []
+    return list(of_history())
+
+
+# Django leaves the checks of this tag out where nobody has named a database.
+register(check_history, Tags.database, deploy=True)
+
+
+def of_history() -> Iterator[CheckMessage]:
+    """W008 and W009, from the database."""
+    from lifespan_app.history.reading import troubles
+    from lifespan_app.history.recording import recorder
+
+    if any(conf.wrong_types()) or any(check_history_database()) or not recorder.is_on():
+        return
+    missing = troubles.missing()
+    if missing is not None:
+        yield Warning(
+            f"Runs are not recorded: {missing.what}", hint=missing.advice, id="lifespan_app.W008"
+        )
+        return
+    for trouble in troubles.trouble():
+        yield Warning(
+            trouble.what, hint=trouble.advice, obj=trouble.service_type, id="lifespan_app.W009"
+        )
+
+
+def of_application(path: str | None) -> Iterator[CheckMessage]:
+    """W007: an ASGI application does not answer the lifespan protocol.
+
+    Args:
+        path: where it is; None: as the settings say.
+
+    Raises:
+        LookupError: there is none at ``path``.
+    """
+    if lifespan.broken or not lifespan.hooks or check_middleware() or not can_be_read():
+        # Without hooks nobody needs it; with the others it can't even be imported.
+        return
+    from lifespan_app.serving import loader
+
+    refusal = loader.refusal(path)
+    if refusal is not None:
+        yield Warning(refusal.message, hint=refusal.hint, obj=refusal.place, id="lifespan_app.W007")
+
+
+def can_be_read() -> bool:
+    """Tell whether the settings are such that a plan can be asked for."""
+    try:
+        lifespan.adapter.settings()
+    except ImproperlyConfigured:
+        return False
+    return True
+
+
+def table(value: object) -> Mapping[Any, Any]:
+    """Return a value that is a dictionary; of one that should be, none of its keys."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def unknown(
+    number: str,
+    place: str,
+    word: object,
+    known: Iterable[str],
+    level: type[Error | Warning] = Error,
+    what: str = "is not known",
+) -> CheckMessage:
+    """Return the message for a word that is not known."""
+    hint = f"{did_you_mean(word, known)} There are: {', '.join(sorted(known)[:20]) or 'none'}."
+    return level(f"{place} {what}.", hint=hint.lstrip(), id=f"lifespan_app.{number}")

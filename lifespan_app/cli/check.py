@@ -1,0 +1,164 @@
+"""What ``manage.py checklifespan`` finds without a run: plans, and their problems."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from django.core.checks import CheckMessage
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+
+from lifespan_app import conf
+from lifespan_app.checks import system_checks
+from lifespan_app.checks.plans import draft, of_plan
+from lifespan_app.engine.wording import count, did_you_mean
+from lifespan_app.integration import autodiscover
+from lifespan_app.integration.default import lifespan
+
+from . import as_json, graphs
+from .command import BAD_ARGUMENT, FAILED, CommandWithExitCodes
+from .page import folded, width_of_page
+from .plans import PlanText, ShownPlan, shown
+from .problems import Found, gathered, problem_lines
+from .terminal import printable
+
+ALL = "all"
+
+OF_THE_PROJECT = (
+    system_checks.check_broken_modules,
+    system_checks.check_keys,
+    system_checks.check_types,
+    system_checks.check_config_file,
+    system_checks.check_drain,
+    system_checks.check_patched_threads,
+    system_checks.check_hook_names,
+    system_checks.check_middleware,
+    system_checks.check_lonely_module,
+    system_checks.check_silent_modules,
+    system_checks.check_history_database,
+    system_checks.check_logger,
+    system_checks.check_spool,
+)
+
+
+class Checked(NamedTuple):
+    """The plans that were asked for, and everything that is wrong."""
+
+    plans: tuple[ShownPlan, ...]
+    problems: tuple[Found, ...]
+    """The gravest first."""
+    excluded: tuple[str, ...]
+    """The labels of the apps whose ``lifespan.py`` was left alone."""
+
+    @property
+    def can_run(self) -> bool:
+        """Return True if every plan can be opened."""
+        return bool(self.plans) and all(plan.complete for plan in self.plans)
+
+
+def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
+    """Look for everything that is wrong, and run nothing.
+
+    Args:
+        service_type: whose plan; None: that of the settings; ``all``: of each one that is named.
+        asgi: where the ASGI application is; None: as the settings say.
+
+    Raises:
+        LookupError: there is no application at ``asgi``.
+    """
+    plans = []
+    problems = [Found(message) for check in OF_THE_PROJECT for message in audible(check())]
+    try:
+        settings = lifespan.adapter.settings()
+    except ImproperlyConfigured:
+        # Which plan it is stands there too; what is wrong has been said.
+        settings = None
+    if settings is not None:
+        for name in service_types(service_type, settings.service_type):
+            plan, wrong = draft(settings, name)
+            complete = not wrong and not lifespan.broken
+            plans.append(shown(plan, settings, complete=complete))
+            said = () if lifespan.broken else of_plan(settings, plan, wrong)
+            problems += (Found(message, (name,)) for message in audible(said))
+        if asgi or settings.service_type in [plan.service_type for plan in plans]:
+            problems += map(Found, audible(system_checks.of_application(asgi)))
+        problems += map(Found, audible(system_checks.of_history()))
+    return Checked(tuple(plans), tuple(gathered(problems)), tuple(autodiscover.excluded))
+
+
+def audible(messages: Iterable[CheckMessage]) -> Iterator[CheckMessage]:
+    """Yield the messages that SILENCED_SYSTEM_CHECKS does not name."""
+    return (message for message in messages if not message.is_silenced())
+
+
+def service_types(asked: str | None, default: str) -> Sequence[str]:
+    """Return the service types that are asked for, the default one first."""
+    if asked != ALL:
+        return [asked or default]
+    return [default, *(name for name in named() if name != default)]
+
+
+def named() -> list[str]:
+    """Return the service types that hooks name, sorted."""
+    return sorted({name for hook in lifespan.hooks for name in hook.service_types or ()})
+
+
+def known() -> list[str]:
+    """Return the service types that are no mistake: the usual ones, and those of this project."""
+    from lifespan_app.engine.context import ServiceType
+
+    own = [] if any(conf.wrong_types()) else [str(conf.get("SERVICE_TYPE"))]
+    return sorted({ALL, *own, *named(), *map(str, ServiceType)})
+
+
+# For the command.
+
+
+def check_for(command: CommandWithExitCodes, service_type: str | None, asgi: str | None) -> Checked:
+    """Check as a command is asked to. Raises ``CommandError`` for an argument that can't be used."""
+    # Any word may be a service type; one that looks like a misspelt one is worth a warning.
+    if service_type and service_type not in known():
+        if meant := did_you_mean(service_type, known()):
+            command.warn(f"No hook names service type '{service_type}'.{meant}")
+    try:
+        return check(service_type, asgi)
+    except LookupError as error:
+        raise CommandError(
+            f"{error}\nName the application with --asgi as 'module:name', such as "
+            "--asgi mysite.asgi:application.",
+            returncode=BAD_ARGUMENT,
+        ) from error
+
+
+def show(command: CommandWithExitCodes, found: Checked, form: str, verbosity: int) -> None:
+    """Write what was found in one of the formats."""
+    if form == "json":
+        command.stdout.write(as_json.document(found))
+    elif form == "mermaid":
+        command.stdout.write(graphs.mermaid(found.plans))
+    elif form == "dot":
+        command.stdout.write(graphs.dot(found.plans))
+    else:
+        style, width = command.style, width_of_page()
+        lines: list[str] = []
+        for plan in found.plans if verbosity else ():
+            lines += [*PlanText(style, width).lines(plan), ""]
+        if verbosity and found.excluded:
+            text = f"Not imported, by AUTODISCOVER: the lifespan.py of {', '.join(found.excluded)}"
+            lines += [*folded(printable(text), width), ""]
+        lines += problem_lines(found.problems, style, width)
+        command.stdout.write("\n".join(lines))
+        for problem in lifespan.broken.values() if verbosity > 1 else ():
+            if problem.cause is not None:
+                command.stdout.write("\n" + "".join(traceback.format_exception(problem.cause)))
+
+
+def fail_for_problems(found: Checked, fail_level: str) -> None:
+    """Raise ``CommandError`` where there are problems of a level, or of a graver one."""
+    least = logging.getLevelNamesMapping()[fail_level]
+    if wrong := sum(problem.message.level >= least for problem in found.problems):
+        what = count(wrong, "problem is", "of these problems are")
+        raise CommandError(f"{what} {fail_level} or graver.", returncode=FAILED)

@@ -1,0 +1,195 @@
+"""A command that runs inside an open plan, as a child: mostly a server, with its workers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+from asyncio.subprocess import Process
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from signal import Signals
+
+from lifespan_app.engine.running.run_log import AROUND
+from lifespan_app.serving import startup_report
+
+from .capture_signals import ENDING, signals_called
+
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+"""Exit codes of a command that can't be run, as shells have them."""
+PASSED_ON = signals_called("SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGWINCH")
+"""Signals that mean something to servers, beside those that end them and SIGHUP."""
+FROM_TERMINAL = frozenset(signals_called("SIGINT", "SIGQUIT", "SIGHUP", "SIGWINCH"))
+"""Signals that a terminal sends to every process in front of it."""
+PATIENCE = 2
+"""How often a command may be asked to end before it is killed."""
+
+
+class CannotRun(Exception):
+    """A command can't be run.
+
+    Args:
+        message: why.
+        code: the exit code that a shell would have.
+    """
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Child:
+    """Run a command, pass signals on to it, and return its exit code.
+
+    In front of a terminal the command shares it, so that Ctrl+C reaches both, and a debugger can
+    read what is typed. Elsewhere it has a process group of its own: a signal that is sent to our
+    whole group reaches it once, by us.
+
+    Args:
+        command: the program and its arguments.
+        around: the service type whose plan is open around it.
+        say: writes a line for people.
+    """
+
+    signals = PASSED_ON
+
+    def __init__(self, command: Sequence[str], around: str, say: Callable[[str], None]) -> None:
+        self._command = list(command)
+        self._around = around
+        self._say = say
+        self._shares_terminal = in_foreground()
+        self._process: Process | None = None
+        self._early: list[Signals] = []
+        self._asked = 0
+        self._ends_by: set[int] = set()
+        """The signals that it was asked to end by while it ran."""
+        self.ended_by = "no command"
+        self.message = ""
+
+    def __str__(self) -> str:
+        return shlex.join(self._command)
+
+    def check(self) -> None:
+        """Look whether there is such a program. Raises ``CannotRun``."""
+        program = self._command[0]
+        if shutil.which(program) is not None:
+            return
+        is_path = os.sep in program
+        if is_path and Path(program).exists():
+            raise CannotRun(f"'{program}' can't be run: it is no program.", NOT_EXECUTABLE)
+        where = "" if is_path else " in any folder of PATH"
+        raise CannotRun(f"The command '{program}' was not found{where}.", NOT_FOUND)
+
+    async def live(self, ready: Callable[[], None]) -> int:
+        """Run the command until it ends.
+
+        Args:
+            ready: called when it has begun.
+
+        Returns:
+            Its exit code, or 128 + the signal that has killed it; 0 where that is the signal it was
+            asked to end by. Instead of 0, 1 where the startup of its runs has failed.
+        """
+        if asked := [number for number in self._early if number in ENDING]:
+            self.ended_by = asked[0].name
+            return 128 + asked[0]
+        with startup_report.listening() as starts:
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    env={**os.environ, AROUND: self._around, **starts.environment},
+                    process_group=None if self._shares_terminal else 0,
+                )
+            except OSError as error:
+                self.message = f"'{self._command[0]}' can't be run: {error}."
+                return NOT_EXECUTABLE
+            try:
+                ready()
+                for number in self._early:
+                    self._pass_on(number)
+                code = await self._process.wait()
+            finally:
+                await self._end()
+            if code < 0:
+                # uvicorn shuts down in order, and then raises the signal once more:
+                # https://github.com/encode/uvicorn/pull/1600
+                code = 0 if -code in self._ends_by else 128 - code
+            self.ended_by = f"its command ended with {code}"
+            return code or self._judge(*starts.starts())
+
+    def heard(self, number: Signals) -> bool:
+        """Pass a signal on to the command.
+
+        Returns:
+            Whether it asks the command to end.
+        """
+        if self._process is None:
+            self._early.append(number)
+        else:
+            if number in ENDING:
+                self._ends_by.add(number)
+            self._pass_on(number)
+        return number in ENDING
+
+    def _pass_on(self, number: Signals) -> None:
+        assert self._process is not None
+        if self._process.returncode is not None:
+            return
+        self._asked += number in ENDING
+        if self._asked > PATIENCE:
+            self._say(
+                f"{number.name} once more: the command (process {self._process.pid}) is killed."
+            )
+            self._kill()
+            return
+        if self._shares_terminal and number in FROM_TERMINAL and in_foreground():
+            # The terminal has sent it to the command, too.
+            return
+        if number in ENDING:
+            last = " Once more kills it." if self._asked == PATIENCE else ""
+            self._say(
+                f"{number.name} is passed on to the command (process {self._process.pid}).{last}"
+            )
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def _kill(self) -> None:
+        assert self._process is not None
+        with suppress(ProcessLookupError):
+            if self._shares_terminal:
+                self._process.kill()
+            else:
+                os.killpg(self._process.pid, Signals.SIGKILL)
+
+    async def _end(self) -> None:
+        """End the command where we are ended ourselves, by an error."""
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.terminate()
+            await self._process.wait()
+
+    def _judge(self, came_up: int, errors: Sequence[str]) -> int:
+        if not errors or (came_up and self._asked):
+            return 0
+        total = came_up + len(errors)
+        self.message = (
+            f"{len(errors)} of {total} runs of the command failed to start, and its exit code is "
+            f"0: that counts as 1. The first error: {errors[0]}"
+        )
+        return 1
+
+
+def in_foreground() -> bool:
+    """Tell whether this process is in front of a terminal, which sends Ctrl+C to its group."""
+    try:
+        terminal = os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY)
+    except (OSError, AttributeError):
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -1,0 +1,205 @@
+"""A server for development: uvicorn, with this project's application as runserver would serve it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import django
+from django.apps import apps
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, SystemCheckError
+from django.core.management.color import color_style, no_style
+from django.core.management.commands.runserver import naiveip_re
+from django.db import DatabaseError, connections
+
+from lifespan_app.engine.errors import PlanError
+from lifespan_app.integration.default import lifespan
+from lifespan_app.serving.loader import from_settings, load, no_answer
+
+from .command import BAD_ARGUMENT
+from .live import Live
+from .run import STARTUP_FAILED, Ended, judged
+from .terminal import has_colour
+
+USUAL = "127.0.0.1:8000"
+WATCHED = ("*.py", "*.html", "*.mo")
+"""Files whose change restarts the server. Templates are among them: Django keeps them in memory."""
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of what is installed, which nobody edits."""
+
+
+class Address(NamedTuple):
+    """Where to serve."""
+
+    host: str
+    port: int
+
+
+def address(text: str) -> Address:
+    """Return what ``PORT`` or ``HOST:PORT`` says, as runserver reads it. Raises ``ValueError``."""
+    found = naiveip_re.match(text)
+    if found is None or int(found["port"]) > 65535:
+        raise ValueError(f"'{text}' is no port, and no HOST:PORT.")
+    host = found["addr"] or USUAL.partition(":")[0]
+    return Address(host.strip("[]"), int(found["port"]))
+
+
+def serve_for(options: Mapping[str, Any]) -> Ended:
+    """Serve the project as a command's options say, and return how it ended."""
+    try:
+        where = address(options["serve"])
+    except ValueError as error:
+        raise CommandError(f"--serve: {error}", returncode=BAD_ARGUMENT) from error
+    # Said in the environment, for the process that --reload starts again and again.
+    if options["service_type"]:
+        os.environ["LIFESPAN_SERVICE_TYPE"] = options["service_type"]
+    if options["no_color"]:
+        os.environ["NO_COLOR"] = "1"
+    return serve(where, reload=options["reload"])
+
+
+def serve(where: Address, *, reload: bool) -> Ended:
+    """Serve the project until Ctrl+C or SIGTERM, and return how it ended.
+
+    Args:
+        where: host and port.
+        reload: whether to begin anew when a file changes.
+    """
+    if find_spec("uvicorn") is None:
+        return Ended(
+            STARTUP_FAILED,
+            "--serve needs uvicorn, which is not installed: pip install "
+            "'django-lifespan-app[server]'.",
+        )
+    if not settings.DEBUG and not settings.ALLOWED_HOSTS:
+        return Ended(STARTUP_FAILED, "With DEBUG off, set ALLOWED_HOSTS: nothing could be served.")
+    import uvicorn
+
+    options: dict[str, Any] = {
+        "host": where.host,
+        "port": where.port,
+        "lifespan": "on",
+        "use_colors": has_colour(sys.stdout),
+        # The platform's variable for servers is not meant for this one.
+        "workers": 1,
+    }
+    if reload:
+        # In a process of its own, which is started again after each change.
+        uvicorn.run(
+            f"{__name__}:{application.__name__}",
+            factory=True,
+            reload=True,
+            reload_dirs=[os.fspath(folder) for folder in watched_folders()],
+            reload_includes=list(WATCHED),
+            **options,
+        )
+        return Ended(0)
+    server = uvicorn.Server(uvicorn.Config(application(), **options))
+    # At its end uvicorn raises the signal that has ended it once more, which would kill us.
+    before = {number: signal.signal(number, ignore) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        server.run()
+    except SystemExit:
+        # It has said why: the startup has failed, or the port is taken.
+        return Ended(STARTUP_FAILED)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return judged(lifespan.last_run, 0)
+
+
+def ignore(number: int, frame: object) -> None:
+    """Do nothing about a signal."""
+
+
+def application() -> Any:
+    """Return the project's application, with its static files in DEBUG, after Django's checks.
+
+    What is wrong is shown, and ends the process: with ``--reload`` another one is started after the
+    next save.
+    """
+    django.setup()
+    # Where uvicorn calls this, an event loop runs, and Django refuses to ask a database there.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(check).result()
+    place = from_settings() or "asgi:application"
+    try:
+        found = load(place)
+    except (PlanError, LookupError) as error:
+        cause = error.__cause__
+        give_up("".join(traceback.format_exception(cause)) if cause else "", str(error))
+    # Where uvicorn calls this, an event loop runs.
+    with ThreadPoolExecutor(1) as thread:
+        refusal = thread.submit(no_answer, found, place, []).result()
+    if refusal is not None:
+        give_up(refusal.message, refusal.hint)
+    if settings.DEBUG and apps.is_installed("django.contrib.staticfiles"):
+        from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+
+        found = ASGIStaticFilesHandler(found)
+    lifespan.adapter.observers.insert(0, Live(sys.stdout))
+    return found
+
+
+def check() -> None:
+    """Look whether the project is sound, as runserver does."""
+    command = BaseCommand()
+    command.stdout.write("Performing system checks...\n\n")
+    try:
+        command.check(display_num_errors=True)
+        command.check_migrations()
+    except SystemCheckError as error:
+        give_up(str(error))
+    except DatabaseError as error:
+        command.stderr.write(
+            command.style.WARNING(f"The database can't be asked for its migrations: {error}")
+        )
+    finally:
+        connections.close_all()
+
+
+def give_up(*texts: str) -> NoReturn:
+    """Show what is wrong, and end the process."""
+    style = color_style() if has_colour(sys.stderr) else no_style()
+    for text in filter(None, texts):
+        sys.stderr.write(f"{style.ERROR(text.rstrip())}\n")
+    sys.exit(STARTUP_FAILED)
+
+
+def watched_folders() -> list[Path]:
+    """Return the folders with the project's own files, none of them inside another one."""
+    folders = {
+        Path.cwd(),
+        *(Path(app.path) for app in apps.get_app_configs()),
+        *(folder_of(name) for name in (settings.SETTINGS_MODULE, settings.ROOT_URLCONF)),
+        *template_folders(),
+    }
+    found = {folder.resolve() for folder in folders if folder.is_dir()}
+    # The root of a container is no project.
+    found -= {folder for folder in found if folder == folder.parent or INSTALLED & {*folder.parts}}
+    return sorted(folder for folder in found if not found & {*folder.parents})
+
+
+def folder_of(module: str) -> Path:
+    """Return the folder of a module, which is not imported: it may be broken at the moment."""
+    try:
+        spec = find_spec(module)
+    except Exception:
+        # The package around it is imported.
+        spec = None
+    return Path(spec.origin).parent if spec is not None and spec.origin else Path.cwd()
+
+
+def template_folders() -> set[Path]:
+    """Return the folders of the project's templates."""
+    from django.template.autoreload import get_template_directories
+
+    return set(get_template_directories())

@@ -1,0 +1,233 @@
+"""What hooks leave behind: tasks, threads, async generators, and what the system holds open.
+
+A rehearsal watches itself: what begins is noted with the hook that it begins in, and looked for when
+everything is over. All of it is undone at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import socket
+import sys
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import CodeType, TracebackType
+from typing import Any, NamedTuple, Self
+
+from lifespan_app.engine.current_hook import current_hook
+from lifespan_app.engine.reporting.failure import short
+from lifespan_app.engine.running.hook_run import HookRun
+from lifespan_app.engine.stacks.stacks import context_of, where_task, where_thread
+
+GRACE = 0.5
+"""Seconds that what was told to end has, after the run is over."""
+
+DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
+"""Where systems list what a process holds open."""
+
+POOL = "lifespan pool"
+OWN_THREADS = ("lifespan loop", "lifespan live", "lifespan last resort")
+
+
+class Leak(NamedTuple):
+    """Something that is there after everything was closed."""
+
+    kind: str
+    """``task``, ``thread``, ``async generator``, ``socket``, ``file``, ``pipe``, ``descriptor``."""
+    what: str
+    """What it is called, or where it leads."""
+    hook: str
+    """The key of the hook that it comes from; "" where that can't be told."""
+    where: str = ""
+    """File and line where it waits, or is written."""
+
+
+class Watch:
+    """Note what begins inside of hooks, as a context manager around the runs of a process."""
+
+    def __init__(self) -> None:
+        self._threads: weakref.WeakKeyDictionary[threading.Thread, str] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._generators: list[tuple[weakref.ref[AsyncGenerator[Any, Any]], str]] = []
+        self._before: set[threading.Thread] = set()
+        self._start = threading.Thread.start
+
+    def __enter__(self) -> Self:
+        self._before = set(threading.enumerate())
+        start, noted = self._start, self._note_thread
+
+        def start_and_note(thread: threading.Thread) -> None:
+            noted(thread)
+            start(thread)
+
+        # A thread does not inherit the context that says which hook has started it.
+        threading.Thread.start = start_and_note  # type: ignore[method-assign, assignment]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        threading.Thread.start = self._start  # type: ignore[method-assign]
+
+    def _note_thread(self, thread: threading.Thread) -> None:
+        # What a thread starts is its hook's as well.
+        self._threads[thread] = hook_here() or self._threads.get(threading.current_thread(), "")
+
+    def watch_loop(self) -> None:
+        """Note, from now on, the async generators that begin on the running loop."""
+        first, _ = sys.get_asyncgen_hooks()
+
+        def note(generator: AsyncGenerator[Any, Any]) -> None:
+            self._generators.append((weakref.ref(generator), hook_here()))
+            if first is not None:
+                first(generator)
+
+        sys.set_asyncgen_hooks(firstiter=note)
+
+    async def left_on_loop(self, before: set[asyncio.Task[Any]]) -> list[Leak]:
+        """Return the tasks and async generators that are left, when a run is over.
+
+        Args:
+            before: the tasks that were there before the run.
+        """
+        tasks = asyncio.all_tasks() - before - {asyncio.current_task()}
+        if tasks:
+            # A task that was cancelled, and that nobody has waited for, is on its way out.
+            _, tasks = await asyncio.wait(tasks, timeout=GRACE)
+        found = [Leak("task", name_of(task), owner(task), place(task)) for task in tasks]
+        gc.collect()
+        for reference, hook in self._generators:
+            generator = reference()
+            frame = getattr(generator, "ag_frame", None)
+            if generator is not None and frame is not None:
+                code: CodeType = frame.f_code
+                where = f"{short(code.co_filename)}:{frame.f_lineno}"
+                found.append(Leak("async generator", code.co_qualname, hook, where))
+        self._generators.clear()
+        return found
+
+    def left_threads(self, hooks: Mapping[int, str]) -> list[Leak]:
+        """Return the threads that are left, when the loop is closed too.
+
+        Args:
+            hooks: the keys of hooks that have hung, by the thread that they have borrowed.
+        """
+        give_up_at = time.monotonic() + GRACE
+        left = []
+        for thread in set(threading.enumerate()) - self._before:
+            if thread.name.startswith(OWN_THREADS):
+                continue
+            thread.join(max(0.0, give_up_at - time.monotonic()))
+            if thread.is_alive():
+                left.append(thread)
+        # What is left of one run is not told again after the next.
+        self._before.update(left)
+        return [
+            Leak("thread", thread.name, self._hook_of(thread, hooks), line_of(thread))
+            for thread in sorted(left, key=lambda thread: thread.name)
+        ]
+
+    def _hook_of(self, thread: threading.Thread, hooks: Mapping[int, str]) -> str:
+        if thread.name == POOL:
+            return hooks.get(thread.ident or 0, "")
+        # The thread of a sync resource is started by the engine, which names it after the hook.
+        own = thread.name.removeprefix("lifespan ")
+        return own if own != thread.name and "." in own else self._threads.get(thread, "")
+
+
+def hook_here() -> str:
+    """Return the key of the hook whose code is running, or an empty string."""
+    inside = current_hook.get()
+    return inside.node.key if isinstance(inside, HookRun) else ""
+
+
+def owner(task: asyncio.Task[Any]) -> str:
+    """Return the key of the hook that a task was made in."""
+    context = context_of(task)
+    inside = None if context is None else context.get(current_hook)
+    return inside.node.key if isinstance(inside, HookRun) else ""
+
+
+def name_of(task: asyncio.Task[Any]) -> str:
+    """Return what a task runs."""
+    coroutine = task.get_coro()
+    name = getattr(coroutine, "__qualname__", None)
+    return str(name) if name else task.get_name()
+
+
+def place(task: asyncio.Task[Any]) -> str:
+    """Return where a task waits."""
+    found = where_task(task)
+    return "" if found is None else str(found)
+
+
+def line_of(thread: threading.Thread) -> str:
+    """Return where a thread is."""
+    found = where_thread(thread.ident) if thread.ident is not None else None
+    return "" if found is None else str(found)
+
+
+# What the system holds open.
+
+
+class Descriptor(NamedTuple):
+    """Something that the system holds open for this process."""
+
+    number: int
+    target: str
+    """What the system says of it: a path, or a kind and a number that no other one has."""
+
+
+def descriptors() -> set[Descriptor]:
+    """Return what is open; nothing on a system that does not list it."""
+    folder = next((name for name in DESCRIPTORS if Path(name).is_dir()), None)
+    if folder is None:
+        return set()
+    found = set()
+    for name in os.listdir(folder):  # noqa: PTH208  # its names are numbers, not paths
+        # What lists them is open itself, and closed by now.
+        with suppress(OSError):
+            found.add(Descriptor(int(name), os.readlink(f"{folder}/{name}")))  # noqa: PTH115
+    return found
+
+
+def leftover_of(descriptor: Descriptor, hook: str) -> Leak:
+    """Return what was left open, as it is told."""
+    kind, _, _ = descriptor.target.partition(":")
+    if kind == "socket":
+        return Leak("socket", ends_of(descriptor), hook)
+    if kind == "pipe":
+        return Leak("pipe", f"descriptor {descriptor.number}", hook)
+    if descriptor.target.startswith("/"):
+        return Leak("file", short(descriptor.target), hook)
+    return Leak("descriptor", f"{descriptor.number}, {descriptor.target}", hook)
+
+
+def ends_of(descriptor: Descriptor) -> str:
+    """Return what a socket is connected to, or where it listens."""
+    with suppress(OSError):
+        end = socket.socket(fileno=os.dup(descriptor.number))
+        with end:
+            own: Any = end.getsockname()
+            with suppress(OSError):
+                return f"{address(own)} to {address(end.getpeername())}"
+            return address(own)
+    return f"descriptor {descriptor.number}"
+
+
+def address(of_socket: Any) -> str:
+    """Return the address of a socket as one writes it."""
+    if isinstance(of_socket, tuple):
+        return f"{of_socket[0]}:{of_socket[1]}"
+    text = of_socket.decode(errors="replace") if isinstance(of_socket, bytes) else str(of_socket)
+    return text or "without a name"

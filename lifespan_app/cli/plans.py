@@ -1,0 +1,259 @@
+"""A plan as it is shown: its hooks with their limits and with what they wait for, as data and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+from django.core.management.color import Style
+
+from lifespan_app.checks.limits import start_limit, stop_limit
+from lifespan_app.engine.planning.plan import Excluded, Node, Plan, Reason
+from lifespan_app.engine.reporting.failure import short
+from lifespan_app.engine.settings import Settings
+from lifespan_app.engine.wording import count, time_limit
+
+from .page import folded
+from .tables import Table
+from .terminal import printable
+
+HEADS = ("Hook", "Kind", "Start", "Stop", "Where")
+LEGEND = "Hooks of one layer can start side by side; all stop in reverse. '-' is no limit."
+GUTTER = 4
+
+
+class ShownWait(NamedTuple):
+    """What a hook waits for, and why."""
+
+    hook: str
+    """The key of the other one; "" for all of a lower priority."""
+    at: int
+    """Its place among the hooks of the plan; -1 for all of a lower priority."""
+    reason: str
+    detail: str
+    hard: bool
+    """Whether the hook can't start without it."""
+
+
+class ShownHook(NamedTuple):
+    """One hook of a plan."""
+
+    key: str
+    app: str
+    name: str
+    kind: str
+    layer: int
+    """Counted from 1."""
+    priority: int
+    required: bool
+    wait: bool
+    """Whether the startup waits for it."""
+    state_name: str
+    """What a resource is called in the state; "" for other kinds."""
+    start_limit: float | None
+    """Seconds; None: none of its own."""
+    stop_limit: float | None
+    """Seconds; None: there is nothing to stop."""
+    waits_for: tuple[ShownWait, ...]
+    file: str
+    line: int
+
+
+class ShownPlan(NamedTuple):
+    """The plan of one service type."""
+
+    service_type: str
+    complete: bool
+    """Whether it can be opened: with problems it holds what can be shown."""
+    layers: int
+    hooks: tuple[ShownHook, ...]
+    """In the order of the plan."""
+    excluded: tuple[Excluded, ...]
+
+    @property
+    def apps(self) -> list[str]:
+        """The labels of the apps that have hooks in it, in the order of the plan."""
+        return list(dict.fromkeys(hook.app for hook in self.hooks))
+
+
+def shown(plan: Plan, settings: Settings, *, complete: bool = True) -> ShownPlan:
+    """Return a plan as it is shown.
+
+    Args:
+        plan: what to show.
+        settings: what gives a hook the limits that it does not have by itself.
+        complete: whether the plan can be opened.
+    """
+    layers = plan.layers()
+    layer_of = {
+        node.index: number for number, layer in enumerate(layers, start=1) for node in layer
+    }
+    hooks = plan.hooks
+    places = {node.index: at for at, node in enumerate(hooks)}
+    return ShownPlan(
+        service_type=plan.service_type,
+        complete=complete,
+        layers=len(layers),
+        hooks=tuple(
+            hook_of(
+                node,
+                settings,
+                layer_of[node.index],
+                tuple(waits_of(plan, node, places)),
+                file=short(node.hook.file if node.hook else ""),
+            )
+            for node in hooks
+        ),
+        excluded=tuple(one._replace(file=short(one.file)) for one in plan.excluded),
+    )
+
+
+def hook_of(
+    node: Node, settings: Settings, layer: int, waits_for: tuple[ShownWait, ...], file: str
+) -> ShownHook:
+    """Return one hook as it is shown."""
+    hook = node.hook
+    assert hook is not None
+    return ShownHook(
+        key=node.key,
+        app=node.label,
+        name=hook.name,
+        kind=str(hook.kind),
+        layer=layer,
+        priority=node.options.priority,
+        required=node.options.required,
+        wait=node.options.wait,
+        state_name=node.options.state_name if hook.kind == "resource" else "",
+        start_limit=start_limit(node),
+        stop_limit=stop_limit(node, settings),
+        waits_for=waits_for,
+        file=file,
+        line=hook.line,
+    )
+
+
+def waits_of(plan: Plan, node: Node, places: dict[int, int]) -> Iterator[ShownWait]:
+    """Yield what a hook waits for; a wait for a barrier is one for all behind it."""
+    for wait in node.waits:
+        leader = plan.nodes[wait.node]
+        if wait.reason is Reason.PRIORITY:
+            detail = f"every hook up to {leader.key}"
+            yield ShownWait("", -1, str(wait.reason), detail, hard=False)
+        else:
+            at = places[wait.node]
+            yield ShownWait(leader.key, at, str(wait.reason), wait.detail, wait.hard)
+
+
+class PlanText:
+    """A plan as lines of text.
+
+    Args:
+        style: Django's colours; those of ``no_style()`` leave every text as it is.
+        width: columns of the page.
+    """
+
+    def __init__(self, style: Style, width: int) -> None:
+        self.style = style
+        self.width = width
+
+    def lines(self, plan: ShownPlan) -> Iterator[str]:
+        """Yield the plan of one service type, layer by layer."""
+        name = f"Service type '{printable(plan.service_type)}'"
+        if not plan.hooks:
+            what = "no hooks"
+        else:
+            hooks, apps = count(len(plan.hooks), "hook"), count(len(plan.apps), "app")
+            what = f"{hooks} of {apps}, in {count(plan.layers, 'layer')}"
+        if not plan.complete:
+            what += "; it can't be opened before its problems are solved"
+        yield from map(self.style.MIGRATE_HEADING, folded(f"{name}: {what}", self.width))
+        if plan.hooks:
+            yield ""
+            yield from self.table(plan)
+        if plan.excluded:
+            yield ""
+            yield from self.excluded(plan.excluded)
+
+    def table(self, plan: ShownPlan) -> Iterator[str]:
+        """Yield the hooks of a plan, layer by layer."""
+        hooks = sorted(plan.hooks, key=lambda hook: hook.layer)
+        rows = [cells(hook) for hook in hooks]
+        table = Table(rows, self.width, HEADS, gutter=GUTTER, places=True)
+        begins = " " * (GUTTER + 2)
+        yield table.head()
+        has_priorities = any(hook.priority for hook in hooks)
+        layer, priority = 0, None
+        for hook, row in zip(hooks, rows, strict=True):
+            begins_layer = hook.layer != layer
+            if begins_layer and layer:
+                yield ""
+            if has_priorities and hook.priority != priority:
+                # All of a lower priority stand before it, so a layer has hooks of one only.
+                others = "" if priority is None else ", when every hook of a lower one is up"
+                yield from folded(f"Priority {hook.priority}{others}", self.width, " " * GUTTER)
+                priority = hook.priority
+            layer = hook.layer
+            yield from table.row(row, str(layer) if begins_layer else "", self.style.MIGRATE_LABEL)
+            if more := "; ".join(details(hook)):
+                yield from folded(more, self.width, begins, f"{begins}  ")
+        yield ""
+        yield from folded(LEGEND, self.width)
+
+    def excluded(self, hooks: Sequence[Excluded]) -> Iterator[str]:
+        """Yield the hooks that a plan does not hold."""
+        yield self.style.MIGRATE_HEADING("Left out")
+        rows = [
+            (printable(hook.key), printable(hook.reason), f"{printable(hook.file)}:{hook.line}")
+            for hook in hooks
+        ]
+        table = Table(rows, self.width, gutter=GUTTER, places=True)
+        begins = " " * GUTTER
+        for row in rows:
+            if table.fits:
+                yield from table.row(row)
+            else:
+                key, reason, where = row
+                yield from folded(key, self.width, begins)
+                yield from folded(reason, self.width, f"{begins}  ")
+                yield f"{begins}  {where}"
+
+
+def cells(hook: ShownHook) -> list[str]:
+    """Return what stands in the columns of a hook."""
+    starts = hook.kind in ("start", "resource")
+    return [
+        printable(hook.key),
+        hook.kind,
+        ("-" if hook.start_limit is None else time_limit(hook.start_limit)) if starts else "",
+        "" if hook.stop_limit is None else time_limit(hook.stop_limit),
+        f"{printable(hook.file)}:{hook.line}",
+    ]
+
+
+def details(hook: ShownHook) -> Iterator[str]:
+    """Yield what a hook's columns do not say."""
+    if not hook.required:
+        yield "optional"
+    if not hook.wait:
+        yield "not waited for"
+    if hook.state_name and hook.state_name != hook.name:
+        yield f"in the state: {printable(hook.state_name)}"
+    named = (wait for wait in hook.waits_for if wait.hook)
+    for text, waits in groupby(named, key=verb):
+        yield f"{text} {', '.join(printable(name_of(wait)) for wait in waits)}"
+
+
+def verb(wait: ShownWait) -> str:
+    """Return how it is said that one hook waits for another: each reason has words of its own."""
+    if wait.reason == "needs":
+        return "needs" if wait.hard else "asks for"
+    return "depends on" if wait.reason == "declared" else "written below"
+
+
+def name_of(wait: ShownWait) -> str:
+    """Return what a hook waits for; by the name of the parameter too, where it is another one."""
+    parameter = wait.detail.removeprefix("parameter '").removesuffix("'")
+    if wait.reason == "needs" and parameter != wait.hook.rpartition(".")[2]:
+        return f"{wait.hook} (as '{parameter}')"
+    return wait.hook

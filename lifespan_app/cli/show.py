@@ -1,0 +1,257 @@
+"""What ``manage.py showlifespan`` shows: a recorded run as text, as the admin's page shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.core.management.color import Style
+from django.db import DatabaseError
+from django.utils import timezone
+
+from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.as_json import document
+from lifespan_app.history.reading.queries import tables_are_there
+from lifespan_app.history.reading.spooled import Recorded, spooled_runs
+from lifespan_app.history.reading.statistics import UNCOUNTED
+from lifespan_app.history.reading.tracebacks import innermost
+from lifespan_app.history.recording.redaction import masked
+from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
+
+from .command import FAILED, CommandWithExitCodes
+from .page import folded, width_of_page
+from .tables import Table
+from .terminal import printable
+
+MOST_LINES = 20
+"""How many steps of a phase are listed, and how many lines of a log."""
+HEADS = ("Hook", "Outcome", "After", "Took", "Where")
+HAVE_FAILED = (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST)
+LATELY = 5_000
+"""Among how many of the newest runs the beginning of a UUID is looked for."""
+MOST_LIVE = 200
+GOOD = frozenset({Outcome.OK, Outcome.FINISHED, ""})
+
+
+class RunText:
+    """Lines of text for a terminal.
+
+    Args:
+        style: Django's colours.
+        width: columns of the terminal.
+        now: what "ago" counts from.
+    """
+
+    def __init__(self, style: Style, width: int, now: datetime) -> None:
+        self.style = style
+        self.width = width
+        self.now = now
+
+    def run(self, run: LifespanRun, steps: Sequence[LifespanStep]) -> Iterator[str]:
+        """Yield all that there is to say of a run."""
+        yield from self.head(run, steps)
+        for step in describe.broken(steps)[:MOST_LINES]:
+            yield ""
+            yield from self.trouble(step)
+        for phase, title in self.phases(run):
+            if found := describe.in_phase(steps, phase):
+                yield ""
+                yield from self.phase(run, found, title)
+
+    def head(self, run: LifespanRun, steps: Sequence[LifespanStep]) -> Iterator[str]:
+        """Yield what happened, where, and what to do."""
+        status = run.status_at(self.now)
+        yield f"{printable(str(run))}  {self.colour_of(status)(describe.status(run, self.now))}"
+        yield from folded(printable(describe.headline(run, steps, self.now)), self.width)
+        yield ""
+        yield from folded(printable(self.line_of(run)), self.width, "  ")
+        began = (
+            f"started {describe.clock(run.started_at)}, {describe.ago(run.started_at, self.now)}"
+        )
+        yield f"  {began}"
+        yield f"  UUID {run.uuid}"
+        if advice := describe.advice(run, steps, self.now):
+            yield ""
+            yield self.style.MIGRATE_HEADING("What to do")
+            for sentence in advice:
+                yield from folded(printable(sentence), self.width, "  - ", "    ")
+
+    def line_of(self, run: LifespanRun) -> str:
+        """Return which process a run is of."""
+        words = [f"{run.service_type} {run.release}".strip(), run.environment, run.host]
+        return ", ".join(word for word in [*words, f"pid {run.pid}", run.server] if word)
+
+    def phases(self, run: LifespanRun) -> list[tuple[Phase, str]]:
+        """Return the phases, each with what it is called and how long it took."""
+        stop = "Rollback" if run.status == Status.STARTUP_FAILED else "Shutdown"
+        titles = {
+            Phase.STARTUP: ("Startup", run.startup_duration),
+            Phase.SERVING: ("While serving", describe.served_for(run, self.now)),
+            Phase.SHUTDOWN: (stop, run.shutdown_duration),
+        }
+        return [
+            (phase, title if taken is None else f"{title}: {describe.duration(taken)}")
+            for phase, (title, taken) in titles.items()
+        ]
+
+    def trouble(self, step: LifespanStep) -> Iterator[str]:
+        """Yield all that is known of a step that went wrong."""
+        yield self.style.ERROR(printable(describe.what_befell(step)))
+        if place := describe.place(step):
+            yield f"  written at {printable(place)}"
+        if step.waiting_at:
+            yield from folded(f"it waited at {printable(step.waiting_at)}", self.width, "  ")
+        if raised := innermost(step.traceback):
+            yield from folded(f"raised below {printable(raised)}", self.width, "  ")
+        if step.exception or step.error:
+            said = f"{step.exception}: {step.error}".strip(": ")
+            text = "\n".join(printable(line) for line in said.splitlines())
+            yield from folded(text, self.width, "  ")
+        for line in step.traceback.splitlines():
+            yield f"  | {printable(line)}"
+        for _offset, level, logger, text in step.log[-MOST_LINES:]:
+            yield from folded(printable(f"{level} {logger}: {text}"), self.width, "  > ", "    ")
+
+    def phase(self, run: LifespanRun, steps: Sequence[LifespanStep], title: str) -> Iterator[str]:
+        """Yield the steps of a phase as a table, those that matter where there are many."""
+        yield self.style.MIGRATE_HEADING(title)
+        heaviest = sorted(steps, key=weight)[:MOST_LINES]
+        shown = [step for step in steps if step in heaviest]
+        rows = [self.cells(step) for step in shown]
+        table = Table(rows, self.width, HEADS, gutter=2, places=True)
+        yield table.head()
+        for row, step in zip(rows, shown, strict=True):
+            yield from table.row(row, style=str if step.outcome in GOOD else self.style.ERROR)
+            if step.reason:
+                yield from folded(printable(step.reason), self.width, "    ")
+        if more := len(steps) - len(rows):
+            yield f"  and {describe.hooks(more)} more, which took less"
+
+    def cells(self, step: LifespanStep) -> list[str]:
+        """Return what stands in the columns of a step."""
+        mark = " *" if step.on_critical_chain else ""
+        return [
+            printable(step.key) + mark,
+            describe.outcome(step),
+            describe.duration(step.offset),
+            describe.duration(step.duration),
+            printable(describe.place(step)),
+        ]
+
+    def list(self, runs: Sequence[LifespanRun]) -> Iterator[str]:
+        """Yield a line a run."""
+        rows = [
+            [
+                describe.status(run, self.now),
+                printable(run.service_type),
+                printable(run.release),
+                printable(f"{run.host} pid {run.pid}".strip()),
+                describe.ago(run.started_at, self.now),
+                str(run.uuid)[:8],
+            ]
+            for run in runs
+        ]
+        table = Table(rows, self.width)
+        for run, row in zip(runs, rows, strict=True):
+            yield from table.row(row, style=self.colour_of(run.status_at(self.now)))
+
+    def colour_of(self, status: Status) -> Callable[[str], str]:
+        """Return what gives a text the colour of a status."""
+        colours = {
+            Status.SERVING: self.style.SUCCESS,
+            Status.DEGRADED: self.style.WARNING,
+            Status.STARTUP_FAILED: self.style.ERROR,
+            Status.SHUTDOWN_FAILED: self.style.ERROR,
+            Status.LOST: self.style.ERROR,
+        }
+        found: Callable[[str], str] = colours.get(status, self.style.NOTICE)
+        return found
+
+
+def weight(step: LifespanStep) -> tuple[bool, bool, float]:
+    """Return what sorts first what a reader has to see."""
+    return (step.outcome in GOOD, not step.on_critical_chain, -step.duration.total_seconds())
+
+
+# For the command.
+
+
+def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
+    """Read and print the runs that are asked for. Raises ``CommandError`` where there are none."""
+    runs = read(command, options)
+    if not runs:
+        raise CommandError(nothing(options), returncode=FAILED)
+    now = timezone.now()
+    if options["format"] == "json":
+        documents = [document(run, steps, now) for run, steps in runs]
+        command.stdout.write(json.dumps(documents if options["now"] else documents[0], indent=2))
+        return
+    text = RunText(command.style, width_of_page(), now)
+    lines = text.list([run for run, _ in runs]) if options["now"] else text.run(*runs[0])
+    for line in lines:
+        command.stdout.write(line)
+
+
+def read(command: CommandWithExitCodes, options: Mapping[str, Any]) -> list[Recorded]:
+    """Return the runs that are asked for, from the database or from files."""
+    try:
+        if tables_are_there():
+            return from_database(options) or from_files(options)
+        why = "The tables of the history are not there: run 'manage.py migrate lifespan_app'."
+    except DatabaseError as error:
+        why = f"The database of the history does not answer: {masked(str(error)).strip()}"
+    command.stderr.write(f"{why}\nShown is what waits in files on this host.")
+    return from_files(options)
+
+
+def nothing(options: Mapping[str, Any]) -> str:
+    """Return why there is nothing to show."""
+    if options["uuid"]:
+        return f"No recorded run has a UUID that begins with '{options['uuid']}'."
+    if options["last_failed"]:
+        return "No recorded run has failed."
+    if options["now"]:
+        return "No process is there, as far as was recorded."
+    return "No run has been recorded yet."
+
+
+def from_database(options: Mapping[str, Any]) -> list[Recorded]:
+    """Return the runs that are asked for."""
+    if options["now"]:
+        live = LifespanRun.objects.live().exclude(mode__in=UNCOUNTED)
+        return [(run, []) for run in live.order_by("-pk")[:MOST_LIVE]]
+    runs = LifespanRun.objects.all()
+    if options["uuid"]:
+        runs = runs.filter(pk__in=keys_of(options["uuid"]))
+    elif options["last_failed"]:
+        newest = [
+            some.order_by("-pk").values_list("pk", flat=True).first()
+            for some in (runs.failed(), runs.filter(status=Status.LOST), runs.silent())
+        ]
+        runs = runs.filter(pk__in=[key for key in newest if key is not None])
+    run = runs.order_by("-pk").first()
+    return [] if run is None else [(run, list(run.steps.order_by("pk")))]
+
+
+def keys_of(beginning: str) -> list[int]:
+    """Return the primary keys of the newest runs whose UUID begins so."""
+    wanted = beginning.replace("-", "").lower()
+    newest = LifespanRun.objects.order_by("-pk").values_list("pk", "uuid")[:LATELY]
+    return [key for key, uuid in newest if uuid.hex.startswith(wanted)]
+
+
+def from_files(options: Mapping[str, Any]) -> list[Recorded]:
+    """Return the runs that are asked for, as far as they wait in files."""
+    now = timezone.now()
+    runs = list(spooled_runs())
+    if options["now"]:
+        return [(run, steps) for run, steps in runs if not run.is_over and not run.is_lost(now)]
+    if options["uuid"]:
+        wanted = options["uuid"].replace("-", "").lower()
+        runs = [one for one in runs if str(one[0].uuid).replace("-", "").startswith(wanted)]
+    elif options["last_failed"]:
+        runs = [one for one in runs if one[0].status_at(now) in HAVE_FAILED]
+    return runs[:1]

@@ -1,0 +1,333 @@
+"""A hook: one thing that an app declares in its ``lifespan.py``, as a value."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+import threading
+import types
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+
+class Handle(Protocol):
+    """What stands for a resource where a hook is named: it knows its hook."""
+
+    @property
+    def hook(self) -> Hook:
+        """The resource's declaration."""
+
+
+HookReference: TypeAlias = str | Callable[..., Any] | Handle
+
+REFUSED_NAMES = frozenset({"context", "state"}) | {
+    name for name in dir(MutableMapping) if not name.startswith("_")
+}
+ON_CRASH = ("log", "restart", "stop")
+
+
+class Kind(StrEnum):
+    """What a hook is."""
+
+    START = "start"
+    SHUTDOWN = "shutdown"
+    RESOURCE = "resource"
+    BACKGROUND = "background"
+    DRAIN = "drain"
+    MANAGER = "manager"
+    """A lifespan manager of django-asgi-lifespan, which yields a part of the state."""
+    STAGE = "stage"
+    """An edge of the run that no app declared: receivers, an inner application's lifespan."""
+
+
+DECORATORS = {
+    Kind.START: "on_start",
+    Kind.SHUTDOWN: "on_shutdown",
+    Kind.RESOURCE: "resource",
+    Kind.BACKGROUND: "background",
+    Kind.DRAIN: "on_drain",
+}
+"""What each kind is declared with, as a method of ``Lifespan``."""
+
+
+class Form(StrEnum):
+    """How a hook's function is called."""
+
+    COROUTINE = "coroutine function"
+    ASYNC_GENERATOR = "async generator function"
+    SYNC_GENERATOR = "generator function"
+    ON_LOOP = "callable for the loop"
+    """Called on the loop; what it returns decides: an async context manager, an awaitable."""
+    IN_THREAD = "sync callable"
+
+
+# A member costs five times as much to look up on its enum as a global does on Python 3.11, and the
+# runner compares some thirty of them a hook.
+START, SHUTDOWN, RESOURCE, BACKGROUND, DRAIN, MANAGER, STAGE = Kind
+ONLY_AT_END = (SHUTDOWN, DRAIN)
+"""What does nothing at startup: its ``timeout`` is its limit at the end."""
+COROUTINE, ASYNC_GENERATOR, SYNC_GENERATOR, ON_LOOP, IN_THREAD = Form
+
+WrittenAt: TypeAlias = tuple[str, str, int]
+"""Module, file and line that are told for a hook, where its function is not what was written."""
+
+
+class Options(NamedTuple):
+    """What can be said of a hook, when it is declared and by the ``HOOKS`` setting."""
+
+    priority: int = 0
+    required: bool = True
+    timeout: float | None = None
+    shutdown_timeout: float | None = None
+    state_name: str = ""
+    wait: bool = True
+    """Whether the startup waits for it; else the process may serve before it is up."""
+    on_crash: str = "log"
+
+
+class Parameter(NamedTuple):
+    """A named parameter of a hook's function."""
+
+    name: str
+    required: bool
+    annotation: Any = None
+    positional_only: bool = False
+
+
+class Hook:
+    """One declared hook: its function, what it is called, and how it is to be run.
+
+    Two hooks are the same hook when they are the same object. Everything here is as it was
+    declared; what the ``HOOKS`` setting changes is in the plan's nodes.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "checks",
+        "depends_on",
+        "file",
+        "form",
+        "function",
+        "kind",
+        "line",
+        "module",
+        "name",
+        "options",
+        "order",
+        "parameters",
+        "qualified_name",
+        "service_types",
+    )
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        kind: Kind,
+        *,
+        name: str | None = None,
+        service_types: Iterable[str] | None = None,
+        depends_on: Iterable[HookReference] = (),
+        order: int = 0,
+        declared_at: types.FrameType | None = None,
+        form: Form | None = None,
+        written_at: WrittenAt | None = None,
+        **options: Any,
+    ) -> None:
+        decorator = "lifespan.resource" if kind is Kind.RESOURCE else f"lifespan {kind} hook"
+        if not callable(function):
+            raise TypeError(f"{decorator} needs a function, not {function!r}.")
+        plain = innermost(function)
+        self.function = function
+        self.kind = kind
+        self.form = form or form_of(function)
+        self.name = name or name_of(function)
+        self.module: str = getattr(plain, "__module__", None) or "__main__"
+        self.qualified_name: str = getattr(plain, "__qualname__", self.name)
+        if written_at is None:
+            self.file, self.line = place_of(plain, declared_at)
+        else:
+            self.module, self.file, self.line = written_at
+        self.service_types = words(service_types)
+        if isinstance(depends_on, str) or not isinstance(depends_on, Iterable):
+            raise TypeError(
+                f"depends_on of '{self.name}' takes a list, such as depends_on=[{depends_on!r}]."
+            )
+        self.depends_on = tuple(depends_on)
+        self.options = valid(Options(**options), self.name)
+        self.order = order
+        self.parameters: tuple[Parameter, ...] | None = None
+        """Those of the function, once the first plan has read them."""
+        self.checks: tuple[Any, ...] = ()
+        """What tells whether the resource is well: ``checking.Check``."""
+        self._refuse_what_cannot_run()
+
+    def _refuse_what_cannot_run(self) -> None:
+        where = f"'{self.name}' ({self.file}:{self.line})"
+        if self.kind is Kind.BACKGROUND and self.form is not Form.COROUTINE:
+            raise TypeError(
+                f"A background job must be a coroutine function, since a {self.form} could not "
+                f"be stopped: write {where} as 'async def', with asyncio.to_thread() for what "
+                "blocks."
+            )
+        if self.kind in (Kind.START, Kind.SHUTDOWN, Kind.DRAIN) and self.form in (
+            Form.ASYNC_GENERATOR,
+            Form.SYNC_GENERATOR,
+        ):
+            raise TypeError(
+                f"{where} yields, which a {self.kind} function can't: declare it with "
+                "@lifespan.resource, which runs what is before 'yield' at startup and what is "
+                "after it at shutdown."
+            )
+        if self.kind is Kind.RESOURCE:
+            refuse_name(self.options.state_name, where)
+        on_crash = self.options.on_crash
+        if on_crash not in ON_CRASH:
+            raise ValueError(
+                f"on_crash of {where} is one of {', '.join(ON_CRASH)}, not {on_crash!r}."
+            )
+
+    def keep_parameters(self, parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
+        """Keep, and return, the parameters that were read off the function."""
+        self.parameters = tuple(parameters)
+        return self.parameters
+
+    def add_check(self, check: Any) -> None:
+        """Add a check of the resource."""
+        self.checks = (*self.checks, check)
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What makes a second declaration replace the first: a module that is imported anew."""
+        owner = getattr(self.function, "__self__", None)
+        return (
+            self.module,
+            self.qualified_name,
+            self.name,
+            self.kind,
+            self.file,
+            self.line,
+            None if owner is None or inspect.ismodule(owner) else id(owner),
+        )
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} hook {self.module}.{self.name} ({self.file}:{self.line})>"
+
+
+def valid(options: Options, name: str) -> Options:
+    """Return a hook's options as they are kept. Raises for what is none of its kind."""
+    return options._replace(
+        priority=number(options.priority, "priority"),
+        timeout=seconds(options.timeout, "timeout"),
+        shutdown_timeout=seconds(options.shutdown_timeout, "shutdown_timeout"),
+        state_name=options.state_name or name,
+    )
+
+
+def refuse_name(name: str, where: str) -> None:
+    """Raise ``ValueError`` for a state name that means something else already."""
+    if name in REFUSED_NAMES:
+        raise ValueError(
+            f"{where} can't be called '{name}' in the state: that name is the mapping's own or "
+            "the engine's. Give it another with state_name=."
+        )
+
+
+def words(value: Iterable[str] | str | None) -> frozenset[str] | None:
+    """Return service types as a set of plain strings; None stays None: all of them."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        value = (value,)
+    return frozenset(str(word) for word in value)
+
+
+def number(value: object, what: str) -> int:
+    """Return ``value``, a priority. Raises ``TypeError`` for what is no whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{what} is a whole number, not {value!r}.")
+    return value
+
+
+def is_seconds(value: object) -> bool:
+    """Return True for a time limit: a number of seconds above 0 that Python can wait for."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    # Some 292 years. Infinity, and whole numbers that no float can hold, are beyond it.
+    return is_number and 0 < value <= threading.TIMEOUT_MAX  # type: ignore[operator]
+
+
+def seconds(value: object, what: str) -> float | None:
+    """Return ``value``, a time limit in seconds. Raises for what is no such limit."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} is a number of seconds, not {value!r}.")
+    if not is_seconds(value):
+        raise ValueError(f"{what} is a number of seconds above 0, not {value!r}.")
+    return value
+
+
+def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what is left of a callable without partials, bound methods and decorators."""
+    while True:
+        if isinstance(function, functools.partial):
+            function = function.func
+        elif inspect.ismethod(function):
+            function = function.__func__
+        elif hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        else:
+            return function
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the name a function brings. Raises ``ValueError`` where it brings none."""
+    name = getattr(function, "__name__", "")
+    if not name or name == "<lambda>":
+        from lifespan_app.engine.errors import with_article
+
+        kind = "a lambda" if name else f"{with_article(type(function))} object"
+        what = kind[0].upper() + kind[1:]
+        raise ValueError(f"{what} has no name of its own: give it one with name=.")
+    return str(name)
+
+
+def place_of(function: Callable[..., Any], declared_at: types.FrameType | None) -> tuple[str, int]:
+    """Return file and line of a function, or of its declaration where it has no code."""
+    code = getattr(function, "__code__", None)
+    if code is not None:
+        return code.co_filename, code.co_firstlineno
+    if declared_at is not None:
+        return declared_at.f_code.co_filename, declared_at.f_lineno
+    return getattr(sys.modules.get(function.__module__), "__file__", None) or "", 0
+
+
+def form_of(function: Callable[..., Any]) -> Form:
+    """Tell how a function has to be called."""
+    bare: Any = function
+    while isinstance(bare, functools.partial):
+        bare = bare.func
+    if inspect.isasyncgenfunction(bare):
+        return Form.ASYNC_GENERATOR
+    if inspect.isgeneratorfunction(bare):
+        return Form.SYNC_GENERATOR
+    if inspect.iscoroutinefunction(bare):
+        return Form.COROUTINE
+    if inspect.isclass(bare):
+        return Form.ON_LOOP if hasattr(bare, "__aenter__") else Form.IN_THREAD
+    call = getattr(type(bare), "__call__", None)  # noqa: B004  # its kind is asked, not whether
+    if not inspect.isroutine(bare) and inspect.iscoroutinefunction(call):
+        return Form.COROUTINE
+    inner = innermost(bare)
+    if inspect.isasyncgenfunction(inner) or inspect.iscoroutinefunction(inner):
+        return Form.ON_LOOP
+    return Form.IN_THREAD
+
+
+def is_awaitable(value: Any) -> bool:
+    """Return True if a value can be awaited, by its type: a lazy object is not made to load."""
+    kind = type(value)
+    return issubclass(kind, Awaitable) or (
+        kind is types.GeneratorType and inspect.isawaitable(value)
+    )

@@ -1,0 +1,264 @@
+"""The registry: every hook that was declared, in one flat dict; and the decorators that fill it."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import (
+    Callable,
+    Iterable,
+    Iterator,
+)
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from .hook import DECORATORS, Hook, Kind
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.problem import Problem
+
+    from .hook import HookReference
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Registry:
+    """Hooks by where they were declared, filled at any time."""
+
+    def __init__(self) -> None:
+        self._registry: dict[tuple[object, ...], Hook] = {}
+        self._order = itertools.count()
+        self.sources: list[Callable[[], Iterable[Hook]]] = []
+        """Functions that give the hooks which no decorator has declared, such as those of lifespan
+        managers, as they are now."""
+        self.broken: dict[str, Problem] = {}
+        """Modules that could not be imported, by name."""
+
+    @property
+    def hooks(self) -> list[Hook]:
+        """Every declared hook, as registered, then those of other sources."""
+        return [*self._registry.values(), *(hook for source in self.sources for hook in source())]
+
+    def declares_all(self, hooks: list[Hook]) -> bool:
+        """Return whether decorators have declared all of these hooks, and no other source."""
+        return len(hooks) == len(self._registry)
+
+    def _declare(
+        self, function: Callable[..., Any], kind: Kind, frame: FrameType, **options: Any
+    ) -> Hook:
+        if isinstance(getattr(function, "hook", None), Hook):
+            raise TypeError(f"{function} is a resource already; it can't be a {kind} hook as well.")
+        hook = Hook(function, kind, order=next(self._order), declared_at=frame, **options)
+        self._registry[hook.identity] = hook
+        return hook
+
+    @contextmanager
+    def rolled_back(self) -> Iterator[None]:
+        """Forget what was declared inside, when an error leaves it.
+
+        What modules have declared that stay imported is kept: it would not be declared again.
+        """
+        before = dict(self._registry)
+        try:
+            yield
+        except BaseException:
+            declared = self._registry
+            self._registry = before
+            for identity, hook in declared.items():
+                if hook.module in sys.modules:
+                    before.setdefault(identity, hook)
+            raise
+
+    def clear(self) -> None:
+        """Forget every hook, for tests."""
+        self._registry.clear()
+        self.broken.clear()
+
+    @overload
+    def on_start(self, function: F, /) -> F: ...
+    @overload
+    def on_start(
+        self,
+        priority: int = 0,
+        *,
+        name: str | None = None,
+        service_types: Iterable[str] | None = None,
+        depends_on: Iterable[HookReference] = (),
+        timeout: float | None = None,
+        required: bool = True,
+    ) -> Callable[[F], F]: ...
+    def on_start(self, *function: Any, **options: Any) -> Any:
+        """Declare a function that runs at startup: ``@lifespan.on_start``, bare or called.
+
+        Args:
+            priority: lower ones start before higher ones, and stop after them.
+            name: the hook's name, instead of the function's.
+            service_types: the service types it runs for; None: all.
+            depends_on: hooks that must be up before: handles, functions, ``"app_label.name"``.
+            timeout: seconds that it may take.
+            required: whether the startup fails when it does; else the process serves degraded.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+        """
+        return self._decorate(Kind.START, function, options, sys._getframe(1))
+
+    @overload
+    def on_shutdown(self, function: F, /) -> F: ...
+    @overload
+    def on_shutdown(
+        self,
+        priority: int = 0,
+        *,
+        name: str | None = None,
+        service_types: Iterable[str] | None = None,
+        depends_on: Iterable[HookReference] = (),
+        timeout: float | None = None,
+        required: bool = True,
+    ) -> Callable[[F], F]: ...
+    def on_shutdown(self, *function: Any, **options: Any) -> Any:
+        """Declare a function that runs at shutdown, at its place in the reverse of the startup.
+
+        Args:
+            priority: higher ones run before lower ones.
+            name: the hook's name, instead of the function's.
+            service_types: the service types it runs for; None: all.
+            depends_on: hooks that must still be up when it runs.
+            timeout: seconds that it may take; else ``SHUTDOWN_TIMEOUT``.
+            required: as for the other hooks.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+        """
+        return self._decorate(Kind.SHUTDOWN, function, options, sys._getframe(1))
+
+    @overload
+    def on_drain(self, function: F, /) -> F: ...
+    @overload
+    def on_drain(
+        self,
+        *,
+        name: str | None = None,
+        service_types: Iterable[str] | None = None,
+        depends_on: Iterable[HookReference] = (),
+        timeout: float | None = None,
+        required: bool = True,
+    ) -> Callable[[F], F]: ...
+    def on_drain(self, *function: Any, **options: Any) -> Any:
+        """Declare a function that runs as soon as the shutdown is known, while all is still open.
+
+        With ``SHUTDOWN_NOTICE`` that is when the server is sent a signal, and requests are still
+        answered; else when the shutdown begins. All of them run side by side, and nothing is
+        stopped before they have ended.
+
+        Args:
+            name: the hook's name, instead of the function's.
+            service_types: the service types it runs for; None: all.
+            depends_on: hooks that it stands on; without them it does not run.
+            timeout: seconds that it may take; else ``SHUTDOWN_TIMEOUT``.
+            required: as for the other hooks.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+        """
+        return self._decorate(Kind.DRAIN, function, options, sys._getframe(1))
+
+    @overload
+    def background(self, function: F, /) -> F: ...
+    @overload
+    def background(
+        self,
+        priority: int = 0,
+        *,
+        name: str | None = None,
+        service_types: Iterable[str] | None = None,
+        depends_on: Iterable[HookReference] = (),
+        shutdown_timeout: float | None = None,
+        required: bool = True,
+        on_crash: Literal["log", "restart", "stop"] = "log",
+    ) -> Callable[[F], F]: ...
+    def background(self, *function: Any, **options: Any) -> Any:
+        """Declare a coroutine function that runs while the process serves.
+
+        It begins when everything is up, and is cancelled before the first hook stops.
+
+        Args:
+            priority: jobs of higher ones are stopped before those of lower ones.
+            name: the hook's name, instead of the function's.
+            service_types: the service types it runs for; None: all.
+            depends_on: hooks that must be up before.
+            shutdown_timeout: seconds that it may take to end once it is cancelled.
+            required: whether the process is not ready when it has crashed; else it is degraded.
+            on_crash: ``"log"``, ``"restart"`` (with backoff), or ``"stop"`` (the server).
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+        """
+        return self._decorate(Kind.BACKGROUND, function, options, sys._getframe(1))
+
+    def _decorate(
+        self, kind: Kind, positional: tuple[Any, ...], options: dict[str, Any], frame: FrameType
+    ) -> Any:
+        refuse_options(kind, positional, options)
+        function = positional[0] if positional else None
+        takes_priority = "priority" in OPTIONS[kind]
+        if takes_priority and isinstance(function, int) and not isinstance(function, bool):
+            if "priority" in options:
+                raise TypeError("priority was given twice.")
+            options["priority"] = function
+            function = None
+
+        def decorate(function: Any) -> Any:
+            hook = self._declare(function, kind, frame, **options)
+            return self._handle(hook) if kind is Kind.RESOURCE else function
+
+        return decorate if function is None else decorate(function)
+
+    def _handle(self, hook: Hook) -> Any:
+        raise NotImplementedError
+
+
+COMMON = frozenset({"name", "priority", "service_types", "depends_on", "required"})
+OPTIONS = {
+    Kind.START: COMMON | {"timeout"},
+    Kind.SHUTDOWN: COMMON | {"timeout"},
+    Kind.BACKGROUND: COMMON | {"shutdown_timeout", "on_crash"},
+    Kind.DRAIN: COMMON - {"priority"} | {"timeout"},
+    Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name", "wait"},
+}
+
+
+def refuse_options(kind: Kind, positional: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """Raise ``TypeError`` for what a decorator does not take, and say what it takes."""
+    decorator = f"@lifespan.{DECORATORS[kind]}"
+    if len(positional) > 1:
+        raise TypeError(f"{decorator} takes a priority, and everything else by name.")
+    for option in options:
+        if option in OPTIONS[kind]:
+            continue
+        if kind is Kind.BACKGROUND and option == "timeout":
+            raise TypeError(
+                "A background job runs for as long as the process serves and takes no timeout=; "
+                "shutdown_timeout= limits how long it may take to stop."
+            )
+        from lifespan_app.engine.wording import did_you_mean
+
+        known = sorted(OPTIONS[kind])
+        raise TypeError(
+            f"{decorator} takes no {option}=.{did_you_mean(option, known)} It takes: "
+            f"{', '.join(known)}."
+        )

@@ -1,0 +1,139 @@
+"""The log, as an observer: one line when a run is up, one when it is down, one for each failure."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from lifespan_app.engine.error_text import one_line, text_of, was_raised
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.wording import count, time_taken
+
+from .report import Observer, Phase, Report, Status, Step
+
+ENDS = 4
+"""How many hooks of a long chain a line names at its begin and at its end."""
+
+
+class Log(Observer):
+    """Write what a run does to the logger ``lifespan_app``.
+
+    INFO says that the run is up or down, DEBUG adds a line a hook, and a hook that fails is
+    logged once, with its traceback: no ASGI server prints one.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[str, Status] = {}
+        """As what each run was said to serve last."""
+
+    def watches_steps(self, phase: Phase) -> bool:
+        """Tell whether DEBUG is on."""
+        return logger.isEnabledFor(logging.DEBUG)
+
+    def run_changed(self, report: Report) -> None:
+        """Log that the run is up, that it is degraded or whole again, or over."""
+        if report.stopped_at is not None:
+            self._told.pop(report.uuid, None)
+            self._over(report)
+        elif report.status in (Status.SERVING, Status.DEGRADED):
+            before = self._told.get(report.uuid)
+            self._told[report.uuid] = report.status
+            if before is None:
+                self._up(report)
+            elif before is not report.status:
+                self._turned(report)
+
+    def _up(self, report: Report) -> None:
+        is_whole = report.status is Status.SERVING
+        if not logger.isEnabledFor(logging.INFO if is_whole else logging.WARNING):
+            return
+        chain = shown(report.longest_chain)
+        degraded = ""
+        if report.status is Status.DEGRADED:
+            degraded = f", degraded: {report.hooks_failed} of them failed or were skipped"
+        log = logger.info if is_whole else logger.warning
+        log(
+            "Lifespan '%s' is up: %s in %s%s%s.",
+            report.service_type,
+            count(report.hooks_total, "hook"),
+            time_taken(report.startup_duration or 0.0),
+            degraded,
+            f"; longest chain: {chain}" if chain else "",
+        )
+
+    def _turned(self, report: Report) -> None:
+        if report.status is Status.SERVING:
+            logger.info(
+                "Lifespan '%s' is serving again: no hook has failed.",
+                report.service_type,
+            )
+        else:
+            logger.warning(
+                "Lifespan '%s' is degraded: %d of %s failed.",
+                report.service_type,
+                report.hooks_failed,
+                count(report.hooks_total, "hook"),
+            )
+
+    def _over(self, report: Report) -> None:
+        if not logger.isEnabledFor(logging.INFO):
+            return
+        chain = shown(report.longest_stop)
+        logger.info(
+            "Lifespan '%s' is over (%s): %s, %s closed in %s%s.",
+            report.service_type,
+            report.ended_by or "shutdown",
+            report.status,
+            count(sum(step.phase is Phase.SHUTDOWN for step in report.steps), "hook"),
+            time_taken(report.shutdown_duration or 0.0),
+            f"; longest chain: {chain}" if chain else "",
+        )
+
+    def step_changed(self, report: Report, step: Step) -> None:
+        """Log one step, at DEBUG."""
+        if step.outcome is None:
+            logger.debug("%s %s: begins.", step.key, step.phase, about=report.log_fields(step))
+        else:
+            reason = f" ({step.reason})" if step.reason else ""
+            logger.debug(
+                "%s %s: %s after %s%s.",
+                step.key,
+                step.phase,
+                step.outcome,
+                time_taken(step.duration),
+                reason,
+                about=report.log_fields(step),
+            )
+
+    def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
+        """Log a failure with its traceback."""
+        if not was_raised(error):
+            # The engine's own: it says where and how long, and there is nothing to trace.
+            logger.error("Lifespan hook %s", text_of(error), about=report.log_fields(step))
+            return
+        logger.error(
+            "Lifespan hook '%s' (%s:%d) %s after %s: %s",
+            step.key,
+            step.file,
+            step.line,
+            WHAT_FAILED[step.phase],
+            time_taken(step.duration),
+            one_line(error),
+            error=error,
+            about=report.log_fields(step),
+        )
+
+
+WHAT_FAILED = {
+    Phase.STARTUP: "failed to start",
+    Phase.SERVING: "crashed while serving",
+    Phase.SHUTDOWN: "failed to stop",
+}
+
+
+def shown(chain: Sequence[str]) -> str:
+    """Return the keys of a chain in one line; of a long one, how it begins and ends."""
+    if len(chain) > 2 * ENDS + 1:
+        excluded = f"... {len(chain) - 2 * ENDS} more ..."
+        chain = [*chain[:ENDS], excluded, *chain[-ENDS:]]
+    return " -> ".join(chain)

@@ -1,0 +1,328 @@
+"""The report: what a run did, as plain data; and the observers it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from lifespan_app.engine.error_text import line_of
+from lifespan_app.engine.planning.plan import Excluded
+
+
+class Mode(StrEnum):
+    """How a run came about."""
+
+    SERVER = "server"
+    RELOAD = "reload"
+    COMMAND = "command"
+    CHECK = "check"
+    THREAD = "thread"
+    TEST = "test"
+
+
+class Status(StrEnum):
+    """Where a run stands."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DEGRADED = "degraded"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    STARTUP_FAILED = "startup_failed"
+    SHUTDOWN_FAILED = "shutdown_failed"
+
+
+class Readiness(StrEnum):
+    """Whether requests may come to a process; if not, why."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    """They may, though something optional has failed."""
+    STARTING = "starting"
+    WARMING_UP = "warming_up"
+    """It serves, and a required hook that the startup did not wait for is not up yet."""
+    WARM_UP_FAILED = "warm_up_failed"
+    """Such a hook has failed."""
+    CRASHED = "crashed"
+    """A required job or resource has crashed while the process serves."""
+    CHECK_FAILED = "check_failed"
+    """The check of a required resource fails."""
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+READY = frozenset({Readiness.OK, Readiness.DEGRADED})
+NOT_STARTED = frozenset({Readiness.STARTING, Readiness.WARMING_UP, Readiness.WARM_UP_FAILED})
+"""While something has not come up that has to."""
+
+
+class Phase(StrEnum):
+    """The part of a run that a step belongs to."""
+
+    STARTUP = "startup"
+    SERVING = "serving"
+    SHUTDOWN = "shutdown"
+
+
+class Outcome(StrEnum):
+    """How a step ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    CRASHED = "crashed"
+    ABANDONED = "abandoned"
+    FINISHED = "finished"
+
+
+# Quick to look up, as those in hooks.py.
+IN_STARTUP, IN_SERVICE, IN_SHUTDOWN = Phase
+OK = Outcome.OK
+
+
+class Step(NamedTuple):
+    """One hook in one phase of one run."""
+
+    app_label: str
+    name: str
+    kind: str
+    phase: Phase
+    outcome: Outcome | None
+    """How it ended; None while it runs."""
+    priority: int = 0
+    attempt: int = 1
+    offset: float = 0.0
+    """Seconds from the phase's begin to the step's."""
+    duration: float = 0.0
+    """Seconds that it took, or has taken so far."""
+    reason: str = ""
+    """Why it was skipped."""
+    needs: tuple[tuple[str, str], ...] = ()
+    """What the hook waits for, as pairs of key and reason."""
+    on_critical_chain: bool = False
+    file: str = ""
+    line: int = 0
+    exception: str = ""
+    """The class path of its error."""
+    error: str = ""
+    traceback: str = ""
+    waiting_at: str = ""
+    """Where a slow or stuck hook waited."""
+    log: tuple[Any, ...] = ()
+    """Its log lines: offset in milliseconds, level, logger, text."""
+
+    @property
+    def key(self) -> str:
+        """The hook's key."""
+        return f"{self.app_label}.{self.name}"
+
+
+class Pending(NamedTuple):
+    """A hook that has not come up yet, and that the process is not ready without."""
+
+    key: str
+    seconds: float = 0.0
+    """How long it has been starting; 0.0 before its turn."""
+    progress: float | None = None
+    """How far it has said to be, from 0 to 1; None: it has said nothing."""
+    doing: str = ""
+    """What it has said to be doing."""
+
+
+class Details(Protocol):
+    """What takes a walk over all steps of a run: made once somebody asks."""
+
+    def steps(self) -> tuple[Step, ...]:
+        """Return the steps there are."""
+
+    def longest_chain(self, phase: Phase) -> tuple[str, ...]:
+        """Return the keys of the hooks that a phase has waited for."""
+
+    def pending(self) -> tuple[Pending, ...]:
+        """Return the hooks that have not come up yet."""
+
+    def hooks_failed(self) -> int:
+        """Return how many hooks have failed."""
+
+    def slowest_hook(self) -> str:
+        """Return the key of the hook that took longest to start."""
+
+
+class Facts(NamedTuple):
+    """What a report says of its run, apart from the steps; times of day are since the epoch."""
+
+    uuid: str
+    service_type: str
+    environment: str
+    release: str
+    mode: str
+    pid: int
+    server: str
+    started_at: float
+    excluded: tuple[Excluded, ...]
+    """The hooks that the run's plan leaves out, with the reasons."""
+    hooks_total: int = 0
+    status: Status = Status.STARTING
+    readiness: Readiness = Readiness.STARTING
+    ended_by: str = ""
+    error: str = ""
+    ready_at: float | None = None
+    stopping_at: float | None = None
+    stopped_at: float | None = None
+    startup_duration: float | None = None
+    shutdown_duration: float | None = None
+
+    def log_fields(self) -> dict[str, str]:
+        """Return what a log record about the run has beside its text."""
+        return {"run": self.uuid, "service_type": self.service_type, "release": self.release}
+
+
+class Report:
+    """What a run has done up to a moment: a value that any thread may keep, read and compare.
+
+    Args:
+        facts: what it says of the run.
+        details: what it says of the run's steps.
+    """
+
+    def __init__(self, facts: Facts, details: Details) -> None:
+        self._facts = facts
+        self._details = details
+
+    if TYPE_CHECKING:
+        # As in Facts: a report is read as one flat thing.
+        uuid: str
+        service_type: str
+        environment: str
+        release: str
+        mode: str
+        pid: int
+        server: str
+        status: Status
+        readiness: Readiness
+        ended_by: str
+        error: str
+        started_at: float
+        ready_at: float | None
+        stopping_at: float | None
+        stopped_at: float | None
+        startup_duration: float | None
+        shutdown_duration: float | None
+        hooks_total: int
+        excluded: tuple[Excluded, ...]
+    else:
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            return getattr(self._facts, name)
+
+    def log_fields(self, step: Step | None = None) -> dict[str, str]:
+        """Return what a log record about the run, or about a step of it, has beside its text."""
+        fields = self._facts.log_fields()
+        return fields if step is None else {**fields, "hook": step.key, "phase": str(step.phase)}
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests may come."""
+        return self._facts.readiness in READY
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps, in the order of the plan, phase by phase."""
+        return self._details.steps()
+
+    @cached_property
+    def longest_chain(self) -> tuple[str, ...]:
+        """The keys of the hooks that the startup has waited for, first to last."""
+        return self._details.longest_chain(IN_STARTUP)
+
+    @cached_property
+    def longest_stop(self) -> tuple[str, ...]:
+        """The keys of the hooks that the shutdown has waited for, first to last."""
+        return self._details.longest_chain(IN_SHUTDOWN)
+
+    @cached_property
+    def pending(self) -> tuple[Pending, ...]:
+        """The hooks that have not come up yet, in the order of the plan."""
+        return self._details.pending()
+
+    @cached_property
+    def hooks_failed(self) -> int:
+        """How many hooks have failed, were skipped, or have failed to stop."""
+        return self._details.hooks_failed()
+
+    @cached_property
+    def slowest_hook(self) -> str:
+        """The key of the hook that took longest to start, or an empty string."""
+        return self._details.slowest_hook()
+
+    def complete(self) -> Report:
+        """Read everything now, and return the report: later it costs nothing."""
+        _ = self.steps, self.longest_chain, self.longest_stop, self.hooks_failed, self.slowest_hook
+        return self
+
+    def step(self, key: str, phase: str = Phase.STARTUP) -> Step:
+        """Return the step of one hook in one phase. Raises ``LookupError`` when there is none."""
+        for step in self.steps:
+            if step.key == key and step.phase == phase:
+                return step
+        raise LookupError(f"The report holds no {phase} step of '{key}'.")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Report):
+            return NotImplemented
+        return (
+            self._facts == other._facts
+            and self.steps == other.steps
+            and self.pending == other.pending
+        )
+
+    def __hash__(self) -> int:
+        return hash((self._facts.uuid, self._facts.status))
+
+    def __repr__(self) -> str:
+        return f"<report of {self.service_type}: {self.status}, {self.hooks_total} hooks>"
+
+
+class Observer:
+    """Somebody who is told what runs do. Inherit, and override what you want to know.
+
+    An observer is called on the run's event loop, in a context that is part of no hook, so it hands
+    on what takes time. What it is given are values: any thread may keep and read them. One that raises
+    is logged and dropped; the run goes on.
+    """
+
+    def watches_steps(self, phase: Phase) -> bool:
+        """Return whether ``step_changed`` is to be called in the phase that begins."""
+        return True
+
+    def run_changed(self, report: Report) -> None:
+        """Hear that the run's status has changed."""
+
+    def step_changed(self, report: Report, step: Step) -> None:
+        """Hear that a step has begun (its outcome is None) or has ended."""
+
+    def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
+        """Hear that a hook has failed; for those that want the exception itself."""
+
+    def progressed(self, report: Report) -> None:
+        """Hear that a hook has said how far it is: ``report.pending`` has it."""
+
+    def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:
+        """Hear that the run is over, and write what is left to write.
+
+        Args:
+            report: the run's last report.
+            seconds_left: how long a returned awaitable is waited for.
+        """
+        return None
+
+
+def why(step: Step) -> str:
+    """Return in one line why a step has not gone well: its error, else why it was skipped."""
+    return line_of(step.exception, step.error) or step.reason

@@ -1,0 +1,299 @@
+"""Which run is meant: the one of this hook, of this request, of this loop, of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from lifespan_app.engine.current_hook import current_hook
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.hooks.hook import Hook
+    from lifespan_app.engine.planning.plan import Plan
+    from lifespan_app.engine.reporting.report import Facts
+
+SCOPE_KEY = "lifespan_app.run"
+"""Where an ASGI scope says which run it is served by."""
+
+LOOP_IS_QUICK_TO_TELL = sys.version_info >= (3, 12)
+"""Whether Python names the running loop without a system call, which costs more than a read.
+
+Where it does not, a read asks for its thread, and whether the run's loop runs: a thread runs one loop
+at a time."""
+
+
+class OpenRun(Protocol):
+    """What is to be known of a run to find it, and to read from it."""
+
+    inherited: bool
+    """Whether this process was forked from the one that the run belongs to."""
+    is_inner: bool
+    """Whether it is meant in the block that has opened it, and nowhere else."""
+    facts: Facts
+    """What a report says of it, apart from the steps."""
+    loop: asyncio.AbstractEventLoop
+    loop_thread: int
+    serving: dict[Any, Any]
+    plan: Plan
+
+    @property
+    def lifespan(self) -> Any:
+        """Where its hooks were declared."""
+
+    @property
+    def adapter(self) -> Any:
+        """What the engine is given by the program around it."""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether its startup has ended."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it is over."""
+
+
+class OpensRuns(Protocol):
+    """What a run needs of the ``Lifespan`` that has made it."""
+
+    runs: list[Any]
+    last_run: Any
+
+    @property
+    def adapter(self) -> Any:
+        """What the engine is given by the program around it."""
+
+    @property
+    def stopping(self) -> Any:
+        """Whether this process is about to stop."""
+
+    @property
+    def hooks(self) -> Sequence[Hook]:
+        """Every declared hook."""
+
+    def changed(self, plan: Plan) -> tuple[Plan, Any]:
+        """Return what a run is made of, as tests have changed it."""
+
+    def forget(self, run: Any) -> None:
+        """Hear that a run is over."""
+
+
+R = TypeVar("R", bound=OpenRun)
+
+
+_alive: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def remember(run: OpenRun) -> None:
+    """Keep a run in mind, so that a fork can be known from it."""
+    _alive.add(run)
+
+
+def _disown() -> None:
+    for run in list(_alive):
+        run.disown()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_disown)
+
+
+# Choosing: this is the one place that decides.
+
+
+def runs_meant(
+    lifespan: OpensRuns,
+    request_or_scope: Any = None,
+    *,
+    loop: asyncio.AbstractEventLoop | None = None,
+) -> list[Any]:
+    """Return the run that is meant here; none where there is none, several where it is not clear.
+
+    It is the one that is named; else that of the running loop, else the only one of the process. A run
+    that was opened inside another is meant in its own block, and nowhere else.
+
+    Args:
+        lifespan: whose run is meant.
+        request_or_scope: what is served, if anything.
+        loop: which loop is meant where none runs here; None: none.
+    """
+    named = named_run(lifespan, request_or_scope)
+    if named is not None:
+        return [named]
+    own = [run for run in lifespan.runs if not run.inherited]
+    loop = asyncio._get_running_loop() or loop
+    if loop is None:
+        return outermost(own)
+    found = outermost([run for run in own if run.loop is loop])
+    if found:
+        return found
+    elsewhere = outermost(own)
+    return elsewhere if len(elsewhere) == 1 else []
+
+
+def named_run(lifespan: OpensRuns, request_or_scope: Any = None) -> Any | None:
+    """Return the run that the context names, else the request, else the thread; None: none does."""
+    for run in (run_in_context(), run_of(request_or_scope), Threads.run_of_this()):
+        if run is not None and run.lifespan is lifespan:
+            return run
+    return None
+
+
+def outermost(runs: list[Any]) -> list[Any]:
+    """Return the runs that were not opened inside of another; where all were, all."""
+    return [run for run in runs if not run.is_inner] or runs
+
+
+def run_or_last(lifespan: OpensRuns) -> Any | None:
+    """Return the run that is meant here, or the last one that was open; None without any."""
+    found = runs_meant(lifespan)
+    if not found:
+        found = outermost([run for run in lifespan.runs if not run.inherited])
+    return found[-1] if found else lifespan.last_run
+
+
+def get_running_run(
+    lifespan: OpensRuns, asked_for: str, request_or_scope: Any = None, *, or_ended: bool = False
+) -> Any:
+    """Return the run that is meant here, to read from it.
+
+    Args:
+        lifespan: whose run is meant.
+        asked_for: what is to be read, for the error.
+        request_or_scope: what is served, if anything.
+        or_ended: whether the last run will do where none is open: its errors say since when.
+
+    Raises:
+        NotRunning: there is none, or it can't be told which.
+    """
+    found = named_run(lifespan, request_or_scope) or stand_in_of(
+        lifespan, f"{asked_for} can't be read"
+    )
+    if found is not None:
+        return found
+    several = runs_meant(lifespan)
+    if len(several) == 1:
+        return several[0]
+    runs = lifespan.runs
+    if or_ended and not runs and lifespan.last_run is not None:
+        return lifespan.last_run
+    from . import read_errors  # the errors, which a process that goes well never needs
+
+    own = [run for run in runs if not run.inherited]
+    if runs and not own:
+        raise read_errors.forked(runs[0], f"{asked_for} can't be read")
+    if own and not several:
+        raise read_errors.elsewhere(own, asked_for)
+    if not several:
+        raise read_errors.no_run(asked_for, lifespan.adapter.advice.no_run(request_or_scope))
+    raise read_errors.many_runs(several, asked_for)
+
+
+def stand_in_of(lifespan: OpensRuns, refusal: str) -> Any | None:
+    """Return the run that stands in where no server has opened one; None: there is none.
+
+    Args:
+        lifespan: whose run is meant.
+        refusal: what can't be done without it, as the beginning of an error's sentence.
+    """
+    if any(run.is_up for run in lifespan.runs if not run.inherited):
+        return None
+    return lifespan.adapter.fallback_run(lifespan, refusal)
+
+
+def run_in_context() -> Any | None:
+    """Return the run that the context variable names, or None."""
+    inside = current_hook.get()
+    return None if inside is None else inside.run
+
+
+def run_of(request_or_scope: Any) -> Any | None:
+    """Return the run that a request is served by, or None.
+
+    Args:
+        request_or_scope: an ASGI scope, or a request that has one: Django's, Django REST
+            framework's, Starlette's.
+    """
+    scope = request_or_scope
+    if not isinstance(scope, dict):
+        # Django REST framework's Request passes unknown attributes on to Django's.
+        scope = getattr(request_or_scope, "scope", None)
+    return scope.get(SCOPE_KEY) if isinstance(scope, dict) else None
+
+
+class Threads:
+    """The threads that hooks of inner runs start: each one carries its run.
+
+    A thread has no context of the code that has started it (before Python 3.14), and of two runs the
+    outer one would be taken to be meant. So ``Thread.start`` is watched, for as long as a run is open
+    inside of another.
+    """
+
+    _runs: weakref.WeakKeyDictionary[threading.Thread, Any] = weakref.WeakKeyDictionary()
+    _watching = 0
+    _lock = threading.Lock()
+
+    @classmethod
+    def run_of_this(cls) -> Any | None:
+        """Return the run of the hook that has started this thread, or None."""
+        return cls._runs.get(threading.current_thread()) if cls._runs else None
+
+    @classmethod
+    @contextmanager
+    def watched(cls) -> Iterator[None]:
+        """Watch for the length of a block."""
+        with cls._lock:
+            cls._watching += 1
+            if cls._watching == 1:
+                original = threading.Thread.start
+                threading.Thread.start = cls._noting(original)  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            with cls._lock:
+                cls._watching -= 1
+                start: Any = threading.Thread.start
+                # Where somebody else has replaced it since, ours stays behind, and does nothing.
+                if not cls._watching and hasattr(start, "original"):
+                    threading.Thread.start = start.original  # type: ignore[method-assign]
+
+    @classmethod
+    def _noting(cls, original: Callable[[threading.Thread], None]) -> Any:
+        def start(thread: threading.Thread) -> None:
+            run = (run_in_context() or cls.run_of_this()) if cls._watching else None
+            if run is not None:
+                cls._runs[thread] = run
+            original(thread)
+
+        start.original = original  # type: ignore[attr-defined]
+        return start
+
+
+class Runs(Generic[R]):
+    """The runs of one application: one for each server, or loop, that it is started by."""
+
+    __slots__ = ("_runs", "only")
+
+    def __init__(self) -> None:
+        self._runs: list[R] = []
+        self.only: R | None = None
+        """The run that every request is served by, where there is but one."""
+
+    def begin(self, run: R) -> None:
+        """Add a run. One that is over stays until then: what is read can be explained."""
+        self._runs = [*(other for other in self._runs if not other.over and other is not run), run]
+        self.only = run if len(self._runs) == 1 else None
+
+    def of_this_loop(self) -> R | None:
+        """Return the run that a request on this loop is served by."""
+        loop = asyncio._get_running_loop()
+        return self.only or next((run for run in self._runs if run.loop is loop), None)
+
+    def __contains__(self, run: object) -> bool:
+        return run in self._runs

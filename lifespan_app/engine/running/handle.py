@@ -1,0 +1,181 @@
+"""The handle of a resource: what ``@lifespan.resource`` returns, and what views read it with."""
+
+from __future__ import annotations
+
+import sys
+from asyncio import _get_running_loop
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, overload
+
+from lifespan_app.engine.current_hook import current_hook
+
+from .current import LOOP_IS_QUICK_TO_TELL, SCOPE_KEY, get_running_run
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.hooks.hook import Hook
+
+    from .current import OpensRuns
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+NO_REQUEST: Any = object()
+"""Given where a handle is called without a request."""
+
+
+class Resource(Generic[T]):
+    """Read one resource of the current run: ``handle(request)`` or ``handle.current()``.
+
+    Args:
+        hook: the resource's declaration.
+        lifespan: where it was declared.
+    """
+
+    __slots__ = ("__weakref__", "hook", "lifespan")
+
+    def __init__(self, hook: Hook, lifespan: OpensRuns) -> None:
+        self.hook = hook
+        self.lifespan = lifespan
+
+    def __call__(self, request_or_scope: Any) -> T:
+        """Return the value, as open for a request.
+
+        Args:
+            request_or_scope: a request (Django's, Django REST framework's, Django Ninja's,
+                Starlette's) or an ASGI scope.
+
+        Raises:
+            NotRunning: no lifespan is running here.
+            ResourceNotReady, ResourceClosed: it is not up yet, or not any more.
+            UndeclaredUse: a hook reads what it did not ask for.
+            WrongLoop: it lives on another event loop than the one that runs here.
+            TypeError: there is no request.
+        """
+        try:
+            run = request_or_scope.scope[SCOPE_KEY]
+            value: T = run.serving[self.hook]
+        except (AttributeError, KeyError, TypeError):
+            pass
+        else:
+            # While a run serves, nothing can be wrong on its own loop.
+            if current_hook.get() is None and (
+                _get_running_loop() is run.loop
+                if LOOP_IS_QUICK_TO_TELL
+                else get_ident() == run.loop_thread and run.loop_runs()
+            ):
+                return value
+        if request_or_scope is NO_REQUEST:
+            raise TypeError(self._is_a_handle())
+        return cast("T", self._run(request_or_scope).resources.read(self.hook))
+
+    def current(self) -> T:
+        """Return the value in the current run: the hook's, the loop's, or the process's only one.
+
+        Raises:
+            NotRunning: no lifespan is running here, or it can't be told which is meant.
+            ResourceNotReady, ResourceClosed, UndeclaredUse, WrongLoop: as for a request.
+        """
+        value: T = self._run(None).resources.read(self.hook)
+        return value
+
+    @overload
+    def check(self, function: F, /) -> F: ...
+    @overload
+    def check(self, /, *, timeout: float = 2.0, cache: float = 10.0) -> Callable[[F], F]: ...
+    def check(self, function: Any = None, /, **options: float) -> Any:
+        """Declare how to tell whether the resource is well: ``@handle.check``, bare or called.
+
+        The function, async or sync, is called with the resource. It fails by raising, or by
+        returning False; then the process is not ready, or degraded where the resource is optional.
+        It is called when somebody asks for the health, not for each of them: once its answer is
+        older than ``cache``, the next one gets it as it is, and the function runs beside.
+
+        Args:
+            function: the check.
+            timeout: seconds that it may take; after them it has failed.
+            cache: seconds for which its answer is taken as it is.
+
+        Returns:
+            The function, unchanged.
+
+        Raises:
+            TypeError, ValueError: it is no function, or a number is no number of seconds.
+        """
+        from .health_check import Check
+
+        def declare(function: Any) -> Any:
+            self.hook.add_check(Check(function, **options))
+            return function
+
+        return declare if function is None else declare(function)
+
+    def _run(self, request_or_scope: Any) -> Any:
+        is_current = request_or_scope is None
+        return get_running_run(self.lifespan, str(self), request_or_scope, or_ended=is_current)
+
+    def _is_a_handle(self, attribute: str = "") -> str:
+        """Return what to write where the handle was used as its value."""
+        name, attribute = self.hook.name, attribute and f".{attribute}"
+        return (
+            f"{name} is a handle: write {name}(request){attribute}, or {name}.current(){attribute} "
+            "where there is no request."
+        )
+
+    if not TYPE_CHECKING:
+        # Type checkers refuse such an attribute by themselves.
+        def __getattr__(self, name: str) -> Any:
+            # What Python and its tools look for is not there, as usual; nor is anything of a copy
+            # that is still being made.
+            if name.startswith("_") or name in self.__slots__:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            raise AttributeError(self._is_a_handle(name))
+
+    def __str__(self) -> str:
+        return f"Resource '{self.hook.name}' ({self.hook.file}:{self.hook.line})"
+
+    def __repr__(self) -> str:
+        return f"<resource {self.hook.module}.{self.hook.name}>"
+
+
+class Refused:
+    """A method that a handle does not have, and that says so where a statement asks for it.
+
+    ``hasattr`` doesn't find it, so nothing takes a handle for a context manager or a sequence.
+    """
+
+    def __get__(self, handle: Resource[Any] | None, owner: type) -> Any:
+        """Raise ``AttributeError``."""
+        raise AttributeError(handle._is_a_handle() if handle is not None else "not of a handle")
+
+
+# Type checkers want a request. At run time a call without one is told what a handle is.
+Resource.__call__.__defaults__ = (NO_REQUEST,)
+
+# "with" asks for __exit__ first from Python 3.14 on, for __enter__ before. Iterating falls back on
+# __getitem__. There is nothing of this kind for "await": whatever has __await__ is an Awaitable, and
+# unittest.mock.patch() would replace a handle by an AsyncMock.
+LOOKED_UP = (
+    ("__exit__", "__aexit__") if sys.version_info >= (3, 14) else ("__enter__", "__aenter__")
+)
+for method in (*LOOKED_UP, "__getitem__"):
+    setattr(Resource, method, Refused())
+
+
+class ResourceDecorator(Protocol):
+    """``@lifespan.resource(...)``: what its options were given for."""
+
+    # Context managers come first: a file is an iterator too, and what is meant is the file.
+    @overload
+    def __call__(self, function: Callable[..., AbstractAsyncContextManager[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., AbstractContextManager[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., AsyncIterator[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., Iterator[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., Awaitable[T]]) -> Resource[T]: ...
+    @overload
+    def __call__(self, function: Callable[..., T]) -> Resource[T]: ...

@@ -1,0 +1,230 @@
+"""Checks of resources that are open: whether what was opened once still answers.
+
+A check is run when somebody asks, and what it said is kept for a short while. After that it is run
+anew, while whoever asks is given what it said before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable
+from contextlib import nullcontext
+from contextvars import Context
+from typing import Any, NamedTuple, Protocol
+
+from lifespan_app.engine.current_hook import Inside, current_hook
+from lifespan_app.engine.error_text import clause, is_a, one_line
+from lifespan_app.engine.errors import HookError
+from lifespan_app.engine.hooks.hook import innermost, name_of, place_of, seconds
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.reporting.failure import short
+from lifespan_app.engine.wording import time_limit
+
+from .hook_run import UP, HookRun
+from .threads import start_thread
+
+
+class Checked(Inside, Protocol):
+    """What is checked: a run."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where its hooks live."""
+
+    @property
+    def adapter(self) -> Any:
+        """What the engine is given by the program around it."""
+
+    @property
+    def resources(self) -> Any:
+        """What it has open."""
+
+    def status_changed(self) -> None:
+        """Tell the observers how the run stands."""
+
+
+TIMEOUT = 2.0
+"""Seconds that a check may take, where nothing else is said."""
+CACHE = 10.0
+"""Seconds for which its answer is taken as it is, where nothing else is said."""
+
+
+class Check:
+    """One declared check of a resource.
+
+    Args:
+        function: is called with the resource; it fails by raising, or by returning False.
+        timeout: seconds that it may take.
+        cache: seconds for which its answer is taken as it is.
+    """
+
+    __slots__ = ("cache", "file", "function", "is_async", "line", "name", "timeout")
+
+    def __init__(
+        self, function: Callable[[Any], Any], *, timeout: float = TIMEOUT, cache: float = CACHE
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"A check is a function, not {function!r}.")
+        self.function = function
+        self.timeout = seconds(timeout, "timeout") or TIMEOUT
+        self.cache = seconds(cache, "cache") or CACHE
+        self.name = name_of(function)
+        self.file, self.line = place_of(innermost(function), None)
+        self.is_async = inspect.iscoroutinefunction(innermost(function))
+
+    def __str__(self) -> str:
+        return f"'{self.name}' ({short(self.file)}:{self.line})"
+
+
+class Said(NamedTuple):
+    """What a check has said."""
+
+    hook_run: HookRun
+    """Whose resource it has looked at."""
+    check: Check
+    error: BaseException | None
+    """Why the resource is not well; None: it is."""
+    at: float
+    """When it has said so, by the run's clock."""
+
+
+class Checking:
+    """The checks of one run, and what they have said last.
+
+    Args:
+        run: whose resources are checked, on its loop.
+    """
+
+    def __init__(self, run: Checked) -> None:
+        self._run = run
+        self._last: dict[Check, Said] = {}
+        self._asking: dict[Check, asyncio.Task[None]] = {}
+        """The checks that somebody may wait for."""
+        self._calls: dict[Check, asyncio.Future[Any]] = {}
+        """What they have called; one that hangs stays here, and is not called again meanwhile."""
+
+    async def ask(self) -> None:
+        """Have every check say something that has never, and refresh what is stale by the way."""
+        first = []
+        for hook_run in self._run.resources.by_hook.values():
+            if hook_run.state is not UP:
+                continue
+            for check in hook_run.hook.checks:
+                last = self._last.get(check)
+                is_fresh = last is not None and self._run.adapter.clock() - last.at < check.cache
+                if not (is_fresh or check in self._asking or check in self._calls):
+                    self._asking[check] = self._run.loop.create_task(
+                        self._ask(hook_run, check), name=f"check of {hook_run.node.key}"
+                    )
+                if last is None and check in self._asking:
+                    first.append(self._asking[check])
+        if first:
+            await asyncio.wait(first)
+
+    def failing(self) -> list[Said]:
+        """Return what the checks have said last that are not content."""
+        return [
+            said
+            for said in self._last.values()
+            if said.error is not None and said.hook_run.state is UP
+        ]
+
+    def end(self) -> None:
+        """Stop checking: what is open is about to close."""
+        for waiting in (*self._asking.values(), *self._calls.values()):
+            waiting.cancel()
+
+    async def _ask(self, hook_run: HookRun, check: Check) -> None:
+        run = self._run
+        call = self._calls[check] = self._call(hook_run, check)
+        call.add_done_callback(functools.partial(self._returned, check))
+        try:
+            await asyncio.wait({call}, timeout=check.timeout)
+            error: BaseException | None
+            if not call.done():
+                call.cancel()
+                error = HookError(
+                    f"The check {check} did not end within its limit of {time_limit(check.timeout)}. Raise "
+                    "its timeout=."
+                )
+            elif call.cancelled():
+                error = HookError(f"The check {check} was cancelled by its own code.")
+            else:
+                error = call.exception()
+                if error is None and call.result() is False:
+                    error = HookError(f"The check {check} returned False.")
+        finally:
+            del self._asking[check]
+        before = self._last.get(check)
+        self._last[check] = Said(hook_run, check, error, run.adapter.clock())
+        was_well = before is None or before.error is None
+        if was_well is not (error is None):
+            self._turned(hook_run, check, error)
+
+    def _turned(self, hook_run: HookRun, check: Check, error: BaseException | None) -> None:
+        if error is None:
+            logger.info("The check %s of %s passes again.", check, hook_run)
+        else:
+            logger.warning("The check %s of %s fails: %s", check, hook_run, one_line(error))
+        self._run.status_changed()
+
+    def _returned(self, check: Check, call: asyncio.Future[Any]) -> None:
+        del self._calls[check]
+        if not call.cancelled():
+            call.exception()  # looked at, though it may come too late to be told
+
+    def _call(self, hook_run: HookRun, check: Check) -> asyncio.Future[Any]:
+        # A context of its own: a check is part of no hook, and of nobody's request.
+        context = Context()
+        context.run(current_hook.set, self._run)
+        if check.is_async:
+            return asyncio.Task(
+                self._on_loop(hook_run, check),
+                loop=self._run.loop,
+                context=context,
+                name=check.name,
+            )
+        call: asyncio.Future[Any] = self._run.loop.create_future()
+        in_thread = functools.partial(context.run, self._in_thread, hook_run, check, call)
+        try:
+            start_thread(in_thread, f"lifespan check {check.name}")
+        except RuntimeError as error:
+            # The process has as many threads as it may have: that is no good sign, and no answer.
+            call.set_exception(error)
+        return call
+
+    async def _on_loop(self, hook_run: HookRun, check: Check) -> Any:
+        around = self._run.adapter.around_task(hook_run.hook)
+        # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
+        try:
+            async with around or nullcontext():
+                return await check.function(hook_run.value)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise HookError(f"The check {check} raised {clause(error)}.") from error
+
+    def _in_thread(self, hook_run: HookRun, check: Check, call: asyncio.Future[Any]) -> None:
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            with self._run.adapter.around_thread(hook_run.hook) or nullcontext():
+                result = check.function(hook_run.value)
+        except BaseException as error:
+            failure = error
+
+        def tell() -> None:
+            if call.done():
+                return
+            if failure is None:
+                call.set_result(result)
+            elif is_a(failure, Exception) and not is_a(failure, StopIteration):
+                call.set_exception(failure)
+            else:
+                call.set_exception(HookError(f"The check {check} raised {clause(failure)}."))
+
+        try:
+            self._run.loop.call_soon_threadsafe(tell)
+        except RuntimeError:
+            # The loop is closed: nobody asks any more.
+            return

@@ -1,0 +1,345 @@
+"""Calling an async function from sync code, on the loop that a run lives on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import inspect
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any, TypeVar, TypeVarTuple
+
+from lifespan_app.engine.current_hook import current_hook
+from lifespan_app.engine.errors import LifespanError, NotRunning
+from lifespan_app.engine.wording import time_limit
+
+from .current import OpensRuns, named_run, outermost, runs_meant
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+ASGIREF = "asgiref.sync"
+"""Looked for among what is imported already: the engine itself does without it."""
+ASGIREF_LOCAL = "asgiref.local"
+"""The name of every context variable behind an ``asgiref.local.Local``."""
+
+
+class Waiter:
+    """How a sync thread waits for async code that it has sent to a loop."""
+
+    def begin(self) -> None:
+        """Prepare, in the async code's own task, for what it will ask of the thread that waits."""
+
+    def until(self, future: Future[T], timeout: float | None = None) -> T:
+        """Wait, in the sync thread, for a result.
+
+        Args:
+            future: gives the result.
+            timeout: seconds to wait at most; None: for ever.
+
+        Raises:
+            TimeoutError: there is no result yet.
+        """
+        return future.result(timeout)
+
+
+def call(
+    lifespan: OpensRuns,
+    function: Callable[[*Ts], Awaitable[T]],
+    args: tuple[*Ts],
+    timeout: float | None,
+) -> T:
+    """Run an async function on the loop of the current run, as ``Lifespan.call`` says."""
+    name = name_of(function, "lifespan.call()")
+    run = run_to_call(lifespan, name)
+    waiting = run.adapter.waiter()
+
+    async def called() -> T:
+        waiting.begin()
+        return await called_in(run, function, args, name, "Sync code can call it by itself.")
+
+    future = sent(called(), run, name)
+    try:
+        result: T = waiting.until(future, timeout)
+        return result
+    except TimeoutError as error:
+        if future.done():
+            raise
+        raise took_too_long(run, name, timeout, "lifespan.call()") from error
+    except CancelledError as error:
+        raise cancelled(run, name) from error
+    finally:
+        future.cancel()
+
+
+async def acall(
+    lifespan: OpensRuns,
+    function: Callable[[*Ts], Awaitable[T]],
+    args: tuple[*Ts],
+    timeout: float | None,
+) -> T:
+    """Run an async function on the loop of the current run, as ``Lifespan.acall`` says."""
+    name = name_of(function, "lifespan.acall()")
+    run = await run_to_acall(lifespan, name)
+    called = called_in(run, function, args, name, "Call it without acall().")
+    if run.loop is asyncio.get_running_loop():
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await called
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise took_too_long(run, name, timeout, "lifespan.acall()") from error
+    future = asyncio.wrap_future(sent(called, run, name))
+    try:
+        # A cancellation over there is not one of the task that waits here.
+        await asyncio.wait({future}, timeout=timeout)
+        if future.cancelled():
+            raise cancelled(run, name)
+        if not future.done():
+            raise took_too_long(run, name, timeout, "lifespan.acall()")
+        return future.result()
+    finally:
+        future.cancel()
+
+
+def name_of(function: object, caller: str) -> str:
+    """Return what a function is called in errors.
+
+    Raises:
+        TypeError: it is no function, but perhaps what the function has returned.
+    """
+    if inspect.iscoroutine(function):
+        function.close()
+    if not callable(function):
+        raise TypeError(
+            f"{caller} takes an async function and, apart from it, its arguments: "
+            f"{caller[:-1]}fetch, url), not {caller[:-1]}fetch(url)). It was given {function!r}."
+        )
+    return f"{getattr(function, '__name__', None) or type(function).__name__}()"
+
+
+async def called_in(
+    run: Any,
+    function: Callable[[*Ts], Awaitable[T]],
+    args: tuple[*Ts],
+    name: str,
+    otherwise: str,
+) -> T:
+    """Call an async function as a part of a run.
+
+    Raises:
+        TypeError: it is no async function; ``otherwise`` says what to do.
+    """
+    if current_hook.get() is None:
+        current_hook.set(run)
+    made = function(*args)
+    if not inspect.isawaitable(made):
+        raise TypeError(
+            f"lifespan.call() and acall() take an async function, and {name} has returned a "
+            f"{type(made).__name__}. {otherwise}"
+        )
+    return await made
+
+
+def sent(coroutine: Coroutine[Any, Any, T], run: Any, name: str) -> Future[T]:
+    """Have the loop of a run, in another thread, run a coroutine; return the future of its result.
+
+    Raises:
+        NotRunning: that loop is closed.
+    """
+    try:
+        return send(coroutine, run.loop, carried(run.loop_thread))
+    except RuntimeError as error:
+        raise NotRunning(f"{name} can't be called: the event loop of {run} is closed.") from error
+
+
+def took_too_long(run: Any, name: str, timeout: float | None, caller: str) -> TimeoutError:
+    """Return the error of a call that has passed its timeout."""
+    return TimeoutError(
+        f"{name}, called on the event loop of {run}, took more than {time_limit(timeout or 0.0)} and was "
+        f"cancelled. Raise timeout= of {caller}."
+    )
+
+
+def cancelled(run: Any, name: str) -> LifespanError:
+    """Return the error of a call that was cancelled over there."""
+    return LifespanError(f"{name} was cancelled on the event loop of {run}.")
+
+
+def run_to_call(lifespan: OpensRuns, name: str) -> Any:
+    """Return the run whose loop sync code means.
+
+    Raises:
+        NotRunning: there is none, it can't be told which, or it belongs to another process.
+        LifespanError: its loop runs in this very thread.
+    """
+    if nothing_is_up(lifespan):
+        stand_in = lifespan.adapter.fallback_run(lifespan, f"{name} can't be called")
+        if stand_in is not None:
+            return stand_in
+    run = running_run(lifespan, name)
+    if run.loop is asyncio._get_running_loop():
+        raise LifespanError(
+            f"lifespan.call() was called on the event loop of {run}, and would wait there for "
+            f"itself for ever. It is for sync code; write 'await {name[:-1]}...)' here."
+        )
+    if run.loop_thread == threading.get_ident():
+        raise LifespanError(
+            f"lifespan.call() was called in the thread of the event loop of {run}, and would wait "
+            "there for itself for ever."
+        )
+    return run
+
+
+async def run_to_acall(lifespan: OpensRuns, name: str) -> Any:
+    """Return the run whose loop async code means, which may be the one that it runs on.
+
+    Raises:
+        NotRunning: there is none, it can't be told which, or it belongs to another process.
+    """
+    loop = asyncio.get_running_loop()
+    if nothing_is_up(lifespan) and all(run.loop is not loop for run in lifespan.runs):
+        # A plan that is opened now takes its time, which is not to be this loop's.
+        refusal = f"{name} can't be called"
+        stand_in = await asyncio.to_thread(lifespan.adapter.fallback_run, lifespan, refusal)
+        if stand_in is not None:
+            return stand_in
+    return running_run(lifespan, name)
+
+
+def nothing_is_up(lifespan: OpensRuns) -> bool:
+    """Return True if this process has no run to use, so that one may be opened in its place."""
+    named = named_run(lifespan)
+    if named is not None and not (named.over or named.inherited):
+        return False
+    return not any(run.is_up for run in lifespan.runs if not run.inherited)
+
+
+def running_run(lifespan: OpensRuns, name: str) -> Any:
+    """Return the run that is meant, whose loop runs. Raises ``NotRunning``."""
+    from .read_errors import forked  # the errors, which a process that goes well never needs
+
+    runs = [run for run in lifespan.runs if not run.over]
+    if runs and all(run.inherited for run in runs):
+        raise forked(runs[0], f"{name} can't be called")
+    # From any loop a call goes to the loop of the run, wherever that is.
+    found = runs_meant(lifespan, loop=loop_above()) or outermost(
+        [run for run in runs if not run.inherited]
+    )
+    if len(found) > 1:
+        known = "; ".join(str(run) for run in found)
+        raise NotRunning(
+            f"{name} can't be called: it can't be told which of {len(found)} runs is meant: {known}."
+        )
+    run = found[0] if found else None
+    if run is None or run.over:
+        raise NotRunning(f"{name} can't be called: {lifespan.adapter.advice.no_run()}")
+    if not run.loop.is_running():
+        raise NotRunning(
+            f"{name} can't be called: the event loop of {run} does not run now. "
+            f"{run.adapter.advice.loop_stands_still(run)}"
+        )
+    return run
+
+
+def send(
+    coroutine: Coroutine[Any, Any, T],
+    loop: asyncio.AbstractEventLoop,
+    context: contextvars.Context,
+) -> Future[T]:
+    """Have a loop that runs in another thread run a coroutine, as a task.
+
+    Unlike with ``asyncio.run_coroutine_threadsafe``, a SystemExit is the future's, and does not end
+    the loop.
+
+    Args:
+        coroutine: what is run.
+        loop: where.
+        context: the context variables that it sees.
+
+    Returns:
+        A future of its result; to cancel it cancels the task.
+
+    Raises:
+        RuntimeError: the loop is closed.
+    """
+    future: Future[T] = Future()
+
+    async def run() -> None:
+        try:
+            result = await coroutine
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        except BaseException as error:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(error)
+        else:
+            if future.set_running_or_notify_cancel():
+                future.set_result(result)
+
+    def begin() -> None:
+        task = loop.create_task(run())
+
+        def cancel(future: Future[T]) -> None:
+            if future.cancelled():
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(task.cancel)
+
+        future.add_done_callback(cancel)
+
+    try:
+        context.run(loop.call_soon_threadsafe, begin)
+    except RuntimeError:
+        coroutine.close()
+        raise
+    return future
+
+
+def loop_above() -> asyncio.AbstractEventLoop | None:
+    """Return the loop whose ``sync_to_async`` has called this thread's code, or None."""
+    module = sys.modules.get(ASGIREF)
+    above = getattr(module.SyncToAsync, "threadlocal", None) if module is not None else None
+    loop: asyncio.AbstractEventLoop | None = getattr(above, "main_event_loop", None)
+    return loop
+
+
+def is_temporary(loop: asyncio.AbstractEventLoop) -> bool:
+    """Tell whether ``async_to_sync`` has made a loop for one call only."""
+    module = sys.modules.get(ASGIREF)
+    made = getattr(module.AsyncToSync, "loop_thread_executors", {}) if module is not None else {}
+    # A test's lifespan puts executors of its own there, for loops that stay.
+    return type(made.get(loop)).__module__.startswith("asgiref.")
+
+
+def carried(thread: int | None = None) -> contextvars.Context:
+    """Return a copy of the context variables, for a task on the loop of another thread.
+
+    What asgiref keeps in them, such as Django's language, is tied to a thread in its newer
+    versions, and one dictionary for all copies in its older ones.
+
+    Args:
+        thread: the identifier of that thread; None: what asgiref keeps is left behind.
+    """
+    context = contextvars.Context()
+    for variable, value in contextvars.copy_context().items():
+        if variable.name == ASGIREF_LOCAL:
+            if thread is None:
+                continue
+            context.run(variable.set, moved(value, thread))
+        else:
+            context.run(variable.set, value)
+    return context
+
+
+def moved(storage: Any, thread: int) -> Any:
+    """Return a copy of what asgiref keeps in a context variable, as one of another thread's."""
+    storage = copy.copy(storage)
+    if hasattr(storage, "thread_id"):
+        storage.thread_id = thread
+    return storage

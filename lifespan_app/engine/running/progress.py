@@ -1,0 +1,47 @@
+"""How far a hook is that takes long, as it says itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from lifespan_app.engine.current_hook import current_hook
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.reporting.journal import Progress
+
+from .hook_run import HookRun
+
+
+def tell_progress(fraction: float, doing: str) -> None:
+    """Keep what a hook says, as ``Lifespan.progress`` describes it."""
+    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)):
+        raise TypeError(f"progress is a number from 0 to 1, such as 0.6, not {fraction!r}.")
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"progress is a number from 0 to 1, such as 0.6, not {fraction!r}.")
+    hook_run = current_hook.get()
+    if not isinstance(hook_run, HookRun) or hook_run.phase is None:
+        return
+    run = hook_run.run
+    now = Progress(fraction, str(doing))
+    before = run.journal.said(hook_run.node.index, now)
+    if before is not None and str(before) == str(now):
+        # A loop over a million rows says the same ten thousand times.
+        return
+    log(hook_run, now)
+    if asyncio._get_running_loop() is run.loop:
+        run.progressed()
+    else:
+        with suppress(RuntimeError):  # the loop is closed: nobody listens
+            run.loop.call_soon_threadsafe(run.progressed)
+
+
+def log(hook_run: HookRun, progress: Progress) -> None:
+    """Log what a hook says; where the project's logging lets nothing through, keep it all the same."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s: %s.", hook_run, progress)
+        return
+    sink = hook_run.sink()
+    if sink is not None:
+        text, values = "%s: %s.", (hook_run, progress)
+        sink.add(logging.LogRecord(logger.name, logging.INFO, "", 0, text, values, None))

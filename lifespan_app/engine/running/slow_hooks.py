@@ -1,0 +1,118 @@
+"""The lookout: says where a slow or stuck hook waits, and what blocks the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from lifespan_app.engine.current_hook import current_hook
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.reporting.report import IN_STARTUP, Phase
+from lifespan_app.engine.stacks.watchdog import Watchdog
+from lifespan_app.engine.wording import time_taken
+
+from .deadlines import SLOW_SHUTDOWN, SLOW_STARTUP
+from .hook_run import HookRun
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.stacks.stacks import Location
+
+
+class Seen(Protocol):
+    """What is looked at: a run."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Where its hooks live."""
+
+    @property
+    def adapter(self) -> Any:
+        """What the engine is given by the program around it."""
+
+    def log_fields(self) -> dict[str, str]:
+        """Return what a log record about it has beside its text."""
+
+
+LOG_PATIENCE = 0.5
+"""Seconds that the log has to take the line of a blocked loop: one of its handlers may block it."""
+
+
+class SlowHooks:
+    """Look where the hooks of a run wait, when a phase takes long. Nothing is paid before that.
+
+    Args:
+        run: whose hooks are looked at.
+    """
+
+    def __init__(self, run: Seen) -> None:
+        self._run = run
+        self._watchdog: Watchdog | None = None
+
+    def begin(self, phase: Phase) -> None:
+        """Watch over a phase that begins."""
+        self.end()
+        looks = SLOW_STARTUP if phase is IN_STARTUP else SLOW_SHUTDOWN
+        self._watchdog = Watchdog(self._run.loop, self._blocked, after=looks)
+        self._watchdog.begin()
+
+    def end(self) -> None:
+        """Look no more: the phase has ended."""
+        if self._watchdog is not None:
+            self._watchdog.end()
+            self._watchdog = None
+
+    def look(self, hook_runs: Sequence[HookRun]) -> None:
+        """Say which hooks the phase still waits for, for how long, and where each one waits."""
+        from lifespan_app.engine.stacks.stacks import (
+            tasks_by_value,  # not paid for where nothing is slow
+        )
+
+        now = self._run.adapter.clock()
+        tasks = tasks_by_value(current_hook, self._run.loop)
+        for hook_run in hook_runs:
+            step = hook_run.shutdown if hook_run.is_job else hook_run.step
+            if step is None:
+                continue
+            logger.warning(
+                "%s has been %s for %s. It waits at %s.",
+                hook_run,
+                "starting" if hook_run.phase is IN_STARTUP else "stopping",
+                time_taken(now - step.begun),
+                self.locate(hook_run, tasks.get(id(hook_run), ())) or "a place that can't be seen",
+            )
+
+    def locate(self, hook_run: HookRun, tasks: Iterable[asyncio.Task[Any]] | None = None) -> str:
+        """Keep where a hook waits, for its step in the report, and return it.
+
+        Args:
+            hook_run: the hook.
+            tasks: the tasks that it has started, where they are known.
+        """
+        from lifespan_app.engine.stacks.stacks import (  # not paid for where nothing is slow
+            places_of,
+            where_thread,
+        )
+
+        places: list[Location] = []
+        home, execution = hook_run.hook.file, hook_run.execution
+        if hook_run.on_loop:
+            task = execution.task
+            places = places_of(task, current_hook, hook_run, self._run.loop, among=tasks, home=home)
+        elif execution.thread is not None:
+            place = where_thread(execution.thread, home=home)
+            places = [place] if place is not None else []
+        where = "; ".join(map(str, places))
+        hook_run.located(where)
+        return where
+
+    def _blocked(self, place: Location | None, seconds: float) -> None:
+        logger.warn_within(
+            LOG_PATIENCE,
+            "The event loop has been blocked for %s; no hook can progress, no timeout can fire: "
+            "%s. Make a hook that blocks a plain function ('def'), which runs in a thread; or call "
+            "what blocks with asyncio.to_thread().",
+            time_taken(seconds),
+            place or "the place can't be seen",
+            about=self._run.log_fields(),
+        )

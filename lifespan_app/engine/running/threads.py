@@ -1,0 +1,208 @@
+"""Daemon threads for sync hooks, so that the loop is never blocked and the process can end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from lifespan_app.engine.advice import GENERIC, Advice
+from lifespan_app.engine.errors import LifespanError
+
+from .patched_threads import patched_threads
+from .portal import carried, send
+
+if TYPE_CHECKING:
+    from .hook_run import HookRun
+
+T = TypeVar("T")
+
+FIRST_THREADS = 2
+LAST_WAIT = 3.5
+"""Seconds that a loop which is closed has for its tasks: a little more than a quick stop takes."""
+
+
+class Mailbox:
+    """Calls from threads, made on the loop: many calls cost one wake-up of the loop."""
+
+    __slots__ = ("_calls", "_loop", "_woken")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._woken = False
+
+    def post(self, call: Callable[..., None], *args: Any) -> bool:
+        """Have the loop call ``call(*args)``. Returns False when the loop is closed."""
+        self._calls.append((call, args))
+        if not self._woken:
+            self._woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._deliver)
+            except RuntimeError:
+                return False
+        return True
+
+    def _deliver(self) -> None:
+        # Cleared first: what is posted from here on either is seen below or wakes the loop anew.
+        self._woken = False
+        calls = self._calls
+        while calls:
+            call, args = calls.popleft()
+            call(*args)
+
+
+class Work:
+    """A piece of work for the pool; ``abandoned`` tells its thread not to come back."""
+
+    __slots__ = ("abandoned", "call")
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+        self.abandoned = False
+
+
+class Pool:
+    """Threads that sync start and shutdown functions borrow.
+
+    It begins with two and grows when work has waited for a while in which none was finished:
+    so a thousand short functions share two threads, and twenty that block run side by side.
+
+    Args:
+        loop: the loop that work comes from.
+        patience: how long work waits before the pool grows, in seconds; 0 grows at once.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, patience: float = 0.001) -> None:
+        self._loop = loop
+        self._patience = patience
+        self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
+        self._threads = 0
+        self._unfinished = 0
+        self._finished = 0
+        self._finished_before = 0
+        self._growing: asyncio.TimerHandle | None = None
+
+    def submit(self, call: Callable[[], None]) -> Work:
+        """Have a thread run ``call``, which posts its own result and calls ``finished``."""
+        work = Work(call)
+        self._unfinished += 1
+        self._queue.put(work)
+        if self._unfinished > self._threads:
+            if self._threads < FIRST_THREADS or not self._patience:
+                self._start_thread()
+            elif self._growing is None:
+                self._finished_before = self._finished
+                self._growing = self._loop.call_later(self._patience, self._grow)
+        return work
+
+    def finished(self) -> None:
+        """Note, on the loop, that one piece of work has come back."""
+        self._unfinished -= 1
+        self._finished += 1
+
+    def lose(self, work: Work) -> None:
+        """Give up the thread that runs ``work``: it ends when the work does."""
+        work.abandoned = True
+        self._unfinished -= 1
+        self._threads -= 1
+
+    def close(self) -> None:
+        """Let every thread end as soon as it has nothing to do."""
+        if self._growing is not None:
+            self._growing.cancel()
+        for _ in range(self._threads):
+            self._queue.put(None)
+
+    def _grow(self) -> None:
+        self._growing = None
+        waiting = self._queue.qsize()
+        if not waiting:
+            return
+        if self._finished == self._finished_before:
+            for _ in range(min(waiting, self._threads or 1)):
+                self._start_thread()
+        self._finished_before = self._finished
+        if self._unfinished > self._threads:
+            self._growing = self._loop.call_later(self._patience, self._grow)
+
+    def _start_thread(self) -> None:
+        try:
+            start_thread(self._serve, "lifespan pool")
+        except RuntimeError:
+            # Python 3.12 gives no new thread to a process that ends: those there are do it all.
+            if not self._threads:
+                raise
+        else:
+            self._threads += 1
+
+    def _serve(self) -> None:
+        while (work := self._queue.get()) is not None:
+            work.call()
+            if work.abandoned:
+                return
+
+
+def start_thread(target: Callable[[], None], name: str) -> None:
+    """Start a daemon thread; one that hangs can't keep the process alive."""
+    threading.Thread(target=target, name=name, daemon=True).start()
+
+
+class LoopThread:
+    """An event loop in a daemon thread, for a run that sync code has opened.
+
+    Args:
+        name: the thread's name.
+        advice: what to do where there can be none.
+
+    Raises:
+        LifespanError: threads are greenlets here, whose loop other code would seem to run in.
+    """
+
+    def __init__(self, name: str, advice: Advice = GENERIC) -> None:
+        if library := patched_threads():
+            raise LifespanError(f"No lifespan can be opened: {advice.no_loop_beside(library)}")
+        self.loop = asyncio.new_event_loop()
+        self._pid = os.getpid()
+        self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop, with the caller's context variables; return its future."""
+        return send(coroutine, self.loop, carried())
+
+    def close(self) -> None:
+        """Cancel what is left on the loop, close it and end the thread. In a fork: do nothing."""
+        if os.getpid() != self._pid:
+            # The thread has stayed in the parent, and so has the other end of the loop's pipe.
+            return
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            left = asyncio.all_tasks(self.loop)
+            for task in left:
+                task.cancel()
+            if left:
+                # What ignores its cancellation can't keep the caller waiting for the thread.
+                self.loop.run_until_complete(asyncio.wait(left, timeout=LAST_WAIT))
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+
+class SerialThread(Protocol):
+    """One thread for all sync hooks of a run, which take turns in it."""
+
+    def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
+        """Have the thread call ``turn``, behind those that came before. Called on the loop."""

@@ -1,0 +1,165 @@
+"""The status file: how a process is, for ``python -m lifespan_app.probe``.
+
+It is written when something changes, and every few seconds besides, by the event loop itself: while
+that stands still the file grows old, and is not believed any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.proc import started
+from lifespan_app.engine.reporting.report import NOT_STARTED, Mode, Observer, Phase, Report
+from lifespan_app.probe import PID, read
+
+from . import atomic_file
+
+EVERY = 5.0
+"""Seconds between two signs of life."""
+SELDOM = 0.5
+"""Seconds between two writes that only tell of progress, at least."""
+OF_NOBODY = frozenset({"no_file", "unreadable", "gone"})
+"""What a probe says of a file that no living process writes."""
+
+
+class StatusFile(Observer):
+    """Keep the status file of this process.
+
+    Args:
+        path: where it is; ``{pid}`` in its name stands for the number of the process.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._path = os.fspath(path)
+        self._followed: dict[str, _Followed] = {}
+
+    def watches_steps(self, phase: Phase) -> bool:
+        """Tell that steps are of no interest."""
+        return False
+
+    def run_changed(self, report: Report) -> None:
+        """Write how the run is; when it is over, take the file away."""
+        if report.mode in (Mode.TEST, Mode.CHECK):
+            return
+        followed = self._followed.get(report.uuid)
+        if report.stopped_at is not None:
+            if followed is not None:
+                del self._followed[report.uuid]
+                followed.end()
+        elif followed is not None:
+            followed.write(report)
+        elif (file := self._claimed()) is not None:
+            followed = self._followed[report.uuid] = _Followed(file, report.uuid)
+            followed.write(report)
+
+    def progressed(self, report: Report) -> None:
+        """Write how far the hooks are that have not come up yet."""
+        followed = self._followed.get(report.uuid)
+        if followed is not None:
+            followed.write_soon()
+
+    def _claimed(self) -> Path | None:
+        """Return the file of this process; None if another one, which lives, writes it."""
+        folder, name = os.path.split(self._path)
+        file = Path(folder, name.replace(PID, str(os.getpid())))
+        known = read(os.fspath(file))
+        if known.get("reason") in OF_NOBODY or known.get("pid") in (None, os.getpid()):
+            return file
+        logger.warning(
+            "The status file %s belongs to process %s, so this one writes none. Name it with {pid} "
+            "where several processes have one: LIFESPAN['STATUS_FILE'] = '/run/mysite/{pid}.json'.",
+            file,
+            known["pid"],
+        )
+        return None
+
+
+def pending_of(report: Report) -> list[dict[str, Any]]:
+    """Return the hooks that have not come up yet, as JSON has them."""
+    return [
+        {
+            "hook": pending.key,
+            "seconds": round(pending.seconds, 3),
+            "progress": pending.progress,
+            "doing": pending.doing,
+        }
+        for pending in report.pending
+    ]
+
+
+class _Followed:
+    """The file of one run."""
+
+    def __init__(self, file: Path, uuid: str) -> None:
+        self._file = file
+        self._uuid = uuid
+        self._loop = asyncio.get_running_loop()
+        self._started = started(os.getpid())
+        self._timer: asyncio.TimerHandle | None = None
+        self._checking: asyncio.Task[None] | None = None
+        self._told = False
+        self._written_at = 0.0
+        self._beat_later(EVERY)
+
+    def write(self, report: Report) -> None:
+        """Write how the run is now."""
+        self._written_at = self._loop.time()
+        try:
+            atomic_file.write(self._file, json.dumps(self._status(report)))
+        except OSError as error:
+            if not self._told:
+                self._told = True
+                logger.warning("The status file can't be written: %s.", error)
+
+    def write_soon(self) -> None:
+        """Write it, though not more often than anybody could read it."""
+        self._beat_later(max(0.0, self._written_at + SELDOM - self._loop.time()))
+
+    def end(self) -> None:
+        """Take the file away."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._checking is not None:
+            self._checking.cancel()
+        try:
+            self._file.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("The status file can't be taken away: %s.", error)
+
+    def _status(self, report: Report) -> dict[str, Any]:
+        return {
+            "reason": report.readiness,
+            "ready": report.ready,
+            "started": report.readiness not in NOT_STARTED,
+            "status": report.status,
+            "service_type": report.service_type,
+            "run": report.uuid,
+            "pid": os.getpid(),
+            "process_started": self._started,
+            "written_at": time.time(),
+            "every": EVERY,
+            "pending": pending_of(report),
+        }
+
+    def _beat_later(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._beat)
+
+    def _beat(self) -> None:
+        from lifespan_app.integration.default import lifespan
+
+        self._beat_later(EVERY)
+        run = next((run for run in lifespan.runs if run.facts.uuid == self._uuid), None)
+        if run is None:
+            return
+        self.write(run.report())
+        # Nobody may ever ask by HTTP. What a check finds out is told as any other change.
+        if self._checking is None or self._checking.done():
+            self._checking = self._loop.create_task(run.check(), name="lifespan status file")

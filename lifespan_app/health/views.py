@@ -1,0 +1,176 @@
+"""How a process is, for the platform around it: the views of ``lifespan_app.urls``.
+
+Anybody is told whether, and why not, in one word. Names of hooks and their errors are for those who
+may view runs in the admin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from django.contrib.auth.decorators import login_not_required
+from django.db.transaction import non_atomic_requests
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from lifespan_app.engine.error_text import one_line
+from lifespan_app.engine.errors import NotRunning
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.reporting.report import (
+    NOT_STARTED,
+    READY,
+    Outcome,
+    Phase,
+    Readiness,
+    Report,
+    why,
+)
+from lifespan_app.engine.running.current import get_running_run
+from lifespan_app.engine.running.portal import send
+from lifespan_app.engine.running.run import Run
+from lifespan_app.engine.wording import time_taken
+from lifespan_app.integration.default import lifespan
+from lifespan_app.probe import printable
+
+from .status_file import pending_of
+
+PERMISSION = "lifespan_app.view_lifespanrun"
+"""Who has it sees runs in the admin, and with them everything that is told here."""
+NOT_RUNNING = "not_running"
+"""The reason where this process has no run at all."""
+
+WELL = frozenset({Outcome.OK, Outcome.FINISHED})
+
+
+class BadHook(NamedTuple):
+    """One hook that is not what it should be."""
+
+    hook: str
+    what: str
+    error: str
+
+
+@non_atomic_requests
+@login_not_required
+@never_cache
+@require_safe
+def livez(request: HttpRequest) -> HttpResponse:
+    """Answer 200: a process that answers is alive. One that does not should be restarted.
+
+    It is no async view: under WSGI one needs the loop of the plan, and livez must not open that.
+    """
+    return in_format(request, {"status": 200, "reason": str(Readiness.OK)})
+
+
+@non_atomic_requests
+@login_not_required
+@never_cache
+@require_safe
+async def startupz(request: HttpRequest) -> HttpResponse:
+    """Answer 200 from when everything has come up, 503 before."""
+    run = find_run(request)
+    if run is None:
+        return await answer(request, NOT_RUNNING, None, is_well=False)
+    reason = run.readiness
+    is_up = reason not in NOT_STARTED
+    return await answer(request, Readiness.OK if is_up else reason, run, is_well=is_up)
+
+
+@non_atomic_requests
+@login_not_required
+@never_cache
+@require_safe
+async def readyz(request: HttpRequest) -> HttpResponse:
+    """Answer 200 while requests may come, 503 while they should not, with the reason."""
+    run = find_run(request)
+    if run is None:
+        return await answer(request, NOT_RUNNING, None, is_well=False)
+    await check(run)
+    reason = run.readiness
+    return await answer(request, reason, run, is_well=reason in READY)
+
+
+def find_run(request: HttpRequest | None) -> Run | None:
+    """Return the run that a request is served by, or that the process has; None without one."""
+    try:
+        run: Run = get_running_run(lifespan, "The health", request, or_ended=True)
+    except NotRunning:
+        return None
+    return None if run.inherited else run
+
+
+async def check(run: Run) -> None:
+    """Have the checks of a run's resources say how these are, wherever it lives."""
+    if asyncio.get_running_loop() is run.loop:
+        await run.check()
+    elif run.loop.is_running():
+        await asyncio.wrap_future(send(run.check(), run.loop, contextvars.Context()))
+
+
+async def answer(
+    request: HttpRequest, reason: str, run: Run | None, *, is_well: bool
+) -> HttpResponse:
+    """Answer in JSON to who asks for it, else in text."""
+    status = 200 if is_well else 503
+    told: dict[str, Any] = {"status": status, "reason": str(reason)}
+    if run is not None and await may_see(request):
+        told |= details(run)
+    return in_format(request, told)
+
+
+def in_format(request: HttpRequest, told: dict[str, Any]) -> HttpResponse:
+    """Return what is told in JSON to who asks for it, else in text."""
+    status = told["status"]
+    if request.get_preferred_type(["text/plain", "application/json"]) == "application/json":
+        return JsonResponse(told, status=status)
+    text = "\n".join([told["reason"], *lines_of(told)])
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")
+
+
+async def may_see(request: HttpRequest) -> bool:
+    """Tell whether who asks may know the names and errors of hooks."""
+    if not hasattr(request, "auser"):
+        return False
+    try:
+        user = await request.auser()
+        return bool(await user.ahas_perm(PERMISSION))
+    except Exception as error:
+        # A database that is down must not hide what has become of the rest.
+        logger.debug("Who asks for the health can't be told.", error=error)
+        return False
+
+
+def details(run: Run) -> dict[str, Any]:
+    """Return what those may know who may view runs."""
+    report = run.report()
+    return {
+        "run": report.uuid,
+        "service_type": report.service_type,
+        "pending": pending_of(report),
+        "troubles": [trouble._asdict() for trouble in troubles(run, report)],
+    }
+
+
+def troubles(run: Run, report: Report) -> Iterator[BadHook]:
+    """Yield the hooks that are not what they should be, as the plan has them."""
+    for step in report.steps:
+        if step.phase is not Phase.SHUTDOWN and step.outcome and step.outcome not in WELL:
+            error = why(step)
+            yield BadHook(step.key, str(step.outcome), error)
+    for said in run.checking.failing() if run.checking is not None else ():
+        if said.error is not None:
+            yield BadHook(said.hook_run.node.key, str(Readiness.CHECK_FAILED), one_line(said.error))
+
+
+def lines_of(told: dict[str, Any]) -> Iterator[str]:
+    """Yield the details as text, a hook a line, whatever an error says."""
+    for pending in told.get("pending", ()):
+        progress = f": {pending['progress']:.0%}" if pending["progress"] is not None else ""
+        doing = f", {pending['doing']}" if pending["doing"] else ""
+        yield f"{pending['hook']}: pending for {time_taken(pending['seconds'])}{progress}{printable(doing)}"
+    for trouble in told.get("troubles", ()):
+        yield f"{trouble['hook']}: {trouble['what']}: {printable(trouble['error'])}"

@@ -1,0 +1,46 @@
+"""A recorded run as plain data, for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Model
+
+from lifespan_app.models import LifespanRun, LifespanStep
+
+from . import describe
+
+VERSION = 1
+"""Of the document; it grows when a key goes away or changes what it means."""
+
+
+def document(
+    run: LifespanRun, steps: Iterable[LifespanStep], now: datetime | None = None
+) -> dict[str, Any]:
+    """Return a run and its steps: times as ISO 8601, durations in seconds."""
+    steps = list(steps)
+    return {
+        "version": VERSION,
+        "headline": describe.headline(run, steps, now),
+        "is_lost": run.is_lost(now),
+        "run": columns(run, without=("id",)),
+        "steps": [{"key": step.key, **columns(step, without=("id", "run"))} for step in steps],
+    }
+
+
+def columns(row: Model, without: tuple[str, ...]) -> dict[str, Any]:
+    """Return the columns of a row as JSON has them."""
+    fields = (field for field in row._meta.concrete_fields if field.name not in without)
+    return {field.name: plain(getattr(row, field.attname)) for field in fields}
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    return str(value) if isinstance(value, UUID) else value

@@ -1,0 +1,80 @@
+"""What the checks ask of the history: whether it can be kept, and what it says of late."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import NamedTuple
+
+from django.db import DatabaseError, connections
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+from django.utils import timezone
+from django.utils.connection import ConnectionDoesNotExist
+
+from lifespan_app import conf
+from lifespan_app.engine.wording import count
+from lifespan_app.history.recording.store_errors import MIGRATE, StoreError, failure_of
+from lifespan_app.models import LifespanRun, Mode
+
+APP = "lifespan_app"
+LATELY = timedelta(hours=24)
+LENGTH = 200
+"""Characters of an error that are shown."""
+
+
+class RecentFailure(NamedTuple):
+    """Runs of one service type that have failed, or are lost."""
+
+    service_type: str
+    what: str
+    advice: str
+
+
+def missing() -> StoreError | None:
+    """Return why runs can't be recorded, None if they can."""
+    alias = conf.get("HISTORY_DATABASE")
+    try:
+        applied = MigrationRecorder(connections[alias]).applied_migrations()
+    except (DatabaseError, ConnectionDoesNotExist) as error:
+        return failure_of(error)
+    unapplied = [name for name in migrations() if (APP, name) not in applied]
+    if not unapplied:
+        return None
+    unapplied_ones = count(len(unapplied), "migration is", "migrations are")
+    return StoreError("tables", f"{unapplied_ones} not applied to the database '{alias}'.", MIGRATE)
+
+
+def migrations() -> list[str]:
+    """Return the names of our migrations, where the project has them."""
+    module, _ = MigrationLoader.migrations_module(APP)
+    if module is None:
+        return []
+    folder = import_module(module).__path__
+    return [found.name for found in iter_modules(folder) if found.name[0] not in "_~"]
+
+
+def trouble() -> list[RecentFailure]:
+    """Return what the last hours have brought, a service type each; two queries a type at most."""
+    since = timezone.now() - LATELY
+    own = (Mode.CHECK, Mode.TEST)
+    recent = LifespanRun.objects.filter(started_at__gte=since).exclude(mode__in=own)
+    bad = recent.failed() | recent.lost()
+    found = []
+    for service_type in sorted(set(bad.order_by().values_list("service_type", flat=True))):
+        of_type = bad.filter(service_type=service_type)
+        last = of_type.order_by("-id")[0]
+        runs = count(of_type.count(), "run")
+        status = last.status_at().label
+        why = last.error.strip().partition("\n")[0][:LENGTH]
+        hint = f"'manage.py showlifespan {last.uuid}' and the admin tell what happened."
+        found.append(
+            RecentFailure(
+                service_type,
+                f"{runs} of service type '{service_type}' failed or got lost in the last 24 hours; "
+                f"the last one: {status}{': ' if why else ''}{why}",
+                hint,
+            )
+        )
+    return found

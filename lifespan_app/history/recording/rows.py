@@ -1,0 +1,141 @@
+"""What a run did as rows: plain values, the same for the database and for a spool file.
+
+Times are seconds since the epoch, durations are seconds. Everything that a hook or its log may
+have said is masked here, before it is stored anywhere.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import django
+
+from lifespan_app.engine.error_text import one_line
+from lifespan_app.engine.reporting.report import Phase, Report, Step
+
+from . import identity
+from .fingerprint import fingerprint_of
+from .redaction import masked
+from .sanitize import sanitize
+
+Row = dict[str, Any]
+Entry = Mapping[str, Any]
+"""``{"run": row}``, or ``{"steps": rows, "phases": [...]}``: all steps of these phases. Without
+phases, each step takes the place of what was written of it before."""
+
+MOST = 2**31 - 1
+"""The highest priority that a column has room for; hooks may have any."""
+
+NOT_LOST_FOR = 3
+"""How many of its own heartbeats a run may miss before it is lost."""
+
+
+@cache
+def facts(pid: int) -> Row:
+    """Return what is the same for all runs of this process; asked anew after a fork."""
+    return {
+        "launch": identity.launch(),
+        "process": identity.identity(),
+        "host": socket.gethostname(),
+        "python_version": platform.python_version(),
+        "django_version": django.get_version(),
+    }
+
+
+def kept(text: str) -> str:
+    """Return a text without secrets, and no longer than it is kept: a file has bounds, too."""
+    return sanitize(masked(text))
+
+
+class Rows:
+    """The rows of one run.
+
+    Args:
+        heartbeat: seconds between two signs of life; 0 for none.
+    """
+
+    def __init__(self, heartbeat: float) -> None:
+        self._heartbeat = heartbeat
+        self._fingerprints: dict[tuple[str, str], str] = {}
+        self._first_failure: tuple[str, str] | None = None
+
+    def failed(self, step: Step, error: BaseException) -> None:
+        """Take note of a failure while its traceback is at hand."""
+        fingerprint = fingerprint_of(step, error)
+        self._fingerprints[step.key, step.phase] = fingerprint
+        if self._first_failure is None:
+            self._first_failure = fingerprint, one_line(error)
+
+    def run(self, report: Report) -> Entry:
+        """Return the row of the run as it stands."""
+        fingerprint, error = self._first_failure or ("", "")
+        begun = report.startup_duration is not None
+        row = {
+            "uuid": report.uuid,
+            "mode": report.mode,
+            "service_type": report.service_type,
+            "environment": report.environment,
+            "release": report.release,
+            "status": report.status.value,
+            "ended_by": kept(report.ended_by),
+            "pid": report.pid,
+            "server": report.server,
+            "started_at": report.started_at,
+            "ready_at": report.ready_at,
+            "stopping_at": report.stopping_at,
+            "stopped_at": report.stopped_at,
+            "startup_duration": report.startup_duration,
+            "shutdown_duration": report.shutdown_duration,
+            "hooks_total": report.hooks_total,
+            "hooks_failed": report.hooks_failed if begun else 0,
+            "slowest_hook": report.slowest_hook if begun else "",
+            "error": kept(report.error or error),
+            "fingerprint": fingerprint,
+        }
+        return {"run": row | facts(report.pid) | self.sign_of_life()}
+
+    def sign_of_life(self) -> Row:
+        """Return when the run was last seen: now; and when it is lost if it is seen no more."""
+        now = time.time()
+        lost_after = now + NOT_LOST_FOR * self._heartbeat if self._heartbeat else None
+        return {"last_seen_at": now, "lost_after": lost_after}
+
+    def steps(self, report: Report, phases: Sequence[Phase]) -> Entry:
+        """Return the rows of all steps of some phases."""
+        steps = [self._step(step) for step in report.steps if step.phase in phases]
+        return {"steps": steps, "phases": [phase.value for phase in phases]}
+
+    def step(self, step: Step) -> Entry:
+        """Return the row of one step."""
+        return {"steps": [self._step(step)], "phases": []}
+
+    def _step(self, step: Step) -> Row:
+        return {
+            "app_label": step.app_label,
+            "name": step.name,
+            "kind": step.kind,
+            "phase": step.phase.value,
+            "priority": min(max(step.priority, -MOST), MOST),
+            "attempt": step.attempt,
+            "offset": step.offset,
+            "duration": step.duration,
+            "outcome": "" if step.outcome is None else step.outcome.value,
+            "reason": kept(step.reason),
+            "needs": [list(need) for need in step.needs],
+            "on_critical_chain": step.on_critical_chain,
+            "file": step.file,
+            "line": step.line,
+            "exception": step.exception,
+            "error": kept(step.error),
+            "traceback": kept(step.traceback),
+            "fingerprint": self._fingerprints.get((step.key, step.phase), ""),
+            "waiting_at": kept(step.waiting_at),
+            "log": [
+                [line.offset_ms, line.level, line.logger, kept(line.text)] for line in step.log
+            ],
+        }

@@ -1,0 +1,73 @@
+"""What the engine is given by Django: app labels, settings, and database connections that close."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+
+from lifespan_app import conf
+from lifespan_app.engine.hooks.hook import Hook
+from lifespan_app.engine.settings import Settings
+
+from .background import BackgroundRun
+from .connections import ClosedAfter, OwnConnections
+from .current_thread_executor import CurrentThreadExecutor
+from .server import ServerHost, module_of_task, recognised
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.advice import Advice
+    from lifespan_app.engine.running.run import Run
+
+CLOSED_AFTER = ClosedAfter()
+
+
+class DjangoAdapter(ServerHost):
+    """Django around the engine."""
+
+    def __init__(self) -> None:
+        self.background = BackgroundRun()
+
+    @cached_property
+    def advice(self) -> Advice:
+        """What to do where a resource can't be used, by where that is."""
+        from .advice import DjangoAdvice
+
+        return DjangoAdvice()
+
+    def app_label(self, module: str) -> str | None:
+        """Return the label of the installed app that a module belongs to, or None."""
+        if not apps.apps_ready:
+            return None
+        app = apps.get_containing_app_config(module)
+        return app.label if app else None
+
+    def settings(self) -> Settings:
+        """Return what the setting ``LIFESPAN`` says."""
+        return conf.settings()
+
+    def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
+        """Close, after a sync hook, the connections that it has opened in its thread."""
+        return CLOSED_AFTER
+
+    def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
+        """Give an async hook connections of its own, closed after it."""
+        return OwnConnections(hook)
+
+    def waiter(self) -> CurrentThreadExecutor:
+        """Have the sync thread that waits for async code make the ORM calls of that code."""
+        return CurrentThreadExecutor()
+
+    def server(self) -> str:
+        """Return name and version of the server whose task this is; "" if it is not known."""
+        return recognised([module_of_task()])
+
+    def fallback_run(self, lifespan: Any, refusal: str) -> Run | None:
+        """Return the run in a background thread, where ``WITHOUT_SERVER_LIFESPAN`` opens one."""
+        return self.background.run(lifespan, refusal)
+
+    async def on_server_startup(self) -> None:
+        """Close the run in the background thread: a server's lifespan begins."""
+        await self.background.on_server_startup()

@@ -1,0 +1,365 @@
+"""Why no lifespan runs where one is needed: a short text for each place, with the one cure that fits.
+
+The engine asks for it (``Host.advice``): it knows of no setting, command or server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.core.exceptions import SynchronousOnlyOperation
+from django.http import HttpRequest
+
+from lifespan_app import conf
+from lifespan_app.engine.advice import Advice, block
+from lifespan_app.engine.error_text import add_note, is_a, leaves_of
+from lifespan_app.engine.reporting.report import Mode
+
+from .server import of_process
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.hooks.hook import Hook
+    from lifespan_app.engine.running.current import OpenRun
+
+COMMANDS = "django.core.management.commands"
+MODULE = "lifespan"
+OF_DJANGO = frozenset({"test", "testserver", "runserver", "shell"})
+"""Commands of which it is not the command's own code that reads."""
+
+
+class Situation(StrEnum):
+    """Where code reads a resource that is not open."""
+
+    MIDDLEWARE = "a middleware's __init__"
+    IMPORT = "the body of a module"
+    READY = "AppConfig.ready()"
+    COMMAND = "a management command"
+    TEST = "a test"
+    CELERY = "a Celery worker"
+    WSGI = "a WSGI request"
+    ASGI = "an ASGI request"
+    PROGRAM = "any other program"
+
+
+TOO_EARLY = (Situation.MIDDLEWARE, Situation.IMPORT, Situation.READY)
+
+THREAD = "LIFESPAN = {'WITHOUT_SERVER_LIFESPAN': 'thread'} opens one in a background thread."
+
+EARLY = "too early: the startup has not begun."
+OTHERS = {
+    Situation.MIDDLEWARE: f"{EARLY} Read it in the middleware's __call__, or use a start function.",
+    Situation.IMPORT: (
+        f"{EARLY} A module is being imported: read it in the function that uses it, or use a start "
+        "function."
+    ),
+    Situation.READY: (
+        f"{EARLY} The apps are being set up: read it in the function that uses it, or use a start "
+        "function."
+    ),
+    Situation.CELERY: (
+        "no lifespan is running in this Celery worker. Open one in a receiver of its signal {signal}: "
+        "async_to_sync(lifespan.startup)('worker')."
+    ),
+    Situation.TEST: (
+        "no lifespan is running in this test. Write '{with_} lifespan_running():', of "
+        "lifespan_app.testing, around the code that needs it{fixture}."
+    ),
+    Situation.COMMAND: (
+        "no lifespan is running in this command. Write '{block}' around the code that needs it."
+    ),
+    Situation.PROGRAM: "no lifespan is running here. Write '{block}' around the code that needs it.",
+}
+"""What is said in each place; what is said of servers depends on the server."""
+
+SERVERS = {
+    "uvicorn": "Start uvicorn with --lifespan on.",
+    "gunicorn": "Start gunicorn with --asgi-lifespan on.",
+    "granian": "Start granian with --interface asgi.",
+    "daphne": f"daphne has no lifespan: {THREAD}",
+}
+"""How an ASGI server comes to begin one, by its name."""
+
+
+USE_OF_ORM = (
+    "An async hook has to await the ORM: 'await Book.objects.acount()'. Or write the hook as a plain "
+    "'def': it then runs in a thread, where the ORM may be called."
+)
+LOOP_OF_FIXTURE = (
+    "A fixture of wider scope opened it: give its event loop to the test, too, with loop_scope= in "
+    "@pytest_asyncio.fixture and in @pytest.mark.asyncio. A sync test opens it with 'with "
+    "lifespan_running():', whose loop has a thread of its own."
+)
+
+
+NO_STATE = (
+    "This request has no state. Read the resource with its handle, such as http_client(request), or "
+    "add 'lifespan_app.middleware.LifespanStateMiddleware' to MIDDLEWARE."
+)
+
+
+WORKER_CLASSES = {"gevent": "gunicorn.workers.ggevent", "eventlet": "gunicorn.workers.geventlet"}
+"""The modules of gunicorn's worker classes that have threads patched."""
+
+
+class DjangoAdvice(Advice):
+    """Say what to do, by where this code runs."""
+
+    def no_run(self, request: object = None) -> str:
+        """Return why no lifespan runs here, and the one thing to do that fits the place."""
+        place = place_of(request)
+        if place is Situation.WSGI:
+            return f"no lifespan is running: WSGI has none. {cure_for_wsgi()}"
+        if place is Situation.ASGI:
+            cure = cure_for_asgi(scope_of(request))
+            return f"no lifespan is running: no server has begun one. {cure}"
+        in_async = asyncio._get_running_loop() is not None
+        fixture = "async_running" if in_async else "running"
+        return OTHERS[place].format(
+            block=block(),
+            with_="async with" if in_async else "with",
+            fixture=f", or ask for the fixture '{fixture}'" if "_pytest" in sys.modules else "",
+            signal=signal_of_celery(),
+        )
+
+    def declared_late(self, hook: Hook) -> str:
+        """Return how a hook comes to be declared before the plan is made: by an installed app."""
+        return how_to_declare(hook.module)
+
+    def fork(self) -> str:
+        """Return how a forked process gets a run of its own."""
+        if "celery.worker" in sys.modules:
+            return (
+                "Open a run of its own after the fork, in a receiver of Celery's signal "
+                f"{signal_of_celery()}: async_to_sync(lifespan.startup)('worker')."
+            )
+        return super().fork()
+
+    def loop_stands_still(self, run: OpenRun) -> str:
+        """Return how to use what lives on an event loop that does not run now."""
+        return LOOP_OF_FIXTURE if run.facts.mode is Mode.TEST else super().loop_stands_still(run)
+
+    def other_loop(self, run: OpenRun) -> str:
+        """Return how code on one event loop uses what lives on another one."""
+        if run.facts.mode is Mode.TEST and not run.loop.is_running():
+            return LOOP_OF_FIXTURE
+        return super().other_loop(run)
+
+    def no_loop_beside(self, library: str) -> str:
+        """Return why there is no loop in a thread of its own, and what to serve with instead."""
+        is_gunicorn = WORKER_CLASSES[library] in sys.modules
+        who = f"gunicorn's worker class '{library}'" if is_gunicorn else library
+        return (
+            f"{who} has patched Python's threads, so an event loop can't run in a thread of its own: "
+            "Django would take all other code for async code, and refuse its queries. Serve with "
+            "'gunicorn -k gthread --threads 8', or with an ASGI server whose lifespan is on, such as "
+            "uvicorn."
+        )
+
+    def around_server(self) -> str:
+        """Return what opens the plan of a server around its workers."""
+        return "'manage.py runlifespan -- COMMAND', with the server's command."
+
+    def name_of(self, setting: str) -> str:
+        """Return the key of a setting."""
+        return setting.upper()
+
+    def setting(self, name: str, *keys: str) -> str:
+        """Return how a setting is read, or what stands under keys in it."""
+        return "".join([conf.SETTING, *(f"['{key}']" for key in (name.upper(), *keys))])
+
+    def option_set(self, key: str, option: str, value: str) -> str:
+        """Return how the settings give an option to the hook with a key."""
+        return f'{conf.SETTING} = {{"HOOKS": {{"{key}": {{"{option}": "{value}"}}}}}}'
+
+    def note(self, error: BaseException) -> None:
+        """Tell of the two ways to use the ORM in a hook, where it was called on the loop."""
+        for leaf in leaves_of(error):
+            if is_a(leaf, SynchronousOnlyOperation):
+                add_note(leaf, USE_OF_ORM)
+
+
+def note_missing_state(error: BaseException | None) -> None:
+    """Add a note to the error of ``request.state`` on a request that has none."""
+    # Of type(), as a lazy object says that it is what it stands for, and makes that.
+    if isinstance(error, AttributeError) and error.name == "state":
+        if issubclass(type(error.obj), HttpRequest):
+            add_note(error, NO_STATE)
+
+
+def explain_missing_state(**given: Any) -> None:
+    """Do that for a request whose view has raised. Receives ``got_request_exception``."""
+    note_missing_state(sys.exc_info()[1])
+
+
+def how_to_declare(module: str) -> str:
+    """Return what has a module imported before the plan is made."""
+    package, _, name = module.rpartition(".")
+    if name != MODULE:
+        return f"Import '{module}' in the lifespan.py of an installed app."
+    if not apps.is_installed("lifespan_app"):
+        return (
+            "'lifespan_app' is not in INSTALLED_APPS, so nothing imports the lifespan.py of an app. "
+            "Add it."
+        )
+    if not any(app.name == package for app in apps.get_app_configs()):
+        return f"'{package}' is not in INSTALLED_APPS, so nothing has imported it. Add '{package}'."
+    return f"Nothing imports '{module}' by itself here: import it in asgi.py."
+
+
+# Where this code runs.
+
+
+def place_of(request: object = None) -> Situation:
+    """Return where this code runs."""
+    early = too_early()
+    if early is not None:
+        return early
+    if in_command():
+        return Situation.COMMAND
+    if in_test():
+        return Situation.TEST
+    if "celery.worker" in sys.modules:
+        return Situation.CELERY
+    if scope_of(request) is not None:
+        return Situation.ASGI
+    if comes_by_wsgi(request):
+        return Situation.WSGI
+    return Situation.PROGRAM if of_process() in (None, "") else Situation.ASGI
+
+
+def too_early() -> Situation | None:
+    """Return the place, if this code runs while the process is being set up; else None."""
+    from django.apps.registry import Apps
+    from django.core.handlers.base import BaseHandler
+
+    for frame in frames():
+        code = frame.f_code
+        if code is BaseHandler.load_middleware.__code__:
+            return Situation.MIDDLEWARE
+        if code is Apps.populate.__code__:
+            return Situation.READY
+        # What the import system itself goes by.
+        spec = frame.f_globals.get("__spec__")
+        if code.co_name == "<module>" and getattr(spec, "_initializing", False):
+            return Situation.IMPORT
+    return None
+
+
+def in_command() -> bool:
+    """Return True if a management command of the project's, or of an app's, runs this code."""
+    management = sys.modules.get("django.core.management.base")
+    if management is None:
+        return False
+    for frame in frames():
+        if frame.f_code is management.BaseCommand.execute.__code__:
+            module = type(frame.f_locals["self"]).__module__
+            # Apps have a runserver and a test command of their own.
+            return module.rpartition(".")[2] not in OF_DJANGO
+        if str(frame.f_globals.get("__name__")).startswith(("unittest.", "_pytest.")):
+            return False
+    return False
+
+
+def in_test() -> bool:
+    """Return True if Django, or pytest, runs tests in this process."""
+    utils = sys.modules.get("django.test.utils")
+    if utils is not None and hasattr(utils._TestState, "saved_data"):
+        return True
+    # A process that a test has started inherits its environment.
+    return "PYTEST_CURRENT_TEST" in os.environ and "_pytest" in sys.modules
+
+
+def comes_by_wsgi(request: object) -> bool:
+    """Return True if a WSGI server serves the request, or what called this code.
+
+    Args:
+        request: a request, or its WSGI environment.
+    """
+    wsgi = sys.modules.get("django.core.handlers.wsgi")
+    if wsgi is None:
+        return False
+    request = getattr(request, "_request", request)  # Django REST framework's has Django's
+    environ = request if isinstance(request, dict) else getattr(request, "META", {})
+    sent = environ.get("wsgi.input")
+    # RequestFactory makes such requests, too.
+    if sent is not None and type(sent).__module__ != "django.test.client":
+        return True
+    return any(frame.f_code is wsgi.WSGIHandler.__call__.__code__ for frame in frames())
+
+
+def signal_of_celery() -> str:
+    """Return the signal that Celery sends where tasks will run: in forks, or in the worker itself."""
+    return "worker_process_init" if "celery.concurrency.prefork" in sys.modules else "worker_init"
+
+
+def frames() -> Iterator[FrameType]:
+    """Yield the frames of this thread's code, the innermost first."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def scope_of(request: object) -> dict[str, Any] | None:
+    """Return the ASGI scope of a request; None if it has none."""
+    scope = request if isinstance(request, dict) else getattr(request, "scope", None)
+    return scope if isinstance(scope, dict) and "type" in scope else None
+
+
+# What to do about a server.
+
+
+def cure_for_wsgi() -> str:
+    """Return what opens a lifespan under a WSGI server."""
+    if conf.get("WITHOUT_SERVER_LIFESPAN") == conf.ERROR:
+        return THREAD
+    return (
+        "In wsgi.py, import get_wsgi_application from lifespan_app.wsgi, not from django.core.wsgi: "
+        "it opens one in a background thread."
+    )
+
+
+def cure_for_asgi(scope: dict[str, Any] | None) -> str:
+    """Return how the server of this process comes to begin a lifespan.
+
+    Args:
+        scope: the scope of a request; None: not known.
+    """
+    around = (scope or {}).get("app")
+    if around is not None:
+        # Starlette, FastAPI and Litestar put themselves there, and pass no lifespan on.
+        name = f"{type(around).__module__}.{type(around).__qualname__}"
+        return (
+            f"Django is mounted in another application ({name}), which has a lifespan of its own: "
+            "in asgi.py, put ours around that one: application = LifespanMiddleware(application)."
+        )
+    if not answers_lifespan():
+        return (
+            "In asgi.py, import get_asgi_application from lifespan_app.asgi, not from "
+            "django.core.asgi."
+        )
+    server = (of_process() or "").partition(" ")[0]
+    if server == "gunicorn" and "uvicorn.server" in sys.modules:
+        server = ""
+    return SERVERS.get(
+        server, "Serve with an ASGI server whose lifespan is on, such as 'uvicorn --lifespan on'."
+    )
+
+
+def answers_lifespan() -> bool:
+    """Return True if this process has made an application that answers the lifespan protocol."""
+    made = (
+        ("lifespan_app.handler", "LifespanASGIHandler"),
+        ("lifespan_app.middleware", "LifespanMiddleware"),
+    )
+    return any(
+        getattr(getattr(sys.modules.get(module), name, None), "was_made", False)
+        for module, name in made
+    )

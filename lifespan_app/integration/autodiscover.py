@@ -1,0 +1,103 @@
+"""Autodiscovery: import the ``lifespan.py`` of every installed app, as Django does ``admin.py``."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from importlib import import_module
+
+from django.apps import AppConfig, apps
+from django.utils.module_loading import module_has_submodule
+
+from lifespan_app import conf
+from lifespan_app.engine.error_text import class_name, text_of
+from lifespan_app.engine.problem import Problem
+
+from .default import lifespan
+
+MODULE = "lifespan"
+
+silent: dict[str, str] = {}
+"""The modules that were imported and have declared no hook, each with the label of its app."""
+
+excluded: list[str] = []
+"""The labels of the apps whose module was left alone, as the setting ``AUTODISCOVER`` wants it."""
+
+imported: set[str] = set()
+"""The modules of that name that were imported when the apps were ready, by whomever."""
+
+done = False
+"""Whether the apps were searched: a project may import its hooks by itself, at any time."""
+
+
+def autodiscover() -> None:
+    """Import the ``lifespan.py`` of every installed app.
+
+    Django's own ``autodiscover_modules`` stops at the first module that can't be imported, and an
+    error in ``ready()`` would take every command with it, ``migrate`` and ``shell`` included. So a
+    broken module is kept, with what it had declared rolled back: check E001 shows it, and whatever
+    makes a plan raises it.
+    """
+    global done
+    lifespan.broken.clear()
+    silent.clear()
+    excluded.clear()
+    left_alone = conf.excluded_apps()
+    for app in apps.get_app_configs():
+        if app.module is None or not module_has_submodule(app.module, MODULE):
+            continue
+        if app.label in left_alone:
+            excluded.append(app.label)
+        else:
+            discover(app)
+    imported.update(name for name in sys.modules if name.rpartition(".")[2] == MODULE)
+    done = True
+
+
+def discover(app: AppConfig) -> None:
+    """Import the module of one app, and keep what is wrong with it."""
+    name = f"{app.name}.{MODULE}"
+    before = len(lifespan.hooks)
+    try:
+        with lifespan.rolled_back():
+            import_module(name)
+    # A lifespan.py that calls sys.exit() is as broken as any other.
+    except (Exception, SystemExit) as error:
+        lifespan.broken[name] = problem(app, name, error)
+        return
+    if len(lifespan.hooks) == before and not any(
+        belongs_to(hook.module, name) for hook in lifespan.hooks
+    ):
+        silent[name] = app.label
+
+
+def problem(app: AppConfig, name: str, error: BaseException) -> Problem:
+    """Return what is wrong with a module, at the innermost line that is the app's own."""
+    file, line = "", 0
+    for frame, number in traceback.walk_tb(error.__traceback__):
+        if belongs_to(frame.f_globals.get("__name__", ""), app.name):
+            file, line = frame.f_code.co_filename, number
+    if isinstance(error, SyntaxError) and error.filename:
+        file, line = error.filename, error.lineno or 0
+    return Problem(
+        f"'{name}' of app '{app.label}' can't be imported: {class_name(error)}: {text_of(error)}",
+        "Fix the import error: no server can start until then. migrate, shell and the checks still "
+        f"run. {exclusion(app.label)}",
+        file,
+        line,
+        "broken",
+        error,
+    )
+
+
+def exclusion(label: str) -> str:
+    """Return what to do about a module that has nothing to do with lifespan_app."""
+    return (
+        "If the module is not meant for lifespan_app, leave it out: "
+        f"{conf.SETTING} = {{'AUTODISCOVER': {{'exclude': ['{label}']}}}}."
+    )
+
+
+def belongs_to(module: str, package: str) -> bool:
+    """Tell whether a module is a package, or inside of it."""
+    return module == package or module.startswith(f"{package}.")

@@ -1,0 +1,298 @@
+"""Where no server has a lifespan: the plan, opened at its first use, in a background thread."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import concurrent.futures.thread  # noqa: F401  # registers its end before ours
+import contextvars
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from lifespan_app import conf
+from lifespan_app.engine.error_text import one_line
+from lifespan_app.engine.errors import NotRunning
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.reporting.failure import short
+from lifespan_app.engine.reporting.report import Mode
+from lifespan_app.engine.running.patched_threads import patched_threads
+from lifespan_app.engine.wording import time_limit
+
+from .advice import COMMANDS, in_test, too_early
+from .server import of_process
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.lifespan import Lifespan
+    from lifespan_app.engine.running.run import Run
+    from lifespan_app.engine.running.threads import LoopThread
+
+RELOADED = "RUN_MAIN"
+"""The environment variable by which ``runserver`` knows its serving process from the one that
+watches it (``django.utils.autoreload``)."""
+RETRY_SECONDS = 5.0
+"""Before a startup that failed is tried anew: as often as requests come would be too often."""
+
+
+class FailedStart(NamedTuple):
+    """A startup that has failed."""
+
+    error: BaseException
+    text: str
+    at: float
+    """By the monotonic clock."""
+
+
+class BackgroundRun:
+    """The run that stands in for a server's, once per process.
+
+    It lives on a loop in a daemon thread. A fork has one of its own. Once a server's lifespan has
+    begun here, there is none any more.
+    """
+
+    def __init__(self) -> None:
+        self.asked_for = False
+        """Whether the project's WSGI application is ours, which turns it on."""
+        self._ends_with_process = False
+        self._left_in_parent: list[object] = []
+        self._is_new()
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _is_new(self) -> None:
+        self._lock = threading.RLock()
+        self._run: Run | None = None
+        self._thread: LoopThread | None = None
+        self._failure: FailedStart | None = None
+        self._opening = False
+        self._over = False
+        """Whether the process ends, or has a server's lifespan."""
+
+    def warn_at_first_request(self, lifespan: Lifespan) -> None:
+        """Have one warning logged where requests are served, and no lifespan begins."""
+        from .first_request import FirstRequest
+
+        FirstRequest(lifespan, lambda: is_wanted(asked_for=self.asked_for)).listen()
+
+    def _forked(self) -> None:
+        # Never collected: a loop that is thrown away takes its watches out of what it shares with
+        # the loop of the parent.
+        self._left_in_parent += [self._run, self._thread]
+        self._is_new()
+
+    def run(self, lifespan: Lifespan, refusal: str) -> Run | None:
+        """Return the run, opened now if it is not open; None where there is to be none.
+
+        Args:
+            lifespan: what is opened.
+            refusal: what can't be done without it, as the beginning of an error's sentence.
+
+        Raises:
+            NotRunning: the startup failed, now or a moment ago.
+        """
+        if self._over or (self._run is None and not is_wanted(asked_for=self.asked_for)):
+            return None
+        if self._run is None and too_early() is not None:
+            return None
+        thread = self._thread
+        if thread is not None and thread.loop is asyncio._get_running_loop():
+            return None
+        if any(not run.inherited and run.facts.mode != Mode.THREAD for run in lifespan.runs):
+            return None
+        with self._lock:
+            # The same thread once more: a signal handler that reads.
+            if self._opening or self._over:
+                return None
+            if self._run is not None:
+                return self._run
+            if library := patched_threads():
+                raise NotRunning(f"{refusal}: {lifespan.adapter.advice.no_loop_beside(library)}")
+            failure = self._failure
+            if failure is None or time.monotonic() >= failure.at + RETRY_SECONDS:
+                failure = self._failure = self._open(lifespan, first_user())
+            if failure is None:
+                return self._run
+        raise NotRunning(
+            f"{refusal}: the lifespan could not be opened in a background thread: {failure.text} "
+            f"The first use that comes {time_limit(RETRY_SECONDS)} later tries it anew."
+        ) from failure.error
+
+    def may_open(self) -> bool:
+        """Return True if a run stands in here, be it open or not."""
+        return not self._over and is_wanted(asked_for=self.asked_for)
+
+    def _open(self, lifespan: Lifespan, user: str) -> FailedStart | None:
+        from lifespan_app.engine.running.threads import LoopThread
+
+        begun: list[Run] = []
+
+        async def start() -> None:
+            run = lifespan.prepare(
+                server=of_process(), mode=Mode.THREAD, background=not in_command("shell")
+            )
+            begun.append(run)
+            self._run = run
+            say_so(run, user, by_default=not self.asked_for)
+            asyncio.get_running_loop().set_default_executor(LastingThreads())
+            await asyncio.to_thread(int)
+            await run.start()
+
+        self._end_with_process()
+        thread = self._thread = LoopThread("lifespan loop", lifespan.adapter.advice)
+        self._opening = True
+        opened = False
+        try:
+            # A request comes first by chance: nothing of its context is for the process.
+            future = contextvars.Context().run(thread.submit, start())
+            try:
+                future.result()
+            except BaseException as error:
+                if not future.done():
+                    raise
+                return failure_of(begun, error)
+            opened = True
+        finally:
+            self._opening = False
+            if not opened:
+                self._run = self._thread = None
+                thread.close()
+        return None
+
+    # The end.
+
+    def _end_with_process(self) -> None:
+        if self._ends_with_process:
+            return
+        self._ends_with_process = True
+        # atexit would be too late: by then no thread of an executor can be had any more, which a
+        # hook may need to stop (asyncio.to_thread, sync_to_async, the look-up of a name).
+        register = getattr(threading, "_register_atexit", atexit.register)
+        register(self.close)
+
+    def close(self) -> None:
+        """Close the run: the process ends."""
+        self._over = True
+        run, thread = self._run, self._thread
+        if run is None or thread is None:
+            return
+        try:
+            stop = run.stop(ended_by="the end of the process")
+            contextvars.Context().run(thread.submit, stop).result()
+        finally:
+            thread.close()
+
+    async def on_server_startup(self) -> None:
+        """Close the run, from another loop: that of a server whose lifespan begins."""
+        self._over = True
+        run, thread = self._run, self._thread
+        if run is None or thread is None:
+            return
+        logger.warning(
+            "A server's lifespan begins, so %s, which was opened in a background thread before, is "
+            "closed first: its resources can't be used on the server's loop. Read no resource "
+            "before the server has started, such as in a thread that a module starts.",
+            run,
+        )
+        stop = run.stop(ended_by="a server's lifespan")
+        await asyncio.wrap_future(contextvars.Context().run(thread.submit, stop))
+        await asyncio.to_thread(thread.close)
+
+
+class LastingThreads(ThreadPoolExecutor):
+    """Threads of ``asyncio.to_thread`` that do with what they are when the process ends.
+
+    Python 3.12 gives no new thread to a process that ends, and hooks stop only then.
+    """
+
+    def _adjust_thread_count(self) -> None:
+        try:
+            super()._adjust_thread_count()
+        except RuntimeError:
+            if not self._threads:
+                raise
+
+
+def is_wanted(*, asked_for: bool) -> bool:
+    """Tell whether a background thread stands in for a server's lifespan, in this process.
+
+    Args:
+        asked_for: whether it does where the setting is silent.
+    """
+    if in_test():
+        # What a test opens it says, and closes at its end.
+        return False
+    setting = conf.get("WITHOUT_SERVER_LIFESPAN")
+    if setting is not None:
+        return bool(setting == conf.THREAD)
+    return asked_for or in_command("shell") or serves_for_development()
+
+
+def is_left_to_django() -> bool:
+    """Return True if the project wants Django's own way where no server has a lifespan.
+
+    Then async code runs where Django runs it. Of what a test opens the setting says nothing.
+    """
+    return bool(conf.get("WITHOUT_SERVER_LIFESPAN") == conf.ERROR) and not in_test()
+
+
+def in_command(name: str) -> bool:
+    """Tell whether this is the process of one of Django's commands."""
+    return sys.argv[1:2] == [name] and f"{COMMANDS}.{name}" in sys.modules
+
+
+def serves_for_development() -> bool:
+    """Tell whether this is the process of ``runserver`` that serves."""
+    return in_command("runserver") and (
+        os.environ.get(RELOADED) == "true" or "--noreload" in sys.argv
+    )
+
+
+def say_so(run: Run, user: str, *, by_default: bool) -> None:
+    """Log that the plan is opened here, and what to use instead."""
+    default = by_default and conf.get("WITHOUT_SERVER_LIFESPAN") is None
+    log: Callable[..., None] = logger.warning if default else logger.info
+    log(
+        "No server has opened the plan of '%s', so a background thread opens it%s: %s is the first "
+        "to use it. 'manage.py runlifespan --serve' develops under a server with a lifespan.",
+        run.context.service_type,
+        ", without background jobs" if in_command("shell") else "",
+        user,
+    )
+
+
+def failure_of(begun: list[Run], error: BaseException) -> FailedStart:
+    """Return what a startup has failed with, and log what the run could not."""
+    from lifespan_app.engine.running.messages import first_line, startup_message
+
+    run = begun[0] if begun else None
+    if run is None or run.first_error is not error:
+        logger.error("The lifespan can't start: %s", one_line(error), error=error)
+        text = startup_message(None, error)
+    else:
+        text = first_line(run, error)
+    return FailedStart(
+        error, text.removeprefix("lifespan_app: ").rstrip(".") + ".", time.monotonic()
+    )
+
+
+ASYNC = {"asgiref": "async code of a request", "concurrent": "async code"}
+"""What is said of code that hands async code on, and so is not the one that uses a resource."""
+
+
+OURS = __name__.partition(".")[0]
+
+
+def first_user() -> str:
+    """Return file and line of the code that has asked for a resource, or what it is."""
+    frame = sys._getframe(1)
+    package = OURS
+    while frame.f_back is not None:
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package not in (OURS, "_collections_abc"):
+            break
+        frame = frame.f_back
+    return ASYNC.get(package) or f"{short(frame.f_code.co_filename)}:{frame.f_lineno}"

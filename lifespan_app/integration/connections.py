@@ -1,0 +1,329 @@
+"""Database connections of hooks: each hook has connections of its own, closed after it.
+
+Django ties a connection to a thread. A sync hook uses those of the thread that it runs in. The
+ORM calls of an async hook are handed by asgiref to one thread for the whole process, which would
+leave connections open there and never renew them; so such a hook gets a thread for its ORM calls,
+at the first of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import queue
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext
+from django.apps import apps
+from django.db import Error, connections
+from django.db.backends.signals import connection_created
+
+from lifespan_app.engine.hooks.hook import Hook
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.reporting.failure import short
+from lifespan_app.engine.running.threads import start_thread
+from lifespan_app.engine.stacks.stacks import where_thread
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+RESTED = 1.0
+"""Seconds without a query after which a connection is tried before it is used again."""
+
+
+class ThisThread(threading.local):
+    """What is known of the connections of the running thread."""
+
+    opened = False
+    """Whether one was opened since they were closed the last time."""
+    cursors: weakref.WeakSet[Any] | None = None
+    """The cursors that are alive, where connections are renewed."""
+    used_at = 0.0
+    """When a query was made the last time, there."""
+
+
+this_thread = ThisThread()
+
+
+def opened(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Take note that this thread has opened a connection."""
+    this_thread.opened = True
+    if this_thread.cursors is not None and remember_query not in connection.execute_wrappers:
+        connection.execute_wrappers.append(remember_query)
+
+
+connection_created.connect(opened, dispatch_uid="lifespan_app")
+
+
+def remember_query(
+    execute: Callable[..., Any], sql: Any, params: Any, many: Any, context: dict[str, Any]
+) -> Any:
+    """Make a query, and take note of its cursor: rows may be read from it for a while."""
+    if this_thread.cursors is not None:
+        this_thread.cursors.add(context["cursor"])
+    try:
+        return execute(sql, params, many, context)
+    finally:
+        this_thread.used_at = time.monotonic()
+
+
+def close_connections() -> None:
+    """Close this thread's connections. One that can't be closed is broken, and gone all the same."""
+    this_thread.opened = False
+    for connection in connections.all(initialized_only=True):
+        with suppress(Error):
+            connection.close()
+
+
+def renew_connections() -> None:
+    """Close those of this thread's connections that are broken or too old.
+
+    The next query opens a new one.
+    """
+    if not this_thread.opened:
+        return
+    now = time.monotonic()
+    rested = now - this_thread.used_at >= RESTED
+    for connection in connections.all(initialized_only=True):
+        if is_broken(connection, rested=rested) or is_expired(connection):
+            with suppress(Error):
+                connection.close()
+    if rested:
+        this_thread.used_at = now
+
+
+def is_broken(connection: BaseDatabaseWrapper, *, rested: bool) -> bool:
+    """Tell whether a connection has gone, where there is reason to think so.
+
+    Args:
+        connection: a connection of this thread.
+        rested: whether it was not used for a while.
+    """
+    if connection.connection is None or connection.in_atomic_block:
+        return False
+    # Trying one that is in a transaction which nobody has begun would begin one.
+    if connection.errors_occurred or (rested and connection.autocommit):
+        if not connection.is_usable():
+            return True
+        connection.errors_occurred = False
+    return False
+
+
+def is_expired(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether a connection has passed its ``CONN_MAX_AGE``, and holds no transaction or rows.
+
+    With a ``CONN_MAX_AGE`` of 0 a connection lives as long as a request, or here as a hook.
+    """
+    return (
+        connection.connection is not None
+        and connection.close_at is not None
+        and connection.settings_dict["CONN_MAX_AGE"] > 0
+        and time.monotonic() >= connection.close_at
+        and connection.autocommit
+        and not this_thread.cursors
+    )
+
+
+class ClosedAfter:
+    """Close the connections that a sync hook has opened in this thread."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        """Do nothing: a connection is opened by its first query."""
+
+    def __exit__(self, *error: object) -> None:
+        """Close them."""
+        if this_thread.opened:
+            close_connections()
+
+
+class ConnectionThread:
+    """A thread for the ORM calls of one hook: one after the other, on the same connections.
+
+    It is a daemon thread, unlike those of a ``ThreadPoolExecutor``: a query that hangs can't keep
+    the process alive.
+
+    Args:
+        name: the thread's name.
+        patience: seconds without a call after which it ends by itself; None: never.
+    """
+
+    def __init__(self, name: str, patience: float | None = None) -> None:
+        self.ident: int | None = None
+        self._patience = patience
+        self._calls: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any] | None]]
+        self._calls = queue.SimpleQueue()
+        self._over = False
+        self._ending = threading.Lock()
+        start_thread(self._serve, name)
+
+    def submit(self, call: Callable[[], Any]) -> Future[Any] | None:
+        """Have the thread make a call. Returns None where it has ended."""
+        future: Future[Any] = Future()
+        with self._ending:
+            if self._over:
+                return None
+            self._calls.put((future, call))
+        return future
+
+    def close(self) -> Future[None]:
+        """Have the thread close its connections and end, when all calls are made."""
+        closed: Future[None] = Future()
+        with self._ending:
+            self._over = True
+            self._calls.put((closed, None))
+        return closed
+
+    def _serve(self) -> None:
+        self.ident = threading.get_ident()
+        this_thread.cursors = weakref.WeakSet()
+        while (given := self._next()) is not None:
+            future, call = given
+            wanted = future.set_running_or_notify_cancel()
+            if call is None:
+                break
+            if wanted:
+                try:
+                    renew_connections()
+                    result = call()
+                except BaseException as error:
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+                    del result
+            # Neither they nor what was returned live on while the thread waits.
+            del given, future, call
+        close_connections()
+        if given is not None and wanted:
+            future.set_result(None)
+
+    def _next(self) -> tuple[Future[Any], Callable[[], Any] | None] | None:
+        """Wait for what is to be done next; None when nobody has come for a while."""
+        while True:
+            try:
+                return self._calls.get(timeout=self._patience)
+            except queue.Empty:
+                with self._ending:
+                    # Who reads rows comes back for more.
+                    if self._calls.empty() and not this_thread.cursors:
+                        self._over = True
+                        return None
+
+
+class OwnConnections:
+    """Give an async hook connections of its own, closed after it.
+
+    It costs next to nothing where the hook does not use the ORM. Where the hook runs under
+    ``async_to_sync``, the thread that waits for it makes the ORM calls, as everywhere in Django,
+    and its connections are left alone.
+
+    Args:
+        hook: whose connections they are.
+    """
+
+    __slots__ = ("_fallback", "_hook", "_over", "_thread")
+
+    def __init__(self, hook: Hook) -> None:
+        self._hook = hook
+        self._over = False
+        self._thread: ConnectionThread | None = None
+        self._fallback: ThreadSensitiveContext | None = None
+
+    async def __aenter__(self) -> None:
+        """Have asgiref hand over the ORM calls of this task and its children."""
+        # Never reset: the context of a hook's task ends with it.
+        own.set(self)
+        if THREAD_SENSITIVE_CONTEXT is not None:
+            THREAD_SENSITIVE_CONTEXT.set(CONTEXT_OF_HOOKS)
+        else:
+            self._fallback = ThreadSensitiveContext(executor=HANDED_OVER)
+            await self._fallback.__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        """Close the connections; a call that hangs is left behind when the hook is cancelled."""
+        self._over = True
+        if self._fallback is not None:
+            await self._fallback.__aexit__(None, None, None)
+        thread = self._thread
+        if thread is None:
+            return
+        try:
+            await asyncio.wrap_future(thread.close())
+        except asyncio.CancelledError:
+            self._leave_behind(thread)
+            raise
+
+    def submit(self, call: Callable[[], Any]) -> Future[Any]:
+        """Have the hook's thread make a call.
+
+        Raises:
+            RuntimeError: it is made in that thread itself, which would wait for itself for ever.
+        """
+        if self._thread is not None and self._thread.ident == threading.get_ident():
+            raise RuntimeError(
+                f"{self} runs an event loop of its own in the thread of its database connections, "
+                "and that loop asks for the same thread. Run it with asgiref's async_to_sync() "
+                "instead of asyncio.run()."
+            )
+        with starting:
+            future = None if self._thread is None else self._thread.submit(call)
+            if future is None:
+                hook = self._hook
+                # A task that outlives its hook has nobody who would end the thread.
+                patience = RESTED if self._over else None
+                name = f"lifespan database {hook.module}.{hook.name}"
+                self._thread = ConnectionThread(name, patience)
+                future = self._thread.submit(call)
+        assert future is not None
+        return future
+
+    def _leave_behind(self, thread: ConnectionThread) -> None:
+        place = thread.ident and where_thread(thread.ident, home=self._hook.file)
+        logger.warning(
+            "%s: a database call hangs in its thread, which can't be cancelled%s. It is left "
+            "behind; its connection is closed when it returns, or with the process.",
+            self,
+            f": {place}" if place else "",
+        )
+
+    def __str__(self) -> str:
+        hook = self._hook
+        app = apps.get_containing_app_config(hook.module)
+        key = f"{app.label if app else hook.module}.{hook.name}"
+        return f"'{key}' ({short(hook.file)}:{hook.line})"
+
+
+class HookExecutor(Executor):
+    """What asgiref gives ORM calls to: the connections of the hook that makes them."""
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have the thread of the hook that is running make a call."""
+        return own.get().submit(functools.partial(function, *args, **kwargs))
+
+
+own: ContextVar[OwnConnections] = ContextVar("lifespan_app_own_connections")
+"""The connections of the hook that this code is part of."""
+
+starting = threading.Lock()
+"""Held while a hook gets its thread: a hook may have tasks on several loops."""
+
+HANDED_OVER = HookExecutor()
+
+# One context, known to asgiref from the beginning, stands for every hook: to make each its own
+# known would cost every hook more than its whole start. asgiref has a public way as well, slower
+# still; an asgiref in which these names are gone has that.
+THREAD_SENSITIVE_CONTEXT: ContextVar[ThreadSensitiveContext] | None
+CONTEXT_OF_HOOKS = ThreadSensitiveContext()
+try:
+    THREAD_SENSITIVE_CONTEXT = SyncToAsync.thread_sensitive_context
+    SyncToAsync.context_to_thread_executor[CONTEXT_OF_HOOKS] = HANDED_OVER
+except AttributeError:
+    THREAD_SENSITIVE_CONTEXT = None

@@ -1,0 +1,119 @@
+"""A sync thread that waits for async code, and makes the ORM calls of that code meanwhile.
+
+Django ties a connection, and its transaction, to a thread, and asgiref hands thread-sensitive
+calls to the thread that waits. One that only waited would stand still for ever with code that
+asks for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+
+from asgiref.sync import AsyncToSync, SyncToAsync
+
+from lifespan_app.engine.running.portal import Waiter
+
+T = TypeVar("T")
+
+
+class CurrentThreadExecutor(Waiter, Executor):
+    """Make, in the thread that waits, the thread-sensitive calls of the code it waits for.
+
+    What such code has left behind, and still asks, is served by the one thread that asgiref has
+    for the whole process.
+    """
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self.thread = threading.get_ident()
+        self.busy = False
+        """Whether a call is being made."""
+        self._over = False
+
+    def begin(self) -> None:
+        """Have asgiref hand the calls of this task, and of its children, to the thread."""
+        AsyncToSync.executors.current = self
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have the thread make a call.
+
+        Raises:
+            RuntimeError: it is made in that thread itself, which would wait for itself for ever.
+        """
+        if threading.get_ident() == self.thread:
+            raise RuntimeError(
+                "An event loop of its own runs in a thread that waits for another one, and asks "
+                "for the same thread. Use asgiref's async_to_sync() instead of asyncio.run()."
+            )
+        future: Future[Any] = Future()
+        call = functools.partial(function, *args, **kwargs)
+        with self._lock:
+            if not self._over:
+                self._calls.put(functools.partial(answer, future, call))
+                return future
+        return SyncToAsync.single_thread_executor.submit(call)
+
+    def until(self, future: Future[T], timeout: float | None = None) -> T:
+        """Wait for a result, and make the calls that come meanwhile; after it, no more.
+
+        Args:
+            future: gives the result.
+            timeout: seconds to wait at most; None: for ever. A call that is being made is not
+                interrupted.
+
+        Raises:
+            TimeoutError: there is no result yet.
+        """
+        try:
+            return self.serve_until(future, timeout)
+        finally:
+            self.close()
+
+    def serve_until(self, future: Future[T], timeout: float | None = None) -> T:
+        """Do as ``until`` does, and be ready for more afterwards."""
+        future.add_done_callback(lambda _: self._calls.put(None))
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while not future.done():
+            left = None if give_up is None else max(0.0, give_up - time.monotonic())
+            try:
+                call = self._calls.get(timeout=left)
+            except queue.Empty:
+                break
+            if call is not None:
+                self._make(call)
+        return future.result(0)
+
+    def close(self) -> None:
+        """Take no more calls; those that were taken are made first."""
+        with self._lock:
+            self._over = True
+        while not self._calls.empty():
+            call = self._calls.get()
+            if call is not None:
+                self._make(call)
+
+    def _make(self, call: Callable[[], None]) -> None:
+        before, self.busy = self.busy, True
+        try:
+            call()
+        finally:
+            self.busy = before
+
+
+def answer(future: Future[Any], call: Callable[[], Any]) -> None:
+    """Make a call, and put what comes of it into a future."""
+    if not future.set_running_or_notify_cancel():
+        return
+    try:
+        result = call()
+    except BaseException as error:
+        future.set_exception(error)
+    else:
+        future.set_result(result)

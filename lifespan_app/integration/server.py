@@ -1,0 +1,107 @@
+"""Which ASGI server runs this process, by who hands out ``receive``, and what is special of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from lifespan_app.engine.adapter import Adapter
+from lifespan_app.engine.settings import Settings
+
+KNOWN = ("uvicorn", "hypercorn", "granian", "gunicorn", "daphne")
+
+IMPORTED = {
+    "gunicorn": "gunicorn.arbiter",
+    "daphne": "daphne.endpoints",
+    "granian": "granian.server",
+    "hypercorn": "hypercorn.run",
+    "uvicorn": "uvicorn.server",
+}
+"""The modules that a server imports to serve, by its name. One may run inside of those above it."""
+
+STARTUP_DEADLINES = {"gunicorn": 25.0, "hypercorn": 55.0}
+"""In seconds, where a server gives up by itself a little later."""
+
+
+class ServerHost(Adapter):
+    """What the engine is given by the servers that are known, with Django or without it."""
+
+    def startup_deadline(self, settings: Settings, server: str | None) -> float:
+        """Return the seconds that a startup may take."""
+        by_server = STARTUP_DEADLINES.get((server or "").partition(" ")[0])
+        if by_server is None or settings.startup_deadline is not None:
+            return super().startup_deadline(settings, server)
+        return by_server
+
+    def stop_server(self, server: str | None) -> None:
+        """Ask the server to stop. Workers of hypercorn die of SIGTERM: there it is their parent."""
+        import multiprocessing
+
+        is_child = multiprocessing.parent_process() is not None
+        if is_child and server is not None and server.startswith("hypercorn"):
+            os.kill(os.getppid(), signal.SIGTERM)
+        else:
+            super().stop_server(server)
+
+
+def recognise(receive: Callable[..., Any]) -> str:
+    """Return name and version of the server, such as ``uvicorn 0.54.0``; "" if it is not known.
+
+    Args:
+        receive: the callable that the server passed to the application. Where a middleware has
+            wrapped it, the coroutine of the running task still is the server's own.
+    """
+    return recognised([*modules_of(receive), module_of_task()])
+
+
+def recognised(modules: Iterable[str]) -> str:
+    """Return name and version of the first server that one of these modules is of, or ""."""
+    for module in modules:
+        name = module.partition(".")[0].lstrip("_")
+        if name in KNOWN:
+            try:
+                return f"{name} {version(name)}"
+            except PackageNotFoundError:
+                return name
+    return ""
+
+
+def reloads(receive: Callable[..., Any]) -> bool:
+    """Tell whether the server starts this process anew when a file changes.
+
+    Args:
+        receive: the callable that the server passed to the application. uvicorn and hypercorn hang
+            their configuration on its object; other servers say it on the command line only.
+    """
+    config = getattr(getattr(receive, "__self__", None), "config", None)
+    asked = (getattr(config, name, False) is True for name in ("should_reload", "use_reloader"))
+    return any(asked) or "--reload" in sys.argv
+
+
+def of_process() -> str | None:
+    """Return name and version of the server of this process, by what it has imported; or None."""
+    for name, module in IMPORTED.items():
+        if module in sys.modules:
+            return f"{name} {version(name)}"
+    return None
+
+
+def modules_of(receive: Callable[..., Any]) -> list[str]:
+    """Return the modules that a callable, or its object, comes from."""
+    owner = getattr(receive, "__self__", receive)
+    return [
+        str(getattr(receive, "__module__", None) or ""),
+        str(getattr(type(owner), "__module__", None) or ""),
+    ]
+
+
+def module_of_task() -> str:
+    """Return the module of the coroutine that the running task was made for."""
+    task = asyncio.current_task()
+    frame = getattr(task.get_coro(), "cr_frame", None) if task is not None else None
+    return str(frame.f_globals.get("__name__", "")) if frame is not None else ""

@@ -1,0 +1,106 @@
+"""Django's ASGI handler, with a lifespan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import ThreadSensitiveContext
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+
+from lifespan_app.engine.running.current import SCOPE_KEY, Runs
+from lifespan_app.integration.default import lifespan
+
+from .request_state import RequestState
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+    from .protocol import Receive, Scope, Send, ServedRun
+
+
+class StateOfRequest:
+    """Make ``request.state`` when it is first asked for, and leave it to the request.
+
+    As ``functools.cached_property``, which takes a lock on Python 3.11.
+    """
+
+    def __get__(self, request: ASGIRequest, owner: type | None = None) -> RequestState:
+        state = request.__dict__["state"] = RequestState(request.scope)
+        return state
+
+
+class LifespanRequest(ASGIRequest):
+    """Django's ASGI request, with ``state``."""
+
+    state = StateOfRequest()
+    """What the process has open. A middleware that assigns ``request.state`` wins."""
+
+
+def unready(request: ASGIRequest, error: Exception) -> HttpResponse | None:
+    """Answer for a resource that was read before it is up."""
+    from .responses import answer_to
+
+    return answer_to(request, error)
+
+
+class LifespanASGIHandler(ASGIHandler):
+    """Answer HTTP exactly as Django's handler does, and the lifespan protocol too."""
+
+    request_class = LifespanRequest
+
+    was_made = False
+    """Whether this process has one: else something else answers its lifespan, or nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        LifespanASGIHandler.was_made = True
+        self.on_shutdown: list[Callable[[], Any]] = []
+        """Functions, sync or async, that are called at shutdown, last appended first."""
+        self._runs: Runs[ServedRun] = Runs()
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """Load the project's middleware, and behind it what answers for what is not up yet.
+
+        As one more ``process_exception``: it costs nothing where no view raises.
+        """
+        super().load_middleware(is_async)
+        self._exception_middleware.append(unready)  # type: ignore[attr-defined]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI scope."""
+        kind = scope["type"]
+        if kind == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        run = self._runs.only or self._runs.of_this_loop()
+        if run is not None:
+            scope.setdefault(SCOPE_KEY, run)
+        elif SCOPE_KEY not in scope and kind == "http":
+            from .forwarding import was_forwarded
+
+            if await was_forwarded(self, scope, receive, send):
+                return
+        if kind != "http":
+            await super().__call__(scope, receive, send)  # type: ignore[arg-type]
+            return
+        # What Django's own __call__ does for a request. Calling that would cost a coroutine more
+        # for each one.
+        async with ThreadSensitiveContext():
+            await self.handle(scope, receive, send)  # type: ignore[arg-type]
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from .protocol import join, run_around, serve_lifespan
+
+        run = run_around(lifespan, scope)
+        if run is not None:
+            self._begins(run)
+            await join(receive, send)
+        else:
+            await serve_lifespan(lifespan, scope, receive, send, begins=self._begins)
+
+    def _begins(self, run: ServedRun) -> None:
+        if run in self._runs:
+            return
+        self._runs.begin(run)
+        run.on_shutdown.append(lambda: self.on_shutdown)

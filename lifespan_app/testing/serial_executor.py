@@ -1,0 +1,210 @@
+"""Where sync hooks run in a test: in one thread, one after the other, on the test's connections.
+
+Django's tests hold their transaction in one connection, and a connection belongs to a thread. The
+thread of a sync test is free while a lifespan starts or stops, so its sync hooks run in it; so they
+do in Django's own async tests, which run on a loop of ``async_to_sync``. A test whose loop runs in
+the thread that holds the connections, as under pytest-asyncio, would stand still with them: there
+they get another thread, with the same connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import os
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from asgiref.sync import AsyncToSync, SyncToAsync
+from django.conf import ENVIRONMENT_VARIABLE, settings
+
+from lifespan_app.engine.adapter import Adapter
+from lifespan_app.engine.logger import logger
+from lifespan_app.engine.running.hook_run import STARTING, HookRun
+from lifespan_app.integration.asgiref_compat import restore_main_loop, set_main_loop
+from lifespan_app.integration.current_thread_executor import CurrentThreadExecutor, answer
+
+from .plan_patch import Change
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from lifespan_app.engine.reporting.report import Observer
+
+T = TypeVar("T")
+
+LAST_CALL = 1.0
+"""Seconds that a thread has for the call it is at, when its test is over."""
+
+
+class InTest(Change):
+    """Run sync hooks in a thread of the test's, and leave its connections alone.
+
+    Args:
+        executor: makes calls in that thread.
+        history: keeps the record of the run, where the test asks for one.
+    """
+
+    def __init__(self, executor: Executor, history: Observer | None = None) -> None:
+        self._executor = executor
+        self._history = history
+
+    def to_adapter(self, adapter: Adapter) -> Adapter:
+        """Return a adapter that is not to close connections, nor to stop the process."""
+        adapter = copy.copy(adapter)
+        executor = self._executor
+        if self._history is not None:
+            adapter.observers = [*adapter.observers, self._history]
+        adapter.turns = SerialExecutor(executor)
+        adapter.around_thread = adapter.around_task = nothing_around  # type: ignore[method-assign]
+        adapter.stop_server = say_that_it_stops  # type: ignore[method-assign]
+        adapter.waiter = CurrentThreadExecutor  # type: ignore[method-assign]
+        if isinstance(executor, TestThreadExecutor):
+            adapter.waiter = executor.waiter  # type: ignore[method-assign]
+        return adapter
+
+
+def nothing_around(hook: object) -> None:
+    """Leave the connections alone: they are the test's."""
+
+
+def say_that_it_stops(server: str | None) -> None:
+    """Say that a server would be asked to stop: here it would be the test's own process."""
+    logger.warning("A server would be asked to stop here; a test is left alone.")
+
+
+class SerialExecutor:
+    """Have sync hooks take turns in one thread.
+
+    Args:
+        executor: makes calls in that thread, in their order.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
+        """Have the thread call ``turn``, behind those that came before."""
+        self._executor.submit(begin, hook_run, turn)
+
+
+def begin(hook_run: HookRun, turn: Callable[[], None]) -> None:
+    """Begin a turn, unless the hook was given up while it waited for it."""
+    if hook_run.cancel_attempts and hook_run.state is STARTING:
+        hook_run.run.executor.post_ended(hook_run.execution, asyncio.CancelledError())
+    else:
+        turn()
+
+
+# The thread that runs a sync test.
+
+
+class TestThreadExecutor(CurrentThreadExecutor):
+    """The thread that runs a sync test: it makes calls whenever it waits for its lifespan."""
+
+    def waiter(self) -> CurrentThreadExecutor:
+        """Return what a thread waits with in ``lifespan.call``."""
+        # In the midst of a hook no other one has its turn.
+        free = threading.get_ident() == self.thread and not self.busy
+        return self if free else CurrentThreadExecutor()
+
+    def until(self, future: Future[T], timeout: float | None = None) -> T:
+        """Wait for a result, make the calls that come meanwhile, and be ready for more."""
+        return self.serve_until(future, timeout)
+
+
+@contextmanager
+def async_code_goes_to(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Have ``async_to_sync`` run, in this thread, async code on a loop: async views, for example.
+
+    Args:
+        loop: runs in another thread.
+    """
+    before = set_main_loop(loop)
+    try:
+        yield
+    finally:
+        restore_main_loop(before)
+
+
+@contextmanager
+def sync_code_goes_to(executor: Executor, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Have ``sync_to_async`` make, for what runs on a loop, thread-sensitive calls in one thread.
+
+    Args:
+        executor: makes calls in that thread.
+        loop: the loop.
+    """
+    executors: dict[asyncio.AbstractEventLoop, Any] = AsyncToSync.loop_thread_executors
+    executors[loop] = executor
+    try:
+        yield
+    finally:
+        del executors[loop]
+
+
+# A thread with the connections of the thread that runs an async test.
+
+
+class ThreadWithConnections(Executor):
+    """A thread that has the database connections of another one, with their transactions.
+
+    Args:
+        connections: by alias; nothing else may use them meanwhile.
+    """
+
+    def __init__(self, connections: Mapping[str, BaseDatabaseWrapper]) -> None:
+        self._connections = connections
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._over = False
+        for connection in connections.values():
+            connection.inc_thread_sharing()
+        self._thread = threading.Thread(target=self._serve, name="lifespan test", daemon=True)
+        self._thread.start()
+
+    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Have the thread make a call."""
+        future: Future[Any] = Future()
+        with self._lock:
+            if not self._over:
+                self._calls.put(lambda: answer(future, lambda: function(*args, **kwargs)))
+                return future
+        return SyncToAsync.single_thread_executor.submit(function, *args, **kwargs)
+
+    def close(self) -> None:
+        """End the thread, and give the connections back. One that hangs is left behind."""
+        with self._lock:
+            self._over = True
+        self._calls.put(None)
+        self._thread.join(LAST_CALL)
+        for connection in self._connections.values():
+            connection.dec_thread_sharing()
+
+    def _serve(self) -> None:
+        if self._connections:
+            from django.db import connections
+
+            for alias, connection in self._connections.items():
+                connections[alias] = connection
+        while (call := self._calls.get()) is not None:
+            call()
+
+
+def connections_of_this_thread() -> dict[str, BaseDatabaseWrapper]:
+    """Return the connections that sync code has in this thread, by alias."""
+    if not (settings.configured or os.environ.get(ENVIRONMENT_VARIABLE)):
+        return {}
+    from django.db import connections
+
+    # Where a loop runs, asgiref shows async code connections of its own.
+    loop = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        return {alias: connections[alias] for alias in connections}
+    finally:
+        asyncio._set_running_loop(loop)
