@@ -13,9 +13,8 @@ from pathlib import Path
 from signal import Signals
 
 from lifespan_app.engine.running.run_log import AROUND
+from lifespan_app.processes.capture_signals import ENDING, signals_called
 from lifespan_app.serving import startup_report
-
-from .capture_signals import ENDING, signals_called
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes of a command that can't be run, as shells have them."""

@@ -22,11 +22,11 @@ from django.db import DatabaseError, connections
 
 from lifespan_app.engine.errors import PlanError
 from lifespan_app.integration.default import lifespan
+from lifespan_app.processes.run import STARTUP_FAILED, Ended, judged
 from lifespan_app.serving.loader import from_settings, load, no_answer
 
 from .command import BAD_ARGUMENT
 from .live import Live
-from .run import STARTUP_FAILED, Ended, judged
 from .terminal import has_colour
 
 USUAL = "127.0.0.1:8000"

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.cli.notify import Notifier
 from lifespan_app.health import atomic_file
 from lifespan_app.health.status_file import StatusFile
+from lifespan_app.processes.notify import Notifier
 from lifespan_app.serving import startup_report
 
 

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 
+from lifespan_app.cli.child import CannotRun, Child
+from lifespan_app.cli.command import BAD_ARGUMENT, CommandWithExitCodes
 from lifespan_app.conf import LAUNCH
 from lifespan_app.engine.context import ServiceType
 from lifespan_app.engine.errors import PlanError
@@ -24,8 +26,6 @@ from lifespan_app.engine.wording import count, time_taken
 from lifespan_app.integration.default import lifespan
 
 from .capture_signals import ENDING, HANGUP, CapturedSignals
-from .child import CannotRun, Child
-from .command import BAD_ARGUMENT, CommandWithExitCodes
 from .notify import Notifier
 
 STARTUP_FAILED, SHUTDOWN_FAILED = 1, 5
