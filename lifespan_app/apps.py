@@ -52,7 +52,8 @@ class SimpleLifespanConfig(AppConfig):
 
     def ready(self) -> None:
         """Put Django around the default ``Lifespan``, register the checks, attach the recorder."""
-        from .checks import system_checks  # noqa: F401  # registers them
+        from . import conf
+        from .checks import system_checks
         from .history.recording.recorder import Recorder
         from .integration.default import lifespan
 
@@ -60,6 +61,10 @@ class SimpleLifespanConfig(AppConfig):
         observers = lifespan.adapter.observers
         if not any(isinstance(observer, Recorder) for observer in observers):
             observers.append(Recorder())
+        if system_checks.table(conf.declared()).get("COMMANDS"):
+            from .processes import commands
+
+            commands.install()
 
 
 class LifespanConfig(SimpleLifespanConfig):

@@ -68,6 +68,7 @@ KEYS: dict[str, tuple[Any, ValueType]] = {
     "RELEASE": (None, WORD),
     "CONFIG": ({}, TABLE),
     "AUTODISCOVER": ({}, TABLE),
+    "COMMANDS": ({}, TABLE),
     "STARTUP_DEADLINE": (AUTO, DEADLINE),
     "SHUTDOWN_TIMEOUT": (5, SECONDS),
     "SHUTDOWN_DEADLINE": (8, SECONDS),
@@ -100,7 +101,7 @@ INNER_KEYS: dict[str, dict[str, ValueType]] = {
     "AUTODISCOVER": {"exclude": LABELS},
     "PLATFORM": {"startup": SECONDS, "termination_grace": SECONDS},
 }
-"""What the dictionaries in the setting may hold, but for ``CONFIG`` and ``HOOKS``."""
+"""What the dictionaries in the setting may hold, but for ``CONFIG``, ``COMMANDS`` and ``HOOKS``."""
 
 FROM_ENVIRONMENT = {
     "SERVICE_TYPE": "LIFESPAN_SERVICE_TYPE",
@@ -183,6 +184,10 @@ def wrong_types() -> Iterator[str]:
             value = inner.get(key) if isinstance(inner, Mapping) else None
             if value is not None and not kind.fits(value):
                 yield wrong_type(f"{SETTING}['{name}']['{key}']", kind, value)
+    commands = setting.get("COMMANDS")
+    for command, service_type in commands.items() if isinstance(commands, Mapping) else ():
+        if not WORD.fits(service_type):
+            yield wrong_type(f"{SETTING}['COMMANDS'][{command!r}]", WORD, service_type)
     hooks = setting.get("HOOKS")
     if not isinstance(hooks, Mapping):
         return

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SERVER_LIMITS = {"gunicorn": ("gunicorn's own asgi worker", 30), "hypercorn": ("hypercorn", 60)}
 WORKER_LIMITS = {"celery": ("a process of Celery's pool", 4)}
 """Who gives a startup up by itself, by the distribution's module: its name, after how many seconds."""
+OPENS_IN_CELERY = "lifespan_app.contrib.celery"
+"""Where a project has imported it, a process of Celery's pool does not wait for the startup."""
 
 MANY = 5
 """Hooks of a chain above which not all of them are named."""
@@ -88,6 +90,8 @@ def startup_limits(service_type: str) -> Iterator[tuple[str, float, str]]:
         return
     known = WORKER_LIMITS if service_type == "worker" else SERVER_LIMITS
     for module, (name, seconds) in known.items():
+        if module == "celery" and OPENS_IN_CELERY in sys.modules:
+            continue
         if is_installed(module):
             yield name, seconds, place
 

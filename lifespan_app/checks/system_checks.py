@@ -12,6 +12,7 @@ from django.apps import AppConfig, apps
 from django.conf import settings
 from django.core.checks import WARNING, CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import get_commands
 from django.db import connections
 
 from lifespan_app import conf
@@ -172,6 +173,31 @@ def check_hook_names() -> Iterator[CheckMessage]:
         if name != "*" and name not in known:
             place = f"{conf.SETTING}['HOOKS'][{name!r}]"
             yield unknown("W003", place, name, known, Warning, "names no declared hook")
+
+
+@registered
+def check_commands() -> Iterator[CheckMessage]:
+    """E014: ``COMMANDS`` names a command that opens no plan; W014: one that there is not."""
+    declared = table(table(conf.declared()).get("COMMANDS"))
+    if not declared:
+        return
+    from lifespan_app.processes.commands import is_refused
+
+    known = get_commands()
+    for name in declared:
+        place = f"{conf.SETTING}['COMMANDS'][{name!r}]"
+        if name not in known:
+            # A warning: its app may be one that only some deployments install.
+            own = [command for command in known if not is_refused(command)]
+            yield unknown("W014", place, name, own, Warning, "names no command of this project")
+        elif is_refused(name):
+            yield Error(
+                f"{place}: '{name}' is a command of {known[name]}, which needs no lifespan or opens "
+                "its own. It opens none by this setting.",
+                hint=f"Remove it. {conf.SETTING}['COMMANDS'] is for commands that work for the "
+                "project, such as workers and bots.",
+                id="lifespan_app.E014",
+            )
 
 
 @registered

@@ -21,6 +21,7 @@ from django.core.management.commands.runserver import naiveip_re
 from django.db import DatabaseError, connections
 
 from lifespan_app.engine.errors import PlanError
+from lifespan_app.integration.advice import PACKAGES
 from lifespan_app.integration.default import lifespan
 from lifespan_app.processes.run import STARTUP_FAILED, Ended, judged
 from lifespan_app.serving.loader import from_settings, load, no_answer
@@ -32,8 +33,6 @@ from .terminal import has_colour
 USUAL = "127.0.0.1:8000"
 WATCHED = ("*.py", "*.html", "*.mo")
 """Files whose change restarts the server. Templates are among them: Django keeps them in memory."""
-INSTALLED = frozenset({"site-packages", "dist-packages"})
-"""Folders of what is installed, which nobody edits."""
 
 
 class Address(NamedTuple):
@@ -184,7 +183,7 @@ def watched_folders() -> list[Path]:
     }
     found = {folder.resolve() for folder in folders if folder.is_dir()}
     # The root of a container is no project.
-    found -= {folder for folder in found if folder == folder.parent or INSTALLED & {*folder.parts}}
+    found -= {folder for folder in found if folder == folder.parent or PACKAGES & {*folder.parts}}
     return sorted(folder for folder in found if not found & {*folder.parents})
 
 

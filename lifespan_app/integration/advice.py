@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,10 @@ OF_DJANGO = frozenset({"test", "testserver", "runserver", "shell"})
 """Commands of which it is not the command's own code that reads."""
 
 
+PACKAGES = frozenset({"site-packages", "dist-packages"})
+"""The folders that packages are installed into."""
+
+
 class Situation(StrEnum):
     """Where code reads a resource that is not open."""
 
@@ -52,6 +57,8 @@ TOO_EARLY = (Situation.MIDDLEWARE, Situation.IMPORT, Situation.READY)
 
 THREAD = "LIFESPAN = {'WITHOUT_SERVER_LIFESPAN': 'thread'} opens one in a background thread."
 
+IN_CELERY = "from lifespan_app.contrib.celery import open_lifespan; open_lifespan(app)"
+
 EARLY = "too early: the startup has not begun."
 OTHERS = {
     Situation.MIDDLEWARE: f"{EARLY} Read it in the middleware's __call__, or use a start function.",
@@ -64,8 +71,8 @@ OTHERS = {
         "function."
     ),
     Situation.CELERY: (
-        "no lifespan is running in this Celery worker. Open one in a receiver of its signal {signal}: "
-        "async_to_sync(lifespan.startup)('worker')."
+        "no lifespan is running in this Celery worker. Open one in each of its processes, where its "
+        f"application is made: {IN_CELERY}."
     ),
     Situation.TEST: (
         "no lifespan is running in this test. Write '{with_} lifespan_running():', of "
@@ -77,6 +84,12 @@ OTHERS = {
     Situation.PROGRAM: "no lifespan is running here. Write '{block}' around the code that needs it.",
 }
 """What is said in each place; what is said of servers depends on the server."""
+
+OF_A_PACKAGE = (
+    "no lifespan is running in this command. Open one around all of it: LIFESPAN = {{'COMMANDS': "
+    "{{'{command}': 'worker'}}}}."
+)
+"""What is said in a command that nobody here can edit."""
 
 SERVERS = {
     "uvicorn": "Start uvicorn with --lifespan on.",
@@ -119,13 +132,15 @@ class DjangoAdvice(Advice):
         if place is Situation.ASGI:
             cure = cure_for_asgi(scope_of(request))
             return f"no lifespan is running: no server has begun one. {cure}"
+        command = command_above()
+        if place is Situation.COMMAND and command is not None and is_of_a_package(command):
+            return OF_A_PACKAGE.format(command=name_of(command))
         in_async = asyncio._get_running_loop() is not None
         fixture = "async_running" if in_async else "running"
         return OTHERS[place].format(
             block=block(),
             with_="async with" if in_async else "with",
             fixture=f", or ask for the fixture '{fixture}'" if "_pytest" in sys.modules else "",
-            signal=signal_of_celery(),
         )
 
     def declared_late(self, hook: Hook) -> str:
@@ -136,8 +151,7 @@ class DjangoAdvice(Advice):
         """Return how a forked process gets a run of its own."""
         if "celery.worker" in sys.modules:
             return (
-                "Open a run of its own after the fork, in a receiver of Celery's signal "
-                f"{signal_of_celery()}: async_to_sync(lifespan.startup)('worker')."
+                f"Open a run of its own after the fork, where the application is made: {IN_CELERY}."
             )
         return super().fork()
 
@@ -221,7 +235,7 @@ def place_of(request: object = None) -> Situation:
     early = too_early()
     if early is not None:
         return early
-    if in_command():
+    if command_above() is not None:
         return Situation.COMMAND
     if in_test():
         return Situation.TEST
@@ -252,19 +266,30 @@ def too_early() -> Situation | None:
     return None
 
 
-def in_command() -> bool:
-    """Return True if a management command of the project's, or of an app's, runs this code."""
+def command_above() -> type | None:
+    """Return the class of the project's, or an app's, management command that runs this code."""
     management = sys.modules.get("django.core.management.base")
     if management is None:
-        return False
+        return None
     for frame in frames():
         if frame.f_code is management.BaseCommand.execute.__code__:
-            module = type(frame.f_locals["self"]).__module__
+            command = type(frame.f_locals["self"])
             # Apps have a runserver and a test command of their own.
-            return module.rpartition(".")[2] not in OF_DJANGO
+            return None if name_of(command) in OF_DJANGO else command
         if str(frame.f_globals.get("__name__")).startswith(("unittest.", "_pytest.")):
-            return False
-    return False
+            return None
+    return None
+
+
+def name_of(command: type) -> str:
+    """Return the name of a management command."""
+    return command.__module__.rpartition(".")[2]
+
+
+def is_of_a_package(command: type) -> bool:
+    """Return True if a command's code is that of an installed package."""
+    file = getattr(sys.modules.get(command.__module__), "__file__", None) or ""
+    return not PACKAGES.isdisjoint(Path(file).parts)
 
 
 def in_test() -> bool:
@@ -292,11 +317,6 @@ def comes_by_wsgi(request: object) -> bool:
     if sent is not None and type(sent).__module__ != "django.test.client":
         return True
     return any(frame.f_code is wsgi.WSGIHandler.__call__.__code__ for frame in frames())
-
-
-def signal_of_celery() -> str:
-    """Return the signal that Celery sends where tasks will run: in forks, or in the worker itself."""
-    return "worker_process_init" if "celery.concurrency.prefork" in sys.modules else "worker_init"
 
 
 def frames() -> Iterator[FrameType]:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from lifespan_app import conf
 from lifespan_app.engine.error_text import one_line
@@ -56,8 +56,11 @@ class BackgroundRun:
 
     def __init__(self) -> None:
         self.asked_for = False
-        """Whether the project's WSGI application is ours, which turns it on."""
+        """Whether the project's WSGI application is ours, or a command's setting, which turn it on."""
+        self._service_type: str | None = None
+        self._in_children = False
         self._ends_with_process = False
+        self._is_fork = False
         self._left_in_parent: list[object] = []
         self._is_new()
         if hasattr(os, "register_at_fork"):  # not on Windows
@@ -76,9 +79,28 @@ class BackgroundRun:
         """Have one warning logged where requests are served, and no lifespan begins."""
         from .first_request import FirstRequest
 
-        FirstRequest(lifespan, lambda: is_wanted(asked_for=self.asked_for)).listen()
+        FirstRequest(lifespan, self._is_wanted).listen()
+
+    def stand_in(self, service_type: str, *, in_children_only: bool) -> None:
+        """Open the plan of a service type at its first use, in a process that is no server.
+
+        Args:
+            service_type: whose plan.
+            in_children_only: whether that is for processes only that this one has started.
+        """
+        self._service_type = service_type
+        self._in_children = True
+        self.asked_for = self.asked_for or not in_children_only
+
+    def _is_wanted(self) -> bool:
+        return is_wanted(asked_for=self.asked_for or (self._in_children and self._is_child()))
+
+    def _is_child(self) -> bool:
+        multiprocessing = sys.modules.get("multiprocessing.process")
+        return self._is_fork or bool(multiprocessing and multiprocessing.parent_process())
 
     def _forked(self) -> None:
+        self._is_fork = True
         # Never collected: a loop that is thrown away takes its watches out of what it shares with
         # the loop of the parent.
         self._left_in_parent += [self._run, self._thread]
@@ -94,7 +116,7 @@ class BackgroundRun:
         Raises:
             NotRunning: the startup failed, now or a moment ago.
         """
-        if self._over or (self._run is None and not is_wanted(asked_for=self.asked_for)):
+        if self._over or (self._run is None and not self._is_wanted()):
             return None
         if self._run is None and too_early() is not None:
             return None
@@ -123,7 +145,7 @@ class BackgroundRun:
 
     def may_open(self) -> bool:
         """Return True if a run stands in here, be it open or not."""
-        return not self._over and is_wanted(asked_for=self.asked_for)
+        return not self._over and self._is_wanted()
 
     def _open(self, lifespan: Lifespan, user: str) -> FailedStart | None:
         from lifespan_app.engine.running.threads import LoopThread
@@ -132,11 +154,14 @@ class BackgroundRun:
 
         async def start() -> None:
             run = lifespan.prepare(
-                server=of_process(), mode=Mode.THREAD, background=not in_command("shell")
+                self._service_type,
+                server=None if self._service_type else of_process(),
+                mode=Mode.THREAD,
+                background=not in_command("shell"),
             )
             begun.append(run)
             self._run = run
-            say_so(run, user, by_default=not self.asked_for)
+            say_so(run, user, by_default=not (self.asked_for or self._in_children))
             asyncio.get_running_loop().set_default_executor(LastingThreads())
             await asyncio.to_thread(int)
             await run.start()
@@ -172,12 +197,26 @@ class BackgroundRun:
         # hook may need to stop (asyncio.to_thread, sync_to_async, the look-up of a name).
         register = getattr(threading, "_register_atexit", atexit.register)
         register(self.close)
+        if self._is_fork:
+            self._end_with_os_exit()
+
+    def _end_with_os_exit(self) -> None:
+        """Close the run before ``os._exit()`` as well, which ends most forks, such as RQ's."""
+        leave = os._exit
+
+        def close_and_leave(status: int) -> NoReturn:
+            # Of a thread that calls it nothing is known: it may be a hook's.
+            if threading.current_thread() is threading.main_thread():
+                self.close()
+            leave(status)
+
+        os._exit = close_and_leave
 
     def close(self) -> None:
         """Close the run: the process ends."""
         self._over = True
         run, thread = self._run, self._thread
-        if run is None or thread is None:
+        if run is None or thread is None or run.over:
             return
         try:
             stop = run.stop(ended_by="the end of the process")

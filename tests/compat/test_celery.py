@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from celery import Celery  # type: ignore[import-untyped]
+from celery import Celery
 
-from tests.needs import REDIS, needs_redis
+from tests.brokers import Redis
+from tests.needs import needs_redis
 from tests.projects import Project
 from tests.servers import Kind, Server
 
@@ -36,7 +34,7 @@ import os
 
 import journal
 from asgiref.sync import async_to_sync
-from celery import Celery  # type: ignore[import-untyped]
+from celery import Celery
 from celery.signals import worker_init, worker_ready, worker_shutdown
 from lifespan_app import LifespanContext, lifespan
 
@@ -112,29 +110,10 @@ def call():
 
 @pytest.fixture
 def broker(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Run Redis in a folder of its own, and return its address, which is in BROKER too."""
-    # Not in pytest's folders: a socket's path must be short.
-    with tempfile.TemporaryDirectory(prefix="redis-") as folder:
-        socket = Path(folder) / "socket"
-        process = subprocess.Popen(
-            [
-                *(str(REDIS.path()), "--port", "0", "--unixsocket", str(socket)),
-                *("--save", "", "--appendonly", "no", "--dir", folder),
-            ],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        try:
-            for line in process.stdout:
-                if "ready to accept connections" in line.lower():
-                    break
-            address = f"redis+socket://{socket}"
-            monkeypatch.setenv("BROKER", address)
-            yield address
-        finally:
-            process.kill()
-            process.communicate()
+    """Return the address of a Redis, which is in BROKER too."""
+    with Redis() as redis:
+        monkeypatch.setenv("BROKER", redis.for_celery)
+        yield redis.for_celery
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 from io import StringIO
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -486,6 +488,18 @@ class TestW005AStartupThatMayTakeTooLong:
         settings.LIFESPAN = {"SERVICE_TYPE": "worker"}
         [told] = self.told()
         assert "a process of Celery's pool gives a startup up after 4 s" in told
+
+    def test_w005_is_silent_of_celery_where_its_processes_do_not_wait(
+        self,
+        chain: Lifespan,
+        installed: set[str],
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        installed.add("celery")
+        settings.LIFESPAN = {"SERVICE_TYPE": "worker"}
+        monkeypatch.setitem(sys.modules, "lifespan_app.contrib.celery", ModuleType("celery"))
+        assert self.told() == []
 
     def test_w005_looks_at_the_deadline_alone_too(
         self, lifespan: Lifespan, installed: set[str], settings: Settings

@@ -69,11 +69,12 @@ CURES = {
     "server": "Serve with an ASGI server whose lifespan is on",
     "command": "in this command. Write 'with lifespan.run_sync():'",
     "async command": "in this command. Write 'async with lifespan.run():'",
+    "command of a package": "LIFESPAN = {'COMMANDS': {'consume': 'worker'}}",
     "test": "'with lifespan_running():', of lifespan_app.testing",
     "async test": "'async with lifespan_running():', of lifespan_app.testing",
     "fixture": "ask for the fixture 'running'",
     "async fixture": "ask for the fixture 'async_running'",
-    "celery": "receiver of its signal worker_init: async_to_sync(lifespan.startup)('worker')",
+    "celery": "from lifespan_app.contrib.celery import open_lifespan; open_lifespan(app)",
     "program": "running here. Write 'with lifespan.run_sync():'",
     "middleware": "too early: the startup has not begun. Read it in the middleware's __call__",
     "early": "too early: the startup has not begun. ",
@@ -230,6 +231,29 @@ def test_pytest_test_without_a_run_is_told_its_cure(shop: Project) -> None:
 
     assert done.returncode == 0, done.stdout
     assert lines_of(done.stdout.replace(".NotRunning", "NotRunning")) == [{"test", "fixture"}] * 2
+
+
+CONSUME = """
+from django.core.management.base import BaseCommand
+
+from shop.lifespan import said
+
+
+class Command(BaseCommand):
+    def handle(self, **options):
+        print(said())
+"""
+
+
+def test_command_that_nobody_here_can_edit_is_told_its_setting(shop: Project) -> None:
+    shop.file("site-packages/consumer/__init__.py", "")
+    shop.file("site-packages/consumer/management/commands/consume.py", CONSUME)
+    shop.settings(
+        "import sys; sys.path.append('site-packages')",
+        INSTALLED_APPS=["lifespan_app", "shop", "consumer"],
+    )
+
+    assert lines_of(shop.manage("consume").stdout) == [{"command of a package"}]
 
 
 def test_program_without_a_run_is_told_its_cure(shop: Project) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from lifespan_app.cli import devserver
+from lifespan_app.cli import devserver, run
 from lifespan_app.cli.command import CommandWithExitCodes
-from lifespan_app.processes import run
 
 
 class Command(CommandWithExitCodes):

@@ -1,0 +1,77 @@
+"""The work of ``manage.py runlifespan``: a plan without a server, or around a command."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from lifespan_app.conf import LAUNCH
+from lifespan_app.engine.context import ServiceType
+from lifespan_app.integration.default import lifespan
+from lifespan_app.processes.notify import Notifier
+from lifespan_app.processes.run import Body, Ended, Once, Opened, Stay
+
+from .child import CannotRun, Child
+from .command import BAD_ARGUMENT, CommandWithExitCodes
+
+
+def refuse(options: Mapping[str, Any]) -> None:
+    """Raise ``CommandError`` for options that don't go together."""
+    given = {
+        "--serve": options["serve"] is not None,
+        "--once": options["once"],
+        "--ready-file": options["ready_file"] is not None,
+        "a command": bool(options["command"]),
+    }
+    for one, other in (
+        ("--serve", "--once"),
+        ("--serve", "--ready-file"),
+        ("--serve", "a command"),
+        ("--once", "a command"),
+    ):
+        if given[one] and given[other]:
+            raise CommandError(f"{one} and {other} don't go together.", returncode=BAD_ARGUMENT)
+    if options["reload"] and not given["--serve"]:
+        raise CommandError("--reload is for --serve.", returncode=BAD_ARGUMENT)
+
+
+def run_plan(command: CommandWithExitCodes, options: Mapping[str, Any]) -> Ended:
+    """Open the plan for what a command's options say, with a line a hook for people."""
+    if not os.environ.get(LAUNCH):
+        os.environ[LAUNCH] = uuid.uuid4().hex
+    readiness = Notifier(options["ready_file"])
+    try:
+        readiness.begin()
+    except OSError as error:
+        text = f"--ready-file can't be written: {error}."
+        raise CommandError(text, returncode=BAD_ARGUMENT) from error
+    # A service may be started with its standard output closed.
+    if options["verbosity"] < 1 or sys.stdout is None:
+        return live_in_plan(options, readiness, lambda text: None)
+    with command.live(options).watching(lifespan) as live:
+        return live_in_plan(options, readiness, live.say)
+
+
+def live_in_plan(
+    options: Mapping[str, Any], readiness: Notifier, say: Callable[[str], None]
+) -> Ended:
+    """Open the plan around what is to live in it, and return how it ended."""
+    service_type, arguments = options["service_type"], options["command"]
+    body: Body
+    if arguments:
+        service_type = service_type or ServiceType.SERVER
+        body = Child(arguments, service_type, say)
+        try:
+            body.check()
+        except CannotRun as error:
+            return Ended(error.code, str(error))
+        say(f"The plan of '{service_type}' around: {body}. The command opens its own.")
+    else:
+        body = Once() if options["once"] else Stay()
+    return asyncio.run(Opened(lifespan, service_type, body, say, readiness).run())

@@ -1,0 +1,268 @@
+"""Management commands that are processes, such as workers: ``LIFESPAN["COMMANDS"]``.
+
+The plan is open while such a command handles, if it was called from the command line. What
+``call_command`` calls is a part of another process, and opens nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, wraps
+from signal import Signals
+from types import FrameType
+from typing import Any, cast
+
+from django.conf import settings
+from django.core import management
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.autoreload import DJANGO_AUTORELOAD_ENV
+
+from lifespan_app import conf
+from lifespan_app.engine.lifespan import note_stop_errors
+from lifespan_app.engine.running.run import Run
+from lifespan_app.integration.adapter import DjangoAdapter
+from lifespan_app.integration.advice import in_test
+from lifespan_app.integration.default import lifespan
+
+from .capture_signals import ENDING, HANGUP
+from .run import STARTUP_FAILED, judged
+from .thread_run import Beside, begin_launch, why
+
+
+class Terminated(SystemExit):
+    """A signal has asked a command to end that has no handler of its own for it.
+
+    Args:
+        number: the signal.
+    """
+
+    def __init__(self, number: Signals) -> None:
+        super().__init__(128 + number)
+        self.number = number
+        self.ended_by = number.name
+
+
+# The setting.
+
+
+def service_types() -> dict[str, str]:
+    """Return the service type of each command that has one; empty where the setting is wrong."""
+    return {} if any(conf.wrong_types()) else conf.get("COMMANDS")
+
+
+def is_refused(name: str) -> bool:
+    """Return True if a command is none that works for the project: one of Django's, or of ours."""
+    app = management.get_commands().get(name)
+    package = app if isinstance(app, str) else getattr(app, "name", "")
+    # An app may have a command of its own under the name of Django's, such as runserver.
+    return name in of_django() or package == "lifespan_app" or package.startswith("django.")
+
+
+@cache
+def of_django() -> frozenset[str]:
+    """Return the names of the commands that Django itself has."""
+    return frozenset(management.find_commands(management.__path__[0]))
+
+
+def service_type_of(name: str) -> str | None:
+    """Return the service type of a command that opens its plan in this process; None: it does not."""
+    service_type = service_types().get(name)
+    if service_type is None or is_refused(name) or in_test() or lifespan.has_open_run():
+        return None
+    return service_type
+
+
+# The one place where Django runs a command for the command line.
+
+
+def install() -> None:
+    """Have the commands of the setting open their plans, once."""
+    original = BaseCommand.run_from_argv
+    if not hasattr(original, "opens_plans"):
+        run_from_argv = opening(original)
+        run_from_argv.opens_plans = True  # type: ignore[attr-defined]
+        BaseCommand.run_from_argv = run_from_argv  # type: ignore[method-assign]
+    # What such a command spawns has its command line.
+    service_type = service_type_of(sys.argv[1]) if len(sys.argv) > 1 else None
+    if service_type is not None:
+        stand_in(service_type, in_children_only=True)
+
+
+def opening(original: Callable[..., None]) -> Callable[..., None]:
+    """Return ``run_from_argv`` with the plan open around what the command handles."""
+
+    @wraps(original)
+    def run_from_argv(command: BaseCommand, argv: list[str]) -> None:
+        service_type = service_type_of(argv[1])
+        if service_type is None:
+            original(command, argv)
+            return
+        # Options are read and checks run before handle(): --help opens nothing.
+        command.handle = Handling(command, service_type)  # type: ignore[method-assign]
+        try:
+            original(command, argv)
+        except Terminated as terminated:
+            end_by(terminated.number)
+
+    return run_from_argv
+
+
+class Handling:
+    """The ``handle()`` of a command, with the plan of a service type open around it.
+
+    Args:
+        command: the command.
+        service_type: whose plan is opened.
+    """
+
+    def __init__(self, command: BaseCommand, service_type: str) -> None:
+        self._command = command
+        self._service_type = service_type
+        self._handle = command.handle
+
+    def __call__(self, *args: Any, **options: Any) -> str | None:
+        """Open the plan, let the command handle, and close the plan.
+
+        Raises:
+            CommandError: the startup or the shutdown has failed, or a background job that ends the
+                process has crashed.
+            BaseException: what the command has raised.
+        """
+        if is_only_watching(self._command, options):
+            # Where it serves after all, in this process, its first use of a resource opens the plan.
+            stand_in(self._service_type)
+            return self._handle(*args, **options)
+        begin_launch()
+        stand_in(self._service_type, in_children_only=True)
+        with ended_by_signals():
+            beside = self._opened()
+            try:
+                output = self._handle(*args, **options)
+                wait_for_children()
+            except BaseException as error:
+                close(beside, why(error))
+                if isinstance(error, Terminated) or (
+                    isinstance(error, SystemExit) and not error.code
+                ):
+                    refuse(beside.run)
+                elif beside.run is not None:
+                    note_stop_errors(beside.run, error)
+                raise
+            close(beside, "the end of the command")
+            refuse(beside.run)
+            return output
+
+    def _opened(self) -> Beside:
+        """Return the open plan. Raises ``CommandError`` if it does not open."""
+        beside = Beside(lifespan, self._service_type)
+        try:
+            beside.open()
+        except BaseException as error:
+            why_failed = beside.failure(error)
+            if why_failed is None:
+                raise
+            raise CommandError(why_failed, returncode=STARTUP_FAILED) from error
+        return beside
+
+
+def close(beside: Beside, ended_by: str) -> None:
+    """Close a plan."""
+    # The command may have put the system's handlers back, which would cut the shutdown short.
+    with ended_by_signals():
+        beside.close(ended_by)
+
+
+def refuse(run: Run | None) -> None:
+    """Raise an error where a run ended that speaks against an exit code of 0."""
+    ended = judged(run, 0)
+    if ended.code:
+        raise CommandError(ended.message, returncode=ended.code)
+
+
+def stand_in(service_type: str, *, in_children_only: bool = False) -> None:
+    """Have the first use of a resource open a plan, where this process has no run.
+
+    Args:
+        service_type: whose plan.
+        in_children_only: whether that is for processes only that this one starts.
+    """
+    cast(DjangoAdapter, lifespan.adapter).background.stand_in(
+        service_type, in_children_only=in_children_only
+    )
+
+
+def wait_for_children() -> None:
+    """Wait for what the process itself would wait for, as ``qcluster`` relies on."""
+    for child in multiprocessing.active_children():
+        if not child.daemon:
+            child.join()
+
+
+# Django's autoreloader.
+
+
+def is_only_watching(command: BaseCommand, options: dict[str, Any]) -> bool:
+    """Return True if this process will start another one, again and again, that does the work."""
+    if os.environ.get(DJANGO_AUTORELOAD_ENV) == "true" or not uses_autoreloader(type(command)):
+        return False
+    asked = [value for name, value in options.items() if "reload" in name]
+    # A command without an option for it reloads in development.
+    return any(asked) if asked else bool(settings.DEBUG)
+
+
+def uses_autoreloader(command: type[BaseCommand]) -> bool:
+    """Return True if the code of a command's module names Django's autoreloader."""
+    for kind in command.__mro__[: command.__mro__.index(BaseCommand)]:
+        try:
+            source = inspect.getsource(sys.modules[kind.__module__])
+        except (OSError, TypeError, KeyError):
+            continue
+        if "autoreload" in source or "run_with_reloader" in source:
+            return True
+    return False
+
+
+# Signals.
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Have SIGTERM and its like raise ``Terminated`` in a block, where nothing handles them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    own = [number for number in (*ENDING, *HANGUP) if signal.getsignal(number) is signal.SIG_DFL]
+    pid = os.getpid()
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != pid:
+            # A fork has inherited the handler, and none of what it stands for.
+            end_by(Signals(number))
+        else:
+            raise Terminated(Signals(number))
+
+    for number in own:
+        signal.signal(number, terminate)
+    try:
+        yield
+    finally:
+        for number in own:
+            if signal.getsignal(number) is terminate:
+                signal.signal(number, signal.SIG_DFL)
+
+
+def end_by(number: Signals) -> None:
+    """End this process by a signal, as it would without a handler."""
+    for stream in (sys.stdout, sys.stderr):
+        # There may be none, and nobody who reads.
+        with suppress(AttributeError, OSError):
+            stream.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -1,0 +1,127 @@
+"""A plan on an event loop in a thread of its own, beside what the main thread of a process does."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import uuid
+from collections.abc import Callable
+from concurrent import futures
+
+from lifespan_app.conf import LAUNCH
+from lifespan_app.engine.error_text import class_name
+from lifespan_app.engine.lifespan import Lifespan
+from lifespan_app.engine.reporting.report import Mode
+from lifespan_app.engine.running.messages import startup_message
+from lifespan_app.engine.running.run import Run
+from lifespan_app.engine.running.threads import LoopThread
+
+from .run import judged
+
+LOOK = 0.05
+"""Seconds between two looks at whether the wait for a startup is to be given up."""
+
+
+class Beside:
+    """Open the plan of a service type beside other code, and close it.
+
+    Args:
+        lifespan: where the hooks were declared.
+        service_type: whose plan it is.
+    """
+
+    def __init__(self, lifespan: Lifespan, service_type: str) -> None:
+        self.run: Run | None = None
+        """The run; None before it was begun, or where its plan could not be made."""
+        self._lifespan = lifespan
+        self._service_type = service_type
+        self._closing = False
+        self._thread: LoopThread | None = None
+
+    def begin(self) -> futures.Future[None]:
+        """Begin to open it, and return the future of that, which has the error if it fails.
+
+        Raises:
+            LifespanError: threads are greenlets here, beside which no event loop can run.
+        """
+        self._thread = LoopThread("lifespan loop")
+        # Nothing of the caller's context is for the process.
+        return contextvars.Context().run(self._thread.submit, self._open())
+
+    def open(self, heed: Callable[[], None] | None = None) -> None:
+        """Open it, and wait for that; what breaks into the wait gives it up.
+
+        Args:
+            heed: is called again and again meanwhile; what it raises breaks in.
+
+        Raises:
+            LifespanError, ImproperlyConfigured: the plan can't be made, or not be opened here.
+            BaseException: the first error of a hook that failed to start, or what broke in; what was
+                up has been stopped.
+        """
+        try:
+            opened = self.begin()
+            while heed is not None and not opened.done():
+                heed()
+                futures.wait([opened], LOOK)
+            opened.result()
+        except BaseException as error:
+            self.close(why(error))
+            raise
+
+    def failure(self, error: BaseException) -> str | None:
+        """Return why it did not open, as text; None where something broke into the wait for it.
+
+        Args:
+            error: what was raised.
+        """
+        run = self.run
+        if run is None or run.first_error is not error:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                return None
+        if run is not None and run.first_error is None:
+            # A job that has crashed at once, and asks for the end of the process.
+            if said := judged(run, 0).message:
+                return said
+        return startup_message(run, error)
+
+    def close(self, ended_by: str) -> None:
+        """Close it, and wait for that. What breaks into the wait hurries it: three seconds at most.
+
+        A fork of the process that has opened it closes nothing.
+
+        Args:
+            ended_by: what has ended it, for the report.
+        """
+        quick, self._closing = False, True
+        # A signal handler may ask for it once more, and after a failed start it is closed already.
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        while (run := self.run) is not None and not run.inherited:
+            stop = run.stop(quick=quick, ended_by=ended_by)
+            try:
+                # Until the last word of it is written, too.
+                contextvars.Context().run(thread.submit, stop).result()
+                break
+            except (KeyboardInterrupt, SystemExit):
+                quick = True
+        thread.close()
+
+    async def _open(self) -> None:
+        self.run = self._lifespan.prepare(self._service_type, mode=Mode.COMMAND)
+        await self.run.start()
+
+
+def begin_launch() -> None:
+    """Have all runs of this process and its children be one launch, unless they are of one already."""
+    if not os.environ.get(LAUNCH):
+        os.environ[LAUNCH] = uuid.uuid4().hex
+
+
+def why(error: BaseException) -> str:
+    """Return what has ended a run, for its report, where an exception has come through."""
+    if isinstance(error, KeyboardInterrupt):
+        return "SIGINT"
+    usual = "the end of the process" if isinstance(error, SystemExit) else class_name(error)
+    return str(getattr(error, "ended_by", usual))
