@@ -128,6 +128,12 @@ class Adapter:
         """Return what is entered in an async hook's task for as long as the hook lives."""
         return None
 
+    def around_call(
+        self, function: Callable[..., Any]
+    ) -> AbstractAsyncContextManager[object] | None:
+        """Return what is entered around an async function that another loop calls on a run's."""
+        return None
+
     def at_yield_in_thread(self) -> None:
         """Hear, in the thread of a sync resource, that it is open, and has nothing to do meanwhile."""
 

@@ -21,16 +21,17 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.apps import apps
 from django.db import Error, connections
 from django.db.backends.signals import connection_created
 
-from lifespan_app.engine.hooks.hook import Hook
+from lifespan_app.engine.hooks.hook import Hook, innermost, place_of
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
+from lifespan_app.engine.running.portal import loop_above
 from lifespan_app.engine.running.threads import start_thread
 from lifespan_app.engine.stacks.stacks import where_thread
 
@@ -258,6 +259,32 @@ class ConnectionThread:
                         return None
 
 
+class Called(NamedTuple):
+    """An async function that is called on the loop of a run, from another one."""
+
+    module: str
+    name: str
+    file: str
+    line: int
+
+
+def around_call(function: Callable[..., Any]) -> OwnConnections | None:
+    """Return connections for an async function that is called from another loop; None: it has some.
+
+    asgiref would hand its ORM calls to the one thread that it has for the whole process, and nobody
+    would close the connections there. In a request or a hook they have a thread already; but that one may
+    be what runs this loop, and would wait for itself for ever.
+    """
+    has_thread = (
+        THREAD_SENSITIVE_CONTEXT is not None and THREAD_SENSITIVE_CONTEXT.get(None) is not None
+    )
+    if has_thread and loop_above() is None:
+        return None
+    function = innermost(function)
+    name = getattr(function, "__name__", type(function).__name__)
+    return OwnConnections(Called(function.__module__, name, *place_of(function, None)))
+
+
 class OwnConnections:
     """Give an async hook connections of its own, closed after it.
 
@@ -266,12 +293,12 @@ class OwnConnections:
     and its connections are left alone.
 
     Args:
-        hook: whose connections they are.
+        hook: whose connections they are: a hook's, or those of another async function.
     """
 
     __slots__ = ("_fallback", "_hook", "_over", "_thread")
 
-    def __init__(self, hook: Hook) -> None:
+    def __init__(self, hook: Hook | Called) -> None:
         self._hook = hook
         self._over = False
         self._thread: ConnectionThread | None = None

@@ -10,7 +10,7 @@ import pytest
 from tests.clusters import Cluster, MariaDB, PostgreSQL
 from tests.needs import needs_mariadb, needs_postgresql
 from tests.projects import Project
-from tests.servers import Server
+from tests.servers import RUNSERVER, UVICORN, Kind, Server
 
 pytestmark = pytest.mark.server
 
@@ -124,6 +124,60 @@ async def count_now_and_then():
             server.wait()
             assert sorted(project.events()) == ["closed 42"] * 2 + ["opened 42"] * 2
             assert "Traceback" not in server.output
+
+
+@needs_postgresql
+class TestAcall:
+    """What it calls from another loop has connections for as long as the call lasts."""
+
+    VIEWS = """
+import asyncio
+import threading
+
+from asgiref.sync import async_to_sync, sync_to_async
+from django.http import HttpResponse
+from lifespan_app import lifespan
+
+from .lifespan import ask
+
+
+async def answer():
+    return await sync_to_async(ask)()
+
+
+def of_the_view(request):
+    return HttpResponse(asyncio.run(lifespan.acall(answer)))
+
+
+async def of_an_async_view(request):
+    return HttpResponse(await asyncio.to_thread(asyncio.run, lifespan.acall(answer)))
+
+
+def of_async_to_sync(request):
+    async def call():
+        return await lifespan.acall(answer)
+
+    return HttpResponse(async_to_sync(call)())
+
+
+def of_a_thread(request):
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(asyncio.run(lifespan.acall(answer))))
+    thread.start()
+    thread.join()
+    return HttpResponse(answers[0])
+"""
+
+    @pytest.mark.parametrize("kind", [UVICORN, RUNSERVER], ids=lambda kind: str(kind.name))
+    def test_gives_the_one_connection_of_a_pool_back(
+        self, project: Project, postgresql: PostgreSQL, kind: Kind
+    ) -> None:
+        resource = "@lifespan.resource\nasync def shelf():\n    yield 'shelf'"
+        pooled(project, postgresql, resource).file("shop/views.py", self.VIEWS)
+        options = ("--noreload",) if kind is RUNSERVER else ()
+        with Server(project, kind, options=options) as server:
+            for view in ("of_the_view", "of_an_async_view", "of_async_to_sync", "of_a_thread") * 2:
+                assert server.get(f"/{view}/").text == "42", view
 
 
 class TestADatabaseThatRestarts:
