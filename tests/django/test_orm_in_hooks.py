@@ -823,4 +823,4 @@ class TestAnAsgirefWithOtherNames:
         make_tables(project)
         tell = "print(len(opened), [one.connection for one in opened])"
         done = project.manage("shell", "-c", "\n".join([dedent(self.TELL), RUN_AND_END, tell]))
-        assert done.stdout.splitlines()[-1] == "1 [None]", done.stderr
+        assert done.stdout.splitlines()[-1] == "2 [None, None]", done.stderr
