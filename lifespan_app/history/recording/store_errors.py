@@ -92,7 +92,7 @@ KINDS = (
             "too many clients",
             "too many connections",
             "remaining connection slots",
-            "timed out waiting for the connection pool",
+            "dpy-4005",  # of oracledb
         ),
         "All connections are in use. Raise max_size of the pool, or the limit of the database; a hook "
         "keeps one in a transaction, while it reads rows, and in threads of asyncio.to_thread().",
