@@ -128,6 +128,18 @@ class Adapter:
         """Return what is entered in an async hook's task for as long as the hook lives."""
         return None
 
+    def around_call(
+        self, function: Callable[..., Any]
+    ) -> AbstractAsyncContextManager[object] | None:
+        """Return what is entered around an async function that another loop calls on a run's."""
+        return None
+
+    def at_yield_in_thread(self) -> None:
+        """Hear, in the thread of a sync resource, that it is open, and has nothing to do meanwhile."""
+
+    def at_yield_in_task(self) -> None:
+        """Hear, in the task of an async resource, that it is open, and waits for its end."""
+
     def stop_server(self, server: str | None) -> None:
         """Ask the ASGI server to stop, gracefully: it is sent SIGTERM, as by the platform.
 

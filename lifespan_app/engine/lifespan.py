@@ -21,17 +21,15 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar, TypeVarTuple, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple, cast, overload
 
 # Imported by every process that imports a lifespan.py, ``manage.py migrate`` among them. What only
 # a plan or a run needs is imported by the methods that make one.
 from lifespan_app.engine.current_hook import current_hook
 
 from .adapter import Adapter, Change
-from .error_text import add_note, class_name, is_a, one_line
 from .hooks.hook import RESOURCE
 from .hooks.registry import Registry
-from .logger import logger
 from .running.current import Threads, named_run, run_or_last
 from .running.handle import Resource, ResourceDecorator
 from .wording import count
@@ -51,16 +49,6 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 creating = threading.Lock()
-
-
-class Planned(NamedTuple):
-    """A plan, and what it was made of."""
-
-    hooks: list[Hook]
-    service_type: str
-    options: Mapping[str, Mapping[str, Any]]
-    adapter: Adapter
-    plan: Plan
 
 
 class Lifespan(Registry):
@@ -87,8 +75,8 @@ class Lifespan(Registry):
         """Whether ``as_lifespan`` has given it to another application, which opens it."""
         self._apart: dict[Run, LoopThread] = {}
         """The runs that were opened by hand and live on a loop thread of their own."""
-        self._planned: Planned | None = None
-        """The plan that was made last."""
+        self._planned: tuple[tuple[object, ...], Plan] | None = None
+        """What the plan that was made last was made of, and that plan."""
 
     @classmethod
     def get_instance(cls) -> Lifespan:
@@ -105,6 +93,8 @@ class Lifespan(Registry):
         It stays the same object. A run that ``startup`` has put on a loop thread of its own is
         closed; any other is left to what has opened it, with a warning.
         """
+        from .logger import logger
+
         instance = cls.get_instance()
         for run in list(instance.runs):
             thread = instance._apart.pop(run, None)
@@ -192,8 +182,8 @@ class Lifespan(Registry):
         settings = settings or self.adapter.settings()
         hooks = self.hooks
         made_of = (hooks, str(service_type or settings.service_type), settings.hooks, self.adapter)
-        if self._planned is not None and self._planned[:4] == made_of and not self.broken:
-            return self._planned.plan
+        if self._planned is not None and self._planned[0] == made_of and not self.broken:
+            return self._planned[1]
         from .planning.builder import build_plan
 
         plan = build_plan(
@@ -205,7 +195,7 @@ class Lifespan(Registry):
             advice=self.adapter.advice,
         )
         # A plan keeps its hooks alive, which receivers of signals are not to be kept by.
-        self._planned = Planned(*made_of, plan) if self.declares_all(hooks) else None
+        self._planned = (made_of, plan) if self.declares_all(hooks) else None
         return plan
 
     def report(self) -> Report | None:
@@ -394,6 +384,8 @@ class Lifespan(Registry):
             with current(run):
                 yield run.state
         except BaseException as error:
+            from .error_text import class_name, is_a
+
             quick = is_a(error, asyncio.CancelledError)
             await run.stop(quick=quick, ended_by="cancelled" if quick else class_name(error))
             note_stop_errors(run, error)
@@ -428,6 +420,8 @@ class Lifespan(Registry):
                     yield run.state
             except BaseException as error:
                 if not run.inherited:
+                    from .error_text import class_name
+
                     thread.submit(run.stop(ended_by=class_name(error))).result()
                 note_stop_errors(run, error)
                 raise
@@ -497,6 +491,8 @@ class Lifespan(Registry):
         """
         run = self._by_hand(asyncio.get_running_loop())
         if run is None:
+            from .logger import logger
+
             logger.warning(
                 "shutdown() was called without a startup() before; there is nothing to do."
             )
@@ -616,6 +612,8 @@ def current(run: Run) -> Iterator[None]:
 
 def note_stop_errors(run: Run, error: BaseException) -> None:
     """Add the errors of a run's shutdown to the error that has ended it."""
+    from .error_text import add_note, one_line
+
     for failure in run.stop_errors:
         add_note(error, f"Then, at shutdown: {one_line(failure)}")
 
@@ -624,6 +622,8 @@ def raise_stop_errors(run: Run) -> None:
     """Raise the errors of a run's shutdown as one group, if there are any."""
     if not run.stop_errors:
         return
+    from .error_text import is_a
+
     for error in run.stop_errors:
         if not is_a(error, Exception):
             raise error

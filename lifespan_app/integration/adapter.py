@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from lifespan_app.engine.hooks.hook import Hook
 from lifespan_app.engine.settings import Settings
 
 from .background import BackgroundRun
-from .connections import ClosedAfter, OwnConnections
+from .connections import ClosedAfter, OwnConnections, around_call, give_back_connections, own
 from .current_thread_executor import CurrentThreadExecutor
 from .server import ServerHost, module_of_task, recognised
 
@@ -55,6 +56,21 @@ class DjangoAdapter(ServerHost):
     def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
         """Give an async hook connections of its own, closed after it."""
         return OwnConnections(hook)
+
+    def around_call(
+        self, function: Callable[..., Any]
+    ) -> AbstractAsyncContextManager[object] | None:
+        """Give an async function that another loop calls connections of its own, closed after it."""
+        return around_call(function)
+
+    def at_yield_in_thread(self) -> None:
+        """Give back the connections of a sync resource that is open."""
+        give_back_connections()
+
+    def at_yield_in_task(self) -> None:
+        """Give back the connections of an async resource that is open."""
+        if (connections := own.get(None)) is not None:
+            connections.give_back()
 
     def waiter(self) -> CurrentThreadExecutor:
         """Have the sync thread that waits for async code make the ORM calls of that code."""

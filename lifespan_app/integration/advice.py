@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.exceptions import SynchronousOnlyOperation
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest
 
 from lifespan_app import conf
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
 COMMANDS = "django.core.management.commands"
 MODULE = "lifespan"
+THREADS_OF_LOOP = "concurrent.futures.thread"
+"""The module whose code runs calls in the threads of a loop."""
 OF_DJANGO = frozenset({"test", "testserver", "runserver", "shell"})
 """Commands of which it is not the command's own code that reads."""
 
@@ -103,6 +107,11 @@ SERVERS = {
 USE_OF_ORM = (
     "An async hook has to await the ORM: 'await Book.objects.acount()'. Or write the hook as a plain "
     "'def': it then runs in a thread, where the ORM may be called."
+)
+USE_IN_THREAD_OF_LOOP = (
+    "This query was made in a thread of asyncio.to_thread() or run_in_executor(), whose connections "
+    "nobody gives back or replaces. Write 'await sync_to_async(function)()', with asgiref.sync, or await "
+    "the ORM: then the query is made on a connection of the hook's own."
 )
 LOOP_OF_FIXTURE = (
     "A fixture of wider scope opened it: give its event loop to the test, too, with loop_scope= in "
@@ -193,10 +202,18 @@ class DjangoAdvice(Advice):
         return f'{conf.SETTING} = {{"HOOKS": {{"{key}": {{"{option}": "{value}"}}}}}}'
 
     def note(self, error: BaseException) -> None:
-        """Tell of the two ways to use the ORM in a hook, where it was called on the loop."""
+        """Tell how the ORM is used in a hook, where it was called on the loop or in its threads."""
         for leaf in leaves_of(error):
             if is_a(leaf, SynchronousOnlyOperation):
                 add_note(leaf, USE_OF_ORM)
+            elif is_a(leaf, (InterfaceError, OperationalError)) and was_in_thread_of_loop(leaf):
+                add_note(leaf, USE_IN_THREAD_OF_LOOP)
+
+
+def was_in_thread_of_loop(error: BaseException) -> bool:
+    """Return True if an error comes from a thread of an executor, such as that of a loop."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") == THREADS_OF_LOOP for frame, _ in frames)
 
 
 def note_missing_state(error: BaseException | None) -> None:

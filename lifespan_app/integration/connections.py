@@ -1,9 +1,12 @@
-"""Database connections of hooks: each hook has connections of its own, closed after it.
+"""Database connections of hooks: each hook has connections of its own, borrowed for a use.
 
 Django ties a connection to a thread. A sync hook uses those of the thread that it runs in. The
 ORM calls of an async hook are handed by asgiref to one thread for the whole process, which would
 leave connections open there and never renew them; so such a hook gets a thread for its ORM calls,
 at the first of them.
+
+A connection that a hook kept for its life would be missing in a pool, and be broken by the time it
+is used again. So it is given back as soon as the hook makes no use of it.
 """
 
 from __future__ import annotations
@@ -18,16 +21,17 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext
 from django.apps import apps
 from django.db import Error, connections
 from django.db.backends.signals import connection_created
 
-from lifespan_app.engine.hooks.hook import Hook
+from lifespan_app.engine.hooks.hook import Hook, innermost, place_of
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
+from lifespan_app.engine.running.portal import loop_above
 from lifespan_app.engine.running.threads import start_thread
 from lifespan_app.engine.stacks.stacks import where_thread
 
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
 RESTED = 1.0
-"""Seconds without a query after which a connection is tried before it is used again."""
+"""Seconds without a use after which a hook's connections are given back."""
 
 
 class ThisThread(threading.local):
@@ -44,9 +48,18 @@ class ThisThread(threading.local):
     opened = False
     """Whether one was opened since they were closed the last time."""
     cursors: weakref.WeakSet[Any] | None = None
-    """The cursors that are alive, where connections are renewed."""
-    used_at = 0.0
-    """When a query was made the last time, there."""
+    """The cursors that are alive, where connections are borrowed."""
+    rested = False
+    """Whether one was left alone for a while, and could not be given back."""
+
+    def borrows(self) -> None:
+        """Have its cursors remembered: who gives a connection back must know of them."""
+        if self.cursors is None:
+            self.cursors = weakref.WeakSet()
+
+    def reads_rows(self) -> bool:
+        """Return True if rows may still be read from a cursor."""
+        return any(map(is_open, self.cursors or ()))
 
 
 this_thread = ThisThread()
@@ -55,31 +68,59 @@ this_thread = ThisThread()
 def opened(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """Take note that this thread has opened a connection."""
     this_thread.opened = True
-    if this_thread.cursors is not None and remember_query not in connection.execute_wrappers:
-        connection.execute_wrappers.append(remember_query)
+    if this_thread.cursors is not None:
+        for name in ("make_cursor", "make_debug_cursor"):
+            # Django calls one of them for each cursor, also for the one that this is opened for.
+            if name not in vars(connection):
+                make = functools.partial(remembered, getattr(connection, name))
+                setattr(connection, name, make)
 
 
 connection_created.connect(opened, dispatch_uid="lifespan_app")
 
 
-def remember_query(
-    execute: Callable[..., Any], sql: Any, params: Any, many: Any, context: dict[str, Any]
-) -> Any:
-    """Make a query, and take note of its cursor: rows may be read from it for a while."""
+def remembered(make: Callable[[Any], Any], cursor: Any) -> Any:
+    """Make a cursor of Django's around one of the driver's, and remember it while it lives."""
+    made = make(cursor)
     if this_thread.cursors is not None:
-        this_thread.cursors.add(context["cursor"])
-    try:
-        return execute(sql, params, many, context)
-    finally:
-        this_thread.used_at = time.monotonic()
+        this_thread.cursors.add(made)
+    return made
+
+
+def is_open(cursor: Any) -> bool:
+    """Return False for a cursor that was closed, but lives on, as in the traceback of an error."""
+    # Drivers for MySQL let go of the connection instead. A driver that says neither: it is open.
+    return not getattr(cursor, "closed", False) and getattr(cursor, "connection", True) is not None
 
 
 def close_connections() -> None:
     """Close this thread's connections. One that can't be closed is broken, and gone all the same."""
     this_thread.opened = False
     for connection in connections.all(initialized_only=True):
-        with suppress(Error):
-            connection.close()
+        close(connection)
+
+
+def close(connection: BaseDatabaseWrapper) -> None:
+    """Close a connection, or give it back to its pool, if it has one."""
+    with suppress(Error):
+        connection.close()
+
+
+def give_back_connections() -> None:
+    """Close those of this thread's connections that nothing is bound to.
+
+    A transaction is, and a cursor that may have more rows. The next query opens a new one.
+    """
+    if not this_thread.opened:
+        return
+    this_thread.opened = False
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
+        if connection.in_atomic_block or not connection.autocommit or this_thread.reads_rows():
+            this_thread.opened = this_thread.rested = True
+        else:
+            close(connection)
 
 
 def renew_connections() -> None:
@@ -89,18 +130,14 @@ def renew_connections() -> None:
     """
     if not this_thread.opened:
         return
-    now = time.monotonic()
-    rested = now - this_thread.used_at >= RESTED
+    rested, this_thread.rested = this_thread.rested, False
     for connection in connections.all(initialized_only=True):
         if is_broken(connection, rested=rested) or is_expired(connection):
-            with suppress(Error):
-                connection.close()
-    if rested:
-        this_thread.used_at = now
+            close(connection)
 
 
 def is_broken(connection: BaseDatabaseWrapper, *, rested: bool) -> bool:
-    """Tell whether a connection has gone, where there is reason to think so.
+    """Return True if a connection has gone, where there is reason to think so.
 
     Args:
         connection: a connection of this thread.
@@ -117,9 +154,9 @@ def is_broken(connection: BaseDatabaseWrapper, *, rested: bool) -> bool:
 
 
 def is_expired(connection: BaseDatabaseWrapper) -> bool:
-    """Tell whether a connection has passed its ``CONN_MAX_AGE``, and holds no transaction or rows.
+    """Return True if a connection has passed its ``CONN_MAX_AGE``, and nothing is bound to it.
 
-    With a ``CONN_MAX_AGE`` of 0 a connection lives as long as a request, or here as a hook.
+    With a ``CONN_MAX_AGE`` of 0 a connection lives as long as a request, or here as a use.
     """
     return (
         connection.connection is not None
@@ -127,7 +164,7 @@ def is_expired(connection: BaseDatabaseWrapper) -> bool:
         and connection.settings_dict["CONN_MAX_AGE"] > 0
         and time.monotonic() >= connection.close_at
         and connection.autocommit
-        and not this_thread.cursors
+        and not this_thread.reads_rows()
     )
 
 
@@ -137,7 +174,8 @@ class ClosedAfter:
     __slots__ = ()
 
     def __enter__(self) -> None:
-        """Do nothing: a connection is opened by its first query."""
+        """Borrow from here on. A connection is opened by its first query."""
+        this_thread.borrows()
 
     def __exit__(self, *error: object) -> None:
         """Close them."""
@@ -184,7 +222,7 @@ class ConnectionThread:
 
     def _serve(self) -> None:
         self.ident = threading.get_ident()
-        this_thread.cursors = weakref.WeakSet()
+        this_thread.borrows()
         while (given := self._next()) is not None:
             future, call = given
             wanted = future.set_running_or_notify_cancel()
@@ -209,13 +247,42 @@ class ConnectionThread:
         """Wait for what is to be done next; None when nobody has come for a while."""
         while True:
             try:
-                return self._calls.get(timeout=self._patience)
+                return self._calls.get(timeout=RESTED if this_thread.opened else self._patience)
             except queue.Empty:
+                give_back_connections()
+                # Who reads rows comes back for more.
+                if self._patience is None or this_thread.opened:
+                    continue
                 with self._ending:
-                    # Who reads rows comes back for more.
-                    if self._calls.empty() and not this_thread.cursors:
+                    if self._calls.empty():
                         self._over = True
                         return None
+
+
+class Called(NamedTuple):
+    """An async function that is called on the loop of a run, from another one."""
+
+    module: str
+    name: str
+    file: str
+    line: int
+
+
+def around_call(function: Callable[..., Any]) -> OwnConnections | None:
+    """Return connections for an async function that is called from another loop; None: it has some.
+
+    asgiref would hand its ORM calls to the one thread that it has for the whole process, and nobody
+    would close the connections there. In a request or a hook they have a thread already; but that one may
+    be what runs this loop, and would wait for itself for ever.
+    """
+    has_thread = (
+        THREAD_SENSITIVE_CONTEXT is not None and THREAD_SENSITIVE_CONTEXT.get(None) is not None
+    )
+    if has_thread and loop_above() is None:
+        return None
+    function = innermost(function)
+    name = getattr(function, "__name__", type(function).__name__)
+    return OwnConnections(Called(function.__module__, name, *place_of(function, None)))
 
 
 class OwnConnections:
@@ -226,12 +293,12 @@ class OwnConnections:
     and its connections are left alone.
 
     Args:
-        hook: whose connections they are.
+        hook: whose connections they are: a hook's, or those of another async function.
     """
 
     __slots__ = ("_fallback", "_hook", "_over", "_thread")
 
-    def __init__(self, hook: Hook) -> None:
+    def __init__(self, hook: Hook | Called) -> None:
         self._hook = hook
         self._over = False
         self._thread: ConnectionThread | None = None
@@ -284,6 +351,11 @@ class OwnConnections:
                 future = self._thread.submit(call)
         assert future is not None
         return future
+
+    def give_back(self) -> None:
+        """Have the connections given back that are open, behind the calls that were asked for."""
+        if self._thread is not None:
+            self._thread.submit(give_back_connections)
 
     def _leave_behind(self, thread: ConnectionThread) -> None:
         place = thread.ident and where_thread(thread.ident, home=self._hook.file)

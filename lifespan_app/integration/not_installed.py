@@ -11,8 +11,6 @@ from typing import Any
 from django.apps import AppConfig, apps
 from django.core.checks import CheckMessage, Warning, register
 
-from lifespan_app.engine.logger import logger
-
 MODULE = "lifespan"
 
 
@@ -30,6 +28,8 @@ def check_installed(
 
 def warn_of_it() -> None:
     """Log them where a server starts without them."""
+    from lifespan_app.engine.logger import logger
+
     for module in modules_left_alone():
         # A project may import them by itself.
         if module not in sys.modules:

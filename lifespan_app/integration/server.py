@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.adapter import Adapter
-from lifespan_app.engine.settings import Settings
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.settings import Settings
 
 KNOWN = ("uvicorn", "hypercorn", "granian", "gunicorn", "daphne")
 
@@ -64,6 +65,8 @@ def recognised(modules: Iterable[str]) -> str:
     for module in modules:
         name = module.partition(".")[0].lstrip("_")
         if name in KNOWN:
+            from importlib.metadata import PackageNotFoundError, version
+
             try:
                 return f"{name} {version(name)}"
             except PackageNotFoundError:
@@ -87,6 +90,8 @@ def of_process() -> str | None:
     """Return name and version of the server of this process, by what it has imported; or None."""
     for name, module in IMPORTED.items():
         if module in sys.modules:
+            from importlib.metadata import version
+
             return f"{name} {version(name)}"
     return None
 

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Iterable
 from signal import Signals
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Self
+
+from lifespan_app.engine.signal_handlers import give_back, place
 
 ENDING = (Signals.SIGINT, Signals.SIGTERM)
 """What asks a process to end: Ctrl+C, and a platform."""
@@ -41,7 +43,7 @@ class CapturedSignals:
     def __init__(self, tell: Callable[[Signals], None], further: Iterable[Signals] = ()) -> None:
         self._tell = tell
         self._numbers = dict.fromkeys((*ENDING, *HANGUP, *further))
-        self._before: dict[Signals, Any] = {}
+        self._heard: list[Signals] = []
         self._unheard = 0
         self._unheard_since = 0.0
 
@@ -51,7 +53,8 @@ class CapturedSignals:
             for number in self._numbers:
                 ignored = signal.getsignal(number) is signal.SIG_IGN
                 if not (ignored and number.name in LEFT_IGNORED):
-                    self._before[number] = signal.signal(number, self._hear)
+                    self._heard.append(number)
+                    place(number, self._hear)
         return self
 
     def __exit__(
@@ -60,8 +63,8 @@ class CapturedSignals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        for number in self._heard:
+            give_back(number, self._hear)
 
     def _hear(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()

@@ -61,6 +61,7 @@ class InTest(Change):
             adapter.observers = [*adapter.observers, self._history]
         adapter.turns = SerialExecutor(executor)
         adapter.around_thread = adapter.around_task = nothing_around  # type: ignore[method-assign]
+        adapter.around_call = nothing_around  # type: ignore[method-assign]
         adapter.stop_server = say_that_it_stops  # type: ignore[method-assign]
         adapter.waiter = CurrentThreadExecutor  # type: ignore[method-assign]
         if isinstance(executor, TestThreadExecutor):
@@ -68,7 +69,7 @@ class InTest(Change):
         return adapter
 
 
-def nothing_around(hook: object) -> None:
+def nothing_around(*args: object, **kwargs: object) -> None:
     """Leave the connections alone: they are the test's."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.one_loop import FAILS, LIFESPAN, VIEWS
 from tests.projects import Project
 from tests.servers import GUNICORN_WSGI, RUNSERVER, UVICORN, Kind, Server
 
@@ -22,75 +23,16 @@ OUR_WSGI = DJANGOS_WSGI.replace("django.core.wsgi", "lifespan_app.wsgi")
 
 THREAD = {"WITHOUT_SERVER_LIFESPAN": "thread"}
 
-LIFESPAN = """
-import asyncio
-
-from journal import write
-from lifespan_app import lifespan
-
-
-class Client:
-    def __init__(self):
-        self.loop = asyncio.get_running_loop()
-        self.both = asyncio.Barrier(2)
-
-    async def get(self, page):
-        assert asyncio.get_running_loop() is self.loop
-        return f"<{page}>"
-
-    async def meet(self):
-        async with asyncio.timeout(20):
-            await self.both.wait()
-
-
-@lifespan.resource
-async def client():
-    write("opens")
-    yield Client()
-    write("closes")
-"""
-
-VIEWS = """
+FURTHER_VIEWS = """
 import threading
 
-from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Group
 from django.core.signals import request_finished, request_started
 from django.db import transaction
-from django.http import HttpResponse, StreamingHttpResponse
-
-from .lifespan import client
 
 
 def plain(request):
     return HttpResponse("plain")
-
-
-async def awaited(request):
-    return HttpResponse(await client(request).get("emma"))
-
-
-async def state(request):
-    request.state.note = "noted"
-    known = "client" in request.state, request.state["client"] is client(request)
-    return HttpResponse(f"{known} {request.state.note}")
-
-
-async def streamed(request):
-    async def pages():
-        for page in "abc":
-            yield await client(request).get(page)
-
-    return StreamingHttpResponse(pages())
-
-
-def converted(request):
-    return HttpResponse(async_to_sync(client(request).get)("emma"))
-
-
-async def met(request):
-    await client(request).meet()
-    return HttpResponse("met")
 
 
 async def stored(request):
@@ -128,11 +70,6 @@ async def own_state(request):
 async def page(request):
     found = await client(request).get("emma")
     return HttpResponse(f"<body>{found} {await Group.objects.acount()}</body>")
-
-
-async def broken(request):
-    await client(request).get("emma")
-    return 1 / 0
 """
 
 MIDDLEWARE = """
@@ -165,7 +102,8 @@ def page(get_response):
 
 def write_shop(project: Project, *, wsgi: str = DJANGOS_WSGI, **settings: Any) -> Project:
     """Write a project whose WSGI application is Django's own, as `startproject` writes it."""
-    project.app("shop", lifespan=LIFESPAN, views=VIEWS, middleware=MIDDLEWARE)
+    views = VIEWS + FURTHER_VIEWS
+    project.app("shop", lifespan=LIFESPAN, views=views, middleware=MIDDLEWARE)
     values: dict[str, Any] = {
         "DEBUG": True,
         "INSTALLED_APPS": [
@@ -226,11 +164,12 @@ class TestEveryWSGIServer:
     def test_lets_a_stream_await_a_resource(self, server: Server) -> None:
         assert server.get("/streamed/").text == "<a><b><c>"
 
-    def test_lets_a_sync_view_await_a_resource_by_async_to_sync(self, server: Server) -> None:
-        assert server.get("/converted/").text == "<emma>"
+    @pytest.mark.parametrize("path", ["/converted/", "/called/"])
+    def test_lets_a_sync_view_await_a_resource(self, server: Server, path: str) -> None:
+        assert server.get(path).text == "<emma>"
 
     def test_gives_a_request_its_state(self, server: Server) -> None:
-        assert server.get("/state/").text == "(True, True) noted"
+        assert server.get("/state/").text == "(True, True) noted <emma>"
 
     def test_lets_an_async_view_query_the_database(self, server: Server) -> None:
         assert server.get("/stored/").text == "1"
@@ -434,16 +373,6 @@ def test_the_debug_toolbar_shows_the_queries_of_an_async_view(project: Project) 
         page = server.get("/page/").text
     assert "<emma> 0" in page
     assert "1 query in " in page
-
-
-FAILS = """
-from lifespan_app import lifespan
-
-
-@lifespan.resource
-async def client():
-    raise OSError("nobody is there")
-"""
 
 
 def test_a_startup_that_fails_stops_only_the_views_that_read(project: Project) -> None:

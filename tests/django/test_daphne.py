@@ -11,72 +11,16 @@ from http.client import HTTPConnection
 import pytest
 from websockets.sync.client import connect
 
+from tests.one_loop import FAILS, LIFESPAN, VIEWS
 from tests.projects import Project
 from tests.servers import DAPHNE, HOST, RUNSERVER, Server
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
-LIFESPAN = """
+FURTHER_VIEWS = """
 import asyncio
 
 from journal import write
-from lifespan_app import lifespan
-
-
-class Client:
-    def __init__(self):
-        self.loop = asyncio.get_running_loop()
-        self.both = asyncio.Barrier(2)
-
-    async def get(self, page):
-        assert asyncio.get_running_loop() is self.loop
-        return f"<{page}>"
-
-    async def meet(self):
-        async with asyncio.timeout(20):
-            await self.both.wait()
-
-
-@lifespan.resource
-async def client():
-    write("opens")
-    yield Client()
-    write("closes")
-"""
-
-VIEWS = """
-import asyncio
-
-from django.http import HttpResponse, StreamingHttpResponse
-from journal import write
-from lifespan_app import lifespan
-
-from .lifespan import client
-
-
-async def awaited(request):
-    return HttpResponse(await client(request).get("emma"))
-
-
-def called(request):
-    return HttpResponse(lifespan.call(client(request).get, "emma"))
-
-
-async def state(request):
-    return HttpResponse("client" in request.state and await request.state.client.get("emma"))
-
-
-async def streamed(request):
-    async def pages():
-        for page in "abc":
-            yield await client(request).get(page)
-
-    return StreamingHttpResponse(pages())
-
-
-async def met(request):
-    await client(request).meet()
-    return HttpResponse("met")
 
 
 async def echoed(request):
@@ -90,14 +34,6 @@ async def waits(request):
     except asyncio.CancelledError:
         write("cancelled")
         raise
-
-
-async def broken(request):
-    return 1 / 0
-
-
-async def free(request):
-    return HttpResponse("free")
 """
 
 THREAD = {"WITHOUT_SERVER_LIFESPAN": "thread"}
@@ -105,7 +41,7 @@ THREAD = {"WITHOUT_SERVER_LIFESPAN": "thread"}
 
 @pytest.fixture
 def shop(project: Project) -> Project:
-    return project.app("shop", lifespan=LIFESPAN, views=VIEWS).settings(DEBUG=True)
+    return project.app("shop", lifespan=LIFESPAN, views=VIEWS + FURTHER_VIEWS).settings(DEBUG=True)
 
 
 @pytest.fixture(
@@ -130,8 +66,9 @@ def server(request: pytest.FixtureRequest, shop: Project) -> Iterator[Server]:
 
 
 def test_async_views_run_on_the_loop_of_the_plan(server: Server) -> None:
-    for path in ("/awaited/", "/called/", "/state/"):
+    for path in ("/awaited/", "/called/"):
         assert server.get(path).text == "<emma>"
+    assert server.get("/state/").text == "(True, True) noted <emma>"
 
 
 def test_streams_run_on_the_loop_of_the_plan(server: Server) -> None:
@@ -187,17 +124,7 @@ def test_a_body_comes_whole(shop: Project) -> None:
 
 
 def test_views_that_read_nothing_do_without_a_plan_that_does_not_open(shop: Project) -> None:
-    shop.settings(LIFESPAN=THREAD).file(
-        "shop/lifespan.py",
-        """
-        from lifespan_app import lifespan
-
-
-        @lifespan.resource
-        async def client():
-            raise OSError("nobody is there")
-        """,
-    )
+    shop.settings(LIFESPAN=THREAD).file("shop/lifespan.py", FAILS)
     with Server(shop, DAPHNE) as server:
         assert server.get("/free/").text == "free"
         assert "OSError: nobody is there" in server.get("/awaited/").text

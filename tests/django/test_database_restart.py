@@ -158,21 +158,23 @@ class TestGone:
 
     def test_connections_to_a_database_that_is_gone_close_without_error(self, shop: Shop) -> None:
         project = shop.hooks("""
+            # A cursor that is open keeps its connection.
             @lifespan.resource
             def account():
-                ask("select 1")
-                yield "account"
+                with connection.cursor() as cursor:
+                    cursor.execute("select 1")
+                    yield "account"
                 write("closed")
 
 
             @lifespan.background
             async def ask_once(account):
-                await answer()
-                write("answered")
+                cursor = await sync_to_async(lambda: connection.cursor())()
+                write("asks")
                 await asyncio.Event().wait()
         """)
         with Server(project) as server:
-            server.wait_for_event("answered")
+            server.wait_for_event("asks")
             shop.cluster.wait_for_clients(2)
             shop.cluster.stop()
             server.signal(signal.SIGTERM)

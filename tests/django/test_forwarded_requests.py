@@ -4,56 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 
 from lifespan_app import Lifespan, LifespanMiddleware, Resource
 from lifespan_app.engine.running.threads import LoopThread
 from lifespan_app.errors import WrongLoop
 from lifespan_app.handler import LifespanASGIHandler
-from tests.django.conftest import MountViews
 from tests.exchanges import Exchange, ask, lifespan_of
+from tests.one_loop import Shelf, shelf, views
 
-
-class Shelf:
-    """Something that works on one loop only."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-
-    async def count(self) -> int:
-        assert asyncio.get_running_loop() is self.loop
-        return 3
-
-
-@pytest.fixture
-def shelf(lifespan: Lifespan) -> Resource[Shelf]:
-    """Declare a resource called `shelf`, and return its handle."""
-
-    @lifespan.resource
-    async def shelf() -> AsyncIterator[Shelf]:
-        yield Shelf()
-
-    return shelf
-
-
-@pytest.fixture
-def views(shelf: Resource[Shelf], mount: MountViews) -> None:
-    """Mount views that say where they run."""
-
-    async def counted(request: Any) -> HttpResponse:
-        return HttpResponse(await shelf(request).count())
-
-    async def threads(request: Any) -> HttpResponse:
-        return HttpResponse(threading.get_ident())
-
-    async def state(request: Any) -> HttpResponse:
-        return HttpResponse(await request.scope["state"]["shelf"].count())
-
-    mount(counted=counted, threads=threads, state=state)
+__all__ = ["shelf", "views"]
 
 
 @pytest.fixture
@@ -82,7 +45,7 @@ class TestARunElsewhere:
     @pytest.mark.usefixtures("elsewhere")
     async def test_gives_the_scope_its_state(self, application: Any) -> None:
         """The server hands none to requests."""
-        assert (await ask(application, "/state/")).text == "3"
+        assert (await ask(application, "/state_of_scope/")).text == "3"
 
     @pytest.mark.usefixtures("elsewhere")
     async def test_leaves_the_scope_of_the_server_alone(self, application: Any) -> None:

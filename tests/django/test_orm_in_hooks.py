@@ -227,6 +227,8 @@ async def run(name):
                 told["serving with a task to come"] = still_open()
                 hooks.may_go_on.set()
                 await hooks.after_their_hook[0]
+            if name != "job":
+                # Their thread closes them, and nobody waits for it.
                 await until(lambda: not still_open())
             told["serving"] = still_open()
     except LookupError as error:
@@ -331,20 +333,20 @@ class TestConnections:
             "async_context_manager",
         ],
     )
-    def test_connection_of_a_resource_stays_open_from_enter_to_exit(
+    def test_connection_of_a_resource_is_given_back_at_its_yield(
         self, every_hook: tuple[Told, int], name: str
     ) -> None:
         told, _ = every_hook
-        assert told[name]["serving"] == 1
+        assert told[name]["serving"] == 0
         assert told[name]["queries"] == 2
-        assert told[name]["connections"] == 1
+        assert told[name]["connections"] == 2
         assert told[name]["after"] == 0
 
-    def test_connection_of_a_job_stays_open_while_it_lives(
+    def test_connection_of_a_job_is_closed_when_it_is_stopped(
         self, every_hook: tuple[Told, int]
     ) -> None:
         told, _ = every_hook
-        assert told["job"]["serving"] == 1
+        assert told["job"]["queries"] > 0
         assert told["job"]["after"] == 0
 
     @pytest.mark.parametrize("name", ["sync_start_that_fails", "async_start_that_fails"])
@@ -359,7 +361,6 @@ class TestConnections:
     def test_connection_is_the_hooks_own(self, every_hook: tuple[Told, int]) -> None:
         told, _ = every_hook
         assert told["two_resources"]["connections"] == 2
-        assert told["two_resources"]["serving"] == 2
         assert told["two_resources"]["after"] == 0
 
     def test_connection_is_shared_by_the_hooks_child_tasks(
@@ -422,6 +423,16 @@ async def grow_old():
 
     while await sync_to_async(lambda: time.monotonic() < connection.close_at)():
         await asyncio.sleep(0.01)
+
+
+async def open_at_the_server(number):
+    # Asked on a connection that is not the hook's.
+    def look():
+        found = ask(f"select count(*) from pg_stat_activity where pid = {number}")
+        connection.close()
+        return bool(found)
+
+    return await asyncio.to_thread(look)
 
 
 async def cut(number):
@@ -592,13 +603,73 @@ class TestAJobsConnection:
         """
         assert work(body) == ["broken", "another one"]
 
-    def test_jobs_connection_that_broke_while_it_rested_is_replaced(
+    def test_jobs_connection_is_given_back_after_a_second_without_use(
         self, work: Callable[..., list[str]]
     ) -> None:
         body = """
-            connections.RESTED = 0
+            import time
+
+            before = await backend()
+            since = time.monotonic()
+            while await open_at_the_server(before):
+                await asyncio.sleep(0.01)
+            write(0.9 < time.monotonic() - since < 10)
+            write("same" if await backend() == before else "another", "one")
+        """
+        assert work(body) == ["True", "another one"]
+
+    @pytest.mark.parametrize(
+        "begin",
+        [
+            "transaction.atomic().__enter__()",
+            "transaction.set_autocommit(False)",
+            "held.append(connection.cursor())",
+            "[held.append(Book.objects.iterator()), next(held[0])]",
+        ],
+        ids=["atomic", "autocommit", "cursor", "rows"],
+    )
+    def test_jobs_connection_is_kept_while_something_is_bound_to_it(
+        self, work: Callable[..., list[str]], begin: str
+    ) -> None:
+        body = f"""
+            connections.RESTED = 0.01
+            held = []
+            await Book.objects.abulk_create([Book(title="Emma"), Book(title="Persuasion")])
+            await sync_to_async(lambda: {begin})()
+            before = await backend()
+            await asyncio.sleep(20 * connections.RESTED)
+            write(await open_at_the_server(before))
+            write("same" if await backend() == before else "another", "one")
+        """
+        assert work(body) == ["True", "same one"]
+
+    def test_jobs_connection_is_given_back_though_an_error_holds_its_cursor(
+        self, work: Callable[..., list[str]]
+    ) -> None:
+        body = """
+            from django.db import ProgrammingError
+
+            connections.RESTED = 0.01
+            try:
+                await sync_to_async(ask)("select no_such_function()")
+            except ProgrammingError as error:
+                kept = error
+            before = await backend()
+            while await open_at_the_server(before):
+                await asyncio.sleep(0.01)
+            write("given back")
+        """
+        assert work(body) == ["given back"]
+
+    def test_jobs_connection_that_broke_while_rows_were_read_from_it_is_replaced(
+        self, work: Callable[..., list[str]]
+    ) -> None:
+        body = """
+            connections.RESTED = 0.01
+            cursor = await sync_to_async(lambda: connection.cursor())()
             before = await backend()
             await cut(before)
+            await asyncio.sleep(20 * connections.RESTED)
             write("same" if await backend() == before else "another", "one")
         """
         assert work(body) == ["another one"]
@@ -752,4 +823,4 @@ class TestAnAsgirefWithOtherNames:
         make_tables(project)
         tell = "print(len(opened), [one.connection for one in opened])"
         done = project.manage("shell", "-c", "\n".join([dedent(self.TELL), RUN_AND_END, tell]))
-        assert done.stdout.splitlines()[-1] == "1 [None]", done.stderr
+        assert done.stdout.splitlines()[-1] == "2 [None, None]", done.stderr

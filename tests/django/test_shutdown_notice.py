@@ -200,3 +200,35 @@ def test_gunicorn_keeps_no_drain_after_ctrl_c(project: Project) -> None:
         server.interrupt()
         server.wait()
     assert project.events()[-2:] == ["drain", "registration closes"]
+
+
+TWO_SERVERS = """
+import asyncio
+import sys
+
+import uvicorn
+
+
+async def main():
+    configs = [uvicorn.Config("asgi:application", port=int(port)) for port in sys.argv[1:]]
+    await asyncio.gather(*(uvicorn.Server(config).serve() for config in configs))
+
+
+asyncio.run(main())
+"""
+TWO = replace(UVICORN, name="two of uvicorn", command=("two.py", "{port}"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_two_servers_in_one_process_both_end(
+    project: Project, number: signal.Signals, seconds: int
+) -> None:
+    project.file("two.py", TWO_SERVERS)
+    with Server(streaming(project, DRAIN_SECONDS=seconds), TWO, options=["0"]) as server:
+        server.until(lambda: len(project.events()) == 2, "There are no two runs")
+        server.signal(number)
+        server.wait()
+        assert project.events()[2:4] == ["drain"] * 2, "both are told at once"
+        assert project.events()[4:] == ["registration closes"] * 2
+        assert "Bad file descriptor" not in server.output

@@ -18,6 +18,7 @@ from lifespan_app.engine.running import shutdown_event
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.settings import Settings
 from tests.engine.conftest import LOOPS
+from tests.forks import in_a_fork
 
 Install = Callable[[Callable[[], None]], None]
 
@@ -120,7 +121,7 @@ def test_servers_handler_is_called_after_the_drain_or_a_second_signal(
 
         install(handle)
         run = await opened(600)
-        await held(run)
+        await held()
         kill()
         await run.lifespan.stopping.wait()
         for _ in range(20):
@@ -144,7 +145,7 @@ def test_echo_of_a_signal_ends_no_drain(
         calls: list[str] = []
         install(lambda: calls.append("handled"))
         run = await opened(600)
-        await held(run)
+        await held()
         for _ in range(20):
             kill()
             await asyncio.sleep(0.001)
@@ -165,7 +166,7 @@ def test_one_signal_is_handed_on_where_two_have_come(
         for number in shutdown_event.ENDING:
             signal.signal(number, lambda number, frame: calls.append(number))
         run = await opened(600)
-        await held(run)
+        await held()
         # Ctrl+C, and what the server's main process makes of it.
         os.kill(os.getpid(), signal.SIGINT)
         kill()
@@ -187,7 +188,7 @@ def test_servers_handler_is_called_when_the_drain_is_over(
         handled = asyncio.Event()
         install(handled.set)
         run = await opened(0.05)
-        await held(run)
+        await held()
         kill()
         await handled.wait()
         assert run.status == "serving"
@@ -207,7 +208,7 @@ def test_signal_that_waits_at_the_runs_end_is_handed_on(
         handled = asyncio.Event()
         install(handled.set)
         run = await opened(600)
-        await held(run)
+        await held()
         kill()
         await run.lifespan.stopping.wait()
         await run.stop()
@@ -226,11 +227,11 @@ def test_loop_that_is_run_once_more_is_held_too(
     async def start() -> Run:
         by_loop(lambda: calls.append("handled"))
         run = await opened(600)
-        await held(run)
+        await held()
         return run
 
     async def serve(run: Run) -> None:
-        await held(run)
+        await held()
         kill()
         await run.lifespan.stopping.wait()
         for _ in range(20):
@@ -251,6 +252,50 @@ def test_handlers_are_as_before_when_the_run_is_over(runner: asyncio.Runner) -> 
         await run.stop()
         assert [signal.getsignal(number) for number in shutdown_event.ENDING] == before
         assert wakeup_fd() == wakeup
+
+    runner.run(main())
+
+
+def test_second_run_beside_it_goes_on_when_the_first_one_is_over(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutdown_event, "FIRST_LOOK", 0.001)
+
+    async def main() -> None:
+        handled = asyncio.Event()
+        by_signal(handled.set)
+        before = signal.getsignal(signal.SIGTERM)
+        wakeup = wakeup_fd()
+        one, other = await opened(0.05), await opened(0.05)
+        await held()
+        await one.stop()
+        assert not other.stopping.is_set()
+        kill()
+        await other.lifespan.stopping.wait()
+        await handled.wait()
+        await other.stop()
+        assert signal.getsignal(signal.SIGTERM) is before
+        assert wakeup_fd() == wakeup
+
+    runner.run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system knows no fork")
+def test_fork_has_the_handlers_that_were_there_before_and_wakes_no_loop(
+    runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutdown_event, "FIRST_LOOK", 0.001)
+
+    def handle(number: int, frame: object) -> None:
+        raise LookupError(f"handled, with {wakeup_fd()} to wake")
+
+    async def main() -> None:
+        signal.signal(signal.SIGTERM, handle)
+        run = await opened(600)
+        await held()
+        assert in_a_fork(kill) == "LookupError: handled, with -1 to wake"
+        assert not run.stopping.is_set()
+        await run.stop()
 
     runner.run(main())
 
@@ -281,10 +326,9 @@ def test_another_thread_says_that_it_hears_none(caplog: pytest.LogCaptureFixture
     assert message.startswith("shutdown_notice has no effect here: the event loop runs in thread")
 
 
-async def held(run: Run) -> None:
+async def held() -> None:
     """Wait until signals are held back from the loop."""
-    assert run._signalled is not None
-    while run._signalled._wakeup is None or not run._signalled._wakeup.holds():
+    while shutdown_event.SIGNALS._wakeup is None or not shutdown_event.SIGNALS._wakeup.holds():
         await asyncio.sleep(0.001)
 
 

@@ -200,6 +200,29 @@ class TestADatabaseThatIsDown:
         assert kept() == [("stopped", 2, True), ("stopped", 2, False)]
         assert len(warnings()) == 1
 
+    def test_pool_whose_connections_are_all_in_use_is_no_database_to_start(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        folder: Path,
+        settings: Settings,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        pool = {"min_size": 1, "max_size": 1, "timeout": 0.2}
+        entry = {**postgresql.database, "OPTIONS": {"pool": pool}}
+        with opened(entry, kind="postgresql", alias="pooled") as database:
+            settings.LIFESPAN = {**settings.LIFESPAN, "HISTORY_DATABASE": database.alias}
+            database.run("select 1")  # on the only connection, which this thread keeps
+            asyncio.run(one_run(lifespan))
+            records_end()
+            database.connection.close()
+            database.connection.close_pool()  # type: ignore[attr-defined]  # of PostgreSQL's only
+
+        [warning] = warnings()
+        assert "'pooled': OperationalError: couldn't get a connection after" in warning
+        assert "All connections are in use. Raise max_size of the pool" in warning
+        assert "Start it" not in warning
+
     def test_database_that_comes_back_while_serving_gets_everything(
         self,
         postgresql: PostgreSQL,

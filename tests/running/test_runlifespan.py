@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+from pathlib import Path
 from signal import Signals
 
 import pytest
@@ -396,3 +398,79 @@ def test_ctrl_c_breaks_into_a_hook_that_blocks_the_loop(project: Project) -> Non
 
         assert command.wait() == 130
     assert project.events() == ["client opens", "blocks", "client closes"]
+
+
+# A hook that forks.
+
+FORKING = """
+import multiprocessing
+import time
+
+from journal import write
+from lifespan_app import lifespan
+
+
+def work():
+    write("child works")
+    while True:
+        time.sleep(60)
+
+
+@lifespan.resource
+{define} child():
+    process = multiprocessing.get_context("fork").Process(target=work, daemon=True)
+    process.start()
+    yield process
+    {end}
+    write("parent closes")
+"""
+
+
+@pytest.mark.parametrize("end", ["pass", "process.terminate(); process.join()"])
+@pytest.mark.parametrize("define", ["def", "async def"])
+@pytest.mark.parametrize("ctrl_c", [False, True], ids=["SIGTERM", "Ctrl+C"])
+def test_signal_ends_a_child_that_a_hook_has_forked(
+    project: Project, define: str, end: str, ctrl_c: bool
+) -> None:
+    project.app("shop", lifespan=FORKING.format(define=define, end=end))
+    with running(project) as command:
+        command.wait_for_output("^Ready after")
+        command.wait_for_event("child works")
+
+        if ctrl_c:
+            command.interrupt()
+        else:
+            command.signal(signal.SIGTERM)
+
+        assert command.wait() == 0
+        with pytest.raises(ProcessLookupError):
+            command.signal_group(signal.SIGTERM)
+    assert project.events() == ["child works", "parent closes"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_a_child_that_a_hook_has_forked_is_the_childs_alone(
+    project: Project, number: Signals
+) -> None:
+    end = "write('child ends by', process.exitcode)"
+    told = "while process.is_alive(): time.sleep(0.01)\n    " + end
+    source = FORKING.format(define="def", end=told).replace(
+        "process.start()\n", "process.start()\n    write('child is', process.pid)\n"
+    )
+    project.app("shop", lifespan=source)
+    with running(project) as command:
+        command.wait_for_output("^Ready after")
+        command.wait_for_event("child works")
+        [child] = [int(line.split()[-1]) for line in project.events() if "is" in line.split()]
+        os.kill(child, number)
+        command.until(lambda: has_ended(child), "The child did not end")
+
+        assert command.exit_code is None
+        command.signal(signal.SIGTERM)
+        assert command.wait() == 0
+    assert "child ends by" in "\n".join(project.events())
+
+
+def has_ended(pid: int) -> bool:
+    """Return True for a process that nobody but its parent has to take note of any more."""
+    return "Z" in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import Group
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse
 from django.test import Client
 
 from lifespan_app import Lifespan, Resource
@@ -22,70 +22,13 @@ from lifespan_app.integration.asgiref_compat import main_loop
 from lifespan_app.serving import wsgi_requests
 from lifespan_app.testing import lifespan_running
 from tests.django.conftest import MountViews
+from tests.one_loop import Shelf, shelf, views
 from tests.projects import Project
 
 if TYPE_CHECKING:
     from pytest_django.live_server_helper import LiveServer
 
-
-class Shelf:
-    """Something that works on one loop only."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-
-    async def books(self) -> int:
-        assert asyncio.get_running_loop() is self.loop
-        return 3
-
-
-@pytest.fixture
-def shelf(lifespan: Lifespan) -> Resource[Shelf]:
-    """Declare a resource called `shelf`, and return its handle."""
-
-    @lifespan.resource
-    async def shelf() -> AsyncIterator[Shelf]:
-        yield Shelf()
-
-    return shelf
-
-
-@pytest.fixture
-def views(shelf: Resource[Shelf], mount: MountViews) -> None:
-    """Mount async views that use the shelf."""
-
-    async def counted(request: Any) -> HttpResponse:
-        return HttpResponse(await shelf(request).books())
-
-    async def state(request: Any) -> HttpResponse:
-        return HttpResponse(await request.state.shelf.books())
-
-    async def streamed(request: Any) -> StreamingHttpResponse:
-        async def books() -> AsyncIterator[str]:
-            for _ in range(await shelf(request).books()):
-                yield "book "
-
-        return StreamingHttpResponse(books())
-
-    async def stored(request: Any) -> HttpResponse:
-        await shelf(request).books()
-        return HttpResponse(await Group.objects.acount())
-
-    async def sync_inside(request: Any) -> HttpResponse:
-        # sync_to_async gives the thread of the request a loop, and never takes it back.
-        return HttpResponse(await sync_to_async(int)(await shelf(request).books()))
-
-    async def free(request: Any) -> HttpResponse:
-        return HttpResponse("free")
-
-    mount(
-        counted=counted,
-        state=state,
-        streamed=streamed,
-        stored=stored,
-        sync_inside=sync_inside,
-        free=free,
-    )
+__all__ = ["shelf", "views"]
 
 
 def get(address: str) -> str:

@@ -55,6 +55,12 @@ class Hears(Protocol):
     def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
         """Return what is entered in a sync hook's thread for as long as the hook lives."""
 
+    def at_yield_in_task(self) -> None:
+        """Hear, in an async resource's task, that it is open."""
+
+    def at_yield_in_thread(self) -> None:
+        """Hear, in a sync resource's thread, that it is open."""
+
     def loop_is_ending(self) -> bool:
         """Return whether every task of the loop is being cancelled."""
 
@@ -192,6 +198,7 @@ class Execution:
             except HookError:
                 await generator.aclose()
                 raise
+        self.executor.at_yield_in_task()
         self.executor.came_up(self, value)
         try:
             if not self.hook_run.stop_asked:
@@ -235,6 +242,7 @@ class Execution:
                     self._refuse_nothing(made, value)
                 if value is None:
                     refuse_none(self.hook_run, yielded=True)
+                self.executor.at_yield_in_task()
                 self.executor.came_up(self, value)
                 await self._told_to_stop()
         elif is_awaitable(made):
@@ -336,7 +344,9 @@ class Execution:
             yield from self._stay()
         else:
             with around:
-                yield from self._stay()
+                for value in self._stay():
+                    self.executor.at_yield_in_thread()
+                    yield value
 
     def _stay(self) -> Iterator[Any]:
         if self.hook_run.hook.form is SYNC_GENERATOR:

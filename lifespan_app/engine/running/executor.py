@@ -37,6 +37,12 @@ class Surroundings(Protocol):
     def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
         """Return what is entered in a sync hook's thread for as long as the hook lives."""
 
+    def at_yield_in_task(self) -> None:
+        """Hear, in the task of an async resource, that it is open."""
+
+    def at_yield_in_thread(self) -> None:
+        """Hear, in the thread of a sync resource, that it is open."""
+
     def work_handed_over(self) -> None:
         """Hear that a thread was given work."""
 
@@ -67,6 +73,8 @@ class Executor:
         self.loop_is_ending = loop_is_ending
         self.around_task = adapter.around_task
         self.around_thread = adapter.around_thread
+        self.at_yield_in_task = adapter.at_yield_in_task
+        self.at_yield_in_thread = adapter.at_yield_in_thread
         self.advice = adapter.advice
         self._scheduler = scheduler
         self._handle = handle

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any, TypeVar, TypeVarTuple
 
 from lifespan_app.engine.current_hook import current_hook
@@ -85,16 +85,22 @@ async def acall(
     """Run an async function on the loop of the current run, as ``Lifespan.acall`` says."""
     name = name_of(function, "lifespan.acall()")
     run = await run_to_acall(lifespan, name)
-    called = called_in(run, function, args, name, "Call it without acall().")
+    otherwise = "Call it without acall()."
     if run.loop is asyncio.get_running_loop():
         try:
             async with asyncio.timeout(timeout) as limit:
-                return await called
+                return await called_in(run, function, args, name, otherwise)
         except TimeoutError as error:
             if not limit.expired():
                 raise
             raise took_too_long(run, name, timeout, "lifespan.acall()") from error
-    future = asyncio.wrap_future(sent(called, run, name))
+    around = run.adapter.around_call(function) or nullcontext()
+
+    async def called() -> T:
+        async with around:
+            return await called_in(run, function, args, name, otherwise)
+
+    future = asyncio.wrap_future(sent(called(), run, name))
     try:
         # A cancellation over there is not one of the task that waits here.
         await asyncio.wait({future}, timeout=timeout)

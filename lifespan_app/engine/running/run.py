@@ -43,7 +43,7 @@ from .log_sink import log_capture
 from .resources import Resources
 from .run_log import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
 from .scheduler import Do, Scheduler
-from .shutdown_event import ShutdownEvent, ShutdownSignals
+from .shutdown_event import SIGNALS, ShutdownEvent
 from .slow_hooks import SlowHooks
 from .stages import Stage
 from .state import RunState
@@ -163,7 +163,6 @@ class Run:
         self._waited = Waited(self.loop)
         self._captures = False
         self._checking: Checking | None = None
-        self._signalled: ShutdownSignals | None = None
         remember(self)
 
     def _commands(self) -> dict[Do, Callable[..., None]]:
@@ -329,8 +328,7 @@ class Run:
         self.resources.serve()
         self.scheduler.service_begins(self.adapter.clock(), tells_steps=watched)
         if self.server is not None and self.settings.shutdown_notice:
-            self._signalled = ShutdownSignals(self, self.settings.drain_seconds)
-            self._signalled.begin()
+            SIGNALS.add(self, self.settings.drain_seconds)
         settle(self._waited.decided)
 
     # While serving.
@@ -422,8 +420,7 @@ class Run:
     def _end(self) -> None:
         self.stopping.set()
         self.facts = self.facts._replace(stopped_at=self.adapter.time())
-        if self._signalled is not None:
-            self._signalled.end()
+        SIGNALS.remove(self)
         self.driver.close()
         self._lookout.end()
         self._capture(False)

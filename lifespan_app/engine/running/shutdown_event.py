@@ -19,7 +19,8 @@ from types import FrameType
 from typing import Any, Protocol, TypeVar
 
 from lifespan_app.engine.logger import logger
-from lifespan_app.engine.reporting.report import IN_SERVICE, Facts, Phase
+from lifespan_app.engine.reporting.report import IN_SERVICE, Phase
+from lifespan_app.engine.signal_handlers import Handler, give_back, place
 
 from .current import OpensRuns, run_or_last
 
@@ -41,10 +42,6 @@ class Serves(Protocol):
 
     loop: asyncio.AbstractEventLoop
     adapter: Any
-
-    @property
-    def facts(self) -> Facts:
-        """What a report says of it, apart from the steps."""
 
     @property
     def phase(self) -> Phase:
@@ -188,100 +185,131 @@ def iterator_of(source: AsyncIterable[T]) -> AsyncIterator[T]:
     return aiter(source)
 
 
-class ShutdownSignals:
-    """Give a run its notice when a signal comes, and hand the signal on to the server.
+class InFront:
+    """A handler in front of those of one server.
 
     Args:
-        run: whose notice it is; it serves, and its loop runs in the main thread.
-        delay: seconds until the server is handed the signal. A second one, later than an echo of the
-            first, ends them.
+        signals: what hears by it.
     """
 
-    def __init__(self, run: Serves, delay: float) -> None:
-        self._run = run
-        self._delay = delay
-        self._before: dict[Signals, Callable[[int, FrameType | None], Any]] = {}
-        self._held: list[Signals] = []
-        self._echo_until = 0.0
-        self._handed_on = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._wakeup: Wakeup | None = None
-        self._look: asyncio.TimerHandle | None = None
+    def __init__(self, signals: ShutdownSignals) -> None:
+        self._signals = signals
+        self.behind: dict[Signals, Handler] = {}
+        """The server's handlers."""
+        self.echo_until = 0.0
 
-    def begin(self) -> None:
-        """Put the run in front of the handlers that there are; say so where that can't be."""
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Hear a signal."""
+        self._signals.hear(self, Signals(number), frame)
+
+
+class ShutdownSignals:
+    """Give runs their notice when a signal comes, and hand the signal on to the server.
+
+    They belong to the process, and so does this: several servers may run in one, side by side.
+    """
+
+    def __init__(self) -> None:
+        self._is_new()
+        if hasattr(os, "register_at_fork"):  # not on Windows
+            os.register_at_fork(after_in_child=self._forked)
+
+    def _is_new(self) -> None:
+        self._delays: dict[Serves, float] = {}
+        self._in_front: list[InFront] = []
+        self._held: list[tuple[Signals, InFront]] = []
+        self._handed_on = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The loop of the main thread."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._look: asyncio.TimerHandle | None = None
+        self._wakeup: Wakeup | None = None
+
+    def _forked(self) -> None:
+        # A signal of the child's would wake the loop of its parent.
+        if self._wakeup is not None and self._wakeup.holds():
+            signal.set_wakeup_fd(-1)
+        self._is_new()
+
+    def add(self, run: Serves, delay: float) -> None:
+        """Give a run notice from now on; say so where that can't be.
+
+        Args:
+            run: it serves, and its loop runs in the main thread.
+            delay: seconds until the server is handed the signal. A second one, later than an echo of
+                the first, ends them.
+        """
         if threading.current_thread() is not threading.main_thread():
             logger.warning(
                 "%s has no effect here: the event loop runs in thread '%s', and signals reach the "
                 "main thread only.",
-                self._run.adapter.advice.name_of("shutdown_notice"),
+                run.adapter.advice.name_of("shutdown_notice"),
                 threading.current_thread().name,
             )
             return
+        if self._loop is not run.loop:
+            self._leave_loop()
+            self._loop = run.loop
+        self._delays[run] = delay
+        in_front = InFront(self)
         for number in ENDING:
-            before = signal.getsignal(number)
+            behind = signal.getsignal(number)
             # Ignored, or left to the system: there is no server behind it that would stop.
-            if callable(before):
-                self._before[number] = before
-                signal.signal(number, self._hear)
-        if self._before and self._delay and os.name == "posix":
+            if callable(behind) and not isinstance(behind, InFront):
+                in_front.behind[number] = behind
+                place(number, in_front)
+        if in_front.behind:
+            self._in_front.append(in_front)
+        if self._in_front and delay and os.name == "posix":
             self._look_later(FIRST_LOOK)
 
-    def end(self) -> None:
-        """Give the handlers back that were there; hand on what still waits."""
-        for number, before in self._before.items():
-            if signal.getsignal(number) == self._hear:
-                signal.signal(number, before)
-        # What a handler raises, as Ctrl+C does, must not break into the end of the run.
-        self._run.loop.call_soon(self._hand_on)
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._look is not None:
-            self._look.cancel()
-        if self._wakeup is not None:
-            self._wakeup.hand_on(bytes(self._held[:1]))
-            self._wakeup.end()
-            self._wakeup = None
-
-    def _look_later(self, seconds: float) -> None:
-        self._look = self._run.loop.call_later(seconds, self._hold_wakeup, seconds)
-
-    def _hold_wakeup(self, seconds: float) -> None:
-        """Hold what wakes the loop back; look again, as a loop that is run anew takes its own.
-
-        granian runs its loop once for the startup and once more to serve.
-        """
-        if self._wakeup is None or not self._wakeup.holds():
-            if self._wakeup is not None:
-                self._wakeup.end()
-            self._wakeup = Wakeup(self._run.loop, set(self._before))
-            logger.debug("Signals are held back from the server for %g s.", self._delay)
-        self._look_later(2 * seconds)
-
-    def _hear(self, number: int, frame: FrameType | None) -> None:
-        run = self._run
-        if os.getpid() != run.facts.pid or run.over:
-            self._before[Signals(number)](number, frame)
+    def remove(self, run: Serves) -> None:
+        """Leave a run alone; after the last one, give back the handlers that there were."""
+        if self._delays.pop(run, None) is None or self._delays:
             return
-        with suppress(RuntimeError):
-            run.loop.call_soon_threadsafe(run.notice, Signals(number).name)
+        for in_front in self._in_front:
+            for number in in_front.behind:
+                give_back(number, in_front)
+        held = self._held[:1]
+        if self._wakeup is not None:
+            self._wakeup.hand_on(bytes(number for number, _ in held))
+        self._leave_loop()
+        self._in_front, self._held, self._handed_on, self._loop = [], [], False, None
+        for number, in_front in held:
+            # What a handler raises, as Ctrl+C does, must not break into the end of the run.
+            run.loop.call_soon(in_front.behind[number], number, None)
+
+    def hear(self, in_front: InFront, number: Signals, frame: FrameType | None) -> None:
+        """Give every run notice, and hand the signal on to the server, now or later."""
+        runs = [run for run in self._delays if not (run.over or run.loop.is_closed())]
+        if not runs:
+            in_front.behind[number](number, frame)
+            return
+        for run in runs:
+            with suppress(RuntimeError):
+                run.loop.call_soon_threadsafe(run.notice, number.name)
         # Each of them asks for the same; in two uvicorn sees somebody who will not wait.
         now = time.monotonic()
-        if now < self._echo_until:
+        if now < in_front.echo_until:
             return
-        self._echo_until = now + ECHO
+        in_front.echo_until = now + ECHO
         if not self._delay:
-            self._before[Signals(number)](number, frame)
+            in_front.behind[number](number, frame)
             return
-        self._held.append(Signals(number))
-        run.loop.call_soon_threadsafe(self._hold)
+        self._held.append((number, in_front))
+        runs[-1].loop.call_soon_threadsafe(self._hold)
+
+    @property
+    def _delay(self) -> float:
+        return max(self._delays.values(), default=0.0)
 
     def _hold(self) -> None:
         again = len(self._held) > 1
-        if self._handed_on or again or self._run.phase is not IN_SERVICE:
+        serves = any(run.phase is IN_SERVICE for run in self._delays)
+        if self._handed_on or again or not serves:
             self._hand_on()
-        elif self._held:
-            self._timer = self._run.loop.call_later(self._delay, self._hand_on)
+        elif self._held and self._loop is not None:
+            self._timer = self._loop.call_later(self._delay, self._hand_on)
 
     def _hand_on(self) -> None:
         if self._timer is not None:
@@ -289,10 +317,40 @@ class ShutdownSignals:
         # Handed two at once, granian's worker blocks for ever.
         held, self._held = self._held[:1], []
         self._handed_on = self._handed_on or bool(held)
-        for number in held:
+        for number, in_front in held:
             if self._wakeup is not None:
                 self._wakeup.hand_on(bytes([number]))
-            self._before[number](number, None)
+            in_front.behind[number](number, None)
+
+    # The loop, which may be woken past every handler.
+
+    def _look_later(self, seconds: float) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        if self._loop is not None:
+            self._look = self._loop.call_later(seconds, self._hold_wakeup, seconds)
+
+    def _hold_wakeup(self, seconds: float) -> None:
+        """Hold what wakes the loop back; look again, as a loop that is run anew takes its own.
+
+        granian runs its loop once for the startup and once more to serve.
+        """
+        assert self._loop is not None
+        if self._wakeup is None or not self._wakeup.holds():
+            if self._wakeup is not None:
+                self._wakeup.end()
+            numbers = {number for in_front in self._in_front for number in in_front.behind}
+            self._wakeup = Wakeup(self._loop, numbers)
+            logger.debug("Signals are held back from the server for %g s.", self._delay)
+        self._look_later(2 * seconds)
+
+    def _leave_loop(self) -> None:
+        for handle in (self._timer, self._look):
+            if handle is not None:
+                handle.cancel()
+        if self._wakeup is not None:
+            self._wakeup.end()
+        self._timer = self._look = self._wakeup = None
 
 
 class Wakeup:
@@ -340,3 +398,6 @@ class Wakeup:
         with suppress(BlockingIOError):
             numbers = self._reader.recv(4096)
             self.hand_on(bytes(number for number in numbers if number not in self._held))
+
+
+SIGNALS = ShutdownSignals()

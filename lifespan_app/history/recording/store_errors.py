@@ -85,6 +85,19 @@ KINDS = (
         "Another process holds its lock; for many processes that write, SQLite is not made.",
     ),
     (
+        "exhausted",
+        (
+            "couldn't get a connection",
+            "requests waiting",
+            "too many clients",
+            "too many connections",
+            "remaining connection slots",
+            "dpy-4005",  # of oracledb
+        ),
+        "All connections are in use. Raise max_size of the pool, or the limit of the database; a hook "
+        "keeps one in a transaction, while it reads rows, and in threads of asyncio.to_thread().",
+    ),
+    (
         "full",
         ("disk is full", "disk full", "no space left", "table is full"),
         "Make room, or set HISTORY_DAYS lower and run 'manage.py prunelifespan'.",
