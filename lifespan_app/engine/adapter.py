@@ -1,4 +1,4 @@
-"""What the engine is given by the program around it. Django gives its own (``lifespan_app.integration.adapter``)."""
+"""The interface between the engine and its host program; ``integration/adapter.py`` is Django's."""
 
 from __future__ import annotations
 
@@ -24,41 +24,41 @@ if TYPE_CHECKING:
 
 
 PATIENT, UNKNOWN_SERVER = 300.0, 25.0
-"""Startup deadlines in seconds: where nobody gives up before, and where a server might."""
+"""Startup deadlines in seconds: when nothing gives up earlier, and when a server might."""
 
 
 class Change(Protocol):
-    """A change to the plans and the adapter of the runs to come. Tests make such ones."""
+    """A change to the plan and the adapter of the runs to come, as tests make."""
 
     def to_plan(self, plan: Plan) -> Plan:
-        """Return what is run in place of a plan. Raises ``LookupError`` for an unknown key."""
+        """Return the changed plan. Raises ``LookupError`` for an unknown key."""
 
     def to_adapter(self, adapter: Adapter) -> Adapter:
-        """Return what a run is given in place of an adapter."""
+        """Return the changed adapter."""
 
     def at_last(self, plan: Plan, changes: Sequence[Any]) -> Plan:
-        """Return what is run in place of a plan that all changes have been made to."""
+        """Return the plan after all changes, with a last one."""
 
 
 class Adapter:
     """The program around the engine, as a bare asyncio program has it."""
 
     turns: SerialThread | None = None
-    """Where sync hooks take turns; None: they have threads of their own, side by side."""
+    """The thread in which sync hooks run one at a time; None: each has a thread of its own."""
 
     thread_patience = 0.001
-    """How long the work of sync functions waits before their threads grow in number, in seconds."""
+    """Seconds that a sync function waits for a free thread before another thread is started."""
 
     @cached_property
     def observers(self) -> list[Observer]:
-        """Who is told what runs do: at first, the log."""
+        """The observers of every run; the log is the first."""
         from .reporting.log import Log
 
         return [Log()]
 
     @cached_property
     def advice(self) -> Advice:
-        """What to do where a resource can't be used: it depends on the program."""
+        """The advice for code that can't use a resource: it depends on the program."""
         from .advice import Advice
 
         return Advice()
@@ -80,12 +80,12 @@ class Adapter:
         return Settings()
 
     def startup_deadline(self, settings: Settings, server: str | None) -> float:
-        """Return the seconds that a startup may take: where the settings leave it open, by the server.
+        """Return the seconds that a startup may take; if the settings say "auto", the server's.
 
         Args:
-            settings: what they say.
-            server: name and version of the ASGI server, "" for one that is not known, None where
-                no server is.
+            settings: the settings.
+            server: name and version of the ASGI server; "" if it is unknown, None without
+                a server.
         """
         if settings.startup_deadline is not None:
             return settings.startup_deadline
@@ -97,8 +97,8 @@ class Adapter:
         """Return the context that a run has when it is given none.
 
         Args:
-            service_type: of which it is; None: as the settings say.
-            settings: what they say; None: they are read now.
+            service_type: its service type; None: from the settings.
+            settings: the settings; None: they are read now.
         """
         from .context import LifespanContext
 
@@ -121,27 +121,27 @@ class Adapter:
         return random.random()
 
     def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
-        """Return what is entered in a sync hook's thread for as long as the hook lives."""
+        """Return a context manager around a sync hook in its thread, or None."""
         return None
 
     def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
-        """Return what is entered in an async hook's task for as long as the hook lives."""
+        """Return a context manager around an async hook in its task, or None."""
         return None
 
     def around_call(
         self, function: Callable[..., Any]
     ) -> AbstractAsyncContextManager[object] | None:
-        """Return what is entered around an async function that another loop calls on a run's."""
+        """Return a context manager around an async function that another loop calls, or None."""
         return None
 
     def at_yield_in_thread(self) -> None:
-        """Hear, in the thread of a sync resource, that it is open, and has nothing to do meanwhile."""
+        """Note, in the thread of a sync resource, that it is open and idle."""
 
     def at_yield_in_task(self) -> None:
-        """Hear, in the task of an async resource, that it is open, and waits for its end."""
+        """Note, in the task of an async resource, that it is open and waits for its end."""
 
     def stop_server(self, server: str | None) -> None:
-        """Ask the ASGI server to stop, gracefully: it is sent SIGTERM, as by the platform.
+        """Ask the ASGI server to stop gracefully, with SIGTERM, as the platform does.
 
         Args:
             server: name and version of the server, as for ``startup_deadline``.
@@ -149,21 +149,21 @@ class Adapter:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def waiter(self) -> Waiter:
-        """Return what a sync thread waits with for async code that it has sent to a run's loop."""
+        """Return a waiter for a sync thread that has sent async code to a run's loop."""
         from .running.portal import Waiter
 
         return Waiter()
 
     def server(self) -> str:
-        """Return name and version of the server whose task this is; "" if it is not known."""
+        """Return name and version of the server of the current task, or "" if it is unknown."""
         return ""
 
     def fallback_run(self, lifespan: OpensRuns, refusal: str) -> Any | None:
-        """Return a run that stands in where nobody has opened one; None: there is none.
+        """Return a run for code without one, or None.
 
         Args:
-            lifespan: whose run is meant.
-            refusal: what can't be done without it, as the beginning of an error's sentence.
+            lifespan: the ``Lifespan`` of the run.
+            refusal: the beginning of an error's sentence, such as "'x' can't be read".
 
         Raises:
             NotRunning: it could not be opened.
@@ -171,10 +171,10 @@ class Adapter:
         return None
 
     async def on_server_startup(self) -> None:
-        """Close what ``without_run`` has opened: a server's lifespan begins on the running loop."""
+        """Close the fallback run: a server's lifespan begins on the running loop."""
 
     def work_handed_over(self) -> None:
-        """Take note, on the loop, that a thread was given work (a virtual clock stands still)."""
+        """Note, on the loop, that a thread was given work (a virtual clock stands still)."""
 
     def work_returned(self) -> None:
         """Take note, on the loop, that a thread has given work back."""

@@ -1,4 +1,4 @@
-"""What a hook may ask about the process it runs in."""
+"""The context of a hook: the process that it runs in."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class ServiceType(StrEnum):
 
 
 class LifespanContext:
-    """Say what kind of process this is, and carry its configuration to the hooks.
+    """The kind of process, and its configuration, for hooks.
 
     Args:
-        service_type: which plan runs: ``app``, ``api``, ``worker``, ``scheduler``, ``test``,
+        service_type: the plan that runs: ``app``, ``api``, ``worker``, ``scheduler``, ``test``,
             ``server``, or a word of your own.
         environment: ``development``, ``production``, or a word of your own.
         config: configuration for the hooks, by key.
-        metadata: what hooks leave for one another; kept from startup to shutdown.
+        metadata: values that hooks pass to one another; kept from startup to shutdown.
     """
 
     __slots__ = ("config", "environment", "metadata", "service_type")
@@ -52,19 +52,19 @@ class LifespanContext:
         self.metadata[key] = value
 
     def get_metadata(self, key: str, default: Any = None) -> Any:
-        """Return what a hook left under ``key``, or ``default``."""
+        """Return a hook's value for ``key``, or ``default``."""
         return self.metadata.get(key, default)
 
     def is_worker(self) -> bool:
-        """Tell whether this is a worker."""
+        """Return True if this is a worker."""
         return self.service_type == ServiceType.WORKER
 
     def is_api(self) -> bool:
-        """Tell whether this process answers requests: ``api``, and ``app`` too."""
+        """Return True if this process answers requests: ``api``, and ``app`` too."""
         return self.service_type in (ServiceType.API, ServiceType.APP)
 
     def is_test(self) -> bool:
-        """Tell whether this is a test."""
+        """Return True if this is a test."""
         return self.service_type == ServiceType.TEST
 
     def __repr__(self) -> str:

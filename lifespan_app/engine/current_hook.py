@@ -1,4 +1,4 @@
-"""The hook whose code is running: a context variable that its task or thread carries."""
+"""The hook that is running: a context variable of its task or thread."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 
 class Inside(Protocol):
-    """What code may be part of: a hook, or the body of ``lifespan.run()``."""
+    """The owner of running code: a hook, or the body of ``lifespan.run()``."""
 
     @property
     def run(self) -> Any:
         """The run."""
 
     def sink(self) -> Any:
-        """Return where the log lines of the step go that is running; None where none is."""
+        """Return the sink for log lines of the running step, or None if no step is running."""
 
 
 current_hook: ContextVar[Inside | None] = ContextVar("lifespan_app_here", default=None)

@@ -1,4 +1,4 @@
-"""Errors as text. No function here raises, whatever the code of an error's own class does.
+"""Errors as text. No function here raises, even if an error's own code does.
 
 An exception is the project's object: its ``__str__`` may raise or return None, its class may refuse
 notes. What the engine does between the end of a hook and its next step must not depend on that.
@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Iterator
 
 BOILERPLATE = frozenset({"unhandled errors in a TaskGroup", "Exceptions from Trio nursery"})
-"""What groups say that nobody has written for the error at hand."""
+"""Messages of groups that are not written for the error at hand."""
 
 LONGEST_LINE = 500
 """Characters of an error's text in one line, at most."""
@@ -19,12 +19,12 @@ LONGEST_LINE = 500
 def is_a(
     error: BaseException | None, kind: type[BaseException] | tuple[type[BaseException], ...]
 ) -> bool:
-    """Return True if an error is of a class, by its type: ``isinstance`` asks its ``__class__``."""
+    """Return True if an error is of a class, by its type: ``isinstance`` uses its ``__class__``."""
     return issubclass(type(error), kind)
 
 
 def text_of(error: BaseException) -> str:
-    """Return what ``str()`` gives; for an error that can't be printed, a text that says so."""
+    """Return an error's ``str()``, or a substitute if that raises."""
     try:
         return str.__str__(str(error))
     except BaseException:
@@ -37,7 +37,7 @@ def class_name(error: BaseException) -> str:
 
 
 def plain_name(kind: type) -> str:
-    """Return the name that a class was made with; its metaclass may have a property instead."""
+    """Return the original name of a class; its metaclass may have a property of that name."""
     name: str = type.__dict__["__name__"].__get__(kind)
     return name
 
@@ -144,7 +144,7 @@ def add_note(error: BaseException, text: str) -> None:
 
 
 def _parts_of(error: BaseException) -> tuple[BaseException, str]:
-    """Return the error whose class is named, and what stands behind it."""
+    """Return the error that gives the class name, and the text after it."""
     first, *others = leaves_of(error)
     more = f" (and {len(others)} more)" if others else ""
     if first is error:

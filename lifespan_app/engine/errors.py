@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions that say what happened, where, and what to do next."""
+"""The exceptions: each names the problem, the place, and the next step."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ResourceNotReady(ReadError):
 
 
 class UndeclaredUse(ReadError):
-    """A hook read a resource that it did not ask for with a parameter."""
+    """A hook read a resource without declaring it as a dependency."""
 
 
 class WrongLoop(ReadError):
@@ -54,8 +54,8 @@ class PlanError(LifespanError):
     """The plan can't be made: everything that is wrong with it, all at once.
 
     Args:
-        service_type: whose plan it is.
-        problems: what is wrong, each with its place and with what to do.
+        service_type: the service type of the plan.
+        problems: the problems, each with its place and its remedy.
     """
 
     def __init__(self, service_type: str, problems: Sequence[Problem]) -> None:

@@ -23,8 +23,8 @@ from contextlib import (
 )
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple, cast, overload
 
-# Imported by every process that imports a lifespan.py, ``manage.py migrate`` among them. What only
-# a plan or a run needs is imported by the methods that make one.
+# Every process that imports a lifespan.py imports this, ``manage.py migrate`` too. Modules that only
+# a plan or a run needs are imported by the methods that make one.
 from lifespan_app.engine.current_hook import current_hook
 
 from .adapter import Adapter, Change
@@ -58,7 +58,7 @@ class Lifespan(Registry):
     with; ``Lifespan()`` is a registry of its own.
 
     Args:
-        adapter: what the engine is given by the program around it.
+        adapter: the interface to the host program.
     """
 
     _instance: ClassVar[Lifespan | None] = None
@@ -67,12 +67,12 @@ class Lifespan(Registry):
         super().__init__()
         self.adapter = adapter or Adapter()
         self.runs: list[Run] = []
-        """The runs of this process that have begun and are not over."""
+        """The runs of this process that have begun and have not ended."""
         self.last_run: Run | None = None
         self.changes: list[Change] = []
-        """What tests have put between the plan and the runs to come, in their order."""
+        """The changes to the plan of the runs to come, in their order; tests add them."""
         self.is_handed_out = False
-        """Whether ``as_lifespan`` has given it to another application, which opens it."""
+        """True once ``as_lifespan`` has given it to another application, which opens it."""
         self._apart: dict[Run, LoopThread] = {}
         """The runs that were opened by hand and live on a loop thread of their own."""
         self._planned: tuple[tuple[object, ...], Plan] | None = None
@@ -88,7 +88,7 @@ class Lifespan(Registry):
 
     @classmethod
     def reset_instance(cls) -> None:
-        """Forget, for tests, all that the default ``Lifespan`` was told: hooks, runs, the last report.
+        """Delete, for tests, the default ``Lifespan`` with its hooks, runs and last report.
 
         It stays the same object. A run that ``startup`` has put on a loop thread of its own is
         closed; any other is left to what has opened it, with a warning.
@@ -159,7 +159,7 @@ class Lifespan(Registry):
             Its handle: ``handle(request)`` and ``handle.current()`` give the value.
 
         Raises:
-            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+            TypeError, ValueError: it can't be such a hook; the text has the correct code.
         """
         return self._decorate(RESOURCE, function, options, sys._getframe(1))
 
@@ -173,11 +173,11 @@ class Lifespan(Registry):
         else of hooks.
 
         Args:
-            service_type: whose plan; None: that of the settings.
-            settings: what they say; None: they are read now.
+            service_type: the service type of the plan; None: that of the settings.
+            settings: the settings; None: they are read now.
 
         Raises:
-            PlanError: naming everything that is wrong, each with file, line and what to do.
+            PlanError: all problems, each with file, line and remedy.
         """
         settings = settings or self.adapter.settings()
         hooks = self.hooks
@@ -194,7 +194,7 @@ class Lifespan(Registry):
             broken=list(self.broken.values()),
             advice=self.adapter.advice,
         )
-        # A plan keeps its hooks alive, which receivers of signals are not to be kept by.
+        # A plan keeps its hooks alive, and receivers of signals must stay weakly referenced.
         self._planned = (made_of, plan) if self.declares_all(hooks) else None
         return plan
 
@@ -204,13 +204,13 @@ class Lifespan(Registry):
         return None if run is None else run.report()
 
     def observe(self, observer: Observer) -> Callable[[], None]:
-        """Have an observer told of the runs that are open, and of those to come.
+        """Add an observer to the open runs, and to those to come.
 
         Args:
-            observer: inherits ``lifespan_app.observers.Observer``, and overrides what it wants to know.
+            observer: an instance of a subclass of ``lifespan_app.observers.Observer``.
 
         Returns:
-            What has it told no more. To call it twice does nothing.
+            A function that removes it. A second call does nothing.
         """
         self.adapter.observers.append(observer)
         for run in list(self.runs):
@@ -227,7 +227,7 @@ class Lifespan(Registry):
 
     @property
     def stopping(self) -> Stopping:
-        """Whether this process is about to stop: ``is_set()``, and ``await wait()``.
+        """The event of this process's shutdown: ``is_set()``, and ``await wait()``.
 
         With ``SHUTDOWN_NOTICE`` it is set when the server is sent a signal, else when the shutdown
         begins. ``is_set()`` may be called in any thread, ``wait()`` on any event loop.
@@ -237,16 +237,16 @@ class Lifespan(Registry):
         return Stopping(self)
 
     def until_stopping(self, source: AsyncIterable[T]) -> AsyncIterator[T]:
-        """Yield what a source yields until this process is about to stop: ``async for``.
+        """Yield from a source until the shutdown begins: ``async for``.
 
         The source is cancelled where it waits, and closed, so that a response which has no end of
         its own keeps no server from stopping.
 
         Args:
-            source: an async iterable, such as what an async generator function returns.
+            source: an async iterable, such as an async generator.
 
         Raises:
-            TypeError: it is none.
+            TypeError: it is no async iterable.
         """
         from .running.shutdown_event import iterator_of, until_stopping
 
@@ -264,11 +264,11 @@ class Lifespan(Registry):
         """Return a run on the running loop, which has not begun.
 
         Args:
-            context: what the hooks are told, or the service type; None: as the settings say.
-            server: name and version of the ASGI server; "" if not known, None without one.
-            mode: how the run came about; None: by whether there is a server.
+            context: the hooks' context, or the service type; None: from the settings.
+            server: name and version of the ASGI server; "" if it is unknown, None without one.
+            mode: the way it was opened; None: by a server if there is one.
             background: whether background jobs run.
-            is_inner: whether the run is meant in the block that opens it, and nowhere else.
+            is_inner: whether the run is used only inside the block that opens it.
 
         Raises:
             PlanError: the plan can't be made.
@@ -291,17 +291,17 @@ class Lifespan(Registry):
         return run
 
     def has_open_run(self) -> bool:
-        """Return whether a run is open in this process: what is opened now is inside of it."""
+        """Return True if a run is open in this process, which a new one is nested in."""
         return any(not (run.inherited or run.over) for run in self.runs)
 
     def changed(self, plan: Plan) -> tuple[Plan, Adapter]:
-        """Return what a run is made of: a plan and this Lifespan's adapter, as tests have changed them.
+        """Return the plan and the adapter of a new run, with the changes by tests.
 
         Args:
-            plan: what was to be run.
+            plan: the original plan.
 
         Raises:
-            LookupError: a test names a hook that there is not.
+            LookupError: a test names an unknown hook.
         """
         adapter = self.adapter
         for change in self.changes:
@@ -311,7 +311,7 @@ class Lifespan(Registry):
         return plan, adapter
 
     def forget(self, run: Run) -> None:
-        """Hear that a run is over."""
+        """Remove a run that has ended."""
         if run in self.runs:
             self.runs.remove(run)
             self.last_run = run
@@ -322,7 +322,7 @@ class Lifespan(Registry):
         """Open the plan for the body of an ``async with``, which gets the state.
 
         Args:
-            context: what the hooks are told, or the service type; None: as the settings say.
+            context: the hooks' context, or the service type; None: from the settings.
 
         Raises:
             PlanError: the plan can't be made.
@@ -335,13 +335,13 @@ class Lifespan(Registry):
     def as_lifespan(
         self, context: LifespanContext | str | None = None
     ) -> Callable[[object], AbstractAsyncContextManager[Mapping[str, Any]]]:
-        """Return what Starlette, FastAPI and Litestar take as ``lifespan=``.
+        """Return a lifespan function, for ``lifespan=`` of Starlette, FastAPI and Litestar.
 
         It opens the plan at the application's startup, hands the state to its requests, and closes
         the plan at its shutdown. Inside an application of ours it joins the run that is open.
 
         Args:
-            context: what the hooks are told, or the service type; None: as the settings say.
+            context: the hooks' context, or the service type; None: from the settings.
         """
 
         def lifespan(app: object) -> AbstractAsyncContextManager[Mapping[str, Any]]:
@@ -398,7 +398,7 @@ class Lifespan(Registry):
         """Open the plan for the body of a ``with``, on a loop in a thread of its own.
 
         Args:
-            context: what the hooks are told, or the service type; None: as the settings say.
+            context: the hooks' context, or the service type; None: from the settings.
 
         Raises:
             PlanError, BaseException, ExceptionGroup: as ``run`` does.
@@ -425,7 +425,7 @@ class Lifespan(Registry):
                     thread.submit(run.stop(ended_by=class_name(error))).result()
                 note_stop_errors(run, error)
                 raise
-            # A child that was forked in the body has neither the thread nor the resources.
+            # A child that was forked in the body has neither the thread nor the resources of the run.
             if not run.inherited:
                 thread.submit(run.stop(ended_by="the end of its body")).result()
                 raise_stop_errors(run)
@@ -445,7 +445,7 @@ class Lifespan(Registry):
         alive: sync code uses them through ``call``.
 
         Args:
-            context: what the hooks are told, or the service type; None: as the settings say.
+            context: the hooks' context, or the service type; None: from the settings.
 
         Returns:
             The state.
@@ -481,7 +481,7 @@ class Lifespan(Registry):
         return run.state
 
     async def shutdown(self, context: LifespanContext | None = None) -> None:
-        """Close what ``startup`` has opened. A second call joins the first.
+        """Close the run of ``startup``. A second call joins the first.
 
         Args:
             context: accepted as earlier packages have it; hooks get the one of the startup.
@@ -524,18 +524,18 @@ class Lifespan(Registry):
         are made in the thread that waits here, in its transaction.
 
         Args:
-            async_function: what is called.
-            args: what it is called with.
+            async_function: the function to call.
+            args: its arguments.
             timeout: seconds that it may take; after them it is cancelled. None: no limit.
 
         Returns:
-            What it returns.
+            Its result.
 
         Raises:
-            NotRunning: no run is open here, or it can't be told which is meant, or it was opened
-                by the process that this one was forked from.
-            LifespanError: it was called on that very loop, where one can await; or the loop has
-                ended meanwhile.
+            NotRunning: no run is open here, or several are, or it was opened
+                by the process from which this one was forked.
+            LifespanError: it was called on the run's own loop, where code can await; or the loop
+                has ended meanwhile.
             TimeoutError: it took too long.
             TypeError: it is no async function.
         """
@@ -554,16 +554,16 @@ class Lifespan(Registry):
         On that very loop it is awaited where it is called. It sees the caller's context variables.
 
         Args:
-            async_function: what is called.
-            args: what it is called with.
+            async_function: the function to call.
+            args: its arguments.
             timeout: seconds that it may take; after them it is cancelled. None: no limit.
 
         Returns:
-            What it returns.
+            Its result.
 
         Raises:
-            NotRunning: no run is open here, or it can't be told which is meant, or it was opened
-                by the process that this one was forked from.
+            NotRunning: no run is open here, or several are, or it was opened
+                by the process from which this one was forked.
             LifespanError: it was cancelled on the loop of the run.
             TimeoutError: it took too long.
             TypeError: it is no async function.
@@ -573,7 +573,7 @@ class Lifespan(Registry):
         return await acall(self, async_function, args, timeout)
 
     def progress(self, fraction: float, doing: str = "") -> None:
-        """Say, in a hook that takes long, how far it is: ``progress(0.6, "shard 3 of 5")``.
+        """Report the progress of a slow hook: ``progress(0.6, "shard 3 of 5")``.
 
         It is logged, kept with the hook's step in the history, and told to those who may know of
         it by ``readyz`` and the status file. Called from any thread or task that a hook has begun;
@@ -581,7 +581,7 @@ class Lifespan(Registry):
 
         Args:
             fraction: from 0 to 1.
-            doing: what is being done.
+            doing: the current work.
 
         Raises:
             TypeError, ValueError: it is no number from 0 to 1.
@@ -591,13 +591,13 @@ class Lifespan(Registry):
         tell_progress(fraction, doing)
 
     def is_initialized(self) -> bool:
-        """Tell whether a run is open in this process."""
+        """Return True if a run is open in this process."""
         return any(not run.inherited for run in self.runs)
 
 
 @contextmanager
 def current(run: Run) -> Iterator[None]:
-    """Have a run be the current one in a block, which may be left in another task."""
+    """Make a run the current one in a block, which may be left in another task."""
     token = current_hook.set(run)
     try:
         yield
@@ -605,7 +605,7 @@ def current(run: Run) -> Iterator[None]:
         try:
             current_hook.reset(token)
         except ValueError:
-            # Another task has a context of its own: what was set here is not to be seen there.
+            # The block may be left in another task, with a context of its own.
             if current_hook.get() is run:
                 current_hook.set(None)
 

@@ -16,11 +16,11 @@ from .current_hook import current_hook
 from .error_text import can_be_formatted, one_line, path_of, traceback_of
 
 FIELDS = ("run", "service_type", "release", "hook", "phase")
-"""What each record has, as attributes that begin with ``lifespan_``."""
+"""The extra attributes of each record, with the prefix ``lifespan_``."""
 Fields = Mapping[str, str]
 
 CALLER = 3
-"""Where the caller of ``SafeLogger.error`` stands on the stack, seen from where it is looked up."""
+"""The stack level of ``SafeLogger.error``'s caller, from the function that looks it up."""
 
 
 class SafeLogger:
@@ -101,7 +101,7 @@ class SafeLogger:
         if logger.disabled and line.level >= logging.ERROR > logger.manager.disable:
             write(str(line))
             return
-        # A SystemExit of a handler would end the event loop, a CancelledError a hook.
+        # A handler's SystemExit would end the event loop, its CancelledError a hook.
         try:
             if not logger.isEnabledFor(line.level):
                 return
@@ -131,7 +131,7 @@ class SafeLogger:
 
 
 class Line(NamedTuple):
-    """What is logged."""
+    """A line of the log."""
 
     level: int
     message: str
@@ -141,17 +141,17 @@ class Line(NamedTuple):
     """The run that it is about, and the hook; None: the ones that it names, or is written by."""
 
     def extra(self) -> dict[str, object]:
-        """Return what the record has beside its text, each time all of it: a formatter may ask."""
+        """Return the ``extra`` of the record, complete each time: a formatter may ask for it."""
         fields = fields_of(self.args) if self.about is None else self.about
         return {f"lifespan_{name}": fields.get(name, "") for name in FIELDS}
 
     def for_record(self) -> tuple[str, tuple[object, ...], logging._SysExcInfoType | None]:
-        """Return what ``Logger.makeRecord`` is given: message, arguments and exception."""
+        """Return the arguments of ``Logger.makeRecord``: message, arguments and exception."""
         error = self.error
         if error is None:
             return self.message, self.args, None
         if not can_be_formatted(error):
-            # Each handler would fail at it.
+            # Each handler would fail to format it.
             return f"{self.message}\n%s", (*self.args, traceback_of(error).rstrip()), None
         return self.message, self.args, (type(error), error, error.__traceback__)
 
@@ -164,7 +164,7 @@ class Line(NamedTuple):
 
 
 def fields_of(args: tuple[object, ...]) -> Fields:
-    """Return the run and the hook that a line names, else those whose code writes it."""
+    """Return the run and the hook among a line's arguments, or those of the running code."""
     for subject in (*args, current_hook.get()):
         if hasattr(type(subject), "log_fields"):
             fields: Fields = cast("Any", subject).log_fields()
@@ -204,7 +204,7 @@ def handlers_of(logger: logging.Logger | None) -> Iterator[logging.Handler]:
 def refused(line: Line, handler: logging.Handler | None, failure: BaseException) -> None:
     """Write a line to standard error that a handler has failed to take."""
     if line.level < logging.ERROR and not logging.raiseExceptions:
-        # The project has asked for silence about its logging, as ``Handler.handleError`` reads it.
+        # As in ``Handler.handleError``: https://docs.python.org/3/library/logging.html#logging.raiseExceptions
         return
     reason = one_line(failure).rstrip(".")
     if handler is None:

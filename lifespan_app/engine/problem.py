@@ -1,4 +1,4 @@
-"""What is wrong with a plan, as data."""
+"""Problems of a plan, as data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ class Problem(NamedTuple):
     """One thing that is wrong with a plan."""
 
     message: str
-    """What is wrong, naming the hooks."""
+    """The problem, with the names of the hooks."""
     hint: str
-    """What to do."""
+    """The remedy."""
     file: str = ""
     line: int = 0
     code: str = ""
-    """What kind of problem this is, one word: ``cycle``, ``missing``, ``broken`` ..."""
+    """The kind of problem, in one word: ``cycle``, ``missing``, ``broken`` ..."""
     cause: BaseException | None = None
     """The exception behind a ``broken`` module."""
 

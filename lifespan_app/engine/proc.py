@@ -1,4 +1,4 @@
-"""When a process began, and whether it has ended: what ``/proc`` says, else what the system does.
+"""Start times and ends of processes, from ``/proc`` or from the system.
 
 Imported by the probe, which must start as fast as Python itself: it imports nothing but ``os``.
 """
@@ -11,7 +11,7 @@ PROC = "/proc"
 
 
 class Stat:
-    """What ``/proc`` says of one process.
+    """The fields of ``/proc/PID/stat`` that are used here.
 
     Args:
         pid: its number there.
@@ -28,7 +28,7 @@ class Stat:
 
 
 def stat(pid: int | str) -> Stat | None:
-    """Return what ``/proc`` says of a process, None where it says nothing.
+    """Return the ``/proc`` entry of a process, or None.
 
     The fields are those of ``proc_pid_stat(5)``: 3 is the state, 20 the number of threads, 22 the
     start.
@@ -38,30 +38,30 @@ def stat(pid: int | str) -> Stat | None:
             text = opened.read()
     except OSError:
         return None
-    # The name is whatever the process likes, brackets and spaces included; it ends at the last one.
+    # The name may hold brackets and spaces, and ends at the last bracket (man 5 proc_pid_stat).
     fields = text[text.rindex(b")") + 1 :].split()
-    # A zombie that still has threads is a process whose first thread is over.
+    # A zombie that still has threads is a process whose first thread has ended.
     is_dead = fields[0] in b"ZXx" and int(fields[17]) <= 1
     return Stat(int(text.split(b" ", 1)[0]), fields[19].decode(), is_dead)
 
 
 def started(pid: int) -> str:
-    """Return when a process began, in clock ticks since the boot; "" where that can't be seen."""
+    """Return the start time of a process, in clock ticks since the boot, or "" if it is unknown."""
     found = stat(pid)
     return "" if found is None else found.start
 
 
 def is_gone(pid: int, start: str = "") -> bool:
-    """Return True if a process has ended for sure, though another one may have its number by now.
+    """Return True if a process has certainly ended, even if another one has its number now.
 
     Args:
         pid: its number.
-        start: what ``started`` said of it; "": that is not known.
+        start: the result of ``started`` for it; "" if it is unknown.
     """
     found = stat(pid)
     if found is not None:
         return found.is_dead or (start != "" and found.start != start)
-    # /proc may hide the processes of other users, while the number is taken all the same.
+    # /proc may hide the processes of other users (hidepid, man 5 proc), so os.kill has the last word.
     if os.name == "nt":
         # There os.kill(pid, 0) sends Ctrl+C: https://docs.python.org/3/library/os.html#os.kill
         return False

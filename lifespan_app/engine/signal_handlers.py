@@ -1,7 +1,7 @@
-"""Signal handlers of ours: what they have taken the place of is there again at the end, and in a fork.
+"""Our signal handlers: the previous ones are restored at the end, and in a fork.
 
-A fork inherits handlers as it does everything else. Ours tell a loop, which has stayed in the parent, so
-a child that kept them could be ended by nothing but SIGKILL.
+A fork inherits handlers. Ours notify a loop, which exists in the parent only, so a child that kept them
+could only be ended with SIGKILL.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 class Placed(NamedTuple):
-    """A handler of ours, and what it has taken the place of."""
+    """A handler of ours, and the previous one."""
 
     number: Signals
     handler: Handler
     before: Any
 
     def give_back(self, before: Any) -> None:
-        """Put another handler in its place, unless it has lost that since."""
+        """Set another handler, unless other code has replaced ours since."""
         if signal.getsignal(self.number) == self.handler:
             signal.signal(self.number, before)
 
@@ -35,12 +35,12 @@ _placed: list[Placed] = []
 
 
 def place(number: Signals, handler: Handler) -> None:
-    """Put a handler in the place of the one that there is, in the main thread."""
+    """Replace the current handler, in the main thread."""
     _placed.append(Placed(number, handler, signal.signal(number, handler)))
 
 
 def give_back(number: Signals, handler: Handler) -> None:
-    """Put back what was there before a handler of ours, unless that has lost its place since."""
+    """Restore the previous handler, unless other code has replaced ours since."""
     for placed in reversed(_placed):
         if (placed.number, placed.handler) == (number, handler):
             _placed.remove(placed)
@@ -55,7 +55,7 @@ def _forked() -> None:
 
 
 def is_of_loop(handler: Any) -> bool:
-    """Return True for what ``asyncio.run()`` has put for Ctrl+C: it cancels a task of its loop."""
+    """Return True for the SIGINT handler of ``asyncio.run()``, which cancels its task."""
     function = getattr(handler, "func", None)
     return isinstance(getattr(function, "__self__", None), asyncio.Runner)
 

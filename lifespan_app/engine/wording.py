@@ -1,6 +1,6 @@
-"""How durations, numbers of things and misspelt words are written, wherever people read them.
+"""One way to write durations, counts and misspelt words for people.
 
-What the admin shows is translated, and has ``history.story`` for that.
+The admin's texts are translated: ``history.reading.describe``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 def time_limit(seconds: float) -> str:
-    """Return seconds that somebody has set, as they were set: "5 s", "0.2 s"."""
+    """Return a duration as somebody has set it: "5 s", "0.2 s"."""
     return f"{seconds:g} s"
 
 
@@ -22,19 +22,19 @@ def count(number: int, one: str, many: str = "") -> str:
     """Return a number of things: "1 hook", "1,000 hooks".
 
     Args:
-        number: how many there are.
-        one: what stands behind the number 1.
-        many: what stands behind any other number; "": ``one`` and an "s".
+        number: the number.
+        one: the word after the number 1.
+        many: the word after any other number; "": ``one`` and an "s".
     """
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Return a question that names the word probably meant, or an empty string.
+    """Return a question that names the most similar word, or an empty string.
 
-    It begins with a space, to stand behind a sentence. Upper and lower case are alike.
+    It begins with a space, to follow a sentence. Upper and lower case are equal.
     """
-    # Imported where a word is wrong: a process that starts well needs none of it.
+    # Imported only for a wrong word.
     import difflib
 
     names = {str(name).lower(): name for name in known}

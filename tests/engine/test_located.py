@@ -34,7 +34,7 @@ from lifespan_app.engine.stacks import stacks
 from lifespan_app.engine.stacks.stacks import (
     Frame,
     Location,
-    places_of,
+    locations_of,
     tasks_by_value,
     tasks_with,
     where_loop,
@@ -90,7 +90,7 @@ async def started(hook: Hook) -> AsyncIterator[Callable[[], list[Location]]]:
 
     task = asyncio.create_task(life())
     try:
-        yield lambda: places_of(task, marker, value, loop)
+        yield lambda: locations_of(task, marker, value, loop)
     finally:
         while not task.done():
             task.cancel()
@@ -514,7 +514,7 @@ def test_task_that_is_done_has_no_place(run: Run[None]) -> None:
         await task
 
         assert where_task(task) is None
-        assert places_of(task, marker, object(), asyncio.get_running_loop()) == []
+        assert locations_of(task, marker, object(), asyncio.get_running_loop()) == []
 
     run(main())
 
@@ -804,7 +804,7 @@ def test_tasks_found_in_one_pass_need_no_second_look_at_the_loop(run: Run[None])
         grouped = tasks_by_value(marker, loop)
         # Without a loop to ask, what was found before is all there is.
         nowhere: Any = None
-        places = places_of(None, marker, value, nowhere, among=grouped[id(value)])
+        places = locations_of(None, marker, value, nowhere, among=grouped[id(value)])
         for child in children:
             child.cancel()
 

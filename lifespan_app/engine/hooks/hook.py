@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 
 class Handle(Protocol):
-    """What stands for a resource where a hook is named: it knows its hook."""
+    """The handle of a resource, by which code refers to its hook."""
 
     @property
     def hook(self) -> Hook:
@@ -29,7 +29,7 @@ ON_CRASH = ("log", "restart", "stop")
 
 
 class Kind(StrEnum):
-    """What a hook is."""
+    """The kind of a hook."""
 
     START = "start"
     SHUTDOWN = "shutdown"
@@ -49,33 +49,33 @@ DECORATORS = {
     Kind.BACKGROUND: "background",
     Kind.DRAIN: "on_drain",
 }
-"""What each kind is declared with, as a method of ``Lifespan``."""
+"""The decorator of each kind, as a method of ``Lifespan``."""
 
 
 class Form(StrEnum):
-    """How a hook's function is called."""
+    """The way a hook's function is called."""
 
     COROUTINE = "coroutine function"
     ASYNC_GENERATOR = "async generator function"
     SYNC_GENERATOR = "generator function"
     ON_LOOP = "callable for the loop"
-    """Called on the loop; what it returns decides: an async context manager, an awaitable."""
+    """Called on the loop; the result decides: an async context manager, or an awaitable."""
     IN_THREAD = "sync callable"
 
 
-# A member costs five times as much to look up on its enum as a global does on Python 3.11, and the
-# runner compares some thirty of them a hook.
+# Module constants: on Python 3.11 a look-up on the Enum costs five times as much
+# (https://github.com/python/cpython/issues/93910), and a run makes some thirty for each hook.
 START, SHUTDOWN, RESOURCE, BACKGROUND, DRAIN, MANAGER, STAGE = Kind
 ONLY_AT_END = (SHUTDOWN, DRAIN)
-"""What does nothing at startup: its ``timeout`` is its limit at the end."""
+"""Kinds without a startup: their ``timeout`` is their limit at the end."""
 COROUTINE, ASYNC_GENERATOR, SYNC_GENERATOR, ON_LOOP, IN_THREAD = Form
 
 WrittenAt: TypeAlias = tuple[str, str, int]
-"""Module, file and line that are told for a hook, where its function is not what was written."""
+"""Module, file and line of a hook whose function was not written by the user."""
 
 
 class Options(NamedTuple):
-    """What can be said of a hook, when it is declared and by the ``HOOKS`` setting."""
+    """The options of a hook, from its declaration and from the ``HOOKS`` setting."""
 
     priority: int = 0
     required: bool = True
@@ -83,7 +83,7 @@ class Options(NamedTuple):
     shutdown_timeout: float | None = None
     state_name: str = ""
     wait: bool = True
-    """Whether the startup waits for it; else the process may serve before it is up."""
+    """True if the startup waits for it; otherwise the process may serve before it is up."""
     on_crash: str = "log"
 
 
@@ -97,7 +97,7 @@ class Parameter(NamedTuple):
 
 
 class Hook:
-    """One declared hook: its function, what it is called, and how it is to be run.
+    """A declared hook: its function, its name, and its options.
 
     Two hooks are the same hook when they are the same object. Everything here is as it was
     declared; what the ``HOOKS`` setting changes is in the plan's nodes.
@@ -160,10 +160,10 @@ class Hook:
         self.parameters: tuple[Parameter, ...] | None = None
         """Those of the function, once the first plan has read them."""
         self.checks: tuple[Any, ...] = ()
-        """What tells whether the resource is well: ``checking.Check``."""
-        self._refuse_what_cannot_run()
+        """The health checks of the resource: ``running.health_check.Check``."""
+        self._refuse_uncallable()
 
-    def _refuse_what_cannot_run(self) -> None:
+    def _refuse_uncallable(self) -> None:
         where = f"'{self.name}' ({self.file}:{self.line})"
         if self.kind is Kind.BACKGROUND and self.form is not Form.COROUTINE:
             raise TypeError(
@@ -199,7 +199,7 @@ class Hook:
 
     @property
     def identity(self) -> tuple[object, ...]:
-        """What makes a second declaration replace the first: a module that is imported anew."""
+        """The identity of a declaration: a module that is imported again replaces its hooks."""
         owner = getattr(self.function, "__self__", None)
         return (
             self.module,
@@ -216,7 +216,7 @@ class Hook:
 
 
 def valid(options: Options, name: str) -> Options:
-    """Return a hook's options as they are kept. Raises for what is none of its kind."""
+    """Return the options in their stored form. Raises for invalid values."""
     return options._replace(
         priority=number(options.priority, "priority"),
         timeout=seconds(options.timeout, "timeout"),
@@ -244,7 +244,7 @@ def words(value: Iterable[str] | str | None) -> frozenset[str] | None:
 
 
 def number(value: object, what: str) -> int:
-    """Return ``value``, a priority. Raises ``TypeError`` for what is no whole number."""
+    """Return ``value``, a priority. Raises ``TypeError`` if it is no whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{what} is a whole number, not {value!r}.")
     return value
@@ -253,12 +253,12 @@ def number(value: object, what: str) -> int:
 def is_seconds(value: object) -> bool:
     """Return True for a time limit: a number of seconds above 0 that Python can wait for."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # Some 292 years. Infinity, and whole numbers that no float can hold, are beyond it.
+    # 292 years, the limit of threading.TIMEOUT_MAX: infinity and larger integers are refused.
     return is_number and 0 < value <= threading.TIMEOUT_MAX  # type: ignore[operator]
 
 
 def seconds(value: object, what: str) -> float | None:
-    """Return ``value``, a time limit in seconds. Raises for what is no such limit."""
+    """Return ``value``, a time limit in seconds. Raises if it is none."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -269,7 +269,7 @@ def seconds(value: object, what: str) -> float | None:
 
 
 def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what is left of a callable without partials, bound methods and decorators."""
+    """Return a callable without its partials, bound methods and decorators."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func
@@ -282,7 +282,7 @@ def innermost(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return the name a function brings. Raises ``ValueError`` where it brings none."""
+    """Return the name of a function. Raises ``ValueError`` if it has none."""
     name = getattr(function, "__name__", "")
     if not name or name == "<lambda>":
         from lifespan_app.engine.errors import with_article
@@ -294,7 +294,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def place_of(function: Callable[..., Any], declared_at: types.FrameType | None) -> tuple[str, int]:
-    """Return file and line of a function, or of its declaration where it has no code."""
+    """Return file and line of a function, or of its declaration if it has no code."""
     code = getattr(function, "__code__", None)
     if code is not None:
         return code.co_filename, code.co_firstlineno
@@ -304,7 +304,7 @@ def place_of(function: Callable[..., Any], declared_at: types.FrameType | None) 
 
 
 def form_of(function: Callable[..., Any]) -> Form:
-    """Tell how a function has to be called."""
+    """Return the way to call a function."""
     bare: Any = function
     while isinstance(bare, functools.partial):
         bare = bare.func

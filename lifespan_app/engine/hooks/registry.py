@@ -25,14 +25,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Registry:
-    """Hooks by where they were declared, filled at any time."""
+    """Hooks by the place of their declaration, added at any time."""
 
     def __init__(self) -> None:
         self._registry: dict[tuple[object, ...], Hook] = {}
         self._order = itertools.count()
         self.sources: list[Callable[[], Iterable[Hook]]] = []
-        """Functions that give the hooks which no decorator has declared, such as those of lifespan
-        managers, as they are now."""
+        """Functions that return further hooks, such as those of lifespan managers."""
         self.broken: dict[str, Problem] = {}
         """Modules that could not be imported, by name."""
 
@@ -42,7 +41,7 @@ class Registry:
         return [*self._registry.values(), *(hook for source in self.sources for hook in source())]
 
     def declares_all(self, hooks: list[Hook]) -> bool:
-        """Return whether decorators have declared all of these hooks, and no other source."""
+        """Return True if all of these hooks come from decorators, and none from another source."""
         return len(hooks) == len(self._registry)
 
     def _declare(
@@ -56,7 +55,7 @@ class Registry:
 
     @contextmanager
     def rolled_back(self) -> Iterator[None]:
-        """Forget what was declared inside, when an error leaves it.
+        """Remove the hooks that a block declares if it ends with an error.
 
         What modules have declared that stay imported is kept: it would not be declared again.
         """
@@ -104,7 +103,7 @@ class Registry:
             The function, unchanged.
 
         Raises:
-            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+            TypeError, ValueError: it can't be such a hook; the text has the correct code.
         """
         return self._decorate(Kind.START, function, options, sys._getframe(1))
 
@@ -136,7 +135,7 @@ class Registry:
             The function, unchanged.
 
         Raises:
-            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+            TypeError, ValueError: it can't be such a hook; the text has the correct code.
         """
         return self._decorate(Kind.SHUTDOWN, function, options, sys._getframe(1))
 
@@ -170,7 +169,7 @@ class Registry:
             The function, unchanged.
 
         Raises:
-            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+            TypeError, ValueError: it can't be such a hook; the text has the correct code.
         """
         return self._decorate(Kind.DRAIN, function, options, sys._getframe(1))
 
@@ -206,7 +205,7 @@ class Registry:
             The function, unchanged.
 
         Raises:
-            TypeError, ValueError: it can't be such a hook; the text says what to write instead.
+            TypeError, ValueError: it can't be such a hook; the text has the correct code.
         """
         return self._decorate(Kind.BACKGROUND, function, options, sys._getframe(1))
 
@@ -243,7 +242,7 @@ OPTIONS = {
 
 
 def refuse_options(kind: Kind, positional: tuple[Any, ...], options: dict[str, Any]) -> None:
-    """Raise ``TypeError`` for what a decorator does not take, and say what it takes."""
+    """Raise ``TypeError`` for invalid arguments of a decorator, with a list of the valid ones."""
     decorator = f"@lifespan.{DECORATORS[kind]}"
     if len(positional) > 1:
         raise TypeError(f"{decorator} takes a priority, and everything else by name.")

@@ -13,9 +13,9 @@ from .hook import Hook, Parameter, innermost
 if sys.version_info >= (3, 14):
     from annotationlib import Format, get_annotations
 
-    # An annotation may name what only type checkers import, which is an error when it is read.
+    # An annotation may use a name that only type checkers import, and reading it would raise.
     def signature_of(function: Callable[..., Any]) -> inspect.Signature:
-        """Return the signature of a callable; a ``ForwardRef`` stands for what can't be read."""
+        """Return the signature of a callable, with ``ForwardRef`` for unreadable annotations."""
         return inspect.signature(function, annotation_format=Format.FORWARDREF)
 
     def annotations_of(function: types.FunctionType) -> Mapping[str, Any]:
@@ -34,7 +34,7 @@ else:
 
 CONTEXT_NAMES = frozenset({"ctx", "_context", "lifespan_context"})
 OF_FASTAPI = frozenset({"app", "application"})
-"""What lifespan functions of FastAPI and Starlette are given."""
+"""The parameter names of FastAPI's and Starlette's lifespan functions."""
 
 
 def parameters_of(hook: Hook) -> tuple[Parameter, ...]:
@@ -48,7 +48,7 @@ def parameters_of(hook: Hook) -> tuple[Parameter, ...]:
 
 
 def _read(function: Callable[..., Any]) -> Iterable[Parameter]:
-    # What changes a function's signature is kept in its __dict__: __wrapped__, __signature__.
+    # Anything that changes a signature is in the function's __dict__: __wrapped__, __signature__.
     if type(function) is types.FunctionType and not vars(function):
         code = function.__code__
         if not (code.co_argcount or code.co_kwonlyargcount):
@@ -72,7 +72,7 @@ def _read(function: Callable[..., Any]) -> Iterable[Parameter]:
 
 
 def _parameters_of_plain_function(function: types.FunctionType) -> list[Parameter]:
-    # inspect.signature takes ten times as long, and a plan of a thousand hooks notices.
+    # inspect.signature takes ten times as long, which matters for a thousand hooks.
     code = function.__code__
     count = code.co_argcount
     names = code.co_varnames[: count + code.co_kwonlyargcount]
@@ -90,7 +90,7 @@ def _parameters_of_plain_function(function: types.FunctionType) -> list[Paramete
 
 
 def text_of(annotation: Any) -> str | None:
-    """Return the text of what an annotation names and Python has not read, or None.
+    """Return the source text of an annotation that Python has not evaluated, or None.
 
     A string is such a text. From Python 3.14 on there are a ``ForwardRef`` for the annotation, and
     one for each argument of ``Annotated`` that can't be read.

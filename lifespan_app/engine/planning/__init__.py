@@ -1,4 +1,4 @@
-"""Planned: the order in which the hooks of one service type run, and why.
+"""Planned: the order in which the hooks of one service type run, with the reasons.
 
 Imports ``engine.hooks``.
 """

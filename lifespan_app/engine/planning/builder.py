@@ -38,14 +38,14 @@ from .order import in_order, nodes_in_order
 from .plan import DECLARED, NEEDS, Excluded, Gives, Plan
 
 Overrides = Mapping[str, Mapping[str, Any]]
-"""The ``HOOKS`` setting: what is changed of a hook, by its key or ``"*"``."""
+"""The ``HOOKS`` setting: changed options, by a hook's key or ``"*"``."""
 
 NOTHING_UP = {
     SHUTDOWN: "shutdown function",
     BACKGROUND: "background job",
     DRAIN: "drain function",
 }
-"""What nothing may depend on."""
+"""Kinds of hooks that no other hook may depend on."""
 
 
 def build_plan(
@@ -62,14 +62,14 @@ def build_plan(
     Args:
         hooks: every declared hook.
         service_type: whose plan it is; a plan for ``server`` holds only the hooks that name it,
-            and what they need.
-        label_of: gives the app label of a module, or None outside an installed app.
+            and their dependencies.
+        label_of: returns the app label of a module, or None outside an installed app.
         overrides: the ``hooks`` of the settings, by hook key or ``"*"``.
         broken: problems known before, such as modules that could not be imported.
-        advice: how settings are called in what is said.
+        advice: the names of settings in the texts.
 
     Raises:
-        PlanError: naming everything that is wrong, each with file, line and what to do.
+        PlanError: all problems, each with file, line and remedy.
     """
     plan, problems = draft_plan(hooks, service_type, label_of, overrides or {}, broken, advice)
     if problems:
@@ -86,7 +86,7 @@ def draft_plan(
     broken: Sequence[Problem] = (),
     advice: Advice = GENERIC,
 ) -> tuple[Plan, list[Problem]]:
-    """Return as much of a plan as can be made, to be looked at, and what is wrong with it.
+    """Return the plan as far as it can be made, for display, and its problems.
 
     Args:
         hooks, service_type, label_of, overrides, broken, advice: as for ``build_plan``.
@@ -96,7 +96,7 @@ def draft_plan(
 
 
 class _Draft:
-    """The making of a plan, problem by problem, so that all of them are told at once."""
+    """A plan in the making, which collects all of its problems."""
 
     def __init__(
         self,
@@ -110,21 +110,21 @@ class _Draft:
         self.service_type = service_type
         self.advice = advice
         self.problems: list[Problem] = list(broken)
-        self.drafted = self._draft(sorted(hooks, key=attrgetter("order")), label_of, overrides)
+        self.candidates = self._draft(sorted(hooks, key=attrgetter("order")), label_of, overrides)
         self._choose()
-        self.by_hook = {drafted.hook: drafted for drafted in self.drafted}
+        self.by_hook = {candidate.hook: candidate for candidate in self.candidates}
         self._index()
-        for drafted in self.drafted:
-            if not drafted.excluded:
-                self._read_asks(drafted)
+        for candidate in self.candidates:
+            if not candidate.excluded:
+                self._read_dependencies(candidate)
         if service_type == ServiceType.SERVER:
-            self._keep_what_names_the_server()
-        self._leave_out_what_cannot_run()
+            self._keep_server_hooks()
+        self._exclude_unrunnable()
 
     def problem(self, code: str, at: Candidate, message: str, hint: str) -> None:
         self.problems.append(Problem(message, hint, at.hook.file, at.hook.line, code))
 
-    # Which hooks.
+    # The choice of hooks.
 
     def _draft(
         self,
@@ -134,7 +134,7 @@ class _Draft:
     ) -> list[Candidate]:
         labels: dict[str, str] = {}
         for_all = overrides.get("*", {})
-        drafted = []
+        candidates = []
         hooks = self._without_twins(hooks, label_of)
         for hook in hooks:
             label = labels.get(hook.module)
@@ -144,10 +144,10 @@ class _Draft:
             if overrides:
                 own = overrides.get(f"{label}.{hook.name}")
                 options = {**for_all, **own} if own else for_all
-            drafted.append(Candidate(hook, label, options))
+            candidates.append(Candidate(hook, label, options))
             if not options.get("enabled", True):
-                drafted[-1].leave_out(f"disabled by the {self.advice.name_of('hooks')} setting")
-        return drafted
+                candidates[-1].exclude(f"disabled by the {self.advice.name_of('hooks')} setting")
+        return candidates
 
     def _without_twins(
         self, hooks: Iterable[Hook], label_of: Callable[[str], str | None]
@@ -173,55 +173,59 @@ class _Draft:
         return [hook for hook in hooks if hook.module not in twins]
 
     def _choose(self) -> None:
-        for drafted in self.drafted:
-            types = drafted.hook.service_types
-            if types is not None and self.service_type not in types and not drafted.excluded:
+        for candidate in self.candidates:
+            types = candidate.hook.service_types
+            if types is not None and self.service_type not in types and not candidate.excluded:
                 listed = ", ".join(sorted(types)) or "none"
-                drafted.leave_out(f"for service type {listed}, not {self.service_type}")
+                candidate.exclude(f"for service type {listed}, not {self.service_type}")
 
-    def _keep_what_names_the_server(self) -> None:
+    def _keep_server_hooks(self) -> None:
         kept: set[int] = set()
         ready = [
-            drafted
-            for drafted in self.drafted
-            if not drafted.excluded and drafted.hook.service_types is not None
+            candidate
+            for candidate in self.candidates
+            if not candidate.excluded and candidate.hook.service_types is not None
         ]
         while ready:
-            drafted = ready.pop()
-            if id(drafted) in kept:
+            candidate = ready.pop()
+            if id(candidate) in kept:
                 continue
-            kept.add(id(drafted))
-            ready += (ask.target for ask in drafted.asks if not ask.target.excluded)
-        for drafted in self.drafted:
-            if not drafted.excluded and id(drafted) not in kept:
-                drafted.leave_out("does not name service type server, nor is it needed there")
+            kept.add(id(candidate))
+            ready += (
+                dependency.target
+                for dependency in candidate.dependencies
+                if not dependency.target.excluded
+            )
+        for candidate in self.candidates:
+            if not candidate.excluded and id(candidate) not in kept:
+                candidate.exclude("does not name service type server, nor is it needed there")
 
-    def _leave_out_what_cannot_run(self) -> None:
-        ready = [drafted for drafted in self.drafted if drafted.excluded]
+    def _exclude_unrunnable(self) -> None:
+        ready = [candidate for candidate in self.candidates if candidate.excluded]
         if not ready:
             return
         dependents: dict[int, dict[Candidate, None]] = {}
-        for drafted in self.drafted:
-            for ask in drafted.asks:
-                if not ask.has_default:
-                    dependents.setdefault(id(ask.target), {})[drafted] = None
+        for candidate in self.candidates:
+            for dependency in candidate.dependencies:
+                if not dependency.has_default:
+                    dependents.setdefault(id(dependency.target), {})[candidate] = None
         while ready:
             missing = ready.pop()
-            for drafted in dependents.get(id(missing), ()):
-                if drafted.excluded:
+            for candidate in dependents.get(id(missing), ()):
+                if candidate.excluded:
                     continue
-                if drafted.options.required:
+                if candidate.options.required:
                     self.problem(
                         "left out",
-                        drafted,
-                        f"Hook '{drafted.key}' needs {missing}, which is left out here: "
+                        candidate,
+                        f"Hook '{candidate.key}' needs {missing}, which is left out here: "
                         f"{missing.excluded}.",
                         "Let both run for the same service types, make the hook optional with "
                         "required=False, or give the parameter a default.",
                     )
                 else:
-                    drafted.leave_out(f"needs '{missing.key}', which is left out")
-                    ready.append(drafted)
+                    candidate.exclude(f"needs '{missing.key}', which is left out")
+                    ready.append(candidate)
 
     # Names.
 
@@ -229,52 +233,52 @@ class _Draft:
         self.by_key: dict[str, Candidate] = {}
         self.resources: dict[str, Candidate] = {}
         self.by_state_name: dict[str, Candidate] = {}
-        for drafted in self.drafted:
-            kind = drafted.hook.kind
-            other = self.by_key.get(drafted.key)
-            # What runs goes before what is left out; a start function before its shutdown.
+        for candidate in self.candidates:
+            kind = candidate.hook.kind
+            other = self.by_key.get(candidate.key)
+            # Hooks that run come before excluded ones, start functions before shutdown functions.
             if other is None:
-                self.by_key[drafted.key] = drafted
+                self.by_key[candidate.key] = candidate
             else:
-                if not (drafted.excluded or other.excluded):
-                    self._refuse_one_key(other, drafted)
-                if (bool(drafted.excluded), kind is Kind.SHUTDOWN) < (
+                if not (candidate.excluded or other.excluded):
+                    self._refuse_one_key(other, candidate)
+                if (bool(candidate.excluded), kind is Kind.SHUTDOWN) < (
                     bool(other.excluded),
                     other.hook.kind is Kind.SHUTDOWN,
                 ):
-                    self.by_key[drafted.key] = drafted
+                    self.by_key[candidate.key] = candidate
             if kind is RESOURCE:
-                other = self.resources.get(drafted.key)
-                if other is None or (other.excluded and not drafted.excluded):
-                    self.resources[drafted.key] = drafted
-                self._index_state_name(drafted)
+                other = self.resources.get(candidate.key)
+                if other is None or (other.excluded and not candidate.excluded):
+                    self.resources[candidate.key] = candidate
+                self._index_state_name(candidate)
 
-    def _index_state_name(self, drafted: Candidate) -> None:
-        name = drafted.options.state_name
-        if name is not drafted.hook.options.state_name:
+    def _index_state_name(self, candidate: Candidate) -> None:
+        name = candidate.options.state_name
+        if name is not candidate.hook.options.state_name:
             setting = self.advice.name_of("hooks")
             try:
-                refuse_name(name, str(drafted))
+                refuse_name(name, str(candidate))
             except ValueError as error:
-                self.problem("state name", drafted, str(error), f"Change the {setting} setting.")
+                self.problem("state name", candidate, str(error), f"Change the {setting} setting.")
         other = self.by_state_name.get(name)
         if other is None or other.excluded:
-            self.by_state_name[name] = drafted
-        elif not drafted.excluded and other.key != drafted.key:
-            suggestion = f"{drafted.label.replace('.', '_')}_{drafted.hook.name}"
+            self.by_state_name[name] = candidate
+        elif not candidate.excluded and other.key != candidate.key:
+            suggestion = f"{candidate.label.replace('.', '_')}_{candidate.hook.name}"
             self.problem(
                 "state name",
-                drafted,
-                f"Two resources are called '{name}' in the state: {other} and {drafted}.",
+                candidate,
+                f"Two resources are called '{name}' in the state: {other} and {candidate}.",
                 "Give one another state_name=, or set "
-                f"{self.advice.option_set(drafted.key, 'state_name', suggestion)}.",
+                f"{self.advice.option_set(candidate.key, 'state_name', suggestion)}.",
             )
 
     def _refuse_one_key(self, one: Candidate, two: Candidate) -> None:
         if {one.hook.kind, two.hook.kind} == {Kind.START, Kind.SHUTDOWN}:
             return
         if one.hook.kind is two.hook.kind is Kind.MANAGER:
-            # Registered without a name, they can be given no other.
+            # Hooks that were registered without a name can't get another one.
             return
         self.problem(
             "key",
@@ -284,79 +288,82 @@ class _Draft:
             "Rename one of them, or give it a name=.",
         )
 
-    # What each hook asks for.
+    # The dependencies of each hook.
 
-    def _read_asks(self, drafted: Candidate) -> None:
+    def _read_dependencies(self, candidate: Candidate) -> None:
         try:
-            parameters = parameters_of(drafted.hook)
+            parameters = parameters_of(candidate.hook)
         except (TypeError, ValueError) as error:
             self.problem(
                 "signature",
-                drafted,
-                f"The signature of '{drafted.key}' can't be read: {one_line(error)}",
+                candidate,
+                f"The signature of '{candidate.key}' can't be read: {one_line(error)}",
                 "Wrap it in a function of your own.",
             )
             parameters = ()
         if parameters:
             is_lone = sum(parameter.required for parameter in parameters) == 1
             for parameter in parameters:
-                self._read_parameter(drafted, parameter, is_lone=is_lone)
-        for wanted in drafted.hook.depends_on:
-            target = self._find_declared(drafted, wanted)
+                self._read_parameter(candidate, parameter, is_lone=is_lone)
+        for wanted in candidate.hook.depends_on:
+            target = self._find_declared(candidate, wanted)
             if target is not None:
-                drafted.ask_for(Dependency(target, DECLARED, "depends_on"))
+                candidate.add_dependency(Dependency(target, DECLARED, "depends_on"))
 
-    def _read_parameter(self, drafted: Candidate, parameter: Parameter, *, is_lone: bool) -> None:
+    def _read_parameter(self, candidate: Candidate, parameter: Parameter, *, is_lone: bool) -> None:
         name = parameter.name
         if parameter.positional_only:
             self.problem(
                 "signature",
-                drafted,
-                f"Parameter '{name}' of '{drafted.key}' is positional-only; hooks are called with "
+                candidate,
+                f"Parameter '{name}' of '{candidate.key}' is positional-only; hooks are called with "
                 "names.",
                 "Remove the '/' from the signature.",
             )
             return
-        annotation, unreadable = self._annotation(drafted.hook, parameter)
+        annotation, unreadable = self._annotation(candidate.hook, parameter)
         if name == "context" or annotation is LifespanContext:
-            drafted.be_given(name, Gives.CONTEXT)
+            candidate.add_argument(name, Gives.CONTEXT)
             return
         if name == "state":
-            drafted.be_given(name, Gives.STATE)
+            candidate.add_argument(name, Gives.STATE)
             return
         if unreadable:
             self.problem(
                 "annotation",
-                drafted,
-                f"The annotation of parameter '{name}' of '{drafted.key}' can't be read: "
+                candidate,
+                f"The annotation of parameter '{name}' of '{candidate.key}' can't be read: "
                 f"{unreadable}.",
                 "Import what it names at the module's top, outside 'if TYPE_CHECKING'.",
             )
             return
         handled = hook_in(annotation)
         if handled is None:
-            target = self._find_named(drafted, name)
+            target = self._find_named(candidate, name)
         else:
             target = self.by_hook.get(handled)
             if target is None:
-                self._refuse_foreign(drafted, handled)
+                self._refuse_foreign(candidate, handled)
                 return
-        if target is not None and target is not drafted:
+        if target is not None and target is not candidate:
             detail = f"parameter '{name}'"
-            drafted.ask_for(Dependency(target, NEEDS, detail, name, not parameter.required))
+            candidate.add_dependency(
+                Dependency(target, NEEDS, detail, name, not parameter.required)
+            )
         elif is_lone and parameter.required and name in CONTEXT_NAMES:
-            drafted.be_given(name, Gives.CONTEXT)
+            candidate.add_argument(name, Gives.CONTEXT)
         elif parameter.required:
-            self._refuse_parameter(drafted, name)
+            self._refuse_parameter(candidate, name)
 
     def _annotation(self, hook: Hook, parameter: Parameter) -> tuple[Any, str]:
-        """Return the annotation, and why it can't be read where that matters."""
+        """Return the annotation, and the reason that it can't be read if that matters."""
         annotation = parameter.annotation
         text = text_of(annotation)
         if text is None:
             return annotation, ""
         try:
-            # Annotations are the module's own code, held back by Python 3.14 or `from __future__`.
+            # An annotation is the module's own code, which PEP 649 or PEP 563 has deferred:
+            # https://peps.python.org/pep-0649/
             return eval(text, namespace_of(hook)), ""
         except Exception as error:
             if "Annotated" in text or get_origin(annotation) is Annotated:
@@ -365,24 +372,24 @@ class _Draft:
                 return LifespanContext, ""
             return None, ""
 
-    def _find_named(self, drafted: Candidate, name: str) -> Candidate | None:
-        own = self.resources.get(f"{drafted.label}.{name}")
-        return self.by_state_name.get(name) if own is None or own is drafted else own
+    def _find_named(self, candidate: Candidate, name: str) -> Candidate | None:
+        own = self.resources.get(f"{candidate.label}.{name}")
+        return self.by_state_name.get(name) if own is None or own is candidate else own
 
-    def _find_declared(self, drafted: Candidate, wanted: HookReference) -> Candidate | None:
+    def _find_declared(self, candidate: Candidate, wanted: HookReference) -> Candidate | None:
         target: Candidate | None
         if isinstance(wanted, str):
-            target = self.by_key.get(wanted) or self.by_key.get(f"{drafted.label}.{wanted}")
+            target = self.by_key.get(wanted) or self.by_key.get(f"{candidate.label}.{wanted}")
             if target is None:
                 known = sorted(
                     other.key
-                    for other in self.drafted
-                    if other.hook.kind in (Kind.RESOURCE, Kind.START) and other is not drafted
+                    for other in self.candidates
+                    if other.hook.kind in (Kind.RESOURCE, Kind.START) and other is not candidate
                 )
                 self.problem(
                     "missing",
-                    drafted,
-                    f"Hook '{drafted.key}' depends on '{wanted}', which no app declares."
+                    candidate,
+                    f"Hook '{candidate.key}' depends on '{wanted}', which no app declares."
                     f"{did_you_mean(wanted, known)}",
                     f"Correct the name in depends_on=, or install the app. {listed('Hooks', known)}",
                 )
@@ -393,48 +400,48 @@ class _Draft:
                 target = self.by_hook.get(hook)
             else:
                 hook = wanted
-                of_function = [other for other in self.drafted if other.hook.function == wanted]
+                of_function = [other for other in self.candidates if other.hook.function == wanted]
                 of_function.sort(key=lambda other: other.hook.kind is Kind.SHUTDOWN)
                 target = of_function[0] if of_function else None
             if target is None:
-                self._refuse_foreign(drafted, hook)
+                self._refuse_foreign(candidate, hook)
                 return None
         what = NOTHING_UP.get(target.hook.kind)
         if what is not None:
             self.problem(
                 "missing",
-                drafted,
-                f"Hook '{drafted.key}' depends on the {what} {target}, and nothing may depend on "
+                candidate,
+                f"Hook '{candidate.key}' depends on the {what} {target}, and nothing may depend on "
                 "one: it has nothing that is up.",
                 "Depend on a resource or a start function.",
             )
             return None
         return target
 
-    def _refuse_foreign(self, drafted: Candidate, wanted: object) -> None:
+    def _refuse_foreign(self, candidate: Candidate, wanted: object) -> None:
         self.problem(
             "missing",
-            drafted,
-            f"Hook '{drafted.key}' depends on {wanted!r}, which is declared nowhere in this "
+            candidate,
+            f"Hook '{candidate.key}' depends on {wanted!r}, which is declared nowhere in this "
             "registry.",
             "Declare it with a decorator of the same Lifespan.",
         )
 
-    def _refuse_parameter(self, drafted: Candidate, name: str) -> None:
-        known = sorted(set(self.by_state_name) - {drafted.options.state_name})
-        qualified = drafted.hook.qualified_name.rpartition(".")[0]
+    def _refuse_parameter(self, candidate: Candidate, name: str) -> None:
+        known = sorted(set(self.by_state_name) - {candidate.options.state_name})
+        qualified = candidate.hook.qualified_name.rpartition(".")[0]
         if name == "self" and qualified and not qualified.endswith("<locals>"):
             self.problem(
                 "signature",
-                drafted,
-                f"Hook '{drafted.key}' is a method without its object: nothing can be given for "
+                candidate,
+                f"Hook '{candidate.key}' is a method without its object: nothing can be given for "
                 "'self'.",
                 f"Register the bound method, once there is an object: "
-                f"lifespan.{DECORATORS[drafted.hook.kind]}"
-                f"({qualified.rpartition('.')[2].lower()}.{drafted.hook.name}).",
+                f"lifespan.{DECORATORS[candidate.hook.kind]}"
+                f"({qualified.rpartition('.')[2].lower()}.{candidate.hook.name}).",
             )
             return
-        other = "other " if name in (drafted.hook.name, drafted.options.state_name) else ""
+        other = "other " if name in (candidate.hook.name, candidate.options.state_name) else ""
         if name in CONTEXT_NAMES:
             hint = "Call the parameter 'context', or annotate it as LifespanContext."
         elif name in OF_FASTAPI:
@@ -449,8 +456,8 @@ class _Draft:
             )
         self.problem(
             "missing",
-            drafted,
-            f"Parameter '{name}' of '{drafted.key}' matches no {other}resource."
+            candidate,
+            f"Parameter '{name}' of '{candidate.key}' matches no {other}resource."
             f"{did_you_mean(name, known)}",
             hint,
         )
@@ -458,29 +465,33 @@ class _Draft:
     # The plan.
 
     def finish(self) -> Plan:
-        """Order what runs, and tie it together."""
-        running = [drafted for drafted in self.drafted if not drafted.excluded]
-        # What runs as soon as the shutdown is known has no place among the others: it stands on
-        # what it asks for, and gives that no priority.
-        drains = [drafted for drafted in running if drafted.hook.kind is DRAIN]
+        """Sort the hooks, and connect them."""
+        running = [candidate for candidate in self.candidates if not candidate.excluded]
+        # Drain functions run once the shutdown is announced, so they are sorted apart: they follow
+        # their dependencies, and pass them no priority.
+        drains = [candidate for candidate in running if candidate.hook.kind is DRAIN]
         if drains:
-            running = [drafted for drafted in running if drafted.hook.kind is not DRAIN]
+            running = [candidate for candidate in running if candidate.hook.kind is not DRAIN]
         order, cycles = in_order(running)
         for cycle in cycles:
-            self._tell_cycle(cycle)
+            self._report_cycle(cycle)
         excluded = [
-            Excluded(drafted.key, drafted.excluded, drafted.hook.file, drafted.hook.line)
-            for drafted in self.drafted
-            if drafted.excluded
+            Excluded(candidate.key, candidate.excluded, candidate.hook.file, candidate.hook.line)
+            for candidate in self.candidates
+            if candidate.excluded
         ]
         return Plan(self.service_type, nodes_in_order(order, drains), excluded)
 
-    def _tell_cycle(self, cycle: list[Candidate]) -> None:
+    def _report_cycle(self, cycle: list[Candidate]) -> None:
         """Report a cycle whole, with every edge's reason."""
         lines = []
         for one, two in zip(cycle, [*cycle[1:], cycle[0]], strict=True):
-            ask = next(ask for ask in one.asks if ask.target is two)
-            lines.append(f"\n      {one} waits for '{two.key}': {ask.reason}, {ask.detail}")
+            dependency = next(
+                dependency for dependency in one.dependencies if dependency.target is two
+            )
+            lines.append(
+                f"\n      {one} waits for '{two.key}': {dependency.reason}, {dependency.detail}"
+            )
         self.problem(
             "cycle",
             cycle[0],
@@ -490,7 +501,7 @@ class _Draft:
 
 
 def hook_in(annotation: Any) -> Hook | None:
-    """Return the hook whose handle stands in ``Annotated[T, handle]``, or None."""
+    """Return the hook of the handle in ``Annotated[T, handle]``, or None."""
     if annotation is not None and get_origin(annotation) is Annotated:
         for extra in get_args(annotation)[1:]:
             hook = getattr(extra, "hook", None)

@@ -14,7 +14,7 @@ CHANGEABLE = ("priority", "required", "state_name", "timeout", "shutdown_timeout
 
 
 class Dependency(NamedTuple):
-    """What a drafted hook asks for: another drafted hook, and how."""
+    """A dependency of a candidate: another candidate, and the reason."""
 
     target: Candidate
     reason: Reason
@@ -28,7 +28,7 @@ class Candidate:
 
     __slots__ = (
         "arguments",
-        "asks",
+        "dependencies",
         "excluded",
         "hook",
         "key",
@@ -44,13 +44,13 @@ class Candidate:
         self.key = f"{label}.{hook.name}"
         self.options = hook.options
         self.excluded = ""
-        self.asks: tuple[Dependency, ...] = ()
+        self.dependencies: tuple[Dependency, ...] = ()
         self.arguments: tuple[tuple[str, Gives], ...] = ()
         self.node = -1
         if changes:
             self._change(changes)
         self.priority = self.options.priority
-        """That of what needs it, where that is lower."""
+        """Its own priority, or the lowest one of its dependents."""
 
     def _change(self, changes: Mapping[str, Any]) -> None:
         known = {option: value for option, value in changes.items() if option in CHANGEABLE}
@@ -58,20 +58,20 @@ class Candidate:
             known.pop("wait", None)
         self.options = self.options._replace(**known)
 
-    def leave_out(self, reason: str) -> None:
+    def exclude(self, reason: str) -> None:
         """Leave the hook out of the plan."""
         self.excluded = reason
 
-    def ask_for(self, ask: Dependency) -> None:
-        """Have the hook wait for another one."""
-        self.asks += (ask,)
+    def add_dependency(self, dependency: Dependency) -> None:
+        """Add a dependency."""
+        self.dependencies += (dependency,)
 
-    def be_given(self, name: str, gives: Gives) -> None:
-        """Have a parameter given the context or the state."""
+    def add_argument(self, name: str, gives: Gives) -> None:
+        """Pass the context or the state to a parameter."""
         self.arguments += ((name, gives),)
 
-    def come_before(self, dependent: Candidate) -> None:
-        """Take the priority of a hook that needs this one, where that is lower."""
+    def take_lower_priority(self, dependent: Candidate) -> None:
+        """Take over the priority of a dependent, if that is lower."""
         self.priority = min(self.priority, dependent.priority)
 
     def take_place(self, index: int) -> None:

@@ -38,7 +38,7 @@ def file_of(module: str) -> str | None:
 
 
 def imported_twice(name: str, other: str) -> str:
-    """Return what is said of a file with two names.
+    """Return the message on a file that was imported under two names.
 
     Args:
         name: the name to be used.

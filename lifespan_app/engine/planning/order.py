@@ -12,68 +12,72 @@ from .plan import PRIORITY, WRITTEN, Argument, Gives, Node, Wait, barrier_of
 
 
 def in_order(running: list[Candidate]) -> tuple[list[Candidate], list[list[Candidate]]]:
-    """Order hooks so that each stands behind what it needs, by priority, as registered.
+    """Sort hooks by dependencies, then by priority, then by their registration.
 
     Args:
-        running: the hooks, as registered. A hook gets the priority of what needs it, where that is
+        running: the hooks, as registered. A hook gets the priority of a dependent, if that is
             lower.
 
     Returns:
-        The hooks in their order, and the cycles in which hooks wait for one another; a hook that
-        stands in a cycle, or needs one that does, has no place in the order and is left out.
+        The hooks in their order, and the cycles of hooks that wait for one another; a hook
+        in a cycle, or one that depends on it, has no place in the order and is excluded.
     """
-    if stand_in_order(running):
+    if are_in_order(running):
         return running, []
     waiting: dict[int, int] = {}
     dependents: dict[int, list[Candidate]] = {}
-    for drafted in running:
-        if drafted.asks:
-            targets = {id(ask.target) for ask in drafted.asks if not ask.target.excluded}
-            waiting[id(drafted)] = len(targets)
+    for candidate in running:
+        if candidate.dependencies:
+            targets = {
+                id(dependency.target)
+                for dependency in candidate.dependencies
+                if not dependency.target.excluded
+            }
+            waiting[id(candidate)] = len(targets)
             for target in targets:
-                dependents.setdefault(target, []).append(drafted)
-    free = [drafted for drafted in running if not waiting.get(id(drafted))]
+                dependents.setdefault(target, []).append(candidate)
+    free = [candidate for candidate in running if not waiting.get(id(candidate))]
     topological = list(free)
     left = dict(waiting)
-    for drafted in topological:
-        for dependent in dependents.get(id(drafted), ()):
+    for candidate in topological:
+        for dependent in dependents.get(id(candidate), ()):
             left[id(dependent)] -= 1
             if not left[id(dependent)]:
                 topological.append(dependent)
     cycles: list[list[Candidate]] = []
     if len(topological) < len(running):
-        placed = {id(drafted) for drafted in topological}
+        placed = {id(candidate) for candidate in topological}
         cycles = list(find_cycles(running, placed))
-        for drafted in running:
-            if id(drafted) not in placed:
-                drafted.leave_out("stands in a cycle, or needs a hook that does")
-    for drafted in reversed(topological):
-        for dependent in dependents.get(id(drafted), ()):
-            drafted.come_before(dependent)
-    place = {id(drafted): at for at, drafted in enumerate(running)}
-    heap = [(drafted.priority, place[id(drafted)], drafted) for drafted in free]
+        for candidate in running:
+            if id(candidate) not in placed:
+                candidate.exclude("stands in a cycle, or needs a hook that does")
+    for candidate in reversed(topological):
+        for dependent in dependents.get(id(candidate), ()):
+            candidate.take_lower_priority(dependent)
+    place = {id(candidate): at for at, candidate in enumerate(running)}
+    heap = [(candidate.priority, place[id(candidate)], candidate) for candidate in free]
     heapq.heapify(heap)
     order = []
     while heap:
-        drafted = heapq.heappop(heap)[2]
-        order.append(drafted)
-        for dependent in dependents.get(id(drafted), ()):
+        candidate = heapq.heappop(heap)[2]
+        order.append(candidate)
+        for dependent in dependents.get(id(candidate), ()):
             waiting[id(dependent)] -= 1
             if not waiting[id(dependent)]:
                 heapq.heappush(heap, (dependent.priority, place[id(dependent)], dependent))
     return order, cycles
 
 
-def stand_in_order(running: list[Candidate]) -> bool:
-    """Tell whether hooks stand in their order as they were registered, as most do."""
+def are_in_order(running: list[Candidate]) -> bool:
+    """Return True if the order of registration is valid already, as it mostly is."""
     done: set[Candidate] = set()
-    for drafted in running:
-        if drafted.priority:
+    for candidate in running:
+        if candidate.priority:
             return False
-        for ask in drafted.asks:
-            if ask.target not in done and not ask.target.excluded:
+        for dependency in candidate.dependencies:
+            if dependency.target not in done and not dependency.target.excluded:
                 return False
-        done.add(drafted)
+        done.add(candidate)
     return True
 
 
@@ -90,9 +94,9 @@ def find_cycles(running: list[Candidate], placed: set[int]) -> Iterator[list[Can
             places[id(at)] = len(path)
             path.append(at)
             at = next(
-                ask.target
-                for ask in at.asks
-                if not ask.target.excluded and id(ask.target) not in placed
+                dependency.target
+                for dependency in at.dependencies
+                if not dependency.target.excluded and id(dependency.target) not in placed
             )
         seen.update(map(id, path))
         if id(at) in places:
@@ -100,28 +104,28 @@ def find_cycles(running: list[Candidate], placed: set[int]) -> Iterator[list[Can
 
 
 def nodes_in_order(order: Iterable[Candidate], drains: Iterable[Candidate]) -> list[Node]:
-    """Return the nodes of a plan, each with what it waits for.
+    """Return the nodes of a plan, each with its edges.
 
     Args:
         order: the hooks in their order; those of one priority wait for all of a lower one.
-        drains: the drain functions, which wait for what they ask for and nothing else.
+        drains: the drain functions, which wait for their dependencies only.
     """
     nodes: list[Node] = []
     barrier: Node | None = None
     layer: list[Node] = []
     written: dict[tuple[str, int], int] = {}
-    for drafted in order:
-        if layer and drafted.priority != layer[0].options.priority:
+    for candidate in order:
+        if layer and candidate.priority != layer[0].options.priority:
             barrier = add_barrier(nodes, layer)
             layer = []
-        layer.append(add_node(nodes, drafted, barrier, written))
-    for drafted in drains:
-        add_node(nodes, drafted, None, written)
+        layer.append(add_node(nodes, candidate, barrier, written))
+    for candidate in drains:
+        add_node(nodes, candidate, None, written)
     return nodes
 
 
 def add_barrier(nodes: list[Node], layer: list[Node]) -> Node:
-    """Add what waits for all hooks of one priority, so that those of the next wait for it alone."""
+    """Add a barrier behind one layer: the nodes of the next layer wait for it alone."""
     priority = layer[0].options.priority
     key = f"priority {priority}"
     waits = tuple(Wait(node.index, PRIORITY, key, hard=False) for node in layer)
@@ -132,7 +136,7 @@ def add_barrier(nodes: list[Node], layer: list[Node]) -> Node:
 
 def add_node(
     nodes: list[Node],
-    drafted: Candidate,
+    candidate: Candidate,
     barrier: Node | None,
     written: dict[tuple[str, int], int],
 ) -> Node:
@@ -140,22 +144,22 @@ def add_node(
 
     Args:
         nodes: those before it.
-        drafted: the hook.
-        barrier: what it waits for because of its priority, if anything.
+        candidate: the hook.
+        barrier: the barrier of its priority, if there is one.
         written: the last start or shutdown function of each module and priority.
     """
-    hook, options = drafted.hook, drafted.options
+    hook, options = candidate.hook, candidate.options
     index = len(nodes)
-    drafted.take_place(index)
-    if drafted.priority != options.priority:
-        options = options._replace(priority=drafted.priority)
+    candidate.take_place(index)
+    if candidate.priority != options.priority:
+        options = options._replace(priority=candidate.priority)
     waits: list[Wait] = []
-    arguments = [Argument(name, gives) for name, gives in drafted.arguments]
-    for target, reason, detail, parameter, has_default in drafted.asks:
+    arguments = [Argument(name, gives) for name, gives in candidate.arguments]
+    for target, reason, detail, parameter, has_default in candidate.dependencies:
         if target.excluded:
             continue
-        # What asks for a hook comes up after it: where the startup does not wait for that one,
-        # it can't wait for this one.
+        # A dependent comes up after its dependency: if the startup does not wait for that, it can't
+        # wait for the dependent either.
         if options.wait and not nodes[target.node].options.wait:
             options = options._replace(wait=False)
         if parameter:
@@ -165,11 +169,13 @@ def add_node(
         detail = f"after every hook of {barrier.key}"
         waits.append(Wait(barrier.index, PRIORITY, detail, hard=False))
     if hook.kind is START or hook.kind is SHUTDOWN:
-        place = (hook.module, drafted.priority)
+        place = (hook.module, candidate.priority)
         before = written.get(place)
         if before is not None and all(wait.node != before for wait in waits):
             waits.append(Wait(before, WRITTEN, "written before it", False))
         written[place] = index
-    node = Node(index, drafted.key, drafted.label, hook, options, tuple(arguments), tuple(waits))
+    node = Node(
+        index, candidate.key, candidate.label, hook, options, tuple(arguments), tuple(waits)
+    )
     nodes.append(node)
     return node

@@ -14,7 +14,7 @@ from lifespan_app.engine.hooks.hook import Hook, Options
 
 
 class Reason(StrEnum):
-    """Why one hook waits for another."""
+    """The reason that one hook waits for another."""
 
     NEEDS = "needs"
     DECLARED = "declared"
@@ -22,12 +22,12 @@ class Reason(StrEnum):
     WRITTEN = "written"
 
 
-# Quick to look up, as those in hooks.py.
+# Module constants, as attributes of an Enum are slow to look up.
 NEEDS, DECLARED, PRIORITY, WRITTEN = Reason
 
 
 class Gives(StrEnum):
-    """What a parameter is given."""
+    """The source of an argument."""
 
     CONTEXT = "context"
     STATE = "state"
@@ -35,7 +35,7 @@ class Gives(StrEnum):
 
 
 class Argument(NamedTuple):
-    """What one parameter of a hook is given when the hook is called."""
+    """The argument for one parameter of a hook's function."""
 
     name: str
     gives: Gives
@@ -45,13 +45,13 @@ class Argument(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """That a node waits for another one, and why."""
+    """An edge: one node waits for another, with the reason."""
 
     node: int
     reason: Reason
     detail: str = ""
     hard: bool = True
-    """Whether the waiting hook is skipped when the other one has failed."""
+    """True if the waiting hook is skipped when the other one has failed."""
 
 
 class Edge(NamedTuple):
@@ -76,14 +76,14 @@ NO_OPTIONS = Options()
 
 
 class Node(NamedTuple):
-    """One hook in a plan, with what settings made of it; or, without a hook, a barrier."""
+    """A hook in a plan, with its options after the settings; or, without a hook, a barrier."""
 
     index: int  # type: ignore[assignment]  # a field, in place of the method of tuples
     key: str
     label: str
     hook: Hook | None
     options: Options = NO_OPTIONS
-    """As declared, and as the ``HOOKS`` setting and the order of the plan have changed them."""
+    """The declared options, with the changes by the ``HOOKS`` setting and by the plan's order."""
     arguments: tuple[Argument, ...] = ()
     waits: tuple[Wait, ...] = ()
 
@@ -99,15 +99,15 @@ def node_of(
     Args:
         index: its place in the plan.
         hook: the hook.
-        label_of: gives the app label of a module, or None outside an installed app.
-        waits: what it waits for.
+        label_of: returns the app label of a module, or None outside an installed app.
+        waits: its edges.
     """
     label = label_of(hook.module) or hook.module
     return Node(index, f"{label}.{hook.name}", label, hook, hook.options, (), waits)
 
 
 def barrier_of(index: int, key: str, *, priority: int = 0, waits: tuple[Wait, ...] = ()) -> Node:
-    """Return a node without a hook, where others meet."""
+    """Return a barrier: a node without a hook."""
     options = Options(priority) if priority else NO_OPTIONS
     return Node(index, key, "", None, options, (), waits)
 
@@ -116,9 +116,9 @@ class Plan:
     """The hooks of one service type, in one stable order, with every edge's reason.
 
     Args:
-        service_type: whose plan it is.
+        service_type: the service type of the plan.
         nodes: hooks and barriers in their stable order; a node waits only for earlier ones.
-        left_out: the hooks that are not in it, each with the reason.
+        left_out: the excluded hooks, each with the reason.
     """
 
     __slots__ = ("excluded", "nodes", "service_type")
@@ -163,7 +163,7 @@ class Plan:
         return layers
 
     def only(self, keys: Iterable[str]) -> Plan:
-        """Return the part of this plan that holds the hooks of ``keys`` and what they need.
+        """Return the part of this plan with the hooks of ``keys`` and their dependencies.
 
         Raises:
             LookupError: a key that the plan does not hold.
@@ -196,7 +196,7 @@ class Plan:
         return Plan(self.service_type, nodes, self.excluded)
 
     def without(self, dropped: set[int], reason: str) -> Plan:
-        """Return this plan without some hooks; what waited for them waits no longer.
+        """Return this plan without some hooks, and without the edges to them.
 
         Args:
             dropped: the indices of their nodes.
@@ -248,6 +248,6 @@ HARD = frozenset({Reason.NEEDS, Reason.DECLARED})
 
 
 def edges_into(nodes: Sequence[Node], node: Node) -> Iterator[tuple[str, str]]:
-    """Return what a node of a plan waits for, as pairs of key and reason."""
+    """Return the edges of a plan's node, as pairs of key and reason."""
     for wait in node.waits:
         yield nodes[wait.node].key, str(wait.reason)

@@ -1,4 +1,4 @@
-"""Told: what a run has done, as frozen values, and the observers that get them.
+"""Reported: the steps and the state of a run, as frozen values, and the observers that get them.
 
 Imports ``engine.planning`` and ``engine.hooks``.
 """

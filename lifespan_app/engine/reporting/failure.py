@@ -1,4 +1,4 @@
-"""The error of a hook with its text, made once: what a report says of it does not change any more."""
+"""The error of a hook with its text, which is made once and does not change any more."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def short(path: str) -> str:
-    """Return a path as it is told to people: from the working directory, where it is inside."""
+    """Return a path for people: relative to the working directory, if it is inside."""
     try:
         return path.removeprefix(f"{Path.cwd()}/")
     except OSError:  # the directory was removed

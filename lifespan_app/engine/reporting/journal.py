@@ -21,7 +21,7 @@ StepId = tuple[int, Phase]
 
 
 class Progress(NamedTuple):
-    """How far a hook has said last to be."""
+    """The last progress that a hook has reported."""
 
     fraction: float
     doing: str
@@ -41,16 +41,16 @@ class Entry(NamedTuple):
     ended: float
     """When it ended; of one that goes on, when it began."""
     after: int = -1
-    """The hook whose step gave this one its turn, by its node's index; -1 for none."""
+    """The node index of the hook that this step waited for last; -1 for none."""
     outcome: Outcome | None = None
-    """How it ended; None while it goes on."""
+    """The outcome; None while the step runs."""
     attempt: int = 1
     """Which one it is, of a job that is begun again."""
     reason: str = ""
-    """Why it was skipped."""
+    """The reason that it was skipped."""
     failure: Failure | None = None
     waiting_at: str = ""
-    """Where it waited when somebody looked."""
+    """The location where it waited when that was looked up."""
     log: tuple[LogLine, ...] = ()
 
     def ends(
@@ -74,11 +74,11 @@ class Entry(NamedTuple):
 
 
 class Journal:
-    """What has happened in a run so far.
+    """The events of a run so far.
 
     Args:
-        nodes: the plan's, for what each hook waits for.
-        clock: gives seconds, for the log lines of steps.
+        nodes: the plan's nodes, with their edges.
+        clock: returns seconds, for the log lines of steps.
     """
 
     def __init__(self, nodes: Sequence[Node], clock: Callable[[], float]) -> None:
@@ -88,11 +88,11 @@ class Journal:
         self._serving: dict[int, Entry] = {}
         """The last entry of each hook's service: a job may begin again any number of times."""
         self._sinks: dict[StepId, LogSink] = {}
-        """Where log lines of steps go that go on."""
+        """The sinks for log lines of the running steps."""
         self._progress: dict[int, Progress] = {}
         self._writes = 0
         self._kept: tuple[tuple[float, int], Snapshot] | None = None
-        """The last snapshot, with its time and how much was written then."""
+        """The last snapshot, with its time and the number of entries at that time."""
         self.began: float | None = None
         self.up_at: float | None = None
         self.stop_began: float | None = None
@@ -108,7 +108,7 @@ class Journal:
             self.stop_began = now
 
     def run_ends(self, now: float) -> None:
-        """Note when the run is over."""
+        """Record the end of the run."""
         self.over_at = now
 
     def write(self, entry: Entry) -> None:
@@ -124,24 +124,24 @@ class Journal:
             self._entries.append(entry)
 
     def begin_lines(self, index: int, phase: Phase) -> None:
-        """Have a step begin without lines: that of a job which begins again."""
+        """Begin a step without log lines: that of a job which restarts."""
         self._sinks.pop((index, phase), None)
 
     def sink(self, index: int, phase: Phase, begun: float) -> LogSink:
-        """Return where the log lines of a step go that goes on. Any thread may ask."""
+        """Return the sink for log lines of a running step. Any thread may call this."""
         sink = self._sinks.get((index, phase))
         if sink is None:
             sink = self._sinks.setdefault((index, phase), LogSink(begun, self._clock))
         return sink
 
     def said(self, index: int, progress: Progress) -> Progress | None:
-        """Note how far a hook says to be; return what it said before. Any thread may call."""
+        """Store a hook's progress, and return the previous one. Any thread may call this."""
         before = self._progress.get(index)
         self._progress[index] = progress
         return before
 
     def progress(self, index: int) -> Progress | None:
-        """Return how far a hook has said last to be."""
+        """Return the last progress that a hook has reported."""
         return self._progress.get(index)
 
     def snapshot(
@@ -152,17 +152,17 @@ class Journal:
         *,
         keep: bool = False,
     ) -> Snapshot:
-        """Return what has happened until now.
+        """Return the events until now.
 
         Args:
-            startable: the hooks that the process is not ready without.
-            going_on: gives the steps that go on.
+            startable: the hooks that the process needs to be ready.
+            going_on: returns the running steps.
             now: by the run's clock.
-            keep: whether the same one will do for all that is told of at that time.
+            keep: whether all events of that time may share it.
         """
         written = (now, self._writes)
         if keep and self._kept is not None and self._kept[0] == written:
-            # A thousand hooks that begin at one moment are told of with one.
+            # One snapshot for all hooks that begin at the same moment.
             return self._kept[1]
         serving = (*self._serving.values(), *going_on())
         logs = {
@@ -202,7 +202,7 @@ class Snapshot:
     ) -> None:
         self._nodes = nodes
         self._startable = startable
-        # The journal's own list, to which is only added: what is behind the end is not ours.
+        # The journal's own list, which only grows: later entries are not part of this snapshot.
         self._entries = entries
         self._end = len(entries)
         self._others = others
@@ -252,7 +252,7 @@ class Snapshot:
             entry.outcome,
             node.options.priority,
             entry.attempt,
-            # What comes up too late is left at once, which may be before the shutdown begins.
+            # A resource that comes up too late exits at once, maybe before the shutdown begins.
             0.0 if phase_begun is None else max(0.0, entry.begun - phase_begun),
             max(0.0, ended - entry.begun),
             entry.reason,
@@ -282,14 +282,14 @@ class Snapshot:
         while last is not None:
             if phase is IN_SHUTDOWN or last.node.hook.kind in HAS_STARTUP:  # type: ignore[union-attr]
                 chain.append(last)
-            # A job is stopped in the shutdown, and has no step there.
+            # A job is stopped in the shutdown without a step of its own.
             after = last.after
             last = self._last.get((after, phase)) or self._last.get((after, IN_SERVICE))
         chain.reverse()
         return chain
 
     def _is_waited_for(self, entry: Entry) -> bool:
-        # A test waits for everything, whatever the plan says.
+        # A test waits for every hook.
         return entry.phase is IN_SHUTDOWN or entry.node.options.wait
 
     def pending(self) -> tuple[Pending, ...]:
@@ -304,7 +304,7 @@ class Snapshot:
                 yield Pending(node.key, seconds, *self._progress.get(node.index, ()))
 
     def hooks_failed(self) -> int:
-        """Return how many hooks have failed, were skipped at startup, or have failed to stop."""
+        """Return the number of hooks that have failed, were skipped, or have failed to stop."""
         return len(
             {
                 entry.node.index

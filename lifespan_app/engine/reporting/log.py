@@ -12,32 +12,32 @@ from lifespan_app.engine.wording import count, time_taken
 from .report import Observer, Phase, Report, Status, Step
 
 ENDS = 4
-"""How many hooks of a long chain a line names at its begin and at its end."""
+"""The number of hooks that a line names at each end of a long chain."""
 
 
 class Log(Observer):
-    """Write what a run does to the logger ``lifespan_app``.
+    """The observer that logs a run to the logger ``lifespan_app``.
 
     INFO says that the run is up or down, DEBUG adds a line a hook, and a hook that fails is
     logged once, with its traceback: no ASGI server prints one.
     """
 
     def __init__(self) -> None:
-        self._told: dict[str, Status] = {}
-        """As what each run was said to serve last."""
+        self._logged_status: dict[str, Status] = {}
+        """The status that was last logged for each run."""
 
     def watches_steps(self, phase: Phase) -> bool:
-        """Tell whether DEBUG is on."""
+        """Return True if DEBUG is on."""
         return logger.isEnabledFor(logging.DEBUG)
 
     def run_changed(self, report: Report) -> None:
         """Log that the run is up, that it is degraded or whole again, or over."""
         if report.stopped_at is not None:
-            self._told.pop(report.uuid, None)
+            self._logged_status.pop(report.uuid, None)
             self._over(report)
         elif report.status in (Status.SERVING, Status.DEGRADED):
-            before = self._told.get(report.uuid)
-            self._told[report.uuid] = report.status
+            before = self._logged_status.get(report.uuid)
+            self._logged_status[report.uuid] = report.status
             if before is None:
                 self._up(report)
             elif before is not report.status:
@@ -108,7 +108,7 @@ class Log(Observer):
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
         """Log a failure with its traceback."""
         if not was_raised(error):
-            # The engine's own: it says where and how long, and there is nothing to trace.
+            # The engine's own error: its text is complete, and its traceback of no use.
             logger.error("Lifespan hook %s", text_of(error), about=report.log_fields(step))
             return
         logger.error(
@@ -132,7 +132,7 @@ WHAT_FAILED = {
 
 
 def shown(chain: Sequence[str]) -> str:
-    """Return the keys of a chain in one line; of a long one, how it begins and ends."""
+    """Return the keys of a chain in one line; of a long one, its begin and its end."""
     if len(chain) > 2 * ENDS + 1:
         excluded = f"... {len(chain) - 2 * ENDS} more ..."
         chain = [*chain[:ENDS], excluded, *chain[-ENDS:]]

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from lifespan_app.engine.error_text import one_line
 
 MOST_LINES = 50
-"""How many lines a sink keeps: the last ones."""
+"""The number of lines that a sink keeps: the last ones."""
 
 MOST_BYTES = 16 * 1024
-"""How many bytes, in UTF-8, the logger names and texts that a sink keeps have together."""
+"""The bytes, in UTF-8, of all logger names and texts in a sink together, at most."""
 
 
 class LogLine(NamedTuple):
@@ -42,13 +42,13 @@ class LogSink:
     def __init__(self, begin: float, clock: Callable[[], float]) -> None:
         self._begin = begin
         self._clock = clock
-        # Each line with the count of bytes written before it and with it. Two threads may read
-        # the same count, so the size is exact only where the lines are handed out.
+        # Each line with the total of bytes before it and with it. Two threads may read the same
+        # total, so the exact size is computed only when the lines are read.
         self._kept: deque[tuple[int, int, LogLine]] = deque(maxlen=MOST_LINES)
         self._written = 0
 
     def add(self, record: logging.LogRecord) -> None:
-        """Keep a record as text, now: what its arguments refer to may change."""
+        """Keep a record as text now: the objects in its arguments may change."""
         offset_ms = round((self._clock() - self._begin) * 1000, 3)
         name = cut(str(record.name), MOST_BYTES // 2)
         text = cut(text_of(record), MOST_BYTES - size(name))
@@ -73,7 +73,7 @@ class LogSink:
 
 
 class LogCapture:
-    """Hand what the project's logging lets through to the sink of the step it belongs to.
+    """A handler that passes the records of the project's logging to the sink of their step.
 
     While it captures, a handler stands above the root logger, where every record arrives that
     propagates so far, after the project's own handlers. It is not one of the root logger's own
@@ -102,7 +102,7 @@ class LogCapture:
                 _put_above_root(self._handler)
 
     def release(self) -> None:
-        """End what one call of ``capture`` began; nothing is left behind after the last one."""
+        """Undo one call of ``capture``; the last one removes everything."""
         with _changing:
             self._captures -= 1
             if self._captures == 0:
@@ -124,19 +124,19 @@ class _Handler(logging.Handler):
         self._find_sink = find_sink
 
     def handle(self, record: logging.LogRecord) -> bool:
-        # Without the handler's lock: a sink needs none, and a log call must not wait for others.
+        # Without the handler's lock: a sink needs none, and log calls must not wait for one another.
         try:
             sink = self._find_sink()
             if sink is not None:
                 sink.add(record)
         except Exception:
-            # A log call of the project must not fail because its line is not kept.
+            # A log call must not fail because its line can't be stored.
             self.handleError(record)
         return True
 
 
 class _LastResort(logging.Handler):
-    """Do what ``logging`` does for a record that no handler took, which it no longer sees."""
+    """The job of ``logging.lastResort``, for records that only our own handler has taken."""
 
     def handle(self, record: logging.LogRecord) -> bool:
         last = logging.lastResort
@@ -145,7 +145,7 @@ class _LastResort(logging.Handler):
         return True
 
 
-# Not one of the tree below the root logger.
+# Above the root logger, and not below it.
 _above = logging.Logger(f"{__name__}.above_root")  # noqa: LOG001
 _last_resort = _LastResort()
 _changing = threading.Lock()
@@ -156,7 +156,7 @@ def _put_above_root(handler: logging.Handler) -> None:
     if not _above.handlers:
         _above.parent, logging.root.parent = logging.root.parent, _above
         _above.propagate = _above.parent is not None
-    # A new list each time: a record may be on its way through the old one.
+    # A new list each time, as another thread may iterate over the old one.
     _above.handlers = [*(_above.handlers or [_last_resort]), handler]
 
 
@@ -168,7 +168,7 @@ def _take_away(handler: logging.Handler) -> None:
 
 
 def _is_taken(record: logging.LogRecord) -> bool:
-    """Return whether a record that came up to the root logger has met a handler on its way."""
+    """Return True if a record at the root logger has met a handler on its way."""
     if logging.root.handlers:
         return True
     logger = logging.root.manager.loggerDict.get(record.name)
@@ -182,7 +182,7 @@ def _is_taken(record: logging.LogRecord) -> bool:
 def text_of(record: logging.LogRecord) -> str:
     """Return a record's message in text, with its exception in one line. Raises nothing."""
     if getattr(_formatting, "now", False):
-        # An argument logs while it is formatted; formatting that too might go on for ever.
+        # The argument logs while it is formatted; formatting that line too may never end.
         return record.msg if isinstance(record.msg, str) else f"<{type(record.msg).__name__}>"
     _formatting.now = True
     try:
@@ -207,10 +207,10 @@ def size(text: str) -> int:
 
 
 def cut(text: str, limit: int) -> str:
-    """Return a text that can be stored in so many bytes of UTF-8; what is cut ends in "..."."""
+    """Return a text of at most so many bytes of UTF-8; a cut one ends in "..."."""
     if text.isascii() and len(text) <= limit:
         return text
-    # Half of a surrogate pair, as in a file name that could not be decoded, can't be stored.
+    # A lone surrogate, as in an undecodable file name (PEP 383), can't be stored.
     encoded = text.encode(errors="backslashreplace")
     if len(encoded) > limit:
         return encoded[: limit - 3].decode(errors="ignore") + "..."

@@ -1,4 +1,4 @@
-"""The observers of one run: told what it does. This is the one place where they are called."""
+"""The observers of one run, and the only calls to them."""
 
 from __future__ import annotations
 
@@ -14,80 +14,80 @@ from .report import Observer, Phase, Readiness, Report, Step
 
 
 class Observers:
-    """Who is told of one run. One that raises is logged and dropped.
+    """The observers of one run. One that raises is logged and dropped.
 
     Args:
-        observers: who is told from the begin on.
+        observers: the first observers.
     """
 
     def __init__(self, observers: Iterable[Observer]) -> None:
         self._observers = list(observers)
         self._of_steps: list[Observer] = []
-        """Who wants to know of each step of the phase."""
+        """The observers of each step in this phase."""
         self._readiness: Readiness | None = None
 
     def is_news(self, readiness: Readiness) -> bool:
-        """Return whether the process that serves was ready in another way when this was asked last."""
+        """Return True if the readiness has changed since the last call."""
         before, self._readiness = self._readiness, readiness
         return before is not readiness
 
     def add(self, observer: Observer, phase: Phase) -> None:
-        """Have somebody told from now on, in the midst of a phase."""
+        """Add an observer in the midst of a phase."""
         self._observers.append(observer)
-        if self._tell(observer, observer.watches_steps, phase):
+        if self._call(observer, observer.watches_steps, phase):
             self._of_steps = [*self._of_steps, observer]
 
     def remove(self, observer: Observer) -> None:
-        """Have somebody told no more."""
+        """Remove an observer."""
         self._observers = [other for other in self._observers if other is not observer]
         self._of_steps = [other for other in self._of_steps if other is not observer]
 
     @property
     def watch_steps(self) -> bool:
-        """Whether somebody wants to know of each step of the phase."""
+        """True if an observer wants each step of this phase."""
         return bool(self._of_steps)
 
     def phase_begins(self, phase: Phase) -> bool:
-        """Ask who wants to know of each step of a phase; return whether anybody does."""
+        """Ask the observers whether they want each step of a phase. Returns True if one does."""
         self._of_steps = [
             observer
             for observer in list(self._observers)
-            if self._tell(observer, observer.watches_steps, phase)
+            if self._call(observer, observer.watches_steps, phase)
         ]
         return self.watch_steps
 
     def run_changed(self, report: Report) -> None:
-        """Tell that the run's status has changed."""
+        """Call the observers: the run's status has changed."""
         for observer in list(self._observers):
-            self._tell(observer, observer.run_changed, report)
+            self._call(observer, observer.run_changed, report)
 
     def step_changed(self, report: Report, step: Step) -> None:
-        """Tell those who want to know that a step has begun or has ended."""
+        """Call the observers of steps: a step has begun or ended."""
         for observer in self._of_steps:
-            self._tell(observer, observer.step_changed, report, step)
+            self._call(observer, observer.step_changed, report, step)
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
-        """Tell that a hook has failed, with the error itself."""
+        """Call the observers: a hook has failed, with the error itself."""
         for observer in list(self._observers):
-            self._tell(observer, observer.hook_failed, report, step, error)
+            self._call(observer, observer.hook_failed, report, step, error)
 
     def progressed(self, report: Report) -> None:
-        """Tell that a hook has said how far it is."""
+        """Call the observers: a hook has reported its progress."""
         for observer in list(self._observers):
-            self._tell(observer, observer.progressed, report)
+            self._call(observer, observer.progressed, report)
 
     def run_ended(self, report: Report, seconds_left: float) -> list[Awaitable[None]]:
-        """Tell that the run is over; return what their last writes are waited for with."""
+        """Call the observers: the run has ended. Returns awaitables for their last writes."""
         return [
             write
             for observer in list(self._observers)
-            if (write := self._tell(observer, observer.run_ended, report, seconds_left)) is not None
+            if (write := self._call(observer, observer.run_ended, report, seconds_left)) is not None
         ]
 
-    def _tell(self, observer: Observer, call: Callable[..., Any], *args: Any) -> Any:
+    def _call(self, observer: Observer, call: Callable[..., Any], *args: Any) -> Any:
         try:
             return call(*args)
-        # Not even a SystemExit of an observer may get into the task of a hook.
+        # Not even an observer's SystemExit may reach the task of a hook.
         except BaseException as error:
             name = path_of(type(observer))
             logger.error("Observer %s failed. It is told no more of this run.", name, error=error)
@@ -107,7 +107,7 @@ async def wait_for_writes(writes: Sequence[Awaitable[None]], seconds: float) -> 
 
 
 async def finished(write: Awaitable[None]) -> None:
-    """Wait for the last write of an observer, whatever it raises."""
+    """Await the last write of an observer, and log its error."""
     try:
         await write
     except asyncio.CancelledError:

@@ -1,4 +1,4 @@
-"""The report: what a run did, as plain data; and the observers it is told to."""
+"""The report of a run, as plain data; and the base class of observers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lifespan_app.engine.planning.plan import Excluded
 
 
 class Mode(StrEnum):
-    """How a run came about."""
+    """The way in which a run was opened."""
 
     SERVER = "server"
     RELOAD = "reload"
@@ -23,7 +23,7 @@ class Mode(StrEnum):
 
 
 class Status(StrEnum):
-    """Where a run stands."""
+    """The status of a run."""
 
     STARTING = "starting"
     SERVING = "serving"
@@ -35,7 +35,7 @@ class Status(StrEnum):
 
 
 class Readiness(StrEnum):
-    """Whether requests may come to a process; if not, why."""
+    """Readiness for requests, or the reason against it."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -67,7 +67,7 @@ class Phase(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a step ended."""
+    """The outcome of a step."""
 
     OK = "ok"
     FAILED = "failed"
@@ -79,7 +79,7 @@ class Outcome(StrEnum):
     FINISHED = "finished"
 
 
-# Quick to look up, as those in hooks.py.
+# Module constants, as attributes of an Enum are slow to look up.
 IN_STARTUP, IN_SERVICE, IN_SHUTDOWN = Phase
 OK = Outcome.OK
 
@@ -92,7 +92,7 @@ class Step(NamedTuple):
     kind: str
     phase: Phase
     outcome: Outcome | None
-    """How it ended; None while it runs."""
+    """The outcome; None while the step runs."""
     priority: int = 0
     attempt: int = 1
     offset: float = 0.0
@@ -100,9 +100,9 @@ class Step(NamedTuple):
     duration: float = 0.0
     """Seconds that it took, or has taken so far."""
     reason: str = ""
-    """Why it was skipped."""
+    """The reason that it was skipped."""
     needs: tuple[tuple[str, str], ...] = ()
-    """What the hook waits for, as pairs of key and reason."""
+    """The hook's edges, as pairs of key and reason."""
     on_critical_chain: bool = False
     file: str = ""
     line: int = 0
@@ -111,7 +111,7 @@ class Step(NamedTuple):
     error: str = ""
     traceback: str = ""
     waiting_at: str = ""
-    """Where a slow or stuck hook waited."""
+    """The location where a slow or stuck hook waited."""
     log: tuple[Any, ...] = ()
     """Its log lines: offset in milliseconds, level, logger, text."""
 
@@ -126,15 +126,15 @@ class Pending(NamedTuple):
 
     key: str
     seconds: float = 0.0
-    """How long it has been starting; 0.0 before its turn."""
+    """Seconds since its start; 0.0 before its turn."""
     progress: float | None = None
-    """How far it has said to be, from 0 to 1; None: it has said nothing."""
+    """Its last progress, from 0 to 1; None without one."""
     doing: str = ""
-    """What it has said to be doing."""
+    """Its last report of the current work."""
 
 
 class Details(Protocol):
-    """What takes a walk over all steps of a run: made once somebody asks."""
+    """Details that take a walk over all steps of a run: made on demand."""
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps there are."""
@@ -146,14 +146,14 @@ class Details(Protocol):
         """Return the hooks that have not come up yet."""
 
     def hooks_failed(self) -> int:
-        """Return how many hooks have failed."""
+        """Return the number of hooks that have failed."""
 
     def slowest_hook(self) -> str:
         """Return the key of the hook that took longest to start."""
 
 
 class Facts(NamedTuple):
-    """What a report says of its run, apart from the steps; times of day are since the epoch."""
+    """The facts of a run, without the steps; times of day are since the epoch."""
 
     uuid: str
     service_type: str
@@ -177,16 +177,16 @@ class Facts(NamedTuple):
     shutdown_duration: float | None = None
 
     def log_fields(self) -> dict[str, str]:
-        """Return what a log record about the run has beside its text."""
+        """Return the ``extra`` of a log record about the run."""
         return {"run": self.uuid, "service_type": self.service_type, "release": self.release}
 
 
 class Report:
-    """What a run has done up to a moment: a value that any thread may keep, read and compare.
+    """The report of a run up to a moment: an immutable value for any thread.
 
     Args:
-        facts: what it says of the run.
-        details: what it says of the run's steps.
+        facts: the facts of the run.
+        details: the details of the run's steps.
     """
 
     def __init__(self, facts: Facts, details: Details) -> None:
@@ -194,7 +194,7 @@ class Report:
         self._details = details
 
     if TYPE_CHECKING:
-        # As in Facts: a report is read as one flat thing.
+        # The attributes of Facts are those of the report, too.
         uuid: str
         service_type: str
         environment: str
@@ -222,13 +222,13 @@ class Report:
             return getattr(self._facts, name)
 
     def log_fields(self, step: Step | None = None) -> dict[str, str]:
-        """Return what a log record about the run, or about a step of it, has beside its text."""
+        """Return the ``extra`` of a log record about the run, or about one of its steps."""
         fields = self._facts.log_fields()
         return fields if step is None else {**fields, "hook": step.key, "phase": str(step.phase)}
 
     @property
     def ready(self) -> bool:
-        """Whether requests may come."""
+        """True if requests may come."""
         return self._facts.readiness in READY
 
     @cached_property
@@ -253,7 +253,7 @@ class Report:
 
     @cached_property
     def hooks_failed(self) -> int:
-        """How many hooks have failed, were skipped, or have failed to stop."""
+        """The number of hooks that have failed, were skipped, or have failed to stop."""
         return self._details.hooks_failed()
 
     @cached_property
@@ -290,7 +290,7 @@ class Report:
 
 
 class Observer:
-    """Somebody who is told what runs do. Inherit, and override what you want to know.
+    """The base class of observers: override the methods that you need.
 
     An observer is called on the run's event loop, in a context that is part of no hook, so it hands
     on what takes time. What it is given are values: any thread may keep and read them. One that raises
@@ -298,23 +298,23 @@ class Observer:
     """
 
     def watches_steps(self, phase: Phase) -> bool:
-        """Return whether ``step_changed`` is to be called in the phase that begins."""
+        """Return True to get ``step_changed`` in the phase that begins."""
         return True
 
     def run_changed(self, report: Report) -> None:
-        """Hear that the run's status has changed."""
+        """Receive a change of the run's status."""
 
     def step_changed(self, report: Report, step: Step) -> None:
-        """Hear that a step has begun (its outcome is None) or has ended."""
+        """Receive the begin of a step (its outcome is None) or its end."""
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
-        """Hear that a hook has failed; for those that want the exception itself."""
+        """Receive the failure of a hook, with the exception itself."""
 
     def progressed(self, report: Report) -> None:
-        """Hear that a hook has said how far it is: ``report.pending`` has it."""
+        """Receive the progress of a hook: it is in ``report.pending``."""
 
     def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:
-        """Hear that the run is over, and write what is left to write.
+        """Receive the end of the run, for the last write.
 
         Args:
             report: the run's last report.
@@ -324,5 +324,5 @@ class Observer:
 
 
 def why(step: Step) -> str:
-    """Return in one line why a step has not gone well: its error, else why it was skipped."""
+    """Return the reason of a step's failure in one line: its error, or the reason to skip it."""
     return line_of(step.exception, step.error) or step.reason

@@ -1,4 +1,4 @@
-"""Which run is meant: the one of this hook, of this request, of this loop, of this process."""
+"""The choice of the run: the hook's, the request's, the loop's, or the process's."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from lifespan_app.engine.reporting.report import Facts
 
 SCOPE_KEY = "lifespan_app.run"
-"""Where an ASGI scope says which run it is served by."""
+"""The key of an ASGI scope with the run that serves it."""
 
 LOOP_IS_QUICK_TO_TELL = sys.version_info >= (3, 12)
-"""Whether Python names the running loop without a system call, which costs more than a read.
+"""True if Python returns the running loop without a system call.
 
 Where it does not, a read asks for its thread, and whether the run's loop runs: a thread runs one loop
 at a time."""
 
 
 class OpenRun(Protocol):
-    """What is to be known of a run to find it, and to read from it."""
+    """The part of a run that is needed to find it, and to read from it."""
 
     inherited: bool
-    """Whether this process was forked from the one that the run belongs to."""
+    """True if this process was forked from the run's process."""
     is_inner: bool
-    """Whether it is meant in the block that has opened it, and nowhere else."""
+    """True if it is used only inside the block that has opened it."""
     facts: Facts
-    """What a report says of it, apart from the steps."""
+    """The report's facts about it, without the steps."""
     loop: asyncio.AbstractEventLoop
     loop_thread: int
     serving: dict[Any, Any]
@@ -44,44 +44,44 @@ class OpenRun(Protocol):
 
     @property
     def lifespan(self) -> Any:
-        """Where its hooks were declared."""
+        """The ``Lifespan`` that has declared its hooks."""
 
     @property
     def adapter(self) -> Any:
-        """What the engine is given by the program around it."""
+        """The engine's adapter."""
 
     @property
     def is_up(self) -> bool:
-        """Whether its startup has ended."""
+        """True once its startup has ended."""
 
     @property
     def over(self) -> bool:
-        """Whether it is over."""
+        """True once it has ended."""
 
 
 class OpensRuns(Protocol):
-    """What a run needs of the ``Lifespan`` that has made it."""
+    """The part of a ``Lifespan`` that its runs need."""
 
     runs: list[Any]
     last_run: Any
 
     @property
     def adapter(self) -> Any:
-        """What the engine is given by the program around it."""
+        """The engine's adapter."""
 
     @property
     def stopping(self) -> Any:
-        """Whether this process is about to stop."""
+        """The event of this process's shutdown."""
 
     @property
     def hooks(self) -> Sequence[Hook]:
         """Every declared hook."""
 
     def changed(self, plan: Plan) -> tuple[Plan, Any]:
-        """Return what a run is made of, as tests have changed it."""
+        """Return the plan and the adapter of a new run, with the changes by tests."""
 
     def forget(self, run: Any) -> None:
-        """Hear that a run is over."""
+        """Remove a run that has ended."""
 
 
 R = TypeVar("R", bound=OpenRun)
@@ -104,7 +104,7 @@ if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_disown)
 
 
-# Choosing: this is the one place that decides.
+# The choice of the run is made here, and nowhere else.
 
 
 def runs_meant(
@@ -113,15 +113,15 @@ def runs_meant(
     *,
     loop: asyncio.AbstractEventLoop | None = None,
 ) -> list[Any]:
-    """Return the run that is meant here; none where there is none, several where it is not clear.
+    """Return the matching runs: none, one, or several if the choice is ambiguous.
 
     It is the one that is named; else that of the running loop, else the only one of the process. A run
     that was opened inside another is meant in its own block, and nowhere else.
 
     Args:
-        lifespan: whose run is meant.
-        request_or_scope: what is served, if anything.
-        loop: which loop is meant where none runs here; None: none.
+        lifespan: the ``Lifespan`` of the run.
+        request_or_scope: the request that is served, if any.
+        loop: the loop to use if none runs here.
     """
     named = named_run(lifespan, request_or_scope)
     if named is not None:
@@ -146,12 +146,12 @@ def named_run(lifespan: OpensRuns, request_or_scope: Any = None) -> Any | None:
 
 
 def outermost(runs: list[Any]) -> list[Any]:
-    """Return the runs that were not opened inside of another; where all were, all."""
+    """Return the runs that are not nested in another; if all are nested, all of them."""
     return [run for run in runs if not run.is_inner] or runs
 
 
 def run_or_last(lifespan: OpensRuns) -> Any | None:
-    """Return the run that is meant here, or the last one that was open; None without any."""
+    """Return the run for this code, or the last one that was open, or None."""
     found = runs_meant(lifespan)
     if not found:
         found = outermost([run for run in lifespan.runs if not run.inherited])
@@ -161,16 +161,16 @@ def run_or_last(lifespan: OpensRuns) -> Any | None:
 def get_running_run(
     lifespan: OpensRuns, asked_for: str, request_or_scope: Any = None, *, or_ended: bool = False
 ) -> Any:
-    """Return the run that is meant here, to read from it.
+    """Return the run for this code, to read from it.
 
     Args:
-        lifespan: whose run is meant.
-        asked_for: what is to be read, for the error.
-        request_or_scope: what is served, if anything.
-        or_ended: whether the last run will do where none is open: its errors say since when.
+        lifespan: the ``Lifespan`` of the run.
+        asked_for: the name of the value, for the error.
+        request_or_scope: the request that is served, if any.
+        or_ended: whether to return the last run if none is open, for the text of its error.
 
     Raises:
-        NotRunning: there is none, or it can't be told which.
+        NotRunning: there is none, or there are several.
     """
     found = named_run(lifespan, request_or_scope) or stand_in_of(
         lifespan, f"{asked_for} can't be read"
@@ -196,11 +196,11 @@ def get_running_run(
 
 
 def stand_in_of(lifespan: OpensRuns, refusal: str) -> Any | None:
-    """Return the run that stands in where no server has opened one; None: there is none.
+    """Return the run of the fallback if no server has opened one, or None.
 
     Args:
-        lifespan: whose run is meant.
-        refusal: what can't be done without it, as the beginning of an error's sentence.
+        lifespan: the ``Lifespan`` of the run.
+        refusal: the beginning of an error's sentence, such as "'x' can't be read".
     """
     if any(run.is_up for run in lifespan.runs if not run.inherited):
         return None
@@ -230,9 +230,9 @@ def run_of(request_or_scope: Any) -> Any | None:
 class Threads:
     """The threads that hooks of inner runs start: each one carries its run.
 
-    A thread has no context of the code that has started it (before Python 3.14), and of two runs the
-    outer one would be taken to be meant. So ``Thread.start`` is watched, for as long as a run is open
-    inside of another.
+    A thread does not inherit the context of its creator by default
+    (https://github.com/python/cpython/issues/128555), so it would read from the outer one of two runs.
+    ``Thread.start`` is patched while a run is open inside another.
     """
 
     _runs: weakref.WeakKeyDictionary[threading.Thread, Any] = weakref.WeakKeyDictionary()
@@ -247,7 +247,7 @@ class Threads:
     @classmethod
     @contextmanager
     def watched(cls) -> Iterator[None]:
-        """Watch for the length of a block."""
+        """Patch ``Thread.start`` in a block."""
         with cls._lock:
             cls._watching += 1
             if cls._watching == 1:
@@ -259,7 +259,7 @@ class Threads:
             with cls._lock:
                 cls._watching -= 1
                 start: Any = threading.Thread.start
-                # Where somebody else has replaced it since, ours stays behind, and does nothing.
+                # If other code has replaced it since, ours stays in place and does nothing.
                 if not cls._watching and hasattr(start, "original"):
                     threading.Thread.start = start.original  # type: ignore[method-assign]
 
@@ -283,10 +283,10 @@ class Runs(Generic[R]):
     def __init__(self) -> None:
         self._runs: list[R] = []
         self.only: R | None = None
-        """The run that every request is served by, where there is but one."""
+        """The run that serves every request, if there is only one."""
 
     def begin(self, run: R) -> None:
-        """Add a run. One that is over stays until then: what is read can be explained."""
+        """Add a run. One that has ended stays until then, for the texts of errors."""
         self._runs = [*(other for other in self._runs if not other.over and other is not run), run]
         self.only = run if len(self._runs) == 1 else None
 

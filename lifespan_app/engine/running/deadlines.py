@@ -1,4 +1,4 @@
-"""The time limits of a run, as data: which hook is due when, and when somebody has to look."""
+"""The time limits of a run, as data: the deadline of each hook, and the next time to look."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from .hook_run import STARTING, STOPPING, HookRun
 GRACE = 1.0
 """Seconds that a cancelled hook has before it is cancelled once more, then before it is left."""
 OPTIONAL_TIMEOUT = 10.0
-"""Seconds that an optional hook has to start, where nothing else is said."""
+"""Seconds that an optional hook has to start by default."""
 ROLLBACK_AFTER_DEADLINE = 4.0
 """Seconds after the startup's deadline by which its rollback has ended."""
 LAST_SECOND = 1.0
 QUICK_TIMEOUT = 1.0
 QUICK_DEADLINE = 3.0
-"""Seconds a hook, and in all, for a stop that nobody waits for long: cancelled, the loop ends."""
+"""Seconds, for a hook and in all, of a quick stop: the task was cancelled, or the loop ends."""
 EARLY = 0.0005
 """Seconds that a loop's timer may fire early, against the clock."""
 SLOW_STARTUP = (5.0, 10.0, 20.0, 40.0)
 SLOW_SHUTDOWN = (2.0, 4.0, 8.0)
-"""When it is looked where the hooks of a phase wait, in seconds from its begin."""
+"""The times when slow hooks are looked at, in seconds from the begin of the shutdown."""
 
 
 FIRST_BACKOFF = 1.0
@@ -34,7 +34,7 @@ JITTER = 0.1
 
 
 class Backoff:
-    """How long jobs that crash pause before they begin again.
+    """The pauses before a crashed job restarts.
 
     Args:
         random: gives a number from 0 to 1, for the jitter.
@@ -53,12 +53,12 @@ class Backoff:
 
 
 class Limits(NamedTuple):
-    """What a run is allowed, in seconds."""
+    """The time limits of a run, in seconds."""
 
     startup: float
     """The startup, in all."""
     stop: float
-    """One hook's stop, where the hook says nothing else."""
+    """The default for one hook's stop."""
     shutdown: float
     """The shutdown, in all."""
 
@@ -67,7 +67,7 @@ class Deadlines:
     """Which limits are running.
 
     Args:
-        limits: what the run is allowed.
+        limits: the limits of the run.
         hook_runs: the hooks, in the order of the plan; the shutdown adds some.
     """
 
@@ -75,13 +75,13 @@ class Deadlines:
         self.limits = limits
         self._hook_runs = hook_runs
         self.allowed = 0.0
-        """What the phase has in all, in seconds; and where that ends, by the clock:"""
+        """The seconds of the phase in all, and their end by the clock:"""
         self.deadline = math.inf
         self.of_startup = math.inf
         self.quick = False
-        """Whether the stop is one that nobody waits for long."""
+        """True in a quick stop."""
         self.rushed = False
-        """Whether the order of the shutdown was given up."""
+        """True once the order of the shutdown was given up."""
         self.soonest = math.inf
         """The earliest time at which there may be something to do; exact after ``look_ahead``."""
         self._begun = 0.0
@@ -99,7 +99,7 @@ class Deadlines:
         self.of_startup = self.deadline
 
     def end_startup(self, *, warming_up: bool) -> None:
-        """End the startup's deadline; what is still cancelled goes on being watched."""
+        """End the startup's deadline; cancelled hooks stay watched."""
         self.deadline = math.inf
         if not warming_up:
             self._looks = []
@@ -150,7 +150,7 @@ class Deadlines:
         return [
             one
             for one in self._hook_runs
-            # A job has a limit once it is asked to stop; a place has none.
+            # A job has a limit once it is asked to stop; a barrier has none.
             if (one.state is STARTING or one.state is STOPPING) and one.hook is not None
         ]
 
@@ -159,7 +159,7 @@ class Deadlines:
         options = hook_run.node.options
         limit = options.timeout
         if limit is None:
-            # Where nobody waits for it, neither the deadline nor that of optional hooks is meant.
+            # A hook that the startup does not wait for has neither of the default limits.
             limit = math.inf if options.required or not options.wait else OPTIONAL_TIMEOUT
         due = now + limit
         if options.wait and self.deadline < due:
@@ -169,7 +169,7 @@ class Deadlines:
         return due
 
     def of_stop(self, hook_run: HookRun, now: float) -> float:
-        """Return when a hook that is asked to stop now has to be down."""
+        """Return the deadline of a hook that is asked to stop now."""
         due = now + self.stop_limit(hook_run)
         if due < self.soonest:
             self.soonest = due
@@ -184,7 +184,7 @@ class Deadlines:
         return min(limit, QUICK_TIMEOUT) if self.quick else limit
 
     def restart(self, job: HookRun, at: float) -> None:
-        """Have a job that has crashed begin again at a time."""
+        """Schedule the restart of a crashed job."""
         self._restarts[job] = at
         self.soonest = min(self.soonest, at)
 
@@ -196,7 +196,7 @@ class Deadlines:
         return due
 
     def end_restarts(self) -> None:
-        """Have no job begin again."""
+        """Cancel all restarts."""
         self._restarts.clear()
 
     def grant(self, hook_run: HookRun, due: float) -> None:
@@ -204,22 +204,22 @@ class Deadlines:
         hook_run.due_at(due)
         self.soonest = min(self.soonest, due)
 
-    # Questions.
+    # Queries.
 
     def due(self, now: float) -> list[HookRun]:
         """Return the hooks whose limit has passed."""
         return [hook_run for hook_run in self.watched() if now + EARLY >= hook_run.deadline]
 
     def deadline_has_passed(self, now: float) -> bool:
-        """Return whether the phase has used up its time."""
+        """Return True if the phase has used up its time."""
         return now + EARLY >= self.deadline
 
     def last_second_has_begun(self, now: float) -> bool:
-        """Return whether the order of a shutdown has to be given up, for what time is left."""
+        """Return True if too little time is left to keep the order of the shutdown."""
         return not self.rushed and now + EARLY >= self.deadline - LAST_SECOND
 
     def takes_look(self, now: float) -> bool:
-        """Return whether it is time to say where slow hooks wait; each time counts once."""
+        """Return True if it is time to look at slow hooks; each time counts once."""
         if self._looks and now + EARLY >= self._begun + self._looks[0]:
             self._looks.pop(0)
             return True

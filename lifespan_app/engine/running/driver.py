@@ -1,4 +1,4 @@
-"""The driver: tells the scheduler each event, and has its commands done in the run's own context."""
+"""The driver: passes events to the scheduler, and runs its commands in the run's own context."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from lifespan_app.engine.logger import logger
 from .scheduler import Command, Do, Scheduler
 
 MOST_FAULTS = 3
-"""How many faults of the engine's own a run may have before it ends without any order."""
+"""The number of the engine's own faults after which a run ends at once."""
 
 Event = Callable[..., None]
 
 
 class Driver:
-    """What happens at one instant: an event, what follows from it, and when to look again.
+    """The handling of one instant: an event, its consequences, and the next time to look.
 
     Args:
-        scheduler: is told events, and says what is to be done.
-        clock: gives the time of an event, in seconds.
-        context: the run's own: what is done is part of no hook, though it may run in a hook's task.
+        scheduler: receives the events, and returns commands.
+        clock: returns the time of an event, in seconds.
+        context: the run's own context, so that commands are part of no hook.
     """
 
     def __init__(
@@ -43,21 +43,21 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self._busy = False
         self._inbox: deque[tuple[Event, tuple[Any, ...]]] = deque()
-        """Events that have come while another one was handled."""
+        """Events that arrive while another one is handled."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._faults = 0
 
     def carries_out(self, do: Mapping[Do, Callable[..., None]]) -> None:
-        """Be given how each command is carried out."""
+        """Set the function for each command."""
         self._do = do
 
     def handle(self, event: Event, *args: Any) -> None:
         """Handle an event, on the loop: at once, or behind the one that is being handled.
 
         Args:
-            event: is called with the time, and with ``args``.
-            args: what there is to say.
+            event: a method of the scheduler, called with the time and ``args``.
+            args: its arguments.
         """
         if self._busy:
             self._inbox.append((event, args))
@@ -67,7 +67,7 @@ class Driver:
             event(self._clock(), *args)
         except BaseException as error:
             self._context.run(self._fault, error)
-        # A thousand hooks that come up side by side have nothing done: that is not paid for.
+        # Mostly there is nothing to do, so the common case is quick.
         if self._commands or self._inbox:
             self._context.run(self._carry_out)
         self._busy = False
@@ -75,7 +75,7 @@ class Driver:
             self._set_timer()
 
     def _carry_out(self) -> None:
-        """Carry out the commands, and handle what has come meanwhile."""
+        """Run the commands, and handle the events that arrive meanwhile."""
         commands, do = self._commands, self._do
         while commands or self._inbox:
             try:
@@ -123,7 +123,7 @@ class Driver:
             self._timer.cancel()
         self._timer_at = self._scheduler.wake_at
         delay = max(0.0, self._timer_at - self._clock())
-        # A copy: the run's own context is entered once more for what is to be done.
+        # A copy, as the commands enter the run's own context once more.
         context = self._context.copy()
         self._timer = self._loop.call_later(delay, self._time_passed, context=context)
 

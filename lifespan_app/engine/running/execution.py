@@ -1,4 +1,4 @@
-"""What the task or thread of a hook runs: the hook is entered, open and left, all in one of them."""
+"""The life of a hook in its task or thread: it is entered, open and exited in the same one."""
 
 from __future__ import annotations
 
@@ -44,41 +44,41 @@ ASK_FOR_ASYNC = ("no running event loop", "no current event loop", "main thread"
 
 
 class Hears(Protocol):
-    """What a hook's task or thread says how it goes: the executor."""
+    """The receiver of reports from a hook's task or thread: the executor."""
 
     loop: asyncio.AbstractEventLoop
     advice: Advice
 
     def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
-        """Return what is entered in an async hook's task for as long as the hook lives."""
+        """Return a context manager around an async hook in its task, or None."""
 
     def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
-        """Return what is entered in a sync hook's thread for as long as the hook lives."""
+        """Return a context manager around a sync hook in its thread, or None."""
 
     def at_yield_in_task(self) -> None:
-        """Hear, in an async resource's task, that it is open."""
+        """Note, in an async resource's task, that it is open."""
 
     def at_yield_in_thread(self) -> None:
-        """Hear, in a sync resource's thread, that it is open."""
+        """Note, in a sync resource's thread, that it is open."""
 
     def loop_is_ending(self) -> bool:
-        """Return whether every task of the loop is being cancelled."""
+        """Return True if every task of the loop is being cancelled."""
 
     def came_up(self, execution: Execution, value: Any) -> None:
-        """Hear, on the loop, that a resource is up, and held by its task."""
+        """Receive, on the loop, a resource that is up, and held by its task."""
 
     def ended(self, execution: Execution, error: BaseException | None) -> None:
-        """Hear, on the loop, that a hook's task has ended."""
+        """Receive, on the loop, the end of a hook's task."""
 
     def post_came_up(self, execution: Execution, value: Any) -> bool:
-        """Hear, from a thread, that a resource is up. Returns False when nobody listens."""
+        """Receive, from a thread, a resource that is up. Returns False if the loop is closed."""
 
     def post_ended(self, execution: Execution, error: BaseException | None) -> None:
-        """Hear, from a thread, that its hook has ended."""
+        """Receive, from a thread, the end of its hook."""
 
 
 class Gate(Protocol):
-    """What holds the thread of a sync resource while it is up."""
+    """A lock that holds the thread of a sync resource while it is up."""
 
     def acquire(self) -> bool:
         """Wait until it is opened."""
@@ -87,7 +87,7 @@ class Gate(Protocol):
         """Open it."""
 
     def locked(self) -> bool:
-        """Return whether a thread waits behind it, or will."""
+        """Return True if a thread waits behind it, or will."""
 
 
 class Execution:
@@ -95,8 +95,8 @@ class Execution:
 
     Args:
         hook_run: the hook.
-        executor: hears how it goes.
-        arguments: what the hook's function is called with.
+        executor: receives the reports.
+        arguments: the arguments of the hook's function.
     """
 
     def __init__(self, hook_run: HookRun, executor: Hears, arguments: dict[str, Any]) -> None:
@@ -104,21 +104,21 @@ class Execution:
         self.executor = executor
         self.arguments = arguments
         self.made: Any = None
-        """What the hook's function has returned."""
+        """The return value of the hook's function."""
         self.task: asyncio.Task[None] | None = None
         self.waker: asyncio.Future[None] | None = None
-        """What the task waits for while the hook is up."""
+        """The future that the task awaits while the hook is up."""
         self.thread: int | None = None
         self.gate: Gate | None = None
         self.work: Work | None = None
-        """What the pool of threads was given."""
+        """The work for the pool of threads."""
 
-    # Told by the executor.
+    # Called by the executor.
 
     def begin_task(self, context: contextvars.Context) -> None:
-        """Live in a task of its own."""
-        # A Task of asyncio's own: what a task factory of the project's makes might begin eagerly,
-        # or be no task.
+        """Start the hook's own task."""
+        # asyncio's own Task: a task factory may start it eagerly, or return another awaitable:
+        # https://docs.python.org/3/library/asyncio-task.html#eager-task-factory
         self.task = asyncio.Task(
             self._live(),
             loop=self.executor.loop,
@@ -127,15 +127,15 @@ class Execution:
         )
 
     def hold(self, gate: Gate) -> None:
-        """Be given what holds its thread while the hook is up."""
+        """Set the gate that holds its thread while the hook is up."""
         self.gate = gate
 
     def begin_work(self, work: Work | None) -> None:
-        """Be given what the pool does for it; None when that is done."""
+        """Set the work of the pool for it; None when that is done."""
         self.work = work
 
     def let_go(self) -> None:
-        """Have the hook leave what it holds."""
+        """Make the hook exit its context."""
         if self.waker is not None and not self.waker.done():
             self.waker.set_result(None)
 
@@ -152,7 +152,8 @@ class Execution:
             else:
                 async with around:
                     await LIVES[hook.form](self)
-        # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
+        # A Task raises SystemExit and KeyboardInterrupt out of the loop:
+        # https://github.com/python/cpython/issues/108549
         except BaseException as error:
             self._raise_if_thrown_away(error)
             self.executor.advice.note(error)
@@ -160,9 +161,9 @@ class Execution:
         self.executor.ended(self, failure)
 
     def _raise_if_thrown_away(self, error: BaseException) -> None:
-        """Raise a ``GeneratorExit`` on that comes from the garbage collector.
+        """Raise a ``GeneratorExit`` again if it comes from the garbage collector.
 
-        A loop that was thrown away has left the task behind: nobody listens to what becomes of it.
+        A loop that was thrown away has left the task behind, and nothing waits for it.
         """
         if is_a(error, GeneratorExit) and asyncio._get_running_loop() is not self.executor.loop:
             raise error
@@ -187,7 +188,7 @@ class Execution:
         return self._drive(self.hook_run.hook.function(**self.arguments))
 
     async def _drive(self, generator: AsyncGeneratorType[Any, Any]) -> None:
-        # Without contextlib in between: fewer frames, and what is wrong can be named.
+        # Without contextlib: fewer frames, and errors with the hook's name.
         try:
             value = await first_step(generator)
         except StopAsyncIteration:
@@ -202,7 +203,7 @@ class Execution:
         self.executor.came_up(self, value)
         try:
             if not self.hook_run.stop_asked:
-                # Waited for here and not in _told_to_stop: a thousand coroutines less.
+                # Awaited here and not in _told_to_stop, to save a coroutine for each hook.
                 self.waker = self.executor.loop.create_future()
                 try:
                     await self.waker
@@ -232,7 +233,7 @@ class Execution:
         return self._enter(self.made)
 
     async def _enter(self, made: Any) -> None:
-        """Enter, await or keep what a callable has returned."""
+        """Enter, await or keep the return value of a callable."""
         hook = self.hook_run.hook
         if type(made) is AsyncGeneratorType:
             await self._drive(made)
@@ -258,7 +259,7 @@ class Execution:
             refuse_none(self.hook_run, yielded=False)
 
     def _refuse_nothing(self, made: Any, value: Any) -> None:
-        """Raise ``HookError`` where entering has given no object: a Lock, a Semaphore."""
+        """Raise ``HookError`` if entering has given no object, as for a Lock or a Semaphore."""
         if value is None or isinstance(value, bool):
             raise HookError(
                 f"{self.hook_run} returns {with_article(type(made))}, and entering that gives "
@@ -269,7 +270,8 @@ class Execution:
     async def _told_to_stop(self) -> None:
         """Wait, in the hook's own task, until it is the hook's turn to stop."""
         while not self.hook_run.stop_asked:
-            # A cancellation that is taken back has cancelled the future too: a new one each time.
+            # Task.cancel() cancels the future that the task awaits, so each wait needs a new one:
+            # https://docs.python.org/3/library/asyncio-task.html#asyncio.Task.cancel
             self.waker = self.executor.loop.create_future()
             try:
                 await self.waker
@@ -277,10 +279,10 @@ class Execution:
                 self._take_back_or_raise()
 
     def _take_back_or_raise(self) -> None:
-        """Take a cancellation back, inside its ``except``, or raise it on.
+        """Undo a cancellation, inside its ``except``, or raise it again.
 
-        A loop that ends cancels every task at once; the order of the shutdown is kept all the same.
-        Else it is the limit of the hook's stop, or the hook's own task group that has crashed.
+        ``asyncio.run`` cancels all tasks at its end, and the order of the shutdown is kept even then.
+        Other cancellations come from the limit of the hook's stop, or from its own task group.
         """
         if not self.hook_run.cancel_attempts:
             if self.executor.loop_is_ending():
@@ -294,7 +296,7 @@ class Execution:
     # In a thread: one thread from enter to exit.
 
     def call_in_thread(self) -> None:
-        """Call a sync start or shutdown function in this thread, and post how it went."""
+        """Call a sync start or shutdown function in this thread, and post the result."""
         self._is_in_thread()
         failure: BaseException | None = None
         try:
@@ -309,7 +311,7 @@ class Execution:
         self.executor.post_ended(self, failure)
 
     def live_in_thread(self) -> None:
-        """Enter a sync resource in this thread, keep it until it is told to stop, leave it."""
+        """Enter a sync resource in this thread, keep it until it is asked to stop, exit it."""
         self._is_in_thread()
         failure: BaseException | None = None
         try:
@@ -322,7 +324,7 @@ class Execution:
         self.executor.post_ended(self, failure)
 
     def take_turn(self, life: Iterator[Any]) -> None:
-        """Go on with the life of a sync resource whose thread is shared: until it is up, or over."""
+        """Continue a sync resource whose thread is shared: until it is up, or has ended."""
         self._is_in_thread()
         failure: BaseException | None = None
         try:
@@ -338,7 +340,7 @@ class Execution:
         self.thread = threading.get_ident()
 
     def life(self) -> Iterator[Any]:
-        """Enter a sync resource, give its value while it is open, and leave it."""
+        """Enter a sync resource, yield its value while it is open, and exit it."""
         around = self.executor.around_thread(self.hook_run.hook)
         if around is None:
             yield from self._stay()
@@ -374,7 +376,7 @@ class Execution:
         lives_on_loop = hasattr(kind, "__aenter__") or is_awaitable(made)
         if hasattr(kind, "__enter__") and not lives_on_loop and kind is not AsyncGeneratorType:
             with made as value:
-                # What a @contextmanager function yields is what it means to hand out.
+                # A @contextmanager function chooses its value: any value is intended.
                 if not inspect.isgeneratorfunction(innermost(self.hook_run.hook.function)):
                     self._refuse_nothing(made, value)
                 if value is None:
@@ -385,7 +387,7 @@ class Execution:
 
     @property
     def goes_on_on_loop(self) -> bool:
-        """Whether what a thread has made is entered, or awaited, in a task."""
+        """True if the return value from a thread is entered, or awaited, in a task."""
         made = self.made
         return hasattr(type(made), "__aenter__") or is_awaitable(made)
 
@@ -394,15 +396,15 @@ LIVES: dict[Form, Callable[[Execution], Awaitable[None]]] = {
     COROUTINE: Execution._await,
     ASYNC_GENERATOR: Execution._iterate,
     ON_LOOP: Execution._on_loop,
-    # What a sync callable has returned goes on living on the loop.
+    # The return value of a sync callable may have to be entered on the loop.
     IN_THREAD: Execution._enter_made,
     SYNC_GENERATOR: Execution._enter_made,
 }
-"""How each form of hook is entered and left in its task."""
+"""The life of each form of hook in its task."""
 
 
 class NextTurn:
-    """The gate of a resource whose thread is shared: to open it is to give it its next turn."""
+    """The gate of a resource whose thread is shared: opening it queues its next turn."""
 
     __slots__ = ("_submit",)
 
@@ -410,11 +412,11 @@ class NextTurn:
         self._submit = submit
 
     def acquire(self) -> bool:
-        """Wait for nothing: a turn that is over holds no thread."""
+        """Return at once: an ended turn holds no thread."""
         return True
 
     def release(self) -> None:
-        """Have the resource left, in the thread that it was entered in."""
+        """Make the resource exit, in the thread that has entered it."""
         self._submit()
 
     def locked(self) -> bool:
@@ -423,10 +425,10 @@ class NextTurn:
 
 
 def first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
-    """Return the first step of an async generator that the loop does not get to know of.
+    """Return the first step of an async generator, and hide the generator from the loop.
 
-    The hook's task sees to its end. A loop that closes would call ``aclose()`` on it, in the middle
-    of its stop; and keeping a list of a thousand generators takes longer than to enter them.
+    ``loop.shutdown_asyncgens`` would call ``aclose()`` on it in the middle of its stop (PEP 525,
+    https://peps.python.org/pep-0525/#finalization), and the hook's task closes it anyway.
     """
     first, _ = sys.get_asyncgen_hooks()
     sys.set_asyncgen_hooks(firstiter=None)
@@ -437,7 +439,7 @@ def first_step(generator: AsyncGenerator[Any, Any]) -> Awaitable[Any]:
 
 
 def advised(error: BaseException) -> BaseException:
-    """Add, to an error that a thread is the cause of, a note that says what to write instead."""
+    """Add a note with the remedy to an error that has its cause in the use of a thread."""
     advised_to_yield(error)
     text = text_of(error)
     if is_a(error, (RuntimeError, ValueError)) and any(cause in text for cause in ASK_FOR_ASYNC):
@@ -450,14 +452,14 @@ def advised(error: BaseException) -> BaseException:
 
 
 def advised_to_yield(error: BaseException) -> BaseException:
-    """Add a note that says what to do to contextlib's error about a generator's yields."""
+    """Add a note with the remedy to contextlib's error about a generator's yields."""
     if is_a(error, RuntimeError) and text_of(error).startswith(CONTEXTLIB_ON_YIELDS):
         add_note(error, YIELD_ONCE)
     return error
 
 
 def yielded_again(hook_run: HookRun, frame: FrameType | None) -> HookError:
-    """Return the error of a generator that stands at a second ``yield``."""
-    # What Cython compiled has no frame.
+    """Return the error of a generator that has yielded a second time."""
+    # A function that Cython has compiled has no frame.
     again = f", again at {short(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else ""
     return HookError(f"{hook_run} yielded more than once{again}. {YIELD_ONCE}")

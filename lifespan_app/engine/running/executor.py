@@ -1,4 +1,4 @@
-"""The executor: gives each hook the task or thread that it lives in, and hears from it."""
+"""The executor: starts the task or thread of each hook, and receives its reports."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .threads import Mailbox, Pool, SerialThread, start_thread
 
 
 class Surroundings(Protocol):
-    """What the executor is given by the program around the engine: its adapter."""
+    """The part of the adapter that the executor uses."""
 
     turns: SerialThread | None
     thread_patience: float
@@ -32,33 +32,33 @@ class Surroundings(Protocol):
         """Return the time, in seconds, by the clock of the run."""
 
     def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
-        """Return what is entered in an async hook's task for as long as the hook lives."""
+        """Return a context manager around an async hook in its task, or None."""
 
     def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
-        """Return what is entered in a sync hook's thread for as long as the hook lives."""
+        """Return a context manager around a sync hook in its thread, or None."""
 
     def at_yield_in_task(self) -> None:
-        """Hear, in the task of an async resource, that it is open."""
+        """Note, in the task of an async resource, that it is open."""
 
     def at_yield_in_thread(self) -> None:
-        """Hear, in the thread of a sync resource, that it is open."""
+        """Note, in the thread of a sync resource, that it is open."""
 
     def work_handed_over(self) -> None:
-        """Hear that a thread was given work."""
+        """Note that a thread was given work."""
 
     def work_returned(self) -> None:
-        """Hear that a thread has given work back."""
+        """Note that a thread has finished its work."""
 
 
 class Executor:
     """The tasks and threads of one run.
 
     Args:
-        scheduler: is told what becomes of hooks.
-        handle: hands the scheduler an event.
-        adapter: the program around the engine.
-        loop_is_ending: tells whether every task of the loop is being cancelled.
-        given: what parameters are given that ask for no resource.
+        scheduler: receives the hooks' events.
+        handle: passes an event to the scheduler.
+        adapter: the interface to the host program.
+        loop_is_ending: returns True if every task of the loop is being cancelled.
+        given: the arguments that are no resources.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class Executor:
         self._mailbox = Mailbox(self.loop)
         self._pool: Pool | None = None
 
-    # What the scheduler wants done.
+    # The scheduler's commands.
 
     def start(self, hook_run: HookRun, arguments: dict[str, Any]) -> None:
-        """Give a hook its task, or its thread, as its form asks for."""
+        """Start the task or the thread of a hook, by its form."""
         for argument in hook_run.node.arguments:
             if argument.gives is not Gives.RESOURCE:
                 arguments[argument.name] = self._given[argument.gives]
@@ -139,7 +139,7 @@ class Executor:
         turns.submit(execution.hook_run, turn)
 
     def release(self, hook_run: HookRun) -> None:
-        """Have a hook leave what it holds."""
+        """Make a hook exit its context."""
         execution: Execution = hook_run.execution
         if execution.gate is not None and not hook_run.on_loop:
             self._host.work_handed_over()
@@ -148,11 +148,11 @@ class Executor:
             execution.let_go()
 
     def cancel(self, hook_run: HookRun, again: bool) -> None:
-        """Cancel the task of a hook. One that has not begun will never report: that is said here.
+        """Cancel the task of a hook. One that has not begun never reports, so that is done here.
 
         Args:
-            hook_run: whose task it is.
-            again: whether to cancel it though it is being cancelled.
+            hook_run: the owner of the task.
+            again: whether to cancel it once more if it is being cancelled.
         """
         execution: Execution = hook_run.execution
         task = execution.task
@@ -167,7 +167,7 @@ class Executor:
             self.ended(execution, asyncio.CancelledError())
 
     def abandon(self, hook_run: HookRun) -> None:
-        """Wait for a hook no longer: it leaves what it enters, and ends."""
+        """Wait for a hook no longer: make it exit and end."""
         execution: Execution = hook_run.execution
         if hook_run.on_loop:
             assert execution.task is not None
@@ -178,7 +178,7 @@ class Executor:
             execution.gate.release()
 
     def leave_behind(self, hook_run: HookRun) -> None:
-        """Have nobody wait for the task of an abandoned hook, when the run is over.
+        """Exclude the task of an abandoned hook from the tasks that are awaited at the end.
 
         ``asyncio.run`` and servers wait, at the end, for all tasks of their loop: for this one that
         would be for ever (https://docs.python.org/3/library/asyncio-extending.html).
@@ -189,36 +189,36 @@ class Executor:
             task._log_destroy_pending = False
 
     def close(self) -> None:
-        """Let the threads end that hooks have borrowed."""
+        """Let the borrowed threads end."""
         if self._pool is not None:
             self._pool.close()
 
-    # What it hears, on the loop.
+    # Reports from the loop.
 
     def came_up(self, execution: Execution, value: Any) -> None:
-        """Hear that a resource is up, and held by its task."""
+        """Receive a resource that is up, and held by its task."""
         task = execution.task
         if task is not None and not execution.hook_run.abandoned:
-            # A cancellation left over would make a later TaskGroup in this task raise
-            # CancelledError instead of its children's errors (seen on Python 3.13).
+            # With cancelling() above 0, a later TaskGroup in this task raises CancelledError instead
+            # of its children's errors: https://github.com/python/cpython/pull/95602
             while task.cancelling():
                 task.uncancel()
         self._handle(self._scheduler.came_up, execution.hook_run, value)
 
     def ended(self, execution: Execution, error: BaseException | None) -> None:
-        """Hear that a hook's task has ended."""
+        """Receive the end of a hook's task."""
         if error is not None and self.loop_is_ending():
             self._handle(self._scheduler.loop_ends)
         self._handle(self._scheduler.ended, execution.hook_run, error, execution.made)
 
-    # What it hears, in a thread: all of it reaches the loop through the mailbox.
+    # Reports from threads; the mailbox takes all of them to the loop.
 
     def post_came_up(self, execution: Execution, value: Any) -> bool:
-        """Hear, from a thread, that a resource is up. Returns False when nobody listens."""
+        """Receive, from a thread, a resource that is up. Returns False if the loop is closed."""
         return self._post(self._thread_came_up, execution, value)
 
     def post_ended(self, execution: Execution, error: BaseException | None) -> None:
-        """Hear, from a thread, that its hook has ended."""
+        """Receive, from a thread, the end of its hook."""
         self._post(self._thread_ended, execution, error)
 
     def _post(self, event: Callable[..., None], execution: Execution, what: object) -> bool:
@@ -227,7 +227,7 @@ class Executor:
     def _thread_came_up(self, now: float, execution: Execution, value: Any, at: float) -> None:
         hook_run = execution.hook_run
         if hook_run.abandoned:
-            # Its gate is open: the thread is still at work, leaving what it has entered.
+            # Its gate is open: the thread is still about to exit its context.
             return
         fault = self._work_returned()
         if fault is None:
@@ -255,7 +255,7 @@ class Executor:
         self._scheduler.ended(now, hook_run, error, execution.made, at)
 
     def _work_returned(self) -> BaseException | None:
-        """Tell the adapter that a thread has given work back; return what that has raised, if it has."""
+        """Notify the adapter that a thread has finished. Returns the adapter's error, or None."""
         try:
             self._host.work_returned()
         except BaseException as fault:

@@ -1,4 +1,4 @@
-"""The graph of a run: its hooks, jobs and stages, each tied to what it waits for."""
+"""The graph of a run: its hooks, jobs and stages, each with its dependencies."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .stages import Stage, leaving
 
 
 class Graph:
-    """Who waits for whom in one run; the shutdown goes the same way in reverse.
+    """The dependencies of one run; the shutdown follows them in reverse.
 
     In the order of the startup there are the hooks of the plan, the place where background jobs are
     stopped while every hook is up, and the stages. Drain functions stand behind all of them.
 
     Args:
-        run: whose graph it is.
+        run: the run.
         plan: the hooks.
         stages: the edges of the run, in the order of the startup.
-        label_of: gives the app label of a module, or None outside an installed app.
+        label_of: returns the app label of a module, or None outside an installed app.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Graph:
         self._label_of = label_of
         self.hook_runs = [HookRun(run, node) for node in plan.nodes]
         self.hooks_total = len(plan)
-        """How many hooks there are."""
+        """The number of hooks."""
         self.drains: list[HookRun] = []
         self._tie_plan()
         self.jobs = [hook_run for hook_run in self.hook_runs if hook_run.is_job]
@@ -52,7 +52,7 @@ class Graph:
             for one in self.hook_runs
             if one.hook is not None and one.hook.kind in HAS_STARTUP
         ]
-        """What does something at startup."""
+        """The nodes that have work at startup."""
 
     def _tie_plan(self) -> None:
         hook_runs = self.hook_runs
@@ -63,14 +63,14 @@ class Graph:
                 hook_run.depends_on([hook_runs[wait.node] for wait in hook_run.node.waits])
 
     def _tie_drains(self) -> None:
-        """Have what runs when the shutdown is known come up last, and so end first."""
+        """Make drain functions come up last, and so end first."""
         ends = self._ends() if self.drains else []
         for drain in self.drains:
             asked = [self.hook_runs[wait.node] for wait in drain.node.waits]
             drain.depends_on(list(dict.fromkeys([*asked, *ends])))
 
     def _ends(self) -> list[HookRun]:
-        """Return what nothing stands on, for what comes behind all; drain functions stand aside."""
+        """Return the hooks without dependents, except for drain functions."""
         return [one for one in self.hook_runs if not (one.dependents or one in self.drains)]
 
     def _add(self, row: Sequence[Hook | None], stage: str) -> HookRun:
@@ -93,9 +93,9 @@ class Graph:
         return hook_run
 
     def arm(self) -> list[HookRun]:
-        """Put in, when the shutdown begins, what the stages call at the end, and return it.
+        """Add, when the shutdown begins, the stages' functions for the end, and return them.
 
-        It is not known before: who listens then, what was appended.
+        They are read only now, since receivers and functions may be added until then.
         """
         count = len(self.hook_runs)
         for stage, place in self._stages:
@@ -104,7 +104,7 @@ class Graph:
         return self.hook_runs[count:]
 
     def _arm(self, stage: Stage, place: HookRun) -> None:
-        """Put what a stage calls at the end between its place and all that stands on that."""
+        """Add a stage's functions for the end between its node and the node's dependents."""
         before = list(place.dependents)
         for row in leaving(stage):
             armed = []

@@ -1,4 +1,4 @@
-"""The handle of a resource: what ``@lifespan.resource`` returns, and what views read it with."""
+"""The handle of a resource: the result of ``@lifespan.resource``, with which views read it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 NO_REQUEST: Any = object()
-"""Given where a handle is called without a request."""
+"""The default argument of a handle: no request was passed."""
 
 
 class Resource(Generic[T]):
@@ -48,8 +48,8 @@ class Resource(Generic[T]):
 
         Raises:
             NotRunning: no lifespan is running here.
-            ResourceNotReady, ResourceClosed: it is not up yet, or not any more.
-            UndeclaredUse: a hook reads what it did not ask for.
+            ResourceNotReady, ResourceClosed: it is not up yet, or is closed.
+            UndeclaredUse: a hook reads a resource that is not among its dependencies.
             WrongLoop: it lives on another event loop than the one that runs here.
             TypeError: there is no request.
         """
@@ -59,7 +59,7 @@ class Resource(Generic[T]):
         except (AttributeError, KeyError, TypeError):
             pass
         else:
-            # While a run serves, nothing can be wrong on its own loop.
+            # While a run serves, reads on its own loop need no further check.
             if current_hook.get() is None and (
                 _get_running_loop() is run.loop
                 if LOOP_IS_QUICK_TO_TELL
@@ -74,7 +74,7 @@ class Resource(Generic[T]):
         """Return the value in the current run: the hook's, the loop's, or the process's only one.
 
         Raises:
-            NotRunning: no lifespan is running here, or it can't be told which is meant.
+            NotRunning: no lifespan is running here, or several are.
             ResourceNotReady, ResourceClosed, UndeclaredUse, WrongLoop: as for a request.
         """
         value: T = self._run(None).resources.read(self.hook)
@@ -85,7 +85,7 @@ class Resource(Generic[T]):
     @overload
     def check(self, /, *, timeout: float = 2.0, cache: float = 10.0) -> Callable[[F], F]: ...
     def check(self, function: Any = None, /, **options: float) -> Any:
-        """Declare how to tell whether the resource is well: ``@handle.check``, bare or called.
+        """Declare a health check of the resource: ``@handle.check``, bare or called.
 
         The function, async or sync, is called with the resource. It fails by raising, or by
         returning False; then the process is not ready, or degraded where the resource is optional.
@@ -95,7 +95,7 @@ class Resource(Generic[T]):
         Args:
             function: the check.
             timeout: seconds that it may take; after them it has failed.
-            cache: seconds for which its answer is taken as it is.
+            cache: seconds for which its result is reused.
 
         Returns:
             The function, unchanged.
@@ -116,7 +116,7 @@ class Resource(Generic[T]):
         return get_running_run(self.lifespan, str(self), request_or_scope, or_ended=is_current)
 
     def _is_a_handle(self, attribute: str = "") -> str:
-        """Return what to write where the handle was used as its value."""
+        """Return the correct code for a handle that was used as its value."""
         name, attribute = self.hook.name, attribute and f".{attribute}"
         return (
             f"{name} is a handle: write {name}(request){attribute}, or {name}.current(){attribute} "
@@ -124,10 +124,9 @@ class Resource(Generic[T]):
         )
 
     if not TYPE_CHECKING:
-        # Type checkers refuse such an attribute by themselves.
+        # Type checkers reject unknown attributes themselves.
         def __getattr__(self, name: str) -> Any:
-            # What Python and its tools look for is not there, as usual; nor is anything of a copy
-            # that is still being made.
+            # No special error for Python's own lookups, and none for an unfinished copy.
             if name.startswith("_") or name in self.__slots__:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
             raise AttributeError(self._is_a_handle(name))
@@ -140,7 +139,7 @@ class Resource(Generic[T]):
 
 
 class Refused:
-    """A method that a handle does not have, and that says so where a statement asks for it.
+    """A method that a handle does not have, with an error for statements that look it up.
 
     ``hasattr`` doesn't find it, so nothing takes a handle for a context manager or a sequence.
     """
@@ -150,12 +149,12 @@ class Refused:
         raise AttributeError(handle._is_a_handle() if handle is not None else "not of a handle")
 
 
-# Type checkers want a request. At run time a call without one is told what a handle is.
+# Type checkers require a request. A call without one gets an error that explains handles.
 Resource.__call__.__defaults__ = (NO_REQUEST,)
 
-# "with" asks for __exit__ first from Python 3.14 on, for __enter__ before. Iterating falls back on
-# __getitem__. There is nothing of this kind for "await": whatever has __await__ is an Awaitable, and
-# unittest.mock.patch() would replace a handle by an AsyncMock.
+# "with" looks up __exit__ first since Python 3.14, and __enter__ before. Iteration falls back on
+# __getitem__. "await" has no such method here: a class with __await__ is an Awaitable, and
+# unittest.mock.patch() would replace a handle with an AsyncMock.
 LOOKED_UP = (
     ("__exit__", "__aexit__") if sys.version_info >= (3, 14) else ("__enter__", "__aenter__")
 )
@@ -164,9 +163,9 @@ for method in (*LOOKED_UP, "__getitem__"):
 
 
 class ResourceDecorator(Protocol):
-    """``@lifespan.resource(...)``: what its options were given for."""
+    """``@lifespan.resource(...)``: a decorator with options."""
 
-    # Context managers come first: a file is an iterator too, and what is meant is the file.
+    # Context managers come first: a file is an iterator too, and the resource is the file.
     @overload
     def __call__(self, function: Callable[..., AbstractAsyncContextManager[T]]) -> Resource[T]: ...
     @overload

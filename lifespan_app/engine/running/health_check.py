@@ -1,4 +1,4 @@
-"""Checks of resources that are open: whether what was opened once still answers.
+"""Health checks of open resources.
 
 A check is run when somebody asks, and what it said is kept for a short while. After that it is run
 anew, while whoever asks is given what it said before.
@@ -27,28 +27,28 @@ from .threads import start_thread
 
 
 class Checked(Inside, Protocol):
-    """What is checked: a run."""
+    """The part of a run that its checks use."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Where its hooks live."""
+        """The loop of its hooks."""
 
     @property
     def adapter(self) -> Any:
-        """What the engine is given by the program around it."""
+        """The engine's adapter."""
 
     @property
     def resources(self) -> Any:
-        """What it has open."""
+        """The open resources."""
 
     def status_changed(self) -> None:
-        """Tell the observers how the run stands."""
+        """Notify the observers of the run's status."""
 
 
 TIMEOUT = 2.0
-"""Seconds that a check may take, where nothing else is said."""
+"""Seconds that a check may take by default."""
 CACHE = 10.0
-"""Seconds for which its answer is taken as it is, where nothing else is said."""
+"""Seconds for which the result of a check is reused by default."""
 
 
 class Check:
@@ -57,7 +57,7 @@ class Check:
     Args:
         function: is called with the resource; it fails by raising, or by returning False.
         timeout: seconds that it may take.
-        cache: seconds for which its answer is taken as it is.
+        cache: seconds for which its result is reused.
     """
 
     __slots__ = ("cache", "file", "function", "is_async", "line", "name", "timeout")
@@ -79,34 +79,34 @@ class Check:
 
 
 class Said(NamedTuple):
-    """What a check has said."""
+    """The result of a check."""
 
     hook_run: HookRun
-    """Whose resource it has looked at."""
+    """The hook of the checked resource."""
     check: Check
     error: BaseException | None
-    """Why the resource is not well; None: it is."""
+    """The reason that the resource is not healthy; None: it is."""
     at: float
-    """When it has said so, by the run's clock."""
+    """The time of the result, by the run's clock."""
 
 
 class Checking:
-    """The checks of one run, and what they have said last.
+    """The checks of one run, and their last results.
 
     Args:
-        run: whose resources are checked, on its loop.
+        run: the run with the resources; the checks run on its loop.
     """
 
     def __init__(self, run: Checked) -> None:
         self._run = run
         self._last: dict[Check, Said] = {}
         self._asking: dict[Check, asyncio.Task[None]] = {}
-        """The checks that somebody may wait for."""
+        """The checks that run."""
         self._calls: dict[Check, asyncio.Future[Any]] = {}
-        """What they have called; one that hangs stays here, and is not called again meanwhile."""
+        """Their calls; one that hangs stays here, and is not repeated meanwhile."""
 
     async def ask(self) -> None:
-        """Have every check say something that has never, and refresh what is stale by the way."""
+        """Run the checks without a result, and refresh stale results in the background."""
         first = []
         for hook_run in self._run.resources.by_hook.values():
             if hook_run.state is not UP:
@@ -124,7 +124,7 @@ class Checking:
             await asyncio.wait(first)
 
     def failing(self) -> list[Said]:
-        """Return what the checks have said last that are not content."""
+        """Return the last results that are not healthy."""
         return [
             said
             for said in self._last.values()
@@ -132,7 +132,7 @@ class Checking:
         ]
 
     def end(self) -> None:
-        """Stop checking: what is open is about to close."""
+        """Stop checking: the resources are about to close."""
         for waiting in (*self._asking.values(), *self._calls.values()):
             waiting.cancel()
 
@@ -176,7 +176,7 @@ class Checking:
             call.exception()  # looked at, though it may come too late to be told
 
     def _call(self, hook_run: HookRun, check: Check) -> asyncio.Future[Any]:
-        # A context of its own: a check is part of no hook, and of nobody's request.
+        # An empty context: a check is part of no hook and of no request.
         context = Context()
         context.run(current_hook.set, self._run)
         if check.is_async:
@@ -191,13 +191,13 @@ class Checking:
         try:
             start_thread(in_thread, f"lifespan check {check.name}")
         except RuntimeError as error:
-            # The process has as many threads as it may have: that is no good sign, and no answer.
+            # No thread can be started ("can't start new thread"): the check has no result, so it fails.
             call.set_exception(error)
         return call
 
     async def _on_loop(self, hook_run: HookRun, check: Check) -> Any:
         around = self._run.adapter.around_task(hook_run.hook)
-        # A Task must not see SystemExit or KeyboardInterrupt: it would let them out of the loop.
+        # A Task raises SystemExit and KeyboardInterrupt out of the loop: see ``Execution._live``.
         try:
             async with around or nullcontext():
                 return await check.function(hook_run.value)
@@ -226,5 +226,5 @@ class Checking:
         try:
             self._run.loop.call_soon_threadsafe(tell)
         except RuntimeError:
-            # The loop is closed: nobody asks any more.
+            # The loop is closed, so nothing waits for the result.
             return

@@ -1,4 +1,4 @@
-"""One hook in one run: where it stands, and what has become of it. Nobody else writes its fields."""
+"""One hook in one run: its state, and its steps. No other module writes its fields."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ IN_THREADS = (SYNC_GENERATOR, IN_THREAD)
 
 
 class State(StrEnum):
-    """Where one hook stands in its run."""
+    """The state of one hook in its run."""
 
     PENDING = "pending"
     STARTING = "starting"
@@ -40,7 +40,7 @@ class State(StrEnum):
     DOWN = "down"
 
 
-# Quick to look up, as those in hooks.py.
+# Module constants, as attributes of an Enum are slow to look up.
 PENDING, STARTING, UP, STOPPING, DOWN = State
 
 START_TURN, STOP_TURN = 0, 1
@@ -48,17 +48,17 @@ START_TURN, STOP_TURN = 0, 1
 
 
 class ImpossibleTransition(Exception):
-    """The engine has said of a hook what can't have happened: a fault of the engine itself."""
+    """An impossible change of a hook's state: a fault of the engine itself."""
 
 
 class Transition(dict[State, State]):
-    """From where, to where one thing that happens can bring a hook."""
+    """The allowed changes of state for one event."""
 
     def __missing__(self, state: State) -> State:
         raise ImpossibleTransition(state, dict(self))
 
 
-# What may follow what.
+# The transitions.
 BEGAN = Transition({PENDING: STARTING})
 ARMED = Transition({PENDING: UP})
 SKIPPED = Transition({PENDING: DOWN})
@@ -75,18 +75,18 @@ ABANDONED = Transition({STARTING: DOWN, STOPPING: DOWN})
 
 
 class Reached(Protocol):
-    """What the code of a hook reaches of the run that it is part of."""
+    """The part of the run that a hook's code reaches."""
 
     @property
     def run(self) -> Any:
         """The run itself."""
 
     def sink_of(self, hook_run: HookRun) -> LogSink | None:
-        """Return where the log lines of the hook's step go that goes on."""
+        """Return the sink for log lines of the hook's running step."""
 
 
 class HookRun:
-    """One hook in one run; without a hook, a place where others meet.
+    """One hook in one run; or, without a hook, a barrier.
 
     Args:
         run: the run.
@@ -129,52 +129,52 @@ class HookRun:
         self.hook: Any = hook
         self.is_job = kind is BACKGROUND
         self.at_end = kind in ONLY_AT_END
-        """Whether it does nothing at startup, and is called at the end."""
+        """True if it does nothing at startup, and is called at the end."""
         self.on_loop = hook is not None and hook.form not in IN_THREADS
-        """Whether it lives in a task; else in a thread."""
+        """True if it lives in a task, False if in a thread."""
         self.non_blocking = not node.options.wait
-        """Whether the startup does not wait for it: the process may serve before it is up."""
+        """True if the startup does not wait for it: the process may serve before it is up."""
         self.dependencies: list[HookRun] = []
         self.dependents: list[HookRun] = []
         self.state: State = PENDING
         self.pending = 0
-        """How many others its turn waits for."""
+        """The number of hooks that its turn still waits for."""
         self.after = [-1, -1]
-        """Whose steps gave it its turns: to start, and to stop."""
+        """The indexes of the nodes that gave it its turns: to start, and to stop."""
         self.settled = self.released = False
-        """Whether others need wait for it no longer at startup; whether its turn to stop has come."""
+        """True once dependents need not wait for it at startup; once its turn to stop has come."""
         self.lives = False
-        """Whether a task or thread is at work for it, or holds it."""
+        """True while a task or thread works for it, or holds it."""
         self.abandoned = False
         self.cancel_attempts = 0
         self.begun = 0.0
         """When its last step began."""
         self.deadline = math.inf
         self.waiting_at = ""
-        """Where its last step waited when somebody looked."""
+        """The location where its last step waited when that was looked up."""
         self.value: Any = None
         self.execution: Any = None
-        """What the executor knows of its task or thread."""
+        """The executor's task or thread for it."""
         self.startup: Entry | None = None
         self.serving: Entry | None = None
         self.shutdown: Entry | None = None
-        """The steps that have ended; of a job, also the one that goes on."""
+        """The ended steps; of a job, also the running one."""
 
-    # What can be read off it.
+    # Properties.
 
     @property
     def running_now(self) -> bool:
-        """Whether one of the hook's own steps is running; service does not count."""
+        """True if one of the hook's own steps is running; service does not count."""
         return self.state is STARTING or self.state is STOPPING
 
     @property
     def stop_asked(self) -> bool:
-        """Whether it is to leave what it holds: also what it has entered too late."""
+        """True if it has to exit its context, also if it has entered it too late."""
         return self.state is STOPPING or self.state is DOWN
 
     @property
     def phase(self) -> Phase | None:
-        """The phase of the step that is running now; None where none is."""
+        """The phase of the running step, or None."""
         if self.is_job:
             return IN_SERVICE if self.lives else None
         if self.state is STARTING:
@@ -183,7 +183,7 @@ class HookRun:
 
     @property
     def step(self) -> Entry | None:
-        """The step that is running now; None where none is."""
+        """The running step, or None."""
         if self.is_job:
             return self.serving if self.lives else None
         if self.state is STARTING:
@@ -193,13 +193,13 @@ class HookRun:
         return None
 
     def _entry(self, phase: Phase, ended: float, outcome: Outcome | None = None) -> Entry:
-        """Return its step of the startup or the shutdown, as it stands at a time."""
-        # It may stop before its turn: at the notice of a stop, or as it has come up too late.
+        """Return its step of the startup or the shutdown, in its state at a time."""
+        # It may stop before its turn: at the announcement of the shutdown, or if it came up too late.
         if phase is IN_STARTUP:
             after = self.after[START_TURN]
         else:
             after = self.after[STOP_TURN] if self.released else -1
-        # A third of what Entry(...) takes, and there are one or two for each hook.
+        # Three times as fast as Entry(...), of which each hook has one or two.
         where = self.waiting_at
         return tuple.__new__(
             Entry, (self.node, phase, self.begun, ended, after, outcome, 1, "", None, where, ())
@@ -207,17 +207,17 @@ class HookRun:
 
     @property
     def failed_to_start(self) -> bool:
-        """Whether it has failed to start, or was skipped."""
+        """True if it has failed to start, or was skipped."""
         return self.startup is not None and self.startup.outcome is not OK
 
     @property
     def crashed(self) -> bool:
-        """Whether it has ended by an error while the process served."""
+        """True if it has ended with an error while the process served."""
         return self.serving is not None and self.serving.outcome is Outcome.CRASHED
 
     @property
     def failed(self) -> bool:
-        """Whether it is not what it should be: failed, skipped, crashed."""
+        """True if it has failed, was skipped, or has crashed."""
         served = None if self.serving is None else self.serving.outcome
         return self.failed_to_start or (
             served is not None and served is not OK and served is not Outcome.FINISHED
@@ -239,17 +239,17 @@ class HookRun:
         return None if self.shutdown is None else self.shutdown.error
 
     def hangs_on(self, dependency: HookRun) -> bool:
-        """Return whether it can't start when another hook has failed."""
+        """Return True if it can't start when another hook has failed."""
         index = dependency.node.index
         return any(wait.node == index and wait.hard for wait in self.node.waits)
 
     def sink(self) -> LogSink | None:
-        """Return where the log lines of the step go that is running now; None where none is."""
+        """Return the sink for log lines of the running step, or None."""
         sink: LogSink | None = self.run.sink_of(self)
         return sink
 
     def log_fields(self) -> dict[str, str]:
-        """Return what a log record about it has beside the run's fields."""
+        """Return the ``extra`` of a log record about it, without the run's fields."""
         phase = self.phase
         fields: dict[str, str] = self.run.log_fields()
         return {**fields, "hook": self.node.key, "phase": "" if phase is None else str(phase)}
@@ -262,7 +262,7 @@ class HookRun:
     # The graph.
 
     def depends_on(self, dependencies: list[HookRun]) -> None:
-        """Have it wait for others at startup, and them for it at shutdown."""
+        """Set its dependencies: it waits for them at startup, and they for it at shutdown."""
         self.dependencies += dependencies
         self.pending += len(dependencies)
         for dependency in dependencies:
@@ -273,7 +273,7 @@ class HookRun:
         self.pending = count
 
     def counts_down(self, by: HookRun, turn: int) -> bool:
-        """Count one of them, which is settled or down; return whether its turn has come."""
+        """Count a settled dependency, or an ended dependent. Returns True for the last one."""
         self.pending -= 1
         if self.pending:
             return False
@@ -281,19 +281,19 @@ class HookRun:
         return True
 
     def comes_after(self, by: HookRun, turn: int) -> None:
-        """Keep who has given it a turn; a hook without a step of its own has passed it on."""
+        """Store the hook that gave it a turn; a node without a step passes on its own."""
         self.after[turn] = by.node.index if by.has_step else by.after[turn]
 
     @property
     def has_step(self) -> bool:
-        """Whether it has a step of its own in the phase that counts down."""
+        """Return True if it has a step of its own in the current phase."""
         if self.is_job:
             return self.shutdown is not None
         if self.released:
             return self.shutdown is not None
         return self.hook is not None and self.hook.kind in HAS_STARTUP
 
-    # What happens to it. Each returns the entry that the journal gets, where there is one.
+    # Events. Each returns the entry for the journal, if there is one.
 
     def armed(self, *, at_end: bool = False) -> None:
         """Be up: nothing is done at startup, or it was made only now, to be called at the end."""
@@ -318,10 +318,10 @@ class HookRun:
         return self.startup
 
     def came_up(self, value: Any, at: float, *, entered: bool) -> Entry | None:
-        """Be up. Returns None where it had failed by its limit before.
+        """Record that it is up. Returns None if it had passed its limit before.
 
         Args:
-            value: what it is worth.
+            value: its value.
             at: when.
             entered: whether its task or thread holds it.
         """
@@ -337,7 +337,7 @@ class HookRun:
         return entry
 
     def settle(self) -> None:
-        """Be settled: what waits for it at startup need wait no longer."""
+        """Record that its dependents need no longer wait for it at startup."""
         self.settled = True
 
     def start_over(self) -> None:
@@ -355,7 +355,7 @@ class HookRun:
     def ended_by_itself(
         self, outcome: Outcome, now: float, error: BaseException | None = None
     ) -> Entry:
-        """Be down: its job, or what its resource does, has ended while nobody had asked for it."""
+        """Record that its job, or its resource's work, has ended without a request."""
         self._goes_down(ENDED_BY_ITSELF)
         begun = now if self.startup is None else self.startup.ended
         serving = self.serving or Entry(self.node, IN_SERVICE, begun, now)
@@ -363,17 +363,17 @@ class HookRun:
         return self.serving
 
     def not_restarted(self, reason: str) -> Entry:
-        """Keep why its job, which has crashed, can't begin again."""
+        """Store the reason that its crashed job can't restart."""
         assert self.serving is not None
         self.serving = self.serving._replace(reason=reason)
         return self.serving
 
     def release(self) -> None:
-        """Have its turn in the shutdown."""
+        """Record that its turn in the shutdown has come."""
         self.released = True
 
     def asked_to_stop(self, now: float, deadline: float) -> None:
-        """Stop: leave what it holds, or be called, where that is done at the end."""
+        """Record that it has to exit its context, or is called if its work is done at the end."""
         self.state = ASKED_TO_STOP[self.state]
         self.lives = True
         self.begun = now
@@ -386,15 +386,15 @@ class HookRun:
         self.asked_to_stop(now, deadline)
         assert self.serving is not None
         self.serving = self.serving._replace(after=after)
-        # A job has no step of its own in the shutdown: this entry no journal gets.
+        # A job has no step of its own in the shutdown: this entry stays out of the journal.
         self.shutdown = Entry(self.node, IN_SHUTDOWN, now, now)
 
     def place_stops(self) -> None:
-        """Stop, as the place where background jobs are stopped."""
+        """Record that background jobs are being stopped at this node."""
         self.state = ASKED_TO_STOP[self.state]
 
     def nothing_to_stop(self, outcome: Outcome, now: float, reason: str = "") -> Entry:
-        """Be down: it holds nothing, or is not called since what it needs is missing.
+        """Record that it is down: it holds nothing, or its dependency is missing.
 
         Since when it can't be read, or why it was not called, is worth an entry.
         """
@@ -424,7 +424,7 @@ class HookRun:
         return entry
 
     def job_stopped(self, at: float) -> Entry:
-        """Be down: its job has ended, as it was asked to or because the loop ends."""
+        """Record that its job has ended, on request or because the loop ends."""
         self._goes_down(JOB_STOPPED)
         assert self.serving is not None
         self.serving = self.serving.ends(self.serving.outcome or OK, at)
@@ -445,11 +445,11 @@ class HookRun:
         return step
 
     def give_up(self, now: float, error: BaseException) -> Entry:
-        """Be down: it ignores its cancellations, or hangs in its thread, and nobody waits for it.
+        """Record that it was abandoned: it ignores its cancellations, or hangs in its thread.
 
         Args:
             now: when.
-            error: says so, where its start has no error yet.
+            error: the error of its start, if that has none yet.
         """
         starts, step = self.state is STARTING, self.step
         assert step is not None
@@ -471,7 +471,7 @@ class HookRun:
         return None
 
     def located(self, where: str) -> None:
-        """Keep where its step waits."""
+        """Store the location where its step waits."""
         self.waiting_at = where
         for step in (self.startup, self.serving, self.shutdown):
             if step is not None and step is self.step:
@@ -485,32 +485,32 @@ class HookRun:
         else:
             self.shutdown = step
 
-    # Limits, and what it lives in.
+    # Limits, and the executor's side.
 
     def due_at(self, deadline: float) -> None:
-        """Have a limit that ends at a time, or none any more."""
+        """Set its deadline; infinity is none."""
         self.deadline = deadline
 
     def cancelled(self) -> int:
-        """Count a cancellation, or that it has passed its limit; return how many there were."""
+        """Count a cancellation, or a passed limit. Returns the number of them."""
         self.cancel_attempts += 1
         return self.cancel_attempts
 
     def cancel_begins(self) -> None:
-        """Take it for cancelled once, where a thread can't be."""
+        """Count as cancelled once, since a thread can't be cancelled."""
         self.cancel_attempts = 1
 
     def lives_in(self, execution: Any) -> None:
-        """Be given what the executor knows of its task or thread."""
+        """Store the executor's task or thread for it."""
         self.execution = execution
 
     def moved_to_loop(self) -> None:
-        """Live in a task from now on: what its thread has made does."""
+        """Record that it lives in a task from now on, like its thread's return value."""
         self.on_loop = True
 
 
 def what_happened(hook_run: HookRun) -> str:
-    """Return how a hook failed, as the end of a sentence."""
+    """Return the failure of a hook, as the end of a sentence."""
     entry = hook_run.startup
     if entry is not None and entry.outcome is Outcome.SKIPPED:
         return "was skipped"
@@ -523,14 +523,14 @@ def what_happened(hook_run: HookRun) -> str:
 
 
 def is_cancellation(error: BaseException | None) -> bool:
-    """Return whether an error is asyncio's cancellation."""
+    """Return True if an error is asyncio's cancellation."""
     return error is not None and is_a(error, asyncio.CancelledError)
 
 
 def named(hook_run: HookRun, error: BaseException, when: str) -> BaseException:
     """Return a hook's error with a note that names the hook."""
     if is_cancellation(error):
-        # Raised on, it would be taken for a cancellation of the caller.
+        # Raised again, it would look like a cancellation of the caller.
         cause = error
         error = HookError(f"{hook_run} was cancelled by its own code.")
         error.__cause__ = cause

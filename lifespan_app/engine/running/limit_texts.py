@@ -1,4 +1,4 @@
-"""What is said of a hook whose limit has passed."""
+"""The messages about hooks that have passed their limit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .hook_run import STARTING, HookRun
 
 
 class LimitTexts:
-    """Say which limit a hook has passed, where it waits, and what raises the limit.
+    """Messages with the limit, the location where the hook waits, and the setting that raises it.
 
     Args:
         deadlines: the limits of the run.
-        advice: how settings are called here.
+        advice: the names of settings in the texts.
     """
 
     def __init__(self, deadlines: Deadlines, advice: Advice) -> None:
@@ -43,7 +43,7 @@ class LimitTexts:
         )
 
     def _of_stage(self, hook_run: HookRun) -> str:
-        """Return it of what no app has declared: it has no options that could raise its limit."""
+        """Return the message for a stage, which has no options that could raise its limit."""
         if hook_run.state is STARTING:
             what, limit, setting = "start", self._deadlines.allowed, "startup_deadline"
         else:
@@ -71,7 +71,7 @@ class LimitTexts:
         )
 
     def never_began(self, hook_run: HookRun) -> str:
-        """Return it of a hook whose turn had not come at the startup's deadline."""
+        """Return the message for a hook whose turn had not come at the startup's deadline."""
         return (
             f"The startup passed its deadline of {time_limit(self._deadlines.allowed)} before {hook_run} "
             f"could begin. Raise {self._setting('startup_deadline')}."
@@ -93,6 +93,6 @@ def own(hook_run: HookRun, option: str) -> str:
 
 
 def waits_at(hook_run: HookRun) -> str:
-    """Return where a hook was last seen to wait, as a sentence, or an empty string."""
+    """Return the last known location of a hook as a sentence, or an empty string."""
     step = hook_run.step
     return f" It waits at {step.waiting_at}." if step is not None and step.waiting_at else ""

@@ -1,4 +1,4 @@
-"""What a server is told, and prints, when a startup or a shutdown has failed."""
+"""The messages for a server, which prints them, when a startup or a shutdown has failed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from .run import Run
 
 
 def startup_message(run: Run | None, error: BaseException) -> str:
-    """Return why nothing is served: the hook, its file and line, the error, what was rolled back.
+    """Return the startup's failure: the hook, its file and line, the error, the rollback.
 
     Args:
         run: the run; None when its plan could not be made.
-        error: what is raised.
+        error: the error.
     """
     if run is None or run.first_error is None:
         return f"lifespan_app: {in_full(error)}"
@@ -35,7 +35,7 @@ def startup_message(run: Run | None, error: BaseException) -> str:
 
 
 def first_line(run: Run, error: BaseException) -> str:
-    """Return what failed first, as a sentence."""
+    """Return the first failure as a sentence."""
     for hook_run in failed(run):
         start = hook_run.startup
         if start is not None and start.error is error:
@@ -51,7 +51,7 @@ def first_line(run: Run, error: BaseException) -> str:
 
 
 def service_message(run: Run) -> str:
-    """Return why a process whose startup went well is of no use; "" where nothing speaks against it."""
+    """Return the reason that a started process can't serve, or ""."""
     lines = []
     for hook_run in run.hook_runs:
         options = hook_run.node.options
@@ -75,7 +75,7 @@ def failed(run: Run) -> list[HookRun]:
 
 
 def shutdown_message(run: Run) -> str:
-    """Return which hooks failed to stop, and how; every other one has stopped."""
+    """Return the hooks that failed to stop, each with its error."""
     failed_to_stop = count(len(run.stop_errors), "hook")
     lines = [f"lifespan_app: {failed_to_stop} failed to stop; all others are down."]
     for hook_run in run.hook_runs:

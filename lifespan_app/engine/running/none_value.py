@@ -1,4 +1,4 @@
-"""A resource that is None: what is usually a forgotten ``yield`` or ``return``."""
+"""A resource that is None, usually because of a forgotten ``yield`` or ``return``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NOT_ANNOTATED = inspect.Signature.empty
 SENT_FIRST = ("Coroutine",)
-"""Whose last argument is what comes of it; of generators and the like it is the first."""
+"""Types whose last argument is the result; for generators and the like it is the first."""
 AROUND_A_VALUE = ("Iterator", "Iterable", "Generator", "Awaitable", "Coroutine", "ContextManager")
 
 
@@ -27,7 +27,7 @@ def refuse_none(unit: HookRun, *, yielded: bool) -> None:
     close, and nothing to hand out.
 
     Args:
-        unit: whose resource it is.
+        unit: the resource.
         yielded: whether None was yielded; else it was returned.
     """
     if unit.hook.kind is not RESOURCE:
@@ -43,7 +43,7 @@ def refuse_none(unit: HookRun, *, yielded: bool) -> None:
 
 
 def annotation_of(hook: Hook) -> Any:
-    """Return what a hook's function says it returns; where that can't be evaluated, the string."""
+    """Return the return annotation of a hook's function, or its string if it can't be evaluated."""
     try:
         annotation = inspect.signature(innermost(hook.function)).return_annotation
     except (TypeError, ValueError):
@@ -52,13 +52,13 @@ def annotation_of(hook: Hook) -> Any:
         try:
             return eval(annotation, namespace_of(hook))
         except Exception:
-            # A name that is imported for type checkers only.
+            # The name may be imported for type checkers only.
             return annotation
     return annotation
 
 
 def may_be_none(annotation: Any) -> bool:
-    """Return True if a value of this type, or what is yielded or awaited, may be None."""
+    """Return True if a value of this type, or its yielded or awaited value, may be None."""
     annotation = getattr(annotation, "__value__", annotation)  # of "type Name = ..."
     if isinstance(annotation, str):
         return re.search(r"\b(None|Optional|Any|object)\b", annotation) is not None
@@ -71,5 +71,5 @@ def may_be_none(annotation: Any) -> bool:
     if name.endswith(AROUND_A_VALUE):
         inside = arguments[-1:] if name.endswith(SENT_FIRST) else arguments[:1]
         return not inside or may_be_none(inside[0])
-    # A union, in either spelling; of another generic type the arguments are no value.
+    # Only the arguments of a union are types of the value; those of other generic types are not.
     return name in ("Union", "UnionType") and any(map(may_be_none, arguments))

@@ -1,7 +1,8 @@
 """Processes whose threads are greenlets, where no event loop can run beside other code.
 
-gevent and eventlet run all "threads" in one thread of the system, and asyncio knows the running loop by
-that. While one greenlet runs a loop, every other one seems to run inside of it, as async code does.
+gevent and eventlet run all "threads" in one thread of the system, and asyncio stores the running loop
+per such thread. While one greenlet runs a loop, all others seem to be async code inside that loop:
+https://github.com/django/asgiref/issues/443.
 """
 
 from __future__ import annotations

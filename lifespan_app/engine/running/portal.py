@@ -23,22 +23,22 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 ASGIREF = "asgiref.sync"
-"""Looked for among what is imported already: the engine itself does without it."""
+"""Looked up among the imported modules: the engine does not import it."""
 ASGIREF_LOCAL = "asgiref.local"
 """The name of every context variable behind an ``asgiref.local.Local``."""
 
 
 class Waiter:
-    """How a sync thread waits for async code that it has sent to a loop."""
+    """The wait of a sync thread for async code that it has sent to a loop."""
 
     def begin(self) -> None:
-        """Prepare, in the async code's own task, for what it will ask of the thread that waits."""
+        """Prepare, in the async code's own task, for calls to the waiting thread."""
 
     def until(self, future: Future[T], timeout: float | None = None) -> T:
         """Wait, in the sync thread, for a result.
 
         Args:
-            future: gives the result.
+            future: the future to wait for.
             timeout: seconds to wait at most; None: for ever.
 
         Raises:
@@ -53,7 +53,7 @@ def call(
     args: tuple[*Ts],
     timeout: float | None,
 ) -> T:
-    """Run an async function on the loop of the current run, as ``Lifespan.call`` says."""
+    """Run an async function on the loop of the current run, for ``Lifespan.call``."""
     name = name_of(function, "lifespan.call()")
     run = run_to_call(lifespan, name)
     waiting = run.adapter.waiter()
@@ -82,7 +82,7 @@ async def acall(
     args: tuple[*Ts],
     timeout: float | None,
 ) -> T:
-    """Run an async function on the loop of the current run, as ``Lifespan.acall`` says."""
+    """Run an async function on the loop of the current run, for ``Lifespan.acall``."""
     name = name_of(function, "lifespan.acall()")
     run = await run_to_acall(lifespan, name)
     otherwise = "Call it without acall()."
@@ -102,7 +102,7 @@ async def acall(
 
     future = asyncio.wrap_future(sent(called(), run, name))
     try:
-        # A cancellation over there is not one of the task that waits here.
+        # Not awaited itself: its cancellation on the other loop would look like one of this task.
         await asyncio.wait({future}, timeout=timeout)
         if future.cancelled():
             raise cancelled(run, name)
@@ -114,10 +114,10 @@ async def acall(
 
 
 def name_of(function: object, caller: str) -> str:
-    """Return what a function is called in errors.
+    """Return the name of a function in errors.
 
     Raises:
-        TypeError: it is no function, but perhaps what the function has returned.
+        TypeError: it is no function, but perhaps a function's result.
     """
     if inspect.iscoroutine(function):
         function.close()
@@ -139,7 +139,7 @@ async def called_in(
     """Call an async function as a part of a run.
 
     Raises:
-        TypeError: it is no async function; ``otherwise`` says what to do.
+        TypeError: it is no async function; ``otherwise`` is the remedy in its text.
     """
     if current_hook.get() is None:
         current_hook.set(run)
@@ -153,7 +153,7 @@ async def called_in(
 
 
 def sent(coroutine: Coroutine[Any, Any, T], run: Any, name: str) -> Future[T]:
-    """Have the loop of a run, in another thread, run a coroutine; return the future of its result.
+    """Run a coroutine on a run's loop, in another thread; return the future of its result.
 
     Raises:
         NotRunning: that loop is closed.
@@ -173,15 +173,15 @@ def took_too_long(run: Any, name: str, timeout: float | None, caller: str) -> Ti
 
 
 def cancelled(run: Any, name: str) -> LifespanError:
-    """Return the error of a call that was cancelled over there."""
+    """Return the error of a call that was cancelled on the run's loop."""
     return LifespanError(f"{name} was cancelled on the event loop of {run}.")
 
 
 def run_to_call(lifespan: OpensRuns, name: str) -> Any:
-    """Return the run whose loop sync code means.
+    """Return the run whose loop sync code should use.
 
     Raises:
-        NotRunning: there is none, it can't be told which, or it belongs to another process.
+        NotRunning: there is none, there are several, or it belongs to another process.
         LifespanError: its loop runs in this very thread.
     """
     if nothing_is_up(lifespan):
@@ -203,14 +203,14 @@ def run_to_call(lifespan: OpensRuns, name: str) -> Any:
 
 
 async def run_to_acall(lifespan: OpensRuns, name: str) -> Any:
-    """Return the run whose loop async code means, which may be the one that it runs on.
+    """Return the run whose loop async code should use; it may be the running one.
 
     Raises:
-        NotRunning: there is none, it can't be told which, or it belongs to another process.
+        NotRunning: there is none, there are several, or it belongs to another process.
     """
     loop = asyncio.get_running_loop()
     if nothing_is_up(lifespan) and all(run.loop is not loop for run in lifespan.runs):
-        # A plan that is opened now takes its time, which is not to be this loop's.
+        # Opening the plan takes time, and must not block this loop.
         refusal = f"{name} can't be called"
         stand_in = await asyncio.to_thread(lifespan.adapter.fallback_run, lifespan, refusal)
         if stand_in is not None:
@@ -227,13 +227,13 @@ def nothing_is_up(lifespan: OpensRuns) -> bool:
 
 
 def running_run(lifespan: OpensRuns, name: str) -> Any:
-    """Return the run that is meant, whose loop runs. Raises ``NotRunning``."""
+    """Return the run for this code, whose loop runs. Raises ``NotRunning``."""
     from .read_errors import forked  # the errors, which a process that goes well never needs
 
     runs = [run for run in lifespan.runs if not run.over]
     if runs and all(run.inherited for run in runs):
         raise forked(runs[0], f"{name} can't be called")
-    # From any loop a call goes to the loop of the run, wherever that is.
+    # A call may come from any loop, and goes to the run's.
     found = runs_meant(lifespan, loop=loop_above()) or outermost(
         [run for run in runs if not run.inherited]
     )
@@ -258,18 +258,18 @@ def send(
     loop: asyncio.AbstractEventLoop,
     context: contextvars.Context,
 ) -> Future[T]:
-    """Have a loop that runs in another thread run a coroutine, as a task.
+    """Create a task for a coroutine on a loop in another thread.
 
-    Unlike with ``asyncio.run_coroutine_threadsafe``, a SystemExit is the future's, and does not end
-    the loop.
+    Unlike with ``asyncio.run_coroutine_threadsafe``, a SystemExit is set on the future and does not
+    leave the loop (https://github.com/python/cpython/issues/108549).
 
     Args:
-        coroutine: what is run.
-        loop: where.
-        context: the context variables that it sees.
+        coroutine: the coroutine.
+        loop: the loop.
+        context: its context variables.
 
     Returns:
-        A future of its result; to cancel it cancels the task.
+        A future of its result; cancelling it cancels the task.
 
     Raises:
         RuntimeError: the loop is closed.
@@ -308,7 +308,11 @@ def send(
 
 
 def loop_above() -> asyncio.AbstractEventLoop | None:
-    """Return the loop whose ``sync_to_async`` has called this thread's code, or None."""
+    """Return the loop whose ``sync_to_async`` has called this thread's code, or None.
+
+    asgiref stores it in a private attribute: ``SyncToAsync.thread_handler`` in
+    https://github.com/django/asgiref/blob/main/asgiref/sync.py.
+    """
     module = sys.modules.get(ASGIREF)
     above = getattr(module.SyncToAsync, "threadlocal", None) if module is not None else None
     loop: asyncio.AbstractEventLoop | None = getattr(above, "main_event_loop", None)
@@ -316,21 +320,22 @@ def loop_above() -> asyncio.AbstractEventLoop | None:
 
 
 def is_temporary(loop: asyncio.AbstractEventLoop) -> bool:
-    """Tell whether ``async_to_sync`` has made a loop for one call only."""
+    """Return True if ``async_to_sync`` has made a loop for one call only."""
     module = sys.modules.get(ASGIREF)
     made = getattr(module.AsyncToSync, "loop_thread_executors", {}) if module is not None else {}
-    # A test's lifespan puts executors of its own there, for loops that stay.
+    # A test's lifespan stores its own executors there, for loops that stay.
     return type(made.get(loop)).__module__.startswith("asgiref.")
 
 
 def carried(thread: int | None = None) -> contextvars.Context:
     """Return a copy of the context variables, for a task on the loop of another thread.
 
-    What asgiref keeps in them, such as Django's language, is tied to a thread in its newer
-    versions, and one dictionary for all copies in its older ones.
+    asgiref stores a ``Local`` in one of them, such as Django's language. Newer versions tie it to a
+    thread (asgiref 3.13, local.py, ``_Storage``); in older ones all copies share one dictionary
+    (https://github.com/django/asgiref/issues/473).
 
     Args:
-        thread: the identifier of that thread; None: what asgiref keeps is left behind.
+        thread: the identifier of that thread; None: asgiref's variables are not copied.
     """
     context = contextvars.Context()
     for variable, value in contextvars.copy_context().items():
@@ -344,7 +349,7 @@ def carried(thread: int | None = None) -> contextvars.Context:
 
 
 def moved(storage: Any, thread: int) -> Any:
-    """Return a copy of what asgiref keeps in a context variable, as one of another thread's."""
+    """Return a copy of asgiref's value in a context variable, for another thread."""
     storage = copy.copy(storage)
     if hasattr(storage, "thread_id"):
         storage.thread_id = thread

@@ -1,4 +1,4 @@
-"""How far a hook is that takes long, as it says itself."""
+"""The progress of slow hooks, as they report it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .hook_run import HookRun
 
 
 def tell_progress(fraction: float, doing: str) -> None:
-    """Keep what a hook says, as ``Lifespan.progress`` describes it."""
+    """Store a hook's progress, for ``Lifespan.progress``."""
     if isinstance(fraction, bool) or not isinstance(fraction, (int, float)):
         raise TypeError(f"progress is a number from 0 to 1, such as 0.6, not {fraction!r}.")
     if not 0 <= fraction <= 1:
@@ -26,7 +26,7 @@ def tell_progress(fraction: float, doing: str) -> None:
     now = Progress(fraction, str(doing))
     before = run.journal.said(hook_run.node.index, now)
     if before is not None and str(before) == str(now):
-        # A loop over a million rows says the same ten thousand times.
+        # A loop over a million rows reports the same value ten thousand times.
         return
     log(hook_run, now)
     if asyncio._get_running_loop() is run.loop:
@@ -37,7 +37,7 @@ def tell_progress(fraction: float, doing: str) -> None:
 
 
 def log(hook_run: HookRun, progress: Progress) -> None:
-    """Log what a hook says; where the project's logging lets nothing through, keep it all the same."""
+    """Log a hook's progress; keep it in the step even if the project's logging drops it."""
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s: %s.", hook_run, progress)
         return

@@ -1,4 +1,4 @@
-"""Why a resource can't be read: the errors, each with what to do."""
+"""The errors of reading a resource, each with the remedy."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from .hook_run import PENDING, STARTING, STOPPING, HookRun
 
 
 def forked(run: Any, refusal: str) -> NotRunning:
-    """Return the error of using, in a forked process, what the process before it has opened.
+    """Return the error of using, in a forked process, the parent's resources.
 
     Args:
-        run: what that one has opened.
-        refusal: what can't be done, as the beginning of a sentence.
+        run: the parent's run.
+        refusal: the beginning of an error's sentence.
     """
     return NotRunning(
         f"{refusal} in process {os.getpid()}: the run it needs was opened by process {run.facts.pid}, "
@@ -43,17 +43,17 @@ def forked(run: Any, refusal: str) -> NotRunning:
 
 
 def no_run(asked_for: str, why: str) -> NotRunning:
-    """Return the error of reading where no lifespan runs.
+    """Return the error of reading without a run.
 
     Args:
-        asked_for: what is to be read.
-        why: why there is none, and what to do, as ``Advice.no_run`` says it.
+        asked_for: the name of the value.
+        why: the reason and the remedy, from ``Advice.no_run``.
     """
     return NotRunning(f"{asked_for} can't be read: {why}")
 
 
 def elsewhere(runs: Iterable[Any], asked_for: str) -> NotRunning:
-    """Return the error of reading on a loop that has no lifespan, where several others have one."""
+    """Return the error of reading on a loop without a run, while several others have one."""
     known = "; ".join(map(str, runs))
     return NotRunning(
         f"{asked_for} can't be read: no lifespan is running on this event loop, and several on "
@@ -62,7 +62,7 @@ def elsewhere(runs: Iterable[Any], asked_for: str) -> NotRunning:
 
 
 def many_runs(runs: Iterable[Any], asked_for: str) -> NotRunning:
-    """Return the error of reading where it can't be told which run is meant."""
+    """Return the error of reading when the run is ambiguous."""
     known = list(map(str, runs))
     return NotRunning(
         f"{asked_for} can't be read: it can't be told which of {len(known)} runs is meant: "
@@ -71,16 +71,16 @@ def many_runs(runs: Iterable[Any], asked_for: str) -> NotRunning:
 
 
 def has_asked(inside: HookRun, hook_run: HookRun) -> bool:
-    """Tell whether a hook may read a resource: it has asked, by a parameter or ``depends_on``."""
+    """Return True if a hook may read a resource: it is a parameter, or in ``depends_on``."""
     if inside.hook.kind in (Kind.MANAGER, Kind.STAGE, Kind.BACKGROUND):
-        # They begin and end while the hooks are up, so no order could be wrong.
+        # They begin and end while all hooks are up, so any order is right.
         return True
     index = hook_run.node.index
     return any(wait.node == index and wait.reason in HARD for wait in inside.node.waits)
 
 
 def undeclared(inside: HookRun, hook_run: HookRun) -> UndeclaredUse:
-    """Return the error of a hook that reads what it did not ask for."""
+    """Return the error of a hook that reads a resource without declaring the dependency."""
     name = hook_run.hook.name
     return UndeclaredUse(
         f"Hook {inside} reads resource {hook_run} without asking for it, so nothing makes it wait for "
@@ -109,7 +109,7 @@ def not_in_plan(run: Any, hook: Hook) -> ReadError:
 
 
 def no_such_name(run: Any, known_names: Iterable[str], name: str) -> KeyError:
-    """Return the error of a name that is neither a resource nor written by anybody."""
+    """Return the error of an unknown name in the state."""
     for excluded in run.plan.excluded:
         if excluded.key.rpartition(".")[2] == name:
             return NotRunning(
@@ -164,7 +164,7 @@ NOT_UP = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CANCELLE
 
 
 def wrong_loop(run: Any, hook_run: HookRun, loop: asyncio.AbstractEventLoop) -> WrongLoop:
-    """Return the error of reading, on one loop, what lives on another one."""
+    """Return the error of reading on one loop a resource of another."""
     return WrongLoop(
         f"Resource {hook_run} lives on event loop {loop_name(run.loop)} and is read on "
         f"{loop_name(loop)}, where it can't be awaited. {run.adapter.advice.other_loop(run)}"
@@ -172,7 +172,7 @@ def wrong_loop(run: Any, hook_run: HookRun, loop: asyncio.AbstractEventLoop) -> 
 
 
 def loop_name(loop: asyncio.AbstractEventLoop) -> str:
-    """Return a name that tells one event loop from another."""
+    """Return a name for an event loop."""
     return f"<{type(loop).__name__} at {id(loop):#x}>"
 
 

@@ -1,4 +1,4 @@
-"""What a run has open, for those who read it: hooks, requests, anybody."""
+"""The open resources of a run, for reading by any code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Resources:
     """The resources of one run, by hook and by state name.
 
     Args:
-        run: whose resources they are.
+        run: the run.
         hook_runs: its hooks.
     """
 
@@ -29,11 +29,10 @@ class Resources:
         }
         self.by_name = {one.node.options.state_name: one for one in self.by_hook.values()}
         self.serving: dict[Hook | str, Any] = {}
-        """What can be read without asking how things stand, by hook and by state name: filled only
-        while the run serves."""
+        """Values without further checks, by hook and by state name. Empty unless the run serves."""
 
     def read(self, hook: Hook) -> Any:
-        """Return the value of a resource. Raises a ``ReadError`` that says why there is none."""
+        """Return the value of a resource. Raises a ``ReadError`` if there is none."""
         hook_run = self.by_hook.get(hook)
         if hook_run is None:
             raise read_errors.not_in_plan(self._run, hook)
@@ -56,7 +55,7 @@ class Resources:
         ):
             raise read_errors.undeclared(inside, hook_run)
         if hook_run.state is not UP or self._run.inherited:
-            # A hook that stops may still use what it asked for, and that is up until then.
+            # A hook that stops may still use its dependencies, which are up until then.
             raise read_errors.not_open(self._run, hook_run)
         if hook_run.on_loop:
             loop = asyncio._get_running_loop()
@@ -73,21 +72,21 @@ class Resources:
     # While the run serves.
 
     def serve(self) -> None:
-        """Let what is up be read without asking."""
+        """Allow reads without further checks."""
         for name, hook_run in self.open_names().items():
             self.serving[hook_run.hook] = self.serving[name] = hook_run.value
 
     def opened(self, hook_run: HookRun) -> None:
-        """Let what has come up late be read."""
+        """Allow reads of a resource that has come up late without further checks."""
         self.serving[hook_run.hook] = hook_run.value
         self.serving[hook_run.node.options.state_name] = hook_run.value
 
     def closed(self, hook_run: HookRun) -> None:
-        """Let what is not open any more be asked for."""
+        """Require checks again for a resource that is no longer open."""
         self.serving.pop(hook_run.hook, None)
         self.serving.pop(hook_run.node.options.state_name, None)
 
     def put(self, hook: Hook, stand_in: HookRun) -> None:
-        """Have a resource read from something else."""
+        """Replace the source of a resource's value."""
         self.by_hook[hook] = stand_in
         self.by_name[stand_in.node.options.state_name] = stand_in

@@ -53,11 +53,11 @@ if TYPE_CHECKING:
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
-"""Seconds after the shutdown's deadline, and at least, that observers have for their last write."""
+"""The least seconds that observers have, after the shutdown's deadline, for their last write."""
 
 
 class Waited:
-    """What tasks wait for: that it is decided whether the run serves, that it is over or warm.
+    """Futures for waiting tasks: the run serves or has failed, it has ended, it is warm.
 
     Args:
         loop: the run's.
@@ -68,14 +68,14 @@ class Waited:
         self.over: asyncio.Future[None] = loop.create_future()
         self.warm: asyncio.Future[None] = loop.create_future()
         self.owner: asyncio.Task[Any] | None = None
-        """Who has started the run."""
+        """The task that has started the run."""
         self.sentinel: asyncio.Task[None] | None = None
         """Is cancelled when the loop ends."""
         self.writing: asyncio.Task[None] | None = None
         """The observers' last writes."""
 
     def is_ending(self) -> bool:
-        """Return whether every task of the loop is being cancelled."""
+        """Return True if every task of the loop is being cancelled."""
         return self.sentinel is not None and self.sentinel.cancelling() > 0
 
 
@@ -83,16 +83,16 @@ class Run:
     """One start, service and stop of one process, on the loop that it is made on.
 
     Args:
-        lifespan: where the hooks were declared.
-        plan: what is to run.
-        context: what the hooks are told about the process.
-        server: name and version of the ASGI server; "" for one not known, None for no server.
-        mode: how it came about; None: by whether there is a server.
+        lifespan: the ``Lifespan`` that has declared the hooks.
+        plan: the hooks to run.
+        context: the hooks' context.
+        server: name and version of the ASGI server; "" if it is unknown, None without one.
+        mode: the way it was opened; None: by a server if there is one.
         stages: edges of the run behind the hooks, in their order, such as receivers or an inner
             application's lifespan: entered when all hooks are up, before background jobs begin; left
             before those are stopped.
-        settings: what it is told; None: read now.
-        is_inner: whether it is meant in the block that has opened it, and nowhere else.
+        settings: the settings; None: they are read now.
+        is_inner: whether it is used only inside the block that has opened it.
     """
 
     def __init__(
@@ -114,10 +114,10 @@ class Run:
         self.settings = settings or self.adapter.settings()
         mode = mode or (Mode.COMMAND if server is None else Mode.SERVER)
         if mode is Mode.TEST:
-            # A test reads what it needs as soon as it begins.
+            # A test may read any resource at once.
             self.plan = self.plan.waiting_for_all()
         self.inherited = False
-        """Whether this process was forked from the one that the run belongs to."""
+        """True if this process was forked from the run's process."""
         self.loop = asyncio.get_running_loop()
         self.loop_thread = threading.get_ident()
         self.loop_runs: Callable[[], bool] = self.loop.is_running
@@ -166,7 +166,7 @@ class Run:
         remember(self)
 
     def _commands(self) -> dict[Do, Callable[..., None]]:
-        """Return how each command of the scheduler is carried out."""
+        """Return the function for each command of the scheduler."""
         return {
             Do.START: self.executor.start,
             Do.RELEASE: self.executor.release,
@@ -185,16 +185,16 @@ class Run:
             Do.FINISH: self._finish,
         }
 
-    # What it is, and where it stands.
+    # State.
 
     @property
     def run(self) -> Run:
-        """Itself, as what code is part of: a hook, or the body of ``lifespan.run()``."""
+        """Itself, as the owner of running code: a hook, or the body of ``lifespan.run()``."""
         return self
 
     @property
     def journal(self) -> Journal:
-        """What has happened in it."""
+        """The events of the run."""
         return self.scheduler.journal
 
     @property
@@ -209,32 +209,32 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """Where it stands."""
+        """The status of the run."""
         return self.scheduler.status
 
     @property
     def over(self) -> bool:
-        """Whether it is over."""
+        """True once it has ended."""
         return self.scheduler.over
 
     @property
     def is_up(self) -> bool:
-        """Whether its startup has ended."""
+        """True once its startup has ended."""
         return self.journal.up_at is not None
 
     @property
     def first_error(self) -> BaseException | None:
-        """What has made the startup fail."""
+        """The cause of the failed startup."""
         return self.scheduler.first_error
 
     @property
     def stop_errors(self) -> list[BaseException]:
-        """What has made the shutdown fail."""
+        """The causes of the failed shutdown."""
         return self.scheduler.stop_errors
 
     @property
     def readiness(self) -> Readiness:
-        """Whether requests may come; if not, why."""
+        """Readiness for requests, or the reason against it."""
         failing = self._checking.failing() if self._checking is not None else ()
         return self.scheduler.readiness(
             stop_is_known=self.stopping.is_set(), failing=[said.hook_run for said in failing]
@@ -242,11 +242,11 @@ class Run:
 
     @property
     def checking(self) -> Checking | None:
-        """The checks of what is open; None before somebody has asked for the health."""
+        """The health checks of the open resources; None until they are needed."""
         return self._checking
 
     async def check(self) -> None:
-        """Have the checks of the open resources say how these are. On the run's own loop."""
+        """Run the health checks of the open resources. On the run's own loop."""
         if self._checking is None:
             from .health_check import Checking  # not paid for where nobody asks
 
@@ -255,7 +255,7 @@ class Run:
             await self._checking.ask()
 
     def report(self) -> Report:
-        """Return what the run has done so far. Any thread may ask."""
+        """Return the report of the run so far. Any thread may call this."""
         return Report(self._facts_now(), self._snapshot())
 
     def _snapshot(self, now: float | None = None) -> Snapshot:
@@ -288,9 +288,9 @@ class Run:
         """Start every hook, begin background jobs, and serve.
 
         Raises:
-            BaseException: the first error, as the hook raised it; what was up has been stopped.
-            HookError: a limit has passed; what was up has been stopped.
-            asyncio.CancelledError: the caller was cancelled; what was up has been stopped.
+            BaseException: the first error, as the hook raised it; open hooks have been stopped.
+            HookError: a limit has passed; open hooks have been stopped.
+            asyncio.CancelledError: the caller was cancelled; open hooks have been stopped.
         """
         waited = self._waited
         waited.owner = asyncio.current_task()
@@ -360,10 +360,10 @@ class Run:
     # Shutdown.
 
     def notice(self, by: str) -> None:
-        """Hear, while the process serves, that it will be stopped; it serves on meanwhile.
+        """Announce the shutdown; the process serves on meanwhile.
 
         Args:
-            by: what says so, for the log.
+            by: the source, for the log.
         """
         if self.phase is IN_SERVICE and not self.stopping.is_set():
             self.stopping.set()
@@ -372,11 +372,11 @@ class Run:
             self.driver.handle(self.scheduler.notice)
 
     async def stop(self, *, quick: bool = False, ended_by: str = "shutdown") -> None:
-        """Stop every hook in reverse, and wait until all is over. A second call joins the first.
+        """Stop every hook in reverse, and wait for the end. A second call joins the first.
 
         Args:
             quick: stop within 3 seconds in all, 1 second a hook.
-            ended_by: what ended the run, for the report.
+            ended_by: the cause of the end, for the report.
 
         Raises:
             asyncio.CancelledError: the caller was cancelled; the stop has been finished first.
@@ -409,7 +409,7 @@ class Run:
         say_abandoned(hook_run, how)
 
     def _finish(self) -> None:
-        """End the run, whatever has not ended."""
+        """End the run, even if a hook has not ended."""
         try:
             self._end()
         except BaseException:
@@ -453,10 +453,10 @@ class Run:
         if self._waited.sentinel is not None:
             self._waited.sentinel.cancel()
 
-    # Telling.
+    # Observers.
 
     def observe(self, observer: Observer) -> None:
-        """Have somebody told of this run from now on. On the run's own loop."""
+        """Add an observer to this run. On the run's own loop."""
         self.driver.handle(self._observe, observer)
 
     def _observe(self, now: float, observer: Observer) -> None:
@@ -464,7 +464,7 @@ class Run:
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
 
     def unobserve(self, observer: Observer) -> None:
-        """Have somebody told no more of this run. On the run's own loop."""
+        """Remove an observer from this run. On the run's own loop."""
         self.observers.remove(observer)
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
 
@@ -482,19 +482,19 @@ class Run:
         self.serving.clear()
 
     def sink(self) -> LogSink | None:
-        """Return None: what the run itself logs is of no hook's step."""
+        """Return None: the run's own log lines belong to no step."""
         return None
 
     def log_fields(self) -> dict[str, str]:
-        """Return what a log record about it has beside its text."""
+        """Return the ``extra`` of a log record about it."""
         return self.facts.log_fields()
 
     def status_changed(self) -> None:
-        """Tell the observers how the run stands. On the run's own loop."""
+        """Notify the observers of the run's status. On the run's own loop."""
         self.driver.handle(lambda now: self._tell_status(True))
 
     def progressed(self) -> None:
-        """Tell the observers that a hook has said how far it is. On the run's own loop."""
+        """Notify the observers of a hook's progress. On the run's own loop."""
         self.driver.handle(self._tell_progress)
 
     def _tell_progress(self, now: float) -> None:
@@ -528,7 +528,7 @@ class Run:
                 log_capture.release()
 
     def sink_of(self, hook_run: HookRun) -> LogSink | None:
-        """Return where the log lines of a hook's step go; None where none goes on."""
+        """Return the sink for log lines of a hook's running step, or None."""
         step = hook_run.step
         if step is None:
             return None
@@ -537,7 +537,7 @@ class Run:
     # The loop.
 
     def loop_is_ending(self) -> bool:
-        """Return whether every task of the loop is being cancelled, as ``asyncio.run`` does."""
+        """Return True if every task of the loop is being cancelled, as ``asyncio.run`` does."""
         return self._waited.is_ending() and not self.over
 
     async def _watch_loop(self) -> None:
@@ -550,7 +550,7 @@ class Run:
             raise
 
     async def _until_over(self) -> asyncio.CancelledError | None:
-        """Wait until all is over, whatever happens; return the first cancellation, if any."""
+        """Wait for the end, whatever happens; return the first cancellation, if any."""
         first: asyncio.CancelledError | None = None
         while not self._waited.over.done():
             cancelled = await until(self._waited.over)
@@ -577,11 +577,11 @@ async def until(future: asyncio.Future[None]) -> asyncio.CancelledError | None:
 
 
 def settle(future: asyncio.Future[None]) -> None:
-    """Let go on who waits for a future."""
+    """Wake the tasks that wait for a future."""
     if not future.done():
         future.set_result(None)
 
 
 def since(begun: float | None, ended: float | None) -> float | None:
-    """Return the seconds between two moments, or None where one is not known."""
+    """Return the seconds between two moments, or None if one is unknown."""
     return None if begun is None or ended is None else ended - begun

@@ -1,4 +1,4 @@
-"""What a run says to people by itself: what observers are not told."""
+"""The log lines of a run that don't come from an observer."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from lifespan_app.engine.logger import logger
 from .hook_run import HookRun
 
 AROUND = "LIFESPAN_AROUND"
-"""The environment variable that says whose plan is open around a process, in the one that has
-started it."""
+"""The environment variable with the service type of the plan that is open around this process."""
 
 
 def say_abandoned(hook_run: HookRun, how: str) -> None:
-    """Say that a hook was given up, and that something of it may be left behind."""
+    """Log that a hook was abandoned, and may have left something behind."""
     logger.error("%s %s. It is abandoned: what it holds may stay open.", hook_run, how)
 
 
 def say_stop_is_known(by: str) -> None:
-    """Say that the process will be stopped, and is not ready any more."""
+    """Log that the shutdown was announced, and the process is not ready any more."""
     logger.info("%s: the process is about to stop. It is not ready any more.", by)
 
 
 def say_stops_server(hook_run: HookRun) -> None:
-    """Say why the server is asked to stop."""
+    """Log the reason to stop the server."""
     logger.error("%s crashed and has on_crash='stop': the server is asked to stop.", hook_run)
 
 
 def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, adapter: Any) -> None:
-    """Say which hooks run once per server, where nothing has opened their plan."""
+    """Log the hooks that run once per server if nothing has opened their plan."""
     if ServiceType.SERVER in (context.service_type, os.environ.get(AROUND)):
         return
     names = [

@@ -1,4 +1,4 @@
-"""The scheduler: decides what the hooks of a run do next. It knows no asyncio, no thread, no clock.
+"""The scheduler: decides on the next steps of a run's hooks, without asyncio, threads or clock.
 
 It is told events, each with its time, and draws up commands; ``Run`` carries them out before it tells
 the next event. Startup and shutdown are one count-down, along the edges of the graph and against
@@ -49,21 +49,21 @@ from .limit_texts import LimitTexts
 
 
 class Do(StrEnum):
-    """What the scheduler wants done."""
+    """A command of the scheduler."""
 
     START = "start"
-    """Give a hook its task or thread, and the resources that it asks for."""
+    """Start the task or thread of a hook, with its resources."""
     RELEASE = "release"
-    """Have a hook leave what it holds."""
+    """Make a hook exit its context."""
     CANCEL = "cancel"
     ABANDON = "abandon"
-    """Wait for a hook no longer; how it was lost is said with it."""
+    """Wait for a hook no longer; the command has the reason."""
     STEP = "step"
-    """Tell of a step that has begun or ended."""
+    """Notify the observers of a step that has begun or ended."""
     FAILED = "failed"
-    """Tell of a hook that has failed."""
+    """Notify the observers of a hook that has failed."""
     STATUS = "status"
-    """Tell how the run stands, where that has changed, or in any case."""
+    """Notify the observers of the run's status, if that has changed, or in any case."""
     SERVE = "serve"
     """Every hook is settled: answer with ``service_begins``."""
     STOP = "stop"
@@ -75,29 +75,29 @@ class Do(StrEnum):
     WARM = "warm"
     """Nothing starts any more that the startup did not wait for."""
     LOOK = "look"
-    """Say where hooks wait that take long."""
+    """Log the locations where slow hooks wait."""
     ASK_TO_STOP = "ask to stop"
-    """Ask what runs this process to stop it."""
+    """Ask the server of this process to stop it."""
     FINISH = "finish"
 
 
-# Quick to look up, as those in hooks.py.
+# Module constants, as attributes of an Enum are slow to look up.
 START, RELEASE, STEP = Do.START, Do.RELEASE, Do.STEP
 
 Command = tuple[Any, ...]
-"""What is to be done, and with what."""
+"""A command, and its arguments."""
 
 
 class Scheduler:
-    """Decide what the hooks of a run do next.
+    """The decisions on the hooks of a run.
 
     Args:
-        graph: the hooks, and who waits for whom.
-        journal: where what happens is written.
-        limits: what the run is allowed, in seconds.
-        where: the one question that is asked outside: where a hook waits whose limit has passed.
-        random: gives a number from 0 to 1, for the pauses of jobs that crash.
-        advice: how settings are called in what is said of limits.
+        graph: the hooks, with their dependencies.
+        journal: the record of all steps.
+        limits: the limits of the run, in seconds.
+        where: returns the location where a hook waits; called when its limit has passed.
+        random: returns a number from 0 to 1, for the pauses of jobs that crash.
+        advice: the names of settings in the texts.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class Scheduler:
         self.journal = journal
         self.deadlines = Deadlines(limits, graph.hook_runs)
         self.commands: deque[Command] = deque()
-        """What is to be done, in this order, before the next event."""
+        """The commands to run, in this order, before the next event."""
         self.phase: Phase = IN_STARTUP
         self.status = Status.STARTING
         self.ended_by = ""
@@ -122,14 +122,14 @@ class Scheduler:
         self.stop_errors: list[BaseException] = []
         self.over = False
         self.loop_is_ending = False
-        """Whether every task of the loop is being cancelled, as ``asyncio.run`` does at its end."""
+        """True if every task of the loop is being cancelled, as ``asyncio.run`` does at its end."""
         self._some_failed = False
         self._some_crashed = False
         self._where = where
         self._now = 0.0
         self._tells_steps = False
         self._turns: deque[tuple[Callable[[HookRun], object], HookRun]] = deque()
-        """What has become possible: what is to be done, and with which hook."""
+        """The hooks whose turn has come, each with the method to call."""
         self._non_blocking = [one for one in graph.hook_runs if one.non_blocking]
         self._unsettled = len(graph.hook_runs) - len(self._non_blocking)
         self._left = 0
@@ -138,7 +138,7 @@ class Scheduler:
         self._backoff = Backoff(random)
         self._texts = LimitTexts(self.deadlines, advice)
 
-    # What it is asked.
+    # Queries.
 
     @property
     def now(self) -> float:
@@ -147,19 +147,19 @@ class Scheduler:
 
     @property
     def wake_at(self) -> float:
-        """When it wants to be told that time has passed, by the run's clock."""
+        """The time of the next call of ``time_passed``, by the run's clock."""
         return self.deadlines.soonest
 
     @property
     def warming_up(self) -> bool:
-        """Whether hooks are starting, or about to, that the startup does not wait for."""
+        """True while hooks start, or are about to, that the startup does not wait for."""
         return not all(hook_run.settled for hook_run in self._non_blocking)
 
     def readiness(self, *, stop_is_known: bool, failing: Iterable[HookRun]) -> Readiness:
-        """Return whether requests may come; if not, why. Nothing else judges that.
+        """Return the readiness for requests. No other code decides that.
 
         Args:
-            stop_is_known: whether the process is known to stop soon.
+            stop_is_known: whether the shutdown was announced.
             failing: the resources whose checks fail.
         """
         if self.over:
@@ -184,14 +184,14 @@ class Scheduler:
         whole = self.status is not Status.DEGRADED and not failing
         return Readiness.OK if whole else Readiness.DEGRADED
 
-    # What it is told: the phases of the run.
+    # Events: the phases of the run.
 
     def begin(self, now: float, *, tells_steps: bool) -> None:
-        """Hear that the run begins.
+        """Begin the run.
 
         Args:
             now: by the run's clock, as everywhere here.
-            tells_steps: whether somebody wants to be told of each step of the phase.
+            tells_steps: whether an observer wants each step of the phase.
         """
         self._now = now
         self._tells_steps = tells_steps
@@ -199,7 +199,7 @@ class Scheduler:
         self.deadlines.begin_startup(now)
         for hook_run in self.graph.hook_runs:
             if self._non_blocking and not hook_run.non_blocking:
-                # What the startup waits for does not wait for what it does not wait for.
+                # Blocking hooks don't wait for non-blocking ones.
                 hook_run.waits_for(sum(not one.non_blocking for one in hook_run.dependencies))
             if not hook_run.pending:
                 self._turns.append((self._begin, hook_run))
@@ -208,7 +208,7 @@ class Scheduler:
         self._advance()
 
     def service_begins(self, now: float, *, tells_steps: bool) -> None:
-        """Hear that the process serves."""
+        """Begin the service."""
         self._now = now
         self._tells_steps = tells_steps
         for job in self.graph.jobs:
@@ -219,7 +219,7 @@ class Scheduler:
         self._advance()
 
     def shutdown_begins(self, now: float, *, tells_steps: bool) -> None:
-        """Hear that the shutdown begins, and that the graph holds what is called in it."""
+        """Begin the shutdown; the graph holds the functions that are called in it."""
         self._now = now
         self._tells_steps = tells_steps
         self._stop_has_begun = True
@@ -237,7 +237,7 @@ class Scheduler:
         self._advance()
 
     def notice(self, now: float) -> None:
-        """Hear, while the process serves, that it will be stopped; it serves on meanwhile."""
+        """Receive the announcement of the shutdown; the process serves on meanwhile."""
         self._now = now
         self._judge_service()
         for hook_run in self.graph.drains:
@@ -246,12 +246,12 @@ class Scheduler:
         self._advance()
 
     def stop(self, now: float, quick: bool, ended_by: str) -> None:
-        """Hear that the run is to stop.
+        """Stop the run.
 
         Args:
             now: by the run's clock.
-            quick: whether within 3 seconds in all, 1 second a hook.
-            ended_by: what ends the run, for the report.
+            quick: whether to stop within 3 seconds in all, 1 second a hook.
+            ended_by: the cause of the end, for the report.
         """
         self._now = now
         if self.journal.began is None:
@@ -273,25 +273,25 @@ class Scheduler:
         self._advance()
 
     def hurry(self, now: float) -> None:
-        """Hear that a stop which is under way is to be a quick one."""
+        """Make a stop that is under way a quick one."""
         self._now = now
         self._hurry()
         self._advance()
 
     def loop_ends(self, now: float) -> None:
-        """Hear that every task of the loop is being cancelled: to obey is no failure of a hook."""
+        """Record that every task of the loop is being cancelled: then hooks don't fail by it."""
         self.loop_is_ending = not self.over
 
     def fault(self, now: float, error: BaseException) -> None:
-        """Hear that a step of the engine itself has failed: startup or shutdown fail, in order.
+        """Receive an error of the engine itself: the startup or the shutdown fails, in order.
 
-        A process that serves goes on: whatever was to be done has not happened.
+        A process that serves goes on, without the failed step.
         """
         self._now = now
         if self.phase is IN_STARTUP:
             self._fail(error)
         elif self.phase is IN_SERVICE and not self._has_served:
-            # It was about to serve: nobody has been told so yet.
+            # It was about to serve, and no observer has been called yet.
             self.first_error = error
             self.status = Status.STARTUP_FAILED
             self._roll_back("startup failed", quick=False)
@@ -318,18 +318,18 @@ class Scheduler:
         self.commands.append((Do.FINISH,))
 
     def steps_are_watched(self, *, watched: bool) -> None:
-        """Hear whether somebody wants to be told of each step from now on."""
+        """Turn the observers' calls for each step on or off."""
         self._tells_steps = watched
 
-    # What it is told: hooks.
+    # Events: hooks.
 
     def came_up(self, now: float, hook_run: HookRun, value: Any, at: float | None = None) -> None:
-        """Hear that a resource is up, and that its task or thread holds it.
+        """Receive a resource that is up, and held by its task or thread.
 
         Args:
             now: by the run's clock.
-            hook_run: whose resource it is.
-            value: what it is worth.
+            hook_run: the hook.
+            value: its value.
             at: when it came up; None: now. A thread may have to wait for the loop.
         """
         if hook_run.abandoned or self.over:
@@ -351,13 +351,13 @@ class Scheduler:
         value: Any = None,
         at: float | None = None,
     ) -> None:
-        """Hear that the task or thread of a hook has ended.
+        """Receive the end of a hook's task or thread.
 
         Args:
             now: by the run's clock.
-            hook_run: whose it was.
-            error: what it has ended with, if anything.
-            value: what it has returned.
+            hook_run: the hook.
+            error: its error, if it has one.
+            value: its return value.
             at: when it has ended; None: now.
         """
         if not hook_run.lives or self.over:
@@ -377,11 +377,11 @@ class Scheduler:
             self._advance()
 
     def moved_to_loop(self, now: float, hook_run: HookRun) -> None:
-        """Hear that what a hook's thread has made lives on in a task."""
+        """Record that the return value from a hook's thread lives on in a task."""
         hook_run.moved_to_loop()
 
     def time_passed(self, now: float) -> None:
-        """Hear that it is the time that ``wake_at`` was."""
+        """Act on the time that ``wake_at`` has given."""
         if self.over:
             return
         self._now = now
@@ -419,7 +419,7 @@ class Scheduler:
         self._start(hook_run)
 
     def _may_start_late(self, hook_run: HookRun) -> bool:
-        """Return whether a hook may start, or come up, while the process serves."""
+        """Return True if a hook may start, or come up, while the process serves."""
         return self.phase is IN_SERVICE and hook_run.non_blocking
 
     def _start_ended(
@@ -435,7 +435,7 @@ class Scheduler:
             assert error is not None
             self._fail_to_start(hook_run, error, Outcome.FAILED, at)
         else:
-            # It had failed by its limit; now it has logged its last.
+            # It had failed by its limit; now its last log lines are in.
             self.journal.write(hook_run.startup)
         if hook_run.released:
             self._down(hook_run)
@@ -443,7 +443,7 @@ class Scheduler:
     def _is_up(self, hook_run: HookRun, value: Any, at: float, *, entered: bool) -> None:
         entry = hook_run.came_up(value, at, entered=entered)
         if entry is None:
-            # It had failed already, by its limit: what was entered late is left at once.
+            # It had already failed by its limit, so it has to exit at once.
             self._stop(hook_run)
             return
         self._write(entry)
@@ -475,7 +475,7 @@ class Scheduler:
             self._settle(hook_run)
 
     def _settle(self, settled: HookRun) -> None:
-        """Let what waits for a hook wait no longer: it is up, has failed, or is skipped."""
+        """Let a hook's dependents go on: it is up, has failed, or is skipped."""
         found = [settled]
         while found:
             hook_run = found.pop()
@@ -484,7 +484,7 @@ class Scheduler:
             failed = self._some_failed and hook_run.failed_to_start
             skipped: list[HookRun] = []
             for dependent in hook_run.dependents:
-                # What the startup waits for has not counted what it does not wait for.
+                # Blocking hooks have not counted non-blocking ones.
                 if dependent.settled or (non_blocking and not dependent.non_blocking):
                     continue
                 if failed and dependent.hangs_on(hook_run):
@@ -535,7 +535,7 @@ class Scheduler:
             self._write(entry)
 
     def _fail(self, error: BaseException, hook_run: HookRun | None = None) -> None:
-        """Give the startup up for an error, of a hook or not: stop what is up, in reverse."""
+        """Make the startup fail with an error, and stop the open hooks in reverse."""
         if self.phase is IN_STARTUP:
             self.first_error = error
             self._first_failed = hook_run
@@ -552,7 +552,7 @@ class Scheduler:
         self.commands.append((Do.STOP,))
 
     def _give_up_startup(self, reason: str) -> None:
-        """Cancel what is starting, and skip whose turn has not come."""
+        """Cancel the starting hooks, and skip those whose turn has not come."""
         for hook_run in self.graph.hook_runs:
             if hook_run.state is STARTING:
                 self._give_up_start(hook_run)
@@ -567,14 +567,14 @@ class Scheduler:
         if hook_run.on_loop:
             self._cancel(hook_run)
         else:
-            # A thread can't be cancelled. It may be about to return, so it has the same grace.
+            # A thread can't be cancelled, but gets the same grace, as it may be about to return.
             hook_run.cancel_begins()
             self.deadlines.grant(hook_run, min(hook_run.deadline, self._now + GRACE))
 
     # While serving.
 
     def _judge_service(self) -> None:
-        """Have it told whether the process serves whole or degraded, where that has changed."""
+        """Notify the observers if the process serves degraded now, or whole again."""
         if self.phase is IN_SERVICE:
             failed = self._some_failed and any(one.failed for one in self.graph.hook_runs)
             status = Status.DEGRADED if failed else Status.SERVING
@@ -583,7 +583,7 @@ class Scheduler:
             self.commands.append((Do.STATUS, changed))
 
     def _crashed(self, hook_run: HookRun, error: BaseException | None) -> None:
-        """Settle that a job, or a resource's own tasks, have ended by themselves."""
+        """Handle a job, or a resource's own tasks, that have ended by themselves."""
         if error is None:
             error = HookError(f"{hook_run} ended by itself while the process was serving.")
         error = named(hook_run, error, "while serving")
@@ -667,7 +667,7 @@ class Scheduler:
         place = self.graph.jobs_place
         after = -1 if place is None else place.after[STOP_TURN]
         job.job_asked_to_stop(self._now, self.deadlines.of_stop(job, self._now), after)
-        # At its end the loop has cancelled the job already: once more would cut its clean-up short.
+        # The ending loop has cancelled the job already; a second time would interrupt its clean-up.
         self.commands.append((Do.CANCEL, job, False))
 
     def _job_fails_to_stop(self, job: HookRun, error: BaseException, outcome: Outcome) -> None:
@@ -695,7 +695,7 @@ class Scheduler:
             self._down(hook_run)
 
     def _stop(self, hook_run: HookRun) -> None:
-        """Have a hook that is up leave what it holds, or be called where that is done at the end."""
+        """Make an open hook exit its context, or call it if its work is done at the end."""
         if hook_run.at_end:
             if (lost := self._lost(hook_run)) is not None:
                 reason = f"it needs {lost}, which {what_happened(lost)}"
@@ -769,7 +769,7 @@ class Scheduler:
         if self.first_error is None:
             self.status = Status.SHUTDOWN_FAILED if self.stop_errors else Status.STOPPED
         elif self._first_failed is not None:
-            # Its error may have notes by now that it had not when it failed.
+            # Notes may have been added to the error since it failed.
             renewed = self._first_failed.renewed()
             if renewed is not None:
                 self.journal.write(renewed)
@@ -778,7 +778,7 @@ class Scheduler:
     # Limits.
 
     def _judge(self, hook_run: HookRun, at: float) -> None:
-        """Say of a hook that reports that it has passed its limit."""
+        """Handle the report of a hook that has passed its limit."""
         if not hook_run.cancel_attempts:
             hook_run.cancel_begins()
             self._say(hook_run, self._texts.passed(hook_run, at), at)
@@ -793,7 +793,7 @@ class Scheduler:
             self._fail_to_stop(hook_run, error, Outcome.TIMED_OUT)
 
     def _cancel(self, hook_run: HookRun) -> None:
-        """Cancel a hook; the third time, or where it lives in a thread, abandon it."""
+        """Cancel a hook; the third time, or if it lives in a thread, abandon it."""
         if hook_run.cancelled() > 2 or not hook_run.on_loop:
             self._abandon(hook_run)
             return
@@ -819,7 +819,7 @@ class Scheduler:
             self._down(hook_run)
 
     def _pass(self, hook_runs: Iterable[HookRun]) -> None:
-        """Act on limits that have passed while the hooks are at it."""
+        """Act on the passed limits of hooks."""
         passed: list[tuple[HookRun, str]] = []
         for hook_run in hook_runs:
             if hook_run.cancel_attempts:
@@ -827,8 +827,8 @@ class Scheduler:
             else:
                 self._where(hook_run)
                 passed.append((hook_run, self._texts.passed(hook_run, self._now)))
-        # All are cancelled before anything is said: the rollback that may follow takes none of
-        # them for one that was merely on its way.
+        # All are cancelled before one is reported: a rollback that follows must not take one of
+        # them for a hook that was still within its limit.
         for hook_run, _ in passed:
             if hook_run.on_loop:
                 self._cancel(hook_run)
@@ -867,10 +867,10 @@ class Scheduler:
             self.deadlines.hurry(self._now)
 
     def _rush(self) -> None:
-        """Give the order up: cancel what is stopping, tell the rest to stop."""
+        """Give up the order: cancel the stopping hooks, and stop all others."""
         self.deadlines.rush()
         if not self._stop_has_begun:
-            # The startup has just failed, by a limit: nobody is counted down yet.
+            # The startup has just failed by a limit, and the count-down has not begun.
             return
         for hook_run in self.deadlines.watched():
             stops = hook_run.state is STOPPING and not hook_run.is_job
@@ -893,10 +893,10 @@ class Scheduler:
         self._advance()
         self._finish()
 
-    # Common to all.
+    # Helpers.
 
     def _advance(self) -> None:
-        """Do what has become possible."""
+        """Run the turns that have come."""
         turns = self._turns
         while turns:
             action, hook_run = turns.popleft()
@@ -907,7 +907,7 @@ class Scheduler:
         self.journal.phase_begins(phase, self._now)
 
     def _start(self, hook_run: HookRun) -> None:
-        """Have a hook called, with the resources that are up now."""
+        """Start a hook with its open resources."""
         if self._tells_steps:
             self.commands.append((STEP, hook_run.step))
         arguments = self._resources_of(hook_run) if hook_run.node.arguments else {}
@@ -922,7 +922,7 @@ class Scheduler:
         }
 
     def _lost(self, hook_run: HookRun) -> HookRun | None:
-        """Return what a hook needs and that is no longer up, if anything."""
+        """Return a dependency of a hook that is no longer up, or None."""
         for wait in hook_run.node.waits:
             if wait.hard and self.graph.hook_runs[wait.node].state is not UP:
                 return self.graph.hook_runs[wait.node]
@@ -934,6 +934,6 @@ class Scheduler:
             self.commands.append((STEP, entry))
 
     def _note(self, text: str, of: BaseException | None = None) -> None:
-        """Add to the first error, if there is one, what another one has brought since."""
+        """Add a note to the first error, if there is one, about a later one."""
         if self.first_error is not None and self.first_error is not of:
             add_note(self.first_error, text)

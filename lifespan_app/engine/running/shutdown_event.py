@@ -1,7 +1,8 @@
-"""The notice of a shutdown: who waits for it is told, and signals bring it before the server hears.
+"""The announcement of a shutdown, by a signal handler before the server acts on the signal.
 
-Servers wait for open connections before they send ``lifespan.shutdown``, so a stream without an end
-learns of the shutdown by a signal only. The server's own handler is called behind this one.
+Servers wait for open connections before they send ``lifespan.shutdown`` (such as uvicorn,
+https://github.com/Kludex/uvicorn/blob/main/uvicorn/server.py, ``Server.shutdown``), so only a signal
+can end an endless stream. The server's own handler is called after this one.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ from .current import OpensRuns, run_or_last
 T = TypeVar("T")
 
 ENDING = (Signals.SIGINT, Signals.SIGTERM)
-"""What asks a server to stop: Ctrl+C, and a platform."""
+"""The signals that ask a server to stop: by Ctrl+C, and by a platform."""
 
 FIRST_LOOK = 0.1
-"""Seconds until what wakes the loop is looked at, then twice as long each time."""
+"""Seconds until the loop's wakeup is checked for the first time, then doubled each time."""
 
 ECHO = 1.0
-"""Seconds within which a second signal is taken for the first one: a platform, or Ctrl+C, signals every
-process of a server, and the server's own main process signals its workers once more."""
+"""Seconds in which a second signal counts as the same: a platform, or Ctrl+C, signals every process of
+a server, and the server's main process its workers again (https://github.com/Kludex/uvicorn/pull/1069)."""
 
 
 class Serves(Protocol):
-    """What is given notice: a run."""
+    """The receiver of the announcement: a run."""
 
     loop: asyncio.AbstractEventLoop
     adapter: Any
@@ -49,14 +50,14 @@ class Serves(Protocol):
 
     @property
     def over(self) -> bool:
-        """Whether it is over."""
+        """True once it has ended."""
 
     def notice(self, by: str) -> None:
-        """Hear that the process will be stopped."""
+        """Receive the announcement of the shutdown."""
 
 
 class ShutdownEvent:
-    """Whether one run is known to stop, for tasks of any loop and for threads."""
+    """The event of one run's shutdown, for tasks of any loop and for threads."""
 
     def __init__(self) -> None:
         self._given = False
@@ -64,25 +65,25 @@ class ShutdownEvent:
         self._waiting: dict[object, tuple[asyncio.AbstractEventLoop, Callable[[], object]]] = {}
 
     def is_set(self) -> bool:
-        """Tell whether the shutdown is known."""
+        """Return True if the shutdown was announced."""
         return self._given
 
     def set(self) -> None:
-        """Tell everybody who waits."""
+        """Wake all waiting tasks and threads."""
         with self._lock:
             self._given = True
             waiting = list(self._waiting.values())
             self._waiting.clear()
         for loop, tell in waiting:
-            # A loop that is closed has nobody who waits.
+            # The loop may be closed by now.
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(tell)
 
     def tell(self, call: Callable[[], object]) -> Callable[[], None]:
-        """Have a function called on the running loop; at once where the shutdown is known.
+        """Call a function on the running loop when the event is set, or at once if it is.
 
         Returns:
-            What takes that back.
+            A function that cancels it.
         """
         key, loop = object(), asyncio.get_running_loop()
         with self._lock:
@@ -99,12 +100,12 @@ class ShutdownEvent:
 
 
 class Stopping:
-    """Tell whether this process is about to stop: ``lifespan.stopping``.
+    """The event of this process's shutdown: ``lifespan.stopping``.
 
-    It means the run of the running loop, else the process's. Where none was ever open it is not set.
+    It belongs to the run of the running loop, else to the process's. Without any run it is not set.
 
     Args:
-        lifespan: whose run is meant.
+        lifespan: the ``Lifespan`` of the run.
     """
 
     __slots__ = ("_lifespan",)
@@ -113,12 +114,12 @@ class Stopping:
         self._lifespan = lifespan
 
     def is_set(self) -> bool:
-        """Tell whether the shutdown is known, from any thread."""
+        """Return True if the shutdown was announced. Any thread may call this."""
         run = run_or_last(self._lifespan)
         return run is not None and run.stopping.is_set()
 
     async def wait(self) -> None:
-        """Wait until the shutdown is known, on any event loop of this process."""
+        """Wait for the announcement of the shutdown, on any event loop of this process."""
         run = run_or_last(self._lifespan)
         known = asyncio.get_running_loop().create_future()
         if run is None:
@@ -137,12 +138,13 @@ class Stopping:
 
 
 async def until_stopping(lifespan: OpensRuns, source: AsyncIterator[T]) -> AsyncIterator[T]:
-    """Yield what a source yields, until it or the process ends, and close it."""
+    """Yield from a source, until it or the process ends, and close it."""
     run = run_or_last(lifespan)
     try:
         while run is None or not run.stopping.is_set():
-            # The source runs in the task that asks, as without this: no other one would have its
-            # context variables and cancel scopes. A timeout tells its own cancellation from others'.
+            # The source has to run in the calling task, for its context variables and cancel scopes.
+            # A timeout distinguishes its own cancellation from others:
+            # https://docs.python.org/3/library/asyncio-task.html#asyncio.Task.uncancel
             limit = asyncio.timeout(None)
             try:
                 async with limit:
@@ -166,7 +168,7 @@ async def until_stopping(lifespan: OpensRuns, source: AsyncIterator[T]) -> Async
 
 
 def ends(limit: asyncio.Timeout) -> Callable[[], None]:
-    """Return what makes a timeout pass now, unless what it is around has ended."""
+    """Return a function that makes a timeout pass now, unless its block has ended."""
 
     def end() -> None:
         with suppress(RuntimeError):
@@ -176,7 +178,7 @@ def ends(limit: asyncio.Timeout) -> Callable[[], None]:
 
 
 def iterator_of(source: AsyncIterable[T]) -> AsyncIterator[T]:
-    """Return the iterator of a source. Raises ``TypeError`` for what has none."""
+    """Return the iterator of a source. Raises ``TypeError`` if it has none."""
     if not isinstance(source, AsyncIterable):
         raise TypeError(
             f"lifespan.until_stopping() takes an async iterable, not {source!r}. Call an async "
@@ -186,10 +188,10 @@ def iterator_of(source: AsyncIterable[T]) -> AsyncIterator[T]:
 
 
 class InFront:
-    """A handler in front of those of one server.
+    """A signal handler before those of one server.
 
     Args:
-        signals: what hears by it.
+        signals: receives the signals.
     """
 
     def __init__(self, signals: ShutdownSignals) -> None:
@@ -199,14 +201,14 @@ class InFront:
         self.echo_until = 0.0
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Hear a signal."""
+        """Receive a signal."""
         self._signals.hear(self, Signals(number), frame)
 
 
 class ShutdownSignals:
-    """Give runs their notice when a signal comes, and hand the signal on to the server.
+    """Signal handlers that announce the shutdown to runs, and pass the signal on to the server.
 
-    They belong to the process, and so does this: several servers may run in one, side by side.
+    There is one per process, in which several servers may run side by side.
     """
 
     def __init__(self) -> None:
@@ -232,12 +234,12 @@ class ShutdownSignals:
         self._is_new()
 
     def add(self, run: Serves, delay: float) -> None:
-        """Give a run notice from now on; say so where that can't be.
+        """Announce the shutdown to a run from now on; log a warning if that is impossible.
 
         Args:
-            run: it serves, and its loop runs in the main thread.
-            delay: seconds until the server is handed the signal. A second one, later than an echo of
-                the first, ends them.
+            run: a run that serves, and whose loop runs in the main thread.
+            delay: seconds until the server gets the signal. A second signal, later than ``ECHO``,
+                ends the delay.
         """
         if threading.current_thread() is not threading.main_thread():
             logger.warning(
@@ -254,7 +256,7 @@ class ShutdownSignals:
         in_front = InFront(self)
         for number in ENDING:
             behind = signal.getsignal(number)
-            # Ignored, or left to the system: there is no server behind it that would stop.
+            # If it is ignored or left to the system, no server is going to stop.
             if callable(behind) and not isinstance(behind, InFront):
                 in_front.behind[number] = behind
                 place(number, in_front)
@@ -264,7 +266,7 @@ class ShutdownSignals:
             self._look_later(FIRST_LOOK)
 
     def remove(self, run: Serves) -> None:
-        """Leave a run alone; after the last one, give back the handlers that there were."""
+        """Remove a run; after the last one, restore the handlers."""
         if self._delays.pop(run, None) is None or self._delays:
             return
         for in_front in self._in_front:
@@ -276,11 +278,11 @@ class ShutdownSignals:
         self._leave_loop()
         self._in_front, self._held, self._handed_on, self._loop = [], [], False, None
         for number, in_front in held:
-            # What a handler raises, as Ctrl+C does, must not break into the end of the run.
+            # A handler's error, such as KeyboardInterrupt, must not interrupt the end of the run.
             run.loop.call_soon(in_front.behind[number], number, None)
 
     def hear(self, in_front: InFront, number: Signals, frame: FrameType | None) -> None:
-        """Give every run notice, and hand the signal on to the server, now or later."""
+        """Announce the shutdown to every run, and pass the signal on to the server, now or later."""
         runs = [run for run in self._delays if not (run.over or run.loop.is_closed())]
         if not runs:
             in_front.behind[number](number, frame)
@@ -288,7 +290,8 @@ class ShutdownSignals:
         for run in runs:
             with suppress(RuntimeError):
                 run.loop.call_soon_threadsafe(run.notice, number.name)
-        # Each of them asks for the same; in two uvicorn sees somebody who will not wait.
+        # One is enough, and a second SIGINT makes uvicorn exit without waiting for requests:
+        # https://github.com/Kludex/uvicorn/issues/158 (server.py, Server.handle_exit).
         now = time.monotonic()
         if now < in_front.echo_until:
             return
@@ -314,7 +317,7 @@ class ShutdownSignals:
     def _hand_on(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        # Handed two at once, granian's worker blocks for ever.
+        # Two at once block granian's worker for ever (granian/_signals.py, set_loop_signals).
         held, self._held = self._held[:1], []
         self._handed_on = self._handed_on or bool(held)
         for number, in_front in held:
@@ -331,7 +334,7 @@ class ShutdownSignals:
             self._look = self._loop.call_later(seconds, self._hold_wakeup, seconds)
 
     def _hold_wakeup(self, seconds: float) -> None:
-        """Hold what wakes the loop back; look again, as a loop that is run anew takes its own.
+        """Delay the loop's wakeup; check again, as a loop that starts again sets its own.
 
         granian runs its loop once for the startup and once more to serve.
         """
@@ -354,14 +357,15 @@ class ShutdownSignals:
 
 
 class Wakeup:
-    """Hold back what wakes the loop for a signal: asyncio and uvloop take the signal itself from it.
+    """A delay of the loop's wakeup: asyncio and uvloop read the signal's number from it.
 
-    A handler that was added with ``loop.add_signal_handler`` is called when the number of the signal
-    comes out of the file descriptor of ``signal.set_wakeup_fd``, whoever handles the signal.
+    A handler of ``loop.add_signal_handler`` is called when the signal's number is read from the file
+    descriptor of ``signal.set_wakeup_fd``, even if another handler has received the signal. Sources:
+    https://github.com/python/asyncio/issues/192, https://github.com/MagicStack/uvloop/pull/296.
 
     Args:
-        loop: what is woken, in the main thread.
-        held: the signals that are not handed on by themselves.
+        loop: the loop, which runs in the main thread.
+        held: the signals to delay.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, held: set[Signals]) -> None:
@@ -374,19 +378,19 @@ class Wakeup:
         self._before = signal.set_wakeup_fd(self._writer.fileno())
 
     def holds(self) -> bool:
-        """Tell whether nobody has taken the place since."""
+        """Return True if no other code has set the wakeup since."""
         now = signal.set_wakeup_fd(-1)
         signal.set_wakeup_fd(now)
         return now == self._writer.fileno()
 
     def hand_on(self, numbers: bytes) -> None:
-        """Wake the loop as if the signals came now."""
+        """Wake the loop as if the signals arrived now."""
         if numbers and self._before != -1 and self.holds():
             with suppress(OSError):
                 os.write(self._before, numbers)
 
     def end(self) -> None:
-        """Leave it to the loop again."""
+        """Restore the loop's own wakeup."""
         if self.holds():
             self._read()
             signal.set_wakeup_fd(self._before)

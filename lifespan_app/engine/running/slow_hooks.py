@@ -1,4 +1,4 @@
-"""The lookout: says where a slow or stuck hook waits, and what blocks the loop."""
+"""The log lines on slow hooks: the locations where they wait, and the code that blocks the loop."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 
 class Seen(Protocol):
-    """What is looked at: a run."""
+    """The part of a run that is needed here."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        """Where its hooks live."""
+        """The loop of its hooks."""
 
     @property
     def adapter(self) -> Any:
-        """What the engine is given by the program around it."""
+        """The engine's adapter."""
 
     def log_fields(self) -> dict[str, str]:
-        """Return what a log record about it has beside its text."""
+        """Return the ``extra`` of a log record about it."""
 
 
 LOG_PATIENCE = 0.5
@@ -39,10 +39,10 @@ LOG_PATIENCE = 0.5
 
 
 class SlowHooks:
-    """Look where the hooks of a run wait, when a phase takes long. Nothing is paid before that.
+    """The search for slow hooks in a long phase. It costs nothing before that.
 
     Args:
-        run: whose hooks are looked at.
+        run: the run.
     """
 
     def __init__(self, run: Seen) -> None:
@@ -63,7 +63,7 @@ class SlowHooks:
             self._watchdog = None
 
     def look(self, hook_runs: Sequence[HookRun]) -> None:
-        """Say which hooks the phase still waits for, for how long, and where each one waits."""
+        """Log the hooks that the phase still waits for, each with its seconds and its location."""
         from lifespan_app.engine.stacks.stacks import (
             tasks_by_value,  # not paid for where nothing is slow
         )
@@ -83,14 +83,14 @@ class SlowHooks:
             )
 
     def locate(self, hook_run: HookRun, tasks: Iterable[asyncio.Task[Any]] | None = None) -> str:
-        """Keep where a hook waits, for its step in the report, and return it.
+        """Store the location where a hook waits, for its step in the report, and return it.
 
         Args:
             hook_run: the hook.
-            tasks: the tasks that it has started, where they are known.
+            tasks: the tasks that it has started, if they are known.
         """
         from lifespan_app.engine.stacks.stacks import (  # not paid for where nothing is slow
-            places_of,
+            locations_of,
             where_thread,
         )
 
@@ -98,7 +98,9 @@ class SlowHooks:
         home, execution = hook_run.hook.file, hook_run.execution
         if hook_run.on_loop:
             task = execution.task
-            places = places_of(task, current_hook, hook_run, self._run.loop, among=tasks, home=home)
+            places = locations_of(
+                task, current_hook, hook_run, self._run.loop, among=tasks, home=home
+            )
         elif execution.thread is not None:
             place = where_thread(execution.thread, home=home)
             places = [place] if place is not None else []

@@ -1,7 +1,7 @@
-"""Stages: what happens at the edges of a run, behind all hooks, and that no app has declared as one.
+"""Stages: functions at the edges of a run, behind all hooks, that no app has declared.
 
-A server's run has such edges: signals and their receivers, an inner application's own lifespan,
-functions that are called at the end. Each of their functions is a hook of its own kind here, so it
+A server's run has such edges: receivers of signals, an inner application's own lifespan,
+functions that are called at the end. Each of these functions is a hook of its own kind, so it
 has its own task or thread, time limit and step in the report, and its error stops no other.
 """
 
@@ -25,19 +25,19 @@ def no_rows() -> Rows:
 
 
 class Stage(NamedTuple):
-    """One edge of a run: what is done at its turn, and what in its place at the end."""
+    """One edge of a run: hooks to start at its turn, and hooks to call at the end."""
 
     name: str
     enters: Callable[[], Rows] = no_rows
-    """Gives what runs at startup. Asked when the run is made."""
+    """Returns the hooks that start. Called when the run is made."""
     leaves: Callable[[], Rows] = no_rows
-    """Gives what is called at shutdown, before what ``enters`` gave is left. Asked at that time."""
+    """Returns the hooks to call at shutdown, before the started ones exit. Called at that time."""
     always: bool = False
-    """Whether it is left also when a startup was given up before its turn."""
+    """True if it also ends when the startup was given up before its turn."""
 
 
 def leaving(stage: Stage) -> Rows:
-    """Return what a stage calls at the end. Where it can't tell, that is a failure like any other."""
+    """Return the hooks that a stage calls at the end, or one that fails with the stage's error."""
     try:
         return stage.leaves()
     except Exception as error:
@@ -57,13 +57,13 @@ def call_hook(
     shown: Any = None,
     on_loop: bool = False,
 ) -> Hook:
-    """Return the hook of a stage that calls a function, and awaits what it returns.
+    """Return a hook for a stage that calls a function, and awaits its result.
 
     Args:
         function: sync (it runs in a thread) or async (on the loop); what is none fails when its
             turn comes, and says so.
         named: the arguments it is called with.
-        shown: whose name, file and line are told, where that is another one.
+        shown: another function, for the name, the file and the line.
         on_loop: whether it is known to be async.
     """
     arguments = named or {}
@@ -81,7 +81,7 @@ def call_hook(
 
 
 def shown_as(function: Callable[..., Any], original: Any) -> None:
-    """Have a function of this package told of as the user's own: its module, file and line."""
+    """Show a function of this package as the user's: with the module, file and line of that one."""
     inner: Any = innermost(original)
     if not isinstance(getattr(inner, "__code__", None), CodeType):
         inner = getattr(type(inner), "__call__", None)  # noqa: B004  # the function is wanted
@@ -90,7 +90,7 @@ def shown_as(function: Callable[..., Any], original: Any) -> None:
 
 
 def title_of(function: Any) -> str:
-    """Return what a function is called for people, such as ``Handler.startup``."""
+    """Return the display name of a function, such as ``Handler.startup``."""
     inner = innermost(function)
     name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
     return str(name).rpartition("<locals>.")[2]

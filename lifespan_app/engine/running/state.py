@@ -1,4 +1,4 @@
-"""The state: a mapping of what a run has open, and of what its hooks have written."""
+"""The state: a mapping of a run's open resources, and of the values that its hooks have written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lifespan_app.engine.errors import HookError
 
 
 class Open(Protocol):
-    """What a run has open."""
+    """The open resources of a run."""
 
     @property
     def by_name(self) -> Mapping[str, Any]:
@@ -43,7 +43,7 @@ class StateMapping(MutableMapping[str, Any]):
 
 
 class RunState(StateMapping):
-    """The state of a run: its resources by state name, and what hooks write to it.
+    """The state of a run: its resources by state name, and the values that hooks write.
 
     ``state["name"]`` and ``state.name`` are the same. Resources can be read, not replaced.
     """
@@ -90,12 +90,12 @@ class RunState(StateMapping):
 
 
 def share(state: RunState, mapping: Mapping[str, Any], owner: str) -> None:
-    """Put names into the state that are no resources, where they stay after the shutdown.
+    """Add names to the state that are no resources, and stay after the shutdown.
 
     Args:
         state: the state of a run.
-        mapping: the names, and what they are worth.
-        owner: whose they are, for people.
+        mapping: the values by name.
+        owner: their owner, for people.
 
     Raises:
         HookError: a name is in the state already; both owners are named.
@@ -112,7 +112,7 @@ def share(state: RunState, mapping: Mapping[str, Any], owner: str) -> None:
 
 
 def twice(name: str, first: str, second: str, remedy: str) -> HookError:
-    """Return the error of a name that two have put into the state."""
+    """Return the error of a name that two sources have put into the state."""
     return HookError(
         f"'{name}' is in the state twice: from {first} and from {second}. Use {remedy}."
     )

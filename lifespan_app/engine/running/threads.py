@@ -39,7 +39,7 @@ class Mailbox:
         self._woken = False
 
     def post(self, call: Callable[..., None], *args: Any) -> bool:
-        """Have the loop call ``call(*args)``. Returns False when the loop is closed."""
+        """Call ``call(*args)`` on the loop. Returns False if the loop is closed."""
         self._calls.append((call, args))
         if not self._woken:
             self._woken = True
@@ -50,7 +50,7 @@ class Mailbox:
         return True
 
     def _deliver(self) -> None:
-        # Cleared first: what is posted from here on either is seen below or wakes the loop anew.
+        # Cleared first: later calls are either found below or wake the loop again.
         self._woken = False
         calls = self._calls
         while calls:
@@ -59,7 +59,7 @@ class Mailbox:
 
 
 class Work:
-    """A piece of work for the pool; ``abandoned`` tells its thread not to come back."""
+    """A call for the pool; ``abandoned`` makes its thread end afterwards."""
 
     __slots__ = ("abandoned", "call")
 
@@ -71,12 +71,12 @@ class Work:
 class Pool:
     """Threads that sync start and shutdown functions borrow.
 
-    It begins with two and grows when work has waited for a while in which none was finished:
-    so a thousand short functions share two threads, and twenty that block run side by side.
+    The pool begins with two and grows when calls wait while none finishes: a thousand short functions
+    share two threads, and twenty blocking ones run side by side.
 
     Args:
-        loop: the loop that work comes from.
-        patience: how long work waits before the pool grows, in seconds; 0 grows at once.
+        loop: the loop that submits calls.
+        patience: seconds that a call waits before the pool grows; 0: it grows at once.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, patience: float = 0.001) -> None:
@@ -90,7 +90,7 @@ class Pool:
         self._growing: asyncio.TimerHandle | None = None
 
     def submit(self, call: Callable[[], None]) -> Work:
-        """Have a thread run ``call``, which posts its own result and calls ``finished``."""
+        """Run ``call`` in a thread; it posts its own result and calls ``finished``."""
         work = Work(call)
         self._unfinished += 1
         self._queue.put(work)
@@ -103,18 +103,18 @@ class Pool:
         return work
 
     def finished(self) -> None:
-        """Note, on the loop, that one piece of work has come back."""
+        """Note, on the loop, that one call has finished."""
         self._unfinished -= 1
         self._finished += 1
 
     def lose(self, work: Work) -> None:
-        """Give up the thread that runs ``work``: it ends when the work does."""
+        """Stop counting the thread that runs ``work``: it ends with the work."""
         work.abandoned = True
         self._unfinished -= 1
         self._threads -= 1
 
     def close(self) -> None:
-        """Let every thread end as soon as it has nothing to do."""
+        """Let every thread end once it is idle."""
         if self._growing is not None:
             self._growing.cancel()
         for _ in range(self._threads):
@@ -136,7 +136,8 @@ class Pool:
         try:
             start_thread(self._serve, "lifespan pool")
         except RuntimeError:
-            # Python 3.12 gives no new thread to a process that ends: those there are do it all.
+            # Since Python 3.12 a process that ends can't start a thread; the others do all work:
+            # https://github.com/python/cpython/issues/113964
             if not self._threads:
                 raise
         else:
@@ -159,10 +160,10 @@ class LoopThread:
 
     Args:
         name: the thread's name.
-        advice: what to do where there can be none.
+        advice: the remedy if there can be none.
 
     Raises:
-        LifespanError: threads are greenlets here, whose loop other code would seem to run in.
+        LifespanError: threads are greenlets here (see ``patched_threads``).
     """
 
     def __init__(self, name: str, advice: Advice = GENERIC) -> None:
@@ -178,9 +179,10 @@ class LoopThread:
         return send(coroutine, self.loop, carried())
 
     def close(self) -> None:
-        """Cancel what is left on the loop, close it and end the thread. In a fork: do nothing."""
+        """Cancel the remaining tasks, close the loop and end the thread. In a fork: do nothing."""
         if os.getpid() != self._pid:
-            # The thread has stayed in the parent, and so has the other end of the loop's pipe.
+            # A fork has neither the thread nor a loop of its own, as it shares the parent's selector:
+            # https://github.com/python/asyncio/issues/347
             return
         with suppress(RuntimeError):
             self.loop.call_soon_threadsafe(self.loop.stop)
@@ -195,7 +197,7 @@ class LoopThread:
             for task in left:
                 task.cancel()
             if left:
-                # What ignores its cancellation can't keep the caller waiting for the thread.
+                # A task that ignores its cancellation must not block the caller for ever.
                 self.loop.run_until_complete(asyncio.wait(left, timeout=LAST_WAIT))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
@@ -205,4 +207,4 @@ class SerialThread(Protocol):
     """One thread for all sync hooks of a run, which take turns in it."""
 
     def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
-        """Have the thread call ``turn``, behind those that came before. Called on the loop."""
+        """Queue ``turn`` for the thread. Called on the loop."""

@@ -18,7 +18,7 @@ __all__ = [
     "Frame",
     "Location",
     "is_users",
-    "places_of",
+    "locations_of",
     "tasks_by_value",
     "tasks_with",
     "where_loop",
@@ -27,10 +27,10 @@ __all__ = [
 ]
 
 _MOST_STEPS = 2_000
-"""How far a chain of awaits or a stack is followed."""
+"""The greatest length of a chain of awaits or of a stack."""
 
-_MOST_PLACES = 10
-"""How many different places ``places_of`` names: a line in a log, not a dump."""
+_MOST_LOCATIONS = 10
+"""The greatest number of locations of one hook: a line in a log is no dump."""
 
 _WRAPPERS = frozenset(
     {
@@ -41,13 +41,13 @@ _WRAPPERS = frozenset(
         "coroutine_wrapper",
     }
 )
-"""Names of the interpreter's own awaitables that show what they wrap to the garbage collector only.
+"""The interpreter's own awaitables that reveal the wrapped one only to the garbage collector.
 
-What they wrap is the first thing they refer to, before a value that is being sent.
+The wrapped object is the first one that they refer to, before a value that is being sent.
 """
 
 _TYPED_IN = ("<stdin", "<console", "<ipython-input", "<python-input")
-"""How the names of files begin that are what somebody types into an interpreter."""
+"""The prefixes of the file names of code that is typed into an interpreter."""
 
 _At = tuple[CodeType, int]
 
@@ -65,22 +65,22 @@ class Frame(NamedTuple):
 
 
 class Location(NamedTuple):
-    """Hold where something waits: text and numbers, no reference to a frame or a value."""
+    """The location where code waits: text and numbers, no reference to a frame or a value."""
 
     user: Frame | None
-    """The innermost line of the user's own code; None where there is none."""
+    """The innermost line of the user's own code, or None."""
     library: Frame | None
-    """The innermost line of a library under it, of the standard library where it is the only one."""
+    """The innermost line of a library below it; of the standard library only without another."""
 
     def __str__(self) -> str:
         return ", in ".join(str(spot) for spot in self if spot is not None)
 
 
 def where_task(task: asyncio.Task[Any], *, home: str | None = None) -> Location | None:
-    """Find where a task waits, or runs at the moment.
+    """Return the location where a task waits, or runs at the moment.
 
     Follows what the task awaits, through other tasks too, down to a future that says nothing more:
-    groups, ``gather``, ``shield`` and ``wait`` are such (see ``places_of``).
+    groups, ``gather``, ``shield`` and ``wait`` are such (see ``locations_of``).
 
     Args:
         task: any asyncio task, of any loop; call it in the loop's thread for a steady answer.
@@ -99,7 +99,7 @@ def where_task(task: asyncio.Task[Any], *, home: str | None = None) -> Location 
 
 
 def where_thread(ident: int, *, home: str | None = None) -> Location | None:
-    """Find what a thread is doing.
+    """Return the location where a thread waits or runs.
 
     Args:
         ident: as ``threading.get_ident()`` gives it.
@@ -115,7 +115,7 @@ def where_thread(ident: int, *, home: str | None = None) -> Location | None:
 
 
 def where_loop(ident: int, *, home: str | None = None) -> Location | None:
-    """Find what blocks the event loop that runs in a thread.
+    """Return the location of the code that blocks a thread's event loop.
 
     As ``where_thread``, but without the frames that started the loop: the line of ``manage.py`` or of a
     server that runs the loop blocks nothing.
@@ -139,7 +139,7 @@ def where_loop(ident: int, *, home: str | None = None) -> Location | None:
 
 
 def is_users(filename: str, *, home: str | None = None) -> bool:
-    """Tell whether a file is the user's own code: not a library's, nor Python's, nor this package's.
+    """Return True if a file is the user's code: not a library's, Python's, or this package's.
 
     Args:
         filename: as a code object has it.
@@ -153,7 +153,7 @@ def tasks_with(
     value: object,
     loop: asyncio.AbstractEventLoop,
 ) -> list[asyncio.Task[Any]]:
-    """List a loop's unfinished tasks in whose context a variable is this very object.
+    """Return the loop's unfinished tasks whose context has this very object in a variable.
 
     A task inherits its maker's context, so this finds the children of a hook at any depth, whatever
     made them (groups, ``gather``, anyio). Costs about 1.5 microseconds a task of the loop.
@@ -161,7 +161,7 @@ def tasks_with(
     Args:
         context_var: the variable that marks the hook's context.
         value: compared by identity.
-        loop: the loop whose tasks are looked at.
+        loop: the loop with the tasks.
 
     Returns:
         The tasks, in no order; empty when the loop can't be asked. Never raises.
@@ -172,13 +172,13 @@ def tasks_with(
 def tasks_by_value(
     context_var: contextvars.ContextVar[Any], loop: asyncio.AbstractEventLoop
 ) -> dict[int, list[asyncio.Task[Any]]]:
-    """Group a loop's unfinished tasks by the ``id`` of what a variable is in their contexts.
+    """Group the loop's unfinished tasks by the ``id`` of a variable's value in their contexts.
 
-    One pass for many hooks: ``places_of(..., among=grouped.get(id(value), ()))``.
+    One pass for many hooks: ``locations_of(..., among=grouped.get(id(value), ()))``.
 
     Args:
         context_var: the variable; tasks in whose context it is not set are left out.
-        loop: the loop whose tasks are looked at.
+        loop: the loop with the tasks.
 
     Returns:
         The tasks of each value. Never raises.
@@ -198,7 +198,7 @@ def tasks_by_value(
     return grouped
 
 
-def places_of(
+def locations_of(
     task: asyncio.Task[Any] | None,
     context_var: contextvars.ContextVar[Any],
     value: object,
@@ -207,12 +207,12 @@ def places_of(
     among: Iterable[asyncio.Task[Any]] | None = None,
     home: str | None = None,
 ) -> list[Location]:
-    """Find where a hook waits, in its own task and in all tasks that it started.
+    """Return the locations where a hook waits, in its own task and in all tasks that it started.
 
     Args:
         task: the hook's own task, whose place comes first; None leaves it out.
         context_var: the variable that marks the hook's context, as in ``tasks_with``.
-        value: what the variable is there; the tasks of a hook that is open keep the value they
+        value: the variable's value there; the tasks of an open hook keep the value they
             began with, so one value should last a hook's whole life.
         loop: the loop that the hook runs on.
         among: the tasks that have the value, when ``tasks_by_value`` has found them already.
@@ -227,27 +227,27 @@ def places_of(
         if other is not task and (place := where_task(other, home=home)) is not None:
             others.add(place)
     first = [] if main is None else [main]
-    return [*first, *sorted(others.difference(first), key=str)][:_MOST_PLACES]
+    return [*first, *sorted(others.difference(first), key=str)][:_MOST_LOCATIONS]
 
 
 def context_of(task: asyncio.Task[Any]) -> contextvars.Context | None:
-    """Return the context that a task runs in, or None where it can't be told."""
+    """Return the context of a task, or None if it is unknown."""
     if sys.version_info >= (3, 12):
         return task.get_context()
     else:
-        # No public way there. A task written in C shows its own context to the garbage collector
-        # before those of its callbacks; one written in Python has an attribute.
+        # Task.get_context() is new in Python 3.12. Before, the C task's first referent of this type
+        # is its own context, before those of its callbacks; the Python task has an attribute.
         context = getattr(task, "_context", None)
         referents = gc.get_referents(task) if context is None else [context]
         return next((one for one in referents if isinstance(one, contextvars.Context)), None)
 
 
 def _awaited(outermost: object) -> list[_At]:
-    """List the lines on the way from an awaitable to what it waits for, outermost first."""
+    """Return the lines from an awaitable to the innermost one, outermost first."""
     lines: list[_At] = []
     seen: set[int] = set()
     thing: object | None = outermost
-    # An awaitable of an unknown kind may do anything when looked at; what was found is still true.
+    # An awaitable of an unknown type may raise anything; the lines found so far stay valid.
     with suppress(Exception):
         while thing is not None and id(thing) not in seen and len(seen) < _MOST_STEPS:
             seen.add(id(thing))
@@ -262,14 +262,15 @@ def _awaited(outermost: object) -> list[_At]:
 
 
 def _look_into(thing: Any) -> tuple[FrameType | None, object | None, bool]:
-    """Return an awaitable's frame, what it awaits, and whether it is being executed."""
+    """Return an awaitable's frame, the awaitable it awaits, and True if it is being executed."""
     kind = type(thing)
     if issubclass(kind, CoroutineType):
         return thing.cr_frame, thing.cr_await, thing.cr_running
     if issubclass(kind, GeneratorType):
         return thing.gi_frame, thing.gi_yieldfrom, thing.gi_running
     if issubclass(kind, AsyncGeneratorType):
-        # ``ag_running`` is also true while its caller is suspended, so it says nothing here.
+        # ``ag_running`` is also true while its caller is suspended, so it can't be used here:
+        # https://github.com/python/cpython/pull/7468
         return thing.ag_frame, thing.ag_await, False
     if issubclass(kind, asyncio.Future) or hasattr(kind, "_asyncio_future_blocking"):
         return None, thing.get_coro() if hasattr(kind, "get_coro") else None, False
@@ -289,7 +290,7 @@ def _can_be_followed(thing: object) -> bool:
 
 
 def _running(outermost: FrameType) -> list[_At]:
-    """List the lines from a frame that some thread executes down to where that thread is."""
+    """Return the lines from an executing frame to the innermost one of its thread."""
     for innermost in sys._current_frames().values():
         inside: list[_At] = []
         frame: FrameType | None = innermost
@@ -313,7 +314,8 @@ def _stack(innermost: FrameType | None) -> Iterator[_At]:
 
 
 def _at(frame: FrameType) -> _At:
-    # ``f_lineno`` is None where the compiler left an instruction without a line.
+    # ``f_lineno`` is None for an instruction without a line (PEP 626,
+    # https://peps.python.org/pep-0626/).
     return frame.f_code, frame.f_lineno or frame.f_code.co_firstlineno
 
 
@@ -336,7 +338,7 @@ def _place(lines: Iterable[_At], home: str | None) -> Location | None:
         whose, file = _sort(code.co_filename, folder, package)
         spot = Frame(file, line, code.co_name)
         if whose is _Whose.USER:
-            # Under the user's line, ``receive`` of a client says more than the lock it waits on.
+            # Below the user's line, a client's ``receive`` is more useful than the lock inside it.
             return Location(spot, _first(innermost, _Whose.LIBRARY, _Whose.OURS, _Whose.STANDARD))
         innermost.setdefault(whose, spot)
     found = _first(innermost, _Whose.LIBRARY, _Whose.STANDARD, _Whose.OURS)
@@ -355,7 +357,7 @@ def _first(spots: dict[_Whose, Frame], *order: _Whose) -> Frame | None:
 
 @functools.lru_cache(maxsize=2_048)
 def _sort(filename: str, folder: Path, package: str | None) -> tuple[_Whose, str]:
-    """Return whose code a file is, and the file's short name."""
+    """Return the owner of a file, and the file's short name."""
     if filename.startswith("<"):
         if filename.startswith(_TYPED_IN):
             return _Whose.USER, filename
@@ -375,7 +377,7 @@ def _sort(filename: str, folder: Path, package: str | None) -> tuple[_Whose, str
             return _Whose.STANDARD, str(path.relative_to(standard))
     if path.parent == known.scripts:
         return _Whose.LIBRARY, path.name
-    # Relative to the root folder, a path would only lose its first slash.
+    # Relative to the root folder, a path would just lose its first slash.
     if folder.name and path.is_relative_to(folder):
         return _Whose.USER, str(path.relative_to(folder))
     return _Whose.USER, filename
@@ -405,7 +407,7 @@ class _Folders(NamedTuple):
 @functools.cache
 def _folders() -> _Folders:
     """Return the folders of this package, of installed commands, and of the standard library."""
-    import sysconfig  # 2 ms that are saved where nothing is slow
+    import sysconfig  # takes 2 ms, needed only for slow hooks
 
     paths = sysconfig.get_paths()
     standard = {Path(asyncio.__file__).parents[1], Path(paths["stdlib"]), Path(paths["platstdlib"])}
@@ -418,7 +420,7 @@ def _folders() -> _Folders:
 
 @functools.cache
 def _loop_files() -> frozenset[str]:
-    """Return the files whose frames are a running loop's own, under which its callbacks run."""
+    """Return the files whose frames belong to a running loop, and lie above its callbacks."""
     folder = Path(asyncio.__file__).parent
     names = ("base_events.py", "events.py", "runners.py")
     return frozenset(str(folder / name) for name in names)

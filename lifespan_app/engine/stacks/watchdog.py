@@ -1,4 +1,4 @@
-"""Tell, from outside, that the event loop itself is blocked, and where."""
+"""Detect, from another thread, that the event loop is blocked, and the location."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from .stacks import Location
 
 GRACE = 1.0
-"""How long a loop may take to answer before it counts as blocked, in seconds."""
+"""Seconds that a loop may take to answer before it counts as blocked."""
 
 Report = Callable[["Location | None", float], object]
 
 
 def wait_for_end(ended: threading.Lock, seconds: float) -> bool:
-    """Wait until a lock is released, at most so many seconds; tell whether it was."""
+    """Wait for a lock's release, at most so many seconds. Returns True if it was released."""
     return ended.acquire(timeout=max(seconds, 0))
 
 
@@ -36,11 +36,11 @@ class Watchdog:
     Args:
         loop: the loop that is watched.
         report: called in the watchdog's thread with the place where the loop is blocked (None when
-            it can't be told) and for how many seconds at least. What it raises is logged.
-        after: when to look, in seconds from the phase's begin, rising.
-        grace: how long the loop may take to answer, in seconds.
+            it is unknown) and the least number of seconds. Its own errors are logged.
+        after: times to look, in seconds from the phase's begin, rising.
+        grace: seconds that the loop may take to answer.
         clock: seconds of a clock that never goes back.
-        wait: how the thread waits for the phase's end; a test may give its own.
+        wait: waits in the thread for the phase's end; a test may pass its own.
     """
 
     def __init__(
@@ -66,11 +66,12 @@ class Watchdog:
         self.end()
         self._ended = ended = threading.Lock()
         ended.acquire()
-        # threading.Thread waits for its thread to have begun, which costs four times as much.
+        # Thread.start() waits until the thread runs, which costs four times as much.
         try:
             start_new_thread(self._watch, (threading.get_ident(), self._clock(), ended))
         except RuntimeError:
-            # Python 3.12 gives no new thread to a process that ends.
+            # Since Python 3.12 a process that ends can't start threads:
+            # https://github.com/python/cpython/issues/113964
             self._ended = None
 
     def end(self) -> None:
@@ -84,9 +85,9 @@ class Watchdog:
         for look in self._after:
             if self._wait(ended, begin + look - self._clock()):
                 return
-            from .stacks import where_loop  # not paid for where nothing is slow
+            from .stacks import where_loop  # needed only for slow hooks
 
-            # A question that is still open is not asked again: the loop has been blocked since.
+            # One call at a time: while it is pending, the loop is blocked.
             if answers:
                 asked, answers = self._clock(), []
                 try:
