@@ -1,4 +1,4 @@
-"""lifespan_app as a Django app: the one place where its rooms are wired together."""
+"""lifespan_app as a Django app: the one module that connects its rooms."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class LifespanConfig(SimpleLifespanConfig):
     default = True
 
     def ready(self) -> None:
-        """Do what the simple config does, and autodiscover."""
+        """Do the same as the simple config, and autodiscover."""
         super().ready()
         from .integration.autodiscover import autodiscover
 

@@ -17,14 +17,14 @@ def get_asgi_application() -> LifespanASGIHandler:
         django.setup(set_prefix=False)
         from .apps import install
         from .integration.default import lifespan
-        from .integration.not_installed import warn_of_it
+        from .integration.not_installed import warn_not_installed
 
         install(lifespan)
-        warn_of_it()
+        warn_not_installed()
         lifespan.plan()
     except Exception as error:
-        from .serving.startup_report import tell_failure
+        from .serving.startup_report import report_failure
 
-        tell_failure(error)
+        report_failure(error)
         raise
     return LifespanASGIHandler()

@@ -1,7 +1,7 @@
-"""Two that stand around something: an ASGI application, and a Django view.
+"""Two middleware classes: one for an ASGI application, one for Django's ``MIDDLEWARE``.
 
-``LifespanMiddleware`` goes around an ASGI application, of whatever framework, in ``asgi.py``. It
-works where Django is not installed. ``LifespanStateMiddleware`` goes into Django's ``MIDDLEWARE``.
+``LifespanMiddleware`` wraps an ASGI application of any framework, in ``asgi.py``. It works without
+Django. ``LifespanStateMiddleware`` goes into Django's ``MIDDLEWARE``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["AsyncMiddleware", "LifespanMiddleware", "LifespanStateMiddleware"]
 
 
 class LifespanMiddleware:
-    """Give any ASGI application our lifespan, around the one that it may have itself.
+    """Add our lifespan to any ASGI application, which may have one of its own.
 
     ::
 
@@ -34,21 +34,20 @@ class LifespanMiddleware:
 
     Args:
         app: the application: Django's, Starlette's, FastAPI's ...
-        context: what hooks are told, or the service type; None: as the settings say.
-        forward: applications mounted inside of that one, whose own lifespans nobody else drives:
-            opened behind its own, side by side, and closed before it.
+        context: the hooks' context, or the service type; None: from the settings.
+        forward: applications mounted inside that one, to which it passes no lifespan:
+            opened after its own, side by side, and closed before it.
 
     Raises:
         TypeError: ``forward`` is no list of applications, or holds ``app`` itself.
     """
 
-    # Listed in Django's MIDDLEWARE by mistake, it is refused when the server starts, not by a
-    # TypeError in each request.
+    # Django refuses it in MIDDLEWARE at the server's start, and not with a TypeError in each request.
     sync_capable = False
     async_capable = False
 
     was_made = False
-    """Whether this process has one."""
+    """True if this process has one."""
 
     def __init__(
         self,
@@ -82,7 +81,7 @@ class LifespanMiddleware:
                 return
             self._runs.begin(run)
             if self._forward:
-                await receive()  # who raises before that has no lifespan
+                await receive()  # an error before that would mean "no lifespan"
                 raise LifespanError(
                     "This LifespanMiddleware has forward=, and stands inside another application "
                     "of ours, which drives the lifespan. Give forward= to the outermost "
@@ -93,7 +92,8 @@ class LifespanMiddleware:
             if run is not None:
                 scope[SCOPE_KEY] = run
                 if not scope.get("state"):
-                    # This server hands no state to requests.
+                    # A server without lifespan state, which is optional:
+                    # https://asgi.readthedocs.io/en/latest/specs/lifespan.html#scope
                     scope["state"] = dict(run.handed_out)
             elif is_django_around():
                 from .serving.forwarding import was_forwarded
@@ -129,7 +129,7 @@ def forwarded(given: object, around: object, names: Mapping[str, object]) -> lis
         names: the variables.
 
     Raises:
-        TypeError: as ``LifespanMiddleware`` says.
+        TypeError: as for ``LifespanMiddleware``.
     """
     if not isinstance(given, Iterable) or isinstance(given, (str, Mapping)):
         raise TypeError(f"forward= takes a list of ASGI applications, not {given!r}.")
@@ -160,7 +160,7 @@ def is_django_around() -> bool:
 
 
 def put_django_around() -> None:
-    """Have Django's settings and connections used, in a process that has Django set up."""
+    """Give the default ``Lifespan`` Django's adapter, if Django is set up in this process."""
     if is_django_around():
         from .apps import install
 

@@ -1,4 +1,4 @@
-"""Being told what runs do: inherit ``Observer``, and give it to ``lifespan.observe()``."""
+"""Observers of runs: inherit from ``Observer``, and pass it to ``lifespan.observe()``."""
 
 from .engine.reporting.report import Observer, Report, Step
 

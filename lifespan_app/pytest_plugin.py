@@ -44,9 +44,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
     make: Any = pytest.fixture
     if config.pluginmanager.hasplugin("asyncio"):
-        # In its strict mode pytest-asyncio looks at no other async fixtures than its own.
+        # In strict mode pytest-asyncio handles its own fixtures only:
+        # https://pytest-asyncio.readthedocs.io/en/stable/concepts.html#strict-mode
         from pytest_asyncio import fixture as make
-    # A fixture is found in a module, and this one has been looked through by now.
+    # pytest collects fixtures from modules, and has collected this one already.
     fixtures = ModuleType(f"{__name__}.async_fixtures")
     vars(fixtures)["async_lifespan_running"] = make(async_lifespan_running)
     config.pluginmanager.register(fixtures, fixtures.__name__)
@@ -54,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def lifespan_running(request: pytest.FixtureRequest, _lifespan_database: None) -> Iterator[Running]:
-    """Open the lifespan around a sync test, and return what is open: state, clients, report."""
+    """Open the lifespan around a sync test, and return the open run: state, clients, report."""
     if inspect.iscoroutinefunction(request.function):
         pytest.fail("An async test asks for the fixture 'async_lifespan_running'.", pytrace=False)
     with opening(request) as running:
@@ -64,26 +65,26 @@ def lifespan_running(request: pytest.FixtureRequest, _lifespan_database: None) -
 async def async_lifespan_running(
     request: pytest.FixtureRequest, _lifespan_database: None
 ) -> AsyncIterator[Running]:
-    """Open the lifespan around an async test, on its loop, and return what is open."""
+    """Open the lifespan around an async test, on its loop, and return the open run."""
     async with opening(request) as running:
         yield running
 
 
 @pytest.fixture
 def running(lifespan_running: Running) -> Running:
-    """Return what ``lifespan_running`` gives. A suite's own fixture of this name goes before it."""
+    """Return the value of ``lifespan_running``. A suite's own fixture of this name wins."""
     return lifespan_running
 
 
 @pytest.fixture
 def async_running(async_lifespan_running: Running) -> Running:
-    """Return what ``async_lifespan_running`` gives, likewise."""
+    """Return the value of ``async_lifespan_running``. A suite's own fixture of this name wins."""
     return async_lifespan_running
 
 
 @pytest.fixture
 def _lifespan_database(request: pytest.FixtureRequest) -> None:
-    # In whatever order a test names its fixtures, hooks find the database of the test.
+    # The test's database comes first, in whatever order the test names its fixtures.
     for name in DATABASES:
         if name in request.fixturenames:
             request.getfixturevalue(name)
@@ -99,7 +100,7 @@ def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> None:
 
 
 def opening(request: pytest.FixtureRequest) -> LifespanRunning:
-    """Return what opens the lifespan that a test has marked."""
+    """Return the lifespan that a test's mark asks for."""
     from .testing import lifespan_running
 
     mark = request.node.get_closest_marker(MARK)

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 from .engine.context import LifespanContext
 
 State: TypeAlias = MutableMapping[str, Any]
-"""What a lifespan manager yields: names, and what they are worth."""
+"""The values that a lifespan manager yields, by name."""
 
 LifespanManager: TypeAlias = AsyncGenerator[State, None]
-"""What the function below ``@asynccontextmanager`` returns that is a lifespan manager."""
+"""The return type of the function below ``@asynccontextmanager``."""
 
 StartupHook: TypeAlias = (
     Callable[[], None]
@@ -22,6 +22,6 @@ StartupHook: TypeAlias = (
 """A function for ``on_start``: sync or async, with the context or without."""
 
 ShutdownHook: TypeAlias = StartupHook
-"""A function for ``on_shutdown``, likewise."""
+"""A function for ``on_shutdown``."""
 
 __all__ = ["LifespanManager", "ShutdownHook", "StartupHook", "State"]

@@ -20,11 +20,11 @@ def get_wsgi_application() -> LifespanWSGIHandler:
     django.setup(set_prefix=False)
     from .apps import install
     from .integration.adapter import DjangoAdapter
-    from .integration.not_installed import warn_of_it
+    from .integration.not_installed import warn_not_installed
 
     install(lifespan)
-    warn_of_it()
+    warn_not_installed()
     lifespan.plan()
     if isinstance(lifespan.adapter, DjangoAdapter):
-        lifespan.adapter.background.asked_for = True
+        lifespan.adapter.background.enabled = True
     return LifespanWSGIHandler()

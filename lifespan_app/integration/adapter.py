@@ -1,4 +1,4 @@
-"""What the engine is given by Django: app labels, settings, and database connections that close."""
+"""The engine's adapter for Django: app labels, settings, and database connections that close."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lifespan_app.engine.settings import Settings
 from .background import BackgroundRun
 from .connections import ClosedAfter, OwnConnections, around_call, give_back_connections, own
 from .current_thread_executor import CurrentThreadExecutor
-from .server import ServerHost, module_of_task, recognised
+from .server import ServerAdapter, module_of_task, recognised
 
 if TYPE_CHECKING:
     from lifespan_app.engine.advice import Advice
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 CLOSED_AFTER = ClosedAfter()
 
 
-class DjangoAdapter(ServerHost):
+class DjangoAdapter(ServerAdapter):
     """Django around the engine."""
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class DjangoAdapter(ServerHost):
 
     @cached_property
     def advice(self) -> Advice:
-        """What to do where a resource can't be used, by where that is."""
+        """The advice for code that can't use a resource."""
         from .advice import DjangoAdvice
 
         return DjangoAdvice()
@@ -46,7 +46,7 @@ class DjangoAdapter(ServerHost):
         return app.label if app else None
 
     def settings(self) -> Settings:
-        """Return what the setting ``LIFESPAN`` says."""
+        """Return the engine's settings, from the setting ``LIFESPAN``."""
         return conf.settings()
 
     def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
@@ -73,15 +73,15 @@ class DjangoAdapter(ServerHost):
             connections.give_back()
 
     def waiter(self) -> CurrentThreadExecutor:
-        """Have the sync thread that waits for async code make the ORM calls of that code."""
+        """Return an executor for the waiting thread, which makes the async code's ORM calls."""
         return CurrentThreadExecutor()
 
     def server(self) -> str:
-        """Return name and version of the server whose task this is; "" if it is not known."""
+        """Return name and version of the server of the current task, or "" if it is unknown."""
         return recognised([module_of_task()])
 
     def fallback_run(self, lifespan: Any, refusal: str) -> Run | None:
-        """Return the run in a background thread, where ``WITHOUT_SERVER_LIFESPAN`` opens one."""
+        """Return the run in a background thread, if ``WITHOUT_SERVER_LIFESPAN`` allows one."""
         return self.background.run(lifespan, refusal)
 
     async def on_server_startup(self) -> None:

@@ -1,6 +1,6 @@
-"""Why no lifespan runs where one is needed: a short text for each place, with the one cure that fits.
+"""Advice for code without a lifespan: a short text, with one remedy, for each situation.
 
-The engine asks for it (``Host.advice``): it knows of no setting, command or server.
+The engine reads it from ``Adapter.advice``: it knows no setting, command or server.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lifespan_app.engine.advice import Advice, block
 from lifespan_app.engine.error_text import add_note, is_a, leaves_of
 from lifespan_app.engine.reporting.report import Mode
 
-from .server import of_process
+from .server import server_of_process
 
 if TYPE_CHECKING:
     from lifespan_app.engine.hooks.hook import Hook
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 COMMANDS = "django.core.management.commands"
 MODULE = "lifespan"
 THREADS_OF_LOOP = "concurrent.futures.thread"
-"""The module whose code runs calls in the threads of a loop."""
-OF_DJANGO = frozenset({"test", "testserver", "runserver", "shell"})
+"""The module that runs calls in the threads of a loop."""
+DJANGO_COMMANDS = frozenset({"test", "testserver", "runserver", "shell"})
 """Commands of which it is not the command's own code that reads."""
 
 
@@ -44,7 +44,7 @@ PACKAGES = frozenset({"site-packages", "dist-packages"})
 
 
 class Situation(StrEnum):
-    """Where code reads a resource that is not open."""
+    """A situation of code that reads a resource which is not open."""
 
     MIDDLEWARE = "a middleware's __init__"
     IMPORT = "the body of a module"
@@ -64,7 +64,7 @@ THREAD = "LIFESPAN = {'WITHOUT_SERVER_LIFESPAN': 'thread'} opens one in a backgr
 IN_CELERY = "from lifespan_app.contrib.celery import open_lifespan; open_lifespan(app)"
 
 EARLY = "too early: the startup has not begun."
-OTHERS = {
+MESSAGES = {
     Situation.MIDDLEWARE: f"{EARLY} Read it in the middleware's __call__, or use a start function.",
     Situation.IMPORT: (
         f"{EARLY} A module is being imported: read it in the function that uses it, or use a start "
@@ -87,13 +87,13 @@ OTHERS = {
     ),
     Situation.PROGRAM: "no lifespan is running here. Write '{block}' around the code that needs it.",
 }
-"""What is said in each place; what is said of servers depends on the server."""
+"""The message for each situation, except for servers: those depend on the server."""
 
 OF_A_PACKAGE = (
     "no lifespan is running in this command. Open one around all of it: LIFESPAN = {{'COMMANDS': "
     "{{'{command}': 'worker'}}}}."
 )
-"""What is said in a command that nobody here can edit."""
+"""The message for a command of an installed package."""
 
 SERVERS = {
     "uvicorn": "Start uvicorn with --lifespan on.",
@@ -101,7 +101,7 @@ SERVERS = {
     "granian": "Start granian with --interface asgi.",
     "daphne": f"daphne has no lifespan: {THREAD}",
 }
-"""How an ASGI server comes to begin one, by its name."""
+"""The remedy for each ASGI server, by its name."""
 
 
 USE_OF_ORM = (
@@ -127,14 +127,14 @@ NO_STATE = (
 
 
 WORKER_CLASSES = {"gevent": "gunicorn.workers.ggevent", "eventlet": "gunicorn.workers.geventlet"}
-"""The modules of gunicorn's worker classes that have threads patched."""
+"""The modules of the gunicorn worker classes that patch threads."""
 
 
 class DjangoAdvice(Advice):
-    """Say what to do, by where this code runs."""
+    """Advice that depends on the situation of the calling code."""
 
     def no_run(self, request: object = None) -> str:
-        """Return why no lifespan runs here, and the one thing to do that fits the place."""
+        """Return the reason that no lifespan runs, and the one remedy that fits the situation."""
         place = place_of(request)
         if place is Situation.WSGI:
             return f"no lifespan is running: WSGI has none. {cure_for_wsgi()}"
@@ -146,18 +146,18 @@ class DjangoAdvice(Advice):
             return OF_A_PACKAGE.format(command=name_of(command))
         in_async = asyncio._get_running_loop() is not None
         fixture = "async_running" if in_async else "running"
-        return OTHERS[place].format(
+        return MESSAGES[place].format(
             block=block(),
             with_="async with" if in_async else "with",
             fixture=f", or ask for the fixture '{fixture}'" if "_pytest" in sys.modules else "",
         )
 
     def declared_late(self, hook: Hook) -> str:
-        """Return how a hook comes to be declared before the plan is made: by an installed app."""
+        """Return the way to declare a hook before the plan is made: in an installed app."""
         return how_to_declare(hook.module)
 
     def fork(self) -> str:
-        """Return how a forked process gets a run of its own."""
+        """Return the way to open a run in a forked process."""
         if "celery.worker" in sys.modules:
             return (
                 f"Open a run of its own after the fork, where the application is made: {IN_CELERY}."
@@ -165,17 +165,17 @@ class DjangoAdvice(Advice):
         return super().fork()
 
     def loop_stands_still(self, run: OpenRun) -> str:
-        """Return how to use what lives on an event loop that does not run now."""
+        """Return the way to use a resource of an event loop that does not run at the moment."""
         return LOOP_OF_FIXTURE if run.facts.mode is Mode.TEST else super().loop_stands_still(run)
 
     def other_loop(self, run: OpenRun) -> str:
-        """Return how code on one event loop uses what lives on another one."""
+        """Return the way to use a resource of another event loop."""
         if run.facts.mode is Mode.TEST and not run.loop.is_running():
             return LOOP_OF_FIXTURE
         return super().other_loop(run)
 
     def no_loop_beside(self, library: str) -> str:
-        """Return why there is no loop in a thread of its own, and what to serve with instead."""
+        """Return the reason that no loop can run in a thread, and the server to use instead."""
         is_gunicorn = WORKER_CLASSES[library] in sys.modules
         who = f"gunicorn's worker class '{library}'" if is_gunicorn else library
         return (
@@ -186,7 +186,7 @@ class DjangoAdvice(Advice):
         )
 
     def around_server(self) -> str:
-        """Return what opens the plan of a server around its workers."""
+        """Return the command that opens the plan of a server around its workers."""
         return "'manage.py runlifespan -- COMMAND', with the server's command."
 
     def name_of(self, setting: str) -> str:
@@ -194,15 +194,15 @@ class DjangoAdvice(Advice):
         return setting.upper()
 
     def setting(self, name: str, *keys: str) -> str:
-        """Return how a setting is read, or what stands under keys in it."""
+        """Return the expression for a setting, or for a key in it."""
         return "".join([conf.SETTING, *(f"['{key}']" for key in (name.upper(), *keys))])
 
     def option_set(self, key: str, option: str, value: str) -> str:
-        """Return how the settings give an option to the hook with a key."""
+        """Return the setting that gives an option to the hook with a key."""
         return f'{conf.SETTING} = {{"HOOKS": {{"{key}": {{"{option}": "{value}"}}}}}}'
 
     def note(self, error: BaseException) -> None:
-        """Tell how the ORM is used in a hook, where it was called on the loop or in its threads."""
+        """Add the ways to use the ORM to a hook's error about the loop or its threads."""
         for leaf in leaves_of(error):
             if is_a(leaf, SynchronousOnlyOperation):
                 add_note(leaf, USE_OF_ORM)
@@ -218,19 +218,19 @@ def was_in_thread_of_loop(error: BaseException) -> bool:
 
 def note_missing_state(error: BaseException | None) -> None:
     """Add a note to the error of ``request.state`` on a request that has none."""
-    # Of type(), as a lazy object says that it is what it stands for, and makes that.
+    # type() and not isinstance(): a lazy object has the class of its target, and would create it.
     if isinstance(error, AttributeError) and error.name == "state":
         if issubclass(type(error.obj), HttpRequest):
             add_note(error, NO_STATE)
 
 
 def explain_missing_state(**given: Any) -> None:
-    """Do that for a request whose view has raised. Receives ``got_request_exception``."""
+    """Receive ``got_request_exception``: add the note to the error of a view."""
     note_missing_state(sys.exc_info()[1])
 
 
 def how_to_declare(module: str) -> str:
-    """Return what has a module imported before the plan is made."""
+    """Return the way to get a module imported before the plan is made."""
     package, _, name = module.rpartition(".")
     if name != MODULE:
         return f"Import '{module}' in the lifespan.py of an installed app."
@@ -244,11 +244,11 @@ def how_to_declare(module: str) -> str:
     return f"Nothing imports '{module}' by itself here: import it in asgi.py."
 
 
-# Where this code runs.
+# The situation of the calling code.
 
 
 def place_of(request: object = None) -> Situation:
-    """Return where this code runs."""
+    """Return the situation of the calling code."""
     early = too_early()
     if early is not None:
         return early
@@ -262,7 +262,7 @@ def place_of(request: object = None) -> Situation:
         return Situation.ASGI
     if comes_by_wsgi(request):
         return Situation.WSGI
-    return Situation.PROGRAM if of_process() in (None, "") else Situation.ASGI
+    return Situation.PROGRAM if server_of_process() in (None, "") else Situation.ASGI
 
 
 def too_early() -> Situation | None:
@@ -276,7 +276,7 @@ def too_early() -> Situation | None:
             return Situation.MIDDLEWARE
         if code is Apps.populate.__code__:
             return Situation.READY
-        # What the import system itself goes by.
+        # The import system's own flag: importlib._bootstrap, ``_initializing``.
         spec = frame.f_globals.get("__spec__")
         if code.co_name == "<module>" and getattr(spec, "_initializing", False):
             return Situation.IMPORT
@@ -291,8 +291,8 @@ def command_above() -> type | None:
     for frame in frames():
         if frame.f_code is management.BaseCommand.execute.__code__:
             command = type(frame.f_locals["self"])
-            # Apps have a runserver and a test command of their own.
-            return None if name_of(command) in OF_DJANGO else command
+            # Other apps replace runserver and test by commands of the same name.
+            return None if name_of(command) in DJANGO_COMMANDS else command
         if str(frame.f_globals.get("__name__")).startswith(("unittest.", "_pytest.")):
             return None
     return None
@@ -314,12 +314,12 @@ def in_test() -> bool:
     utils = sys.modules.get("django.test.utils")
     if utils is not None and hasattr(utils._TestState, "saved_data"):
         return True
-    # A process that a test has started inherits its environment.
+    # Processes that a test starts inherit the variable, so it is not enough.
     return "PYTEST_CURRENT_TEST" in os.environ and "_pytest" in sys.modules
 
 
 def comes_by_wsgi(request: object) -> bool:
-    """Return True if a WSGI server serves the request, or what called this code.
+    """Return True if a WSGI server serves the request, or called this code.
 
     Args:
         request: a request, or its WSGI environment.
@@ -330,7 +330,7 @@ def comes_by_wsgi(request: object) -> bool:
     request = getattr(request, "_request", request)  # Django REST framework's has Django's
     environ = request if isinstance(request, dict) else getattr(request, "META", {})
     sent = environ.get("wsgi.input")
-    # RequestFactory makes such requests, too.
+    # RequestFactory makes requests with ``wsgi.input``, too.
     if sent is not None and type(sent).__module__ != "django.test.client":
         return True
     return any(frame.f_code is wsgi.WSGIHandler.__call__.__code__ for frame in frames())
@@ -350,11 +350,11 @@ def scope_of(request: object) -> dict[str, Any] | None:
     return scope if isinstance(scope, dict) and "type" in scope else None
 
 
-# What to do about a server.
+# Remedies for servers.
 
 
 def cure_for_wsgi() -> str:
-    """Return what opens a lifespan under a WSGI server."""
+    """Return the way to open a lifespan under a WSGI server."""
     if conf.get("WITHOUT_SERVER_LIFESPAN") == conf.ERROR:
         return THREAD
     return (
@@ -364,14 +364,15 @@ def cure_for_wsgi() -> str:
 
 
 def cure_for_asgi(scope: dict[str, Any] | None) -> str:
-    """Return how the server of this process comes to begin a lifespan.
+    """Return the way to make the server of this process begin a lifespan.
 
     Args:
-        scope: the scope of a request; None: not known.
+        scope: the scope of a request, if it is known.
     """
     around = (scope or {}).get("app")
     if around is not None:
-        # Starlette, FastAPI and Litestar put themselves there, and pass no lifespan on.
+        # Starlette, FastAPI and Litestar set ``app``, and pass no lifespan to mounted applications:
+        # https://github.com/Kludex/starlette/issues/649
         name = f"{type(around).__module__}.{type(around).__qualname__}"
         return (
             f"Django is mounted in another application ({name}), which has a lifespan of its own: "
@@ -382,7 +383,7 @@ def cure_for_asgi(scope: dict[str, Any] | None) -> str:
             "In asgi.py, import get_asgi_application from lifespan_app.asgi, not from "
             "django.core.asgi."
         )
-    server = (of_process() or "").partition(" ")[0]
+    server = (server_of_process() or "").partition(" ")[0]
     if server == "gunicorn" and "uvicorn.server" in sys.modules:
         server = ""
     return SERVERS.get(

@@ -1,8 +1,9 @@
 """The private parts of asgiref that are used here, in one place.
 
-``async_to_sync`` runs async code on the *main loop* of its thread, if that has one, else on a loop of
-its own. ``sync_to_async`` gives one to the thread that it hands sync code to: the loop that the code
-comes from.
+``async_to_sync`` runs async code on the *main loop* of its thread, or without one on a new loop.
+``sync_to_async`` sets the main loop of the thread that runs the sync code: its caller's loop. See
+``AsyncToSync.__call__`` and ``SyncToAsync.thread_handler`` in
+https://github.com/django/asgiref/blob/main/asgiref/sync.py.
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ def main_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def set_main_loop(loop: asyncio.AbstractEventLoop) -> MainLoop:
-    """Have ``async_to_sync`` run the async code of this thread on a loop.
+    """Make ``async_to_sync`` run the async code of this thread on a loop.
 
     Args:
         loop: runs in another thread.
 
     Returns:
-        What ``restore_main_loop`` takes to undo it.
+        The argument for ``restore_main_loop``.
     """
     before = _main_loop()
     restore_main_loop(MainLoop(loop, os.getpid()))
@@ -46,7 +47,7 @@ def set_main_loop(loop: asyncio.AbstractEventLoop) -> MainLoop:
 
 
 def restore_main_loop(before: MainLoop) -> None:
-    """Undo ``set_main_loop``, and what ``sync_to_async`` has set since, which it never undoes."""
+    """Undo ``set_main_loop``, and the value that ``sync_to_async`` sets and never resets."""
     SyncToAsync.threadlocal.main_event_loop = before.loop
     SyncToAsync.threadlocal.main_event_loop_pid = before.pid
 
@@ -66,8 +67,8 @@ def _main_loop() -> MainLoop:
 class DeferredLoop(asyncio.AbstractEventLoop):
     """A main loop that is looked up when ``async_to_sync`` uses it, and not before.
 
-    asgiref calls the methods below and no others. It is a loop by its type because asgiref 3.8 hands
-    it to ``asyncio.set_event_loop()``.
+    asgiref calls only the methods below. The type has to be a loop, since asgiref 3.8 passes it to
+    ``asyncio.set_event_loop()``.
 
     Args:
         find: returns a loop that runs in another thread; None: ``async_to_sync`` is to use a loop
@@ -78,7 +79,7 @@ class DeferredLoop(asyncio.AbstractEventLoop):
         self._find = find
 
     def is_running(self) -> bool:
-        """Return True if there is a loop. asgiref 3.8 asks this; later versions call, and see."""
+        """Return True if there is a loop. asgiref 3.8 calls this, later versions don't."""
         return self._loop() is not None
 
     def call_soon_threadsafe(  # type: ignore[override]  # the callback's types are asgiref's affair
@@ -104,6 +105,6 @@ class DeferredLoop(asyncio.AbstractEventLoop):
         main = main_loop()
         if main is self:
             return self._find()
-        # asgiref 3.8 keeps the first loop that an object of async_to_sync has met, for good. Here
-        # the thread has another one by now, or none any more.
+        # asgiref captured the loop in AsyncToSync.__init__ (https://github.com/django/asgiref/pull/562),
+        # and the thread may have another loop by now, or none.
         return main if main is not None and main.is_running() else None

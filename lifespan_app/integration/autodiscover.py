@@ -18,16 +18,16 @@ from .default import lifespan
 MODULE = "lifespan"
 
 silent: dict[str, str] = {}
-"""The modules that were imported and have declared no hook, each with the label of its app."""
+"""The imported modules that have declared no hook, each with the label of its app."""
 
 excluded: list[str] = []
-"""The labels of the apps whose module was left alone, as the setting ``AUTODISCOVER`` wants it."""
+"""The labels of the apps that the setting ``AUTODISCOVER`` excludes."""
 
 imported: set[str] = set()
 """The modules of that name that were imported when the apps were ready, by whomever."""
 
 done = False
-"""Whether the apps were searched: a project may import its hooks by itself, at any time."""
+"""True once the apps were searched. A project may import its hooks itself, at any time."""
 
 
 def autodiscover() -> None:
@@ -55,7 +55,7 @@ def autodiscover() -> None:
 
 
 def discover(app: AppConfig) -> None:
-    """Import the module of one app, and keep what is wrong with it."""
+    """Import the module of one app, and keep its error if it has one."""
     name = f"{app.name}.{MODULE}"
     before = len(lifespan.hooks)
     try:
@@ -72,7 +72,7 @@ def discover(app: AppConfig) -> None:
 
 
 def problem(app: AppConfig, name: str, error: BaseException) -> Problem:
-    """Return what is wrong with a module, at the innermost line that is the app's own."""
+    """Return the problem of a module, at the innermost line of the app's own code."""
     file, line = "", 0
     for frame, number in traceback.walk_tb(error.__traceback__):
         if belongs_to(frame.f_globals.get("__name__", ""), app.name):
@@ -91,7 +91,7 @@ def problem(app: AppConfig, name: str, error: BaseException) -> Problem:
 
 
 def exclusion(label: str) -> str:
-    """Return what to do about a module that has nothing to do with lifespan_app."""
+    """Return the way to exclude a module that does not belong to lifespan_app."""
     return (
         "If the module is not meant for lifespan_app, leave it out: "
         f"{conf.SETTING} = {{'AUTODISCOVER': {{'exclude': ['{label}']}}}}."
@@ -99,5 +99,5 @@ def exclusion(label: str) -> str:
 
 
 def belongs_to(module: str, package: str) -> bool:
-    """Tell whether a module is a package, or inside of it."""
+    """Return True if a module is a package, or is inside it."""
     return module == package or module.startswith(f"{package}.")

@@ -1,4 +1,4 @@
-"""Where no server has a lifespan: the plan, opened at its first use, in a background thread."""
+"""The run in a background thread, opened at its first use if no server has a lifespan."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lifespan_app.engine.running.patched_threads import patched_threads
 from lifespan_app.engine.wording import time_limit
 
 from .advice import COMMANDS, in_test, too_early
-from .server import of_process
+from .server import server_of_process
 
 if TYPE_CHECKING:
     from lifespan_app.engine.lifespan import Lifespan
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from lifespan_app.engine.running.threads import LoopThread
 
 RELOADED = "RUN_MAIN"
-"""The environment variable by which ``runserver`` knows its serving process from the one that
-watches it (``django.utils.autoreload``)."""
+"""Set by ``runserver`` in its serving process (``django.utils.autoreload``)."""
 RETRY_SECONDS = 5.0
-"""Before a startup that failed is tried anew: as often as requests come would be too often."""
+"""The pause after a failed startup: another attempt for each request would be too often."""
 
 
 class FailedStart(NamedTuple):
@@ -48,15 +47,15 @@ class FailedStart(NamedTuple):
 
 
 class BackgroundRun:
-    """The run that stands in for a server's, once per process.
+    """The run in a background thread, one per process.
 
-    It lives on a loop in a daemon thread. A fork has one of its own. Once a server's lifespan has
-    begun here, there is none any more.
+    It lives on a loop in a daemon thread. A fork opens its own. Once a server's lifespan has begun,
+    the process has none.
     """
 
     def __init__(self) -> None:
-        self.asked_for = False
-        """Whether the project's WSGI application is ours, or a command's setting, which turn it on."""
+        self.enabled = False
+        """True if the project's WSGI application is ours, or by a command's setting."""
         self._service_type: str | None = None
         self._in_children = False
         self._ends_with_process = False
@@ -73,27 +72,27 @@ class BackgroundRun:
         self._failure: FailedStart | None = None
         self._opening = False
         self._over = False
-        """Whether the process ends, or has a server's lifespan."""
+        """True once the process ends, or a server's lifespan has begun."""
 
     def warn_at_first_request(self, lifespan: Lifespan) -> None:
-        """Have one warning logged where requests are served, and no lifespan begins."""
+        """Log one warning at the first request if no lifespan has begun."""
         from .first_request import FirstRequest
 
-        FirstRequest(lifespan, self._is_wanted).listen()
+        FirstRequest(lifespan, self._is_enabled).listen()
 
     def stand_in(self, service_type: str, *, in_children_only: bool) -> None:
         """Open the plan of a service type at its first use, in a process that is no server.
 
         Args:
-            service_type: whose plan.
-            in_children_only: whether that is for processes only that this one has started.
+            service_type: the service type of the plan.
+            in_children_only: whether only child processes of this one open it.
         """
         self._service_type = service_type
         self._in_children = True
-        self.asked_for = self.asked_for or not in_children_only
+        self.enabled = self.enabled or not in_children_only
 
-    def _is_wanted(self) -> bool:
-        return is_wanted(asked_for=self.asked_for or (self._in_children and self._is_child()))
+    def _is_enabled(self) -> bool:
+        return is_enabled(enabled=self.enabled or (self._in_children and self._is_child()))
 
     def _is_child(self) -> bool:
         multiprocessing = sys.modules.get("multiprocessing.process")
@@ -101,22 +100,22 @@ class BackgroundRun:
 
     def _forked(self) -> None:
         self._is_fork = True
-        # Never collected: a loop that is thrown away takes its watches out of what it shares with
-        # the loop of the parent.
+        # Never garbage collected: closing the loop would unregister its files from the selector that
+        # it shares with the parent's loop: https://github.com/python/asyncio/issues/347
         self._left_in_parent += [self._run, self._thread]
         self._is_new()
 
     def run(self, lifespan: Lifespan, refusal: str) -> Run | None:
-        """Return the run, opened now if it is not open; None where there is to be none.
+        """Return the run, opened now if necessary, or None if there may be none.
 
         Args:
-            lifespan: what is opened.
-            refusal: what can't be done without it, as the beginning of an error's sentence.
+            lifespan: the ``Lifespan`` to open.
+            refusal: the beginning of an error's sentence, such as "'x' can't be read".
 
         Raises:
             NotRunning: the startup failed, now or a moment ago.
         """
-        if self._over or (self._run is None and not self._is_wanted()):
+        if self._over or (self._run is None and not self._is_enabled()):
             return None
         if self._run is None and too_early() is not None:
             return None
@@ -126,7 +125,7 @@ class BackgroundRun:
         if any(not run.inherited and run.facts.mode != Mode.THREAD for run in lifespan.runs):
             return None
         with self._lock:
-            # The same thread once more: a signal handler that reads.
+            # A signal handler may read in the very thread that opens the run.
             if self._opening or self._over:
                 return None
             if self._run is not None:
@@ -144,8 +143,8 @@ class BackgroundRun:
         ) from failure.error
 
     def may_open(self) -> bool:
-        """Return True if a run stands in here, be it open or not."""
-        return not self._over and self._is_wanted()
+        """Return True if this process may use a background run, whether it is open or not."""
+        return not self._over and self._is_enabled()
 
     def _open(self, lifespan: Lifespan, user: str) -> FailedStart | None:
         from lifespan_app.engine.running.threads import LoopThread
@@ -155,13 +154,13 @@ class BackgroundRun:
         async def start() -> None:
             run = lifespan.prepare(
                 self._service_type,
-                server=None if self._service_type else of_process(),
+                server=None if self._service_type else server_of_process(),
                 mode=Mode.THREAD,
                 background=not in_command("shell"),
             )
             begun.append(run)
             self._run = run
-            say_so(run, user, by_default=not (self.asked_for or self._in_children))
+            log_opened(run, user, by_default=not (self.enabled or self._in_children))
             asyncio.get_running_loop().set_default_executor(LastingThreads())
             await asyncio.to_thread(int)
             await run.start()
@@ -171,7 +170,7 @@ class BackgroundRun:
         self._opening = True
         opened = False
         try:
-            # A request comes first by chance: nothing of its context is for the process.
+            # An empty context: the run must not keep the context variables of the first request.
             future = contextvars.Context().run(thread.submit, start())
             try:
                 future.result()
@@ -187,14 +186,14 @@ class BackgroundRun:
                 thread.close()
         return None
 
-    # The end.
+    # The end of the process.
 
     def _end_with_process(self) -> None:
         if self._ends_with_process:
             return
         self._ends_with_process = True
-        # atexit would be too late: by then no thread of an executor can be had any more, which a
-        # hook may need to stop (asyncio.to_thread, sync_to_async, the look-up of a name).
+        # atexit would be too late: a hook may need an executor to stop (asyncio.to_thread,
+        # sync_to_async, getaddrinfo): https://github.com/python/cpython/issues/86813
         register = getattr(threading, "_register_atexit", atexit.register)
         register(self.close)
         if self._is_fork:
@@ -225,7 +224,7 @@ class BackgroundRun:
             thread.close()
 
     async def on_server_startup(self) -> None:
-        """Close the run, from another loop: that of a server whose lifespan begins."""
+        """Close the run from the loop of a server whose lifespan begins."""
         self._over = True
         run, thread = self._run, self._thread
         if run is None or thread is None:
@@ -242,9 +241,10 @@ class BackgroundRun:
 
 
 class LastingThreads(ThreadPoolExecutor):
-    """Threads of ``asyncio.to_thread`` that do with what they are when the process ends.
+    """Threads of ``asyncio.to_thread`` that are not replaced once the process ends.
 
-    Python 3.12 gives no new thread to a process that ends, and hooks stop only then.
+    Since Python 3.12 a process that ends can't start threads, and hooks stop only then:
+    https://github.com/python/cpython/issues/113964
     """
 
     def _adjust_thread_count(self) -> None:
@@ -255,43 +255,43 @@ class LastingThreads(ThreadPoolExecutor):
                 raise
 
 
-def is_wanted(*, asked_for: bool) -> bool:
-    """Tell whether a background thread stands in for a server's lifespan, in this process.
+def is_enabled(*, enabled: bool) -> bool:
+    """Return True if this process opens its plan in a background thread.
 
     Args:
-        asked_for: whether it does where the setting is silent.
+        enabled: whether it does without the setting.
     """
     if in_test():
-        # What a test opens it says, and closes at its end.
+        # A test opens and closes its lifespan itself.
         return False
     setting = conf.get("WITHOUT_SERVER_LIFESPAN")
     if setting is not None:
         return bool(setting == conf.THREAD)
-    return asked_for or in_command("shell") or serves_for_development()
+    return enabled or in_command("shell") or serves_for_development()
 
 
 def is_left_to_django() -> bool:
-    """Return True if the project wants Django's own way where no server has a lifespan.
+    """Return True if the project wants Django's own behaviour when no server has a lifespan.
 
-    Then async code runs where Django runs it. Of what a test opens the setting says nothing.
+    Async code then runs as Django runs it. The setting has no effect on a test's own run.
     """
     return bool(conf.get("WITHOUT_SERVER_LIFESPAN") == conf.ERROR) and not in_test()
 
 
 def in_command(name: str) -> bool:
-    """Tell whether this is the process of one of Django's commands."""
+    """Return True if this process runs a certain command of Django's."""
     return sys.argv[1:2] == [name] and f"{COMMANDS}.{name}" in sys.modules
 
 
 def serves_for_development() -> bool:
-    """Tell whether this is the process of ``runserver`` that serves."""
+    """Return True if this is the serving process of ``runserver``."""
     return in_command("runserver") and (
         os.environ.get(RELOADED) == "true" or "--noreload" in sys.argv
     )
 
 
-def say_so(run: Run, user: str, *, by_default: bool) -> None:
-    """Log that the plan is opened here, and what to use instead."""
+def log_opened(run: Run, user: str, *, by_default: bool) -> None:
+    """Log that the plan is opened in a background thread, with the recommended alternative."""
     default = by_default and conf.get("WITHOUT_SERVER_LIFESPAN") is None
     log: Callable[..., None] = logger.warning if default else logger.info
     log(
@@ -304,7 +304,7 @@ def say_so(run: Run, user: str, *, by_default: bool) -> None:
 
 
 def failure_of(begun: list[Run], error: BaseException) -> FailedStart:
-    """Return what a startup has failed with, and log what the run could not."""
+    """Return the error of a failed startup, and log it if the run could not."""
     from lifespan_app.engine.running.messages import first_line, startup_message
 
     run = begun[0] if begun else None
@@ -319,14 +319,14 @@ def failure_of(begun: list[Run], error: BaseException) -> FailedStart:
 
 
 ASYNC = {"asgiref": "async code of a request", "concurrent": "async code"}
-"""What is said of code that hands async code on, and so is not the one that uses a resource."""
+"""Descriptions of the libraries that run async code for others, by module."""
 
 
 OURS = __name__.partition(".")[0]
 
 
 def first_user() -> str:
-    """Return file and line of the code that has asked for a resource, or what it is."""
+    """Return file and line of the code that uses a resource, or its description."""
     frame = sys._getframe(1)
     package = OURS
     while frame.f_back is not None:

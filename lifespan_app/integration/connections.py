@@ -1,12 +1,12 @@
 """Database connections of hooks: each hook has connections of its own, borrowed for a use.
 
-Django ties a connection to a thread. A sync hook uses those of the thread that it runs in. The
-ORM calls of an async hook are handed by asgiref to one thread for the whole process, which would
-leave connections open there and never renew them; so such a hook gets a thread for its ORM calls,
-at the first of them.
+Django ties a connection to a thread. A sync hook uses those of its own thread. asgiref runs the ORM
+calls of async code in one thread for the whole process (``SyncToAsync.single_thread_executor``), where
+connections would stay open and never be renewed. So an async hook gets a thread for its ORM calls, at
+the first of them.
 
-A connection that a hook kept for its life would be missing in a pool, and be broken by the time it
-is used again. So it is given back as soon as the hook makes no use of it.
+A connection that a hook kept for its life would be missing in a pool, and broken by its next use. So
+it is returned as soon as the hook does not use it.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ RESTED = 1.0
 
 
 class ThisThread(threading.local):
-    """What is known of the connections of the running thread."""
+    """The database connections of the running thread."""
 
     opened = False
-    """Whether one was opened since they were closed the last time."""
+    """True if one was opened since they were last closed."""
     cursors: weakref.WeakSet[Any] | None = None
-    """The cursors that are alive, where connections are borrowed."""
+    """The live cursors of borrowed connections."""
     rested = False
-    """Whether one was left alone for a while, and could not be given back."""
+    """True if a connection was idle for a while, and could not be returned."""
 
     def borrows(self) -> None:
-        """Have its cursors remembered: who gives a connection back must know of them."""
+        """Keep track of cursors, as a connection with an open one must not be returned."""
         if self.cursors is None:
             self.cursors = weakref.WeakSet()
 
@@ -70,7 +70,7 @@ def opened(*, connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     this_thread.opened = True
     if this_thread.cursors is not None:
         for name in ("make_cursor", "make_debug_cursor"):
-            # Django calls one of them for each cursor, also for the one that this is opened for.
+            # Django calls one of them for each cursor, also for the one that opens the connection.
             if name not in vars(connection):
                 make = functools.partial(remembered, getattr(connection, name))
                 setattr(connection, name, make)
@@ -89,7 +89,7 @@ def remembered(make: Callable[[Any], Any], cursor: Any) -> Any:
 
 def is_open(cursor: Any) -> bool:
     """Return False for a cursor that was closed, but lives on, as in the traceback of an error."""
-    # Drivers for MySQL let go of the connection instead. A driver that says neither: it is open.
+    # MySQL's drivers set ``connection`` to None instead. With neither attribute it counts as open.
     return not getattr(cursor, "closed", False) and getattr(cursor, "connection", True) is not None
 
 
@@ -137,7 +137,7 @@ def renew_connections() -> None:
 
 
 def is_broken(connection: BaseDatabaseWrapper, *, rested: bool) -> bool:
-    """Return True if a connection has gone, where there is reason to think so.
+    """Return True if a connection is broken. It is pinged only with a reason.
 
     Args:
         connection: a connection of this thread.
@@ -145,7 +145,7 @@ def is_broken(connection: BaseDatabaseWrapper, *, rested: bool) -> bool:
     """
     if connection.connection is None or connection.in_atomic_block:
         return False
-    # Trying one that is in a transaction which nobody has begun would begin one.
+    # Without autocommit, a ping would begin a transaction.
     if connection.errors_occurred or (rested and connection.autocommit):
         if not connection.is_usable():
             return True
@@ -154,7 +154,7 @@ def is_broken(connection: BaseDatabaseWrapper, *, rested: bool) -> bool:
 
 
 def is_expired(connection: BaseDatabaseWrapper) -> bool:
-    """Return True if a connection has passed its ``CONN_MAX_AGE``, and nothing is bound to it.
+    """Return True if an idle connection is past its ``CONN_MAX_AGE``.
 
     With a ``CONN_MAX_AGE`` of 0 a connection lives as long as a request, or here as a use.
     """
@@ -204,7 +204,7 @@ class ConnectionThread:
         start_thread(self._serve, name)
 
     def submit(self, call: Callable[[], Any]) -> Future[Any] | None:
-        """Have the thread make a call. Returns None where it has ended."""
+        """Submit a call to the thread. Returns None if the thread has ended."""
         future: Future[Any] = Future()
         with self._ending:
             if self._over:
@@ -213,7 +213,7 @@ class ConnectionThread:
         return future
 
     def close(self) -> Future[None]:
-        """Have the thread close its connections and end, when all calls are made."""
+        """Make the thread close its connections and end after all of its calls."""
         closed: Future[None] = Future()
         with self._ending:
             self._over = True
@@ -237,20 +237,20 @@ class ConnectionThread:
                 else:
                     future.set_result(result)
                     del result
-            # Neither they nor what was returned live on while the thread waits.
+            # The waiting thread must not keep them alive.
             del given, future, call
         close_connections()
         if given is not None and wanted:
             future.set_result(None)
 
     def _next(self) -> tuple[Future[Any], Callable[[], Any] | None] | None:
-        """Wait for what is to be done next; None when nobody has come for a while."""
+        """Wait for the next call, or return None after a while without one."""
         while True:
             try:
                 return self._calls.get(timeout=RESTED if this_thread.opened else self._patience)
             except queue.Empty:
                 give_back_connections()
-                # Who reads rows comes back for more.
+                # An open cursor will be read further.
                 if self._patience is None or this_thread.opened:
                     continue
                 with self._ending:
@@ -288,12 +288,11 @@ def around_call(function: Callable[..., Any]) -> OwnConnections | None:
 class OwnConnections:
     """Give an async hook connections of its own, closed after it.
 
-    It costs next to nothing where the hook does not use the ORM. Where the hook runs under
-    ``async_to_sync``, the thread that waits for it makes the ORM calls, as everywhere in Django,
-    and its connections are left alone.
+    It costs next to nothing unless the hook uses the ORM. Under ``async_to_sync`` the waiting thread
+    makes the ORM calls, as everywhere in Django, and its connections stay open.
 
     Args:
-        hook: whose connections they are: a hook's, or those of another async function.
+        hook: the owner of the connections: a hook, or another async function.
     """
 
     __slots__ = ("_fallback", "_hook", "_over", "_thread")
@@ -305,13 +304,13 @@ class OwnConnections:
         self._fallback: ThreadSensitiveContext | None = None
 
     async def __aenter__(self) -> None:
-        """Have asgiref hand over the ORM calls of this task and its children."""
-        # Never reset: the context of a hook's task ends with it.
+        """Make asgiref submit the ORM calls of this task and its children here."""
+        # Never reset, as the context ends with the hook's task.
         own.set(self)
         if THREAD_SENSITIVE_CONTEXT is not None:
             THREAD_SENSITIVE_CONTEXT.set(CONTEXT_OF_HOOKS)
         else:
-            self._fallback = ThreadSensitiveContext(executor=HANDED_OVER)
+            self._fallback = ThreadSensitiveContext(executor=HOOK_EXECUTOR)
             await self._fallback.__aenter__()
 
     async def __aexit__(self, *error: object) -> None:
@@ -329,7 +328,7 @@ class OwnConnections:
             raise
 
     def submit(self, call: Callable[[], Any]) -> Future[Any]:
-        """Have the hook's thread make a call.
+        """Submit a call to the hook's thread.
 
         Raises:
             RuntimeError: it is made in that thread itself, which would wait for itself for ever.
@@ -344,7 +343,7 @@ class OwnConnections:
             future = None if self._thread is None else self._thread.submit(call)
             if future is None:
                 hook = self._hook
-                # A task that outlives its hook has nobody who would end the thread.
+                # For a task that outlives its hook, nothing else would end the thread.
                 patience = RESTED if self._over else None
                 name = f"lifespan database {hook.module}.{hook.name}"
                 self._thread = ConnectionThread(name, patience)
@@ -353,7 +352,7 @@ class OwnConnections:
         return future
 
     def give_back(self) -> None:
-        """Have the connections given back that are open, behind the calls that were asked for."""
+        """Return the open connections, after all submitted calls."""
         if self._thread is not None:
             self._thread.submit(give_back_connections)
 
@@ -374,10 +373,10 @@ class OwnConnections:
 
 
 class HookExecutor(Executor):
-    """What asgiref gives ORM calls to: the connections of the hook that makes them."""
+    """The executor for asgiref's ORM calls: they go to the connections of the calling hook."""
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have the thread of the hook that is running make a call."""
+        """Submit a call to the thread of the running hook."""
         return own.get().submit(functools.partial(function, *args, **kwargs))
 
 
@@ -385,17 +384,17 @@ own: ContextVar[OwnConnections] = ContextVar("lifespan_app_own_connections")
 """The connections of the hook that this code is part of."""
 
 starting = threading.Lock()
-"""Held while a hook gets its thread: a hook may have tasks on several loops."""
+"""Held while the thread of a hook starts: a hook may have tasks on several loops."""
 
-HANDED_OVER = HookExecutor()
+HOOK_EXECUTOR = HookExecutor()
 
-# One context, known to asgiref from the beginning, stands for every hook: to make each its own
-# known would cost every hook more than its whole start. asgiref has a public way as well, slower
-# still; an asgiref in which these names are gone has that.
+# One context for all hooks, registered with asgiref once: an own one for each hook would cost more
+# than the hook's whole start. The public ThreadSensitiveContext(executor=) is slower still, and the
+# fallback for an asgiref without these private names.
 THREAD_SENSITIVE_CONTEXT: ContextVar[ThreadSensitiveContext] | None
 CONTEXT_OF_HOOKS = ThreadSensitiveContext()
 try:
     THREAD_SENSITIVE_CONTEXT = SyncToAsync.thread_sensitive_context
-    SyncToAsync.context_to_thread_executor[CONTEXT_OF_HOOKS] = HANDED_OVER
+    SyncToAsync.context_to_thread_executor[CONTEXT_OF_HOOKS] = HOOK_EXECUTOR
 except AttributeError:
     THREAD_SENSITIVE_CONTEXT = None

@@ -1,8 +1,8 @@
 """A sync thread that waits for async code, and makes the ORM calls of that code meanwhile.
 
-Django ties a connection, and its transaction, to a thread, and asgiref hands thread-sensitive
-calls to the thread that waits. One that only waited would stand still for ever with code that
-asks for it.
+Django ties a connection, and its transaction, to a thread, and asgiref runs thread-sensitive calls in
+the waiting thread (https://docs.djangoproject.com/en/stable/topics/async/#asgiref-sync-sync-to-async).
+A thread that only waited would block such a call for ever.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ T = TypeVar("T")
 
 
 class CurrentThreadExecutor(Waiter, Executor):
-    """Make, in the thread that waits, the thread-sensitive calls of the code it waits for.
+    """An executor of the waiting thread, for the thread-sensitive calls of its async code.
 
-    What such code has left behind, and still asks, is served by the one thread that asgiref has
-    for the whole process.
+    Calls that come after the wait run in asgiref's one thread for the whole process.
     """
 
     def __init__(self) -> None:
@@ -34,15 +33,15 @@ class CurrentThreadExecutor(Waiter, Executor):
         self._lock = threading.Lock()
         self.thread = threading.get_ident()
         self.busy = False
-        """Whether a call is being made."""
+        """True while a call runs."""
         self._over = False
 
     def begin(self) -> None:
-        """Have asgiref hand the calls of this task, and of its children, to the thread."""
+        """Make asgiref submit the calls of this task and its children to the thread."""
         AsyncToSync.executors.current = self
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have the thread make a call.
+        """Submit a call to the thread.
 
         Raises:
             RuntimeError: it is made in that thread itself, which would wait for itself for ever.
@@ -108,7 +107,7 @@ class CurrentThreadExecutor(Waiter, Executor):
 
 
 def answer(future: Future[Any], call: Callable[[], Any]) -> None:
-    """Make a call, and put what comes of it into a future."""
+    """Run a call, and set its result or its error on a future."""
     if not future.set_running_or_notify_cancel():
         return
     try:

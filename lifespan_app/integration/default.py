@@ -6,10 +6,10 @@ import sys
 
 from lifespan_app.engine.lifespan import Lifespan
 
-from .server import ServerHost
+from .server import ServerAdapter
 
 lifespan = Lifespan.get_instance()
-lifespan.adapter = ServerHost().changed(**vars(lifespan.adapter))
+lifespan.adapter = ServerAdapter().changed(**vars(lifespan.adapter))
 
 if "django.core.checks" in sys.modules:
     # Where lifespan_app is not installed, nothing else of it is imported before the checks run.

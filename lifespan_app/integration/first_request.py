@@ -1,4 +1,4 @@
-"""The first request of a process whose hooks have not run, as no lifespan has begun: one warning."""
+"""One warning at the first request of a process whose lifespan has not begun."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ UID = "lifespan_app.integration.first_request"
 
 
 class FirstRequest:
-    """Look, once, whether a lifespan has begun when the first request comes.
+    """A check, made once, that a lifespan has begun when the first request arrives.
 
     Args:
-        lifespan: whose hooks it is about.
+        lifespan: the declared hooks.
         opened_later: returns True if a background thread opens the plan at its first use.
     """
 
@@ -36,9 +36,9 @@ class FirstRequest:
         request_started.connect(self.came, weak=False, dispatch_uid=UID)
 
     def came(self, **given: Any) -> None:
-        """Listen no more, and say what is wrong."""
+        """Receive the first request: disconnect, and log a warning if no lifespan has begun."""
         request_started.disconnect(dispatch_uid=UID)
-        # Requests may come at once, and a run in a test begins when the test says so.
+        # Requests may arrive at the same time, and a test opens its lifespan itself.
         if not self._first.acquire(blocking=False) or in_test():
             return
         not_run = self._not_run()
@@ -50,12 +50,12 @@ class FirstRequest:
             )
 
     def _not_run(self) -> int:
-        """Return how many hooks should have run by now."""
+        """Return the number of hooks that should have run by now."""
         runs = self._lifespan.runs
         if any(not run.inherited for run in runs) or self._opened_later():
             return 0
         try:
             return len(self._lifespan.plan().hooks)
         except PlanError:
-            # Where a lifespan begins, that fails the start; the checks say so before.
+            # A broken plan fails a server's startup, and the checks report it.
             return 0

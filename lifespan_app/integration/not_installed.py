@@ -26,8 +26,8 @@ def check_installed(
     ]
 
 
-def warn_of_it() -> None:
-    """Log them where a server starts without them."""
+def warn_not_installed() -> None:
+    """Log a warning for each when a server starts without them."""
     from lifespan_app.engine.logger import logger
 
     for module in modules_left_alone():
@@ -37,12 +37,12 @@ def warn_of_it() -> None:
 
 
 def message(module: str) -> str:
-    """Return what is said of such a module."""
+    """Return the warning for such a module."""
     return f"'lifespan_app' is not in INSTALLED_APPS, so it does not import '{module}'."
 
 
 def modules_left_alone() -> list[str]:
-    """Return the modules of installed apps that name us, where we are not installed."""
+    """Return the modules of installed apps that import us while we are not installed."""
     if apps.is_installed("lifespan_app"):
         return []
     found = []

@@ -1,4 +1,4 @@
-"""Which ASGI server runs this process, by who hands out ``receive``, and what is special of it."""
+"""The ASGI server of this process, recognised by its ``receive``, and its peculiarities."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ IMPORTED = {
     "hypercorn": "hypercorn.run",
     "uvicorn": "uvicorn.server",
 }
-"""The modules that a server imports to serve, by its name. One may run inside of those above it."""
+"""The modules that a server imports to serve, by its name. One may run inside one of those above."""
 
 STARTUP_DEADLINES = {"gunicorn": 25.0, "hypercorn": 55.0}
-"""In seconds, where a server gives up by itself a little later."""
+"""Seconds; the server itself gives up a little later (gunicorn's ``timeout``, 30 s; hypercorn's
+``startup_timeout``, 60 s)."""
 
 
-class ServerHost(Adapter):
-    """What the engine is given by the servers that are known, with Django or without it."""
+class ServerAdapter(Adapter):
+    """An adapter that recognises servers, with Django or without it."""
 
     def startup_deadline(self, settings: Settings, server: str | None) -> float:
         """Return the seconds that a startup may take."""
@@ -40,7 +41,11 @@ class ServerHost(Adapter):
         return by_server
 
     def stop_server(self, server: str | None) -> None:
-        """Ask the server to stop. Workers of hypercorn die of SIGTERM: there it is their parent."""
+        """Ask the server to stop.
+
+        For hypercorn that is the parent: its workers have no handler for SIGTERM (hypercorn 0.18,
+        asyncio/run.py, ``worker_serve``).
+        """
         import multiprocessing
 
         is_child = multiprocessing.parent_process() is not None
@@ -51,7 +56,7 @@ class ServerHost(Adapter):
 
 
 def recognise(receive: Callable[..., Any]) -> str:
-    """Return name and version of the server, such as ``uvicorn 0.54.0``; "" if it is not known.
+    """Return name and version of the server, such as ``uvicorn 0.54.0``, or "" if it is unknown.
 
     Args:
         receive: the callable that the server passed to the application. Where a middleware has
@@ -75,7 +80,7 @@ def recognised(modules: Iterable[str]) -> str:
 
 
 def reloads(receive: Callable[..., Any]) -> bool:
-    """Tell whether the server starts this process anew when a file changes.
+    """Return True if the server restarts this process after a change of a file.
 
     Args:
         receive: the callable that the server passed to the application. uvicorn and hypercorn hang
@@ -86,8 +91,8 @@ def reloads(receive: Callable[..., Any]) -> bool:
     return any(asked) or "--reload" in sys.argv
 
 
-def of_process() -> str | None:
-    """Return name and version of the server of this process, by what it has imported; or None."""
+def server_of_process() -> str | None:
+    """Return name and version of this process's server, from its imported modules, or None."""
     for name, module in IMPORTED.items():
         if module in sys.modules:
             from importlib.metadata import version

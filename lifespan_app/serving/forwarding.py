@@ -1,7 +1,8 @@
 """Requests of ASGI servers without a lifespan, answered on the loop of the plan.
 
-daphne has a loop of its own, where what was opened in a background thread can't be awaited. So the
-whole call goes over to the loop of that thread, and its messages come and go between the two.
+daphne has no lifespan (https://github.com/django/daphne/issues/264), and its loop can't await resources
+of a background thread's loop. So the whole call runs on the loop of that thread, and its messages are
+passed between the two.
 """
 
 from __future__ import annotations
@@ -37,16 +38,16 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 async def was_forwarded(
     application: Application, scope: Scope, receive: Receive, send: Send
 ) -> bool:
-    """Call an application on the loop of the run that is meant, if that is another one than this.
+    """Call an application on the loop of its run, if that is another loop than the running one.
 
     Args:
-        application: what is called.
-        scope: what it is called with, as the server gave it.
-        receive: likewise.
-        send: likewise.
+        application: the application to call.
+        scope: the server's scope.
+        receive: the server's ``receive``.
+        send: the server's ``send``.
 
     Returns:
-        True if it was called; False if it is to be called here.
+        True if it was called; False if the caller has to call it.
     """
     run = await run_elsewhere(scope)
     if run is None:
@@ -57,7 +58,7 @@ async def was_forwarded(
 
 
 async def run_elsewhere(scope: Scope) -> Run | None:
-    """Return the run that is meant, opened now if need be; None without one, or if it is here."""
+    """Return the run of a request, opened now if necessary; None if it is on this loop."""
     loop = asyncio.get_running_loop()
     if any(run.loop is loop for run in lifespan.runs) or is_left_to_django():
         return None
@@ -66,16 +67,18 @@ async def run_elsewhere(scope: Scope) -> Run | None:
     try:
         run: Run = await run_to_acall(lifespan, "A view")
     except LifespanError:
-        # The view may do without. If not, what it reads raises the error.
+        # The view may not need the run. If it does, reading a resource raises the error.
         return None
     return run
 
 
 def may_open(scope: Scope) -> bool:
-    """Return True if a request may have the plan opened in a background thread."""
-    host = lifespan.adapter
+    """Return True if a request may open the plan in a background thread."""
+    adapter = lifespan.adapter
     return (
-        isinstance(host, DjangoAdapter) and host.background.may_open() and not asks_if_alive(scope)
+        isinstance(adapter, DjangoAdapter)
+        and adapter.background.may_open()
+        and not asks_if_alive(scope)
     )
 
 
@@ -97,7 +100,7 @@ async def on_loop_of(
 
     async def call() -> None:
         if not scope.get("state"):
-            # These servers hand no state to requests.
+            # Servers without a lifespan pass no state to requests: https://github.com/django/daphne/issues/264
             scope["state"] = dict(run.state)
         await application(scope, receive, send)
 
@@ -105,7 +108,7 @@ async def on_loop_of(
 
 
 def back_here(function: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
-    """Return what calls a function on the loop that runs now, from another one."""
+    """Wrap a function, for code on another loop: it is called on the loop that runs now."""
     loop = asyncio.get_running_loop()
     context = contextvars.copy_context()
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 
 class StateOfRequest:
-    """Make ``request.state`` when it is first asked for, and leave it to the request.
+    """The descriptor of ``request.state``, which is made at its first use and kept on the request.
 
-    As ``functools.cached_property``, which takes a lock on Python 3.11.
+    Like ``functools.cached_property``, which takes a lock on Python 3.11:
+    https://github.com/python/cpython/issues/87634
     """
 
     def __get__(self, request: ASGIRequest, owner: type | None = None) -> RequestState:
@@ -34,7 +35,7 @@ class LifespanRequest(ASGIRequest):
     """Django's ASGI request, with ``state``."""
 
     state = StateOfRequest()
-    """What the process has open. A middleware that assigns ``request.state`` wins."""
+    """The open resources. A middleware that assigns ``request.state`` wins."""
 
 
 def unready(request: ASGIRequest, error: Exception) -> HttpResponse | None:
@@ -50,7 +51,7 @@ class LifespanASGIHandler(ASGIHandler):
     request_class = LifespanRequest
 
     was_made = False
-    """Whether this process has one: else something else answers its lifespan, or nothing."""
+    """True if this process has such a handler; if not, it has another application, or none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,9 +61,9 @@ class LifespanASGIHandler(ASGIHandler):
         self._runs: Runs[ServedRun] = Runs()
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """Load the project's middleware, and behind it what answers for what is not up yet.
+        """Load the project's middleware, and add the answer to ``ResourceNotReady`` to it.
 
-        As one more ``process_exception``: it costs nothing where no view raises.
+        It is one more ``process_exception``, which costs nothing if no view raises.
         """
         super().load_middleware(is_async)
         self._exception_middleware.append(unready)  # type: ignore[attr-defined]
@@ -84,8 +85,8 @@ class LifespanASGIHandler(ASGIHandler):
         if kind != "http":
             await super().__call__(scope, receive, send)  # type: ignore[arg-type]
             return
-        # What Django's own __call__ does for a request. Calling that would cost a coroutine more
-        # for each one.
+        # The same as ASGIHandler.__call__ for a request, without one more coroutine:
+        # https://github.com/django/django/blob/stable/5.2.x/django/core/handlers/asgi.py
         async with ThreadSensitiveContext():
             await self.handle(scope, receive, send)  # type: ignore[arg-type]
 

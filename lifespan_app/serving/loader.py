@@ -1,7 +1,7 @@
-"""The project's ASGI application: where it is, and whether it answers the lifespan protocol.
+"""The project's ASGI application, and a check that it answers the lifespan protocol.
 
-It is asked with a lifespan scope, and a ``receive`` that never returns. An application that answers
-waits there, with nothing opened; one that does not has raised, or is over, before.
+The check calls it with a lifespan scope, and a ``receive`` that never returns. An application that
+answers waits there, with nothing opened; any other has raised or returned before.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from lifespan_app.integration.default import lifespan
 from .protocol import REACHED
 
 PATIENCE = 5.0
-"""Seconds that an application may take until it asks for the first message."""
+"""Seconds that an application may take until it awaits the first message."""
 NAME = "application"
 ROUTER = "configured for scope type 'lifespan'"
-"""What Channels' ``ProtocolTypeRouter`` says, however deep inside of others it stands."""
+"""A part of the error of Channels' ``ProtocolTypeRouter``, however deeply it is nested:
+https://github.com/Kludex/uvicorn/issues/222."""
 
 
 class Refusal(NamedTuple):
-    """Why a server would not open the lifespan."""
+    """The reason that a server would not open the lifespan."""
 
     message: str
     hint: str
@@ -39,10 +40,10 @@ class Refusal(NamedTuple):
 
 
 def refusal(path: str | None) -> Refusal | None:
-    """Return why an application answers no lifespan; None if it does, or if there is none.
+    """Return the reason that the application answers no lifespan, or None.
 
     Args:
-        path: ``module:name`` or ``module.name``; None: what the project's settings name.
+        path: ``module:name`` or ``module.name``; None: the one in the project's settings.
 
     Raises:
         LookupError: there is none at ``path``, or its module can't be imported.
@@ -53,13 +54,13 @@ def refusal(path: str | None) -> Refusal | None:
     try:
         application = load(place)
     except PlanError:
-        # It is our own that refuses, and says why by itself.
+        # The error of our own application is clear enough.
         return None
     except LookupError as error:
         if path is not None:
             raise
         if not getattr(settings, "ASGI_APPLICATION", None) and is_missing(error):
-            # A project without asgi.py is not served by ASGI.
+            # A project without an asgi.py is served by WSGI.
             return None
         hint = "Name the right one in ASGI_APPLICATION, or with --asgi."
         return Refusal(str(error), hint, place)
@@ -75,12 +76,12 @@ def refusal(path: str | None) -> Refusal | None:
 
 
 def no_answer(application: Any, place: str, reached: list[Lifespan]) -> Refusal | None:
-    """Return why an application answers no lifespan; None if it does.
+    """Return the reason that an application answers no lifespan, or None if it does.
 
     Args:
         application: the application.
-        place: where it is.
-        reached: gets what its lifespan would open.
+        place: its path or file.
+        reached: collects the plans that its lifespan would open.
     """
     why = asyncio.run(ask(application, reached))
     if why is None:
@@ -95,7 +96,7 @@ def no_answer(application: Any, place: str, reached: list[Lifespan]) -> Refusal 
 def names_ours(application: Any) -> bool:
     """Return True if the lifespan function of a Starlette application names a ``Lifespan``.
 
-    Whether it opens that, only its start would show.
+    Only a start would show if it opens that.
     """
     router = getattr(application, "router", None)
     function = inspect.unwrap(getattr(router, "lifespan_context", None) or application)
@@ -105,7 +106,7 @@ def names_ours(application: Any) -> bool:
 
 
 def from_settings() -> str | None:
-    """Return where the application is: as ASGI_APPLICATION says, else beside the URLconf."""
+    """Return the path of the application: ``ASGI_APPLICATION``, or beside the URLconf."""
     named = getattr(settings, "ASGI_APPLICATION", None)
     if named:
         return str(named)
@@ -117,7 +118,7 @@ def load(path: str) -> Any:
     """Import an application.
 
     Raises:
-        LookupError: there is none; the text says what there is.
+        LookupError: there is none; the text lists the candidates.
         PlanError: it is ours, and the plan can't be made.
     """
     module_name, _, name = path.partition(":") if ":" in path else path.rpartition(".")
@@ -135,15 +136,15 @@ def load(path: str) -> Any:
         try:
             found = getattr(found, attribute)
         except AttributeError as error:
-            meant = did_you_mean(attribute, dir(found))
-            raise LookupError(f"'{module_name}' has no '{name}'.{meant}") from error
+            suggestion = did_you_mean(attribute, dir(found))
+            raise LookupError(f"'{module_name}' has no '{name}'.{suggestion}") from error
     if not callable(found):
         raise LookupError(f"'{path}' is no ASGI application, but {with_article(type(found))}.")
     return found
 
 
 def is_missing(error: LookupError) -> bool:
-    """Tell whether it is the module itself that is not there, and not one that it imports."""
+    """Return True if the module itself is missing, and not one of its imports."""
     cause = error.__cause__
     return isinstance(cause, ModuleNotFoundError) and str(from_settings()).startswith(
         f"{cause.name}"
@@ -151,11 +152,11 @@ def is_missing(error: LookupError) -> bool:
 
 
 async def ask(application: Callable[..., Any], reached: list[Lifespan]) -> str | None:
-    """Return why an application answers no lifespan scope, None if it does.
+    """Return the reason that an application answers no lifespan scope, or None if it does.
 
     Args:
         application: the application.
-        reached: gets what would be opened.
+        reached: collects the plans that would be opened.
     """
     asked = asyncio.Event()
 
@@ -165,7 +166,7 @@ async def ask(application: Callable[..., Any], reached: list[Lifespan]) -> str |
         raise AssertionError("nothing wakes it")
 
     async def send(message: object) -> None:
-        """Take what is said unasked."""
+        """Accept a message, and ignore it."""
 
     async def live() -> BaseException | None:
         scope = {
@@ -178,7 +179,7 @@ async def ask(application: Callable[..., Any], reached: list[Lifespan]) -> str |
             await guarantee_single_callable(application)(scope, receive, send)
         except asyncio.CancelledError:
             raise
-        # A task must not see SystemExit: it would let it out of the loop.
+        # A Task raises SystemExit out of the loop: https://github.com/python/cpython/issues/108549
         except BaseException as error:
             return error
         return None
@@ -188,15 +189,15 @@ async def ask(application: Callable[..., Any], reached: list[Lifespan]) -> str |
     await asyncio.wait({living, asking}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     why = None
     if not asked.is_set():
-        why = said(living)
+        why = behaviour_of(living)
     for task in (living, asking):
         task.cancel()
     await asyncio.wait({living, asking}, timeout=PATIENCE)
     return why
 
 
-def said(living: asyncio.Task[BaseException | None]) -> str:
-    """Return what an application did instead of asking for a message."""
+def behaviour_of(living: asyncio.Task[BaseException | None]) -> str:
+    """Return a description of an application that did not await a message."""
     if not living.done():
         return f"it has not asked for a message within {time_limit(PATIENCE)}"
     error = None if living.cancelled() else living.result()
@@ -204,7 +205,7 @@ def said(living: asyncio.Task[BaseException | None]) -> str:
 
 
 def hint_for(application: object, why: str = "") -> str:
-    """Return how an application comes to answer."""
+    """Return the way to make an application answer."""
     if ROUTER in why or type(application).__name__ == "ProtocolTypeRouter":
         hint = (
             "Name the application for lifespan in the ProtocolTypeRouter too, the same as for "

@@ -23,7 +23,7 @@ Forwarded = tuple[str, Any]
 
 
 class MountLocation(NamedTuple):
-    """Where applications were put inside one of ours."""
+    """The routing of one of our applications that mounts others."""
 
     module: str
     file: str
@@ -42,14 +42,14 @@ def stage_of(
     Args:
         inside: the application, which need not have a lifespan, and its name.
         scope: the lifespan scope of the application around it.
-        place: where it was put inside.
-        forward: applications inside of that one, to which it passes no lifespan: opened behind
+        place: the location of the mount.
+        forward: applications inside that one, to which it passes no lifespan: opened after
             its own, side by side.
     """
     name, app = inside
     rows = [[hook_of(app, name, scope, place)]]
     if forward:
-        # A state of its own for each: what one adds, while others start, is known as its own.
+        # Each has a copy of the state, so that its additions can be told from those of the others.
         rows.append([hook_of(sub, name, scope, place, apart=True) for name, sub in forward])
     return Stage("inner lifespan", enters=lambda: rows)
 
@@ -61,22 +61,22 @@ def hook_of(
 
     Args:
         app: the application.
-        name: what the hook is called.
+        name: the hook's name.
         scope: the lifespan scope of the application around it.
-        place: where it was put inside.
-        apart: whether it gets a copy of the scope's state, with all that is open.
+        place: the location of the mount.
+        apart: whether it gets a copy of the scope's state, with the open resources.
     """
 
     async def lifespan() -> AsyncIterator[None]:
-        unit = current_hook.get()
-        assert isinstance(unit, HookRun)
-        run = unit.run
+        hook_run = current_hook.get()
+        assert isinstance(hook_run, HookRun)
+        run = hook_run.run
         assert isinstance(run, ServedRun)
         state = run.hand_out(scope)
         if apart:
             state = dict(state)
         ours, before = dict(run.state), dict(state)
-        inner = InnerLifespan(app, {**scope, "state": state, SCOPE_KEY: run}, unit)
+        inner = InnerLifespan(app, {**scope, "state": state, SCOPE_KEY: run}, hook_run)
         try:
             await inner.start()
             added = {
@@ -85,7 +85,7 @@ def hook_of(
                 if key not in before or (key in ours and value is not ours[key])
             }
             try:
-                share(run.state, added, str(unit))
+                share(run.state, added, str(hook_run))
             except HookError:
                 await inner.stop()
                 raise
@@ -109,52 +109,52 @@ class InnerLifespan:
     Args:
         app: the application.
         scope: the lifespan scope that it is called with.
-        unit: the hook that drives it, in the task that makes this.
+        hook_run: the hook that drives it, in the task that makes this.
     """
 
-    def __init__(self, app: Any, scope: Scope, unit: HookRun) -> None:
+    def __init__(self, app: Any, scope: Scope, hook_run: HookRun) -> None:
         self.error: BaseException | None = None
-        """What the application has raised."""
+        """The error that the application has raised."""
         self.serves = False
-        """Whether it is up and has not been told to stop."""
+        """True while it is up and was not asked to stop."""
         loop = asyncio.get_running_loop()
-        self._unit = unit
+        self._hook_run = hook_run
         self._driver = asyncio.current_task()
-        self._asked = False
+        self._startup_sent = False
         self._cancelled = False
-        self._told = False
-        self._told_to_stop = asyncio.Event()
+        self._shutdown_sent = False
+        self._stop_event = asyncio.Event()
         self._started: asyncio.Future[Message] = loop.create_future()
         self._stopped: asyncio.Future[Message] = loop.create_future()
-        self._app = loop.create_task(self._call(app, scope), name=unit.node.key)
+        self._app = loop.create_task(self._call(app, scope), name=hook_run.node.key)
 
     async def start(self) -> None:
-        """Have it start. An application without a lifespan, which asks for no message, is fine.
+        """Start it. An application without a lifespan, which awaits no message, is fine.
 
         Raises:
-            BaseException: what the application raised.
-            HookError: it said that its startup has failed, and raised nothing.
+            BaseException: the application's own error.
+            HookError: it sent ``lifespan.startup.failed``, and raised nothing.
         """
         await self._answered(self._started)
         if self._started.done():
             self._raise_if_failed(await self._answer(self._started))
-        elif not self._asked:
-            logger.debug("%s: the application has none: %s", self._unit, one_line(self.error))
+        elif not self._startup_sent:
+            logger.debug("%s: the application has none: %s", self._hook_run, one_line(self.error))
             self.error = None
         elif self.error is not None:
             raise self.error
         else:
-            logger.warning("%s: the application returned without an answer.", self._unit)
+            logger.warning("%s: the application returned without an answer.", self._hook_run)
 
     async def stop(self) -> None:
-        """Have it stop, if it is up.
+        """Stop it, if it is up.
 
         Raises:
-            BaseException: what the application raised.
-            HookError: it said that its shutdown has failed, and raised nothing.
+            BaseException: the application's own error.
+            HookError: it sent ``lifespan.shutdown.failed``, and raised nothing.
         """
         self.serves = False
-        self._told_to_stop.set()
+        self._stop_event.set()
         await self._answered(self._stopped)
         if self._stopped.done():
             self._raise_if_failed(await self._answer(self._stopped))
@@ -162,7 +162,7 @@ class InnerLifespan:
             raise self.error
 
     async def end(self) -> None:
-        """Cancel what still runs of it, and wait for it."""
+        """Cancel its task if it still runs, and wait for the end."""
         self.serves = False
         if not self._app.done():
             self._cancelled = True
@@ -186,10 +186,11 @@ class InnerLifespan:
             raise self.error
         if answer["type"].endswith(".failed"):
             text = answer.get("message") or "without a message"
-            raise HookError(f"{self._unit}: {answer['type']}: {text}")
+            raise HookError(f"{self._hook_run}: {answer['type']}: {text}")
 
     async def _call(self, app: Any, scope: Scope) -> None:
-        # A task that ends with SystemExit would end the loop: the driver raises it in its place.
+        # The hook's task raises it instead: a Task raises SystemExit out of the loop,
+        # https://github.com/python/cpython/issues/108549
         try:
             await app(scope, self._receive, self._send)
         except BaseException as error:
@@ -199,22 +200,22 @@ class InnerLifespan:
             self._driver.cancel()
 
     async def _receive(self) -> Message:
-        if not self._asked:
-            self._asked = True
+        if not self._startup_sent:
+            self._startup_sent = True
             return {"type": "lifespan.startup"}
-        while not self._told_to_stop.is_set():
+        while not self._stop_event.is_set():
             try:
-                await self._told_to_stop.wait()
+                await self._stop_event.wait()
             except asyncio.CancelledError:
-                if self._cancelled or not self._unit.run.loop_is_ending():
+                if self._cancelled or not self._hook_run.run.loop_is_ending():
                     raise
-                # A loop that ends cancels every task at once; this one stops when its turn comes.
+                # asyncio.run() cancels all tasks at its end, and this one stops only when its turn comes.
                 task = asyncio.current_task()
                 if task is not None:
                     task.uncancel()
-        if self._told:
+        if self._shutdown_sent:
             await asyncio.get_running_loop().create_future()
-        self._told = True
+        self._shutdown_sent = True
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:

@@ -1,7 +1,7 @@
-"""The ASGI lifespan protocol: what a server says, and what it is answered.
+"""The ASGI lifespan protocol: the messages of a server, and the answers to them.
 
-The source of every rule is the lifespan specification of ASGI (``asgi`` spec, "Lifespan
-Protocol"), and what servers were measured to do around it.
+The rules come from the specification, https://asgi.readthedocs.io/en/latest/specs/lifespan.html, and
+from the measured behaviour of servers.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ from lifespan_app.engine.running.stages import Rows, Stage, call_hook
 from lifespan_app.engine.settings import Settings
 from lifespan_app.integration.server import recognise, reloads
 
-# Wide enough for type checkers to take our applications where Django, Starlette and servers want
-# one.
+# Wide enough for type checkers to accept our applications for Django's, Starlette's and servers' types.
 Scope = MutableMapping[str, Any]
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -38,19 +37,19 @@ Functions = Callable[[], Iterable[Callable[[], Any]]]
 
 SIGNALS = "lifespan_app.compat.signals"
 REACHED = "lifespan_app.reached"
-"""Where the scope of a check has a list of those that would open their plan."""
+"""The key of a check's scope: a list of the applications that would open their plan."""
 
 
 class ServedRun(Run):
     """A run that a server's lifespan scope begins and ends.
 
     Args:
-        lifespan: where the hooks were declared.
-        plan: what is to run.
-        context: what the hooks are told about the process.
+        lifespan: the ``Lifespan`` that has declared the hooks.
+        plan: the hooks to run.
+        context: the hooks' context.
         scope: the lifespan scope.
-        server: name and version of the server; "" for one not known.
-        mode: how it came about; None: by a server.
+        server: name and version of the server; "" if it is unknown.
+        mode: the way it was opened; None: by a server.
         stages: the edges of the run, without the functions that are called at its end.
     """
 
@@ -68,9 +67,9 @@ class ServedRun(Run):
     ) -> None:
         self.scope = scope
         self.on_shutdown: list[Functions] = []
-        """What gives the functions that are called at shutdown, of each application in the run."""
+        """The functions to call at shutdown, for each application in the run."""
         self.handed_out: MutableMapping[str, Any] = {}
-        """What was put into the scope's state."""
+        """The items that were put into the scope's state."""
         last = Stage("on_shutdown", leaves=self._last_functions, always=True)
         super().__init__(
             lifespan,
@@ -87,13 +86,14 @@ class ServedRun(Run):
         return [[call_hook(function)] for function in reversed(functions)]
 
     def opened_late(self, hook_run: HookRun) -> None:
-        """Let what has come up while the process serves be read, by those too who get the scope."""
+        """Add a resource that comes up late to the state, and to the scope's state."""
         super().opened_late(hook_run)
-        # Servers copy the scope's state for each request.
+        # Each request gets a copy of the scope's state:
+        # https://asgi.readthedocs.io/en/latest/specs/lifespan.html#lifespan-state
         self.handed_out[hook_run.node.options.state_name] = hook_run.value
 
     def hand_out(self, scope: Scope) -> MutableMapping[str, Any]:
-        """Put what is open into the scope's state, for others: nothing of ours is read back."""
+        """Copy the state into the scope's state, for other applications; it is never read back."""
         state = scope.get("state")
         if isinstance(state, MutableMapping):
             self.handed_out = state
@@ -113,22 +113,22 @@ async def serve_lifespan(
 ) -> None:
     """Answer one lifespan scope: open the plan, wait, close it.
 
-    No exception leaves before ``lifespan.startup.failed`` was sent: under ``lifespan=auto`` every
-    server would take it for an application without lifespan, and serve.
+    No exception leaves before ``lifespan.startup.failed`` was sent: the specification (section
+    "Scope") makes servers take such an application for one without a lifespan, and serve it.
 
     Args:
-        lifespan: what is opened.
+        lifespan: the ``Lifespan`` to open.
         scope: the lifespan scope; it may lack ``state`` and ``asgi``.
-        receive: gives the server's messages.
-        send: takes the answers.
-        context: what hooks are told, or the service type; None: as the settings say.
-        inner: the stage of an application inside this one, behind all others.
+        receive: returns the server's messages.
+        send: sends the answers.
+        context: the hooks' context, or the service type; None: from the settings.
+        inner: the stage of an application inside this one, after all others.
         begins: called with the run, before it starts.
 
     Raises:
-        BaseException: what made the startup fail, after it was logged and sent.
-        ExceptionGroup: what made the shutdown fail, likewise.
-        asyncio.CancelledError: the server cancelled the task; what was up has been stopped.
+        BaseException: the startup's error, after it was logged and sent.
+        ExceptionGroup: the shutdown's errors, after they were logged and sent.
+        asyncio.CancelledError: the server cancelled the task; open hooks have been stopped.
     """
     if (reached := scope.get(REACHED)) is not None:
         reached.append(lifespan)
@@ -149,9 +149,9 @@ async def serve_lifespan(
         raise
     except BaseException as error:
         if run is None:
-            from .startup_report import tell_failure
+            from .startup_report import report_failure
 
-            tell_failure(error)
+            report_failure(error)
         if run is None or run.first_error is not error:
             logger.error("The lifespan can't start: %s", one_line(error), error=error)
         await send({"type": "lifespan.startup.failed", "message": startup_message(run, error)})
@@ -161,7 +161,8 @@ async def serve_lifespan(
     try:
         message = await receive()
     except asyncio.CancelledError:
-        # gunicorn's own worker sends no shutdown message on Ctrl+C.
+        # gunicorn's worker sends no lifespan.shutdown on SIGINT and SIGQUIT (gunicorn 27,
+        # gunicorn/workers/gasgi.py, ``_quick_shutdown``).
         await run.stop(quick=True, ended_by="cancelled")
         raise
     except BaseException as error:
@@ -192,7 +193,7 @@ def prepare(
         context = lifespan.adapter.context(context, settings)
     plan = lifespan.plan(context.service_type, settings)
     stages = []
-    # Without Django nobody has imported them, so nobody listens.
+    # If the signals were never imported, there are no receivers.
     if SIGNALS in sys.modules:
         from lifespan_app.compat import signals
 
@@ -207,11 +208,11 @@ def prepare(
 
 
 def run_around(lifespan: Lifespan, scope: Scope) -> ServedRun | None:
-    """Return the run of an application of ours that the one called with this scope is inside of."""
+    """Return the run of the application of ours that contains the one with this scope, or None."""
     run = scope.get(SCOPE_KEY)
     inside = current_hook.get()
     if run is None and isinstance(inside, HookRun) and inside.hook.kind in (MANAGER, STAGE):
-        # A framework's lifespan may drive that of another application with a scope of its own.
+        # A framework's lifespan may call that of another application with a new scope.
         run = inside.run
     if isinstance(run, ServedRun) and run.lifespan is lifespan and not run.over:
         return run
@@ -219,7 +220,7 @@ def run_around(lifespan: Lifespan, scope: Scope) -> ServedRun | None:
 
 
 async def join(receive: Receive, send: Send) -> None:
-    """Answer the lifespan scope of an application inside another of ours, whose run is there."""
+    """Answer the lifespan scope of an application inside another of ours, and join its run."""
     message = await receive()
     if message["type"] == "lifespan.startup":
         await send({"type": "lifespan.startup.complete"})
@@ -237,7 +238,7 @@ async def refuse_second_startup(send: Send, outcome: str) -> None:
 
 
 async def refuse_other_loop(send: Send) -> None:
-    """Fail the startup where no asyncio loop runs, such as under ``hypercorn -k trio``."""
+    """Fail the startup if no asyncio loop runs, such as under ``hypercorn -k trio``."""
     text = (
         "lifespan_app needs an asyncio event loop (asyncio or uvloop), and none is running here. "
         "Start the server with one: 'hypercorn -k asyncio' or '-k uvloop' instead of '-k trio'."

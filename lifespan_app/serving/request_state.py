@@ -1,4 +1,4 @@
-"""``request.state``: what the process has open, as one request sees it."""
+"""``request.state``: the open resources of the process, for one request."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 class RequestState(StateMapping):
-    """The state of a run, with what this request has written over it.
+    """The state of a run, with the values that this request has written over it.
 
     ``state["name"]`` and ``state.name`` are the same. What is written stays in the request.
-    ``in``, ``get`` and ``hasattr`` never raise; reading says what is wrong.
+    ``in``, ``get`` and ``hasattr`` never raise; reading raises an error with the reason.
 
     Args:
         scope: the request's ASGI scope, or its WSGI environment.
@@ -48,7 +48,7 @@ class RequestState(StateMapping):
         except (AttributeError, KeyError):
             pass
         else:
-            # While a run serves, nothing can be wrong on its own loop.
+            # While a run serves, reads on its own loop need no further check.
             if current_hook.get() is None and (
                 _get_running_loop() is run.loop
                 if LOOP_IS_QUICK_TO_TELL
@@ -83,7 +83,7 @@ class RequestState(StateMapping):
         return any(name == known for known in self)
 
     def _run(self) -> Run | None:
-        # A test may open the hooks of another Lifespan around a request.
+        # A test may open another Lifespan around a request.
         served_by = run_of(self._scope)
         owner = lifespan if served_by is None else served_by.lifespan
         run: Run | None = named_run(owner, self._scope)
@@ -97,11 +97,11 @@ class RequestState(StateMapping):
             return None
 
     def _others(self, run: Run | None) -> Mapping[str, Any]:
-        """Return what somebody else has put into the scope's state."""
+        """Return the items of the scope's state that are not from the run."""
         state = self._scope.get("state")
         if not isinstance(state, Mapping):
             return {}
-        # Servers copy what was handed out to every request, also when it is closed by now.
+        # A server's copy may hold resources that are closed by now.
         ours = run.resources.by_name if run is not None else ()
         return {name: value for name, value in state.items() if name not in ours}
 

@@ -1,4 +1,4 @@
-"""What a request is answered that reads a resource before it is up."""
+"""The response to a request that reads a resource before it is up."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from django.http import HttpResponse
 from lifespan_app.engine.errors import ResourceNotReady
 
 RETRY_AFTER = 5
-"""Seconds after which who asked may ask again."""
+"""Seconds that a client should wait before the next attempt."""
 
 
 def answer_to(request: Any, error: Exception) -> HttpResponse | None:
     """Answer 503 with ``Retry-After`` to a view's ``ResourceNotReady``; leave all else to Django.
 
-    The text names nothing: anybody may read it. ``Retry-After`` is section 10.2.3 of RFC 9110.
+    The text has no details: anybody may read it. ``Retry-After`` is section 10.2.3 of RFC 9110.
     """
     if not isinstance(error, ResourceNotReady):
         return None

@@ -1,8 +1,9 @@
-"""How the startup of each run went, told by the processes of a server to the one that started it.
+"""The result of each run's startup, reported by a server's processes to their launcher.
 
-uvicorn with workers and hypercorn return 0 when every worker's startup has failed, so their exit
-code says nothing. The launcher names a file in their environment, and each run adds a line to it.
-It works without a database, and with nobody listening.
+uvicorn with workers and hypercorn return 0 even when every worker's startup has failed (uvicorn 0.54,
+main.py, ``run``, https://github.com/Kludex/uvicorn/issues/1115; hypercorn 0.18, run.py, ``run``). So the
+launcher names a file in their environment, and each run adds a line to it.
+It works without a database, and without a reader.
 """
 
 from __future__ import annotations
@@ -24,38 +25,39 @@ LONGEST = 1000
 """Characters of an error at most: a line is written in one go."""
 
 
-OF_SERVERS = frozenset({Mode.SERVER, Mode.RELOAD, Mode.THREAD})
-"""How runs come about whose startup a server answers for. A test, or a command that opens a plan for
-a block, is told of a failure by an exception, and what it makes of it is its own business."""
+SERVER_MODES = frozenset({Mode.SERVER, Mode.RELOAD, Mode.THREAD})
+"""The modes of runs that a server answers for. A test or a command gets an exception instead."""
 
 
 class StartupReporter(Observer):
-    """Tell how the startup of each run of a server in this process went.
+    """Report the startup of each run of a server in this process.
 
     Args:
-        path: the file that is told.
+        path: the file for the reports.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def watches_steps(self, phase: Phase) -> bool:
-        """Tell that steps are of no interest."""
+        """Return False: steps are not reported."""
         return False
 
     def run_changed(self, report: Report) -> None:
-        """Write, once a run, whether it came up."""
-        if report.mode not in OF_SERVERS:
+        """Report the result of the startup, once per run."""
+        if report.mode not in SERVER_MODES:
             return
         came_up = report.status in (Status.SERVING, Status.DEGRADED)
-        if (came_up or report.status is Status.STARTUP_FAILED) and report.uuid not in self._told:
-            self._told.add(report.uuid)
+        if (
+            came_up or report.status is Status.STARTUP_FAILED
+        ) and report.uuid not in self._reported:
+            self._reported.add(report.uuid)
             write(self._path, report.uuid, came_up, report.error)
 
 
-def tell_failure(error: BaseException) -> None:
-    """Tell that a run could not even be made, if anybody wants to know."""
+def report_failure(error: BaseException) -> None:
+    """Report that a run could not be made, if a launcher waits for it."""
     if path := os.environ.get(STARTS_FILE):
         write(path, str(uuid.uuid4()), False, one_line(error))
 
@@ -64,7 +66,7 @@ def write(path: str, run: str, came_up: bool, error: str) -> None:
     """Add one line. A file that is gone, with the process that wanted it, is no error."""
     line = json.dumps({"run": run, "came_up": came_up, "error": error[:LONGEST]}) + "\n"
     with suppress(OSError):
-        # It has to be there: what it belonged to may be over, and its folder cleaned up.
+        # Without O_CREAT: the launcher may have ended, and removed the file with its folder.
         file = os.open(path, os.O_WRONLY | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0))
         try:
             os.write(file, line.encode())
@@ -73,10 +75,10 @@ def write(path: str, run: str, came_up: bool, error: str) -> None:
 
 
 class StartupReports:
-    """What the runs of other processes have told.
+    """The startups that other processes have reported.
 
     Args:
-        path: the file that they write to; None where there can be none.
+        path: the file for the reports; None if there can be none.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -84,33 +86,33 @@ class StartupReports:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of a process that is to tell."""
+        """The environment variables of a process that is to report."""
         return {} if self.path is None else {STARTS_FILE: str(self.path)}
 
     def starts(self) -> tuple[int, list[str]]:
-        """Return how many runs came up, and the error of each one that did not."""
+        """Return the number of runs that came up, and the error of each one that did not."""
         came_up = 0
         errors: list[str] = []
         if self.path is None:
             return came_up, errors
         for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                told = json.loads(line)
-                if told["came_up"]:
+                entry = json.loads(line)
+                if entry["came_up"]:
                     came_up += 1
                 else:
-                    errors.append(str(told["error"]))
+                    errors.append(str(entry["error"]))
             except (ValueError, TypeError, KeyError):
-                # Cut short: the process was killed while it wrote.
+                # The process was killed while it wrote the line.
                 continue
         return came_up, errors
 
 
 @contextmanager
 def listening() -> Iterator[StartupReports]:
-    """Return, for a ``with`` block, what other processes tell in a file of this user's own.
+    """Yield a file of this user's own, for other processes' reports.
 
-    Where no temporary folder can be used, as in a read-only container, they tell nothing.
+    Without a temporary folder, as in a read-only container, there are no reports.
     """
     try:
         folder = Path(tempfile.mkdtemp(prefix="lifespan-"))

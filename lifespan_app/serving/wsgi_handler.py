@@ -15,7 +15,7 @@ class LifespanWSGIRequest(WSGIRequest):
 
     @cached_property
     def state(self) -> RequestState:
-        """What the process has open. A middleware that assigns ``request.state`` wins."""
+        """The open resources. A middleware that assigns ``request.state`` wins."""
         return RequestState(self.environ)
 
 
@@ -25,6 +25,6 @@ class LifespanWSGIHandler(WSGIHandler):
     request_class = LifespanWSGIRequest
 
     def load_middleware(self, is_async: bool = False) -> None:
-        """Load the project's middleware, and behind it what answers for what is not up yet."""
+        """Load the project's middleware, and add the answer to ``ResourceNotReady`` to it."""
         super().load_middleware(is_async)
         self._exception_middleware.append(unready)  # type: ignore[attr-defined]

@@ -1,9 +1,9 @@
-"""What WSGI requests get: the loop of the lifespan for their async code, and ``request.state``.
+"""The lifespan's loop for the async code of WSGI requests, and their ``request.state``.
 
-Under WSGI, Django calls each async view by ``async_to_sync``, on a loop that lasts as long as the call:
-what was opened on another loop can't be awaited there. While a request is answered, ``async_to_sync``
-is told to use the loop of the lifespan instead. View, middleware and stream run there, and their
-sync calls in the thread of the request, as ever.
+Under WSGI, Django calls each async view with ``async_to_sync``, on a loop for this call only
+(https://docs.djangoproject.com/en/stable/topics/async/#async-views), where a resource of another loop
+can't be awaited. While a request is answered, ``async_to_sync`` uses the lifespan's loop instead. View,
+middleware and stream run there, and their sync calls still run in the thread of the request.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ UID = "lifespan_app.wsgi_requests"
 
 
 def connect() -> None:
-    """Have WSGI requests get what this module gives them."""
+    """Connect to the signals of requests."""
     request_started.connect(request_begins, dispatch_uid=UID)
     request_finished.connect(request_ends, dispatch_uid=UID)
 
@@ -48,11 +48,11 @@ def disconnect() -> None:
 
 
 class Requests(threading.local):
-    """The requests that this thread is answering: more than one where a view makes another."""
+    """The requests that this thread is answering: several if one view makes another request."""
 
     def __init__(self) -> None:
         self.main_loops: list[MainLoop | None] = []
-        """What the main loop of this thread was before each; None: it was left alone."""
+        """The thread's main loop before each request; None if it was not changed."""
 
 
 requests = Requests()
@@ -62,7 +62,7 @@ def request_begins(*, environ: dict[str, Any] | None = None, **kwargs: Any) -> N
     """Lend the thread of a WSGI request the loop of the lifespan."""
     if environ is None:
         if "scope" in kwargs and not in_test():
-            # A server's process has requests of one kind: those of ASGI need not pay for this.
+            # The server is an ASGI server, whose requests don't need this.
             disconnect()
         return
     give_requests_state()
@@ -89,7 +89,7 @@ def may_lend() -> bool:
 
 
 def find_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop of the lifespan that is meant here, opened now if need be; else None."""
+    """Return the loop of the lifespan, opened now if necessary, or None."""
     from lifespan_app.engine.running.portal import run_to_call
 
     try:
@@ -101,7 +101,7 @@ def find_loop() -> asyncio.AbstractEventLoop | None:
                 return None
             run = stand_in
     except LifespanError:
-        # It may do without. If not, what it reads raises the error.
+        # The code may not need the run. If it does, reading a resource raises the error.
         return None
     return run.loop if not in_test() or gets_on(run.loop) else None
 

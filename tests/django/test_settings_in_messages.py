@@ -14,7 +14,7 @@ from lifespan_app.conf import KEYS
 from lifespan_app.engine.settings import Settings as EngineSettings
 from lifespan_app.errors import HookError, PlanError
 from lifespan_app.integration.adapter import DjangoAdapter
-from lifespan_app.integration.server import ServerHost
+from lifespan_app.integration.server import ServerAdapter
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -162,11 +162,11 @@ def test_automatic_deadline_stays_below_the_server_s_own(
 def test_servers_are_known_without_django_as_well() -> None:
     from lifespan_app import lifespan
 
-    assert isinstance(lifespan.adapter, ServerHost)
+    assert isinstance(lifespan.adapter, ServerAdapter)
 
 
 def ask_to_stop(server: str) -> None:
-    ServerHost().stop_server(server)
+    ServerAdapter().stop_server(server)
 
 
 @pytest.mark.parametrize(
