@@ -25,12 +25,12 @@ LONGEST_SHOWN = 100
 
 
 class ValueType(NamedTuple):
-    """What a value may be."""
+    """A type of value."""
 
     name: str
     """In words, as in "must be a string"."""
     fits: Callable[[Any], bool]
-    """Tells whether a value is one."""
+    """Returns True for a value of this type."""
 
 
 WORD = ValueType("a string", lambda value: isinstance(value, str) and bool(value))
@@ -48,9 +48,7 @@ FROM_ZERO = ValueType(
     lambda value: is_seconds(value) or (value == 0 and not isinstance(value, bool)),
 )
 DAYS = ValueType("a whole number of days above 0", lambda value: type(value) is int and value > 0)
-PLACE = ValueType(
-    "a path", lambda value: isinstance(value, (str, os.PathLike)) and bool(str(value))
-)
+PATH = ValueType("a path", lambda value: isinstance(value, (str, os.PathLike)) and bool(str(value)))
 ERROR, THREAD = "error", "thread"
 WITHOUT = ValueType(f"'{ERROR}' or '{THREAD}'", lambda value: value in (ERROR, THREAD))
 TABLE = ValueType("a dictionary", lambda value: isinstance(value, Mapping))
@@ -79,12 +77,12 @@ KEYS: dict[str, tuple[Any, ValueType]] = {
     "HISTORY_DATABASE": ("default", WORD),
     "HISTORY_DAYS": (90, DAYS),
     "HEARTBEAT": (30, FROM_ZERO),
-    "SPOOL_DIR": (None, PLACE),  # a folder of this user in the system's temporary one
+    "SPOOL_DIR": (None, PATH),  # a folder of this user in the system's temporary one
     "PLATFORM": ({}, TABLE),
     "WITHOUT_SERVER_LIFESPAN": (None, WITHOUT),  # by what runs: see unserved.py
-    "STATUS_FILE": (None, PLACE),
+    "STATUS_FILE": (None, PATH),
 }
-"""Every key, with its default and what its value may be; None is the default, too."""
+"""Every key, with its default and the type of its value; None is the default, too."""
 
 HOOK_OPTIONS: dict[str, ValueType] = {
     "enabled": FLAG,
@@ -95,13 +93,13 @@ HOOK_OPTIONS: dict[str, ValueType] = {
     "state_name": WORD,
     "wait": FLAG,
 }
-"""What ``HOOKS`` may say of a hook."""
+"""The options of a hook in ``HOOKS``."""
 
 INNER_KEYS: dict[str, dict[str, ValueType]] = {
     "AUTODISCOVER": {"exclude": LABELS},
     "PLATFORM": {"startup": SECONDS, "termination_grace": SECONDS},
 }
-"""What the dictionaries in the setting may hold, but for ``CONFIG``, ``COMMANDS`` and ``HOOKS``."""
+"""The keys of the dictionaries in the setting, except ``CONFIG``, ``COMMANDS`` and ``HOOKS``."""
 
 FROM_ENVIRONMENT = {
     "SERVICE_TYPE": "LIFESPAN_SERVICE_TYPE",
@@ -114,12 +112,12 @@ FROM_ENVIRONMENT = {
 CONFIG_FILE = "LIFESPAN_CONFIG_FILE"
 
 STARTS_FILE = "LIFESPAN_STARTS_FILE"
-"""The environment variable in which a launcher says where to tell it how startups went."""
+"""The environment variable in which a launcher names the file for startup reports."""
 LAUNCH = "LIFESPAN_LAUNCH"
 
 
 def declared() -> Any:
-    """Return the setting ``LIFESPAN`` as the project has it; empty where it has none."""
+    """Return the project's setting ``LIFESPAN``, or an empty dictionary."""
     value = getattr(django_settings, SETTING, None)
     return {} if value is None else value
 
@@ -130,15 +128,15 @@ def get(key: str) -> Any:
     if variable is not None and os.environ.get(variable):
         return os.environ[variable]
     setting = declared()
-    # What is no dictionary is told of by the checks, and by everything that makes a plan.
+    # The checks, and each plan, report a value that is no dictionary.
     value = setting.get(key) if TABLE.fits(setting) else None
     return KEYS[key][0] if value is None else value
 
 
 def excluded_apps() -> frozenset[str]:
-    """Return the labels of the apps whose ``lifespan.py`` is left alone.
+    """Return the labels of the apps whose ``lifespan.py`` is excluded.
 
-    None where the setting is of the wrong type, which a check and the start of a run tell.
+    None if the setting is of the wrong type, which a check and the start of a run report.
     """
     if any(wrong_types()):
         return frozenset()
@@ -146,7 +144,7 @@ def excluded_apps() -> frozenset[str]:
 
 
 def settings() -> Settings:
-    """Return what the engine is told, read anew from the project's settings.
+    """Return the engine's settings, read anew from the project's settings.
 
     Raises:
         ImproperlyConfigured: the setting has a value of the wrong type, or the file that
@@ -170,7 +168,7 @@ def settings() -> Settings:
 
 
 def wrong_types() -> Iterator[str]:
-    """Yield what is of the wrong type in the setting, a sentence each."""
+    """Yield a sentence for each value of the wrong type in the setting."""
     setting = declared()
     if not TABLE.fits(setting):
         yield wrong_type(SETTING, TABLE, setting)
@@ -202,12 +200,12 @@ def wrong_types() -> Iterator[str]:
 
 
 def wrong_type(place: str, kind: ValueType, value: object) -> str:
-    """Return what is said of a value of the wrong type."""
+    """Return the message for a value of the wrong type."""
     return f"{place} must be {kind.name}, not {shown(value)}."
 
 
 def shown(value: object) -> str:
-    """Return a value as text, cut where it is long; its type where it can't be shown."""
+    """Return a value as text, cut if it is long; its type if it has no text."""
     try:
         text = repr(value)
     except Exception:  # also of a whole number with very many digits
@@ -231,7 +229,7 @@ def config() -> dict[str, Any]:
 
 
 def config_file() -> dict[str, Any]:
-    """Return what the file says that ``LIFESPAN_CONFIG_FILE`` names; empty where it names none.
+    """Return the contents of the file that ``LIFESPAN_CONFIG_FILE`` names, or an empty dictionary.
 
     Raises:
         ImproperlyConfigured: as ``config`` does.
@@ -259,7 +257,7 @@ def read_config_file(path: Path) -> dict[str, Any]:
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Return two mappings as one; where both have a key, tables are merged and ``above`` wins."""
+    """Return two mappings as one; tables in both are merged, and other values of ``above`` win."""
     result = dict(below)
     for key, value in above.items():
         mine = result.get(key)

@@ -1,4 +1,4 @@
-"""Ask from outside how a process is: ``python -m lifespan_app.probe ready``.
+"""The health of a process, from outside: ``python -m lifespan_app.probe ready``.
 
 It reads the file that ``STATUS_FILE`` names, and takes no longer than Python itself: neither Django
 nor asyncio is imported. For platforms that run a command to know (``exec`` probes of Kubernetes,
@@ -16,11 +16,11 @@ from .engine.proc import is_gone
 
 FILE = "LIFESPAN_STATUS_FILE"
 PID = "{pid}"
-"""In the file's name: one file for each process of a server, which all have to be well."""
+"""Part of the file's name: one file for each process of a server; all must be healthy."""
 QUESTIONS = ("ready", "started", "live")
-WELL, NOT_WELL, NOT_ASKED = 0, 1, 2
+WELL, NOT_WELL, CANNOT_TELL = 0, 1, 2
 MISSED = 3
-"""So many signs of life may be missing until what the file says is not believed any more."""
+"""After so many missing signs of life the file is ignored."""
 
 USAGE = (
     "usage: python -m lifespan_app.probe {ready,started,live} [FILE]; exits with 0 for yes, 1 for "
@@ -36,46 +36,47 @@ def main(arguments: list[str]) -> int:
     file = arguments[1] if len(arguments) == 2 else os.environ.get(FILE, "")
     if len(arguments) not in (1, 2) or arguments[0] not in QUESTIONS:
         print(USAGE, file=sys.stderr)
-        return NOT_ASKED
+        return CANNOT_TELL
     if not file:
         print(f"No status file: name it as the last argument, or in {FILE}.", file=sys.stderr)
-        return NOT_ASKED
+        return CANNOT_TELL
     reason = answer(arguments[0], file)
-    say(reason or "ok")
+    print_line(reason or "ok")
     return NOT_WELL if reason else WELL
 
 
-def say(text: str) -> None:
-    """Print one line for people, where there are any: the answer is the exit status."""
+def print_line(text: str) -> None:
+    """Print one line, if stdout works: the answer is the exit status."""
     if sys.stdout is None:
         return
-    # What a hook has said of itself may be anything.
+    # A hook's own text may hold any character.
     encoding = sys.stdout.encoding
     try:
         print(printable(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except OSError:
-        # Python would try once more at the end, and exit with a status of its own.
+        # Otherwise Python flushes stdout at exit, and fails with a status of its own:
+        # https://docs.python.org/3/library/signal.html#note-on-sigpipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def answer(question: str, file: str) -> str:
-    """Return why a process is not ready, started or live; "" if it is.
+    """Return the reason that a process is not ready, started or live, or "" if it is.
 
     Args:
         question: one of ``QUESTIONS``.
-        file: where its status file is; with ``{pid}`` in its name, where those of several are.
+        file: its status file, or with ``{pid}`` in the name those of several processes.
     """
     if PID not in os.path.basename(file):
-        return judged(question, read(file))
-    # What a killed process has left says nothing of those that live.
-    told = [status for status in map(read, files_like(file)) if status.get("reason") != "gone"]
-    if not told:
+        return refusal(question, read(file))
+    # Files of killed processes don't count.
+    statuses = [status for status in map(read, files_like(file)) if status.get("reason") != "gone"]
+    if not statuses:
         return f"no_file: no living process has one like {file}"
-    return next(filter(None, (judged(question, status) for status in told)), "")
+    return next(filter(None, (refusal(question, status) for status in statuses)), "")
 
 
 def files_like(pattern: str) -> list[str]:
-    """Return the files that processes have written, whatever their numbers are."""
+    """Return the files that processes have written, for every process id."""
     folder, name = os.path.split(pattern)
     before, _, after = name.partition(PID)
     try:
@@ -92,7 +93,7 @@ def files_like(pattern: str) -> list[str]:
 
 
 def read(file: str) -> dict[str, object]:
-    """Return what a status file says; with another ``reason`` where it can't be believed."""
+    """Return the contents of a status file, with another ``reason`` if they can't be trusted."""
     try:
         with open(file, encoding="utf-8") as opened:
             status: dict[str, object] = json.load(opened)
@@ -111,13 +112,13 @@ def read(file: str) -> dict[str, object]:
     return status
 
 
-def judged(question: str, status: dict[str, object]) -> str:
-    """Return why what a status file says means no, with a detail where it has one; "" for yes."""
+def refusal(question: str, status: dict[str, object]) -> str:
+    """Return the reason for the answer "no", with a detail if it has one, or "" for "yes"."""
     reason = str(status.get("reason", "unreadable"))
     yes = {
         "ready": status.get("ready") is True,
         "started": status.get("started") is True,
-        # Whoever writes is alive, whatever it writes.
+        # A process that writes is alive.
         "live": "ready" in status,
     }[question]
     if yes:
@@ -127,7 +128,7 @@ def judged(question: str, status: dict[str, object]) -> str:
 
 
 def pending(status: dict[str, object]) -> list[str]:
-    """Return what a process still waits for, as one text, or nothing."""
+    """Return a text of the hooks that a process still waits for, in a list, or an empty one."""
     waits = status.get("pending")
     if not isinstance(waits, list) or not waits:
         return []
@@ -135,7 +136,7 @@ def pending(status: dict[str, object]) -> list[str]:
 
 
 def text_of(one: dict[str, object]) -> str:
-    """Return one hook that is pending as text: its key, and how far it is."""
+    """Return a pending hook as text: its key, and its progress."""
     key, progress, doing = one.get("hook"), one.get("progress"), one.get("doing")
     if not isinstance(progress, (int, float)):
         return str(key)

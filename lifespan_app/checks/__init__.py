@@ -1,4 +1,4 @@
-"""System checks: what ``manage.py check`` says of hooks, settings, servers and the history.
+"""System checks: the messages of ``manage.py check`` on hooks, settings, servers and the history.
 
 Imports ``serving``, ``history``, ``integration`` and ``engine``.
 """

@@ -36,12 +36,12 @@ class SettingsMistakes(Observer):
 
 
 def mistakes() -> Iterator[str]:
-    """Yield what is wrong in the setting and keeps no process from starting."""
-    # Where the app is not installed, nothing else needs them: imported, they register themselves.
+    """Yield the mistakes in the setting that keep no process from starting."""
+    # Imported here, as their import registers them, which only an installed app should do.
     from .system_checks import check_hook_names, check_keys
 
     for message in (*check_keys(), *check_hook_names()):
         if not message.is_silenced():
-            # The names that there are stand in the hint: many, where one was meant.
-            meant, is_close, _ = str(message.hint).partition("? ")
-            yield f"{message.msg} {meant}?" if is_close else f"{message.msg} {message.hint}"
+            # The hint lists all names; here the similar one is enough.
+            suggestion, is_close, _ = str(message.hint).partition("? ")
+            yield f"{message.msg} {suggestion}?" if is_close else f"{message.msg} {message.hint}"

@@ -1,4 +1,4 @@
-"""gunicorn's worker class, where this process can see it."""
+"""gunicorn's worker class, as far as this process can see it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lifespan_app.integration.advice import WORKER_CLASSES
 
 ARGUMENTS = "GUNICORN_CMD_ARGS"
 CONFIGURATION = Path("gunicorn.conf.py")
-"""Where gunicorn looks for settings by itself: in the folder that it is started in."""
+"""The path where gunicorn looks for settings by default, in its working directory."""
 
 
-def of_patched_threads() -> Iterator[CheckMessage]:
-    """W013: a server that patches threads, where no background thread can open the plan."""
+def patched_thread_messages() -> Iterator[CheckMessage]:
+    """W013: a server that patches threads: no background thread can open the plan there."""
     if conf.get("WITHOUT_SERVER_LIFESPAN") == conf.ERROR:
         return
-    for library, where in who_patches():
+    for library, where in patching_libraries():
         yield Warning(
             f"Threads are patched by {library}, according to {where}: no background thread can open "
             "the plan there, and reading a resource raises NotRunning.",
@@ -37,8 +37,8 @@ def of_patched_threads() -> Iterator[CheckMessage]:
         )
 
 
-def who_patches() -> Iterator[tuple[str, str]]:
-    """Yield the libraries that patch threads, and what says so."""
+def patching_libraries() -> Iterator[tuple[str, str]]:
+    """Yield the libraries that patch threads, each with the evidence."""
     library = patched_threads()
     if library is not None:
         yield library, "this process"

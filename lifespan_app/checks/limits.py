@@ -1,4 +1,4 @@
-"""Limits of hooks, held against how long servers and platforms wait."""
+"""Limits of hooks, compared with the patience of servers and platforms."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 SERVER_LIMITS = {"gunicorn": ("gunicorn's own asgi worker", 30), "hypercorn": ("hypercorn", 60)}
 WORKER_LIMITS = {"celery": ("a process of Celery's pool", 4)}
-"""Who gives a startup up by itself, by the distribution's module: its name, after how many seconds."""
+"""Workers with a startup limit of their own, by the distribution's module: name and seconds."""
 OPENS_IN_CELERY = "lifespan_app.contrib.celery"
-"""Where a project has imported it, a process of Celery's pool does not wait for the startup."""
+"""Once a project has imported it, a process of Celery's pool does not wait for the startup."""
 
 MANY = 5
 """Hooks of a chain above which not all of them are named."""
 
 
-def of_startup_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
+def startup_limit_messages(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
     """W005: the startup may take longer than the server or the platform waits for it."""
     seconds, chain = longest(plan, lambda node: start_limit(node) if node.options.wait else None)
     deadline = settings.startup_deadline or 0
@@ -53,7 +53,7 @@ def of_startup_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
             )
 
 
-def of_shutdown_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
+def shutdown_limit_messages(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
     """W006: a stop may take longer than the platform, or the whole shutdown, waits for it."""
     deadline = settings.shutdown_deadline
     for node in plan.hooks:
@@ -82,7 +82,7 @@ def of_shutdown_limits(settings: Settings, plan: Plan) -> Iterator[CheckMessage]
 
 
 def startup_limits(service_type: str) -> Iterator[tuple[str, float, str]]:
-    """Yield who gives a startup up: its name, after how many seconds, and what says so."""
+    """Yield the limits on a startup: the server's or platform's name, seconds, the source."""
     platform = conf.get("PLATFORM").get("startup")
     place = f"{conf.SETTING}['PLATFORM']['startup']"
     if platform is not None:
@@ -97,7 +97,7 @@ def startup_limits(service_type: str) -> Iterator[tuple[str, float, str]]:
 
 
 def is_installed(module: str) -> bool:
-    """Tell whether a module could be imported."""
+    """Return True if a module could be imported."""
     return module in sys.modules or find_spec(module) is not None
 
 
@@ -110,7 +110,7 @@ def few(keys: Sequence[str]) -> list[str]:
 
 
 def start_limit(node: Node) -> float | None:
-    """Return how many seconds a hook has to start; None: as long as the startup has."""
+    """Return the seconds that a hook has to start; None: as many as the whole startup."""
     from lifespan_app.engine.running.deadlines import OPTIONAL_TIMEOUT
 
     if node.hook is None or node.hook.kind in ("shutdown", "background", "drain"):
@@ -121,7 +121,7 @@ def start_limit(node: Node) -> float | None:
 
 
 def stop_limit(node: Node, settings: Settings) -> float | None:
-    """Return how many seconds a hook has to stop; None: there is nothing to stop."""
+    """Return the seconds that a hook has to stop, or None if there is nothing to stop."""
     if node.hook is None or node.hook.kind == "start":
         return None
     limit = explicit_stop_limit(node)
@@ -129,13 +129,13 @@ def stop_limit(node: Node, settings: Settings) -> float | None:
 
 
 def explicit_stop_limit(node: Node) -> float | None:
-    """Return how many seconds a hook has to stop, where that was said of it."""
+    """Return the seconds that a hook has to stop, if they are set for it."""
     only_at_end = node.hook is not None and node.hook.kind in ("shutdown", "drain")
     return node.options.timeout if only_at_end else node.options.shutdown_timeout
 
 
 def longest(plan: Plan, limit: Callable[[Node], float | None]) -> tuple[float, list[str]]:
-    """Return the chain of a plan whose limits add up to most: the seconds, and the hooks' keys.
+    """Return the chain of a plan with the largest sum of limits: the seconds, and the hooks' keys.
 
     Hooks without a limit add nothing, and are not named.
     """

@@ -1,4 +1,4 @@
-"""A ``lifespan.py`` that nobody imports, since its package is not installed."""
+"""Modules ``lifespan.py`` that are not imported, since their package is not installed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from django.conf import settings
 from lifespan_app.integration import autodiscover
 
 LIBRARIES = frozenset({"site-packages", "dist-packages"})
-"""Folders of what is installed by pip: whatever is not in INSTALLED_APPS there is of no interest."""
+"""Folders of installed packages, which need not be in INSTALLED_APPS."""
 IMPORT_OF_OURS = re.compile(rb"^\s*(from|import)\s+lifespan_app\b", re.MULTILINE)
 
 
 class NotImported(NamedTuple):
-    """Such a module."""
+    """A ``lifespan.py`` that is not imported."""
 
     module: str
     package: str
@@ -53,7 +53,7 @@ def modules_not_imported() -> Iterator[NotImported]:
 
 
 def folders_with_apps(package: str) -> set[tuple[str, Path]]:
-    """Return the folders of the project that hold apps, with what stands before their names.
+    """Return the project's folders of apps, each with the prefix of the apps' names.
 
     Args:
         package: the package of the URLconf.

@@ -1,4 +1,4 @@
-"""Where something is wrong, as checks show it."""
+"""The location of a problem, as a check shows it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Location(str):
-    """Where something is wrong, as a check shows it; with the file and the line.
+    """The location of a problem, as a check shows it: with file and line.
 
     Args:
         file: the file.
@@ -28,6 +28,6 @@ class Location(str):
 
 
 def place_of(node: Node) -> Location:
-    """Return where a hook is written."""
+    """Return the location of a hook."""
     assert node.hook is not None
     return Location(node.hook.file, node.hook.line)

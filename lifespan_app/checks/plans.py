@@ -1,4 +1,4 @@
-"""What is wrong with one plan."""
+"""The checks of one plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Info, Warning
 
 from lifespan_app.integration.default import lifespan
 
-from .limits import of_shutdown_limits, of_startup_limits
+from .limits import shutdown_limit_messages, startup_limit_messages
 from .places import Location, place_of
 
 if TYPE_CHECKING:
@@ -28,25 +28,25 @@ PROBLEM_IDS = {
     "signature": "E011",
     "annotation": "E011",
 }
-"""The id for each kind of problem that a plan may have."""
+"""The id of the check for each code of a problem."""
 
 
 def draft(settings: Settings, service_type: str) -> tuple[Plan, list[Problem]]:
-    """Return as much of a plan as can be made, and what is wrong with it.
+    """Return the plan as far as it can be made, and its problems.
 
-    What is missing may be in a module that is broken: with one, the others are shown as they are.
+    With a broken module there are no problems: hooks that seem to be missing may be declared in it.
     """
     from lifespan_app.engine.planning.builder import draft_plan
 
-    host = lifespan.adapter
+    adapter = lifespan.adapter
     plan, problems = draft_plan(
-        lifespan.hooks, service_type, host.app_label, settings.hooks, advice=host.advice
+        lifespan.hooks, service_type, adapter.app_label, settings.hooks, advice=adapter.advice
     )
     return plan, [] if lifespan.broken else problems
 
 
-def error_of(problem: Problem) -> Error:
-    """Return a problem of a plan as the checks have it."""
+def problem_message(problem: Problem) -> Error:
+    """Return a plan's problem as a check's message."""
     return Error(
         problem.message,
         hint=problem.hint,
@@ -55,16 +55,18 @@ def error_of(problem: Problem) -> Error:
     )
 
 
-def of_plan(settings: Settings, plan: Plan, problems: Iterable[Problem]) -> Iterator[CheckMessage]:
-    """Yield what the checks say of one plan."""
-    yield from map(error_of, problems)
-    yield from of_optional_hooks(plan)
-    yield from of_startup_limits(settings, plan)
-    yield from of_shutdown_limits(settings, plan)
-    yield from of_server_hooks(plan)
+def plan_messages(
+    settings: Settings, plan: Plan, problems: Iterable[Problem]
+) -> Iterator[CheckMessage]:
+    """Yield the messages on one plan."""
+    yield from map(problem_message, problems)
+    yield from optional_hook_messages(plan)
+    yield from startup_limit_messages(settings, plan)
+    yield from shutdown_limit_messages(settings, plan)
+    yield from server_hook_messages(plan)
 
 
-def of_optional_hooks(plan: Plan) -> Iterator[CheckMessage]:
+def optional_hook_messages(plan: Plan) -> Iterator[CheckMessage]:
     """W004: a required hook needs an optional one."""
     for node in plan.hooks:
         for wait in node.waits:
@@ -80,7 +82,7 @@ def of_optional_hooks(plan: Plan) -> Iterator[CheckMessage]:
                 )
 
 
-def of_server_hooks(plan: Plan) -> Iterator[CheckMessage]:
+def server_hook_messages(plan: Plan) -> Iterator[CheckMessage]:
     """I001: hooks that run once per server, which no server opens by itself."""
     if plan.service_type == "server":
         return

@@ -1,4 +1,4 @@
-"""System checks: what is wrong with a lifespan, before anything runs."""
+"""System checks: problems of a lifespan that are found before anything runs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from lifespan_app.engine.wording import did_you_mean
 from lifespan_app.integration import autodiscover
 from lifespan_app.integration.default import lifespan
 
-from .gunicorn import of_patched_threads
+from .gunicorn import patched_thread_messages
 from .not_imported import modules_not_imported
-from .plans import draft, error_of, of_plan
+from .plans import draft, plan_messages, problem_message
 
 TAG = "lifespan"
 
@@ -38,7 +38,7 @@ ASGI_MIDDLEWARE = (
 def registered(
     check: Callable[[], Iterable[CheckMessage]], **options: bool
 ) -> Callable[..., list[CheckMessage]]:
-    """Register a system check, whose errors are warnings to the command ``migrate``.
+    """Register a system check. For the command ``migrate``, its errors are warnings.
 
     It runs every check and stops at an error. It must not stop at one of these: what a hook needs
     to be imported may be the very table that is to be made.
@@ -51,21 +51,21 @@ def registered(
                 message.level = min(message.level, WARNING)
         return messages
 
-    # Without functools.wraps(): Django reads the signature, and wants to see **kwargs.
+    # Without functools.wraps(): CheckRegistry.register() requires **kwargs in the signature.
     run.__name__, run.__doc__ = check.__name__, check.__doc__
     register(run, TAG, **options)
     return run
 
 
 def in_deployment(check: Callable[[], Iterable[CheckMessage]]) -> Callable[..., list[CheckMessage]]:
-    """Register a check that imports or asks more than a quick one may: for ``check --deploy``."""
+    """Register a slower check, which imports or connects, for ``check --deploy``."""
     return registered(check, deploy=True)
 
 
 def is_migrating() -> bool:
-    """Tell whether it is ``migrate``, or a command that extends it, that runs the checks.
+    """Return True if the checks run for ``migrate``, or for a command that extends it.
 
-    A check is not told by whom it is run, so the answer is where the call came from.
+    A check does not receive its caller, so the answer is on the stack.
     """
     from django.core.management import BaseCommand
     from django.core.management.commands.migrate import Command as Migrate
@@ -83,7 +83,7 @@ def check_broken_modules() -> Iterator[CheckMessage]:
     """E001: a ``lifespan.py`` that can't be imported."""
     for name, problem in lifespan.broken.items():
         first_line = problem.message.partition("\n")[0]
-        error = error_of(problem._replace(message=first_line, code="broken"))
+        error = problem_message(problem._replace(message=first_line, code="broken"))
         error.obj = error.obj or name
         yield error
 
@@ -160,15 +160,17 @@ def check_types() -> Iterator[CheckMessage]:
 
 @registered
 def check_hook_names() -> Iterator[CheckMessage]:
-    """W003: ``HOOKS`` names a hook that nobody declares, or ``AUTODISCOVER`` an app."""
+    """W003: ``HOOKS`` names an undeclared hook, or ``AUTODISCOVER`` an unknown app."""
     labels = {app.label for app in apps.get_app_configs()}
     for label in sorted(conf.excluded_apps() - labels):
         place = f"{conf.SETTING}['AUTODISCOVER']['exclude'] names {label!r}, which"
         yield unknown("W003", place, label, labels, Warning, "is no installed app's label")
     if lifespan.broken or not autodiscover.done:
         return
-    host = lifespan.adapter
-    known = {f"{host.app_label(hook.module) or hook.module}.{hook.name}" for hook in lifespan.hooks}
+    adapter = lifespan.adapter
+    known = {
+        f"{adapter.app_label(hook.module) or hook.module}.{hook.name}" for hook in lifespan.hooks
+    }
     for name in table(table(conf.declared()).get("HOOKS")):
         if name != "*" and name not in known:
             place = f"{conf.SETTING}['HOOKS'][{name!r}]"
@@ -215,7 +217,7 @@ def check_config_file() -> Iterator[CheckMessage]:
 
 @registered
 def check_drain() -> Iterator[CheckMessage]:
-    """W010: ``DRAIN_SECONDS`` that are never kept, as nothing hears of the signal."""
+    """W010: ``DRAIN_SECONDS`` without effect, as no handler receives the signal."""
     if any(conf.wrong_types()):
         return
     if conf.get("DRAIN_SECONDS") and not conf.get("SHUTDOWN_NOTICE"):
@@ -241,7 +243,7 @@ def check_history_database() -> Iterator[CheckMessage]:
 
 @registered
 def check_spool() -> Iterator[CheckMessage]:
-    """W012: what the database does not take could wait nowhere."""
+    """W012: there is no place for records that the database does not take."""
     from lifespan_app.history.recording import recorder, spool
 
     if any(conf.wrong_types()) or not recorder.is_on() or not spool.CAN_LOCK:
@@ -290,14 +292,14 @@ def disables_existing_loggers() -> bool:
 
 @registered
 def check_patched_threads() -> Iterator[CheckMessage]:
-    """W013: a server that patches threads, where no background thread can open the plan."""
+    """W013: a server that patches threads: no background thread can open the plan there."""
     if lifespan.hooks and not any(conf.wrong_types()):
-        yield from of_patched_threads()
+        yield from patched_thread_messages()
 
 
 @registered
 def check_plan() -> Iterator[CheckMessage]:
-    """E006 to E011, W004 to W006, I001: what is wrong with the plan of ``SERVICE_TYPE``."""
+    """E006 to E011, W004 to W006, I001: problems of the plan of ``SERVICE_TYPE``."""
     if lifespan.broken:
         return
     try:
@@ -305,13 +307,13 @@ def check_plan() -> Iterator[CheckMessage]:
     except ImproperlyConfigured:
         return
     plan, problems = draft(settings, settings.service_type)
-    yield from of_plan(settings, plan, problems)
+    yield from plan_messages(settings, plan, problems)
 
 
 @in_deployment
 def check_application() -> Iterator[CheckMessage]:
     """W007: the ASGI application of the project does not answer the lifespan protocol."""
-    yield from of_application(None)
+    yield from application_messages(None)
 
 
 def check_history(
@@ -321,18 +323,19 @@ def check_history(
 ) -> list[CheckMessage]:
     """W008: the record of runs can't be kept; W009: runs that failed or were lost lately.
 
-    It asks the database, so it is run where one is named: ``check --deploy --database ALIAS``.
+    It reads the database, so it runs only if one is named: ``check --deploy --database ALIAS``.
     """
     if any(conf.wrong_types()) or conf.get("HISTORY_DATABASE") not in (databases or ()):
         return []
-    return list(of_history())
+    return list(history_messages())
 
 
-# Django leaves the checks of this tag out where nobody has named a database.
+# Django skips checks with this tag unless a database is named:
+# https://docs.djangoproject.com/en/stable/ref/checks/#builtin-tags
 register(check_history, Tags.database, deploy=True)
 
 
-def of_history() -> Iterator[CheckMessage]:
+def history_messages() -> Iterator[CheckMessage]:
     """W008 and W009, from the database."""
     from lifespan_app.history.reading import troubles
     from lifespan_app.history.recording import recorder
@@ -345,23 +348,23 @@ def of_history() -> Iterator[CheckMessage]:
             f"Runs are not recorded: {missing.what}", hint=missing.advice, id="lifespan_app.W008"
         )
         return
-    for trouble in troubles.trouble():
+    for finding in troubles.trouble():
         yield Warning(
-            trouble.what, hint=trouble.advice, obj=trouble.service_type, id="lifespan_app.W009"
+            finding.what, hint=finding.advice, obj=finding.service_type, id="lifespan_app.W009"
         )
 
 
-def of_application(path: str | None) -> Iterator[CheckMessage]:
+def application_messages(path: str | None) -> Iterator[CheckMessage]:
     """W007: an ASGI application does not answer the lifespan protocol.
 
     Args:
-        path: where it is; None: as the settings say.
+        path: its path; None: the one in the settings.
 
     Raises:
         LookupError: there is none at ``path``.
     """
     if lifespan.broken or not lifespan.hooks or check_middleware() or not can_be_read():
-        # Without hooks nobody needs it; with the others it can't even be imported.
+        # Without hooks it is not needed; with the other problems it can't be imported.
         return
     from lifespan_app.serving import loader
 
@@ -371,7 +374,7 @@ def of_application(path: str | None) -> Iterator[CheckMessage]:
 
 
 def can_be_read() -> bool:
-    """Tell whether the settings are such that a plan can be asked for."""
+    """Return True if the settings are valid enough to make a plan."""
     try:
         lifespan.adapter.settings()
     except ImproperlyConfigured:

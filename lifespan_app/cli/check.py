@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 
 from lifespan_app import conf
 from lifespan_app.checks import system_checks
-from lifespan_app.checks.plans import draft, of_plan
+from lifespan_app.checks.plans import draft, plan_messages
 from lifespan_app.engine.wording import count, did_you_mean
 from lifespan_app.integration import autodiscover
 from lifespan_app.integration.default import lifespan
@@ -81,11 +81,11 @@ def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
             plan, wrong = draft(settings, name)
             complete = not wrong and not lifespan.broken
             plans.append(shown(plan, settings, complete=complete))
-            said = () if lifespan.broken else of_plan(settings, plan, wrong)
+            said = () if lifespan.broken else plan_messages(settings, plan, wrong)
             problems += (Found(message, (name,)) for message in audible(said))
         if asgi or settings.service_type in [plan.service_type for plan in plans]:
-            problems += map(Found, audible(system_checks.of_application(asgi)))
-        problems += map(Found, audible(system_checks.of_history()))
+            problems += map(Found, audible(system_checks.application_messages(asgi)))
+        problems += map(Found, audible(system_checks.history_messages()))
     return Checked(tuple(plans), tuple(gathered(problems)), tuple(autodiscover.excluded))
 
 

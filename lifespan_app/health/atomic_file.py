@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 MODE = 0o666
-"""Who may read it is decided by the umask, as of any file."""
+"""The umask decides on the readers, as for any file."""
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
-"""A link that somebody has planted is never followed. Windows has no such flag."""
+"""A symbolic link in its place is never followed. Windows has no such flag."""
 
 
 def write(path: Path, text: str) -> None:
@@ -19,12 +19,12 @@ def write(path: Path, text: str) -> None:
 
     Args:
         path: the file. A link in its place is replaced, and not followed.
-        text: all that is in it.
+        text: its whole contents.
 
     Raises:
-        OSError: it can't be written; what it held before is whole.
+        OSError: it can't be written; the old contents are intact.
     """
-    # A name that can be guessed could be taken beforehand.
+    # Another user could create a file with a predictable name first.
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     with os.fdopen(os.open(new, NEW, MODE), "w", encoding="utf-8") as file:
         try:
@@ -32,7 +32,7 @@ def write(path: Path, text: str) -> None:
             file.flush()
             new.replace(path)
         except OSError:
-            # The disk may be full: what is half written takes the last of it.
+            # The disk may be full, and the unfinished file takes space.
             with suppress(OSError):
                 new.unlink(missing_ok=True)
             raise

@@ -1,7 +1,7 @@
-"""The status file: how a process is, for ``python -m lifespan_app.probe``.
+"""The status file: the health of a process, for ``python -m lifespan_app.probe``.
 
-It is written when something changes, and every few seconds besides, by the event loop itself: while
-that stands still the file grows old, and is not believed any more.
+It is written on each change, and every few seconds, by the event loop itself: while
+the loop is blocked the file grows old, and the probe does not trust it any more.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from . import atomic_file
 EVERY = 5.0
 """Seconds between two signs of life."""
 SELDOM = 0.5
-"""Seconds between two writes that only tell of progress, at least."""
-OF_NOBODY = frozenset({"no_file", "unreadable", "gone"})
-"""What a probe says of a file that no living process writes."""
+"""The least seconds between two writes for progress alone."""
+WITHOUT_WRITER = frozenset({"no_file", "unreadable", "gone"})
+"""The probe's reasons for a file that no living process writes."""
 
 
 class StatusFile(Observer):
     """Keep the status file of this process.
 
     Args:
-        path: where it is; ``{pid}`` in its name stands for the number of the process.
+        path: the file; ``{pid}`` in its name is replaced by the process id.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -40,11 +40,11 @@ class StatusFile(Observer):
         self._followed: dict[str, _Followed] = {}
 
     def watches_steps(self, phase: Phase) -> bool:
-        """Tell that steps are of no interest."""
+        """Return False: steps are not written."""
         return False
 
     def run_changed(self, report: Report) -> None:
-        """Write how the run is; when it is over, take the file away."""
+        """Write the run's status; remove the file when the run has ended."""
         if report.mode in (Mode.TEST, Mode.CHECK):
             return
         followed = self._followed.get(report.uuid)
@@ -59,7 +59,7 @@ class StatusFile(Observer):
             followed.write(report)
 
     def progressed(self, report: Report) -> None:
-        """Write how far the hooks are that have not come up yet."""
+        """Write the progress of the hooks that have not come up yet."""
         followed = self._followed.get(report.uuid)
         if followed is not None:
             followed.write_soon()
@@ -69,7 +69,7 @@ class StatusFile(Observer):
         folder, name = os.path.split(self._path)
         file = Path(folder, name.replace(PID, str(os.getpid())))
         known = read(os.fspath(file))
-        if known.get("reason") in OF_NOBODY or known.get("pid") in (None, os.getpid()):
+        if known.get("reason") in WITHOUT_WRITER or known.get("pid") in (None, os.getpid()):
             return file
         logger.warning(
             "The status file %s belongs to process %s, so this one writes none. Name it with {pid} "
@@ -81,7 +81,7 @@ class StatusFile(Observer):
 
 
 def pending_of(report: Report) -> list[dict[str, Any]]:
-    """Return the hooks that have not come up yet, as JSON has them."""
+    """Return the hooks that have not come up yet, for JSON."""
     return [
         {
             "hook": pending.key,
@@ -103,22 +103,22 @@ class _Followed:
         self._started = started(os.getpid())
         self._timer: asyncio.TimerHandle | None = None
         self._checking: asyncio.Task[None] | None = None
-        self._told = False
+        self._has_warned = False
         self._written_at = 0.0
         self._beat_later(EVERY)
 
     def write(self, report: Report) -> None:
-        """Write how the run is now."""
+        """Write the status now."""
         self._written_at = self._loop.time()
         try:
             atomic_file.write(self._file, json.dumps(self._status(report)))
         except OSError as error:
-            if not self._told:
-                self._told = True
+            if not self._has_warned:
+                self._has_warned = True
                 logger.warning("The status file can't be written: %s.", error)
 
     def write_soon(self) -> None:
-        """Write it, though not more often than anybody could read it."""
+        """Write the status, but not more often than readers need."""
         self._beat_later(max(0.0, self._written_at + SELDOM - self._loop.time()))
 
     def end(self) -> None:
@@ -160,6 +160,6 @@ class _Followed:
         if run is None:
             return
         self.write(run.report())
-        # Nobody may ever ask by HTTP. What a check finds out is told as any other change.
+        # There may be no HTTP request that runs the checks. A new result is written as a change.
         if self._checking is None or self._checking.done():
             self._checking = self._loop.create_task(run.check(), name="lifespan status file")

@@ -1,6 +1,6 @@
-"""How a process is, for the platform around it: the views of ``lifespan_app.urls``.
+"""The health of a process, for its platform: the views of ``lifespan_app.urls``.
 
-Anybody is told whether, and why not, in one word. Names of hooks and their errors are for those who
+The answer for everybody is one word. Names of hooks and their errors are for users who
 may view runs in the admin.
 """
 
@@ -39,15 +39,15 @@ from lifespan_app.probe import printable
 from .status_file import pending_of
 
 PERMISSION = "lifespan_app.view_lifespanrun"
-"""Who has it sees runs in the admin, and with them everything that is told here."""
+"""Its holders see runs in the admin, with the same details as here."""
 NOT_RUNNING = "not_running"
-"""The reason where this process has no run at all."""
+"""The reason in a process without a run."""
 
 WELL = frozenset({Outcome.OK, Outcome.FINISHED})
 
 
 class BadHook(NamedTuple):
-    """One hook that is not what it should be."""
+    """One hook that is not up as it should be."""
 
     hook: str
     what: str
@@ -104,7 +104,7 @@ def find_run(request: HttpRequest | None) -> Run | None:
 
 
 async def check(run: Run) -> None:
-    """Have the checks of a run's resources say how these are, wherever it lives."""
+    """Run the health checks of a run's resources, on the run's loop."""
     if asyncio.get_running_loop() is run.loop:
         await run.check()
     elif run.loop.is_running():
@@ -114,38 +114,38 @@ async def check(run: Run) -> None:
 async def answer(
     request: HttpRequest, reason: str, run: Run | None, *, is_well: bool
 ) -> HttpResponse:
-    """Answer in JSON to who asks for it, else in text."""
+    """Answer as JSON or as text, as the request accepts."""
     status = 200 if is_well else 503
-    told: dict[str, Any] = {"status": status, "reason": str(reason)}
+    body: dict[str, Any] = {"status": status, "reason": str(reason)}
     if run is not None and await may_see(request):
-        told |= details(run)
-    return in_format(request, told)
+        body |= details(run)
+    return in_format(request, body)
 
 
-def in_format(request: HttpRequest, told: dict[str, Any]) -> HttpResponse:
-    """Return what is told in JSON to who asks for it, else in text."""
-    status = told["status"]
+def in_format(request: HttpRequest, body: dict[str, Any]) -> HttpResponse:
+    """Return the details as JSON or as text, as the request accepts."""
+    status = body["status"]
     if request.get_preferred_type(["text/plain", "application/json"]) == "application/json":
-        return JsonResponse(told, status=status)
-    text = "\n".join([told["reason"], *lines_of(told)])
+        return JsonResponse(body, status=status)
+    text = "\n".join([body["reason"], *lines_of(body)])
     return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")
 
 
 async def may_see(request: HttpRequest) -> bool:
-    """Tell whether who asks may know the names and errors of hooks."""
+    """Return True if the user may see the names and errors of hooks."""
     if not hasattr(request, "auser"):
         return False
     try:
         user = await request.auser()
         return bool(await user.ahas_perm(PERMISSION))
     except Exception as error:
-        # A database that is down must not hide what has become of the rest.
-        logger.debug("Who asks for the health can't be told.", error=error)
+        # Without a database the answer is still useful.
+        logger.debug("The user of a health request can't be read.", error=error)
         return False
 
 
 def details(run: Run) -> dict[str, Any]:
-    """Return what those may know who may view runs."""
+    """Return the details for users who may view runs."""
     report = run.report()
     return {
         "run": report.uuid,
@@ -156,21 +156,23 @@ def details(run: Run) -> dict[str, Any]:
 
 
 def troubles(run: Run, report: Report) -> Iterator[BadHook]:
-    """Yield the hooks that are not what they should be, as the plan has them."""
+    """Yield the hooks that are not up as they should be, in the order of the plan."""
     for step in report.steps:
         if step.phase is not Phase.SHUTDOWN and step.outcome and step.outcome not in WELL:
             error = why(step)
             yield BadHook(step.key, str(step.outcome), error)
-    for said in run.checking.failing() if run.checking is not None else ():
-        if said.error is not None:
-            yield BadHook(said.hook_run.node.key, str(Readiness.CHECK_FAILED), one_line(said.error))
+    for result in run.checking.failing() if run.checking is not None else ():
+        if result.error is not None:
+            yield BadHook(
+                result.hook_run.node.key, str(Readiness.CHECK_FAILED), one_line(result.error)
+            )
 
 
-def lines_of(told: dict[str, Any]) -> Iterator[str]:
-    """Yield the details as text, a hook a line, whatever an error says."""
-    for pending in told.get("pending", ()):
+def lines_of(body: dict[str, Any]) -> Iterator[str]:
+    """Yield the details as text, one line for each hook."""
+    for pending in body.get("pending", ()):
         progress = f": {pending['progress']:.0%}" if pending["progress"] is not None else ""
         doing = f", {pending['doing']}" if pending["doing"] else ""
         yield f"{pending['hook']}: pending for {time_taken(pending['seconds'])}{progress}{printable(doing)}"
-    for trouble in told.get("troubles", ()):
+    for trouble in body.get("troubles", ()):
         yield f"{trouble['hook']}: {trouble['what']}: {printable(trouble['error'])}"
