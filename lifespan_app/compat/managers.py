@@ -33,7 +33,7 @@ known: WeakValueDictionary[Identity, Hook] = WeakValueDictionary()
 
 
 def register_lifespan_manager(context_manager: Manager) -> None:
-    """Have an async context manager entered at startup, and left at shutdown.
+    """Register an async context manager that is entered at startup, and exited at shutdown.
 
     The mapping that it yields is put into the state: ``request.state["name"]``. Registering the
     same one again changes nothing.
@@ -53,7 +53,7 @@ class Registered:
     """The receiver of ``asgi_lifespan`` for one manager.
 
     Args:
-        manager: what makes the context manager.
+        manager: the factory of the context manager.
     """
 
     def __init__(self, manager: Manager) -> None:
@@ -65,13 +65,13 @@ class Registered:
 
 
 def hooks_of_receivers() -> list[Hook]:
-    """Return a hook for each receiver of ``asgi_lifespan``, which enters what that one gives."""
+    """Return a hook for each receiver of ``asgi_lifespan``, which enters the receiver's manager."""
     sync_receivers, async_receivers = asgi_lifespan.receivers_here()
     return [hook_of(receiver) for receiver in (*sync_receivers, *async_receivers)]
 
 
 def hook_of(receiver: Receiver) -> Hook:
-    """Return the hook that enters what a receiver gives, and puts its mapping into the state."""
+    """Return the hook that enters a receiver's manager, and adds its mapping to the state."""
     connected = original(receiver)
     identity = Identity(connected, weak=True)
     hook = known.get(identity)
@@ -84,15 +84,15 @@ def new_hook(receiver: Receiver, connected: Receiver) -> Hook:
     """Return a new hook for a receiver.
 
     Args:
-        receiver: sync or async; it returns a manager or, where it writes to the state by itself,
+        receiver: sync or async; it returns a manager or, if it writes to the state itself,
             None.
-        connected: what was connected as that receiver: it gives the hook its name, file and line.
+        connected: the connected function, for the hook's name, file and line.
     """
     registered = getattr(connected, "__self__", None)
     shown = registered.manager if isinstance(registered, Registered) else connected
     is_async = iscoroutinefunction(receiver)
     call = receiver if is_async else sync_to_async(receiver)
-    # A signal of Django's calls sync receivers before async ones.
+    # As Django does: Signal.asend() calls sync receivers before async ones.
     priority = PRIORITY if is_async else PRIORITY - 1
 
     async def manager() -> AsyncIterator[Any]:
@@ -113,15 +113,15 @@ def new_hook(receiver: Receiver, connected: Receiver) -> Hook:
 
     shown_as(manager, shown)
     hook = Hook(manager, MANAGER, name=title_of(shown), priority=priority, order=sys.maxsize)
-    # Nothing is injected: the signature that is seen through ``manager`` is the manager's own.
+    # No parameters: the visible signature is that of the wrapped manager.
     hook.keep_parameters(())
     return hook
 
 
 def arguments() -> dict[str, Any]:
-    """Return what a receiver of ``asgi_lifespan`` is called with, inside a run."""
+    """Return the arguments for a receiver of ``asgi_lifespan``, inside a run."""
     run = unit_here().run
-    # Only a server gives a scope.
+    # Only a server's run has a scope.
     scope = getattr(run, "scope", None) or {"type": "lifespan", "asgi": {"version": "3.0"}}
     state = scope.get("state")
     if not isinstance(state, MutableMapping):

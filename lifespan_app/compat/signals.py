@@ -26,11 +26,11 @@ __all__ = ["asgi_lifespan", "asgi_shutdown", "asgi_startup"]
 
 
 class LifespanSender:
-    """Who sends the signals, for ``connect(sender=)``."""
+    """The sender of the signals, for ``connect(sender=)``."""
 
 
 class LifespanSignal(Signal):
-    """A Django signal whose receivers are called with what their signature takes."""
+    """A Django signal that passes each receiver only the arguments that its signature accepts."""
 
     def connect(
         self,
@@ -43,12 +43,12 @@ class LifespanSignal(Signal):
 
         Args:
             receiver: sync (it will run in a thread) or async.
-            sender: who must send the signal for the receiver to be called; None: anybody.
+            sender: the only sender to listen to; None: any.
             weak: whether the signal does not keep the receiver alive.
-            dispatch_uid: what makes a second connection the same as the first; None: the receiver.
+            dispatch_uid: the identity of the connection; None: the receiver.
         """
         if callable(receiver) and not takes_anything(receiver):
-            # Django refuses it under DEBUG, and would call it with arguments that it doesn't take.
+            # Django requires **kwargs: Signal.connect() checks it under DEBUG only.
             dispatch_uid = dispatch_uid or Identity(receiver, weak=weak)
             choosy = AcceptedKwargsReceiver(receiver, weak=weak)
             receiver = choosy.acall if iscoroutinefunction(receiver) else choosy.call
@@ -60,7 +60,7 @@ class LifespanSignal(Signal):
         sender: object | None = None,
         dispatch_uid: Any = None,
     ) -> bool:
-        """Disconnect a receiver, as it was connected. Returns whether there was one."""
+        """Disconnect a receiver. Returns True if it was connected."""
         if super().disconnect(receiver, sender, dispatch_uid):
             return True
         if receiver is None or dispatch_uid:
@@ -68,7 +68,7 @@ class LifespanSignal(Signal):
         return super().disconnect(None, sender, Identity(receiver, weak=False))
 
     def receivers_here(self) -> tuple[list[Callable[..., Any]], list[Callable[..., Any]]]:
-        """Return who would be called by a server's lifespan: sync ones, and async ones."""
+        """Return the receivers of a server's lifespan: sync ones, and async ones."""
         sync_receivers, async_receivers = self._live_receivers(LifespanSender)
         return sync_receivers, async_receivers
 
@@ -120,7 +120,7 @@ class AcceptedKwargsReceiver:
 
     Args:
         receiver: a function or method without ``**kwargs``.
-        weak: whether it may cease to be; what is left of it then does nothing.
+        weak: whether it may be garbage collected; then this object does nothing.
     """
 
     def __init__(self, receiver: Callable[..., Any], *, weak: bool) -> None:
@@ -133,7 +133,7 @@ class AcceptedKwargsReceiver:
         if weak:
             owner, function = halves_of(receiver)
             self.find = weakref.ref(receiver) if function is None else weakref.WeakMethod(receiver)
-            # Django refers weakly to a method of this object, which lives exactly as long as that.
+            # Django keeps a weak reference to a method of this object, which has to live as long as it.
             weakref.finalize(owner, keep, self).atexit = False
 
     def call(self, **named: Any) -> Any:
@@ -151,7 +151,7 @@ class AcceptedKwargsReceiver:
 
 
 def keep(made: AcceptedKwargsReceiver) -> None:
-    """Do nothing with what was to be kept until now."""
+    """Do nothing: the finalizer's reference has kept the receiver alive until now."""
 
 
 def halves_of(receiver: Any) -> tuple[object, object | None]:
@@ -162,14 +162,14 @@ def halves_of(receiver: Any) -> tuple[object, object | None]:
 
 
 class Identity:
-    """What tells a receiver from others: one that has gone is the same as none.
+    """The identity of a receiver. One that was garbage collected equals none.
 
     Its ``id()`` would not do: that may be another receiver's by then. A method is made anew each
     time it is asked for, so it is the same when its object and function are.
 
     Args:
-        receiver: whose identity it is.
-        weak: whether it may cease to be.
+        receiver: the receiver.
+        weak: whether it may be garbage collected.
     """
 
     def __init__(self, receiver: Any, *, weak: bool) -> None:
@@ -187,14 +187,14 @@ class Identity:
 
 
 def original(receiver: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what was connected."""
+    """Return the connected function."""
     owner = getattr(receiver, "__self__", None)
     found = owner.find() if isinstance(owner, AcceptedKwargsReceiver) else None
     return found or receiver
 
 
 def takes_anything(receiver: Callable[..., Any]) -> bool:
-    """Tell whether a receiver has ``**kwargs``."""
+    """Return True if a receiver has ``**kwargs``."""
     parameters = parameters_of(receiver).values()
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
 

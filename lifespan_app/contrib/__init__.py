@@ -1,1 +1,1 @@
-"""A module for each neighbour. What it needs is imported by nobody else."""
+"""A module for each other package that is supported. Only that module imports the package."""

@@ -26,7 +26,7 @@ from lifespan_app.processes.thread_run import LOOK, Beside, begin_launch
 from lifespan_app.serving import startup_report
 
 FAILED = 1
-"""The exit code of a worker, and of beat, whose startup has failed."""
+"""The exit code of a worker, or of beat, after a failed startup."""
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 60.0)
 """Seconds until a startup that failed is tried again, in a worker that has started well before."""
 END = "the end of its process"
@@ -34,7 +34,7 @@ SPAWNED = "lifespan_app.contrib.celery_spawned"
 
 
 def open_lifespan(app: Celery) -> None:
-    """Have each process of a Celery application that works open a plan of its own, and close it.
+    """Open a plan in each working process of a Celery application, and close it.
 
     Workers open the plan of ``worker``: with the pool ``prefork`` each of its processes, else the
     worker itself. ``celery beat`` opens that of ``scheduler``. A worker takes tasks only once a
@@ -61,7 +61,7 @@ def connect() -> None:
 
 
 class Process:
-    """What this process has open, and which one is the worker: it is inherited by forks."""
+    """The open run of this process, and the pid of the worker. Forks inherit it."""
 
     beside: Beside | None = None
     worker: int | None = None
@@ -75,15 +75,15 @@ class OpensLifespan(bootsteps.StartStopStep):
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
-        # What a test opens it says.
+        # A test opens its lifespan itself.
         self._has_processes = issubclass(worker.pool_cls, PreforkPool) and not in_test()
         self._listening = ExitStack()
         Process.worker = os.getpid()
         begin_launch()
         if self._has_processes:
-            # One that is spawned need not import the module where the application is made.
+            # A spawned process need not import the application's module.
             worker.app.conf.include = (*worker.app.conf.include, SPAWNED)
-            # They begin before this step starts.
+            # The processes begin before this step starts.
             self._told = self._listening.enter_context(listening())
 
     def start(self, worker: Any) -> None:
@@ -95,7 +95,7 @@ class OpensLifespan(bootsteps.StartStopStep):
         try:
             self._wait_for_one(worker.pool)
         except BaseException:
-            # Celery leaves the processes of a worker that is not fully started to be killed.
+            # Celery does not stop the processes of a worker that is not fully started.
             worker.pool.stop()
             raise
         finally:
@@ -116,7 +116,7 @@ class OpensLifespan(bootsteps.StartStopStep):
                 logger.error("The worker stops, as no process of its pool has started well.")
                 raise SystemExit(FAILED)
             if not any(process.is_alive() for process in pool._pool._pool):
-                # It was killed. Celery starts another one.
+                # It was killed, and Celery starts another one.
                 return
             state.maybe_shutdown()
             time.sleep(LOOK)
@@ -124,7 +124,7 @@ class OpensLifespan(bootsteps.StartStopStep):
 
 @contextmanager
 def listening() -> Iterator[startup_report.StartupReports]:
-    """Have processes that are started in a block tell how their startups went."""
+    """Collect the startup reports of processes that start in a block."""
     outer = os.environ.get(STARTS_FILE)
     with startup_report.listening() as starts:
         os.environ.update(starts.environment)
@@ -196,7 +196,7 @@ def pool_process_begins(**given: Any) -> None:
 
 
 def task_begins(**given: Any) -> None:
-    """Have a task wait for the plan of its process. One that is called eagerly does not."""
+    """Make a task wait for the plan of its process, unless it is called eagerly."""
     if isinstance(Process.beside, InPool):
         Process.beside.up.wait()
 
@@ -210,7 +210,7 @@ def process_ends(**given: Any) -> None:
 def beat_begins(sender: Any, **given: Any) -> None:
     """Open the plan of the scheduler, until it has kept its schedule for the last time."""
     if in_test() or lifespan.has_open_run():
-        # In a thread of a worker, whose plan is open.
+        # In a thread of a worker with an open plan.
         return
     open_here(ServiceType.SCHEDULER)
     sync = sender.sync

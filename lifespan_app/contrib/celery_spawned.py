@@ -1,4 +1,4 @@
-"""Imported by the processes that Celery's pool spawns, as on macOS: what a fork would have inherited."""
+"""Imported by the processes that Celery's pool spawns, as on macOS, to replace a fork's state."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ from lifespan_app.health.views import NOT_RUNNING, check, find_run
 
 @dataclasses.dataclass
 class LifespanCheck(HealthCheck):
-    """Say whether requests may come to this process, as ``readyz`` does.
+    """A check that requests may come to this process, as ``readyz`` does.
 
-    A degraded process gives a warning, one that is not ready an error. Both say the reason, and no
-    names: who sees them is for the view to decide.
+    A degraded process gives a warning, one that is not ready an error. Both have the reason, and no
+    names: the view decides on its readers.
     """
 
     async def run(self) -> None:
-        """Ask the run of this process.
+        """Check the run of this process.
 
         Raises:
             ServiceUnavailable: it is not ready, or there is none.

@@ -1,4 +1,4 @@
-"""What tests of a project use: a lifespan for a test, with what it opens replaced or broken.
+"""Tools for a project's tests: a lifespan for a test, with resources replaced or hooks broken.
 
 ::
 

@@ -14,14 +14,14 @@ from .running import Running, lifespan_running
 
 
 class LifespanAwareAsyncClient(AsyncClient):
-    """Django's async test client, whose requests carry a lifespan's state.
+    """Django's async test client; its requests have the lifespan's state.
 
     With ``state`` they carry that. Without, ``async with LifespanAwareAsyncClient() as client`` opens
     the lifespan once, for all requests, and closes it.
 
     Args:
-        state: what a lifespan has given; None: it is opened here.
-        defaults: as Django's client takes them.
+        state: the state of a lifespan; None: one is opened here.
+        defaults: as for Django's client.
     """
 
     def __init__(self, *, state: Mapping[str, Any] | None = None, **defaults: Any) -> None:
@@ -33,7 +33,7 @@ class LifespanAwareAsyncClient(AsyncClient):
 
     @property
     def state(self) -> Mapping[str, Any]:
-        """What requests are given.
+        """The state of each request.
 
         Raises:
             LifespanError: there is nothing yet.

@@ -1,4 +1,4 @@
-"""Django's test clients, whose requests have the state of a run."""
+"""Django's test clients with the state of a run in their requests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class StateHandler(ClientHandler):
-    """Django's handler behind its test client; requests have the state.
+    """The handler of Django's test client; requests have the state.
 
     Args:
-        running: whose state.
-        enforce_csrf_checks: as Django's handler takes it.
+        running: the run with the state.
+        enforce_csrf_checks: as for Django's handler.
     """
 
     def __init__(self, running: Running, enforce_csrf_checks: bool) -> None:
@@ -37,7 +37,7 @@ class StateHandler(ClientHandler):
 
 
 class AsyncStateHandler(AsyncClientHandler):
-    """Django's handler behind its async test client; requests have the state of their scope."""
+    """The handler of Django's async test client; requests have the state of their scope."""
 
     async def get_response_async(self, request: Any) -> Any:
         """Answer a request."""

@@ -1,4 +1,4 @@
-"""What a test replaces, and what it breaks."""
+"""Changes by a test: replaced values, and faults."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lifespan_app.engine.lifespan import Lifespan
 from lifespan_app.engine.running.handle import Resource
 from lifespan_app.integration.default import lifespan as default
 
-from .plan_patch import Change, Fault, MakesError, Wanted, replaced, value_in_open_run
+from .plan_patch import Change, Fault, HookReference, MakesError, replaced, value_in_open_run
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,7 +70,7 @@ class Patch:
 
 
 def override(resource: Resource[Any] | str, value: object) -> Patch:
-    """Have a value in place of a resource: a context manager, and a decorator.
+    """Replace the value of a resource: a context manager, and a decorator.
 
     In runs that begin while it holds, the resource's own function is not called, and resources that
     nothing but it needs are not opened either (``only=[...]`` asks for such a one). A run that is
@@ -79,17 +79,17 @@ def override(resource: Resource[Any] | str, value: object) -> Patch:
 
     Args:
         resource: its handle, or its key, such as ``"library.http_client"``.
-        value: what is read; it is not called, entered or awaited.
+        value: its value; it is not called, entered or awaited.
     """
     return Override(resource, value)
 
 
 class Override(Patch, Change):
-    """What ``override`` returns.
+    """The return value of ``override``.
 
     Args:
         resource: its handle, or its key.
-        value: what is read.
+        value: its value.
     """
 
     def __init__(self, resource: Resource[Any] | str, value: object) -> None:
@@ -119,12 +119,12 @@ class Override(Patch, Change):
 class InjectedFailure(Exception):
     """A hook has failed, since a test wanted it to."""
 
-    # Reports and records name it as users import it.
+    # Reports and records show the public import path.
     __module__ = "lifespan_app.testing"
 
 
 def inject(
-    *hooks: Wanted,
+    *hooks: HookReference,
     fail: bool | BaseException | type[BaseException] = False,
     delay: float = 0.0,
     hang: bool = False,
@@ -132,15 +132,15 @@ def inject(
 ) -> Patch:
     """Break hooks, in the runs that begin while it holds: a context manager, and a decorator.
 
-    What breaks is the hook, not the engine: limits, rollback, report and messages are the real ones.
+    Only the hook fails: limits, rollback, report and messages are the real ones.
 
     Args:
-        hooks: which, by handle, function or key.
-        fail: what they raise in place of starting; True: ``InjectedFailure``.
+        hooks: hooks, by handle, function or key.
+        fail: their error instead of a start; True: ``InjectedFailure``.
         delay: seconds that they begin later.
         hang: whether they never begin.
-        fail_stop: what they raise when they have stopped; True: ``InjectedFailure``. With a key,
-            it is the shutdown function of that key that does.
+        fail_stop: their error after the stop; True: ``InjectedFailure``. With a key,
+            the shutdown function of that key raises it.
     """
     if not hooks or isinstance(hooks[0], bool):
         raise TypeError("inject() needs a hook: its handle, its function, or its key.")
@@ -157,31 +157,31 @@ def inject(
 
 
 class Inject(Patch):
-    """What ``inject`` returns.
+    """The return value of ``inject``.
 
     Args:
         hooks: which hooks.
-        trouble: how they break.
+        fault: their fault.
     """
 
-    def __init__(self, hooks: Iterable[Wanted], trouble: Fault) -> None:
+    def __init__(self, hooks: Iterable[HookReference], fault: Fault) -> None:
         super().__init__()
         self._hooks = list(hooks)
-        self._trouble = trouble
+        self._fault = fault
 
     @contextmanager
     def _holding(self) -> Iterator[None]:
         with ExitStack() as stack:
             for lifespan in {lifespan_of(hook) for hook in self._hooks}:
-                stack.enter_context(changed(lifespan, self._trouble))
+                stack.enter_context(changed(lifespan, self._fault))
             try:
                 yield
             finally:
-                self._trouble.over.set()
+                self._fault.over.set()
 
 
 def failure(wanted: bool | BaseException | type[BaseException], when: str) -> MakesError | None:
-    """Return what makes the error of a hook, or None where there is to be none."""
+    """Return the factory for the error of a hook, or None if there is to be no error."""
     if wanted is False or wanted is None:
         return None
 
@@ -195,15 +195,15 @@ def failure(wanted: bool | BaseException | type[BaseException], when: str) -> Ma
     return make
 
 
-def lifespan_of(wanted: Wanted) -> Lifespan:
-    """Return the ``Lifespan`` that a hook was declared with, as far as can be told."""
+def lifespan_of(wanted: HookReference) -> Lifespan:
+    """Return the ``Lifespan`` of a hook, or the default one if it is unknown."""
     owner: Any = wanted.lifespan if isinstance(wanted, Resource) else default
     return owner  # type: ignore[no-any-return]
 
 
 @contextmanager
 def changed(lifespan: Lifespan, change: Change) -> Iterator[None]:
-    """Have the runs that begin be made with a change."""
+    """Apply a change to the runs that begin in the block."""
     lifespan.changes.append(change)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What tests put in place of hooks: values for resources, and trouble for any hook."""
+"""Patches of a plan for tests: values for resources, and faults for any hook."""
 
 from __future__ import annotations
 
@@ -37,38 +37,38 @@ if TYPE_CHECKING:
     from lifespan_app.engine.running.run import Run
     from lifespan_app.engine.running.threads import SerialThread
 
-Wanted: TypeAlias = str | Resource[Any] | Callable[..., Any]
-"""How a test names a hook: by its key, by the handle of a resource, by its function."""
+HookReference: TypeAlias = str | Resource[Any] | Callable[..., Any]
+"""A hook in a test: its key, its function, or the handle of a resource."""
 MakesError: TypeAlias = Callable[[Hook], BaseException]
 
 
 class Change:
-    """What a test puts between the plan and the runs that begin from here on: here, nothing."""
+    """A change to the plan of the runs that begin from now on; this base class changes nothing."""
 
-    asked_for: Iterable[Hook] = ()
+    requested: Iterable[Hook] = ()
     """Hooks that are to run though nothing may need them any more."""
 
     def to_plan(self, plan: Plan) -> Plan:
-        """Return what is run in place of a plan. Raises ``LookupError`` for an unknown key."""
+        """Return the changed plan. Raises ``LookupError`` for an unknown key."""
         return plan
 
     def to_adapter(self, adapter: Adapter) -> Adapter:
-        """Return what a run is given in place of a adapter."""
+        """Return the changed adapter of a run."""
         return adapter
 
     def at_last(self, plan: Plan, changes: Sequence[Change]) -> Plan:
         """Return a plan without the resources that only replaced ones needed."""
-        return spared(plan, {hook for change in changes for hook in change.asked_for})
+        return without_unneeded(plan, {hook for change in changes for hook in change.requested})
 
 
-# Which hooks.
+# The choice of hooks.
 
 
-def nodes_of(plan: Plan, wanted: Wanted) -> list[Node]:
+def nodes_of(plan: Plan, wanted: HookReference) -> list[Node]:
     """Return the nodes of a plan that a test means: start and shutdown halves share a key.
 
     Raises:
-        LookupError: a key that neither the plan nor what it leaves out has.
+        LookupError: a key that is neither in the plan nor excluded from it.
     """
     if isinstance(wanted, str):
         found = [node for node in plan.nodes if node.hook is not None and node.key == wanted]
@@ -85,13 +85,13 @@ def nodes_of(plan: Plan, wanted: Wanted) -> list[Node]:
 
 
 class Only(Change):
-    """Run some hooks, and what they need.
+    """Run some hooks, and their dependencies.
 
     Args:
         wanted: the hooks.
     """
 
-    def __init__(self, wanted: Iterable[Wanted]) -> None:
+    def __init__(self, wanted: Iterable[HookReference]) -> None:
         if isinstance(wanted, str) or not isinstance(wanted, Iterable):
             raise TypeError(f"only= takes a list of hooks, such as only=[{wanted!r}].")
         self._wanted = list(wanted)
@@ -108,24 +108,24 @@ class Only(Change):
             if not found:
                 raise LookupError(
                     f"The plan of service type '{plan.service_type}' does not hold {wanted!r}: "
-                    f"{why_left_out(plan, wanted)}. It holds: {', '.join(plan.order) or 'none'}."
+                    f"{why_excluded(plan, wanted)}. It holds: {', '.join(plan.order) or 'none'}."
                 )
             nodes += found
-        self.asked_for = {node.hook for node in nodes if node.hook is not None}
+        self.requested = {node.hook for node in nodes if node.hook is not None}
         return plan.only(node.key for node in nodes)
 
 
-def why_left_out(plan: Plan, wanted: Wanted) -> str:
-    """Return why a plan does not hold a hook, as the end of a sentence."""
-    file, line = place_of_wanted(wanted)
+def why_excluded(plan: Plan, wanted: HookReference) -> str:
+    """Return the reason that a plan does not hold a hook, as the end of a sentence."""
+    file, line = place_of_reference(wanted)
     for excluded in plan.excluded:
         if excluded.key == wanted or (excluded.file, excluded.line) == (file, line):
             return f"it is {excluded.reason}"
     return "it is declared nowhere in this Lifespan"
 
 
-def place_of_wanted(wanted: Wanted) -> tuple[str, int]:
-    """Return file and line of what a test names, where that is known."""
+def place_of_reference(wanted: HookReference) -> tuple[str, int]:
+    """Return file and line of a hook, if they are known."""
     if isinstance(wanted, Resource):
         return wanted.hook.file, wanted.hook.line
     return ("", 0) if isinstance(wanted, str) else place_of(innermost(wanted), None)
@@ -134,14 +134,14 @@ def place_of_wanted(wanted: Wanted) -> tuple[str, int]:
 # Values in place of resources.
 
 
-class Double(Hook):
+class ReplacedHook(Hook):
     """A resource's hook as a test has replaced it: it gives a value, opens and needs nothing.
 
-    It counts as equal to the hook that it stands for, so whoever asks for that one finds it.
+    It equals the original, so that dependents find it.
 
     Args:
-        original: what is replaced.
-        value: what is given.
+        original: the replaced hook.
+        value: the replacement.
         needed: the hooks that the original needs.
     """
 
@@ -155,11 +155,11 @@ class Double(Hook):
         def give() -> Iterator[object]:
             yield value
 
-        # Of all forms this one looks at nothing that the value is: no __aenter__, no aclose.
+        # This form does not look at the value: no __aenter__, no aclose.
         self.function = give
         self.form = SYNC_GENERATOR
         self.parameters = ()
-        if isinstance(original, Double):
+        if isinstance(original, ReplacedHook):
             self.original: Hook = original.original
             self.needed: frozenset[Hook] = original.needed
         else:
@@ -167,13 +167,13 @@ class Double(Hook):
             self.needed = frozenset(needed)
 
     def __eq__(self, other: object) -> bool:
-        return self.original is (other.original if isinstance(other, Double) else other)
+        return self.original is (other.original if isinstance(other, ReplacedHook) else other)
 
     def __hash__(self) -> int:
         return hash(self.original)
 
 
-def replaced(plan: Plan, wanted: Wanted, value: object) -> Plan:
+def replaced(plan: Plan, wanted: HookReference, value: object) -> Plan:
     """Return a plan in which one resource is a value.
 
     Raises:
@@ -194,52 +194,52 @@ def replaced(plan: Plan, wanted: Wanted, value: object) -> Plan:
             )
         hard = [plan.nodes[wait.node].hook for wait in node.waits if wait.reason in HARD]
         nodes[node.index] = node._replace(
-            hook=Double(hook, value, [needed for needed in hard if needed is not None]),
+            hook=ReplacedHook(hook, value, [needed for needed in hard if needed is not None]),
             arguments=(),
             waits=tuple(wait for wait in node.waits if wait.reason not in HARD),
         )
     return Plan(plan.service_type, nodes, plan.excluded)
 
 
-def spared(plan: Plan, kept: Collection[Hook] = ()) -> Plan:
+def without_unneeded(plan: Plan, kept: Collection[Hook] = ()) -> Plan:
     """Return a plan without the resources that only replaced ones needed.
 
-    What something else needs stays, and so does what nothing needs: views may read it.
+    A hook with another dependent stays, and so does one without any: views may read it.
 
     Args:
         plan: a plan.
         kept: hooks that stay in any case.
     """
-    doubles = [node.hook for node in plan.nodes if isinstance(node.hook, Double)]
-    suspects = {hook for double in doubles for hook in double.needed}.difference(kept)
+    replacements = [node.hook for node in plan.nodes if isinstance(node.hook, ReplacedHook)]
+    suspects = {hook for one in replacements for hook in one.needed}.difference(kept)
     if not suspects:
         return plan
     used: set[int] = set()
     dropped: set[int] = set()
-    # Backwards: what stands behind a resource, and may need it, is decided on before it.
+    # Backwards, so that dependents are decided before their dependencies.
     for node in reversed(plan.nodes):
         if node.hook in suspects and node.index not in used:
             assert node.hook is not None
-            if node.hook.kind is RESOURCE and not isinstance(node.hook, Double):
+            if node.hook.kind is RESOURCE and not isinstance(node.hook, ReplacedHook):
                 dropped.add(node.index)
                 hard = [wait.node for wait in node.waits if wait.reason in HARD]
                 needed = {hook for index in hard if (hook := plan.nodes[index].hook)}
                 suspects |= needed.difference(kept)
                 continue
         used |= {wait.node for wait in node.waits if wait.reason in HARD}
-    names = " or ".join(sorted({double.name for double in doubles}))
+    names = " or ".join(sorted({one.name for one in replacements}))
     return plan.without(
         dropped,
         f"left out: only {names} needed it, which a test has replaced; only=[...] opens it",
     )
 
 
-class StandIn:
-    """What is read in place of a resource that is open already: as open as that, worth a value.
+class ReplacedHookRun:
+    """The replacement for a resource that is open already, with its state and another value.
 
     Args:
         hook_run: the resource.
-        value: what is read.
+        value: its value.
     """
 
     on_loop = False
@@ -256,22 +256,22 @@ class StandIn:
 
 
 @contextmanager
-def value_in_open_run(run: Run, wanted: Wanted, value: object) -> Iterator[None]:
-    """Have a value read in place of a resource that a run has open.
+def value_in_open_run(run: Run, wanted: HookReference, value: object) -> Iterator[None]:
+    """Replace the value of a resource that a run has open.
 
     Args:
         run: the run.
-        wanted: the resource; nothing is done where the run does not have it.
-        value: what is read, by requests and sync code; what a hook was given stays.
+        wanted: the resource; without it in the run, nothing is done.
+        value: the value for requests and sync code; hooks keep their arguments.
     """
     hooks = {node.hook for node in nodes_of(run.plan, wanted) if node.hook is not None}
     resources = run.resources
     before = {hook: hook_run for hook, hook_run in resources.by_hook.items() if hook in hooks}
-    # What is read without asking how things stand would be the resource itself.
+    # The quick path would return the original value.
     names = {hook_run.node.options.state_name for hook_run in before.values()}
     taken = {key: run.serving.pop(key) for key in (hooks | names) & run.serving.keys()}
     for hook, hook_run in before.items():
-        resources.put(hook, cast(HookRun, StandIn(hook_run, value)))
+        resources.put(hook, cast(HookRun, ReplacedHookRun(hook_run, value)))
     try:
         yield
     finally:
@@ -281,23 +281,23 @@ def value_in_open_run(run: Run, wanted: Wanted, value: object) -> Iterator[None]
             run.serving.update(taken)
 
 
-# Trouble.
+# Faults.
 
 
 class Fault(Change):
-    """How chosen hooks break.
+    """Faults of chosen hooks.
 
     Args:
-        wanted: which hooks.
-        fail: makes what they raise in place of starting; None: nothing.
+        wanted: the hooks.
+        fail: makes their error instead of a start; None: no error.
         delay: seconds that they begin later.
         hang: whether they never begin.
-        fail_stop: makes what they raise once they have stopped; None: nothing.
+        fail_stop: makes their error after the stop; None: no error.
     """
 
     def __init__(
         self,
-        wanted: Iterable[Wanted],
+        wanted: Iterable[HookReference],
         *,
         fail: MakesError | None = None,
         delay: float = 0.0,
@@ -330,7 +330,7 @@ class Fault(Change):
         return plan
 
     def to_adapter(self, adapter: Adapter) -> Adapter:
-        """Return a adapter that surrounds the hooks with the trouble."""
+        """Return an adapter that adds the faults to the hooks."""
         return adapter.changed(
             around_task=functools.partial(self._around_task, adapter.around_task),
             around_thread=functools.partial(
@@ -340,7 +340,7 @@ class Fault(Change):
         )
 
     def begins_late(self, hook: Hook) -> bool:
-        """Tell whether a hook hangs, or begins later."""
+        """Return True if a hook hangs, or begins later."""
         return hook in self._begins and (self.hang or self.delay > 0)
 
     def _around_task(
@@ -354,7 +354,7 @@ class Fault(Change):
     async def _in_task(
         self, inner: AbstractAsyncContextManager[object] | None, hook: Hook
     ) -> AsyncIterator[None]:
-        # What a sync callable has returned lives on: its begin is over.
+        # The return value of a sync callable is entered later, so its start has ended.
         if hook in self._begins and hook.form is not IN_THREAD:
             if self.hang:
                 await asyncio.get_running_loop().create_future()
@@ -407,19 +407,19 @@ class LateTurns:
     """Turns in a thread that hooks share, of which some come late: the thread does not wait.
 
     Args:
-        turns: where they are taken.
-        trouble: says which come late.
+        turns: the executor of the turns.
+        fault: the fault with the late hooks.
     """
 
-    def __init__(self, turns: SerialThread, trouble: Fault) -> None:
+    def __init__(self, turns: SerialThread, fault: Fault) -> None:
         self._turns = turns
-        self._trouble = trouble
+        self._fault = fault
 
     def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
-        """Have the thread call ``turn``, later or never."""
-        trouble = self._trouble
+        """Make the thread call ``turn`` later, or never."""
+        fault = self._fault
         is_begin = hook_run.state is not STOPPING or hook_run.hook.kind in ONLY_AT_END
-        if not (is_begin and trouble.begins_late(hook_run.hook)):
+        if not (is_begin and fault.begins_late(hook_run.hook)):
             self._turns.submit(hook_run, turn)
-        elif not trouble.hang:
-            hook_run.run.loop.call_later(trouble.delay, self._turns.submit, hook_run, turn)
+        elif not fault.hang:
+            hook_run.run.loop.call_later(fault.delay, self._turns.submit, hook_run, turn)

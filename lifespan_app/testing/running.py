@@ -25,7 +25,7 @@ from lifespan_app.integration.default import lifespan as default
 from lifespan_app.serving.protocol import ServedRun, prepare
 
 from .clients import AsyncClientInRun, ClientInRun
-from .plan_patch import Change, Only, Wanted
+from .plan_patch import Change, HookReference, Only
 from .serial_executor import (
     InTest,
     TestThreadExecutor,
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
     from django.test import AsyncClient, Client
 
 SERVER = "lifespan_running"
-"""What stands in the report in place of a server."""
+"""The report's ``server`` in a test."""
 
 
 def lifespan_running(
     service_type: str | None = None,
     *,
-    only: Iterable[Wanted] | None = None,
+    only: Iterable[HookReference] | None = None,
     lifespan: Lifespan | None = None,
     history: bool = False,
 ) -> LifespanRunning:
-    """Return what opens a plan for a test, in an ``async with`` or a ``with``.
+    """Return a context manager, async or sync, that opens a plan for a test.
 
     The environment is ``test``. In ``async with`` the lifespan runs on the test's own loop, in
     ``with`` on a loop in a thread of its own, where ``async_to_sync`` and async views run too. Sync
@@ -57,10 +57,10 @@ def lifespan_running(
     do the ORM calls of async hooks: a hook sees the rows that the test has made.
 
     Args:
-        service_type: whose plan; None: that of the settings.
-        only: hooks, by handle, function or key, that are opened with what they need; None: all,
-            and what is connected to django-asgi-lifespan's signals.
-        lifespan: whose plan; None: the default ``Lifespan``.
+        service_type: the service type of the plan; None: that of the settings.
+        only: hooks, by handle, function or key, to open with their dependencies; None: all,
+            and the receivers of django-asgi-lifespan's signals.
+        lifespan: the ``Lifespan`` to open; None: the default one.
         history: whether the run is recorded, in the test's own transaction.
     """
     return LifespanRunning(service_type, only=only, lifespan=lifespan, history=history)
@@ -71,7 +71,7 @@ class Running:
 
     Args:
         run: the run.
-        handed_out: gives what a server would put into the state of each request.
+        handed_out: returns the items that a server would put into each request's state.
     """
 
     def __init__(self, run: Run, handed_out: Callable[[], Mapping[str, Any]]) -> None:
@@ -80,31 +80,31 @@ class Running:
 
     @property
     def state(self) -> RunState:
-        """What is open: ``state["name"]``, ``state.name``."""
+        """The open resources: ``state["name"]``, ``state.name``."""
         return self._run.state
 
     @property
     def context(self) -> LifespanContext:
-        """What the hooks were told."""
+        """The context that the hooks were given."""
         return self._run.context
 
     @property
     def report(self) -> Report:
-        """What the run has done so far; behind the ``with`` block, all of it."""
+        """The report of the run so far; after the ``with`` block, of all of it."""
         return self._run.report()
 
     @cached_property
     def client(self) -> Client:
-        """Django's test client, whose requests have ``request.state``."""
+        """Django's test client; its requests have ``request.state``."""
         return ClientInRun(self)
 
     @cached_property
     def async_client(self) -> AsyncClient:
-        """Django's async test client, whose requests have ``request.state``."""
+        """Django's async test client; its requests have ``request.state``."""
         return AsyncClientInRun(self)
 
     def scope(self) -> dict[str, Any]:
-        """Return what an ASGI scope says of the run that a request is served by."""
+        """Return the keys of an ASGI scope that name the run of a request."""
         return {SCOPE_KEY: self._run, "state": dict(self._handed_out())}
 
     def __repr__(self) -> str:
@@ -112,12 +112,12 @@ class Running:
 
 
 class LifespanRunning:
-    """What ``lifespan_running`` returns: it opens a run, once, and closes it.
+    """The return value of ``lifespan_running``: opens a run, once, and closes it.
 
     Args:
-        service_type: whose plan; None: that of the settings.
-        only: hooks that are opened with what they need; None: all.
-        lifespan: whose plan; None: the default ``Lifespan``.
+        service_type: the service type of the plan; None: that of the settings.
+        only: hooks to open with their dependencies; None: all.
+        lifespan: the ``Lifespan`` to open; None: the default one.
         history: whether the run is recorded.
     """
 
@@ -125,7 +125,7 @@ class LifespanRunning:
         self,
         service_type: str | None,
         *,
-        only: Iterable[Wanted] | None,
+        only: Iterable[HookReference] | None,
         lifespan: Lifespan | None,
         history: bool,
     ) -> None:
@@ -142,9 +142,9 @@ class LifespanRunning:
         """Open the plan on a loop in a thread of its own.
 
         Raises:
-            LifespanError: a loop runs here.
+            LifespanError: a loop runs in this thread.
             PlanError: the plan can't be made.
-            LookupError: the plan does not hold what is asked for.
+            LookupError: the plan does not hold a hook of ``only``.
             BaseException: the first error of a hook that failed to start.
         """
         if asyncio._get_running_loop() is not None:
@@ -152,7 +152,7 @@ class LifespanRunning:
                 "'with lifespan_running()' was entered where an event loop runs, and would block "
                 "it. Write 'async with lifespan_running()' in an async test."
             )
-        with self._around_what_fails():
+        with self._closing_on_error():
             self._here = TestThreadExecutor()
             self._thread = LoopThread("lifespan test loop", self._lifespan.adapter.advice)
             self._around.callback(self._thread.close)
@@ -166,7 +166,7 @@ class LifespanRunning:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close what was opened.
+        """Close the run.
 
         Raises:
             ExceptionGroup: the errors of hooks that failed to stop; an error of the body comes
@@ -181,7 +181,7 @@ class LifespanRunning:
         """Open the plan on the running loop. Raises as ``with`` does."""
         loop = asyncio.get_running_loop()
         executor: Executor | None = AsyncToSync.loop_thread_executors.get(loop)
-        with self._around_what_fails():
+        with self._closing_on_error():
             if executor is None:
                 own = ThreadWithConnections(connections_of_this_thread())
                 self._around.callback(own.close)
@@ -195,14 +195,14 @@ class LifespanRunning:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close what was opened. Raises as ``with`` does."""
+        """Close the run. Raises as ``with`` does."""
         with self._around:
             await self._close(error)
 
     # Both.
 
     @contextmanager
-    def _around_what_fails(self) -> Iterator[None]:
+    def _closing_on_error(self) -> Iterator[None]:
         if self._run is not None:
             raise LifespanError("lifespan_running() opens one run: call it anew for another one.")
         try:
@@ -223,7 +223,7 @@ class LifespanRunning:
         changes: list[Change] = [InTest(executor, recorder)]
         if self._only is not None:
             changes.append(self._only)
-        # First of all: what a test overrides and injects has the last word.
+        # First, so that the test's own overrides and faults win.
         lifespan.changes[:0] = changes
         try:
             run = self._prepare()
@@ -262,7 +262,7 @@ class LifespanRunning:
 
 
 def put_django_around(lifespan: Lifespan) -> None:
-    """Put Django around the default ``Lifespan`` where the app is not installed."""
+    """Give the default ``Lifespan`` Django's adapter, if the app is not installed."""
     from django.conf import settings
 
     if settings.configured:

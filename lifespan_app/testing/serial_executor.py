@@ -1,4 +1,4 @@
-"""Where sync hooks run in a test: in one thread, one after the other, on the test's connections.
+"""The executor of sync hooks in a test: one thread, one hook at a time, on the test's connections.
 
 Django's tests hold their transaction in one connection, and a connection belongs to a thread. The
 thread of a sync test is free while a lifespan starts or stops, so its sync hooks run in it; so they
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LAST_CALL = 1.0
-"""Seconds that a thread has for the call it is at, when its test is over."""
+"""Seconds for the current call of a thread when its test has ended."""
 
 
 class InTest(Change):
@@ -46,7 +46,7 @@ class InTest(Change):
 
     Args:
         executor: makes calls in that thread.
-        history: keeps the record of the run, where the test asks for one.
+        history: keeps the record of the run, if the test wants one.
     """
 
     def __init__(self, executor: Executor, history: Observer | None = None) -> None:
@@ -62,7 +62,7 @@ class InTest(Change):
         adapter.turns = SerialExecutor(executor)
         adapter.around_thread = adapter.around_task = nothing_around  # type: ignore[method-assign]
         adapter.around_call = nothing_around  # type: ignore[method-assign]
-        adapter.stop_server = say_that_it_stops  # type: ignore[method-assign]
+        adapter.stop_server = log_server_stop  # type: ignore[method-assign]
         adapter.waiter = CurrentThreadExecutor  # type: ignore[method-assign]
         if isinstance(executor, TestThreadExecutor):
             adapter.waiter = executor.waiter  # type: ignore[method-assign]
@@ -73,13 +73,13 @@ def nothing_around(*args: object, **kwargs: object) -> None:
     """Leave the connections alone: they are the test's."""
 
 
-def say_that_it_stops(server: str | None) -> None:
-    """Say that a server would be asked to stop: here it would be the test's own process."""
+def log_server_stop(server: str | None) -> None:
+    """Log that a server would be asked to stop: here it would be the test's own process."""
     logger.warning("A server would be asked to stop here; a test is left alone.")
 
 
 class SerialExecutor:
-    """Have sync hooks take turns in one thread.
+    """An executor that runs sync hooks one at a time in one thread.
 
     Args:
         executor: makes calls in that thread, in their order.
@@ -89,7 +89,7 @@ class SerialExecutor:
         self._executor = executor
 
     def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
-        """Have the thread call ``turn``, behind those that came before."""
+        """Queue ``turn`` for the thread."""
         self._executor.submit(begin, hook_run, turn)
 
 
@@ -108,8 +108,8 @@ class TestThreadExecutor(CurrentThreadExecutor):
     """The thread that runs a sync test: it makes calls whenever it waits for its lifespan."""
 
     def waiter(self) -> CurrentThreadExecutor:
-        """Return what a thread waits with in ``lifespan.call``."""
-        # In the midst of a hook no other one has its turn.
+        """Return a waiter for a thread in ``lifespan.call``."""
+        # While a hook runs, no other one has its turn.
         free = threading.get_ident() == self.thread and not self.busy
         return self if free else CurrentThreadExecutor()
 
@@ -120,7 +120,7 @@ class TestThreadExecutor(CurrentThreadExecutor):
 
 @contextmanager
 def async_code_goes_to(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Have ``async_to_sync`` run, in this thread, async code on a loop: async views, for example.
+    """Make ``async_to_sync``, in this thread, run async code on a loop: async views, for example.
 
     Args:
         loop: runs in another thread.
@@ -134,7 +134,7 @@ def async_code_goes_to(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
 @contextmanager
 def sync_code_goes_to(executor: Executor, loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Have ``sync_to_async`` make, for what runs on a loop, thread-sensitive calls in one thread.
+    """Make the thread-sensitive calls of ``sync_to_async`` on a loop run in one thread.
 
     Args:
         executor: makes calls in that thread.
@@ -169,7 +169,7 @@ class ThreadWithConnections(Executor):
         self._thread.start()
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Have the thread make a call."""
+        """Submit a call to the thread."""
         future: Future[Any] = Future()
         with self._lock:
             if not self._over:
@@ -202,7 +202,7 @@ def connections_of_this_thread() -> dict[str, BaseDatabaseWrapper]:
         return {}
     from django.db import connections
 
-    # Where a loop runs, asgiref shows async code connections of its own.
+    # Django's connections are an asgiref Local: a running loop has its own.
     loop = asyncio._get_running_loop()
     asyncio._set_running_loop(None)
     try:
