@@ -476,6 +476,7 @@ asyncio.run(main())
 
 
 @needs_postgresql
+@pytest.mark.every_pair
 class TestAJobsConnection:
     """It is replaced between queries where it is broken or too old, and otherwise kept."""
 
@@ -706,6 +707,7 @@ asyncio.run(run())
 """
 
 
+@pytest.mark.every_pair
 class TestAsyncToSync:
     """Under asgiref's async_to_sync the thread that waits makes the ORM calls, as elsewhere."""
 
