@@ -64,7 +64,7 @@ demo: $(DEMO_SET_UP) $(INSTALLED_SERVER) ## Serve the sandbox (SERVER, HOST, POR
 
 .PHONY: test
 test: lint check ## Lint, check, and test the checkout on this Python, in a few minutes
-	@$(RUN) -m pytest -p tests.reports -n 2 --dist loadfile -m "not slow" --junitxml=$(REPORTS)/make-test.xml$(if $(RERUNS), --reruns $(RERUNS) -r fExXR)
+	@$(RUN) -m pytest -p tests.reports -p tests.tally -n 3 --dist worksteal -m "not slow" --junitxml=$(REPORTS)/make-test.xml$(if $(RERUNS), --reruns $(RERUNS) -r fExXR)
 
 .PHONY: test-all
 test-all: $(DEVELOPMENT_SET_UP) ## Test the wheel on every supported Python that is here, slow tests included

@@ -287,7 +287,9 @@ class MariaDB(Cluster):
 
     def command(self) -> list[str]:
         files = [f"--datadir={self.data}", f"--socket={self.socket}"]
-        return [str(self.server), "--no-defaults", "--skip-networking", *files, *self._own_folder]
+        # What was committed outlives the server, and need not outlive the machine.
+        options = ["--no-defaults", "--skip-networking", "--innodb-flush-log-at-trx-commit=2"]
+        return [str(self.server), *options, *files, *self._own_folder]
 
     @property
     def _own_folder(self) -> list[str]:

@@ -12,6 +12,9 @@ import pytest
 
 from tests.projects import JOURNAL_VARIABLE, Project
 
+# Fixtures whose tests start processes: servers, commands, browsers.
+OF_PROCESSES = {"project", "sandbox", "chromium", "terminal"}
+
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
@@ -68,6 +71,17 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with Sandbox(Project(tmp_path_factory.mktemp("sandbox"))) as served:
         served.wait_for_refresh()
         yield served
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as `once` what is slow or starts processes, unless it is marked `every_pair`."""
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        fixtures = set(getattr(item, "fixturenames", ()))
+        costly = "slow" in marks or OF_PROCESSES & fixtures
+        if costly and "every_pair" not in marks:
+            item.add_marker("once")
 
 
 def pytest_collection_finish() -> None:

@@ -124,7 +124,9 @@ def path_of(name: str, pks: dict[str, int]) -> str:
     return OTHERS.get(name) or f"{LIST}{pks[name]}/change/"
 
 
-@pytest.mark.parametrize("name", [*OTHERS, *STORIES])
+@pytest.mark.parametrize(
+    "name", [*(pytest.param(name, marks=pytest.mark.every_pair) for name in OTHERS), *STORIES]
+)
 def test_page_fits_and_axe_finds_nothing_to_complain_of(
     open_page: Open, pks: dict[str, int], name: str
 ) -> None:
@@ -183,6 +185,7 @@ def test_first_screen_says_what_is_broken_since_when_and_what_to_do(open_page: O
     assert box["y"] + box["height"] < DESK["height"]
 
 
+@pytest.mark.every_pair
 def test_from_the_overview_to_the_run_to_the_hook_and_back_to_a_run(open_page: Open) -> None:
     page = open_page(HOME)
 
@@ -194,6 +197,7 @@ def test_from_the_overview_to_the_run_to_the_hook_and_back_to_a_run(open_page: O
     page.get_by_role("heading", name="Startup").wait_for()
 
 
+@pytest.mark.every_pair
 def test_list_is_filtered_by_status_service_type_time_and_mode(open_page: Open) -> None:
     page = open_page(LIST)
     rows = page.locator("#result_list tbody tr")
@@ -282,6 +286,7 @@ def test_hostile_text_is_shown_as_text(open_page: Open, pks: dict[str, int]) -> 
         assert page.get_by_text("<script>document.title='owned'</script>").first.is_visible()
 
 
+@pytest.mark.every_pair
 def test_runs_are_deleted_after_a_question_that_counts_them(
     open_page: Open, pks: dict[str, int], server: AdminServer
 ) -> None:

@@ -72,6 +72,7 @@ class TestInstalled:
         assert told(project) == {"keys": ["shop.open_up"], "checks": []}
 
 
+@pytest.mark.every_pair
 class TestSimpleConfig:
     """Without autodiscovery a project imports its hooks by itself."""
 

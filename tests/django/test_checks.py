@@ -617,6 +617,7 @@ class TestE005AConfigFile:
         assert system_checks.check_config_file() == []
 
 
+@pytest.mark.every_pair
 class TestCommands:
     """A setting that is all wrong is reported; it makes no command unusable."""
 

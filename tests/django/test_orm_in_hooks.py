@@ -476,6 +476,7 @@ asyncio.run(main())
 
 
 @needs_postgresql
+@pytest.mark.every_pair
 class TestAJobsConnection:
     """It is replaced between queries where it is broken or too old, and otherwise kept."""
 
@@ -493,6 +494,8 @@ class TestAJobsConnection:
             work = "\n".join(["async def work():", indent(dedent(body), "    ")])
             project.app("shop", models=MODELS, lifespan=f"{dedent(JOB)}\n\n{work}")
             cluster.serve(project, **options)
+            # The server is that of all tests of this class, and of a second try of this one.
+            cluster.query("DROP TABLE IF EXISTS shop_book")
             make_tables(project)
             done = project.file("main.py", MAIN).run("main.py")
             assert done.returncode == 0, done.stderr
@@ -560,8 +563,8 @@ class TestAJobsConnection:
         self, work: Callable[..., list[str]]
     ) -> None:
         body = """
-            before = await backend()
             await sync_to_async(transaction.set_autocommit)(False)
+            before = await backend()
             await Book.objects.acreate(title="Sanditon")
             await grow_old()
             write("same" if await backend() == before else "another", "one")
@@ -706,6 +709,7 @@ asyncio.run(run())
 """
 
 
+@pytest.mark.every_pair
 class TestAsyncToSync:
     """Under asgiref's async_to_sync the thread that waits makes the ORM calls, as elsewhere."""
 

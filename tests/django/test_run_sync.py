@@ -68,6 +68,7 @@ def command(project: Project, *arguments: str) -> Server:
     return Server(project, kind, options=arguments, ready=False)
 
 
+@pytest.mark.every_pair
 def test_management_command_uses_what_the_lifespan_holds(shop: Project) -> None:
     done = shop.manage("fetch")
 
@@ -100,6 +101,7 @@ def test_shell_opens_a_plan_for_a_block(shop: Project) -> None:
     assert shop.events() == ["opens", "closes"]
 
 
+@pytest.mark.every_pair
 def test_async_code_of_a_command_opens_a_plan_on_its_own_loop(shop: Project) -> None:
     source = (
         "import asyncio\n"
@@ -132,6 +134,7 @@ def test_error_of_a_failed_start_is_the_commands(shop: Project) -> None:
     assert shop.events() == ["opens", "closes"]
 
 
+@pytest.mark.every_pair
 def test_ctrl_c_in_the_body_closes_what_is_open(shop: Project) -> None:
     shop.file(
         "shop/management/commands/fetch.py",

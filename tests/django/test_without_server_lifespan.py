@@ -118,6 +118,7 @@ def recorded(project: Project) -> list[tuple[Any, ...]]:
         return rows.fetchall()
 
 
+@pytest.mark.every_pair
 @pytest.mark.parametrize("options", [(), ("--noreload",)], ids=["reloader", "noreload"])
 class TestRunserver:
     @pytest.fixture
@@ -324,6 +325,7 @@ class TestDaphne:
         assert [event.split()[0] for event in shop.events()] == ["opens", "job", "closes"]
 
 
+@pytest.mark.every_pair
 class TestShell:
     READS = (
         "from shop.lifespan import client; from lifespan_app import lifespan; "
@@ -360,6 +362,7 @@ class Tests(SimpleTestCase):
 """
 
 
+@pytest.mark.every_pair
 @pytest.mark.parametrize("setting", [{}, THREAD], ids=["by default", "thread"])
 def test_test_client_gets_an_error(shop: Project, setting: dict[str, str]) -> None:
     """Also where the setting says "thread": a test says what it opens."""

@@ -16,7 +16,7 @@ import pytest
 from lifespan_app import Lifespan
 from lifespan_app.engine.reporting.log_capture import MOST_BYTES, LogLine
 from lifespan_app.engine.reporting.report import Phase, Step
-from lifespan_app.history.recording import rows
+from lifespan_app.history.recording import record, rows
 from lifespan_app.history.recording.maintenance import import_spooled
 from lifespan_app.history.recording.rows import Rows
 from lifespan_app.history.recording.sanitize import LONGEST, ascii_only, sanitize
@@ -180,7 +180,11 @@ def test_run_that_says_hostile_text_is_recorded(
         "RELEASE": text,
         "ENVIRONMENT": text,
         "SPOOL_DIR": str(tmp_path / "spool"),
+        "SHUTDOWN_DEADLINE": 120,
     }
+    # A busy machine is no reason for a file.
+    monkeypatch.setattr(record, "PATIENCE", 60)
+    monkeypatch.setattr(record, "LAST_PATIENCE", 60)
     monkeypatch.setattr(socket, "gethostname", lambda: text)
     rows.facts.cache_clear()
 

@@ -19,7 +19,7 @@ from lifespan_app.models import LifespanRun
 from tests import records
 from tests.history.databases import HistoryDatabase
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every_pair]
 
 
 def plan(database: HistoryDatabase, runs: Any) -> str:

@@ -32,6 +32,7 @@ PATIENT = {"SHUTDOWN_TIMEOUT": 600, "SHUTDOWN_DEADLINE": 600}
 # Up, and down again.
 
 
+@pytest.mark.every_pair
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signal_ends_runlifespan_with_0(shop: Project, number: Signals) -> None:
     with running(shop) as command:
@@ -61,6 +62,7 @@ def test_end_of_the_terminal_ends_nothing_under_nohup(shop: Project) -> None:
     assert "(SIGTERM)" in command.output
 
 
+@pytest.mark.every_pair
 def test_once_starts_and_stops(shop: Project) -> None:
     done = shop.manage("runlifespan", "--once")
 
@@ -304,6 +306,7 @@ def slow_to_start(project: Project, shop: str) -> Project:
     )
 
 
+@pytest.mark.every_pair
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_during_the_startup_rolls_it_back(project: Project, number: Signals) -> None:
     slow_to_start(project, SHOP)
@@ -316,6 +319,7 @@ def test_signal_during_the_startup_rolls_it_back(project: Project, number: Signa
     assert f"{number.name}: the startup is given up." in command.output
 
 
+@pytest.mark.every_pair
 @pytest.mark.slow
 def test_second_signal_during_the_startup_cancels_what_hangs(project: Project) -> None:
     slow_to_start(project, STUBBORN).settings(LIFESPAN=PATIENT)
@@ -370,6 +374,7 @@ def test_signal_after_once_cancels_what_hangs(project: Project) -> None:
         assert command.wait() == 5
 
 
+@pytest.mark.every_pair
 @pytest.mark.slow
 def test_ctrl_c_breaks_into_a_hook_that_blocks_the_loop(project: Project) -> None:
     project.app("shop", lifespan=SHOP).app(

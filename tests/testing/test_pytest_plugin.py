@@ -9,7 +9,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every_pair]
 
 PLUGIN = "lifespan_app.pytest_plugin"
 

@@ -15,7 +15,7 @@ from tests.clusters import PostgreSQL
 from tests.needs import needs_postgresql
 from tests.projects import Project
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.every_pair]
 
 MODELS = """
 from django.db import models
