@@ -21,9 +21,8 @@ from lifespan_app.engine.wording import did_you_mean
 from lifespan_app.integration import autodiscover
 from lifespan_app.integration.default import lifespan
 
-from .gunicorn import patched_thread_messages
-from .not_imported import modules_not_imported
-from .plans import draft, plan_messages, problem_message
+# A server imports this module and runs no check but those of the setting's keys: each other check
+# imports what it alone needs.
 
 TAG = "lifespan"
 
@@ -81,6 +80,8 @@ def is_migrating() -> bool:
 @registered
 def check_broken_modules() -> Iterator[CheckMessage]:
     """E001: a ``lifespan.py`` that can't be imported."""
+    from .plans import problem_message
+
     for name, problem in lifespan.broken.items():
         first_line = problem.message.partition("\n")[0]
         error = problem_message(problem._replace(message=first_line, code="broken"))
@@ -91,6 +92,8 @@ def check_broken_modules() -> Iterator[CheckMessage]:
 @registered
 def check_lonely_module() -> Iterator[CheckMessage]:
     """W001: a ``lifespan.py`` of a package that is not installed."""
+    from .not_imported import modules_not_imported
+
     for module, package, file in modules_not_imported():
         yield Warning(
             f"{file} is never imported, since '{package}' is not in INSTALLED_APPS.",
@@ -293,6 +296,8 @@ def disables_existing_loggers() -> bool:
 @registered
 def check_patched_threads() -> Iterator[CheckMessage]:
     """W013: a server that patches threads: no background thread can open the plan there."""
+    from .gunicorn import patched_thread_messages
+
     if lifespan.hooks and not any(conf.wrong_types()):
         yield from patched_thread_messages()
 
@@ -300,6 +305,8 @@ def check_patched_threads() -> Iterator[CheckMessage]:
 @registered
 def check_plan() -> Iterator[CheckMessage]:
     """E006 to E011, W004 to W006, I001: problems of the plan of ``SERVICE_TYPE``."""
+    from .plans import draft, plan_messages
+
     if lifespan.broken:
         return
     try:

@@ -1,6 +1,7 @@
 """The settings of the engine, and their defaults."""
 
-from __future__ import annotations
+# Without "from __future__ import annotations": a named tuple compiles each annotation that is a
+# string, which takes most of the time that its class does.
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -15,12 +15,13 @@ from lifespan_app.engine.settings import Settings
 
 from .background import BackgroundRun
 from .connections import ClosedAfter, OwnConnections, around_call, give_back_connections, own
-from .current_thread_executor import CurrentThreadExecutor
 from .server import ServerAdapter, module_of_task, recognised
 
 if TYPE_CHECKING:
     from lifespan_app.engine.advice import Advice
     from lifespan_app.engine.running.run import Run
+
+    from .current_thread_executor import CurrentThreadExecutor
 
 CLOSED_AFTER = ClosedAfter()
 
@@ -74,6 +75,8 @@ class DjangoAdapter(ServerAdapter):
 
     def waiter(self) -> CurrentThreadExecutor:
         """Return an executor for the waiting thread, which makes the async code's ORM calls."""
+        from .current_thread_executor import CurrentThreadExecutor
+
         return CurrentThreadExecutor()
 
     def server(self) -> str:

@@ -33,7 +33,6 @@ from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.running.portal import loop_above
 from lifespan_app.engine.running.threads import start_thread
-from lifespan_app.engine.stacks.stacks import where_thread
 
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
@@ -357,6 +356,9 @@ class OwnConnections:
             self._thread.submit(give_back_connections)
 
     def _leave_behind(self, thread: ConnectionThread) -> None:
+        # Not paid for where nothing hangs.
+        from lifespan_app.engine.stacks.stacks import where_thread
+
         place = thread.ident and where_thread(thread.ident, home=self._hook.file)
         logger.warning(
             "%s: a database call hangs in its thread, which can't be cancelled%s. It is left "

@@ -22,7 +22,6 @@ from lifespan_app.engine.planning.plan import Plan
 from lifespan_app.engine.reporting.report import Mode
 from lifespan_app.engine.running.current import SCOPE_KEY
 from lifespan_app.engine.running.hook_run import HookRun
-from lifespan_app.engine.running.messages import shutdown_message, startup_message
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.running.stages import Rows, Stage, call_hook
 from lifespan_app.engine.settings import Settings
@@ -154,6 +153,8 @@ async def serve_lifespan(
             report_failure(error)
         if run is None or run.first_error is not error:
             logger.error("The lifespan can't start: %s", one_line(error), error=error)
+        from lifespan_app.engine.running.messages import startup_message
+
         await send({"type": "lifespan.startup.failed", "message": startup_message(run, error)})
         raise
     run.hand_out(scope)
@@ -173,6 +174,8 @@ async def serve_lifespan(
         await refuse_second_startup(send, "the run that was open is closed")
     await run.stop(ended_by="lifespan.shutdown")
     if run.stop_errors:
+        from lifespan_app.engine.running.messages import shutdown_message
+
         await send({"type": "lifespan.shutdown.failed", "message": shutdown_message(run)})
         raise_stop_errors(run)
     await send({"type": "lifespan.shutdown.complete"})

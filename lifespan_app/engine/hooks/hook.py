@@ -1,6 +1,7 @@
 """A hook: one thing that an app declares in its ``lifespan.py``, as a value."""
 
-from __future__ import annotations
+# Without "from __future__ import annotations": a named tuple compiles each annotation that is a
+# string, which takes most of the time that its class does.
 
 import functools
 import inspect
@@ -16,7 +17,7 @@ class Handle(Protocol):
     """The handle of a resource, by which code refers to its hook."""
 
     @property
-    def hook(self) -> Hook:
+    def hook(self) -> "Hook":
         """The resource's declaration."""
 
 

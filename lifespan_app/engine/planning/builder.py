@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import Annotated, Any, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
 from lifespan_app.engine.advice import GENERIC, Advice
 from lifespan_app.engine.context import LifespanContext, ServiceType
@@ -29,13 +29,15 @@ from lifespan_app.engine.hooks.signature import (
     parameters_of,
     text_of,
 )
-from lifespan_app.engine.problem import Problem
 from lifespan_app.engine.wording import did_you_mean
 
 from .candidate import Candidate, Dependency
 from .duplicates import imported_twice, twins_in
 from .order import in_order, nodes_in_order
 from .plan import DECLARED, NEEDS, Excluded, Gives, Plan
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.problem import Problem
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """The ``HOOKS`` setting: changed options, by a hook's key or ``"*"``."""
@@ -121,8 +123,11 @@ class _Draft:
             self._keep_server_hooks()
         self._exclude_unrunnable()
 
-    def problem(self, code: str, at: Candidate, message: str, hint: str) -> None:
-        self.problems.append(Problem(message, hint, at.hook.file, at.hook.line, code))
+    def problem(self, code: str, at: Candidate | Hook, message: str, hint: str) -> None:
+        from lifespan_app.engine.problem import Problem
+
+        hook = at if isinstance(at, Hook) else at.hook
+        self.problems.append(Problem(message, hint, hook.file, hook.line, code))
 
     # The choice of hooks.
 
@@ -160,15 +165,12 @@ class _Draft:
         for name, twin in twins_in(first, label_of):
             twins.add(twin)
             hook = first[twin]
-            self.problems.append(
-                Problem(
-                    imported_twice(name, twin),
-                    "Python runs a file once for each name. Look for a folder that is in sys.path "
-                    "together with one that it stands in.",
-                    hook.file,
-                    hook.line,
-                    "imported twice",
-                )
+            self.problem(
+                "imported twice",
+                hook,
+                imported_twice(name, twin),
+                "Python runs a file once for each name. Look for a folder that is in sys.path "
+                "together with one that it stands in.",
             )
         return [hook for hook in hooks if hook.module not in twins]
 

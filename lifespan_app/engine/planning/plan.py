@@ -4,7 +4,8 @@ A plan is a value: making it twice gives the same order, and nothing in it chang
 ``planning`` makes it.
 """
 
-from __future__ import annotations
+# Without "from __future__ import annotations": a named tuple compiles each annotation that is a
+# string, which takes most of the time that its class does.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -162,7 +163,7 @@ class Plan:
                 layers[depth[-1]].append(node)
         return layers
 
-    def only(self, keys: Iterable[str]) -> Plan:
+    def only(self, keys: Iterable[str]) -> "Plan":
         """Return the part of this plan with the hooks of ``keys`` and their dependencies.
 
         Raises:
@@ -188,14 +189,14 @@ class Plan:
             ready += (self.nodes[wait.node] for wait in node.waits if wait.reason in HARD)
         return self.without({node.index for node in self.nodes} - kept, "not asked for")
 
-    def waiting_for_all(self) -> Plan:
+    def waiting_for_all(self) -> "Plan":
         """Return this plan with a startup that waits for every hook."""
         if all(node.options.wait for node in self.nodes):
             return self
         nodes = [node._replace(options=node.options._replace(wait=True)) for node in self.nodes]
         return Plan(self.service_type, nodes, self.excluded)
 
-    def without(self, dropped: set[int], reason: str) -> Plan:
+    def without(self, dropped: set[int], reason: str) -> "Plan":
         """Return this plan without some hooks, and without the edges to them.
 
         Args:

@@ -1,6 +1,7 @@
 """The journal of a run: frozen entries, only ever added. A report is the journal up to a point."""
 
-from __future__ import annotations
+# Without "from __future__ import annotations": a named tuple compiles each annotation that is a
+# string, which takes most of the time that its class does.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -55,7 +56,7 @@ class Entry(NamedTuple):
 
     def ends(
         self, outcome: Outcome, at: float, error: BaseException | None = None, reason: str = ""
-    ) -> Entry:
+    ) -> "Entry":
         """Return the entry of this step's end."""
         failure = self.failure if error is None else failure_of(error)
         return self._replace(
@@ -151,7 +152,7 @@ class Journal:
         now: float,
         *,
         keep: bool = False,
-    ) -> Snapshot:
+    ) -> "Snapshot":
         """Return the events until now.
 
         Args:

@@ -1,6 +1,7 @@
 """Keep the log lines of a hook with its step."""
 
-from __future__ import annotations
+# Without "from __future__ import annotations": a named tuple compiles each annotation that is a
+# string, which takes most of the time that its class does.
 
 import logging
 import threading

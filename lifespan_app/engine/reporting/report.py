@@ -1,6 +1,7 @@
 """The report of a run, as plain data; and the base class of observers."""
 
-from __future__ import annotations
+# Without "from __future__ import annotations": a named tuple compiles each annotation that is a
+# string, which takes most of the time that its class does.
 
 from collections.abc import Awaitable
 from enum import StrEnum
@@ -261,7 +262,7 @@ class Report:
         """The key of the hook that took longest to start, or an empty string."""
         return self._details.slowest_hook()
 
-    def complete(self) -> Report:
+    def complete(self) -> "Report":
         """Read everything now, and return the report: later it costs nothing."""
         _ = self.steps, self.longest_chain, self.longest_stop, self.hooks_failed, self.slowest_hook
         return self

@@ -16,7 +16,6 @@ from lifespan_app.engine.advice import GENERIC, Advice
 from lifespan_app.engine.errors import LifespanError
 
 from .patched_threads import patched_threads
-from .portal import carried, send
 
 if TYPE_CHECKING:
     from .hook_run import HookRun
@@ -176,6 +175,8 @@ class LoopThread:
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop, with the caller's context variables; return its future."""
+        from .portal import carried, send
+
         return send(coroutine, self.loop, carried())
 
     def close(self) -> None:

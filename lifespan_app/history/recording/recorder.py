@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable
+from typing import TYPE_CHECKING
 
 from django.db import connections
 
 from lifespan_app import conf
 from lifespan_app.engine.reporting.report import IN_SERVICE, Observer, Phase, Report, Step
 
-from .record import Record
+if TYPE_CHECKING:
+    from .record import Record
 
 NO_DATABASE = "django.db.backends.dummy"
 
@@ -36,6 +38,8 @@ class Recorder(Observer):
             # A run that was over before it began has nothing to be remembered for.
             if report.stopped_at is not None or not is_on():
                 return
+            from .record import Record  # not paid for by what opens no run, such as "migrate"
+
             record = self._records[report.uuid] = Record(report.uuid)
         record.run_changed(report)
 

@@ -6,8 +6,8 @@ have said is masked here, before it is stored anywhere.
 
 from __future__ import annotations
 
-import platform
 import socket
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -42,7 +42,7 @@ def facts(pid: int) -> Row:
         "launch": identity.launch(),
         "process": identity.identity(),
         "host": socket.gethostname(),
-        "python_version": platform.python_version(),
+        "python_version": sys.version.split()[0],
         "django_version": django.get_version(),
     }
 
