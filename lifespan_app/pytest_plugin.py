@@ -1,8 +1,8 @@
 """Fixtures for pytest: a lifespan around one test.
 
 ``lifespan_running`` is for sync tests, ``async_lifespan_running`` for async ones; ``running`` and
-``async_running`` are short names for them, where a suite has no fixtures of these names. They open what
-the function ``lifespan_running()`` opens; the mark ``lifespan`` takes its arguments::
+``async_running`` are short names for them, unless a suite has its own fixtures of these names. They
+work like the function ``lifespan_running()``; the mark ``lifespan`` takes its arguments::
 
     @pytest.mark.lifespan(only=[http_client])
     def test_book(db, lifespan_running):

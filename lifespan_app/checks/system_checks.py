@@ -39,8 +39,8 @@ def registered(
 ) -> Callable[..., list[CheckMessage]]:
     """Register a system check. For the command ``migrate``, its errors are warnings.
 
-    It runs every check and stops at an error. It must not stop at one of these: what a hook needs
-    to be imported may be the very table that is to be made.
+    It runs every check and stops at an error. It must not stop at one of these: the import of a hook
+    may need the very table that the migration creates.
     """
 
     def run(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:

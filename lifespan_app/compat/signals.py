@@ -1,8 +1,8 @@
 """The ASGI lifespan as Django signals.
 
 ``asgi_startup`` is sent when every hook is up, ``asgi_shutdown`` at the end, before anything is
-closed, each with the lifespan's ``scope``. What a receiver of ``asgi_lifespan`` returns, a function
-that makes an async context manager, is entered at startup; see ``register_lifespan_manager``.
+closed, each with the lifespan's ``scope``. A receiver of ``asgi_lifespan`` returns a function that
+makes an async context manager, which is entered at startup; see ``register_lifespan_manager``.
 """
 
 from __future__ import annotations

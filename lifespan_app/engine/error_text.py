@@ -1,7 +1,7 @@
 """Errors as text. No function here raises, even if an error's own code does.
 
 An exception is the project's object: its ``__str__`` may raise or return None, its class may refuse
-notes. What the engine does between the end of a hook and its next step must not depend on that.
+notes. The engine's work between the end of a hook and the next step must not depend on that.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Lifespan(Registry):
         """Delete, for tests, the default ``Lifespan`` with its hooks, runs and last report.
 
         It stays the same object. A run that ``startup`` has put on a loop thread of its own is
-        closed; any other is left to what has opened it, with a warning.
+        closed; any other stays open, with a warning.
         """
         from .logger import logger
 
@@ -153,7 +153,7 @@ class Lifespan(Registry):
             required: whether the startup fails when it does; else the process serves degraded.
             state_name: its name in the state, where that is not ``name``.
             wait: whether the startup waits for it. With False the process serves meanwhile, and is
-                not ready before it is up; what asks for it is not waited for either.
+                not ready before it is up; the startup does not wait for its dependents either.
 
         Returns:
             Its handle: ``handle(request)`` and ``handle.current()`` give the value.
@@ -575,9 +575,9 @@ class Lifespan(Registry):
     def progress(self, fraction: float, doing: str = "") -> None:
         """Report the progress of a slow hook: ``progress(0.6, "shard 3 of 5")``.
 
-        It is logged, kept with the hook's step in the history, and told to those who may know of
-        it by ``readyz`` and the status file. Called from any thread or task that a hook has begun;
-        outside of hooks it does nothing, so that a function that loads may always say it.
+        It is logged, kept with the hook's step in the history, and shown by ``readyz`` (to users with
+        the permission) and in the status file. Any thread or task that a hook has started may call
+        it; outside of hooks it has no effect, so a shared function may always call it.
 
         Args:
             fraction: from 0 to 1.

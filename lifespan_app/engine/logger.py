@@ -27,10 +27,10 @@ class SafeLogger:
     """Log to ``logging.getLogger(name)`` without raising anything.
 
     The logger is looked up for each line. One that existed before Django reads ``LOGGING`` would be
-    disabled by it, unless that says ``"disable_existing_loggers": False``.
+    disabled by it, unless that has ``"disable_existing_loggers": False``.
 
-    Each record says which run it is about, and which hook: ``lifespan_run``, ``lifespan_service_type``,
-    ``lifespan_release``, ``lifespan_hook`` and ``lifespan_phase``, an empty string where there is none.
+    Each record names its run and its hook: ``lifespan_run``, ``lifespan_service_type``,
+    ``lifespan_release``, ``lifespan_hook`` and ``lifespan_phase``; without one, an empty string.
 
     A line that a handler fails to take goes to standard error, with the handler and its error. So
     does a line of level ERROR when the logger is disabled.
@@ -72,8 +72,8 @@ class SafeLogger:
     ) -> None:
         """Log a line at WARNING, in a thread of its own; write it to standard error if that is slow.
 
-        A handler that blocks the event loop holds its lock meanwhile, and a line that says so would
-        wait for it.
+        A handler that blocks the event loop holds its lock meanwhile, and a line about that would wait
+        for the lock.
         """
         line = Line(logging.WARNING, message, args, about=about)
         thread = threading.Thread(target=self._log, args=[line], daemon=True)

@@ -35,8 +35,8 @@ def autodiscover() -> None:
 
     Django's own ``autodiscover_modules`` stops at the first module that can't be imported, and an
     error in ``ready()`` would take every command with it, ``migrate`` and ``shell`` included. So a
-    broken module is kept, with what it had declared rolled back: check E001 shows it, and whatever
-    makes a plan raises it.
+    error is kept, and the hooks of the broken module are removed: check E001 shows it, and each plan
+    raises it.
     """
     global done
     lifespan.broken.clear()

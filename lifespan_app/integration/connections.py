@@ -270,9 +270,9 @@ class Called(NamedTuple):
 def around_call(function: Callable[..., Any]) -> OwnConnections | None:
     """Return connections for an async function that is called from another loop; None: it has some.
 
-    asgiref would hand its ORM calls to the one thread that it has for the whole process, and nobody
-    would close the connections there. In a request or a hook they have a thread already; but that one may
-    be what runs this loop, and would wait for itself for ever.
+    asgiref would run its ORM calls in its one thread for the whole process, where connections would stay
+    open. A request or a hook has a thread already, but that may be the thread of this very loop, which
+    would wait for itself for ever.
     """
     has_thread = (
         THREAD_SENSITIVE_CONTEXT is not None and THREAD_SENSITIVE_CONTEXT.get(None) is not None

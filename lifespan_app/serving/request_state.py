@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class RequestState(StateMapping):
     """The state of a run, with the values that this request has written over it.
 
-    ``state["name"]`` and ``state.name`` are the same. What is written stays in the request.
+    ``state["name"]`` and ``state.name`` are the same. Written values stay in the request.
     ``in``, ``get`` and ``hasattr`` never raise; reading raises an error with the reason.
 
     Args:

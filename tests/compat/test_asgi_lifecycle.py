@@ -79,7 +79,7 @@ class TestTheDecorators:
             journal.append(".")
         assert " ".join(journal) == "web both . pool both . ."
 
-    async def test_decorators_give_the_context_to_who_asks_for_it(
+    async def test_decorators_pass_the_context_to_a_parameter(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         given: list[LifespanContext] = []
@@ -111,7 +111,7 @@ class TestTheDecorators:
         assert all(one is context for one in given)
         assert journal == ["without"]
 
-    def test_decorators_take_what_their_types_say(self, lifespan: Lifespan) -> None:
+    def test_decorators_take_the_arguments_of_their_types(self, lifespan: Lifespan) -> None:
         async def start(context: LifespanContext) -> None: ...
 
         def stop() -> None: ...
@@ -141,7 +141,7 @@ class TestTheContext:
         await lifespan.shutdown(LifespanContext(service_type="app"))
         assert journal == ["db"]
 
-    def test_context_tells_what_kind_of_process_this_is(self) -> None:
+    def test_context_has_the_kind_of_process(self) -> None:
         kinds = {
             kind: [LifespanContext(kind).is_worker(), LifespanContext(kind).is_api()]
             for kind in ("app", "api", "worker", "scheduler")
@@ -201,7 +201,7 @@ class TestTheSingleton:
         assert journal == ["closed"]
         assert not lifespan.is_initialized()
 
-    async def test_singleton_says_at_a_reset_what_others_have_to_close(
+    async def test_reset_warns_of_runs_that_others_have_to_close(
         self, lifespan: Lifespan, caplog: pytest.LogCaptureFixture
     ) -> None:
         async with lifespan.run():
@@ -243,7 +243,7 @@ class TestAnApplication:
             assert (await ask(application)).text == "hello"
         assert journal == ["start app", "stop True"]
 
-    async def test_application_is_told_its_context(
+    async def test_application_gets_its_context(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         @lifespan.on_start()
@@ -325,7 +325,7 @@ class TestAStartupThatAsyncToSyncCalls:
         async_to_sync(lifespan.shutdown)(worker)
         assert journal == ["worked"]
 
-    def test_startup_from_sync_code_raises_what_a_hook_has_raised(
+    def test_startup_from_sync_code_raises_the_error_of_a_hook(
         self, lifespan: Lifespan, worker: LifespanContext
     ) -> None:
         @lifespan.on_start

@@ -155,7 +155,7 @@ def test_resources_stay_open_from_the_workers_begin_to_its_end(
     assert tasks.events() == ["open", "ready", "production None", "closed"]
 
 
-def test_child_of_the_worker_is_told_that_they_have_stayed_in_the_parent(
+def test_child_of_the_worker_gets_an_error_about_resources_of_the_parent(
     tasks: Project, client: Celery
 ) -> None:
     with worker(tasks, "--pool", "prefork", "--concurrency", "1") as server:

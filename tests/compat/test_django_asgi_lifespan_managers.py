@@ -142,7 +142,7 @@ class TestAManager:
             pass
         assert happened == ["opens", "closes"]
 
-    async def test_manager_that_yields_no_mapping_is_told_what_to_yield(self) -> None:
+    async def test_manager_that_yields_no_mapping_gets_a_remedy(self) -> None:
         @asynccontextmanager
         async def manager() -> AsyncIterator[Any]:
             yield Client()
@@ -352,7 +352,7 @@ class TestReceiversOfAsgiLifespan:
             answer = await ask(application, "/view/", **copied)
         assert answer.text == "by hand"
 
-    async def test_receiver_that_gives_no_manager_is_told_what_to_give(self) -> None:
+    async def test_receiver_that_returns_no_manager_gets_a_remedy(self) -> None:
         async def give() -> Any:
             return 7
 

@@ -91,7 +91,7 @@ async def run_through(scope: dict[str, Any] | None = None) -> ServerSide:
 class TestAReceiver:
     @pytest.mark.parametrize("form", ["", "_async"], ids=["sync", "async"])
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_receiver_is_called_with_what_its_signature_takes(
+    async def test_receiver_is_called_with_the_arguments_of_its_signature(
         self, signal: Any, shape: str, form: str
     ) -> None:
         receivers = Receivers()
@@ -187,13 +187,13 @@ class TestAReceiver:
             asgi_shutdown.connect(receiver)
         await run_through()
 
-    async def test_receiver_connected_while_serving_hears_of_the_shutdown(self) -> None:
+    async def test_receiver_connected_while_serving_receives_the_shutdown(self) -> None:
         receivers = Receivers()
         async with started(LifespanASGIHandler()):
             asgi_shutdown.connect(receivers.with_nothing_async)
         assert len(receivers.calls) == 1
 
-    async def test_receiver_hears_a_signal_that_a_project_sends_by_itself(
+    async def test_receiver_receives_a_signal_that_a_project_sends_itself(
         self, signal: Any
     ) -> None:
         receivers = Receivers()
@@ -269,7 +269,7 @@ class TestConnecting:
         await run_through()
         assert called == ["strong"]
 
-    async def test_receiver_in_the_place_of_one_that_has_gone_is_called(self, signal: Any) -> None:
+    async def test_receiver_with_the_id_of_a_deleted_one_is_called(self, signal: Any) -> None:
         # A new object may get the address, and so the id(), of one that has gone.
         calls: list[dict[str, Any]] = []
         for _ in range(50):
@@ -353,7 +353,7 @@ class TestAFailingReceiver:
         assert isinstance(await server.end(), ZeroDivisionError)
         assert closed == ["shelf"]
 
-    async def test_failing_receiver_at_shutdown_waits_for_what_is_still_closing(self) -> None:
+    async def test_failing_receiver_at_shutdown_waits_for_hooks_that_still_close(self) -> None:
         closed: list[str] = []
 
         @asynccontextmanager

@@ -118,7 +118,7 @@ class TestTheStateMiddleware:
                 answer = await ask(application, view, **scope)
                 assert answer.text == "[true, true, false]"
 
-    async def test_state_middleware_reads_what_another_lifespan_has_given(
+    async def test_state_middleware_reads_the_state_of_another_lifespan(
         self, mount: MountViews, settings: Settings
     ) -> None:
         settings.MIDDLEWARE = [STATE_MIDDLEWARE]

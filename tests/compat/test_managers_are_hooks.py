@@ -65,7 +65,7 @@ class TestInThePlan:
         connect()
         assert len(lifespan.plan("app")) == 0
 
-    def test_manager_stands_behind_the_hooks_of_apps(self, lifespan: Lifespan) -> None:
+    def test_manager_comes_after_the_hooks_of_apps(self, lifespan: Lifespan) -> None:
         @register
         async def client() -> LifespanManager:
             yield {}
@@ -110,7 +110,9 @@ class TestUnderHOOKS:
         async with started(LifespanASGIHandler()) as server:
             assert server.state == {}
 
-    async def test_manager_too_slow_to_start_is_told_of_its_limit(self, settings: Settings) -> None:
+    async def test_manager_too_slow_to_start_is_reported_with_its_limit(
+        self, settings: Settings
+    ) -> None:
         @register
         async def client() -> LifespanManager:
             await asyncio.Event().wait()
@@ -122,7 +124,9 @@ class TestUnderHOOKS:
         assert "within its limit of 0.2 s" in answer["message"]
         assert f"Raise LIFESPAN['HOOKS']['{CLIENT}']['timeout']" in answer["message"]
 
-    async def test_manager_too_slow_to_stop_is_told_of_its_limit(self, settings: Settings) -> None:
+    async def test_manager_too_slow_to_stop_is_reported_with_its_limit(
+        self, settings: Settings
+    ) -> None:
         @register
         async def client() -> LifespanManager:
             yield {}

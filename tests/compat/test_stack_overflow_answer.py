@@ -168,7 +168,7 @@ class TestFunctions:
         assert answer["type"] == "lifespan.shutdown.failed"
         assert "on_shutdown" in answer["message"]
 
-    async def test_what_is_no_function_is_named_and_the_others_called(
+    async def test_object_that_is_no_function_is_named_and_the_others_called(
         self, lifespan: Lifespan
     ) -> None:
         happened: list[str] = []

@@ -112,7 +112,7 @@ class TestAnAnswer:
             *({("Content-Length", "17")} if answer.header("Content-Length") else ()),
         }
 
-    async def test_answer_holds_what_an_async_view_returns(
+    async def test_answer_is_the_response_of_an_async_view(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         async def count(request: HttpRequest) -> JsonResponse:
@@ -222,7 +222,7 @@ class TestARequest:
         answer = await ask(handler_class(), "/where/", headers=headers)
         assert answer.text == "Skye,Mull"
 
-    async def test_request_has_no_header_whose_name_has_an_underscore(
+    async def test_request_has_no_header_with_an_underscore_in_its_name(
         self, handler_class: type[ASGIHandler], mount: MountViews
     ) -> None:
         def named(request: HttpRequest) -> JsonResponse:
@@ -282,7 +282,7 @@ class TestARequest:
         )
         assert answer.text == '[{"title": "Emma"}, "emma.txt", "drawn"]'
 
-    async def test_request_that_nobody_read_is_closed(
+    async def test_unread_request_is_closed(
         self,
         handler_class: type[ASGIHandler],
         mount: MountViews,

@@ -283,7 +283,7 @@ class TestDjangosOwnWay:
             assert "NotRunning" in server.get("/awaited/").text
         assert project.events() == []
 
-    def test_is_told_how_to_have_a_state_by_one_that_has_none(self, project: Project) -> None:
+    def test_request_without_a_state_gets_a_remedy(self, project: Project) -> None:
         """Under gunicorn, with no setting and Django's own application."""
         write_shop(project, MIDDLEWARE=[])
         with Server(project, GUNICORN_WSGI) as server:

@@ -51,7 +51,7 @@ def test_project_without_the_setting_has_nothing_to_mend() -> None:
 
 
 class TestE001ABrokenModule:
-    def test_e001_names_module_place_and_error(self, lifespan: Lifespan) -> None:
+    def test_e001_names_module_location_and_error(self, lifespan: Lifespan) -> None:
         lifespan.broken["shop.lifespan"] = Problem(
             "'shop.lifespan' of app 'shop' can't be imported: ValueError: two\nlines",
             "Mend it.",
@@ -166,7 +166,7 @@ class TestE002AnUnknownKey:
             ("COLOUR", ""),
         ],
     )
-    def test_e002_says_which_key_was_meant(self, settings: Settings, key: str, meant: str) -> None:
+    def test_e002_suggests_the_key(self, settings: Settings, key: str, meant: str) -> None:
         settings.LIFESPAN = {key: 5}
         assert of_the_setting() == [
             Error(
@@ -176,7 +176,7 @@ class TestE002AnUnknownKey:
             )
         ]
 
-    def test_e002_says_which_key_of_the_platform_was_meant(self, settings: Settings) -> None:
+    def test_e002_suggests_the_key_of_the_platform(self, settings: Settings) -> None:
         settings.LIFESPAN = {"PLATFORM": {"startup_": 5}}
         assert of_the_setting() == [
             Error(
@@ -233,7 +233,7 @@ class TestE003AWrongType:
             ),
         ],
     )
-    def test_e003_says_what_a_value_must_be(
+    def test_e003_names_the_type_of_a_value(
         self, settings: Settings, value: object, told: str
     ) -> None:
         settings.LIFESPAN = value
@@ -258,7 +258,7 @@ class TestE003AWrongType:
             ("wait", None, "True or False"),
         ],
     )
-    def test_e003_says_what_a_hooks_option_must_be(
+    def test_e003_names_the_type_of_a_hooks_option(
         self, settings: Settings, option: str, value: object, wanted: str
     ) -> None:
         settings.LIFESPAN = {"HOOKS": {"*": {option: value}}}
@@ -289,7 +289,7 @@ class TestE003AWrongType:
         settings.LIFESPAN = value
         assert of_the_setting() == []
 
-    def test_e003_tells_all_at_once(self, settings: Settings) -> None:
+    def test_e003_reports_all_at_once(self, settings: Settings) -> None:
         settings.LIFESPAN = {"SERVICE_TYPE": 5, "RELEASE": 5, "HOOKS": {"*": {"timeout": "5"}}}
         assert [message.id for message in of_the_setting()] == ["lifespan_app.E003"] * 3
 
@@ -298,9 +298,7 @@ class TestE004AnUnknownOption:
     @pytest.mark.parametrize(
         ("option", "meant"), [("timout", "Did you mean 'timeout'? "), ("colour", "")]
     )
-    def test_e004_says_which_option_was_meant(
-        self, settings: Settings, option: str, meant: str
-    ) -> None:
+    def test_e004_suggests_the_option(self, settings: Settings, option: str, meant: str) -> None:
         settings.LIFESPAN = {"HOOKS": {"*": {option: 5}}}
         assert of_the_setting() == [
             Error(
@@ -321,7 +319,7 @@ class TestW003AnUnknownHook:
     def key_of(self, name: str) -> str:
         return f"{__name__}.{name}"
 
-    def test_w003_says_which_hook_was_meant(self, settings: Settings, hooks: Lifespan) -> None:
+    def test_w003_suggests_the_hook(self, settings: Settings, hooks: Lifespan) -> None:
         key = self.key_of("warm_catalog")
         settings.LIFESPAN = {"HOOKS": {key: {"enabled": False}}}
         assert of_the_setting() == [
@@ -333,9 +331,7 @@ class TestW003AnUnknownHook:
             )
         ]
 
-    def test_w003_says_that_there_are_no_hooks(
-        self, settings: Settings, lifespan: Lifespan
-    ) -> None:
+    def test_w003_without_any_hooks(self, settings: Settings, lifespan: Lifespan) -> None:
         settings.LIFESPAN = {"HOOKS": {"shop.open_up": {}}}
         [message] = of_the_setting()
         assert message.hint == "There are: none."
@@ -365,7 +361,7 @@ class TestThePlan:
     def test_every_problem_of_a_plan_has_an_id(self) -> None:
         assert set(PROBLEM_IDS) == problem_codes()
 
-    def test_problem_of_a_plan_is_a_message_with_its_place(self, lifespan: Lifespan) -> None:
+    def test_problem_of_a_plan_is_a_message_with_its_location(self, lifespan: Lifespan) -> None:
         @lifespan.on_start
         async def warm_up(klient: object) -> None: ...
 
@@ -379,7 +375,7 @@ class TestThePlan:
         assert str(message.obj).startswith(f"{__file__}:")
         assert message.hint
 
-    def test_broken_module_is_told_in_place_of_the_plan(self, lifespan: Lifespan) -> None:
+    def test_broken_module_is_reported_instead_of_the_plan(self, lifespan: Lifespan) -> None:
         @lifespan.on_start
         async def warm_up(client: object) -> None: ...
 
@@ -388,7 +384,7 @@ class TestThePlan:
 
 
 class TestW004ARequiredHookThatNeedsAnOptionalOne:
-    def test_w004_says_what_would_happen(self, lifespan: Lifespan) -> None:
+    def test_w004_names_the_consequence(self, lifespan: Lifespan) -> None:
         @lifespan.resource(required=False)
         async def client() -> str:
             return "a client"
@@ -460,7 +456,7 @@ class TestW005AStartupThatMayTakeTooLong:
     ) -> None:
         assert self.told() == []
 
-    def test_w005_is_silent_of_what_the_startup_does_not_wait_for(
+    def test_w005_ignores_hooks_that_the_startup_does_not_wait_for(
         self, lifespan: Lifespan, installed: set[str]
     ) -> None:
         installed.add("gunicorn")
@@ -528,7 +524,7 @@ class TestW006AShutdownThatMayTakeTooLong:
             message for message in system_checks.check_plan() if message.id == "lifespan_app.W006"
         ]
 
-    def test_w006_says_that_the_platform_kills_before(
+    def test_w006_for_a_platform_that_kills_earlier(
         self, lifespan: Lifespan, settings: Settings
     ) -> None:
         @lifespan.resource
@@ -576,7 +572,7 @@ class TestW006AShutdownThatMayTakeTooLong:
 
 
 class TestI001AHookForTheServer:
-    def test_i001_says_what_opens_a_hook_for_the_server(self, lifespan: Lifespan) -> None:
+    def test_i001_names_the_command_for_server_hooks(self, lifespan: Lifespan) -> None:
         @lifespan.on_start(service_types=["server", "worker"])
         async def take_a_lock() -> None: ...
 
@@ -663,7 +659,7 @@ class TestCommands:
         assert project.manage("shell", "-v", "0", "-c", "print(6 * 7)").stdout == "42\n"
 
     @pytest.mark.parametrize("program", ["import asgi", "lifespan.plan()"])
-    def test_commands_that_make_a_plan_say_what_to_correct(
+    def test_commands_that_make_a_plan_name_the_correction(
         self, project: Project, program: str
     ) -> None:
         set_up = "import django; django.setup(); from lifespan_app import lifespan; "
@@ -784,7 +780,7 @@ class TestW013AServerThatPatchesThreads:
             ("-kgunicorn.workers.ggevent.GeventWorker", "gevent"),
         ],
     )
-    def test_is_told_where_gunicorns_arguments_name_it(
+    def test_reported_from_the_arguments_of_gunicorn(
         self, monkeypatch: pytest.MonkeyPatch, arguments: str, library: str
     ) -> None:
         monkeypatch.setenv("GUNICORN_CMD_ARGS", arguments)
@@ -800,12 +796,12 @@ class TestW013AServerThatPatchesThreads:
             )
         ]
 
-    def test_is_told_where_gunicorns_configuration_names_it(self) -> None:
+    def test_reported_from_the_configuration_of_gunicorn(self) -> None:
         Path("gunicorn.conf.py").write_text("workers = 2\nworker_class = 'gevent'\n")
         [message] = system_checks.check_patched_threads()
         assert message.obj == "gunicorn.conf.py"
 
-    def test_is_told_where_the_process_is_patched(self, project: Project) -> None:
+    def test_reported_in_a_patched_process(self, project: Project) -> None:
         project.app("shop", lifespan="from lifespan_app import lifespan\nlifespan.on_start(print)")
         project.file(
             "patched.py",
@@ -821,18 +817,18 @@ class TestW013AServerThatPatchesThreads:
         assert "Threads are patched by gevent, according to this process" in done.stderr
 
     @pytest.mark.parametrize("arguments", ["", "-k gthread", "-k", "-k 'gevent", "--reload"])
-    def test_is_not_told_of_other_arguments(
+    def test_other_arguments_are_not_reported(
         self, monkeypatch: pytest.MonkeyPatch, arguments: str
     ) -> None:
         monkeypatch.setenv("GUNICORN_CMD_ARGS", arguments)
         assert system_checks.check_patched_threads() == []
 
     @pytest.mark.parametrize("source", ["", "worker_class = ", "worker_class = 1", "workers = 2"])
-    def test_is_not_told_of_other_configurations(self, source: str) -> None:
+    def test_other_configurations_are_not_reported(self, source: str) -> None:
         Path("gunicorn.conf.py").write_text(source)
         assert system_checks.check_patched_threads() == []
 
-    def test_is_not_told_to_projects_that_read_nothing_there(
+    def test_projects_that_read_nothing_there_get_no_warning(
         self, monkeypatch: pytest.MonkeyPatch, settings: Settings
     ) -> None:
         monkeypatch.setenv("GUNICORN_CMD_ARGS", "-k gevent")

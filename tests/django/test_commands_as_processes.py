@@ -253,7 +253,7 @@ def test_ctrl_c_ends_it_as_it_ends_any_command(shop: Project) -> None:
     assert "KeyboardInterrupt" in work.output
 
 
-def test_command_that_returns_closes_its_plan_and_prints_what_it_returned(shop: Project) -> None:
+def test_command_that_returns_closes_its_plan_and_prints_its_output(shop: Project) -> None:
     done = shop.manage("work", "--once")
 
     assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr
@@ -353,7 +353,7 @@ def test_other_commands_open_nothing(shop: Project) -> None:
     assert shop.events() == []
 
 
-def test_refused_command_opens_nothing_whatever_the_setting_says(shop: Project) -> None:
+def test_refused_command_opens_nothing_with_any_setting(shop: Project) -> None:
     configure(shop, {"migrate": "worker"})
 
     done = shop.manage("migrate")
@@ -545,7 +545,7 @@ def messages_of(project: Project, commands: object) -> str:
     return project.manage("check").stderr
 
 
-def test_w014_says_which_command_may_be_meant(shop: Project) -> None:
+def test_w014_suggests_the_command(shop: Project) -> None:
     said = messages_of(shop, {"wrok": "worker"})
 
     assert "(lifespan_app.W014) LIFESPAN['COMMANDS']['wrok'] names no command" in said
@@ -562,7 +562,7 @@ def test_e014_refuses_commands_that_need_no_plan(shop: Project, name: str) -> No
     assert re.search(rf"lifespan_app\.E014\) LIFESPAN\['COMMANDS'\]\['{name}'\]", said)
 
 
-def test_e003_tells_of_a_service_type_that_is_no_word(shop: Project) -> None:
+def test_e003_reports_a_service_type_that_is_no_string(shop: Project) -> None:
     assert "LIFESPAN['COMMANDS']['work'] must be a string, not 3" in messages_of(shop, {"work": 3})
     assert "LIFESPAN['COMMANDS'] must be a dictionary" in messages_of(shop, ["work"])
 

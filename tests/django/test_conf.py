@@ -26,7 +26,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 class TestDefaults:
     @pytest.mark.parametrize("value", [None, {}, {"SHUTDOWN_TIMEOUT": None, "HOOKS": None}])
-    def test_defaults_hold_where_nothing_is_said(self, settings: Settings, value: object) -> None:
+    def test_defaults_without_settings(self, settings: Settings, value: object) -> None:
         settings.DEBUG = False
         settings.LIFESPAN = value
         assert conf.settings() == Given(
@@ -52,7 +52,7 @@ class TestDefaults:
 
 
 class TestSetting:
-    def test_setting_is_what_the_engine_is_told(self, settings: Settings) -> None:
+    def test_setting_reaches_the_engine(self, settings: Settings) -> None:
         hooks = {"shop.open_up": {"timeout": 3}}
         settings.LIFESPAN = {
             "SERVICE_TYPE": "worker",
@@ -86,7 +86,7 @@ class TestSetting:
         settings.LIFESPAN = {"SERVICE_TYPE": "scheduler"}
         assert lifespan.plan().service_type == "scheduler"
 
-    async def test_setting_is_what_hooks_see_in_their_context(
+    async def test_setting_is_in_the_context_of_hooks(
         self, settings: Settings, lifespan: Lifespan
     ) -> None:
         settings.LIFESPAN = {"SERVICE_TYPE": "worker", "CONFIG": {"key": "value"}}
@@ -174,7 +174,7 @@ class TestConfigFile:
         settings.LIFESPAN = {"CONFIG": {"cache": "none"}}
         assert conf.settings().config == {"cache": {"url": "redis://there"}}
 
-    def test_config_file_may_hold_what_is_not_ascii(self, folder: Path) -> None:
+    def test_config_file_may_hold_non_ascii_text(self, folder: Path) -> None:
         (folder / "config.toml").write_bytes('name = "Brontë"'.encode())
         assert conf.settings().config == {"name": "Brontë"}
 

@@ -50,7 +50,7 @@ async def test_process_without_a_run_is_not(lifespan: Lifespan) -> None:
 @pytest.mark.parametrize(
     ("required", "text"), [(True, "Unavailable: crashed"), (False, "Warning: degraded")]
 )
-async def test_crash_is_told_with_its_reason_and_no_names(
+async def test_crash_is_reported_with_its_reason_and_without_names(
     lifespan: Lifespan, required: bool, text: str
 ) -> None:
     @lifespan.background(required=required)

@@ -119,7 +119,7 @@ class TestAStart:
             drive(application, serve(happened))
         assert happened == ["shelf opens", "shelf closes"]
 
-    def test_start_of_a_plan_that_cannot_be_made_raises_what_is_wrong(
+    def test_start_of_a_broken_plan_raises_its_error(
         self, application: Any, drive: Drive, happened: list[str], lifespan: Lifespan
     ) -> None:
         @lifespan.on_start
@@ -129,7 +129,7 @@ class TestAStart:
             drive(application, serve(happened))
         assert happened == []
 
-    def test_start_whose_receiver_fails_names_the_receiver(
+    def test_failed_start_names_the_failing_receiver(
         self, application: Any, drive: Drive, happened: list[str]
     ) -> None:
         async def receiver() -> None:
@@ -168,7 +168,7 @@ class TestAStop:
         assert raised.group_contains(HookError, match=f"stuck' .* limit of {LIMIT} s")
         assert happened == ["shelf opens", "serves", "shelf closes"]
 
-    def test_stop_whose_receiver_fails_names_the_receiver(
+    def test_failed_stop_names_the_failing_receiver(
         self, application: Any, drive: Drive, happened: list[str]
     ) -> None:
         def receiver() -> None:

@@ -108,7 +108,7 @@ class TestTheReport:
 
 
 class TestTheState:
-    async def test_state_holds_what_mounted_lifespans_yield(
+    async def test_state_holds_the_values_of_mounted_lifespans(
         self, ours: Any, happened: list[str]
     ) -> None:
         @asynccontextmanager
@@ -200,25 +200,25 @@ class TestDjango:
 
 class TestWhatIsRefused:
     @pytest.mark.parametrize("given", [FastAPI(), "shop.asgi:application", 1])
-    def test_forward_refuses_what_is_no_list(self, given: Any) -> None:
+    def test_forward_refuses_an_object_that_is_no_list(self, given: Any) -> None:
         with pytest.raises(TypeError, match="takes a list of ASGI applications"):
             LifespanMiddleware(Starlette(), forward=given)
 
-    def test_forward_refuses_what_is_no_application(self) -> None:
+    def test_forward_refuses_an_object_that_is_no_application(self) -> None:
         with pytest.raises(TypeError, match=r"'shop\.asgi:application' is none"):
             LifespanMiddleware(Starlette(), forward=["shop.asgi:application"])  # type: ignore[list-item]
 
-    def test_forward_refuses_what_is_the_application_itself(self) -> None:
+    def test_forward_refuses_the_application_itself(self) -> None:
         app = Starlette()
         with pytest.raises(TypeError, match="whose lifespan it drives already"):
             LifespanMiddleware(app, forward=[app])
 
-    def test_forward_refuses_what_is_named_twice(self) -> None:
+    def test_forward_refuses_an_application_twice(self) -> None:
         mounted = Starlette()
         with pytest.raises(TypeError, match="twice"):
             LifespanMiddleware(Starlette(), forward=[mounted, mounted])
 
-    async def test_forward_refuses_what_stands_inside_another_of_ours(
+    async def test_forward_is_refused_inside_another_application_of_ours(
         self, ours: Any, happened: list[str]
     ) -> None:
         inside = LifespanMiddleware(Starlette(), forward=[Starlette()])

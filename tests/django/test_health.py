@@ -55,7 +55,7 @@ def told(answer: Answer) -> tuple[int, str]:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("path", PATHS)
-async def test_process_that_serves_says_ok_in_text_and_in_json(application: Any, path: str) -> None:
+async def test_serving_process_answers_ok_in_text_and_in_json(application: Any, path: str) -> None:
     async with lifespan_of(application):
         answer = await ask(application, path)
         assert told(answer) == (200, "ok")
@@ -267,7 +267,7 @@ async def test_permission_to_view_runs_shows_hooks_and_errors(lifespan: Lifespan
 @pytest.mark.asyncio
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("with_users")
-async def test_error_is_one_line_of_text_and_the_same_in_json_whatever_it_says(
+async def test_error_is_one_line_of_text_and_unchanged_in_json(
     lifespan: Lifespan,
 ) -> None:
     hostile = "no\nshop.other: crashed\x1b[2J <b>\udcff"

@@ -122,7 +122,7 @@ class TestStartup:
         assert [message["type"] for message in said] == ["lifespan.startup.failed"]
         assert "hypercorn -k asyncio" in said[0]["message"]
 
-    async def test_startup_that_comes_twice_fails_and_closes_what_was_open(
+    async def test_startup_that_comes_twice_fails_and_closes_open_resources(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         resource(lifespan, happened, "first")
@@ -135,7 +135,7 @@ class TestStartup:
         assert lifespan.runs == []
         assert isinstance(await server.end(), LifespanError)
 
-    async def test_startup_that_is_cancelled_closes_what_was_open(
+    async def test_startup_that_is_cancelled_closes_open_resources(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         resource(lifespan, happened, "first")
@@ -168,7 +168,7 @@ class TestShutdown:
         assert happened[2:] == ["second closes", "first closes"]
         assert await server.end() is None
 
-    async def test_shutdown_that_fails_stops_the_rest_and_tells_all_errors(
+    async def test_failing_shutdown_stops_the_rest_and_reports_all_errors(
         self, lifespan: Lifespan, happened: list[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         resource(lifespan, happened, "first")
@@ -431,7 +431,7 @@ class TestTheEdgesOfARun:
         # asgi_startup was not sent; what has been appended already is called.
         assert happened == ["function"]
 
-    async def test_stages_that_fail_at_startup_undo_what_came_before_them(
+    async def test_stages_that_fail_at_startup_undo_earlier_hooks(
         self, lifespan: Lifespan, happened: list[str]
     ) -> None:
         resource(lifespan, happened, "hook")

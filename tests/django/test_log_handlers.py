@@ -152,14 +152,16 @@ class TestALoggerThatLoggingDisables:
         return project
 
     @pytest.mark.parametrize("kind", [UVICORN, HYPERCORN], ids=lambda kind: kind.name)
-    def test_disabled_logger_tells_of_a_failed_start(self, project: Project, kind: Kind) -> None:
+    def test_disabled_logger_writes_a_failed_start_to_stderr(
+        self, project: Project, kind: Kind
+    ) -> None:
         project.app("bakery", lifespan=REQUIRED)
         with Server(project, kind, ready=False) as server:
             server.wait_unanswered()
         assert "Lifespan hook 'bakery.bake' (bakery/lifespan.py:4) failed to start" in server.output
         assert "OSError: no flour" in server.output
 
-    def test_disabled_logger_tells_of_a_job_that_crashed_and_a_stop_that_failed(
+    def test_disabled_logger_writes_a_crashed_job_and_a_failed_stop_to_stderr(
         self, project: Project
     ) -> None:
         project.app("shop", lifespan=LIFESPAN)

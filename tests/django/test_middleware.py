@@ -110,7 +110,7 @@ class TestAroundDjango:
             answer = await ask(application, "/view/")
         assert answer.text == '["our client", "our client"]'
 
-    async def test_hooks_are_told_the_middlewares_context(self, lifespan: Lifespan) -> None:
+    async def test_hooks_get_the_context_of_the_middleware(self, lifespan: Lifespan) -> None:
         told: list[LifespanContext] = []
 
         @lifespan.on_start(service_types=["api"])
@@ -160,7 +160,7 @@ class TestAnInnerLifespan:
             answer = await ask(application, "/", **copied)
         assert answer.text == '["our client","their pool","our client"]'
 
-    async def test_inner_lifespan_finds_what_ours_has_opened(
+    async def test_inner_lifespan_has_our_resources_in_its_state(
         self, client: Any, happened: list[str]
     ) -> None:
         @asynccontextmanager
@@ -372,7 +372,7 @@ class TestAnInnerApplication:
         assert happened == ["ours opens", "ours closes"]
         assert isinstance(await server.end(), ZeroDivisionError)
 
-    async def test_inner_application_that_says_it_failed_fails_the_startup(
+    async def test_inner_application_that_sends_startup_failed_fails_the_startup(
         self, client: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -385,7 +385,7 @@ class TestAnInnerApplication:
         assert "no luck" in answer["message"]
         assert happened == ["ours opens", "ours closes"]
 
-    async def test_inner_application_that_says_it_failed_has_its_error_raised(
+    async def test_error_of_an_inner_application_that_sends_startup_failed_is_raised(
         self, client: Any
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
@@ -400,7 +400,7 @@ class TestAnInnerApplication:
         assert "the reason" in (await server.startup())["message"]
         assert isinstance(await server.end(), ZeroDivisionError)
 
-    async def test_inner_application_whose_shutdown_failed_fails_the_shutdown(
+    async def test_failed_shutdown_of_an_inner_application_fails_the_shutdown(
         self, client: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:

@@ -37,7 +37,7 @@ def test_no_migration_is_missing_whatever_keys_a_project_prefers(field: str) -> 
         call_command("makemigrations", "lifespan_app", check=True, dry_run=True, verbosity=0)
 
 
-def test_every_text_has_room_for_what_the_engine_says() -> None:
+def test_every_text_has_the_placeholders_of_the_engine() -> None:
     longest = {"mode": report.Mode, "status": report.Status}
 
     for name, words in longest.items():

@@ -97,7 +97,7 @@ class TestOurselvesNotInstalled:
             assert "'lifespan_app' is not in INSTALLED_APPS" in answer
 
     @pytest.mark.server
-    def test_lifespan_app_not_installed_is_said_when_a_server_starts(self, shop: Project) -> None:
+    def test_lifespan_app_not_installed_is_logged_when_a_server_starts(self, shop: Project) -> None:
         shop.file(
             "wsgi.py",
             "from lifespan_app.wsgi import get_wsgi_application as get\n\napplication = get()\n",

@@ -58,7 +58,7 @@ def test_settings_are_those_with_seconds() -> None:
 
 @pytest.mark.parametrize("value", NO_SECONDS.values(), ids=NO_SECONDS)
 @pytest.mark.parametrize("key", LIMITS)
-def test_setting_that_is_no_time_is_told_of(settings: Settings, key: str, value: Any) -> None:
+def test_setting_that_is_no_time_is_reported(settings: Settings, key: str, value: Any) -> None:
     [said] = wrong(settings, {key: value})
 
     assert said.startswith(f"LIFESPAN['{key}'] must be a number of seconds")
@@ -67,7 +67,7 @@ def test_setting_that_is_no_time_is_told_of(settings: Settings, key: str, value:
 
 @pytest.mark.parametrize("value", NO_SECONDS.values(), ids=NO_SECONDS)
 @pytest.mark.parametrize("option", ["timeout", "shutdown_timeout"])
-def test_option_of_hooks_that_is_no_time_is_told_of(
+def test_option_of_hooks_that_is_no_time_is_reported(
     settings: Settings, option: str, value: Any
 ) -> None:
     [said] = wrong(settings, {"HOOKS": {"*": {option: value}}})
@@ -77,16 +77,14 @@ def test_option_of_hooks_that_is_no_time_is_told_of(
 
 @pytest.mark.parametrize("value", NO_SECONDS.values(), ids=NO_SECONDS)
 @pytest.mark.parametrize("key", conf.INNER_KEYS["PLATFORM"])
-def test_time_of_the_platform_that_is_none_is_told_of(
-    settings: Settings, key: str, value: Any
-) -> None:
+def test_invalid_time_of_the_platform_is_reported(settings: Settings, key: str, value: Any) -> None:
     [said] = wrong(settings, {"PLATFORM": {key: value}})
 
     assert f"['{key}'] must be a number of seconds above 0" in said
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, float("nan"), float("inf"), "90"])
-def test_days_that_are_none_are_told_of(settings: Settings, value: Any) -> None:
+def test_invalid_number_of_days_is_reported(settings: Settings, value: Any) -> None:
     [said] = wrong(settings, {"HISTORY_DAYS": value})
 
     assert said.startswith("LIFESPAN['HISTORY_DAYS'] must be a whole number of days above 0")
@@ -98,7 +96,7 @@ def test_nought_is_a_time_where_it_means_none(settings: Settings, key: str) -> N
     assert len(wrong(settings, {key: False})) == 1
 
 
-def test_value_that_has_no_text_is_told_of_by_its_type(settings: Settings) -> None:
+def test_value_without_a_text_is_reported_by_its_type(settings: Settings) -> None:
     assert wrong(settings, {"RELEASE": Unshowable()}) == [
         "LIFESPAN['RELEASE'] must be a string, not a value of type Unshowable."
     ]
@@ -127,6 +125,6 @@ def test_hook_refuses_a_limit_that_is_no_time(
 
 
 @pytest.mark.parametrize("text", ["9" * 400, "9" * 400 + "s", "99999999999m"])
-def test_budget_refuses_what_nobody_waits_for(text: str) -> None:
+def test_budget_refuses_a_hook_that_the_startup_does_not_wait_for(text: str) -> None:
     with pytest.raises(ValueError, match="is no duration"):
         budget.seconds(text)

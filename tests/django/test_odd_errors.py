@@ -150,7 +150,7 @@ def test_module_that_raises_an_odd_error_is_found_by_the_check(
 
 
 @pytest.mark.server
-def test_server_whose_required_hook_raises_an_odd_error_ends(project: Project) -> None:
+def test_server_ends_if_a_required_hook_raises_an_odd_error(project: Project) -> None:
     project.app("shop", lifespan=LIFESPAN.replace("required=False", "required=True"))
     with Server(project, ready=False) as server:
         assert server.wait_unanswered() == 3

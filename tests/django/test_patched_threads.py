@@ -116,7 +116,7 @@ def test_a_run_opened_by_hand_is_refused_too(shop: Project) -> None:
         ),
     ],
 )
-def test_a_program_that_patches_threads_is_told_by_whom(
+def test_program_with_patched_threads_gets_the_name_of_the_library(
     shop: Project, library: str, patch: str
 ) -> None:
     shop.settings(LIFESPAN={"WITHOUT_SERVER_LIFESPAN": "thread"})

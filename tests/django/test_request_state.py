@@ -81,7 +81,7 @@ class TestReading:
         assert isinstance(seen[0], Shelf)
         assert all(one is seen[0] for one in seen)
 
-    async def test_wrong_name_is_told_what_the_state_holds(
+    async def test_wrong_name_lists_the_items_of_the_state(
         self, serving: Serving, mount: MountViews, shelf: Any
     ) -> None:
         errors: list[Exception] = []
@@ -173,7 +173,7 @@ class TestAskingPolitely:
         state = request.state
         return (name in state, state.get(name, MISSING), hasattr(state, name))
 
-    async def test_asking_whether_it_is_open_says_yes(
+    async def test_open_resource_is_in_the_state(
         self, serving: Serving, mount: MountViews, shelf: Any
     ) -> None:
         found: list[Any] = []
@@ -191,7 +191,7 @@ class TestAskingPolitely:
         assert isinstance(found[0][1], Shelf)
         assert found[1:] == [(False, MISSING, False)] * 2
 
-    async def test_asking_says_no_where_no_lifespan_ran(
+    async def test_resource_is_not_in_the_state_without_a_lifespan(
         self, mount: MountViews, lifespan: Lifespan, shelf: Any
     ) -> None:
         found: list[Any] = []
@@ -211,7 +211,7 @@ class TestAskingPolitely:
             assert (await ask(LifespanASGIHandler(), "/look/", **scope)).text == "looked"
         assert found == [(False, MISSING, False), {}] * 2
 
-    async def test_asking_says_no_after_it_was_closed(
+    async def test_resource_is_not_in_the_state_after_it_was_closed(
         self, mount: MountViews, lifespan: Lifespan, shelf: Any
     ) -> None:
         kept: list[Any] = []
@@ -231,7 +231,7 @@ class TestAskingPolitely:
         with pytest.raises(ResourceClosed, match="shelf"):
             shelf(request)
 
-    async def test_asking_says_no_when_it_did_not_come_up(
+    async def test_resource_that_did_not_come_up_is_not_in_the_state(
         self, serving: Serving, mount: MountViews, lifespan: Lifespan
     ) -> None:
         found: list[Any] = []

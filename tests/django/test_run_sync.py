@@ -69,7 +69,7 @@ def command(project: Project, *arguments: str) -> Server:
 
 
 @pytest.mark.every_pair
-def test_management_command_uses_what_the_lifespan_holds(shop: Project) -> None:
+def test_management_command_uses_open_resources(shop: Project) -> None:
     done = shop.manage("fetch")
 
     assert done.returncode == 0, done.stderr
@@ -77,7 +77,7 @@ def test_management_command_uses_what_the_lifespan_holds(shop: Project) -> None:
     assert shop.events() == ["opens", "body", "closes"]
 
 
-def test_command_that_opens_nothing_is_told_how(shop: Project) -> None:
+def test_command_without_a_lifespan_gets_a_remedy(shop: Project) -> None:
     """No plan is opened by a command by itself."""
     shop.file("shop/management/commands/peek.py", PEEK)
     done = shop.manage("peek")
@@ -135,7 +135,7 @@ def test_error_of_a_failed_start_is_the_commands(shop: Project) -> None:
 
 
 @pytest.mark.every_pair
-def test_ctrl_c_in_the_body_closes_what_is_open(shop: Project) -> None:
+def test_ctrl_c_in_the_body_closes_open_resources(shop: Project) -> None:
     shop.file(
         "shop/management/commands/fetch.py",
         FETCH.replace(
@@ -150,7 +150,7 @@ def test_ctrl_c_in_the_body_closes_what_is_open(shop: Project) -> None:
     assert shop.events() == ["opens", "body", "closes"]
 
 
-def test_ctrl_c_during_the_startup_closes_what_is_open(shop: Project) -> None:
+def test_ctrl_c_during_the_startup_closes_open_resources(shop: Project) -> None:
     shop.app(
         "late",
         lifespan="""

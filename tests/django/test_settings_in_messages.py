@@ -46,7 +46,7 @@ def declare_slow(lifespan: Lifespan, **options: Any) -> None:
     ],
     ids=["its own limit", "the startup's"],
 )
-async def test_hook_that_starts_too_slowly_is_told_of_with_the_setting(
+async def test_hook_that_starts_too_slowly_is_reported_with_the_setting(
     lifespan: Lifespan, settings: Settings, options: dict[str, Any], said: str
 ) -> None:
     settings.LIFESPAN = {"STARTUP_DEADLINE": 0.1}
@@ -56,7 +56,7 @@ async def test_hook_that_starts_too_slowly_is_told_of_with_the_setting(
     assert str(caught.value).endswith(said)
 
 
-async def test_hook_whose_turn_never_comes_is_told_of_with_the_setting(
+async def test_hook_that_never_begins_is_reported_with_the_setting(
     lifespan: Lifespan, settings: Settings
 ) -> None:
     settings.LIFESPAN = {"STARTUP_DEADLINE": 0.1}
@@ -83,7 +83,7 @@ async def test_hook_whose_turn_never_comes_is_told_of_with_the_setting(
         ),
     ],
 )
-async def test_hook_that_stops_too_slowly_is_told_of_with_the_setting(
+async def test_hook_that_stops_too_slowly_is_reported_with_the_setting(
     lifespan: Lifespan, settings: Settings, setting: str, said: str
 ) -> None:
     settings.LIFESPAN = {setting: 1.1 if setting == "SHUTDOWN_DEADLINE" else 0.01}
@@ -108,7 +108,7 @@ def test_hook_that_the_setting_disables_is_left_out_by_its_name(
     assert excluded.reason == "disabled by the HOOKS setting"
 
 
-def test_state_name_that_the_setting_must_not_give_is_told_of_by_its_name(
+def test_forbidden_state_name_in_the_setting_is_reported_by_its_name(
     lifespan: Lifespan, settings: Settings
 ) -> None:
     settings.LIFESPAN = {"HOOKS": {KEY: {"state_name": "items"}}}

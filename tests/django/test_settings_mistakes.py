@@ -48,7 +48,7 @@ def served(project: Project) -> str:
     ],
     ids=["key", "hook", "option", "app"],
 )
-def test_mistake_is_one_warning_with_what_was_meant(
+def test_mistake_is_one_warning_with_a_suggestion(
     project: Project, setting: dict[str, object], says: str
 ) -> None:
     project.settings(LIFESPAN=setting)
@@ -97,7 +97,7 @@ def test_mistake_is_silenced_as_the_check_is(project: Project, silenced: list[st
     assert ("The setting LIFESPAN has mistakes" in done.stderr) is (not silenced)
 
 
-def test_mistake_is_told_once_per_process(project: Project) -> None:
+def test_mistake_is_logged_once_per_process(project: Project) -> None:
     project.settings(LIFESPAN={"SHUTDOWN_TIMOUT": 5})
     runs = (
         "import django; django.setup()\n"

@@ -119,7 +119,9 @@ def test_open_stream_is_ended_before_the_lifespan_is_shut_down(
 
 
 @SERVERS
-def test_server_is_told_after_the_drain_and_serves_until_then(project: Project, kind: Kind) -> None:
+def test_server_gets_the_signal_after_the_drain_and_serves_until_then(
+    project: Project, kind: Kind
+) -> None:
     streaming(project, DRAIN_SECONDS=600).settings(LOGGING=DEBUG)
     project.app("hasty", lifespan="from lifespan_app.engine import notice\n\nnotice.ECHO = 0.0\n")
     with Server(project, kind) as server, ThreadPoolExecutor(1) as client:
@@ -161,7 +163,7 @@ def test_ctrl_c_ends_an_open_stream_before_the_lifespan_too(project: Project, ki
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "two workers"])
 @pytest.mark.parametrize("kind", [UVICORN, GRANIAN], ids=lambda kind: str(kind.name))
-def test_after_ctrl_c_the_server_is_told_once_when_the_drain_is_over(
+def test_after_ctrl_c_the_server_gets_one_signal_at_the_end_of_the_drain(
     project: Project, kind: Kind, options: tuple[str, ...]
 ) -> None:
     streaming(project, DRAIN_SECONDS=0.5).settings(LOGGING=DEBUG)

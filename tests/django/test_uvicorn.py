@@ -267,11 +267,11 @@ class TestAFailingStart:
     def test_failing_start_ends_the_server_with_code_3(self, failed: Server) -> None:
         assert failed.exit_code == 3
 
-    def test_failing_start_closes_what_was_open_in_reverse(self, failed: Server) -> None:
+    def test_failing_start_closes_open_resources_in_reverse(self, failed: Server) -> None:
         began = [*OPENED, "oven opens", "bake begins"]
         assert failed.project.events() == [*began, "oven closes", *CLOSED]
 
-    def test_failing_start_names_hook_place_error_and_rollback(self, failed: Server) -> None:
+    def test_failing_start_names_hook_location_error_and_rollback(self, failed: Server) -> None:
         _, _, message = failed.output.rpartition("Traceback (most recent call last)")
         line = failed.project.line_of("bakery/lifespan.py", "async def bake") - 1
         told = message[message.index("ERROR:") :]

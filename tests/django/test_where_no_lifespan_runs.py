@@ -206,13 +206,13 @@ def lines_of(text: str) -> list[set[str]]:
     return [cures_in(line) for line in text.splitlines() if line.startswith("NotRunning: ")]
 
 
-def test_command_without_a_run_is_told_its_cure(shop: Project) -> None:
+def test_command_without_a_run_gets_its_remedy(shop: Project) -> None:
     shop.file("shop/management/commands/read.py", COMMAND)
 
     assert lines_of(shop.manage("read").stdout) == [{"command"}, {"async command"}]
 
 
-def test_django_test_without_a_run_is_told_its_cure(shop: Project) -> None:
+def test_django_test_without_a_run_gets_its_remedy(shop: Project) -> None:
     shop.file("shop/management/commands/read.py", COMMAND).file("shop/tests.py", TESTS)
     done = shop.manage("test", "shop")
 
@@ -225,7 +225,7 @@ def test_django_test_without_a_run_is_told_its_cure(shop: Project) -> None:
     ]
 
 
-def test_pytest_test_without_a_run_is_told_its_cure(shop: Project) -> None:
+def test_pytest_test_without_a_run_gets_its_remedy(shop: Project) -> None:
     shop.file("test_shop.py", PLAIN_TESTS)
     done = shop.run("-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "test_shop.py")
 
@@ -245,7 +245,7 @@ class Command(BaseCommand):
 """
 
 
-def test_command_that_nobody_here_can_edit_is_told_its_setting(shop: Project) -> None:
+def test_command_of_a_package_gets_its_setting(shop: Project) -> None:
     shop.file("site-packages/consumer/__init__.py", "")
     shop.file("site-packages/consumer/management/commands/consume.py", CONSUME)
     shop.settings(
@@ -256,7 +256,7 @@ def test_command_that_nobody_here_can_edit_is_told_its_setting(shop: Project) ->
     assert lines_of(shop.manage("consume").stdout) == [{"command of a package"}]
 
 
-def test_program_without_a_run_is_told_its_cure(shop: Project) -> None:
+def test_program_without_a_run_gets_its_remedy(shop: Project) -> None:
     program = "import django; django.setup(); from shop.lifespan import said; print(said())"
 
     assert lines_of(shop.run("-c", program).stdout) == [{"program"}]
@@ -280,7 +280,7 @@ def read():
 """
 
 
-def test_celery_worker_without_a_run_is_told_its_cure(shop: Project) -> None:
+def test_celery_worker_without_a_run_gets_its_remedy(shop: Project) -> None:
     """The worker's own code runs here; tests/compat/test_celery.py has a real one."""
     shop.file("tasks.py", TASKS)
     program = "import celery.worker; from tasks import read; print(read.delay().get())"
@@ -321,7 +321,7 @@ async def test_on_the_loop_of_the_fixture(opened):
 """
 
 
-def test_test_on_another_loop_than_its_fixture_is_told_its_cure(project: Project) -> None:
+def test_test_on_another_loop_than_its_fixture_gets_its_remedy(project: Project) -> None:
     project.app("shop", lifespan=LIFESPAN).file("test_shop.py", TESTS_WITH_A_FIXTURE)
     done = project.run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py")
 

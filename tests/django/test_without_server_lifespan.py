@@ -184,7 +184,7 @@ def test_runserver_of_daphne_has_a_thread_too(shop: Project) -> None:
     assert [event.split()[0] for event in shop.events()] == ["opens", "job", "closes"]
 
 
-def test_runserver_is_told_to_raise_an_error(shop: Project) -> None:
+def test_runserver_can_be_set_to_raise_an_error(shop: Project) -> None:
     shop.settings(LIFESPAN={"WITHOUT_SERVER_LIFESPAN": "error"})
     with Server(shop, RUNSERVER, options=("--noreload",)) as server:
         answer = server.get("/refused/").text
@@ -261,7 +261,7 @@ class TestHealthUnderWSGI:
             assert server.get("/readyz").text == "ok\n"
             assert len(pids(shop, "opens")) == 1
 
-    def test_wsgi_process_whose_startup_fails_is_alive_and_not_ready(
+    def test_wsgi_process_with_a_failed_startup_is_alive_and_not_ready(
         self, project: Project
     ) -> None:
         project.app("shop", lifespan=FAILS, views=VIEWS, urls=HEALTH).file("wsgi.py", WSGI)
@@ -413,7 +413,7 @@ def client():
 """
 
 
-def test_startup_that_fails_says_why_at_each_use(project: Project) -> None:
+def test_failed_startup_has_its_reason_at_each_use(project: Project) -> None:
     """And is not tried again at once."""
     project.app("shop", lifespan=FAILS, views=VIEWS)
     with Server(project, RUNSERVER, options=("--noreload",)) as server:

@@ -60,21 +60,19 @@ async def count(shelf: Resource[Shelf]) -> int:
 class TestOnAnotherLoop:
     """Where a resource can't be awaited."""
 
-    def test_it_has_what_the_function_returns(
+    def test_it_returns_the_result_of_the_function(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         assert on_another_loop(lifespan, lambda: lifespan.acall(count, shelf)) == 3
 
-    def test_it_has_what_the_function_raises(self, lifespan: Lifespan) -> None:
+    def test_it_raises_the_error_of_the_function(self, lifespan: Lifespan) -> None:
         async def fail() -> None:
             raise ZeroDivisionError("there")
 
         with pytest.raises(ZeroDivisionError, match="there"):
             on_another_loop(lifespan, lambda: lifespan.acall(fail))
 
-    def test_it_is_what_wrong_loop_advises(
-        self, lifespan: Lifespan, shelf: Resource[Shelf]
-    ) -> None:
+    def test_wrong_loop_recommends_it(self, lifespan: Lifespan, shelf: Resource[Shelf]) -> None:
         with pytest.raises(WrongLoop, match=r"await lifespan\.acall\(async_function"):
             on_another_loop(lifespan, lambda: count(shelf))
 
@@ -103,7 +101,7 @@ class TestOnAnotherLoop:
 
         assert on_another_loop(lifespan, call) == "went on"
 
-    def test_what_takes_longer_than_its_timeout_is_cancelled(self, lifespan: Lifespan) -> None:
+    def test_call_past_its_timeout_is_cancelled(self, lifespan: Lifespan) -> None:
         cancelled: list[str] = []
 
         async def hang() -> None:
@@ -162,7 +160,7 @@ class TestOnAnotherLoop:
 class TestOnTheLoopOfTheRun:
     """Where one could await as well: code that does not know where it runs."""
 
-    async def test_it_has_what_the_function_returns(
+    async def test_it_returns_the_result_of_the_function(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         async with lifespan.run():
@@ -178,9 +176,7 @@ class TestOnTheLoopOfTheRun:
         async with lifespan.run():
             assert counted == [3]
 
-    async def test_what_takes_longer_than_its_timeout_is_cancelled(
-        self, lifespan: Lifespan
-    ) -> None:
+    async def test_call_past_its_timeout_is_cancelled(self, lifespan: Lifespan) -> None:
         async with lifespan.run():
             with pytest.raises(TimeoutError, match=r"wait\(\).*took more than 0.01 s.*acall"):
                 await lifespan.acall(asyncio.Event().wait, timeout=0.01)
@@ -229,7 +225,7 @@ class TestWhatIsRefused:
         assert said.startswith("NotRunning: sleep() can't be called in process")
         assert "forked from" in said
 
-    async def test_a_coroutine_in_place_of_a_function(self, lifespan: Lifespan) -> None:
+    async def test_coroutine_instead_of_a_function(self, lifespan: Lifespan) -> None:
         given: Any = Shelf().count()
         with pytest.raises(TypeError, match=r"lifespan\.acall\(fetch, url\), not"):
             await lifespan.acall(given)

@@ -106,7 +106,9 @@ def test_base_exception_at_startup_is_raised_after_the_rollback(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_server_is_told_of_a_base_exception_before_it_is_raised(run: RunOnLoop, kind: str) -> None:
+def test_server_gets_the_message_of_a_base_exception_before_it_is_raised(
+    run: RunOnLoop, kind: str
+) -> None:
     """A Task lets SystemExit out of the loop, so here the protocol is awaited by a test's hand."""
     sent: list[str] = []
 
@@ -199,7 +201,7 @@ def test_base_exception_in_a_job_crashes_that_job_alone(
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_base_exception_in_the_body_stops_what_is_up(run: RunOnLoop, error: BaseException) -> None:
+def test_base_exception_in_the_body_stops_open_hooks(run: RunOnLoop, error: BaseException) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:

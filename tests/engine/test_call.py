@@ -53,14 +53,14 @@ def call_from_here(lifespan: Lifespan, function: Callable[[], Awaitable[int]]) -
 class TestSyncCode:
     """It calls, waits, and has what the function returns or raises."""
 
-    def test_call_returns_what_the_function_returns(
+    def test_call_returns_the_result_of_the_function(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         with lifespan.run_sync():
             assert lifespan.call(shelf.current().count) == 3
             assert lifespan.call(shelf.current().count, 5, 7) == 7
 
-    def test_call_raises_what_the_function_raises(self, lifespan: Lifespan) -> None:
+    def test_call_raises_the_error_of_the_function(self, lifespan: Lifespan) -> None:
         async def fail() -> None:
             raise ZeroDivisionError("here")
 
@@ -175,7 +175,7 @@ class TestTheFunction:
 class TestATimeout:
     """A function that takes too long is cancelled, and the caller goes on."""
 
-    def test_timeout_error_says_what_took_too_long(self, lifespan: Lifespan) -> None:
+    def test_timeout_error_names_the_function(self, lifespan: Lifespan) -> None:
         cancelled = threading.Event()
 
         async def sleep() -> None:
@@ -233,7 +233,7 @@ class TestWhatItRefuses:
         with pytest.raises(NotRunning, match="no lifespan is running"):
             lifespan.call(asyncio.sleep, 0)
 
-    def test_call_on_a_loop_that_stands_still_is_refused(self, lifespan: Lifespan) -> None:
+    def test_call_on_a_stopped_loop_is_refused(self, lifespan: Lifespan) -> None:
         loop = asyncio.new_event_loop()
         try:
             loop.run_until_complete(lifespan.startup())

@@ -53,7 +53,7 @@ async def serve_a_scope(lifespan: Lifespan) -> None:
 
 
 @pytest.mark.parametrize("serve", [serve_by_hand, serve_in_a_body, serve_a_scope])
-def test_cancelled_startup_stops_what_is_up_in_reverse(
+def test_cancelled_startup_stops_open_hooks_in_reverse(
     serve: Callable[[Lifespan], Awaitable[None]],
 ) -> None:
     journal = Journal()
@@ -124,7 +124,7 @@ def test_timeout_around_a_startup_rolls_it_back_and_is_a_timeout() -> None:
 
 
 @pytest.mark.parametrize("serve", [serve_in_a_body, serve_a_scope])
-def test_cancelled_run_stops_what_is_up_in_reverse(
+def test_cancelled_run_stops_open_hooks_in_reverse(
     serve: Callable[[Lifespan], Awaitable[None]],
 ) -> None:
     journal = Journal()
@@ -342,7 +342,7 @@ def test_cancellation_while_a_startup_is_rolled_back_waits_for_its_end() -> None
     assert journal.entries[-2:] == [(3.8, "close client: done"), (3.8, "cancelled")]
 
 
-def test_resource_cancelled_while_it_started_says_so_when_read() -> None:
+def test_resource_cancelled_while_it_started_has_the_reason_when_read() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         slow = Journal().resource(lifespan, "slow", opens=60)
         task = asyncio.ensure_future(lifespan.startup())

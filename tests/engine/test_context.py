@@ -28,7 +28,7 @@ def test_context_has_defaults() -> None:
         ("nightly", False, False, False),
     ],
 )
-def test_context_tells_what_kind_of_process_this_is(
+def test_context_has_the_kind_of_process(
     service_type: str, is_worker: bool, is_api: bool, is_test: bool
 ) -> None:
     context = LifespanContext(service_type)
@@ -57,7 +57,7 @@ def test_config_and_metadata_are_read_by_key() -> None:
     assert context.get_metadata("stopped", "never") == "never"
 
 
-def test_context_does_not_change_what_it_was_given() -> None:
+def test_context_does_not_change_its_arguments() -> None:
     given = {"size": 3}
     LifespanContext("app", config=given).config["size"] = 4
 

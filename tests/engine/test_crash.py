@@ -87,7 +87,7 @@ def test_crash_is_seen_at_once_logged_and_recorded(
     assert record.exc_info is not None
 
 
-def test_crash_is_told_to_nobody_twice_and_nothing_of_it_is_stopped(
+def test_crash_is_reported_once_and_its_hook_is_not_stopped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
@@ -210,7 +210,7 @@ def test_job_that_returns_is_finished_and_nothing_is_wrong() -> None:
 # on_crash.
 
 
-def test_crashed_job_is_left_alone_where_nothing_else_is_said() -> None:
+def test_crashed_job_stays_down_by_default() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -531,7 +531,7 @@ def test_required_resource_that_crashes_before_serving_fails_the_startup() -> No
     assert journal.when("close client") == 1
 
 
-def test_server_is_told_of_a_crash_before_the_process_served() -> None:
+def test_server_gets_the_message_of_a_crash_before_the_process_served() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         feed_that_crashes(lifespan, 1, ConnectionError(LOST))
         Journal().resource(lifespan, "slow", opens=10)

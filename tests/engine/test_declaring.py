@@ -69,9 +69,7 @@ def test_one_positional_argument_is_the_priority(lifespan: Lifespan, decorator: 
         ("resource", Kind.RESOURCE),
     ],
 )
-def test_hook_keeps_what_it_was_declared_with(
-    lifespan: Lifespan, decorator: str, kind: Kind
-) -> None:
+def test_hook_keeps_its_declared_options(lifespan: Lifespan, decorator: str, kind: Kind) -> None:
     options: dict[str, Any] = {
         "name": "warm_up",
         "priority": -2,
@@ -118,7 +116,7 @@ def test_hook_without_code_of_its_own_knows_where_it_was_declared(lifespan: Life
     assert handle.hook.line == here.co_firstlineno + 1
 
 
-def test_service_type_as_one_word_is_not_taken_for_its_letters(lifespan: Lifespan) -> None:
+def test_service_type_as_a_string_is_not_a_list_of_letters(lifespan: Lifespan) -> None:
     lifespan.on_start(service_types="api")(nothing)
 
     assert declared(lifespan).service_types == frozenset({"api"})
@@ -190,7 +188,7 @@ class AsyncContext:
     ],
     ids=map(str, range(13)),
 )
-def test_callable_says_how_it_has_to_be_called(
+def test_form_of_a_callable_is_recognised(
     lifespan: Lifespan, hook: Callable[..., Any], form: Form
 ) -> None:
     assert lifespan.resource(name="it")(hook).hook.form is form
@@ -227,7 +225,7 @@ def test_option_of_another_kind_of_hook_is_refused(
         getattr(lifespan, decorator)(**{option: None})
 
 
-def test_background_job_takes_no_timeout_and_says_what_it_takes_instead(
+def test_background_job_refuses_timeout_and_names_shutdown_timeout(
     lifespan: Lifespan,
 ) -> None:
     with pytest.raises(TypeError, match="shutdown_timeout= limits how long it may take to stop"):
@@ -276,7 +274,7 @@ def test_depends_on_that_is_no_list_is_refused(lifespan: Lifespan, depends_on: A
         lifespan.on_start(depends_on=depends_on)(nothing)
 
 
-def test_on_crash_takes_no_word_of_its_own(lifespan: Lifespan) -> None:
+def test_on_crash_refuses_unknown_values(lifespan: Lifespan) -> None:
     with pytest.raises(ValueError, match="one of log, restart, stop, not 'explode'"):
         lifespan.background(on_crash="explode")(nothing)  # type: ignore[call-overload]
 
@@ -348,7 +346,9 @@ def test_callable_without_a_name_must_be_given_one(
         "values",
     ],
 )
-def test_resource_is_not_called_what_the_state_is_called_by(lifespan: Lifespan, name: str) -> None:
+def test_resource_may_not_have_the_name_of_a_method_of_the_state(
+    lifespan: Lifespan, name: str
+) -> None:
     text = f"can't be called '{name}' in the state.*state_name="
     with pytest.raises(ValueError, match=text):
         lifespan.resource(name=name)(nothing)
@@ -382,7 +382,7 @@ def module_with(lifespan: Lifespan, number: int, file: str = "shop/lifespan.py")
     return names
 
 
-def test_module_that_is_imported_anew_replaces_what_it_had_declared(lifespan: Lifespan) -> None:
+def test_module_that_is_imported_again_replaces_its_hooks(lifespan: Lifespan) -> None:
     module_with(lifespan, 1)
     names = module_with(lifespan, 2)
 

@@ -102,7 +102,7 @@ def test_shutdown_waits_for_a_drain_function_that_has_begun() -> None:
     run_virtually(main)
 
 
-def test_drain_function_that_passes_its_limit_is_cancelled_and_told() -> None:
+def test_drain_function_past_its_limit_is_cancelled_and_reported() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.on_drain(timeout=2)
         async def deregister() -> None:
@@ -185,7 +185,7 @@ def test_drain_function_of_a_crashed_resource_is_skipped(run: RunOnLoop) -> None
     run(main)
 
 
-def test_drain_function_gives_no_priority_to_what_it_asks_for(lifespan: Lifespan) -> None:
+def test_drain_function_passes_no_priority_to_its_dependencies(lifespan: Lifespan) -> None:
     @lifespan.on_drain
     async def deregister(late: str) -> None:
         pass

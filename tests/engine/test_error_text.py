@@ -49,7 +49,7 @@ def task_group(*errors: Exception) -> ExceptionGroup[Exception]:
     ],
     ids=repr,
 )
-def test_error_is_told_in_one_line(error: BaseException, line: str) -> None:
+def test_error_as_one_line(error: BaseException, line: str) -> None:
     assert one_line(error) == line
 
 
@@ -80,7 +80,7 @@ def feed_with_a_group(lifespan: Lifespan, error: Exception, *, at_once: bool) ->
             yield "a feed"
 
 
-def test_failed_start_tells_what_is_inside_the_group_everywhere(
+def test_failed_start_reports_the_errors_inside_the_group_everywhere(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -98,7 +98,7 @@ def test_failed_start_tells_what_is_inside_the_group_everywhere(
     assert record.getMessage().endswith(f"s: {REFUSED}")
 
 
-def test_resource_that_crashed_says_what_is_inside_the_group() -> None:
+def test_crashed_resource_has_the_errors_inside_the_group() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         feed_with_a_group(lifespan, ConnectionError("refused"), at_once=False)
         async with lifespan.run("app") as state:

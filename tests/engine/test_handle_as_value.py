@@ -85,13 +85,13 @@ class TestWhatStaysHarmless:
         "name",
         ["__wrapped__", "__aenter__", "__enter__", "__aexit__", "__getitem__", "__await__", "_x"],
     )
-    def test_handle_may_be_asked_for_what_it_does_not_have(
+    def test_unknown_attribute_of_a_handle_raises_an_error(
         self, http_client: Any, name: str
     ) -> None:
         assert not hasattr(http_client, name)
         assert not hasattr(Resource, name)
 
-    def test_handle_may_be_asked_what_it_is(self, http_client: Any) -> None:
+    def test_handle_can_be_inspected(self, http_client: Any) -> None:
         assert not inspect.isawaitable(http_client)
         assert not isinstance(
             http_client,

@@ -90,7 +90,7 @@ def test_hook_that_gives_in_the_second_time_is_waited_for() -> None:
     assert report.step("shop.stubborn").outcome == "timed_out"
 
 
-def test_abandoned_hook_leaves_what_it_enters_in_its_own_task() -> None:
+def test_abandoned_hook_exits_in_its_own_task() -> None:
     """Abandoned at 5, it is up at 60: it closes at once, and nobody is told that it is up."""
     journal = Journal()
     tasks: list[asyncio.Task[object] | None] = []
@@ -254,7 +254,7 @@ def test_thread_that_hangs_at_shutdown_is_abandoned_at_once(
     assert "'shop.stuck' (" in line
 
 
-def test_thread_that_comes_up_too_late_leaves_what_it_entered_itself() -> None:
+def test_thread_that_comes_up_too_late_exits_itself() -> None:
     journal: list[tuple[str, int]] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -307,7 +307,7 @@ def test_thread_about_to_return_has_a_second_when_startup_is_given_up() -> None:
     assert journal.when("close base") == 4
 
 
-def test_hooks_that_obey_are_not_told_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_hooks_that_stop_in_time_are_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "slow", opens=60, timeout=1)

@@ -75,7 +75,7 @@ def test_a_thread_that_a_hook_of_an_inner_run_starts_carries_that_run() -> None:
         assert outer["reader"].ask() is outer["client"]
 
 
-def test_what_a_request_s_own_task_reads_is_the_outer_run_s() -> None:
+def test_task_of_a_request_reads_from_the_outer_run() -> None:
     lifespan = Lifespan()
     client, _ = declare(lifespan)
 

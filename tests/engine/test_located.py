@@ -407,7 +407,7 @@ def test_hooks_own_task_comes_first(run: Run[list[Location]]) -> None:
     assert places[0].library.function in ("__aexit__", "_aexit")
 
 
-def test_many_children_in_one_line_are_one_place(run: Run[list[Location]]) -> None:
+def test_many_children_in_one_line_are_one_location(run: Run[list[Location]]) -> None:
     async def many() -> None:
         await asyncio.gather(*(awaited_for_long() for _ in range(200)))
 
@@ -508,7 +508,7 @@ def test_call_handed_to_a_thread_is_located_where_it_is_handed_over(
 # Tasks in every state.
 
 
-def test_task_that_is_done_has_no_place(run: Run[None]) -> None:
+def test_task_that_is_done_has_no_location(run: Run[None]) -> None:
     async def main() -> None:
         task = asyncio.create_task(asyncio.sleep(0))
         await task
@@ -696,7 +696,7 @@ def test_awaitable_that_could_wait_for_two_is_not_guessed_at(run: Run[None]) -> 
 
 
 @pytest.mark.parametrize("thing", [None, 1, [], "task"])
-def test_object_that_is_no_task_has_no_place(thing: Any) -> None:
+def test_object_that_is_no_task_has_no_location(thing: Any) -> None:
     assert where_task(thing) is None
     assert where_thread(thing) is None
     assert where_loop(thing) is None
@@ -706,7 +706,9 @@ def test_object_that_is_no_task_has_no_place(thing: Any) -> None:
 # The tasks of a hook.
 
 
-def test_tasks_are_told_apart_by_the_very_object_in_their_context(run: Run[None]) -> None:
+def test_tasks_are_distinguished_by_the_identity_of_an_object_in_their_context(
+    run: Run[None],
+) -> None:
     class Same:
         def __eq__(self, other: object) -> bool:
             return True
@@ -924,7 +926,7 @@ def test_line_that_runs_a_loop_does_not_block_it() -> None:
 # What is told.
 
 
-def test_no_value_of_a_local_variable_is_told(run: Run[list[Location]]) -> None:
+def test_locations_hold_no_value_of_a_local_variable(run: Run[list[Location]]) -> None:
     async def hook() -> None:
         password = "s3cret"
         await asyncio.sleep(len(password) * 1_000)  # waits
@@ -934,7 +936,7 @@ def test_no_value_of_a_local_variable_is_told(run: Run[list[Location]]) -> None:
     assert "s3cret" not in text
 
 
-def test_place_is_one_line_of_text() -> None:
+def test_location_is_one_line_of_text() -> None:
     user = Frame("library/lifespan.py", 18, "http_client")
     library = Frame("httpx/_client.py", 1574, "send")
 
@@ -980,7 +982,7 @@ def called_in(*filenames: str) -> list[tuple[types.CodeType, int]]:
         ([], ""),
     ],
 )
-def test_files_are_told_apart_and_named_briefly(filenames: list[str], text: str) -> None:
+def test_files_are_distinguished_and_have_short_names(filenames: list[str], text: str) -> None:
     place = stacks._place(called_in(*filenames), None)
 
     told = [] if place is None else [spot.file if spot else "-" for spot in place]

@@ -84,7 +84,7 @@ def test_one_hook_is_not_called_hooks(caplog: pytest.LogCaptureFixture) -> None:
     assert "is up: 1 hook in 0.000 s" in lines(caplog)[0][1]
 
 
-def test_degraded_start_is_a_warning_that_counts_what_failed(
+def test_degraded_start_is_a_warning_with_the_number_of_failed_hooks(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -105,7 +105,7 @@ def test_degraded_start_is_a_warning_that_counts_what_failed(
     )
 
 
-def test_crash_and_the_return_from_it_are_not_told_as_a_startup(
+def test_crash_and_restart_are_not_logged_as_a_startup(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -248,7 +248,7 @@ def test_nothing_is_printed(run: RunOnLoop, capfd: pytest.CaptureFixture[str]) -
     assert (printed.out, printed.err) == ("", "")
 
 
-def test_long_chain_is_told_by_its_ends(caplog: pytest.LogCaptureFixture) -> None:
+def test_long_chain_is_shown_by_its_ends(caplog: pytest.LogCaptureFixture) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         before: list[Resource[str]] = []

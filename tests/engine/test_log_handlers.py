@@ -123,14 +123,14 @@ def test_handlers_behind_one_that_raises_get_the_record(add: Add) -> None:
     assert [record.getMessage() for record in behind.records] == ["seen by all"]
 
 
-def test_record_says_where_it_was_logged(add: Add) -> None:
+def test_record_has_the_line_that_logged_it(add: Add) -> None:
     keeping = Keeping()
     add(keeping)
     logger.info("here")
     [record] = keeping.records
     assert (record.filename, record.funcName) == (
         "test_log_handlers.py",
-        "test_record_says_where_it_was_logged",
+        "test_record_has_the_line_that_logged_it",
     )
 
 
@@ -214,7 +214,7 @@ def test_standard_error_that_is_closed_or_missing_is_no_error(
     logger.error("told to nobody")
 
 
-def test_package_logs_in_one_place() -> None:
+def test_package_has_one_logger() -> None:
     """A logger that another module got for itself could raise into the engine."""
     package = Path(lifespan_app.__file__).parent
     getting = re.compile(r"""getLogger\((__name__|["']lifespan_app)""")
@@ -273,7 +273,7 @@ def test_observer_that_raises_holds_no_run_up(method: str, failure: type[BaseExc
     run_virtually(main)
 
 
-def test_observer_whose_last_write_is_none_holds_no_run_up(
+def test_observer_without_a_last_write_delays_no_run(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

@@ -63,7 +63,7 @@ def texts(sink: LogSink) -> list[str]:
 
 
 @pytest.mark.usefixtures("capture")
-def test_line_is_kept_with_when_how_bad_and_who(sink: LogSink) -> None:
+def test_line_is_kept_with_time_level_and_logger(sink: LogSink) -> None:
     logger.warning("%d prices are %s", 3, "old")
 
     assert sink.lines() == (LogLine(250.0, "WARNING", "library.prices", "3 prices are old"),)
@@ -208,7 +208,7 @@ def test_count_that_threads_have_lost_does_not_lift_the_limit(sink: LogSink) -> 
 
 
 @pytest.mark.usefixtures("capture")
-def test_line_goes_to_the_step_of_its_task_and_of_nobody_else(sink: LogSink) -> None:
+def test_line_goes_only_to_the_step_of_its_task(sink: LogSink) -> None:
     sinks = {name: LogSink(0.0, time.perf_counter) for name in ("one", "other")}
 
     async def hook(name: str) -> None:
@@ -250,7 +250,7 @@ def test_line_outside_of_any_step_is_left_alone() -> None:
 
 
 @pytest.mark.usefixtures("capture")
-def test_record_that_can_not_be_formatted_is_kept_with_a_word(sink: LogSink) -> None:
+def test_record_that_can_not_be_formatted_is_kept_with_a_note(sink: LogSink) -> None:
     class Unprintable(Exception):
         def __str__(self) -> str:
             raise ZeroDivisionError
@@ -352,9 +352,7 @@ def test_two_captures_have_their_own_lines(sink: LogSink) -> None:
     assert texts(other) == ["both"]
 
 
-def test_somebody_elses_logger_above_the_root_is_kept(
-    sink: LogSink, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parent_of_the_root_logger_is_kept(sink: LogSink, monkeypatch: pytest.MonkeyPatch) -> None:
     class Heard(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             heard.append(record.getMessage())

@@ -16,7 +16,7 @@ LENGTH = 1_500
 
 
 @pytest.mark.parametrize("kind", ["resource", "on_start"])
-def test_all_of_a_chain_are_skipped_whose_first_fails(kind: str) -> None:
+def test_chain_is_skipped_if_its_first_hook_fails(kind: str) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[Any]:
         @lifespan.resource(required=False)
         @written_in("shop.lifespan")

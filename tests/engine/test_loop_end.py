@@ -45,7 +45,7 @@ def _logging_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["virtual", *LOOPS])
-def test_loop_s_end_stops_what_is_up_in_reverse(kind: str) -> None:
+def test_loop_s_end_stops_open_hooks_in_reverse(kind: str) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:
@@ -160,7 +160,7 @@ def test_shutdown_at_the_loop_s_end_is_finished(attempt: int) -> None:
     assert report.status == "stopped"
 
 
-def test_ctrl_c_in_a_program_stops_what_is_up() -> None:
+def test_ctrl_c_in_a_program_stops_open_hooks() -> None:
     """``asyncio.run`` cancels its main task on Ctrl+C, and raises KeyboardInterrupt itself."""
     journal = Journal()
 

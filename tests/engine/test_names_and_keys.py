@@ -44,7 +44,7 @@ def test_outside_an_app_a_key_is_the_module_and_the_hook_s_name(lifespan: Lifesp
     assert lifespan.plan("app").order == ["bookshop.clients.client"]
 
 
-def test_given_name_takes_the_place_of_the_function_s_own(lifespan: Lifespan) -> None:
+def test_given_name_replaces_the_name_of_the_function(lifespan: Lifespan) -> None:
     lifespan.resource(name="http")(in_module("shop.lifespan", "client"))
 
     plan = lifespan.plan("app")

@@ -140,7 +140,7 @@ def refusal_of(run: RunOnLoop, function: Callable[..., Any]) -> str:
 
 
 @pytest.mark.parametrize("function", [*RETURNS, *ANNOTATED])
-def test_forgotten_return_is_named_with_its_place(
+def test_forgotten_return_is_named_with_its_location(
     run: RunOnLoop, function: Callable[..., Any]
 ) -> None:
     said = refusal_of(run, function)
@@ -151,7 +151,7 @@ def test_forgotten_return_is_named_with_its_place(
 
 
 @pytest.mark.parametrize("function", YIELDS)
-def test_forgotten_value_is_named_and_what_was_opened_is_closed(
+def test_forgotten_value_is_named_and_its_resource_closed(
     run: RunOnLoop, function: Callable[..., Any]
 ) -> None:
     closed.clear()
@@ -161,7 +161,7 @@ def test_forgotten_value_is_named_and_what_was_opened_is_closed(
 
 
 @pytest.mark.parametrize("function", MEANT)
-def test_none_that_is_meant_is_the_value(run: RunOnLoop, function: Callable[..., Any]) -> None:
+def test_intended_none_is_the_value(run: RunOnLoop, function: Callable[..., Any]) -> None:
     async def main(lifespan: Lifespan) -> None:
         handle = lifespan.resource(function)
         async with lifespan.run():

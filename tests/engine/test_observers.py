@@ -49,7 +49,7 @@ def watched(lifespan: Lifespan) -> Witness:
 # What they are told.
 
 
-def test_observer_is_told_every_status_and_every_step(run: RunOnLoop) -> None:
+def test_observer_receives_every_status_and_every_step(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> Witness:
         witness = watched(lifespan)
         journal = Journal()
@@ -77,7 +77,7 @@ def test_observer_is_told_every_status_and_every_step(run: RunOnLoop) -> None:
     assert len(report.steps) == 4
 
 
-def test_observer_is_told_of_failures_with_the_error_itself(run: RunOnLoop) -> None:
+def test_observer_receives_failures_with_the_error_itself(run: RunOnLoop) -> None:
     errors = [OSError("nobody there"), LookupError("nothing to close"), ValueError("crash")]
 
     async def main(lifespan: Lifespan) -> Witness:
@@ -104,7 +104,7 @@ def test_observer_is_told_of_failures_with_the_error_itself(run: RunOnLoop) -> N
     assert witness.statuses == ["starting", *degraded, "stopping", "shutdown_failed"]
 
 
-def test_observer_is_told_of_a_startup_that_fails(run: RunOnLoop) -> None:
+def test_observer_receives_a_failed_startup(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> Witness:
         witness = watched(lifespan)
         Journal().start(lifespan, "fails", error=OSError("nobody there"))
@@ -118,7 +118,7 @@ def test_observer_is_told_of_a_startup_that_fails(run: RunOnLoop) -> None:
     assert len(witness.ended) == 1
 
 
-def test_observer_that_does_not_watch_steps_is_told_of_none(run: RunOnLoop) -> None:
+def test_observer_that_does_not_watch_steps_receives_none(run: RunOnLoop) -> None:
     class Incurious(Witness):
         def watches_steps(self, phase: Phase) -> bool:
             return False
@@ -137,7 +137,7 @@ def test_observer_that_does_not_watch_steps_is_told_of_none(run: RunOnLoop) -> N
     assert witness.statuses[0] == "starting"
 
 
-def test_report_stays_as_it_was_told(run: RunOnLoop) -> None:
+def test_report_does_not_change_after_it_was_passed_on(run: RunOnLoop) -> None:
     """A report is a value: it does not change with the run, once its steps were read."""
 
     class Collects(Observer):
@@ -167,7 +167,7 @@ def test_report_stays_as_it_was_told(run: RunOnLoop) -> None:
 @pytest.mark.parametrize(
     "method", ["watches_steps", "run_changed", "step_changed", "hook_failed", "run_ended"]
 )
-def test_broken_observer_changes_nothing_and_is_told_no_more(
+def test_broken_observer_is_dropped_and_changes_nothing(
     run: RunOnLoop, caplog: pytest.LogCaptureFixture, method: str
 ) -> None:
     class Broken(Observer):
@@ -383,7 +383,7 @@ def test_observer_s_last_write_does_not_hold_the_next_run_up() -> None:
     run_virtually(main)
 
 
-def test_observers_are_told_when_a_degraded_process_is_no_longer_ready() -> None:
+def test_observers_receive_the_change_of_a_degraded_process_to_not_ready() -> None:
     told: list[tuple[str, str]] = []
 
     class Following(Observer):

@@ -164,7 +164,7 @@ def test_job_that_raises_an_odd_error_begins_again(kind: type[Exception]) -> Non
 
 
 @odd
-def test_check_that_raises_an_odd_error_is_told(kind: type[Exception]) -> None:
+def test_check_that_raises_an_odd_error_is_reported(kind: type[Exception]) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = Journal().resource(lifespan, "client")
 

@@ -59,7 +59,7 @@ def test_optional_hook_that_fails_is_logged_with_its_traceback(
     assert record.exc_info[1] is error
 
 
-def test_optional_hook_has_ten_seconds_where_nothing_else_is_said() -> None:
+def test_optional_hook_has_ten_seconds_by_default() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

@@ -186,7 +186,7 @@ def test_run_without_hooks_serves_and_stops(run: RunOnLoop) -> None:
 # Shutdown functions.
 
 
-def test_shutdown_function_fires_at_its_place_in_the_reverse(run: RunOnLoop) -> None:
+def test_shutdown_function_runs_at_its_position_in_the_reverse(run: RunOnLoop) -> None:
     """client <- farewell (shutdown) ; index stands on nothing the farewell waits for."""
     journal = Journal()
 
@@ -376,7 +376,7 @@ def test_job_that_is_stopped_before_its_first_step_is_stopped(run: RunOnLoop) ->
     assert journal.events[-1] == "close client: done"
 
 
-def test_job_is_given_what_it_asks_for(run: RunOnLoop) -> None:
+def test_job_gets_its_dependencies(run: RunOnLoop) -> None:
     given: list[str] = []
 
     async def main(lifespan: Lifespan) -> None:

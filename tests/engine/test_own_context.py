@@ -108,7 +108,7 @@ def test_an_observer_is_inside_of_the_run_and_of_no_hook(form: str) -> None:
     assert set(map(id, inside)) == {id(run)}
 
 
-def test_an_observer_that_asks_for_a_stop_is_heard_behind_the_event(run: RunOnLoop) -> None:
+def test_stop_requested_by_an_observer_is_handled_after_the_event(run: RunOnLoop) -> None:
     """It may ask at any time: what is being done is done first."""
     journal = Journal()
 
@@ -131,7 +131,7 @@ def test_an_observer_that_asks_for_a_stop_is_heard_behind_the_event(run: RunOnLo
 # observe().
 
 
-def test_who_observes_during_a_run_is_told_from_then_on_and_no_more_once_removed() -> None:
+def test_observer_added_during_a_run_is_called_until_it_is_removed() -> None:
     told: list[str] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -147,7 +147,7 @@ def test_who_observes_during_a_run_is_told_from_then_on_and_no_more_once_removed
     assert told == ["stopping", "stopped"]
 
 
-def test_who_observes_from_another_thread_is_told() -> None:
+def test_observer_added_from_another_thread_is_called() -> None:
     told: list[str] = []
     lifespan = Lifespan()
     client_of(lifespan)

@@ -107,7 +107,7 @@ async def served(lifespan: Lifespan, method: str, at: int) -> bool:
     return failing.happened
 
 
-def test_fault_while_a_hook_starts_stops_what_is_up() -> None:
+def test_fault_while_a_hook_starts_stops_open_hooks() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -124,7 +124,7 @@ def test_fault_while_a_hook_starts_stops_what_is_up() -> None:
     assert journal.events[-1] == "close client: done"
 
 
-def test_hooks_are_told_without_a_working_directory(tmp_path: Path) -> None:
+def test_hooks_are_reported_without_a_working_directory(tmp_path: Path) -> None:
     gone = tmp_path / "release"
     gone.mkdir()
     before = Path.cwd()

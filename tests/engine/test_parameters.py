@@ -87,7 +87,9 @@ def keyword_only(*, context: Any) -> Any:
         keyword_only,
     ],
 )
-def test_context_is_given_to_what_asks_for_it(run: RunOnLoop, hook: Callable[..., Any]) -> None:
+def test_context_is_passed_to_a_hook_with_such_a_parameter(
+    run: RunOnLoop, hook: Callable[..., Any]
+) -> None:
     async def main(lifespan: Lifespan) -> None:
         given = await given_to(lifespan, hook)
         assert isinstance(given, LifespanContext)
@@ -272,7 +274,7 @@ def annotated_among_others(other: Annotated[str, "said", search_client, 3]) -> A
 
 
 @pytest.mark.parametrize("hook", [annotated, annotated_among_others])
-def test_annotated_says_which_resource_is_meant(run: RunOnLoop, hook: Callable[..., Any]) -> None:
+def test_annotated_selects_a_resource(run: RunOnLoop, hook: Callable[..., Any]) -> None:
     async def main(lifespan: Lifespan) -> None:
         for declared in shop.hooks:
             lifespan._registry[declared.identity] = declared
@@ -504,7 +506,7 @@ def test_parameter_with_a_default_that_names_a_resource_is_given_it(run: RunOnLo
     run(main)
 
 
-def test_decorated_function_asks_for_what_the_one_inside_asks_for(run: RunOnLoop) -> None:
+def test_decorated_function_has_the_dependencies_of_the_inner_one(run: RunOnLoop) -> None:
     def hook(client: str, *, size: int = 5) -> Any:
         return client, size
 
@@ -604,7 +606,9 @@ class Catalogue:
         yield "the catalogue's own"
 
 
-def test_unbound_method_says_to_register_the_bound_one(lifespan: Lifespan) -> None:
+def test_unbound_method_is_refused_with_advice_to_register_the_bound_one(
+    lifespan: Lifespan,
+) -> None:
     lifespan.on_start(Catalogue.warm_up)
 
     problem = problem_of(lifespan)
@@ -614,7 +618,7 @@ def test_unbound_method_says_to_register_the_bound_one(lifespan: Lifespan) -> No
     )
 
 
-def test_unbound_method_is_told_the_decorator_of_its_own_kind(lifespan: Lifespan) -> None:
+def test_unbound_method_gets_the_decorator_of_its_own_kind(lifespan: Lifespan) -> None:
     lifespan.resource(Catalogue.open)
 
     assert "lifespan.resource(catalogue.open)" in problem_of(lifespan).hint

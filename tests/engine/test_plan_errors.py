@@ -23,7 +23,7 @@ def named(name: str, module: str = "shop.lifespan") -> Callable[..., Any]:
     return written_in(module)(hook)
 
 
-def test_all_problems_are_told_at_once_with_place_and_hint(
+def test_all_problems_are_reported_at_once_with_place_and_hint(
     lifespan: Lifespan,
 ) -> None:
     lifespan.broken["broken.lifespan"] = Problem(
@@ -87,7 +87,7 @@ def test_one_problem_is_not_called_problems(lifespan: Lifespan) -> None:
         lifespan.plan("app")
 
 
-def test_circle_is_told_whole_with_the_reason_of_every_edge(lifespan: Lifespan) -> None:
+def test_cycle_is_reported_with_the_reason_of_every_edge(lifespan: Lifespan) -> None:
     """client needs index (parameter), index depends on build, build needs client (parameter)."""
 
     @lifespan.resource
@@ -134,7 +134,7 @@ def test_hook_that_waits_for_itself_is_a_cycle(lifespan: Lifespan) -> None:
     assert "waits for 'shop.again': declared" in problem.message
 
 
-def test_every_circle_is_told_once(lifespan: Lifespan) -> None:
+def test_every_cycle_is_reported_once(lifespan: Lifespan) -> None:
     for cycle in ("a", "b"):
         lifespan.on_start(depends_on=[f"{cycle}_two"])(named(f"{cycle}_one"))
         lifespan.on_start(depends_on=[f"{cycle}_one"])(named(f"{cycle}_two"))

@@ -50,7 +50,7 @@ def resource(
     return handle
 
 
-def test_hooks_with_nothing_between_them_wait_for_nobody(lifespan: Lifespan) -> None:
+def test_independent_hooks_do_not_wait(lifespan: Lifespan) -> None:
     resource(lifespan, "client")
     resource(lifespan, "index")
     start(lifespan, "warm_up")
@@ -93,7 +93,7 @@ def test_needed_hook_may_be_declared_later(lifespan: Lifespan) -> None:
     assert lifespan.plan("app").order == ["one.one", "two.two", "three.three"]
 
 
-def test_lower_priority_stands_before_every_higher_one(
+def test_lower_priority_comes_before_every_higher_one(
     lifespan: Lifespan,
 ) -> None:
     resource(lifespan, "late", 5)
@@ -348,7 +348,7 @@ def test_settings_say_which_resources_the_startup_waits_for(lifespan: Lifespan) 
     assert waited_for == {"client": False, "index": False, "model": True, "announce": True}
 
 
-def test_part_of_a_plan_holds_what_is_asked_for_and_what_that_needs(lifespan: Lifespan) -> None:
+def test_part_of_a_plan_holds_the_hooks_and_their_dependencies(lifespan: Lifespan) -> None:
     client = resource(lifespan, "client")
     resource(lifespan, "index", 1, needs=[client])
     resource(lifespan, "other")

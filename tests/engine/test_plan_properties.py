@@ -201,7 +201,7 @@ def test_plan_holds_every_hook_once_behind_all_that_it_needs(drawn: Sequence[Dra
 
 @unhurried
 @given(drawn_hooks())
-def test_graph_orders_what_has_a_reason_and_nothing_else(drawn: Sequence[Drawn]) -> None:
+def test_graph_orders_only_hooks_with_a_reason(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
 
     priorities = lowered(drawn)
@@ -296,7 +296,7 @@ def test_every_edge_s_reason_is_true(drawn: Sequence[Drawn]) -> None:
 
 @unhurried
 @given(drawn_hooks())
-def test_layer_holds_what_can_start_side_by_side(drawn: Sequence[Drawn]) -> None:
+def test_layer_holds_hooks_that_can_start_side_by_side(drawn: Sequence[Drawn]) -> None:
     plan = build_plan(declared(drawn), "app")
 
     layers = [[index_of(node.key) for node in layer] for layer in plan.layers()]
@@ -324,7 +324,7 @@ WAITS = re.compile(r"'(\S+)' \(.*\) waits for '(\S+)'")
 
 @unhurried
 @given(drawn_hooks(acyclic=False))
-def test_circles_are_found_and_none_is_told_that_is_not_there(drawn: Sequence[Drawn]) -> None:
+def test_exactly_the_existing_cycles_are_found(drawn: Sequence[Drawn]) -> None:
     needs = hard_and_soft(drawn)
     sorter: graphlib.TopologicalSorter[int] = graphlib.TopologicalSorter()
     for before, after in needs:
@@ -352,7 +352,7 @@ def test_circles_are_found_and_none_is_told_that_is_not_there(drawn: Sequence[Dr
 
 @unhurried
 @given(drawn_hooks(everywhere=False), st.sampled_from(SERVICE_TYPES))
-def test_plan_holds_what_its_service_type_asks_for(
+def test_plan_holds_the_hooks_of_its_service_type(
     drawn: Sequence[Drawn], service_type: str
 ) -> None:
     def is_for(hook: Drawn) -> bool:

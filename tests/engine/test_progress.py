@@ -27,7 +27,7 @@ class Follower(Observer):
         self.told.append(report.pending)
 
 
-def test_progress_is_told_with_the_pending_hook() -> None:
+def test_progress_is_shown_with_the_pending_hook() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         follower = Follower()
         lifespan.adapter.observers.append(follower)
@@ -75,7 +75,7 @@ def test_progress_is_in_the_steps_log_at_any_level(
     assert len(logged) == (1 if level == logging.INFO else 0)
 
 
-def test_progress_said_again_is_told_once() -> None:
+def test_repeated_progress_is_reported_once() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         follower = Follower()
         lifespan.adapter.observers.append(follower)
@@ -92,7 +92,7 @@ def test_progress_said_again_is_told_once() -> None:
     run_virtually(main)
 
 
-def test_progress_may_be_said_from_threads_and_tasks() -> None:
+def test_progress_may_be_reported_from_threads_and_tasks() -> None:
     async def main() -> None:
         lifespan = Lifespan()
         follower = Follower()
@@ -124,7 +124,7 @@ def test_progress_may_be_said_from_threads_and_tasks() -> None:
     asyncio.run(main())
 
 
-def test_progress_outside_of_hooks_says_nothing() -> None:
+def test_progress_outside_of_hooks_has_no_effect() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         follower = Follower()
         lifespan.adapter.observers.append(follower)

@@ -140,7 +140,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_hook_that_reads_what_it_did_not_ask_for_is_told_to_add_a_parameter(
+def test_hook_that_reads_an_undeclared_resource_is_advised_to_add_a_parameter(
     run: RunOnLoop, kind: str
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -383,7 +383,7 @@ def test_resource_that_is_starting_is_not_ready() -> None:
 # Closed.
 
 
-def test_resource_read_after_shutdown_is_an_error_that_says_since_when() -> None:
+def test_resource_read_after_shutdown_is_an_error_with_the_time() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = Journal().resource(lifespan, "client", closes=2)
         async with lifespan.run("app") as state:
@@ -449,7 +449,7 @@ def test_plain_value_is_closed_too(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_resource_that_has_crashed_says_when_and_why() -> None:
+def test_crashed_resource_has_time_and_reason() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource
         @written_in("shop.lifespan")
@@ -476,7 +476,7 @@ def test_resource_that_has_crashed_says_when_and_why() -> None:
     run_virtually(main)
 
 
-def test_optional_resource_that_failed_says_when_and_why() -> None:
+def test_failed_optional_resource_has_time_and_reason() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = Journal().resource(
             lifespan, "client", opens=3, open_error=OSError("nobody there"), required=False
@@ -492,7 +492,7 @@ def test_optional_resource_that_failed_says_when_and_why() -> None:
     run_virtually(main)
 
 
-def test_optional_resource_that_took_too_long_says_so() -> None:
+def test_optional_resource_that_took_too_long_has_the_reason() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         client = Journal().resource(lifespan, "client", opens=60, timeout=2, required=False)
         async with lifespan.run("app"):
@@ -505,7 +505,7 @@ def test_optional_resource_that_took_too_long_says_so() -> None:
     run_virtually(main)
 
 
-def test_resource_that_was_skipped_names_what_it_needed() -> None:
+def test_skipped_resource_names_its_dependency() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         client = journal.resource(
@@ -557,7 +557,7 @@ def test_closed_object_is_not_kept_alive_by_its_run(run: RunOnLoop) -> None:
 # Not in this run.
 
 
-def test_resource_of_another_service_type_says_why_it_is_not_open(run: RunOnLoop) -> None:
+def test_resource_of_another_service_type_has_the_reason_when_read(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         @lifespan.resource(service_types=["worker"])
         @written_in("shop.lifespan")
@@ -575,7 +575,7 @@ def test_resource_of_another_service_type_says_why_it_is_not_open(run: RunOnLoop
     run(main)
 
 
-def test_resource_that_was_declared_too_late_says_so(run: RunOnLoop) -> None:
+def test_resource_that_was_declared_too_late_has_the_reason(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         async with lifespan.run("app"):
             client = client_of(lifespan)
@@ -586,7 +586,7 @@ def test_resource_that_was_declared_too_late_says_so(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_name_that_nobody_has_lists_the_resources_and_offers_the_nearest(run: RunOnLoop) -> None:
+def test_unknown_name_lists_the_resources_and_suggests_the_nearest(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         client_of(lifespan)
         async with lifespan.run("app") as state:
@@ -602,7 +602,7 @@ def test_name_that_nobody_has_lists_the_resources_and_offers_the_nearest(run: Ru
 # No lifespan at all.
 
 
-def test_reading_where_no_lifespan_runs_says_so_and_what_to_do(lifespan: Lifespan) -> None:
+def test_reading_where_no_lifespan_runs_is_an_error_with_a_remedy(lifespan: Lifespan) -> None:
     client = client_of(lifespan)
 
     ways: list[Callable[[], object]] = [

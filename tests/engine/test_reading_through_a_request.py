@@ -72,7 +72,7 @@ def test_resource_that_has_no_value_is_none_all_the_same(run: RunOnLoop) -> None
     run(main)
 
 
-def test_request_during_the_startup_is_told_that_it_is_not_ready() -> None:
+def test_request_during_the_startup_gets_resource_not_ready() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         client = journal.resource(lifespan, "client", opens=2)
@@ -93,7 +93,7 @@ def test_request_during_the_startup_is_told_that_it_is_not_ready() -> None:
     run_virtually(main)
 
 
-def test_request_during_and_after_the_shutdown_is_told_that_it_is_closed() -> None:
+def test_request_during_and_after_the_shutdown_gets_resource_closed() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         base = journal.resource(lifespan, "base", closes=2)
@@ -113,7 +113,7 @@ def test_request_during_and_after_the_shutdown_is_told_that_it_is_closed() -> No
     run_virtually(main)
 
 
-def test_request_is_told_of_a_crash() -> None:
+def test_request_gets_the_error_of_a_crash() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource
         async def feed() -> AsyncIterator[str]:
@@ -132,7 +132,7 @@ def test_request_is_told_of_a_crash() -> None:
 
 
 @pytest.mark.parametrize("kind", LOOPS)
-def test_request_on_another_loop_is_told_so(kind: str) -> None:
+def test_request_on_another_loop_gets_wrong_loop(kind: str) -> None:
     lifespan = Lifespan()
     client = Journal().resource(lifespan, "client")
     index: Resource[str] = lifespan.resource(name="index")(lambda: "an index")

@@ -86,7 +86,7 @@ def test_times_of_steps_are_those_of_the_clock() -> None:
     ]
 
 
-def test_step_says_where_its_hook_is_written_and_what_it_waited_for(run: RunOnLoop) -> None:
+def test_step_has_the_location_of_its_hook_and_its_dependencies(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         journal = Journal()
         base = journal.resource(lifespan, "base", priority=-3)
@@ -104,7 +104,7 @@ def test_step_says_where_its_hook_is_written_and_what_it_waited_for(run: RunOnLo
     run(main)
 
 
-def test_longest_chain_is_what_the_startup_has_waited_for() -> None:
+def test_longest_chain_is_the_one_the_startup_has_waited_for() -> None:
     """a (1) <- b (5) <- c (1); d (6.5); e is quick and last in no chain."""
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
@@ -123,7 +123,7 @@ def test_longest_chain_is_what_the_startup_has_waited_for() -> None:
     assert {step.name for step in report.steps if step.on_critical_chain} == {"a", "b", "c"}
 
 
-def test_longest_chain_of_a_startup_that_was_given_up_ends_with_what_was_cancelled() -> None:
+def test_longest_chain_of_a_startup_that_was_given_up_ends_with_a_cancelled_hook() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
         journal = Journal()
         a = journal.resource(lifespan, "a", opens=1)

@@ -99,7 +99,7 @@ def test_check_that_returns_false_fails_and_none_passes() -> None:
     run_virtually(main)
 
 
-def test_check_is_called_once_for_many_who_ask() -> None:
+def test_check_runs_once_for_many_requests() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         line, connection = connected(lifespan)
 
@@ -318,7 +318,7 @@ def test_check_that_still_runs_is_cancelled_before_its_resource_closes() -> None
     assert events == ["cancelled", "closed"]
 
 
-def test_nothing_is_checked_of_what_is_not_open() -> None:
+def test_closed_resources_are_not_checked() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
         @lifespan.resource(required=False)
         @written_in("shop.lifespan")
@@ -340,7 +340,7 @@ def test_nothing_is_checked_of_what_is_not_open() -> None:
     assert run_virtually(main).ready
 
 
-def test_log_says_once_that_a_check_fails_and_once_that_it_passes(
+def test_failing_check_is_logged_once_and_so_is_its_recovery(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

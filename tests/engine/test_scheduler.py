@@ -243,7 +243,7 @@ def test_an_optional_hook_fails_first_at_the_deadline_and_the_rest_serves() -> N
     assert plot.scheduler.status == "degraded"
 
 
-def test_what_depends_on_an_optional_hook_however_far_is_skipped_with_it_at_the_deadline() -> None:
+def test_all_dependents_of_an_optional_hook_are_skipped_with_it_at_the_deadline() -> None:
     """Else the startup would fail, since what is required could not begin."""
 
     def declare(lifespan: Lifespan) -> None:
@@ -260,7 +260,7 @@ def test_what_depends_on_an_optional_hook_however_far_is_skipped_with_it_at_the_
 # An optional hook fails, or passes its limit.
 
 
-def test_an_optional_hook_fails_and_what_depends_on_it_is_skipped() -> None:
+def test_dependents_of_a_failed_optional_hook_are_skipped() -> None:
     def declare(lifespan: Lifespan) -> None:
         resource(lifespan, "feed", required=False)
         resource(lifespan, "index", "feed", required=False)
@@ -284,7 +284,7 @@ def test_an_optional_hook_has_ten_seconds() -> None:
     assert plot.at(10.0) == ["cancel feed", "serve"]
 
 
-def test_what_asks_for_an_optional_hook_by_a_parameter_with_a_default_starts_without_it() -> None:
+def test_dependent_with_a_default_starts_without_a_failed_optional_hook() -> None:
     def declare(lifespan: Lifespan) -> None:
         resource(lifespan, "feed", required=False)
 
@@ -389,7 +389,7 @@ def test_a_second_before_the_deadline_the_order_is_given_up() -> None:
     assert plot.at(7.0) == ["cancel cache", "release db"]
 
 
-def test_at_the_deadline_what_ignores_that_is_abandoned() -> None:
+def test_hook_that_ignores_the_deadline_is_abandoned() -> None:
     slow = Limits(startup=30.0, stop=60.0, shutdown=8.0)
     plot = served(chain, "db", "client", "cache", limits=slow)
     plot.stops()
@@ -399,7 +399,7 @@ def test_at_the_deadline_what_ignores_that_is_abandoned() -> None:
     assert plot.entry("db", IN_SHUTDOWN).outcome == "abandoned"
 
 
-def test_a_startup_that_fails_with_no_time_left_has_everything_told_to_stop_at_once() -> None:
+def test_startup_that_fails_with_no_time_left_stops_every_hook_at_once() -> None:
     """A hook has blocked the loop until the time of the rollback was used up, too."""
     plot = Plot(chain, LIMITS._replace(startup=3.0))
     plot.begin()
@@ -421,7 +421,7 @@ def test_a_hook_is_cancelled_once_more_after_a_second_and_then_abandoned() -> No
     assert plot.at(4.0) == ["abandon db", "finish"]
 
 
-def test_what_comes_up_after_it_was_cancelled_is_left_at_once() -> None:
+def test_hook_that_comes_up_after_its_cancellation_exits_at_once() -> None:
     plot = Plot(lambda lifespan: resource(lifespan, "feed", required=False, timeout=2.0))
     plot.begin()
     assert plot.at(2.0) == ["cancel feed", "serve"]
@@ -440,7 +440,7 @@ def test_a_thread_is_abandoned_at_once() -> None:
 # Cancelled.
 
 
-def test_a_cancelled_startup_stops_what_is_up_quickly() -> None:
+def test_a_cancelled_startup_stops_open_hooks_quickly() -> None:
     plot = Plot(chain)
     plot.begin()
     plot.up("client")
@@ -451,7 +451,7 @@ def test_a_cancelled_startup_stops_what_is_up_quickly() -> None:
     assert plot.scheduler.deadlines.deadline == 3.0
 
 
-def test_a_hook_that_fails_while_a_cancelled_startup_is_rolled_back_is_told_of() -> None:
+def test_hook_that_fails_during_the_rollback_of_a_cancelled_startup_is_reported() -> None:
     plot = Plot(lambda lifespan: resource(lifespan, "db", in_thread=True))
     plot.begin()
     plot.stops(quick=True)
@@ -587,7 +587,7 @@ def test_after_good_service_the_pauses_begin_anew() -> None:
     assert plot.at(62.5) == ["start refresh"]
 
 
-def test_a_job_that_crashes_is_not_begun_again_without_what_it_needs() -> None:
+def test_crashed_job_is_not_restarted_without_its_dependencies() -> None:
     def declare(lifespan: Lifespan) -> None:
         resource(lifespan, "db")
         job(lifespan, "refresh", depends_on=["shop.db"], on_crash="restart")
@@ -679,7 +679,7 @@ def test_a_step_that_begins_to_stop_waits_where_its_start_has_waited_no_longer()
 # The engine's own faults.
 
 
-def test_a_fault_of_the_engine_stops_what_is_up_in_order() -> None:
+def test_a_fault_of_the_engine_stops_open_hooks_in_order() -> None:
     plot = Plot(chain)
     plot.begin()
     plot.up("db")

@@ -93,7 +93,7 @@ def test_nothing_is_read_back_from_the_state_of_the_scope(run: RunOnLoop, what: 
     assert "close client: done" in journal.events
 
 
-def test_no_asyncio_loop_is_a_failed_startup_that_says_what_to_do(
+def test_without_an_asyncio_loop_the_startup_fails_with_a_remedy(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What drives the coroutine here is no event loop of asyncio's: as little as trio's."""
@@ -122,7 +122,7 @@ def test_no_asyncio_loop_is_a_failed_startup_that_says_what_to_do(
     assert any("needs an asyncio event loop" in text for text in caplog.messages)
 
 
-def test_server_that_goes_away_without_a_word_closes_what_is_open(run: RunOnLoop) -> None:
+def test_server_that_ends_without_a_message_closes_open_resources(run: RunOnLoop) -> None:
     """``receive()`` raises where it should give the shutdown message."""
     journal = Journal()
 

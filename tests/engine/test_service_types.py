@@ -55,7 +55,7 @@ def test_plan_holds_hooks_of_its_service_type_and_those_of_all(
     assert names(lifespan.plan(service_type)) == expected
 
 
-def test_hook_that_is_left_out_is_told_with_its_reason_and_place(lifespan: Lifespan) -> None:
+def test_excluded_hook_is_reported_with_its_reason_and_location(lifespan: Lifespan) -> None:
     declare(lifespan, "jobs", service_types=["worker", "scheduler"])
 
     line = nothing.__code__.co_firstlineno
@@ -81,7 +81,7 @@ def test_service_type_of_the_context_decides(run: RunOnLoop) -> None:
 # The plan of the server.
 
 
-def test_plan_for_the_server_holds_what_names_it_and_what_that_needs(
+def test_plan_for_the_server_holds_its_hooks_and_their_dependencies(
     lifespan: Lifespan,
 ) -> None:
     """elect (server) <- lock (anywhere) <- redis (anywhere); the client is needed by nobody."""

@@ -34,7 +34,7 @@ def chain(lifespan: Lifespan, journal: Journal, *closes: float) -> None:
         before = [journal.resource(lifespan, f"r{number}", closes=seconds, depends_on=before)]
 
 
-def test_hooks_are_cancelled_or_told_to_stop_a_second_before_the_deadline() -> None:
+def test_hooks_are_cancelled_or_stopped_a_second_before_the_deadline() -> None:
     """r3 (4 s), r2 (4 s), r1, r0 in this order: at 7 r2 is cancelled, and r1 and r0 close."""
     journal = Journal()
 
@@ -59,7 +59,7 @@ def test_hooks_are_cancelled_or_told_to_stop_a_second_before_the_deadline() -> N
     assert outcomes(report) == {"r0": "ok", "r1": "ok", "r2": "timed_out", "r3": "ok"}
 
 
-def test_hook_told_to_stop_late_has_the_last_second() -> None:
+def test_hook_that_is_stopped_late_has_the_last_second() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:

@@ -79,7 +79,7 @@ def test_stop_of_any_kind_may_raise(run: RunOnLoop, kind: str) -> None:
     assert journal.events[-1] == "close client: done"
 
 
-def test_server_is_told_all_errors_in_one_message_after_the_log(
+def test_server_gets_all_errors_in_one_message_after_the_log(
     run: RunOnLoop, caplog: pytest.LogCaptureFixture
 ) -> None:
     journal = Journal()
@@ -175,7 +175,7 @@ def test_errors_of_the_shutdown_are_noted_on_the_body_s_own_error(run: RunOnLoop
 # Limits.
 
 
-def test_stop_has_five_seconds_where_nothing_else_is_said() -> None:
+def test_stop_has_five_seconds_by_default() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -257,7 +257,7 @@ def test_limit_of_a_shutdown_function_is_its_timeout() -> None:
     assert journal.when("shutdown everybody_s: cancelled") == 5
 
 
-def test_job_that_does_not_end_within_its_limit_is_told_and_the_hooks_stop() -> None:
+def test_job_that_does_not_end_within_its_limit_is_reported_and_the_hooks_stop() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

@@ -311,7 +311,7 @@ def test_ignored_and_default_signals_stay_so(runner: asyncio.Runner, handler: An
     runner.run(main())
 
 
-def test_another_thread_says_that_it_hears_none(caplog: pytest.LogCaptureFixture) -> None:
+def test_loop_in_another_thread_gets_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         before = signal.getsignal(signal.SIGTERM)
         run = await opened(0)

@@ -75,7 +75,7 @@ def test_all_hooks_that_are_late_are_named() -> None:
         ("one that waits 1.0", 300),
     ],
 )
-def test_automatic_deadline_is_short_where_nobody_knows_how_long_the_server_waits(
+def test_automatic_deadline_is_short_under_an_unknown_server(
     server: str | None, seconds: float
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

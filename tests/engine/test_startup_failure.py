@@ -102,7 +102,7 @@ def test_hook_of_any_kind_may_raise(run: RunOnLoop, kind: str) -> None:
     assert journal.events[-1] == "close client: done"
 
 
-def test_report_of_a_failed_startup_tells_what_became_of_every_hook() -> None:
+def test_report_of_a_failed_startup_has_the_outcome_of_every_hook() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
         journal = Journal()
         journal.resource(lifespan, "client", opens=1, closes=1)
@@ -172,7 +172,7 @@ def test_traceback_is_logged_then_the_message_sent_then_the_error_raised(
     assert journal.events.count("logged") == 1
 
 
-def test_message_names_hook_place_error_and_rollback() -> None:
+def test_message_names_hook_location_error_and_rollback() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         client = journal.resource(lifespan, "client")
@@ -192,7 +192,7 @@ def test_message_names_hook_place_error_and_rollback() -> None:
     run_virtually(main)
 
 
-def test_message_tells_of_errors_while_rolling_back() -> None:
+def test_message_has_the_errors_of_the_rollback() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "client", close_error=OSError("won't close"))
@@ -229,7 +229,7 @@ def test_message_of_a_limit_names_the_setting_that_raises_it(
     run_virtually(main, settings=Settings(startup_deadline=30))
 
 
-def test_plan_that_is_wrong_is_told_in_a_message_and_then_raised(run: RunOnLoop) -> None:
+def test_broken_plan_is_sent_in_a_message_and_raised(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         Journal().start(lifespan, "warm_up", depends_on=["nowhere.to_be_found"])
         server = Server(lifespan)
@@ -242,7 +242,7 @@ def test_plan_that_is_wrong_is_told_in_a_message_and_then_raised(run: RunOnLoop)
     run(main)
 
 
-def test_setting_that_can_not_be_read_is_told_in_a_message_and_then_raised(
+def test_setting_that_can_not_be_read_is_sent_in_a_message_and_raised(
     run: RunOnLoop,
 ) -> None:
     class Broken(Exception):
@@ -263,7 +263,7 @@ def test_setting_that_can_not_be_read_is_told_in_a_message_and_then_raised(
     run(main)
 
 
-def test_rollback_ends_before_the_server_hears_of_the_failure(run: RunOnLoop) -> None:
+def test_rollback_ends_before_the_server_gets_the_failure(run: RunOnLoop) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:

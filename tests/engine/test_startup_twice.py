@@ -85,7 +85,9 @@ def test_after_a_startup_that_failed_a_startup_begins_anew(run: RunOnLoop) -> No
     run(main)
 
 
-def test_startup_twice_in_one_scope_is_told_and_closes_that_scope_s_run(run: RunOnLoop) -> None:
+def test_startup_twice_in_one_scope_is_reported_and_closes_the_run_of_that_scope(
+    run: RunOnLoop,
+) -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan) -> None:

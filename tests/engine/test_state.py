@@ -103,7 +103,7 @@ def test_names_that_look_internal_are_no_keys(run: RunOnLoop) -> None:
     run(main)
 
 
-def test_state_shows_what_it_holds(run: RunOnLoop) -> None:
+def test_repr_of_the_state_lists_its_items(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         two_resources(lifespan)
         async with lifespan.run("app") as state:

@@ -343,7 +343,7 @@ def asks_for_the_main_thread() -> None:
     "function", [asks_for_a_loop, asks_for_a_current_loop, asks_for_the_main_thread]
 )
 @pytest.mark.parametrize("kind", ["start", "resource"])
-def test_error_that_the_thread_is_the_cause_of_says_to_write_async_def(
+def test_error_caused_by_the_thread_recommends_async_def(
     run: RunOnLoop, function: Callable[[], None], kind: str
 ) -> None:
     async def main(lifespan: Lifespan) -> None:

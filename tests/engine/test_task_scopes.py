@@ -215,7 +215,7 @@ def test_anyio_task_group_that_crashes_while_serving_is_seen(run: RunOnLoop) -> 
     run(main)
 
 
-def test_anyio_cancel_scope_cancels_only_what_is_inside() -> None:
+def test_anyio_cancel_scope_cancels_only_its_own_block() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -267,7 +267,7 @@ def test_anyio_s_shield_is_no_way_past_the_shutdown_s_deadline() -> None:
 # asyncio.timeout.
 
 
-def test_timeout_inside_a_hook_ends_what_is_inside() -> None:
+def test_timeout_inside_a_hook_ends_its_own_block() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

@@ -104,7 +104,7 @@ def test_ready_socket_comes_before_the_time_passes() -> None:
     assert run_virtually(main) == (b"here", 1000)
 
 
-def test_clock_stands_still_while_a_thread_works() -> None:
+def test_clock_stops_while_a_thread_works() -> None:
     release = threading.Event()
     order: list[str] = []
 
@@ -126,7 +126,7 @@ def test_clock_stands_still_while_a_thread_works() -> None:
     assert order == ["worked", "a second passed"]
 
 
-def test_clock_stands_still_while_an_executor_works() -> None:
+def test_clock_stops_while_an_executor_works() -> None:
     release = threading.Event()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:

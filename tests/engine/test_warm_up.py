@@ -54,7 +54,7 @@ def test_startup_completes_without_a_resource_that_warms_up() -> None:
     run_virtually(main)
 
 
-def test_reading_during_the_warm_up_says_not_ready() -> None:
+def test_reading_during_the_warm_up_is_an_error() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         model = Journal().resource(lifespan, "model", opens=60, wait=False)
         async with lifespan.run("app") as state:
@@ -205,7 +205,7 @@ def test_warm_up_that_fails_does_not_fail_the_startup() -> None:
     run_virtually(main)
 
 
-def test_optional_warm_up_holds_up_nobody() -> None:
+def test_optional_warm_up_delays_no_hook() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "model", opens=60, wait=False, required=False)
         async with lifespan.run("app"):
@@ -356,7 +356,7 @@ def test_startup_that_fails_rolls_a_warm_up_back() -> None:
 # Who is told.
 
 
-def test_observers_are_told_when_the_process_is_ready() -> None:
+def test_observers_receive_the_readiness_of_the_process() -> None:
     told: list[tuple[str, str]] = []
 
     class Following(Observer):

@@ -314,7 +314,7 @@ def test_report_that_fails_is_logged_and_the_watch_goes_on(
     ]
 
 
-def test_wait_whose_time_is_over_looks_at_once() -> None:
+def test_wait_without_time_left_looks_at_once() -> None:
     lock = threading.Lock()
     with lock:
         assert wait_for_end(lock, -3) is False

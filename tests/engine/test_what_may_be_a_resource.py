@@ -203,9 +203,7 @@ class AwaitableIndex:
         "maker of a value",
     ],
 )
-def test_plain_value_and_what_is_awaited_are_handed_out(
-    run: RunOnLoop, form: Callable[..., Any]
-) -> None:
+def test_plain_and_awaited_values_are_handed_out(run: RunOnLoop, form: Callable[..., Any]) -> None:
     async def main(lifespan: Lifespan) -> None:
         handle = lifespan.resource(name="index")(form)
         async with lifespan.run("app"):
@@ -424,7 +422,7 @@ def test_generator_that_yields_twice_fails_the_shutdown(
     ("decorator", "form"),
     [(contextmanager, yields_nothing), (asynccontextmanager, yields_nothing_async)],
 )
-def test_context_manager_that_yields_nothing_is_told_what_to_do(
+def test_context_manager_that_yields_nothing_gets_a_remedy(
     run: RunOnLoop, decorator: Callable[..., Any], form: Callable[..., Any]
 ) -> None:
     async def main(lifespan: Lifespan) -> None:
@@ -440,7 +438,7 @@ def test_context_manager_that_yields_nothing_is_told_what_to_do(
     ("decorator", "form"),
     [(contextmanager, yields_twice), (asynccontextmanager, yields_twice_async)],
 )
-def test_context_manager_that_yields_twice_is_told_what_to_do(
+def test_context_manager_that_yields_twice_gets_a_remedy(
     run: RunOnLoop, decorator: Callable[..., Any], form: Callable[..., Any]
 ) -> None:
     async def main(lifespan: Lifespan) -> None:

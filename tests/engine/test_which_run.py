@@ -141,7 +141,7 @@ def test_run_is_current_inside_its_hooks(run: RunOnLoop) -> None:
     assert len({id(given) for given, _ in seen}) == 2
 
 
-def test_request_says_which_of_two_runs_it_is_served_by(run: RunOnLoop) -> None:
+def test_request_is_read_from_the_run_that_serves_it(run: RunOnLoop) -> None:
     class Request:
         def __init__(self, run: Run) -> None:
             self.scope = {"type": "http", "lifespan_app.run": run}

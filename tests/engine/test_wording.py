@@ -34,11 +34,11 @@ def test_plural_that_is_not_made_with_an_s_is_given() -> None:
     assert texts == ["1 thing was", "2 things were"]
 
 
-def test_word_probably_meant_is_asked_for_whatever_its_case() -> None:
+def test_suggestion_ignores_the_case_of_a_word() -> None:
     assert did_you_mean("shutdown_timout", ["SHUTDOWN_TIMEOUT"]) == (
         " Did you mean 'SHUTDOWN_TIMEOUT'?"
     )
 
 
-def test_word_that_is_like_no_other_asks_nothing() -> None:
+def test_unsimilar_word_has_no_suggestion() -> None:
     assert did_you_mean("zebra", ["till", "door"]) == ""

@@ -44,7 +44,7 @@ def look(threads: list[int], lifespan: Lifespan) -> Callable[[Any], HttpResponse
     return view
 
 
-async def test_sync_view_under_asgi_serves_what_it_waits_for(
+async def test_sync_view_under_asgi_that_waits_runs_the_calls_of_the_async_code(
     lifespan: Lifespan, mount: MountViews, threads: list[int]
 ) -> None:
     mount(look=look(threads, lifespan))
@@ -57,7 +57,7 @@ async def test_sync_view_under_asgi_serves_what_it_waits_for(
     assert HERE() not in threads
 
 
-async def test_sync_hook_in_its_thread_serves_what_it_waits_for(
+async def test_sync_hook_that_waits_runs_the_calls_of_the_async_code(
     lifespan: Lifespan, threads: list[int]
 ) -> None:
     @lifespan.on_start

@@ -168,9 +168,7 @@ class TestFailStop:
             pass
         assert journal == ["unlock", "lock"]
 
-    def test_fail_stop_breaks_a_background_job_that_is_told_to_stop(
-        self, lifespan: Lifespan
-    ) -> None:
+    def test_fail_stop_breaks_a_background_job_that_is_stopped(self, lifespan: Lifespan) -> None:
         @lifespan.background
         async def refresh() -> None:
             await asyncio.get_running_loop().create_future()
@@ -190,7 +188,7 @@ class TestFailStop:
         with inject(warm, fail_stop=True), pytest.raises(LookupError, match="nothing that fail_st"):
             lifespan_running().__enter__()
 
-    def test_fail_stop_breaks_what_a_sync_callable_enters_on_the_loop(
+    def test_fail_stop_breaks_a_context_manager_that_a_sync_callable_returns(
         self, lifespan: Lifespan, journal: list[str]
     ) -> None:
         class Entered:

@@ -89,13 +89,13 @@ async def test_client_enters_managers_too() -> None:
         asgi_lifespan.receivers = []
 
 
-async def test_client_takes_what_djangos_client_takes() -> None:
+async def test_client_takes_the_arguments_of_djangos_client() -> None:
     client = LifespanAwareAsyncClient(state={"shelf": "given"}, raise_request_exception=False)
     response = await client.get("/show/", headers={"state": "a header"})
     assert response.content == b"given a header"
     assert client.raise_request_exception is False
 
 
-async def test_client_without_state_says_what_to_do() -> None:
+async def test_client_without_state_raises_an_error_with_a_remedy() -> None:
     with pytest.raises(LifespanError, match="async with LifespanAwareAsyncClient"):
         await LifespanAwareAsyncClient().get("/show/")

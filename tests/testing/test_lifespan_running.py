@@ -72,7 +72,7 @@ class TestTheLifespan:
         assert not found.open
         assert found.loop.is_closed()
 
-    async def test_lifespan_running_tells_hooks_that_this_is_a_test(
+    async def test_context_of_lifespan_running_is_a_test(
         self, lifespan: Lifespan, settings: Settings
     ) -> None:
         settings.LIFESPAN = {"SERVICE_TYPE": "api", "CONFIG": {"shelves": 3}}
@@ -103,9 +103,7 @@ class TestTheLifespan:
             pass
         assert ran == ["worker"]
 
-    async def test_lifespan_running_has_a_report_of_what_it_does_and_has_done(
-        self, shelf: Resource[Shelf]
-    ) -> None:
+    async def test_lifespan_running_has_a_report(self, shelf: Resource[Shelf]) -> None:
         async with lifespan_running() as running:
             assert running.report.status == "serving"
         assert running.report.status == "stopped"
@@ -178,7 +176,7 @@ class TestOnly:
         self.shelf, self.book = shelf, book
         return ran
 
-    async def test_only_opens_a_resource_by_its_handle_with_what_it_needs(
+    async def test_only_opens_a_resource_by_its_handle_with_its_dependencies(
         self, ran: list[str]
     ) -> None:
         async with lifespan_running(only=[self.shelf]) as running:
@@ -192,12 +190,12 @@ class TestOnly:
         async with lifespan_running(only=[f"{__name__}.lamp"]):
             assert ran[3:] == ["lamp"]
 
-    async def test_only_says_what_there_is_when_a_key_is_wrong(self, ran: list[str]) -> None:
+    async def test_only_lists_the_keys_when_one_is_wrong(self, ran: list[str]) -> None:
         with pytest.raises(LookupError, match=rf"Did you mean '{__name__}.shelf'\?"):
             await lifespan_running(only=[f"{__name__}.shelv"]).__aenter__()
         assert ran == []
 
-    async def test_only_says_why_the_plan_does_not_hold_a_hook(
+    async def test_only_has_the_reason_for_a_hook_outside_the_plan(
         self, lifespan: Lifespan, ran: list[str]
     ) -> None:
         @lifespan.resource(service_types=["worker"])
@@ -263,7 +261,7 @@ class TestClients:
                 running.client.get("/fail/")
             assert running.client.get("/nowhere/").status_code == 404
 
-    def test_clients_keep_what_a_view_writes_in_its_request(
+    def test_state_that_a_view_writes_stays_in_its_request(
         self, lifespan: Lifespan, mount: MountViews
     ) -> None:
         def write(request: Any) -> HttpResponse:

@@ -85,7 +85,9 @@ class TestTheLiveServer:
             caught.value.close()
             assert get(f"{live_server.url}/free/") == "free"
 
-    def test_answers_what_reads_nothing_without_a_lifespan(self, live_server: LiveServer) -> None:
+    def test_view_without_a_resource_is_answered_without_a_lifespan(
+        self, live_server: LiveServer
+    ) -> None:
         assert get(f"{live_server.url}/free/") == "free"
 
 
@@ -153,7 +155,7 @@ class TestThePlainTestClient:
             Client().get("/counted/")
 
     @pytest.mark.usefixtures("stopped_loop")
-    def test_answers_there_what_reads_nothing(self) -> None:
+    def test_view_without_a_resource_is_answered_there(self) -> None:
         assert Client().get("/free/").content == b"free"
 
 

@@ -124,7 +124,7 @@ class TestInARunThatBegins:
 class TestWhatItNeeded:
     """What only a replaced resource needed is left out; what else is needed or asked for is not."""
 
-    def test_what_an_override_needed_is_left_out_and_says_why(
+    def test_excluded_dependency_of_an_override_has_its_reason(
         self, client: Resource[Client], opened: list[str]
     ) -> None:
         excluded = pytest.raises(NotRunning, match="only client needed it, which a test has replac")
@@ -132,7 +132,7 @@ class TestWhatItNeeded:
             running.state["proxy"]
         assert "proxy" not in opened
 
-    def test_what_an_override_needed_is_left_out_all_the_way_down(
+    def test_dependencies_of_an_override_are_excluded_transitively(
         self, lifespan: Lifespan, opened: list[str]
     ) -> None:
         @lifespan.resource
@@ -153,7 +153,7 @@ class TestWhatItNeeded:
         with override(lamp, "lit"), lifespan_running():
             assert opened == []
 
-    def test_what_another_hook_needs_stays_beside_an_override(
+    def test_dependency_of_another_hook_stays_beside_an_override(
         self, lifespan: Lifespan, client: Resource[Client], opened: list[str]
     ) -> None:
         @lifespan.on_start
@@ -163,7 +163,7 @@ class TestWhatItNeeded:
         with override(client, "fake"), lifespan_running():
             assert sorted(opened) == ["greet", "proxy", "shop"]
 
-    def test_what_the_test_asks_for_stays_beside_an_override(
+    def test_hooks_in_only_stay_beside_an_override(
         self, client: Resource[Client], opened: list[str]
     ) -> None:
         proxy = f"{__name__}.proxy"
@@ -172,7 +172,7 @@ class TestWhatItNeeded:
             assert running.state.client == "fake"
         assert opened == ["proxy"]
 
-    def test_what_an_override_needed_is_not_opened_for_only(
+    def test_dependency_of_an_override_is_not_opened_with_only(
         self, client: Resource[Client], opened: list[str]
     ) -> None:
         with override(client, "fake"), lifespan_running(only=[f"{__name__}.shop"]):

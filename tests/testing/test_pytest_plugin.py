@@ -128,7 +128,7 @@ def test_anyio_test_has_a_lifespan_on_its_loop(suite: pytest.Pytester) -> None:
     run(suite, "-p", "no:asyncio").assert_outcomes(passed=2)
 
 
-def test_mark_says_what_is_opened(suite: pytest.Pytester) -> None:
+def test_mark_chooses_the_hooks(suite: pytest.Pytester) -> None:
     suite.makepyfile(
         """
         import pytest
@@ -200,7 +200,7 @@ def test_short_name_is_the_same_lifespan(suite: pytest.Pytester, short: str) -> 
     run(suite, "-o", "asyncio_mode=auto").assert_outcomes(passed=1)
 
 
-def test_async_test_that_asks_for_the_sync_fixture_is_told_the_other(
+def test_async_test_with_the_sync_fixture_gets_the_name_of_the_other(
     suite: pytest.Pytester,
 ) -> None:
     suite.makepyfile("async def test_open(running): ...")

@@ -101,7 +101,7 @@ class Hook:
     """A declared hook: its function, its name, and its options.
 
     Two hooks are the same hook when they are the same object. Everything here is as it was
-    declared; what the ``HOOKS`` setting changes is in the plan's nodes.
+    declared; the changes by the ``HOOKS`` setting are in the plan's nodes.
     """
 
     __slots__ = (

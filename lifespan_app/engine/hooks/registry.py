@@ -57,7 +57,7 @@ class Registry:
     def rolled_back(self) -> Iterator[None]:
         """Remove the hooks that a block declares if it ends with an error.
 
-        What modules have declared that stay imported is kept: it would not be declared again.
+        The hooks of modules that stay imported are kept, as nothing would declare them again.
         """
         before = dict(self._registry)
         try:

@@ -293,9 +293,9 @@ class Report:
 class Observer:
     """The base class of observers: override the methods that you need.
 
-    An observer is called on the run's event loop, in a context that is part of no hook, so it hands
-    on what takes time. What it is given are values: any thread may keep and read them. One that raises
-    is logged and dropped; the run goes on.
+    An observer is called on the run's event loop, in a context that is part of no hook, so it must
+    not block. Its arguments are values: any thread may keep and read them. One that raises is logged
+    and dropped; the run goes on.
     """
 
     def watches_steps(self, phase: Phase) -> bool:

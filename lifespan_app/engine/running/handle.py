@@ -89,8 +89,8 @@ class Resource(Generic[T]):
 
         The function, async or sync, is called with the resource. It fails by raising, or by
         returning False; then the process is not ready, or degraded where the resource is optional.
-        It is called when somebody asks for the health, not for each of them: once its answer is
-        older than ``cache``, the next one gets it as it is, and the function runs beside.
+        It is called for a health request, but not for each: once its result is older than ``cache``,
+        the next request still gets that result, and the function runs in the background.
 
         Args:
             function: the check.

@@ -1,7 +1,7 @@
 """Health checks of open resources.
 
-A check is run when somebody asks, and what it said is kept for a short while. After that it is run
-anew, while whoever asks is given what it said before.
+A check runs on a health request, and its result is kept for a short while. After that it runs again,
+while requests still get the old result.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The scheduler: decides on the next steps of a run's hooks, without asyncio, threads or clock.
 
-It is told events, each with its time, and draws up commands; ``Run`` carries them out before it tells
-the next event. Startup and shutdown are one count-down, along the edges of the graph and against
-them. What becomes possible goes into a queue that is emptied before an event returns, so that a chain
-of any length is a loop.
+It receives events, each with its time, and returns commands; ``Driver`` runs them before it passes the
+next event. Startup and shutdown are one count-down, along the edges of the graph and against them.
+Hooks whose turn has come go into a queue that is emptied before an event returns, so that a chain of
+any length is a loop.
 """
 
 from __future__ import annotations

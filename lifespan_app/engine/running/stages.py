@@ -60,8 +60,8 @@ def call_hook(
     """Return a hook for a stage that calls a function, and awaits its result.
 
     Args:
-        function: sync (it runs in a thread) or async (on the loop); what is none fails when its
-            turn comes, and says so.
+        function: sync (it runs in a thread) or async (on the loop); any other object fails when its
+            turn comes, with an error.
         named: the arguments it is called with.
         shown: another function, for the name, the file and the line.
         on_loop: whether it is known to be async.

@@ -79,7 +79,7 @@ class Location(NamedTuple):
 def where_task(task: asyncio.Task[Any], *, home: str | None = None) -> Location | None:
     """Return the location where a task waits, or runs at the moment.
 
-    Follows what the task awaits, through other tasks too, down to a future that says nothing more:
+    Follows the chain of awaitables, through other tasks too, down to a future that leads no further:
     groups, ``gather``, ``shield`` and ``wait`` are such (see ``locations_of``).
 
     Args:

@@ -28,10 +28,9 @@ def wait_for_end(ended: threading.Lock, seconds: float) -> bool:
 class Watchdog:
     """Watch a loop while a phase takes longer than it should.
 
-    A thread sleeps beside the phase and looks up only at the times given: then it asks the loop
-    for a sign, and where none comes it reports what the loop's thread is doing. A phase that ends
-    before the first look pays for starting that thread and for nothing else; without a phase
-    there is no thread.
+    A thread sleeps during the phase and wakes only at the given times: then it sends a call to the
+    loop, and reports the location of the loop's thread if the call does not run. A phase that ends
+    before the first time pays only for the start of that thread; without a phase there is none.
 
     Args:
         loop: the loop that is watched.
