@@ -1,4 +1,4 @@
-"""The work of the management commands, and how a terminal shows it.
+"""The work of the management commands, and their output in a terminal.
 
 Imports every room but ``admin`` and ``testing``.
 """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from lifespan_app.checks.places import Location
@@ -13,18 +15,18 @@ from .problems import Found
 
 if TYPE_CHECKING:
     from .check import Checked
-    from .trial_run_text import Rehearsed
+    from .trial_run_text import Result
 
 VERSION = 1
-"""Raised when a program that reads the document would have to be changed; new keys don't raise it."""
+"""Increased for an incompatible change of the document; new keys are compatible."""
 
 
-def document(checked: Checked, rehearsed: Rehearsed | None = None) -> str:
-    """Return what was found as JSON.
+def document(checked: Checked, result: Result | None = None) -> str:
+    """Return plans and problems as JSON.
 
     Args:
         checked: plans and problems.
-        rehearsed: what a rehearsal has shown; None: there was none.
+        result: the results of a trial run, or None.
     """
     found: dict[str, Any] = {
         "version": VERSION,
@@ -32,15 +34,13 @@ def document(checked: Checked, rehearsed: Rehearsed | None = None) -> str:
         "excluded_apps": list(checked.excluded),
         "problems": [of_problem(problem) for problem in checked.problems],
     }
-    if rehearsed is not None:
-        from .trial_run_text import as_data
-
-        found["run"] = as_data(rehearsed)
+    if result is not None:
+        found["run"] = of_trial_run(result)
     return json.dumps(found, indent=2)
 
 
 def of_plan(plan: ShownPlan) -> dict[str, Any]:
-    """Return one plan."""
+    """Return one plan as a JSON object."""
     return {
         "service_type": plan.service_type,
         "complete": plan.complete,
@@ -52,7 +52,7 @@ def of_plan(plan: ShownPlan) -> dict[str, Any]:
 
 
 def of_hook(hook: ShownHook) -> dict[str, Any]:
-    """Return one hook."""
+    """Return one hook as a JSON object."""
     waits = [
         {
             "hook": wait.hook or None,
@@ -68,7 +68,7 @@ def of_hook(hook: ShownHook) -> dict[str, Any]:
 
 
 def of_problem(problem: Found) -> dict[str, Any]:
-    """Return one problem."""
+    """Return one problem as a JSON object."""
     place = problem.message.obj
     is_line = isinstance(place, Location)
     return {
@@ -81,3 +81,38 @@ def of_problem(problem: Found) -> dict[str, Any]:
         "line": (place.line or None) if is_line else None,
         "service_types": list(problem.service_types),
     }
+
+
+def of_trial_run(result: Result) -> dict[str, Any]:
+    """Return the results of a trial run as a JSON object."""
+    trial = result.trial
+    recorded = result.recorded or {}
+    return {
+        "uuids": [report.uuid for report in trial.reports],
+        "failure": trial.failure or None,
+        "status": str(trial.last.status),
+        "startup": {"median": median(trial.startup()), "worst": max(trial.startup())},
+        "shutdown": {"median": median(trial.shutdown()), "worst": max(trial.shutdown())},
+        "longest_chain": list(trial.last.longest_chain),
+        "longest_stop": list(trial.last.longest_stop),
+        "hooks": [
+            {
+                "key": hook.key,
+                "wait": hook.wait,
+                "start": spread(hook.starts),
+                "stop": spread(hook.stops),
+                "recorded_start": recorded.get(hook.key),
+            }
+            for hook in trial.measured()
+        ],
+        "left_behind": [
+            {**leak._asdict(), "hook": leak.hook or None, "where": leak.where or None}
+            for leak in trial.left_behind
+        ],
+        "over": [over._asdict() for over in result.over],
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, float] | None:
+    """Return the median and the maximum of times, or None without times."""
+    return {"median": median(values), "worst": max(values)} if values else None

@@ -1,4 +1,4 @@
-"""How long a startup may take, and its hooks: what a rehearsal is held against."""
+"""Time budgets for a startup and its hooks, which a trial run must keep to."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ TOTAL = "total"
 UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|)")
 NOISE = 0.01
-"""Seconds that a hook may be slower than before without being called so: a machine is busy at times."""
+"""Seconds. A smaller difference from the recorded median is noise of the machine."""
 
 
-class Over(NamedTuple):
-    """Something that took longer than it may."""
+class Excess(NamedTuple):
+    """A time that is longer than allowed."""
 
     what: str
-    """``total``, or the key of a hook."""
+    """``total`` or a hook's key."""
     took: float
     """Seconds: the median of the runs."""
     allowed: float
@@ -34,10 +34,10 @@ class Over(NamedTuple):
 
 
 def seconds(text: str) -> float:
-    """Return the seconds that a text such as ``300ms``, ``2s``, ``2`` or ``1.5m`` says.
+    """Return the seconds of a duration such as ``300ms``, ``2s``, ``2`` or ``1.5m``.
 
     Raises:
-        ValueError: it says no such thing, or 0.
+        ValueError: the text is no duration, or is 0.
     """
     found = DURATION.fullmatch(text.strip())
     value = float(found[1]) * UNITS[found[2]] if found else 0.0
@@ -50,7 +50,7 @@ def budget(text: str) -> dict[str, float]:
     """Return seconds by ``total`` and by hook, for ``2s`` or ``total=2s,library.http_client=300ms``.
 
     Raises:
-        ValueError: it can't be read; the text says why.
+        ValueError: the text is no budget.
     """
     parts: dict[str, float] = {}
     for part in text.split(","):
@@ -63,7 +63,7 @@ def budget(text: str) -> dict[str, float]:
 
 
 def unknown(names: Iterable[str], known: Iterable[str]) -> str:
-    """Return what is said of the first name that is no hook's, or an empty string."""
+    """Return the error text for the first name without a hook, or ""."""
     keys = list(known)
     for name in names:
         if name != TOTAL and name not in keys:
@@ -71,21 +71,21 @@ def unknown(names: Iterable[str], known: Iterable[str]) -> str:
     return ""
 
 
-def over_budget(rehearsal: TrialRun, allowed: Mapping[str, float]) -> Iterator[Over]:
-    """Yield what took longer than the budget says: the startup, and the start of hooks."""
-    took = {hook.key: hook.start for hook in rehearsal.measured()}
-    took[TOTAL] = median(rehearsal.startup())
+def over_budget(trial: TrialRun, allowed: Mapping[str, float]) -> Iterator[Excess]:
+    """Yield the times of the startup and of hooks that exceed the budget."""
+    took = {hook.key: hook.start for hook in trial.measured()}
+    took[TOTAL] = median(trial.startup())
     for name, limit in allowed.items():
         taken = took.get(name)
         if taken is not None and taken > limit:
-            yield Over(name, taken, limit, "budget")
+            yield Excess(name, taken, limit, "budget")
 
 
-def slower(rehearsal: TrialRun, recorded: Mapping[str, float], factor: float) -> Iterator[Over]:
-    """Yield the hooks that took so many times longer to start than their recorded median."""
-    for hook in rehearsal.measured():
+def slower(trial: TrialRun, recorded: Mapping[str, float], factor: float) -> Iterator[Excess]:
+    """Yield the hooks whose start took more than ``factor`` times their recorded median."""
+    for hook in trial.measured():
         before = recorded.get(hook.key)
         if hook.start is None or before is None:
             continue
         if hook.start > before * factor and hook.start - before > NOISE:
-            yield Over(hook.key, hook.start, before * factor, "slower")
+            yield Excess(hook.key, hook.start, before * factor, "slower")

@@ -1,4 +1,4 @@
-"""What ``manage.py checklifespan`` finds without a run: plans, and their problems."""
+"""Plans and their problems, for ``manage.py checklifespan`` without ``--run``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from lifespan_app.integration.default import lifespan
 
 from . import as_json, graphs
 from .command import BAD_ARGUMENT, FAILED, CommandWithExitCodes
-from .page import folded, width_of_page
 from .plans import PlanText, ShownPlan, shown
 from .problems import Found, gathered, problem_lines
-from .terminal import printable
+from .terminal import folded, printable, width_of_page
 
 ALL = "all"
 
@@ -45,13 +44,13 @@ OF_THE_PROJECT = (
 
 
 class Checked(NamedTuple):
-    """The plans that were asked for, and everything that is wrong."""
+    """The requested plans, and all problems."""
 
     plans: tuple[ShownPlan, ...]
     problems: tuple[Found, ...]
-    """The gravest first."""
+    """Highest level first."""
     excluded: tuple[str, ...]
-    """The labels of the apps whose ``lifespan.py`` was left alone."""
+    """Labels of the apps that ``AUTODISCOVER`` excludes."""
 
     @property
     def can_run(self) -> bool:
@@ -60,11 +59,11 @@ class Checked(NamedTuple):
 
 
 def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
-    """Look for everything that is wrong, and run nothing.
+    """Return plans and problems. No hook is called.
 
     Args:
-        service_type: whose plan; None: that of the settings; ``all``: of each one that is named.
-        asgi: where the ASGI application is; None: as the settings say.
+        service_type: the service type of the plan; None: that of the settings; ``all``: every one.
+        asgi: the path of the ASGI application; None: that of the settings.
 
     Raises:
         LookupError: there is no application at ``asgi``.
@@ -74,7 +73,7 @@ def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
     try:
         settings = lifespan.adapter.settings()
     except ImproperlyConfigured:
-        # Which plan it is stands there too; what is wrong has been said.
+        # check_types has reported it. The service type of the plan is unknown.
         settings = None
     if settings is not None:
         for name in service_types(service_type, settings.service_type):
@@ -90,12 +89,12 @@ def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
 
 
 def audible(messages: Iterable[CheckMessage]) -> Iterator[CheckMessage]:
-    """Yield the messages that SILENCED_SYSTEM_CHECKS does not name."""
+    """Yield the messages that SILENCED_SYSTEM_CHECKS does not silence."""
     return (message for message in messages if not message.is_silenced())
 
 
 def service_types(asked: str | None, default: str) -> Sequence[str]:
-    """Return the service types that are asked for, the default one first."""
+    """Return the requested service types, the default one first."""
     if asked != ALL:
         return [asked or default]
     return [default, *(name for name in named() if name != default)]
@@ -107,7 +106,7 @@ def named() -> list[str]:
 
 
 def known() -> list[str]:
-    """Return the service types that are no mistake: the usual ones, and those of this project."""
+    """Return the service types that need no warning: the predefined ones, and those of this project."""
     from lifespan_app.engine.context import ServiceType
 
     own = [] if any(conf.wrong_types()) else [str(conf.get("SERVICE_TYPE"))]
@@ -118,8 +117,8 @@ def known() -> list[str]:
 
 
 def check_for(command: CommandWithExitCodes, service_type: str | None, asgi: str | None) -> Checked:
-    """Check as a command is asked to. Raises ``CommandError`` for an argument that can't be used."""
-    # Any word may be a service type; one that looks like a misspelt one is worth a warning.
+    """Return plans and problems for a command. Raises ``CommandError`` for an invalid argument."""
+    # Any word may be a service type. Only one that looks misspelt gets a warning.
     if service_type and service_type not in known():
         if meant := did_you_mean(service_type, known()):
             command.warn(f"No hook names service type '{service_type}'.{meant}")
@@ -134,7 +133,7 @@ def check_for(command: CommandWithExitCodes, service_type: str | None, asgi: str
 
 
 def show(command: CommandWithExitCodes, found: Checked, form: str, verbosity: int) -> None:
-    """Write what was found in one of the formats."""
+    """Write plans and problems in one of the formats."""
     if form == "json":
         command.stdout.write(as_json.document(found))
     elif form == "mermaid":
@@ -157,7 +156,7 @@ def show(command: CommandWithExitCodes, found: Checked, form: str, verbosity: in
 
 
 def fail_for_problems(found: Checked, fail_level: str) -> None:
-    """Raise ``CommandError`` where there are problems of a level, or of a graver one."""
+    """Raise ``CommandError`` if there are problems of a level or above."""
     least = logging.getLevelNamesMapping()[fail_level]
     if wrong := sum(problem.message.level >= least for problem in found.problems):
         what = count(wrong, "problem is", "of these problems are")

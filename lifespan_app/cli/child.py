@@ -1,4 +1,4 @@
-"""A command that runs inside an open plan, as a child: mostly a server, with its workers."""
+"""A child process inside an open plan, usually a server with its workers."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from lifespan_app.processes.capture_signals import ENDING, signals_called
 from lifespan_app.serving import startup_report
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-"""Exit codes of a command that can't be run, as shells have them."""
-PASSED_ON = signals_called("SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGWINCH")
-"""Signals that mean something to servers, beside those that end them and SIGHUP."""
+"""Exit codes for a command that can't be run: POSIX, Shell Command Language, 2.8.2."""
+FORWARDED = signals_called("SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGWINCH")
+"""Signals that servers handle, beside SIGINT, SIGTERM and SIGHUP."""
 FROM_TERMINAL = frozenset(signals_called("SIGINT", "SIGQUIT", "SIGHUP", "SIGWINCH"))
-"""Signals that a terminal sends to every process in front of it."""
+"""Signals that a terminal sends to its whole foreground process group: ``termios(3)``."""
 PATIENCE = 2
-"""How often a command may be asked to end before it is killed."""
+"""Signals to stop before the next one kills the command."""
 
 
 class CannotRun(Exception):
     """A command can't be run.
 
     Args:
-        message: why.
-        code: the exit code that a shell would have.
+        message: the reason.
+        code: the exit code.
     """
 
     def __init__(self, message: str, code: int) -> None:
@@ -40,19 +40,19 @@ class CannotRun(Exception):
 
 
 class Child:
-    """Run a command, pass signals on to it, and return its exit code.
+    """Run a command, forward signals to it, and return its exit code.
 
-    In front of a terminal the command shares it, so that Ctrl+C reaches both, and a debugger can
-    read what is typed. Elsewhere it has a process group of its own: a signal that is sent to our
-    whole group reaches it once, by us.
+    In the foreground of a terminal, the command stays in our process group: Ctrl+C reaches both, and
+    a debugger can read the keyboard. Otherwise it has its own process group, so that it receives a
+    signal to our group only once, from us.
 
     Args:
         command: the program and its arguments.
-        around: the service type whose plan is open around it.
-        say: writes a line for people.
+        around: the service type of the plan around it.
+        say: writes a line.
     """
 
-    signals = PASSED_ON
+    signals = FORWARDED
 
     def __init__(self, command: Sequence[str], around: str, say: Callable[[str], None]) -> None:
         self._command = list(command)
@@ -63,7 +63,7 @@ class Child:
         self._early: list[Signals] = []
         self._asked = 0
         self._ends_by: set[int] = set()
-        """The signals that it was asked to end by while it ran."""
+        """The signals to stop that it has received."""
         self.ended_by = "no command"
         self.message = ""
 
@@ -71,7 +71,7 @@ class Child:
         return shlex.join(self._command)
 
     def check(self) -> None:
-        """Look whether there is such a program. Raises ``CannotRun``."""
+        """Raise ``CannotRun`` if there is no such program."""
         program = self._command[0]
         if shutil.which(program) is not None:
             return
@@ -85,11 +85,11 @@ class Child:
         """Run the command until it ends.
 
         Args:
-            ready: called when it has begun.
+            ready: called after the start of the command.
 
         Returns:
-            Its exit code, or 128 + the signal that has killed it; 0 where that is the signal it was
-            asked to end by. Instead of 0, 1 where the startup of its runs has failed.
+            The exit code, or 128 + the signal that killed the command, or 0 if that signal asked it
+            to stop. 1 instead of 0 if the startup of its runs failed.
         """
         if asked := [number for number in self._early if number in ENDING]:
             self.ended_by = asked[0].name
@@ -107,32 +107,28 @@ class Child:
             try:
                 ready()
                 for number in self._early:
-                    self._pass_on(number)
+                    self._forward(number)
                 code = await self._process.wait()
             finally:
                 await self._end()
             if code < 0:
-                # uvicorn shuts down in order, and then raises the signal once more:
+                # uvicorn shuts down in order, and then raises the signal again:
                 # https://github.com/encode/uvicorn/pull/1600
                 code = 0 if -code in self._ends_by else 128 - code
             self.ended_by = f"its command ended with {code}"
             return code or self._judge(*starts.starts())
 
-    def heard(self, number: Signals) -> bool:
-        """Pass a signal on to the command.
-
-        Returns:
-            Whether it asks the command to end.
-        """
+    def on_signal(self, number: Signals) -> bool:
+        """Forward a signal to the command. Return True if it asks the command to stop."""
         if self._process is None:
             self._early.append(number)
         else:
             if number in ENDING:
                 self._ends_by.add(number)
-            self._pass_on(number)
+            self._forward(number)
         return number in ENDING
 
-    def _pass_on(self, number: Signals) -> None:
+    def _forward(self, number: Signals) -> None:
         assert self._process is not None
         if self._process.returncode is not None:
             return
@@ -144,7 +140,7 @@ class Child:
             self._kill()
             return
         if self._shares_terminal and number in FROM_TERMINAL and in_foreground():
-            # The terminal has sent it to the command, too.
+            # The terminal has sent it to the command as well.
             return
         if number in ENDING:
             last = " Once more kills it." if self._asked == PATIENCE else ""
@@ -163,7 +159,7 @@ class Child:
                 os.killpg(self._process.pid, Signals.SIGKILL)
 
     async def _end(self) -> None:
-        """End the command where we are ended ourselves, by an error."""
+        """Stop the command if an error ends this process."""
         if self._process is not None and self._process.returncode is None:
             with suppress(ProcessLookupError):
                 self._process.terminate()
@@ -181,7 +177,7 @@ class Child:
 
 
 def in_foreground() -> bool:
-    """Tell whether this process is in front of a terminal, which sends Ctrl+C to its group."""
+    """Return True if this process is in the foreground of a terminal, which sends it Ctrl+C."""
     try:
         terminal = os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY)
     except (OSError, AttributeError):

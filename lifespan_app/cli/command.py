@@ -1,4 +1,4 @@
-"""What commands have in common: exit codes below their help, and colours only where they are wanted."""
+"""The base class of the commands: exit codes in their help, and optional colours."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from lifespan_app.checks import system_checks
 from .terminal import has_colour
 
 FAILED, BAD_ARGUMENT = 1, 2
-"""Exit codes that all commands have; a setting that can't be used counts as an argument."""
-NOBODY_READS = 128 + 13
-"""The exit code of what SIGPIPE ends, which Windows does not have."""
+"""Exit codes of all commands; an invalid setting counts as an argument."""
+BROKEN_PIPE = 128 + 13
+"""The exit code of a process that SIGPIPE ends. Windows has no SIGPIPE."""
 
 if TYPE_CHECKING:
     from .live import Live
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class AsWritten(DjangoHelpFormatter):
-    """Leaves the table of exit codes as it is written."""
+class HelpFormatter(DjangoHelpFormatter):
+    """A formatter that keeps the line breaks in the table of exit codes."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         is_table = text.startswith("exit codes:\n")
@@ -40,20 +40,20 @@ class AsWritten(DjangoHelpFormatter):
 
 
 class CommandWithExitCodes(BaseCommand):
-    """A management command that tells its exit codes, and honours ``NO_COLOR``."""
+    """A management command with exit codes in its help, and support for ``NO_COLOR``."""
 
     exit_codes = ""
     """A table, which begins with ``exit codes:``."""
-    # What these commands are for is to show what is wrong, or to begin at once.
+    # The commands report problems themselves, or must start at once.
     requires_system_checks = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Return the parser, with the exit codes below the options."""
-        kwargs |= {"epilog": self.exit_codes, "formatter_class": AsWritten}
+        kwargs |= {"epilog": self.exit_codes, "formatter_class": HelpFormatter}
         return super().create_parser(prog_name, subcommand, **kwargs)
 
     def refuse_wrong_settings(self) -> None:
-        """Raise an error with the words of the checks, where the history could not be looked for."""
+        """Raise ``CommandError`` for settings with which the history can't be found."""
         if wrong := [*system_checks.check_types(), *system_checks.check_history_database()]:
             texts = (f"{message.msg} {message.hint}" for message in wrong)
             raise CommandError("\n".join(texts), returncode=BAD_ARGUMENT)
@@ -63,7 +63,7 @@ class CommandWithExitCodes(BaseCommand):
         self.stderr.write(self.style.WARNING(text))
 
     def live(self, options: Mapping[str, Any]) -> Live:
-        """Return what writes a line a hook to standard output."""
+        """Return an observer that writes a line per hook to standard output."""
         from .live import Live
 
         return Live(
@@ -74,10 +74,10 @@ class CommandWithExitCodes(BaseCommand):
         )
 
     def run_from_argv(self, argv: list[str]) -> None:
-        """Run as a program does.
+        """Run as a program.
 
-        Who reads the output may have seen enough, as ``head`` has: then nothing is said of that, and
-        the exit code is that of a program which SIGPIPE ends.
+        If the reader closes the pipe, as ``head`` does, there is no error message, and the exit code is
+        that of a program that SIGPIPE ends.
         """
         try:
             try:
@@ -86,13 +86,13 @@ class CommandWithExitCodes(BaseCommand):
                 if sys.stdout is not None:
                     sys.stdout.flush()
         except BrokenPipeError:
-            # Python flushes it once more at the end, and would complain:
+            # Python flushes stdout again at exit, and would print an error:
             # https://docs.python.org/3/library/signal.html#note-on-sigpipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(NOBODY_READS)
+            sys.exit(BROKEN_PIPE)
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Take the colours away where they are not wanted, and run."""
+        """Run, without colours unless they are wanted."""
         wishes = {name: options[name] for name in ("no_color", "force_color")}
         if not has_colour(options.get("stdout") or self.stdout, **wishes):
             self.style = no_style()
@@ -102,7 +102,7 @@ class CommandWithExitCodes(BaseCommand):
 
 
 def as_argument(read: Callable[[str], T]) -> Callable[[str], T]:
-    """Return what reads an argument, and has argparse say what is wrong with it."""
+    """Return a function for argparse, which turns ``ValueError`` into an error of the argument."""
 
     def reading(text: str) -> T:
         try:
@@ -114,7 +114,7 @@ def as_argument(read: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def whole_number(least: int) -> Callable[[str], int]:
-    """Return what reads a whole number from ``least`` on."""
+    """Return a function for argparse that reads an integer of at least ``least``."""
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:

@@ -1,4 +1,4 @@
-"""A server for development: uvicorn, with this project's application as runserver would serve it."""
+"""The development server of ``runlifespan --serve``: uvicorn with the application of the project."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ from .terminal import has_colour
 
 USUAL = "127.0.0.1:8000"
 WATCHED = ("*.py", "*.html", "*.mo")
-"""Files whose change restarts the server. Templates are among them: Django keeps them in memory."""
+"""Files whose change restarts the server. Django caches templates, so they are included:
+https://docs.djangoproject.com/en/stable/ref/templates/api/#django.template.loaders.cached.Loader"""
 
 
 class Address(NamedTuple):
-    """Where to serve."""
+    """The host and port to serve at."""
 
     host: str
     port: int
 
 
 def address(text: str) -> Address:
-    """Return what ``PORT`` or ``HOST:PORT`` says, as runserver reads it. Raises ``ValueError``."""
+    """Return the address in ``PORT`` or ``HOST:PORT``, like runserver. Raises ``ValueError``."""
     found = naiveip_re.match(text)
     if found is None or int(found["port"]) > 65535:
         raise ValueError(f"'{text}' is no port, and no HOST:PORT.")
@@ -52,12 +53,12 @@ def address(text: str) -> Address:
 
 
 def serve_for(options: Mapping[str, Any]) -> Ended:
-    """Serve the project as a command's options say, and return how it ended."""
+    """Serve the project with the options of a command, and return the result."""
     try:
         where = address(options["serve"])
     except ValueError as error:
         raise CommandError(f"--serve: {error}", returncode=BAD_ARGUMENT) from error
-    # Said in the environment, for the process that --reload starts again and again.
+    # The processes that --reload starts read the environment.
     if options["service_type"]:
         os.environ["LIFESPAN_SERVICE_TYPE"] = options["service_type"]
     if options["no_color"]:
@@ -66,11 +67,11 @@ def serve_for(options: Mapping[str, Any]) -> Ended:
 
 
 def serve(where: Address, *, reload: bool) -> Ended:
-    """Serve the project until Ctrl+C or SIGTERM, and return how it ended.
+    """Serve the project until Ctrl+C or SIGTERM, and return the result.
 
     Args:
         where: host and port.
-        reload: whether to begin anew when a file changes.
+        reload: restart after each change of a file.
     """
     if find_spec("uvicorn") is None:
         return Ended(
@@ -87,11 +88,11 @@ def serve(where: Address, *, reload: bool) -> Ended:
         "port": where.port,
         "lifespan": "on",
         "use_colors": has_colour(sys.stdout),
-        # The platform's variable for servers is not meant for this one.
+        # Given, so that uvicorn ignores WEB_CONCURRENCY (uvicorn 0.54, config.py).
         "workers": 1,
     }
     if reload:
-        # In a process of its own, which is started again after each change.
+        # uvicorn starts the application in a new process after each change.
         uvicorn.run(
             f"{__name__}:{application.__name__}",
             factory=True,
@@ -102,12 +103,13 @@ def serve(where: Address, *, reload: bool) -> Ended:
         )
         return Ended(0)
     server = uvicorn.Server(uvicorn.Config(application(), **options))
-    # At its end uvicorn raises the signal that has ended it once more, which would kill us.
+    # At its end uvicorn raises the received signal again, which would kill this process:
+    # https://github.com/encode/uvicorn/pull/1600
     before = {number: signal.signal(number, ignore) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         server.run()
     except SystemExit:
-        # It has said why: the startup has failed, or the port is taken.
+        # uvicorn has printed the reason: a failed startup, or a port in use.
         return Ended(STARTUP_FAILED)
     finally:
         for number, handler in before.items():
@@ -120,13 +122,13 @@ def ignore(number: int, frame: object) -> None:
 
 
 def application() -> Any:
-    """Return the project's application, with its static files in DEBUG, after Django's checks.
+    """Run the system checks, and return the project's application, with static files in DEBUG.
 
-    What is wrong is shown, and ends the process: with ``--reload`` another one is started after the
-    next save.
+    A problem is printed, and ends the process. With ``--reload`` the next change starts a new one.
     """
     django.setup()
-    # Where uvicorn calls this, an event loop runs, and Django refuses to ask a database there.
+    # uvicorn calls this on a running event loop, where Django refuses database queries:
+    # https://docs.djangoproject.com/en/stable/topics/async/#async-safety
     with ThreadPoolExecutor(1) as thread:
         thread.submit(check).result()
     place = from_settings() or "asgi:application"
@@ -135,7 +137,6 @@ def application() -> Any:
     except (PlanError, LookupError) as error:
         cause = error.__cause__
         give_up("".join(traceback.format_exception(cause)) if cause else "", str(error))
-    # Where uvicorn calls this, an event loop runs.
     with ThreadPoolExecutor(1) as thread:
         refusal = thread.submit(no_answer, found, place, []).result()
     if refusal is not None:
@@ -149,7 +150,7 @@ def application() -> Any:
 
 
 def check() -> None:
-    """Look whether the project is sound, as runserver does."""
+    """Run system checks, and warn of unapplied migrations, like runserver."""
     command = BaseCommand()
     command.stdout.write("Performing system checks...\n\n")
     try:
@@ -166,7 +167,7 @@ def check() -> None:
 
 
 def give_up(*texts: str) -> NoReturn:
-    """Show what is wrong, and end the process."""
+    """Print error texts, and exit."""
     style = color_style() if has_colour(sys.stderr) else no_style()
     for text in filter(None, texts):
         sys.stderr.write(f"{style.ERROR(text.rstrip())}\n")
@@ -174,7 +175,7 @@ def give_up(*texts: str) -> NoReturn:
 
 
 def watched_folders() -> list[Path]:
-    """Return the folders with the project's own files, none of them inside another one."""
+    """Return the folders of the project's files, without folders inside another one."""
     folders = {
         Path.cwd(),
         *(Path(app.path) for app in apps.get_app_configs()),
@@ -182,17 +183,17 @@ def watched_folders() -> list[Path]:
         *template_folders(),
     }
     found = {folder.resolve() for folder in folders if folder.is_dir()}
-    # The root of a container is no project.
+    # In a container, the working directory may be "/".
     found -= {folder for folder in found if folder == folder.parent or PACKAGES & {*folder.parts}}
     return sorted(folder for folder in found if not found & {*folder.parents})
 
 
 def folder_of(module: str) -> Path:
-    """Return the folder of a module, which is not imported: it may be broken at the moment."""
+    """Return the folder of a module without an import, which may fail."""
     try:
         spec = find_spec(module)
     except Exception:
-        # The package around it is imported.
+        # find_spec imports the parent package.
         spec = None
     return Path(spec.origin).parent if spec is not None and spec.origin else Path.cwd()
 

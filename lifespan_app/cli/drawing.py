@@ -1,4 +1,4 @@
-"""Lines that are drawn anew at the foot of a terminal, by rich: importing this needs rich."""
+"""Lines at the bottom of a terminal that rich updates. This module imports rich."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from rich.text import Text
 from .terminal import USUAL, Output, size
 
 REDRAWN_EVERY = 0.1
-"""Seconds between two pictures of what is going on."""
+"""Seconds between two updates."""
 
 
 class Drawing:
-    """Draw lines, and write above them whatever the process writes to the same terminal.
+    """Draw lines, below all other output of the process to the same terminal.
 
     Args:
         stream: the terminal.
-        lines: gives the lines to be drawn, so many at most; called from a thread.
+        lines: returns the lines to draw, for a maximum number; called from a thread.
     """
 
     def __init__(self, stream: IO[str], lines: Callable[[int], list[str]]) -> None:
@@ -35,7 +35,8 @@ class Drawing:
         self._console = Terminal(stream)
         self._over = threading.Event()
         self._taken = ExitStack()
-        # rich's own thread takes its locks in another order than one that prints.
+        # No auto_refresh: rich's refresh thread takes its locks in another order than a thread that
+        # prints (rich 15, live.py, _RefreshThread.run), and both would deadlock.
         self._live = Live(
             get_renderable=self._picture,
             console=self._console,
@@ -52,13 +53,13 @@ class Drawing:
 
     def write(self, text: str) -> None:
         """Write lines that stay, which may have colours."""
-        # The terminal may have gone: the run goes on.
+        # Without its terminal, the run continues.
         with suppress(OSError):
             self._console.print(Text.from_ansi(text))
 
     def stop(self) -> None:
-        """Take away what was drawn, and draw no more."""
-        # Not within the lock: a thread that logs has the handler's, and waits for this one.
+        """Erase the lines, and stop drawing."""
+        # Without the lock: a thread that logs holds the lock of its handler, and waits for this one.
         self._taken.close()
         with self._console.lock, suppress(OSError):
             self._over.set()
@@ -76,7 +77,7 @@ class Drawing:
         return Group(*map(Text.from_ansi, lines))
 
     def _take(self, stream: TextIO | None, redirect: Callable[[Any], Any]) -> None:
-        """Have what is written to a stream, by log handlers too, stand above what is drawn."""
+        """Redirect a stream, also in log handlers, so that its output appears above the lines."""
         if stream is None or size(stream) is None or isinstance(stream, FileProxy):
             return
         above = Above(self._console, stream)
@@ -86,19 +87,19 @@ class Drawing:
             if isinstance(handler, logging.StreamHandler) and handler.stream is stream:
                 handler.setStream(above)
                 self._taken.callback(handler.setStream, stream)
-        # What has no end of line yet.
+        # Write an incomplete last line.
         self._taken.callback(FileProxy.flush, above)
 
 
 class Terminal(Console):
-    """A terminal to which one thread at a time writes.
+    """A console to which one thread at a time writes.
 
     Args:
         stream: the terminal.
     """
 
     def __init__(self, stream: IO[str]) -> None:
-        # Colours are there where they are wanted: what is written is left as it is.
+        # The text has its colours already.
         super().__init__(
             file=cast("IO[str]", Output(stream)),
             force_terminal=True,
@@ -110,22 +111,22 @@ class Terminal(Console):
         self.size = size(stream) or USUAL
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Write something above what is drawn."""
+        """Write something above the lines."""
         with self.lock:
             super().print(*objects, **options)
 
     def show_cursor(self, show: bool = True) -> bool:
-        """Leave the cursor as it is: a process that is killed could not show it again."""
+        """Do nothing: a killed process could not show a hidden cursor again."""
         return False
 
 
 class Above(FileProxy):
-    """A stream of the process, while something is drawn on its terminal.
+    """A stream whose output appears above the lines.
 
-    A forked child, which has neither the owners of the locks nor what is drawn, writes to the stream.
+    A forked child writes to the stream itself: the threads that own the locks don't exist there.
 
     Args:
-        console: where something is drawn.
+        console: the console with the lines.
         stream: the stream.
     """
 
@@ -135,15 +136,15 @@ class Above(FileProxy):
         self._pid = os.getpid()
 
     def write(self, text: str) -> int:
-        """Write a text above what is drawn."""
+        """Write a text above the lines."""
         return super().write(text) if os.getpid() == self._pid else self._stream.write(text)
 
     def flush(self) -> None:
-        """Keep what has no end of line yet: it would get one."""
+        """Keep an incomplete line: rich would end it."""
         if os.getpid() != self._pid:
             self._stream.flush()
 
     @property
     def rich_proxied_file(self) -> IO[str]:
-        """What another console of rich writes to: it does not know what is drawn here."""
+        """The stream for other consoles of rich: this one, so that they write above the lines."""
         return cast("IO[str]", self)

@@ -1,4 +1,4 @@
-"""Plans as graphs, in the languages of Mermaid and of Graphviz: who waits for whom."""
+"""Plans as dependency graphs in the languages of Mermaid and Graphviz."""
 
 from __future__ import annotations
 
@@ -7,35 +7,29 @@ from collections.abc import Iterator, Sequence
 from .plans import ShownHook, ShownPlan
 from .terminal import printable
 
-MERMAID_SHAPES = {
-    "start": ("[", "]"),
-    "shutdown": ("[", "]"),
-    "resource": ("([", "])"),
-    "background": ("[[", "]]"),
-    "drain": ("[", "]"),
-    "manager": ("([", "])"),
+BOX, ROUND = ("[", "]", "box"), ("([", "])", "ellipse")
+SHAPES = {
+    "start": BOX,
+    "shutdown": BOX,
+    "resource": ROUND,
+    "background": ("[[", "]]", "component"),
+    "drain": BOX,
+    "manager": ROUND,
 }
-DOT_SHAPES = {
-    "start": "box",
-    "shutdown": "box",
-    "resource": "ellipse",
-    "background": "component",
-    "drain": "box",
-    "manager": "ellipse",
-}
+"""By kind of hook: the brackets of Mermaid, and the shape of Graphviz."""
 
 
 def mermaid(plans: Sequence[ShownPlan]) -> str:
-    """Return plans as a flowchart of Mermaid, a frame each."""
+    """Return plans as a Mermaid flowchart with one subgraph per plan."""
     frames = (line for at, plan in enumerate(plans) for line in frame(f"p{at}", plan))
     return "\n".join(["flowchart LR", *frames])
 
 
 def frame(own: str, plan: ShownPlan) -> Iterator[str]:
-    """Yield one plan in the language of Mermaid; its names begin with ``own``."""
+    """Yield one plan in the language of Mermaid, with ``own`` as the prefix of its ids."""
     yield f'  subgraph {own}["{mermaid_text(printable(plan.service_type))}"]'
     for at, hook in enumerate(plan.hooks):
-        opens, closes = MERMAID_SHAPES[hook.kind]
+        opens, closes, _ = SHAPES[hook.kind]
         label = "<br>".join(map(mermaid_text, label_of(hook)))
         yield f'    {own}h{at}{opens}"{label}"{closes}'
     for priority in barriers(plan):
@@ -48,7 +42,8 @@ def frame(own: str, plan: ShownPlan) -> Iterator[str]:
 
 
 def mermaid_text(text: str) -> str:
-    """Return a text that Mermaid shows as it is: what means something to it as a number."""
+    """Return a text for Mermaid, with special characters as entity codes."""
+    # https://mermaid.js.org/syntax/flowchart.html#entity-codes-to-escape-characters
     return "".join(
         character if character.isalnum() or character in " _-,.:/" else f"#{ord(character)};"
         for character in text
@@ -56,7 +51,7 @@ def mermaid_text(text: str) -> str:
 
 
 def dot(plans: Sequence[ShownPlan]) -> str:
-    """Return plans as a graph of Graphviz, a cluster each."""
+    """Return plans as a Graphviz graph with one cluster per plan."""
     lines = [
         "digraph lifespan {",
         "  rankdir=LR;",
@@ -69,13 +64,13 @@ def dot(plans: Sequence[ShownPlan]) -> str:
 
 
 def cluster(own: str, plan: ShownPlan) -> Iterator[str]:
-    """Yield one plan in the language of Graphviz; its names begin with ``own``."""
+    """Yield one plan in the language of Graphviz, with ``own`` as the prefix of its ids."""
     yield f"  subgraph cluster_{own} {{"
     yield f'    label="{dot_text(printable(plan.service_type))}";'
     for at, hook in enumerate(plan.hooks):
         label = r"\n".join(map(dot_text, label_of(hook)))
         style = "" if hook.required else ", style=dashed"
-        yield f'    {own}h{at} [label="{label}", shape={DOT_SHAPES[hook.kind]}{style}];'
+        yield f'    {own}h{at} [label="{label}", shape={SHAPES[hook.kind][-1]}{style}];'
     for priority in barriers(plan):
         label = f"up to priority {priority}"
         yield f'    {own}b{number(priority)} [label="{label}", shape=diamond];'
@@ -86,30 +81,31 @@ def cluster(own: str, plan: ShownPlan) -> Iterator[str]:
 
 
 def dot_text(text: str) -> str:
-    """Return a text as it stands between quotation marks of Graphviz."""
+    """Return a text for a quoted string of Graphviz."""
+    # https://graphviz.org/doc/info/lang.html
     return text.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def label_of(hook: ShownHook) -> list[str]:
-    """Return what stands in the box of a hook, line by line."""
+    """Return the lines of the label of a hook."""
     return [printable(hook.key), hook.kind if hook.required else f"{hook.kind}, optional"]
 
 
 def barriers(plan: ShownPlan) -> list[int]:
-    """Return the priorities that others wait for the hooks of, in their order."""
+    """Return all priorities but the highest one, in order: hooks of higher ones wait for them."""
     return sorted({hook.priority for hook in plan.hooks})[:-1]
 
 
 def number(priority: int) -> str:
-    """Return a priority as a part of a name."""
+    """Return a priority as a part of an id."""
     return str(priority).replace("-", "m")
 
 
 def edges(plan: ShownPlan) -> Iterator[tuple[str, str, str, bool]]:
-    """Yield who waits for whom: before, after, the reason, and whether it is a hard one.
+    """Yield the edges: before, after, the reason, and True for a hard one.
 
-    Between priorities an edge goes through a box of its own, which says why it is there; else there
-    would be one for each pair.
+    Edges between priorities go through a node for the priority. Otherwise there would be an edge for
+    each pair of hooks.
     """
     below = barriers(plan)
     for at, hook in enumerate(plan.hooks):

@@ -1,7 +1,7 @@
-"""What hooks leave behind: tasks, threads, async generators, and what the system holds open.
+"""Leaks of hooks: tasks, threads, async generators, sockets and files that were left open.
 
-A rehearsal watches itself: what begins is noted with the hook that it begins in, and looked for when
-everything is over. All of it is undone at the end.
+During a trial run, each new thread and async generator is recorded with its hook. After the run, those
+that still exist are leaks.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ from lifespan_app.engine.running.hook_run import HookRun
 from lifespan_app.engine.stacks.stacks import context_of, where_task, where_thread
 
 GRACE = 0.5
-"""Seconds that what was told to end has, after the run is over."""
+"""Seconds after the run for tasks and threads that are still ending."""
 
 DESCRIPTORS = ("/proc/self/fd", "/dev/fd")
-"""Where systems list what a process holds open."""
+"""Folders that list the open descriptors of a process: ``proc(5)``, and macOS ``fd(4)``."""
 
 POOL = "lifespan pool"
 OWN_THREADS = ("lifespan loop", "lifespan live", "lifespan last resort")
 
 
 class Leak(NamedTuple):
-    """Something that is there after everything was closed."""
+    """An object that is still open after the end of the plan."""
 
     kind: str
     """``task``, ``thread``, ``async generator``, ``socket``, ``file``, ``pipe``, ``descriptor``."""
     what: str
-    """What it is called, or where it leads."""
+    """Its name or address."""
     hook: str
-    """The key of the hook that it comes from; "" where that can't be told."""
+    """The key of its hook; "" if that is unknown."""
     where: str = ""
-    """File and line where it waits, or is written."""
+    """Its current file and line."""
 
 
 class Watch:
-    """Note what begins inside of hooks, as a context manager around the runs of a process."""
+    """Record the threads and async generators of hooks, as a context manager around the runs."""
 
     def __init__(self) -> None:
         self._threads: weakref.WeakKeyDictionary[threading.Thread, str] = (
@@ -67,7 +67,8 @@ class Watch:
             noted(thread)
             start(thread)
 
-        # A thread does not inherit the context that says which hook has started it.
+        # A new thread has an empty context by default, so it does not know its hook:
+        # https://docs.python.org/3/library/threading.html#threading.Thread
         threading.Thread.start = start_and_note  # type: ignore[method-assign, assignment]
         return self
 
@@ -80,11 +81,11 @@ class Watch:
         threading.Thread.start = self._start  # type: ignore[method-assign]
 
     def _note_thread(self, thread: threading.Thread) -> None:
-        # What a thread starts is its hook's as well.
+        # A thread started by a thread belongs to the same hook.
         self._threads[thread] = hook_here() or self._threads.get(threading.current_thread(), "")
 
     def watch_loop(self) -> None:
-        """Note, from now on, the async generators that begin on the running loop."""
+        """Record the async generators that begin on the running loop from now on."""
         first, _ = sys.get_asyncgen_hooks()
 
         def note(generator: AsyncGenerator[Any, Any]) -> None:
@@ -95,14 +96,14 @@ class Watch:
         sys.set_asyncgen_hooks(firstiter=note)
 
     async def left_on_loop(self, before: set[asyncio.Task[Any]]) -> list[Leak]:
-        """Return the tasks and async generators that are left, when a run is over.
+        """Return the leaked tasks and async generators after a run.
 
         Args:
-            before: the tasks that were there before the run.
+            before: the tasks before the run.
         """
         tasks = asyncio.all_tasks() - before - {asyncio.current_task()}
         if tasks:
-            # A task that was cancelled, and that nobody has waited for, is on its way out.
+            # A cancelled task may still be ending.
             _, tasks = await asyncio.wait(tasks, timeout=GRACE)
         found = [Leak("task", name_of(task), owner(task), place(task)) for task in tasks]
         gc.collect()
@@ -117,10 +118,10 @@ class Watch:
         return found
 
     def left_threads(self, hooks: Mapping[int, str]) -> list[Leak]:
-        """Return the threads that are left, when the loop is closed too.
+        """Return the leaked threads after the end of the loop.
 
         Args:
-            hooks: the keys of hooks that have hung, by the thread that they have borrowed.
+            hooks: the keys of hanging hooks, by the id of their thread.
         """
         give_up_at = time.monotonic() + GRACE
         left = []
@@ -130,7 +131,7 @@ class Watch:
             thread.join(max(0.0, give_up_at - time.monotonic()))
             if thread.is_alive():
                 left.append(thread)
-        # What is left of one run is not told again after the next.
+        # A leak is reported only once.
         self._before.update(left)
         return [
             Leak("thread", thread.name, self._hook_of(thread, hooks), line_of(thread))
@@ -140,69 +141,69 @@ class Watch:
     def _hook_of(self, thread: threading.Thread, hooks: Mapping[int, str]) -> str:
         if thread.name == POOL:
             return hooks.get(thread.ident or 0, "")
-        # The thread of a sync resource is started by the engine, which names it after the hook.
+        # The engine starts the thread of a sync resource, and names it after the hook.
         own = thread.name.removeprefix("lifespan ")
         return own if own != thread.name and "." in own else self._threads.get(thread, "")
 
 
 def hook_here() -> str:
-    """Return the key of the hook whose code is running, or an empty string."""
+    """Return the key of the current hook, or ""."""
     inside = current_hook.get()
     return inside.node.key if isinstance(inside, HookRun) else ""
 
 
 def owner(task: asyncio.Task[Any]) -> str:
-    """Return the key of the hook that a task was made in."""
+    """Return the key of the hook that created a task, or ""."""
     context = context_of(task)
     inside = None if context is None else context.get(current_hook)
     return inside.node.key if isinstance(inside, HookRun) else ""
 
 
 def name_of(task: asyncio.Task[Any]) -> str:
-    """Return what a task runs."""
+    """Return the name of a task's coroutine, or of the task."""
     coroutine = task.get_coro()
     name = getattr(coroutine, "__qualname__", None)
     return str(name) if name else task.get_name()
 
 
 def place(task: asyncio.Task[Any]) -> str:
-    """Return where a task waits."""
+    """Return the file and line at which a task waits."""
     found = where_task(task)
     return "" if found is None else str(found)
 
 
 def line_of(thread: threading.Thread) -> str:
-    """Return where a thread is."""
+    """Return the current file and line of a thread."""
     found = where_thread(thread.ident) if thread.ident is not None else None
     return "" if found is None else str(found)
 
 
-# What the system holds open.
+# Open descriptors.
 
 
 class Descriptor(NamedTuple):
-    """Something that the system holds open for this process."""
+    """An open file descriptor of this process."""
 
     number: int
     target: str
-    """What the system says of it: a path, or a kind and a number that no other one has."""
+    """A path, or a kind with a unique number, such as ``socket:[123]``: ``proc(5)``."""
 
 
 def descriptors() -> set[Descriptor]:
-    """Return what is open; nothing on a system that does not list it."""
+    """Return the open descriptors; an empty set on a system without a list of them."""
     folder = next((name for name in DESCRIPTORS if Path(name).is_dir()), None)
     if folder is None:
         return set()
     found = set()
     for name in os.listdir(folder):  # noqa: PTH208  # its names are numbers, not paths
-        # What lists them is open itself, and closed by now.
+        # The descriptor of the folder itself is closed by now.
         with suppress(OSError):
             found.add(Descriptor(int(name), os.readlink(f"{folder}/{name}")))  # noqa: PTH115
     return found
 
 
-def leftover_of(descriptor: Descriptor, hook: str) -> Leak:
-    """Return what was left open, as it is told."""
+def leak_of(descriptor: Descriptor, hook: str) -> Leak:
+    """Return the leak of an open descriptor."""
     kind, _, _ = descriptor.target.partition(":")
     if kind == "socket":
         return Leak("socket", ends_of(descriptor), hook)
@@ -214,7 +215,7 @@ def leftover_of(descriptor: Descriptor, hook: str) -> Leak:
 
 
 def ends_of(descriptor: Descriptor) -> str:
-    """Return what a socket is connected to, or where it listens."""
+    """Return the addresses of both ends of a socket, or the one at which it listens."""
     with suppress(OSError):
         end = socket.socket(fileno=os.dup(descriptor.number))
         with end:
@@ -226,7 +227,7 @@ def ends_of(descriptor: Descriptor) -> str:
 
 
 def address(of_socket: Any) -> str:
-    """Return the address of a socket as one writes it."""
+    """Return the address of a socket as text."""
     if isinstance(of_socket, tuple):
         return f"{of_socket[0]}:{of_socket[1]}"
     text = of_socket.decode(errors="replace") if isinstance(of_socket, bytes) else str(of_socket)

@@ -1,4 +1,4 @@
-"""What a run does, while it does it: a line a hook."""
+"""The progress of a run in a terminal: one line per hook."""
 
 from __future__ import annotations
 
@@ -14,18 +14,26 @@ from lifespan_app.engine.reporting.journal import Progress
 from lifespan_app.engine.reporting.report import Observer, Outcome, Phase, Report, Status, Step, why
 from lifespan_app.engine.wording import count, time_taken
 
-from .page import folded
-from .terminal import Output, cut, first_line, has_colour, painted, printable, size
+from .terminal import (
+    Output,
+    cut,
+    first_line,
+    folded,
+    has_colour,
+    painted,
+    printable,
+    size,
+)
 
 if TYPE_CHECKING:
     from .drawing import Drawing
 
 MANY = 50
-"""The hooks of a plan that have a line each; of more, those that say something have one."""
+"""Up to so many hooks, each has a line. Of more, only failed and slow ones have one."""
 SLOWEST = 10
-"""How many of so many hooks are shown for having taken longest."""
+"""The number of slowest hooks that have a line then."""
 ROWS = 10
-"""The lines at most that are updated in place."""
+"""The maximum number of lines that are updated in place."""
 
 MEANINGS = {
     Outcome.OK: "good",
@@ -48,26 +56,26 @@ class Busy(NamedTuple):
     key: str
     since: float
     progress: str = ""
-    """How far it says to be."""
+    """Its own report of progress."""
 
     @property
     def shown(self) -> str:
-        """The hook, and how far it says to be."""
+        """The hook and its progress."""
         return f"{self.key}: {self.progress}" if self.progress else self.key
 
 
 class Live(Observer):
     """Write a line for each hook that starts, stops, fails or crashes.
 
-    On a terminal, and with rich, what is going on is updated in place below those lines, and whatever
-    else the process writes there goes above it. Else there are plain lines only. It follows one run
-    at a time: of a run that begins inside another nothing is shown.
+    On a terminal with rich, current hooks are updated in place at the bottom, below all other output
+    of the process. Otherwise there are only plain lines. It follows one run at a time: a run inside
+    another one is not shown.
 
     Args:
-        stream: where to; the standard output of a management command will do.
-        no_color: no colours, also on a terminal. ``NO_COLOR`` in the environment says the same.
+        stream: the output; also that of a management command.
+        no_color: no colours, also on a terminal, like the environment variable ``NO_COLOR``.
         force_color: colours, also in a pipe or a file.
-        every: a line for each hook, however many there are.
+        every: a line for each hook of a large plan too.
     """
 
     def __init__(
@@ -78,7 +86,8 @@ class Live(Observer):
         force_color: bool = False,
         every: bool = False,
     ) -> None:
-        # A command's own wrapper would end each write with a new line.
+        # OutputWrapper of a command adds a line end to each write:
+        # https://docs.djangoproject.com/en/stable/howto/custom-management-commands/
         self._stream: IO[str] = cast("IO[str]", getattr(stream, "_out", stream))
         self._colour = has_colour(self._stream, no_color=no_color, force_color=force_color)
         self._every = every
@@ -100,9 +109,9 @@ class Live(Observer):
 
     @contextmanager
     def watching(self, lifespan: Lifespan) -> Iterator[Self]:
-        """Be told, in a ``with`` block, of what a ``Lifespan`` runs."""
+        """Observe the runs of a ``Lifespan`` in a ``with`` block."""
         observers = lifespan.adapter.observers
-        # Ahead of the log, whose line that a run is up comes after those of its hooks.
+        # Before the log, whose line about a startup must follow those of its hooks.
         observers.insert(0, self)
         try:
             yield self
@@ -111,19 +120,19 @@ class Live(Observer):
             observers.remove(self)
 
     def say(self, text: str) -> None:
-        """Write a line of the caller's own, above what is going on."""
+        """Write a line of the caller above the updated lines."""
         self._write(self._fold(printable(text), ""))
 
     def close(self) -> None:
-        """Leave the terminal as it was, with all lines written."""
+        """Remove the updated lines."""
         drawing, self._drawing = self._drawing, None
         if drawing is not None:
             drawing.stop()
 
-    # What it is told.
+    # Observer.
 
     def run_changed(self, report: Report) -> None:
-        """Write what phase of the run begins, or the sum of the one that ends."""
+        """Write the heading of a phase that begins, or the summary of one that ends."""
         if report.status is Status.STARTING and not self._following:
             self._following = report.uuid
             self._total = report.hooks_total
@@ -154,7 +163,7 @@ class Live(Observer):
         self._head(f"{word} '{report.service_type}'{why}")
 
     def step_changed(self, report: Report, step: Step) -> None:
-        """Write how a step has ended, or show that it has begun."""
+        """Write the outcome of a step, or show a new one."""
         if report.uuid != self._following:
             return
         key = printable(step.key)
@@ -166,7 +175,7 @@ class Live(Observer):
                 self._sum_up()
 
     def progressed(self, report: Report) -> None:
-        """Show how far hooks are that start."""
+        """Show the progress of starting hooks."""
         if report.uuid != self._following:
             return
         for one in report.pending:
@@ -176,7 +185,7 @@ class Live(Observer):
                 self._busy[one.key, Phase.STARTUP] = busy._replace(progress=share)
 
     def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:
-        """Leave the terminal as it was."""
+        """Remove the updated lines after the last run."""
         if not self._following:
             self.close()
         return None
@@ -206,7 +215,7 @@ class Live(Observer):
         busy = self._busy.pop((step.key, step.phase), None)
         duration = step.duration
         if step.phase is Phase.SERVING and busy is not None:
-            # How long a job took to stop is of interest now, not how long it has served.
+            # Show the time that the job took to stop, and not the time that it has run.
             duration = time.monotonic() - busy.since
         if self._many and step.outcome is Outcome.OK:
             self._quiet.append((duration, key))
@@ -243,7 +252,7 @@ class Live(Observer):
     def _line(self, word: str, meaning: str, duration: float | None, key: str) -> str:
         took = "" if duration is None else time_taken(duration)
         columns = self._columns
-        # The last column stays empty: some terminals begin a new line with it.
+        # Leave the last column empty: some terminals wrap the line after it.
         line = cut(f"  {word:<9} {took:>9}  {key}", None if columns is None else columns - 1)
         return line.replace(word, painted(word, meaning, colour=self._colour), 1)
 
@@ -266,14 +275,14 @@ class Live(Observer):
         if self._drawing is not None:
             self._drawing.write(text)
             return
-        # The terminal may have gone, or nobody may read the pipe: the run goes on.
+        # Without its terminal or a reader of the pipe, the run continues.
         with suppress(OSError):
             self._output.write(f"{text}\n")
 
     def _picture(self, rows: int) -> list[str]:
-        """Return what is going on, in so many lines at most. Called from a thread of the screen."""
+        """Return the lines of current hooks, at most ``rows``. Called from the drawing thread."""
         now = time.monotonic()
-        # A copy made in one go: the loop goes on changing it.
+        # An atomic copy: the event loop changes the dictionary meanwhile.
         busy = sorted(self._busy.copy().values(), key=lambda busy: busy.since)
         if rows < 1:
             return []
@@ -287,7 +296,7 @@ class Live(Observer):
 
 
 def drawing_on(stream: IO[str], lines: Callable[[int], list[str]]) -> Drawing | None:
-    """Return what draws lines on a terminal; None for another stream, and where rich is missing."""
+    """Return a drawing on a terminal; None for other streams, and without rich."""
     if size(stream) is None:
         return None
     try:
@@ -302,11 +311,11 @@ NARROW_DETAIL = " " * 4
 
 
 def what_is_said(step: Step) -> str:
-    """Return why a step has not gone well, in one line, with the place of the hook."""
+    """Return the reason for a step's outcome in one line, with the hook's file and line."""
     if not step.exception:
         return printable(step.reason)
     place = f"{step.file}:{step.line}"
     if step.exception.endswith(".HookError") and place in step.error:
-        # The engine's own: it names the hook and its place.
+        # An error of the engine contains the hook, file and line.
         return first_line(step.error)
     return f"{printable(why(step))} ({printable(place)})"

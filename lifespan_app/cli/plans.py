@@ -1,4 +1,4 @@
-"""A plan as it is shown: its hooks with their limits and with what they wait for, as data and as text."""
+"""Plans for output: hooks with their limits and dependencies, as data and as text."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.settings import Settings
 from lifespan_app.engine.wording import count, time_limit
 
-from .page import folded
 from .tables import Table
-from .terminal import printable
+from .terminal import folded, printable
 
 HEADS = ("Hook", "Kind", "Start", "Stop", "Where")
 LEGEND = "Hooks of one layer can start side by side; all stop in reverse. '-' is no limit."
@@ -24,16 +23,16 @@ GUTTER = 4
 
 
 class ShownWait(NamedTuple):
-    """What a hook waits for, and why."""
+    """A hook that another one waits for, and the reason."""
 
     hook: str
-    """The key of the other one; "" for all of a lower priority."""
+    """Its key; "" for all hooks of a lower priority."""
     at: int
-    """Its place among the hooks of the plan; -1 for all of a lower priority."""
+    """Its index in the plan; -1 for all hooks of a lower priority."""
     reason: str
     detail: str
     hard: bool
-    """Whether the hook can't start without it."""
+    """True if the hook can't start without it."""
 
 
 class ShownHook(NamedTuple):
@@ -48,13 +47,13 @@ class ShownHook(NamedTuple):
     priority: int
     required: bool
     wait: bool
-    """Whether the startup waits for it."""
+    """True if the startup waits for it."""
     state_name: str
-    """What a resource is called in the state; "" for other kinds."""
+    """A resource's name in the state; "" for other kinds."""
     start_limit: float | None
-    """Seconds; None: none of its own."""
+    """Seconds; None: no limit of its own."""
     stop_limit: float | None
-    """Seconds; None: there is nothing to stop."""
+    """Seconds; None: nothing to stop."""
     waits_for: tuple[ShownWait, ...]
     file: str
     line: int
@@ -65,7 +64,7 @@ class ShownPlan(NamedTuple):
 
     service_type: str
     complete: bool
-    """Whether it can be opened: with problems it holds what can be shown."""
+    """False if problems prevent its start; it is shown as far as possible then."""
     layers: int
     hooks: tuple[ShownHook, ...]
     """In the order of the plan."""
@@ -78,63 +77,44 @@ class ShownPlan(NamedTuple):
 
 
 def shown(plan: Plan, settings: Settings, *, complete: bool = True) -> ShownPlan:
-    """Return a plan as it is shown.
+    """Return a plan in the form that is shown.
 
     Args:
-        plan: what to show.
-        settings: what gives a hook the limits that it does not have by itself.
-        complete: whether the plan can be opened.
+        plan: the plan.
+        settings: the source of limits that a hook does not have itself.
+        complete: True if the plan can be opened.
     """
     layers = plan.layers()
-    layer_of = {
-        node.index: number for number, layer in enumerate(layers, start=1) for node in layer
-    }
-    hooks = plan.hooks
-    places = {node.index: at for at, node in enumerate(hooks)}
-    return ShownPlan(
-        service_type=plan.service_type,
-        complete=complete,
-        layers=len(layers),
-        hooks=tuple(
-            hook_of(
-                node,
-                settings,
-                layer_of[node.index],
-                tuple(waits_of(plan, node, places)),
-                file=short(node.hook.file if node.hook else ""),
+    layer_of = {node.index: number for number, layer in enumerate(layers, 1) for node in layer}
+    places = {node.index: at for at, node in enumerate(plan.hooks)}
+    hooks = []
+    for node in plan.hooks:
+        hook, options = node.hook, node.options
+        assert hook is not None
+        hooks.append(
+            ShownHook(
+                key=node.key,
+                app=node.label,
+                name=hook.name,
+                kind=str(hook.kind),
+                layer=layer_of[node.index],
+                priority=options.priority,
+                required=options.required,
+                wait=options.wait,
+                state_name=options.state_name if hook.kind == "resource" else "",
+                start_limit=start_limit(node),
+                stop_limit=stop_limit(node, settings),
+                waits_for=tuple(waits_of(plan, node, places)),
+                file=short(hook.file),
+                line=hook.line,
             )
-            for node in hooks
-        ),
-        excluded=tuple(one._replace(file=short(one.file)) for one in plan.excluded),
-    )
-
-
-def hook_of(
-    node: Node, settings: Settings, layer: int, waits_for: tuple[ShownWait, ...], file: str
-) -> ShownHook:
-    """Return one hook as it is shown."""
-    hook = node.hook
-    assert hook is not None
-    return ShownHook(
-        key=node.key,
-        app=node.label,
-        name=hook.name,
-        kind=str(hook.kind),
-        layer=layer,
-        priority=node.options.priority,
-        required=node.options.required,
-        wait=node.options.wait,
-        state_name=node.options.state_name if hook.kind == "resource" else "",
-        start_limit=start_limit(node),
-        stop_limit=stop_limit(node, settings),
-        waits_for=waits_for,
-        file=file,
-        line=hook.line,
-    )
+        )
+    excluded = tuple(one._replace(file=short(one.file)) for one in plan.excluded)
+    return ShownPlan(plan.service_type, complete, len(layers), tuple(hooks), excluded)
 
 
 def waits_of(plan: Plan, node: Node, places: dict[int, int]) -> Iterator[ShownWait]:
-    """Yield what a hook waits for; a wait for a barrier is one for all behind it."""
+    """Yield the hooks that a hook waits for; a barrier is shown as all hooks of lower priorities."""
     for wait in node.waits:
         leader = plan.nodes[wait.node]
         if wait.reason is Reason.PRIORITY:
@@ -189,7 +169,7 @@ class PlanText:
             if begins_layer and layer:
                 yield ""
             if has_priorities and hook.priority != priority:
-                # All of a lower priority stand before it, so a layer has hooks of one only.
+                # All hooks of a lower priority are before it, so a layer has only one priority.
                 others = "" if priority is None else ", when every hook of a lower one is up"
                 yield from folded(f"Priority {hook.priority}{others}", self.width, " " * GUTTER)
                 priority = hook.priority
@@ -201,7 +181,7 @@ class PlanText:
         yield from folded(LEGEND, self.width)
 
     def excluded(self, hooks: Sequence[Excluded]) -> Iterator[str]:
-        """Yield the hooks that a plan does not hold."""
+        """Yield the excluded hooks."""
         yield self.style.MIGRATE_HEADING("Left out")
         rows = [
             (printable(hook.key), printable(hook.reason), f"{printable(hook.file)}:{hook.line}")
@@ -220,7 +200,7 @@ class PlanText:
 
 
 def cells(hook: ShownHook) -> list[str]:
-    """Return what stands in the columns of a hook."""
+    """Return the cells of a hook."""
     starts = hook.kind in ("start", "resource")
     return [
         printable(hook.key),
@@ -232,7 +212,7 @@ def cells(hook: ShownHook) -> list[str]:
 
 
 def details(hook: ShownHook) -> Iterator[str]:
-    """Yield what a hook's columns do not say."""
+    """Yield the facts about a hook that have no column."""
     if not hook.required:
         yield "optional"
     if not hook.wait:
@@ -245,14 +225,14 @@ def details(hook: ShownHook) -> Iterator[str]:
 
 
 def verb(wait: ShownWait) -> str:
-    """Return how it is said that one hook waits for another: each reason has words of its own."""
+    """Return the verb for the reason of a dependency."""
     if wait.reason == "needs":
         return "needs" if wait.hard else "asks for"
     return "depends on" if wait.reason == "declared" else "written below"
 
 
 def name_of(wait: ShownWait) -> str:
-    """Return what a hook waits for; by the name of the parameter too, where it is another one."""
+    """Return the key of a dependency, with the name of the parameter if it differs."""
     parameter = wait.detail.removeprefix("parameter '").removesuffix("'")
     if wait.reason == "needs" and parameter != wait.hook.rpartition(".")[2]:
         return f"{wait.hook} (as '{parameter}')"

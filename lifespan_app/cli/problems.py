@@ -1,10 +1,13 @@
-"""What the checks say, as it is shown: the messages of Django's checks, gathered over plans."""
+"""Problems for output: messages of Django's checks, collected over several plans."""
 
 from __future__ import annotations
 
 import logging
+import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from django.core.checks import CheckMessage
@@ -12,8 +15,7 @@ from django.core.management.color import Style
 
 from lifespan_app.engine.wording import count
 
-from .page import folded, short_paths
-from .terminal import columns_of, printable
+from .terminal import columns_of, folded, printable
 
 NAMES = {
     "CRITICAL": "critical error",
@@ -26,7 +28,7 @@ LEVELS = tuple(NAMES)
 
 
 class Found(NamedTuple):
-    """A message of a check, and the service types whose plans it is about; none: all of them."""
+    """A message of a check, with the service types of its plans; none: all of them."""
 
     message: CheckMessage
     service_types: tuple[str, ...] = ()
@@ -38,22 +40,22 @@ class Found(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The id of the check; "" for what only a run has shown."""
+        """The id of the check; "" for a problem found by a trial run."""
         return str(self.message.id or "")
 
     @property
     def text(self) -> str:
-        """What is wrong, with short paths."""
+        """The message, with short paths."""
         return short_paths(str(self.message.msg))
 
     @property
     def where(self) -> str:
-        """File and line, or what else it is about; "" where nothing else is to be said."""
+        """File and line, or another object of the message; "" without one."""
         return short_paths(str(self.message.obj or ""))
 
 
 def gathered(problems: Iterable[Found]) -> list[Found]:
-    """Return problems by their gravity; what is wrong with several plans stands there once."""
+    """Return problems by level, those of several plans only once."""
     found: dict[tuple[object, ...], Found] = {}
     for problem in problems:
         message, types = problem
@@ -66,7 +68,7 @@ def gathered(problems: Iterable[Found]) -> list[Found]:
 
 
 def problem_lines(problems: Sequence[Found], style: Style, width: int) -> Iterator[str]:
-    """Yield every problem, and how many there are."""
+    """Yield every problem, and their number."""
     if not problems:
         yield style.SUCCESS("No problems.")
         return
@@ -81,7 +83,7 @@ def problem_lines(problems: Sequence[Found], style: Style, width: int) -> Iterat
 
 
 def lines_of(problem: Found, style: Style, width: int) -> Iterator[str]:
-    """Yield one problem: its level and id, where it is, what is wrong, and what to do."""
+    """Yield one problem: level and id, place, message and hint."""
     level = problem.level
     colour = style.NOTICE if level == "INFO" else getattr(style, level, style.NOTICE)
     head, where = f"{level}  {problem.id}".rstrip(), printable(problem.where)
@@ -95,3 +97,9 @@ def lines_of(problem: Found, style: Style, width: int) -> Iterator[str]:
     yield from folded(text, width, "  ")
     if problem.message.hint:
         yield from folded(printable(str(problem.message.hint)), width, "  -> ", "     ")
+
+
+def short_paths(text: str) -> str:
+    """Return a text with paths relative to the working directory, if they are inside it."""
+    here = os.fspath(Path.cwd()).rstrip(os.sep) + os.sep
+    return re.sub(rf"(?<![^\s('\"]){re.escape(here)}", "", text)

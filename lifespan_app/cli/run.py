@@ -15,14 +15,14 @@ from lifespan_app.conf import LAUNCH
 from lifespan_app.engine.context import ServiceType
 from lifespan_app.integration.default import lifespan
 from lifespan_app.processes.notify import Notifier
-from lifespan_app.processes.run import Body, Ended, Once, Opened, Stay
+from lifespan_app.processes.run import Body, Ended, Once, PlanRunner, UntilSignal
 
 from .child import CannotRun, Child
 from .command import BAD_ARGUMENT, CommandWithExitCodes
 
 
 def refuse(options: Mapping[str, Any]) -> None:
-    """Raise ``CommandError`` for options that don't go together."""
+    """Raise ``CommandError`` for options that can't be combined."""
     given = {
         "--serve": options["serve"] is not None,
         "--once": options["once"],
@@ -42,7 +42,7 @@ def refuse(options: Mapping[str, Any]) -> None:
 
 
 def run_plan(command: CommandWithExitCodes, options: Mapping[str, Any]) -> Ended:
-    """Open the plan for what a command's options say, with a line a hook for people."""
+    """Run a plan with the options of a command, with a line per hook on the terminal."""
     if not os.environ.get(LAUNCH):
         os.environ[LAUNCH] = uuid.uuid4().hex
     readiness = Notifier(options["ready_file"])
@@ -53,15 +53,13 @@ def run_plan(command: CommandWithExitCodes, options: Mapping[str, Any]) -> Ended
         raise CommandError(text, returncode=BAD_ARGUMENT) from error
     # A service may be started with its standard output closed.
     if options["verbosity"] < 1 or sys.stdout is None:
-        return live_in_plan(options, readiness, lambda text: None)
+        return run_body(options, readiness, lambda text: None)
     with command.live(options).watching(lifespan) as live:
-        return live_in_plan(options, readiness, live.say)
+        return run_body(options, readiness, live.say)
 
 
-def live_in_plan(
-    options: Mapping[str, Any], readiness: Notifier, say: Callable[[str], None]
-) -> Ended:
-    """Open the plan around what is to live in it, and return how it ended."""
+def run_body(options: Mapping[str, Any], readiness: Notifier, say: Callable[[str], None]) -> Ended:
+    """Run a plan around a child process or without one, and return the result."""
     service_type, arguments = options["service_type"], options["command"]
     body: Body
     if arguments:
@@ -73,5 +71,5 @@ def live_in_plan(
             return Ended(error.code, str(error))
         say(f"The plan of '{service_type}' around: {body}. The command opens its own.")
     else:
-        body = Once() if options["once"] else Stay()
-    return asyncio.run(Opened(lifespan, service_type, body, say, readiness).run())
+        body = Once() if options["once"] else UntilSignal()
+    return asyncio.run(PlanRunner(lifespan, service_type, body, say, readiness).run())

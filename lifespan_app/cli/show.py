@@ -22,9 +22,8 @@ from lifespan_app.history.recording.redaction import masked
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
 from .command import FAILED, CommandWithExitCodes
-from .page import folded, width_of_page
 from .tables import Table
-from .terminal import printable
+from .terminal import folded, printable, width_of_page
 
 MOST_LINES = 20
 """How many steps of a phase are listed, and how many lines of a log."""

@@ -1,11 +1,10 @@
-"""Tables of text: columns as wide as a page allows, and what does not fit on lines of its own."""
+"""Tables of text, with columns that fit a page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from .page import folded, padded
-from .terminal import columns_of
+from .terminal import columns_of, folded, padded
 
 GAP = "  "
 
@@ -13,16 +12,16 @@ GAP = "  "
 class Table:
     """Write rows in columns that fit a page.
 
-    A first cell that is far longer than the others stands on a line of its own.
+    A first cell that is too long has its own line.
 
     Args:
         rows: the cells of all rows.
         width: columns of the page.
-        heads: what stands above the columns; nothing: they have no heads.
+        heads: the headings of the columns, if any.
         gutter: columns to the left of the table, for a mark.
-        places: the last column holds files and lines, which are not broken: where it leaves the usual
-            first cells no room, it stands below.
-        figures: all columns but the first one hold numbers, and are aligned at the right.
+        places: the last column contains files and lines, which are never wrapped. If there is no room
+            for it, it is written on the next line.
+        figures: all columns except the first contain numbers, and are right-aligned.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class Table:
         columns = [sorted(map(columns_of, cells)) for cells in zip(*lines, strict=True)]
         self.widths = self._fitting(columns)
         self.fits = len(self.widths) == len(columns)
-        """Whether all columns stand beside one another."""
+        """True if all columns fit side by side."""
 
     def _fitting(self, columns: Sequence[Sequence[int]]) -> list[int]:
         first, *others = columns
@@ -66,9 +65,9 @@ class Table:
         """Yield one row.
 
         Args:
-            cells: what stands in it.
-            mark: what stands in the gutter.
-            style: gives the first cell its colour.
+            cells: the cells.
+            mark: the text in the gutter.
+            style: adds a colour to the first cell.
         """
         first, *others = cells
         begins, indent = padded(mark, self.gutter), " " * self.gutter
@@ -82,13 +81,9 @@ class Table:
             yield f"{indent}  {cells[-1]}"
 
     def _beside(self, cells: Sequence[str]) -> str:
-        """Return what stands behind the first column."""
-        fill = right_aligned if self.figures else padded
-        return "".join(
-            GAP + fill(cell, width) for cell, width in zip(cells, self.widths[1:], strict=False)
-        ).rstrip()
-
-
-def right_aligned(text: str, width: int) -> str:
-    """Return a text with spaces before it."""
-    return " " * (width - columns_of(text)) + text
+        """Return the columns after the first one."""
+        beside = ""
+        for cell, width in zip(cells, self.widths[1:], strict=False):
+            fill = " " * (width - columns_of(cell))
+            beside += GAP + (fill + cell if self.figures else cell + fill)
+        return beside.rstrip()

@@ -1,10 +1,11 @@
-"""Text for a terminal, a pipe or a file: its width, its colours, and what may not be written raw."""
+"""Text for a terminal, a pipe or a file: width, colours, wrapped lines, printable characters."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import IO, Any, Protocol
 
 from django.utils.termcolors import colorize
@@ -14,9 +15,11 @@ from lifespan_app import probe
 printable = probe.printable
 
 NARROWEST = 20
-"""Columns that lines are made for, however narrow a terminal says that it is."""
+"""The least columns of a line that is updated in place."""
+NARROWEST_PAGE = 40
+"""The least columns of other text: the terminal wraps what is longer."""
 USUAL = (80, 24)
-"""Columns and lines of a terminal that does not say."""
+"""Columns and lines of a terminal of unknown size."""
 
 COLOURS: Mapping[str, Mapping[str, Any]] = {
     "good": {"fg": "green"},
@@ -25,35 +28,35 @@ COLOURS: Mapping[str, Mapping[str, Any]] = {
     "busy": {"fg": "cyan"},
     "heading": {"opts": ("bold",)},
 }
-"""What a colour means; the word beside it says the same."""
+"""Colours by meaning. The text beside a colour always has the same meaning."""
 
 
 class Stream(Protocol):
-    """What may be a terminal: a file, or what a management command writes to."""
+    """A file, or the output of a management command."""
 
     def isatty(self) -> bool:
-        """Tell whether it is one."""
+        """Return True for a terminal."""
         ...
 
 
 def is_terminal(stream: Stream) -> bool:
-    """Tell whether somebody may be looking at a stream, on a terminal that can move its cursor."""
+    """Return True if a stream is a terminal that can move its cursor."""
     try:
         return stream.isatty() and os.environ.get("TERM") != "dumb"
     except (AttributeError, ValueError):
-        # A stream that is closed, or one that only has write().
+        # A closed stream, or one with only write().
         return False
 
 
 def has_colour(stream: Stream, *, no_color: bool = False, force_color: bool = False) -> bool:
-    """Tell whether to write colours: on a terminal only, and not where somebody has said no.
+    """Return True if colours are to be written to a stream: by default only to a terminal.
 
     Args:
-        stream: where to.
-        no_color: the option of that name, as management commands have it. The environment
-            variable ``NO_COLOR`` says the same (https://no-color.org).
-        force_color: the option of that name: colours also in a pipe or a file, and whatever the
-            environment says.
+        stream: the stream.
+        no_color: the option of management commands. The environment variable ``NO_COLOR`` has the
+            same effect (https://no-color.org).
+        force_color: the option of management commands: colours also in a pipe or a file, and in spite
+            of ``NO_COLOR``.
     """
     if no_color or force_color:
         return force_color and not no_color
@@ -63,7 +66,7 @@ def has_colour(stream: Stream, *, no_color: bool = False, force_color: bool = Fa
 def size(stream: IO[str]) -> os.terminal_size | None:
     """Return the columns and lines of a terminal, or None for a pipe or a file.
 
-    The environment variables ``COLUMNS`` and ``LINES`` win, as everywhere.
+    The environment variables ``COLUMNS`` and ``LINES`` win, as in ``shutil.get_terminal_size()``.
     """
     if not is_terminal(stream):
         return None
@@ -75,36 +78,42 @@ def size(stream: IO[str]) -> os.terminal_size | None:
     return os.terminal_size((max(columns, NARROWEST), number("LINES") or told.lines or USUAL[1]))
 
 
+def width_of_page() -> int:
+    """Return the columns for text: COLUMNS, else those of the terminal, else 80."""
+    return max(shutil.get_terminal_size(USUAL).columns, NARROWEST_PAGE)
+
+
 def number(variable: str) -> int:
-    """Return the whole number that an environment variable holds, or 0."""
+    """Return the integer in an environment variable, or 0."""
     value = os.environ.get(variable, "")
     return int(value) if value.isdecimal() else 0
 
 
 def painted(text: str, meaning: str, *, colour: bool) -> str:
-    """Return a text in the colour that has a meaning, or as it is where there is no colour."""
+    """Return a text in the colour of a meaning, or unchanged without colours."""
     return colorize(text, **COLOURS[meaning]) if colour else text
 
 
 def first_line(text: str) -> str:
-    """Return the first line of a text that says anything, printable."""
+    """Return the first line of a text that is not blank, printable."""
     return next((printable(line) for line in text.splitlines() if line.strip()), "")
 
 
 def columns_of(text: str) -> int:
-    """Return how many columns a printable text takes: wide characters take two, accents none."""
+    """Return the width of a printable text in columns: two for wide characters, none for accents."""
     return len(text) if text.isascii() else sum(map(columns_of_character, text))
 
 
 def columns_of_character(character: str) -> int:
-    """Return how many columns one character takes."""
+    """Return the width of a character in columns."""
+    # https://www.unicode.org/reports/tr11/
     if unicodedata.combining(character):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def cut(text: str, columns: int | None) -> str:
-    """Return a text that takes so many columns at most; None: as many as it wants."""
+    """Return a text cut to a number of columns; None: no limit."""
     if columns is None or columns_of(text) <= columns:
         return text
     kept, taken = [], 0
@@ -119,11 +128,40 @@ def cut(text: str, columns: int | None) -> str:
 ELLIPSIS = "..."
 
 
-class Output:
-    """A stream that takes every text, and has it at once.
+def padded(text: str, width: int) -> str:
+    """Return a text filled up with spaces."""
+    return text + " " * (width - columns_of(text))
+
+
+def folded(text: str, width: int, first: str = "", rest: str | None = None) -> Iterator[str]:
+    """Yield the lines of a wrapped text. Words are never broken, so paths remain clickable.
 
     Args:
-        stream: the stream. What its encoding does not have becomes a question mark.
+        text: the text; its own line breaks are kept.
+        width: columns.
+        first: the beginning of the first line.
+        rest: the beginning of each other line; None: the same.
+    """
+    rest = first if rest is None else rest
+    begins = first
+    for paragraph in text.split("\n"):
+        own = paragraph[: len(paragraph) - len(paragraph.lstrip(" "))]
+        line = ""
+        for word in paragraph.split():
+            longer = f"{line} {word}" if line else own + word
+            if line and columns_of(begins) + columns_of(longer) > width:
+                yield begins + line
+                begins, longer = rest, own + ("  " if own else "") + word
+            line = longer
+        yield (begins + line).rstrip()
+        begins = rest
+
+
+class Output:
+    """A stream that accepts every character, and is flushed after each write.
+
+    Args:
+        stream: the stream. Characters that its encoding lacks are replaced by question marks.
     """
 
     def __init__(self, stream: IO[str]) -> None:

@@ -1,4 +1,4 @@
-"""A rehearsal: a plan is started for real and stopped, measured, and what it leaves is looked for."""
+"""A trial run: a plan is started and stopped, measured, and searched for leaks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
@@ -27,24 +28,24 @@ from lifespan_app.engine.running.messages import service_message, shutdown_messa
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.stacks.stacks import where_loop
 
-from .leaks import Descriptor, Leak, Watch, descriptors, leftover_of
+from .leaks import Descriptor, Leak, Watch, descriptors, leak_of
 
 ENDED_BY = "checklifespan --run"
 LAST_RESORT = 5.0
-"""Seconds that a rehearsal has to stop when its time is over: a quick stop takes 3 at most."""
+"""Seconds for a trial run to stop after its time limit: a quick stop takes at most 3."""
 
 
 class TrialRun(NamedTuple):
-    """What became of the runs."""
+    """The results of all runs."""
 
     reports: tuple[Report, ...]
-    """Of each run, in their order."""
+    """One report per run."""
     left_behind: tuple[Leak, ...]
     failure: str
-    """Why a startup or a shutdown failed, as a server would be told, or a hook that the startup has
-    not waited for; "" where none has."""
+    """The message of a failed startup or shutdown, as for a server, or of a failed hook with
+    ``wait=False``; "" without a failure."""
     not_waited_for: frozenset[str] = frozenset()
-    """The keys of the hooks that the startup does not wait for: the process serves before them."""
+    """The keys of the hooks that the startup does not wait for."""
 
     @property
     def last(self) -> Report:
@@ -52,15 +53,15 @@ class TrialRun(NamedTuple):
         return self.reports[-1]
 
     def startup(self) -> list[float]:
-        """Return the seconds that each startup took."""
+        """Return the seconds of each startup."""
         return [report.startup_duration or 0.0 for report in self.reports]
 
     def shutdown(self) -> list[float]:
-        """Return the seconds that each shutdown took."""
+        """Return the seconds of each shutdown."""
         return [report.shutdown_duration or 0.0 for report in self.reports]
 
     def measured(self) -> list[Measured]:
-        """Return what each hook took, in the order of the plan."""
+        """Return the times of each hook, in the order of the plan."""
         taken: dict[str, Measured] = {}
         for report in self.reports:
             for step in report.steps:
@@ -73,8 +74,8 @@ class TrialRun(NamedTuple):
                     hook.on_chain.add(step.phase)
         return list(taken.values())
 
-    def not_well(self) -> list[Step]:
-        """Return the steps of the last runs that ended other than they should, once a hook."""
+    def failed_steps(self) -> list[Step]:
+        """Return the failed and skipped steps, one per hook."""
         wrong: dict[str, Step] = {}
         for report in self.reports:
             for step in report.steps:
@@ -84,34 +85,34 @@ class TrialRun(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What one hook took, in seconds, run by run."""
+    """The times of one hook in seconds, one per run."""
 
     key: str
     starts: list[float]
     stops: list[float]
     on_chain: set[str]
-    """The phases that have waited for it."""
+    """The phases whose longest chain contains it."""
     wait: bool = True
-    """Whether the startup waits for it."""
+    """True if the startup waits for it."""
 
     @property
     def start(self) -> float | None:
-        """The median of its starts; None where it has none."""
+        """The median of its starts; None without starts."""
         return median(self.starts) if self.starts else None
 
     @property
     def stop(self) -> float | None:
-        """The median of its stops; None where it has none."""
+        """The median of its stops; None without stops."""
         return median(self.stops) if self.stops else None
 
 
 @contextmanager
 def bounded(seconds: float | None, give_up: Callable[[str], None]) -> Iterator[None]:
-    """End the process when a block goes on for long after its time: the event loop is blocked.
+    """End the process if a block exceeds its time limit because the event loop is blocked.
 
     Args:
-        seconds: the time that the block has; None: as much as it wants.
-        give_up: called, in a thread, with what is to be said; the process ends when it returns.
+        seconds: the time limit of the block; None: no limit.
+        give_up: called in a thread with the message; it must end the process.
     """
     if seconds is None:
         yield
@@ -142,25 +143,25 @@ def trial_run(
     repeat: int = 1,
     timeout: float | None = None,
     begins: Callable[[int], None] = lambda number: None,
-    tidy: Callable[[], None] = lambda: None,
+    clean_up: Callable[[], None] = lambda: None,
 ) -> TrialRun:
-    """Start a plan and stop it, as often as is asked for, each time on a loop of its own.
+    """Start a plan and stop it, several times, each time on a new event loop.
 
-    What the system holds open afterwards is asked for once more, with the hooks started one after
-    the other.
+    If descriptors were left open, one more run starts the hooks one after the other, to find the
+    hook that opened each of them.
 
     Args:
-        lifespan: where the hooks were declared.
-        service_type: whose plan it is; None: as the settings say.
-        repeat: how many times.
-        timeout: seconds for all of it; what is running then is stopped. None: no limit.
-        begins: called before each run with its number from 1 on, that one more run included.
-        tidy: called after each run, to close what is the process's own and no hook's.
+        lifespan: the registry of the hooks.
+        service_type: the service type of the plan; None: that of the settings.
+        repeat: the number of runs.
+        timeout: seconds for all runs; then running hooks are stopped. None: no limit.
+        begins: called before each run with its number from 1 on, also before the additional run.
+        clean_up: called after each run, to close objects of the process that belong to no hook.
 
     Raises:
-        PlanError: the plan can't be made.
+        PlanError: the plan can't be built.
     """
-    give_up_at = None if timeout is None else lifespan.adapter.clock() + timeout
+    deadline = None if timeout is None else lifespan.adapter.clock() + timeout
     reports: list[Report] = []
     left: list[Leak] = []
     failure = ""
@@ -170,13 +171,13 @@ def trial_run(
     with Watch() as watch:
         for number in range(1, repeat + 1):
             begins(number)
-            run = Once(lifespan, service_type, watch, give_up_at)
-            asyncio.run(run.through())
-            tidy()
+            run = SingleRun(lifespan, service_type, watch, deadline)
+            asyncio.run(run.execute())
+            clean_up()
             reports.append(run.report)
             failure = run.failure
             not_waited_for = run.not_waited_for
-            left += [*run.left, *watch.left_threads(run.hung)]
+            left += [*run.leaks, *watch.left_threads(run.hanging)]
             if failure:
                 break
             if number == 1:
@@ -184,49 +185,36 @@ def trial_run(
                 opened = descriptors() - before
         if opened and not failure:
             begins(repeat + 1)
-            left += told(lifespan, service_type, watch, give_up_at, opened, tidy)
+            left += leaked_descriptors(lifespan, service_type, watch, deadline, opened, clean_up)
     return TrialRun(tuple(reports), tuple(dict.fromkeys(left)), failure, not_waited_for)
 
 
-class Once:
-    """One start and stop of a plan; in between, what the startup does not wait for comes up.
+@dataclass
+class SingleRun:
+    """One start and stop of a plan. The stop waits for hooks with ``wait=False``."""
 
-    Args:
-        lifespan: where the hooks were declared.
-        service_type: whose plan it is.
-        watch: notes what begins in it.
-        give_up_at: when to stop what is running, by the host's clock.
-        one_by_one: whether the hooks start one after the other.
-    """
+    lifespan: Lifespan
+    service_type: str | None
+    watch: Watch
+    deadline: float | None
+    """When to stop running hooks, by the adapter's clock."""
+    one_by_one: bool = False
+    """True if the hooks start one after the other."""
+    leaks: list[Leak] = field(default_factory=list)
+    failure: str = ""
+    hanging: dict[int, str] = field(default_factory=dict)
+    """The keys of hanging hooks, by the id of their thread."""
+    not_waited_for: frozenset[str] = frozenset()
+    report: Report = field(init=False)
 
-    def __init__(
-        self,
-        lifespan: Lifespan,
-        service_type: str | None,
-        watch: Watch,
-        give_up_at: float | None,
-        *,
-        one_by_one: bool = False,
-    ) -> None:
-        self._lifespan = lifespan
-        self._service_type = service_type
-        self._watch = watch
-        self._give_up_at = give_up_at
-        self._one_by_one = one_by_one
-        self.left: list[Leak] = []
-        self.failure = ""
-        self.hung: dict[int, str] = {}
-        self.not_waited_for: frozenset[str] = frozenset()
-        self.report: Report
-
-    async def through(self) -> None:
-        """Start and stop, and look for what is left on the loop."""
-        self._watch.watch_loop()
+    async def execute(self) -> None:
+        """Start and stop the plan, and collect the leaks of the event loop."""
+        self.watch.watch_loop()
         before = asyncio.all_tasks()
         run = self._prepare()
         seconds = None
-        if self._give_up_at is not None:
-            seconds = max(0.0, self._give_up_at - self._lifespan.adapter.clock())
+        if self.deadline is not None:
+            seconds = max(0.0, self.deadline - self.lifespan.adapter.clock())
         try:
             async with asyncio.timeout(seconds):
                 await self._start_and_stop(run)
@@ -238,20 +226,20 @@ class Once:
         self.not_waited_for = frozenset(
             hook_run.node.key for hook_run in run.hook_runs if hook_run.non_blocking
         )
-        self.hung = {
+        self.hanging = {
             thread: hook_run.node.key
             for hook_run in run.hook_runs
             if hook_run.abandoned and (thread := hook_run.execution.thread)
         }
-        self.left = await self._watch.left_on_loop(before)
+        self.leaks = await self.watch.left_on_loop(before)
 
     def _prepare(self) -> Run:
-        if not self._one_by_one:
-            return self._lifespan.prepare(self._service_type, mode=Mode.CHECK)
-        context = self._lifespan.adapter.context(self._service_type)
-        plan = one_by_one(self._lifespan.plan(context.service_type))
-        run = Run(self._lifespan, plan, context, mode=Mode.CHECK)
-        self._lifespan.runs.append(run)
+        if not self.one_by_one:
+            return self.lifespan.prepare(self.service_type, mode=Mode.CHECK)
+        context = self.lifespan.adapter.context(self.service_type)
+        plan = one_by_one(self.lifespan.plan(context.service_type))
+        run = Run(self.lifespan, plan, context, mode=Mode.CHECK)
+        self.lifespan.runs.append(run)
         return run
 
     async def _start_and_stop(self, run: Run) -> None:
@@ -268,7 +256,7 @@ class Once:
             await run.stop(quick=True, ended_by="cancelled")
             self.failure = service_message(run)
             if self.failure:
-                # A job that has crashed asks for the stop: on_crash="stop".
+                # A crashed job with on_crash="stop" has requested the stop.
                 return
             raise
         self.failure = service_message(run)
@@ -276,12 +264,12 @@ class Once:
 
 
 def one_by_one(plan: Plan) -> Plan:
-    """Return a plan in which each hook waits for the one before it, and the startup for all."""
+    """Return a plan whose hooks start one after the other, and whose startup waits for all."""
     chain: list[Node] = []
     for node in plan.nodes:
         options = node.options
         if not options.wait:
-            # No limit but its own was meant for it, and none shall be.
+            # STARTUP_DEADLINE does not apply to a hook with wait=False.
             options = options._replace(wait=True, timeout=options.timeout or math.inf)
         waits = node.waits
         if chain and all(wait.node != chain[-1].index for wait in waits):
@@ -290,15 +278,15 @@ def one_by_one(plan: Plan) -> Plan:
     return Plan(plan.service_type, chain, plan.excluded)
 
 
-class Opening(Observer):
-    """Notes which hook has opened what, while hooks start one by one."""
+class DescriptorObserver(Observer):
+    """Record the hook that opens each descriptor, while hooks start one by one."""
 
     def __init__(self) -> None:
         self.by_hook: dict[Descriptor, str] = {}
         self._before = descriptors()
 
     def step_changed(self, report: Report, step: Step) -> None:
-        """Take note of what is open when a hook begins, and when it has started or stopped."""
+        """Compare the open descriptors before and after each step."""
         now = descriptors()
         if step.outcome is not None:
             for descriptor in now - self._before:
@@ -306,42 +294,42 @@ class Opening(Observer):
         self._before = now
 
 
-def told(
+def leaked_descriptors(
     lifespan: Lifespan,
     service_type: str | None,
     watch: Watch,
-    give_up_at: float | None,
+    deadline: float | None,
     opened: set[Descriptor],
-    tidy: Callable[[], None],
+    clean_up: Callable[[], None],
 ) -> Sequence[Leak]:
-    """Run the plan once more, one hook at a time, and tell what each leaves open.
+    """Run the plan once more, one hook at a time, and return the open descriptors of each hook.
 
     Args:
-        lifespan, service_type, watch, give_up_at: as for ``Once``.
-        opened: what is open since the first run.
-        tidy: as for ``trial_run``.
+        lifespan, service_type, watch, deadline: as for ``SingleRun``.
+        opened: the descriptors that are open since the first run.
+        clean_up: as for ``trial_run``.
     """
     before = descriptors()
-    opening = Opening()
+    opening = DescriptorObserver()
     observers = lifespan.adapter.observers
     observers.append(opening)
     try:
-        run = Once(lifespan, service_type, watch, give_up_at, one_by_one=True)
-        asyncio.run(run.through())
+        run = SingleRun(lifespan, service_type, watch, deadline, one_by_one=True)
+        asyncio.run(run.execute())
     finally:
         if opening in observers:
             observers.remove(opening)
-    tidy()
-    watch.left_threads(run.hung)
+    clean_up()
+    watch.left_threads(run.hanging)
     gc.collect()
     again = descriptors() - before
-    by_hook = [leftover_of(one, opening.by_hook[one]) for one in again if one in opening.by_hook]
-    # What the first run has left is of the same hooks; what there is more of can't be told.
-    known = Counter(leftover.kind for leftover in by_hook)
-    untold = []
-    for leftover in (leftover_of(one, "") for one in opened & descriptors()):
-        if known[leftover.kind]:
-            known[leftover.kind] -= 1
+    by_hook = [leak_of(one, opening.by_hook[one]) for one in again if one in opening.by_hook]
+    # The first run has leaked for the same hooks. The hook of any further leak is unknown.
+    known = Counter(leak.kind for leak in by_hook)
+    unknown = []
+    for leak in (leak_of(one, "") for one in opened & descriptors()):
+        if known[leak.kind]:
+            known[leak.kind] -= 1
         else:
-            untold.append(leftover)
-    return [*by_hook, *untold]
+            unknown.append(leak)
+    return [*by_hook, *unknown]

@@ -23,31 +23,30 @@ from lifespan_app.engine.wording import count, time_taken
 from lifespan_app.integration.default import lifespan
 
 from . import as_json, budget
-from .budget import TOTAL, Over
+from .budget import TOTAL, Excess
 from .check import ALL, Checked, fail_for_problems, show
 from .command import BAD_ARGUMENT, CommandWithExitCodes, as_argument, whole_number
 from .leaks import Leak
-from .page import folded, width_of_page
 from .problems import Found, gathered, problem_lines
 from .tables import Table
-from .terminal import printable
+from .terminal import folded, printable, width_of_page
 from .trial_run import Measured, TrialRun, bounded, trial_run
 
 INTERRUPTED = 128 + SIGINT
 TOO_SLOW, LEFT_BEHIND, RUN_FAILED = 3, 4, 5
-"""Exit codes, beside those of all commands."""
+"""Exit codes, in addition to those of all commands."""
 OPTIONS = ("repeat", "budget", "compare", "fail_slower", "timeout")
-"""Options that mean nothing without ``--run``."""
+"""Options that need ``--run``."""
 
 MOST = 20
-"""So many hooks have a line: those that took longest."""
+"""The number of slowest hooks in the table."""
 LONGEST = 10
-"""So many hooks of a chain are named; of a longer one the first and the last three."""
+"""The longest chain that is shown whole; of a longer one, the first and the last three hooks."""
 WAITED_FOR, NOT_WAITED_FOR = "* ", "~ "
 
 
 def factor(text: str) -> float:
-    """Read how many times slower a hook may be. Raises ``ValueError``."""
+    """Return the factor of ``--fail-slower``. Raises ``ValueError``."""
     try:
         value = float(text)
     except ValueError:
@@ -58,7 +57,7 @@ def factor(text: str) -> float:
 
 
 def add_options(parser: CommandParser) -> None:
-    """Add the options of a run."""
+    """Add the options of a trial run."""
     runs = parser.add_argument_group("a run, for real")
     runs.add_argument(
         "--run", action="store_true", help="Start the plan and stop it, and measure both."
@@ -96,7 +95,7 @@ def add_options(parser: CommandParser) -> None:
 
 
 def refuse(options: Mapping[str, Any]) -> None:
-    """Raise ``CommandError`` for options that don't go together."""
+    """Raise ``CommandError`` for options that can't be combined."""
     text = ""
     if not options["run"]:
         given = [f"--{name.replace('_', '-')}" for name in OPTIONS if options[name]]
@@ -109,53 +108,53 @@ def refuse(options: Mapping[str, Any]) -> None:
         raise CommandError(text, returncode=BAD_ARGUMENT)
 
 
-class Rehearsed(NamedTuple):
-    """A rehearsal, with what was said against it."""
+class Result(NamedTuple):
+    """A trial run, with its times that are too long."""
 
-    rehearsal: TrialRun
-    over: tuple[Over, ...] = ()
+    trial: TrialRun
+    over: tuple[Excess, ...] = ()
     recorded: Mapping[str, float] | None = None
-    """The recorded medians of the hooks' starts, in seconds by key; None: they were not asked for."""
+    """The recorded medians of the hooks' starts, in seconds by key; None: not requested."""
 
 
 def run(command: CommandWithExitCodes, found: Checked, options: dict[str, Any]) -> None:
-    """Start the plan and stop it, show what that has shown, and fail accordingly."""
+    """Start the plan and stop it, show the results, and raise ``CommandError`` for failures."""
     [plan] = found.plans
     if message := budget.unknown(options["budget"] or (), [hook.key for hook in plan.hooks]):
         raise CommandError(f"--budget: {message}", returncode=BAD_ARGUMENT)
     recorded = recorded_medians(command, plan.service_type, options)
     if options["format"] == "text" and options["verbosity"] > 1:
         show(command, found, "text", 1)
-    rehearsal = rehearse_live(command, plan.service_type, options)
-    over = [*budget.over_budget(rehearsal, options["budget"] or {})]
+    trial = run_live(command, plan.service_type, options)
+    over = [*budget.over_budget(trial, options["budget"] or {})]
     if options["fail_slower"]:
-        over += budget.slower(rehearsal, recorded or {}, options["fail_slower"])
-    rehearsed = Rehearsed(rehearsal, tuple(over), recorded)
-    if not rehearsal.failure:
-        warnings = map(warning_of, rehearsal.not_well())
+        over += budget.slower(trial, recorded or {}, options["fail_slower"])
+    result = Result(trial, tuple(over), recorded)
+    if not trial.failure:
+        warnings = map(warning_of, trial.failed_steps())
         found = found._replace(problems=tuple(gathered([*found.problems, *warnings])))
     if options["format"] == "json":
-        command.stdout.write(as_json.document(found, rehearsed))
+        command.stdout.write(as_json.document(found, result))
     else:
         width = width_of_page()
-        lines = [*RehearsedText(command.style, width).lines(rehearsed)]
+        lines = [*ResultText(command.style, width).lines(result)]
         lines += ["", *problem_lines(found.problems, command.style, width)]
         command.stdout.write("\n".join(lines))
-    fail_for_run(rehearsed)
+    fail_for_run(result)
     fail_for_problems(found, options["fail_level"])
 
 
-def rehearse_live(
+def run_live(
     command: CommandWithExitCodes, service_type: str, options: Mapping[str, Any]
 ) -> TrialRun:
-    """Start the plan and stop it, as often as is asked for, with a line a hook for people."""
+    """Start the plan and stop it, with a line per hook on the terminal."""
 
     def give_up(message: str) -> None:
         command.stderr.write(command.style.ERROR(f"CommandError: {message}"))
         os._exit(RUN_FAILED)
 
     def begins(number: int) -> None:
-        # What the first run has told line by line is not told again.
+        # Only the first run is shown line by line.
         if number > 1:
             live.close()
 
@@ -169,7 +168,7 @@ def rehearse_live(
                 repeat=options["repeat"] or 1,
                 timeout=options["timeout"],
                 begins=begins,
-                tidy=close_databases,
+                clean_up=close_databases,
             )
         except KeyboardInterrupt:
             live.close()
@@ -179,7 +178,7 @@ def rehearse_live(
 def recorded_medians(
     command: CommandWithExitCodes, service_type: str, options: Mapping[str, Any]
 ) -> Mapping[str, float] | None:
-    """Return the recorded medians, where they are asked for."""
+    """Return the recorded medians, or None if no option needs them."""
     if not (options["compare"] or options["fail_slower"]):
         return None
     from lifespan_app.history.reading.statistics import recorded_starts
@@ -199,20 +198,20 @@ def recorded_medians(
     return recorded
 
 
-def fail_for_run(rehearsed: Rehearsed) -> None:
-    """Raise ``CommandError`` where the run has not gone as it should."""
-    if rehearsed.rehearsal.failure:
-        raise CommandError(rehearsed.rehearsal.failure, returncode=RUN_FAILED)
-    if left := len(rehearsed.rehearsal.left_behind):
+def fail_for_run(result: Result) -> None:
+    """Raise ``CommandError`` for a failure, a leak, or a time that is too long."""
+    if result.trial.failure:
+        raise CommandError(result.trial.failure, returncode=RUN_FAILED)
+    if left := len(result.trial.left_behind):
         what = count(left, "thing was", "things were")
         raise CommandError(f"{what} left behind.", returncode=LEFT_BEHIND)
-    if over := len(rehearsed.over):
+    if over := len(result.over):
         what = count(over, "time is", "times are")
         raise CommandError(f"{what} longer than allowed.", returncode=TOO_SLOW)
 
 
 def close_databases() -> None:
-    """Close what Django itself keeps open from one use to the next: connections, and their pools."""
+    """Close Django's own database connections and their pools."""
     for connection in connections.all():
         connection.close()
         if hasattr(connection, "close_pool"):
@@ -220,7 +219,7 @@ def close_databases() -> None:
 
 
 def warning_of(step: Step) -> Found:
-    """Return a hook that has failed, and need not have come up, as a problem."""
+    """Return the problem of an optional hook that has failed."""
     outcome = step.outcome.replace("_", " ") if step.outcome else ""
     warning = Warning(
         f"'{step.key}' {outcome}: {why(step)}",
@@ -230,8 +229,8 @@ def warning_of(step: Step) -> Found:
     return Found(warning)
 
 
-class RehearsedText:
-    """A rehearsal as lines for a terminal.
+class ResultText:
+    """The results of a trial run as lines for a terminal.
 
     Args:
         style: Django's colours.
@@ -242,39 +241,39 @@ class RehearsedText:
         self.style = style
         self.width = width
 
-    def lines(self, rehearsed: Rehearsed) -> Iterator[str]:
+    def lines(self, result: Result) -> Iterator[str]:
         """Yield all of it."""
-        rehearsal = rehearsed.rehearsal
-        if not rehearsal.failure:
-            yield from self.times(rehearsed)
+        trial = result.trial
+        if not trial.failure:
+            yield from self.times(result)
         yield ""
-        yield from self.left_behind(rehearsal.left_behind)
-        if rehearsed.over:
+        yield from self.left_behind(trial.left_behind)
+        if result.over:
             yield ""
             yield self.style.ERROR("Too slow")
-        for over in rehearsed.over:
+        for over in result.over:
             yield from folded(printable(said_of(over)), self.width, "    ", "      ")
 
-    def times(self, rehearsed: Rehearsed) -> Iterator[str]:
-        """Yield what startup, shutdown and hooks took."""
-        rehearsal = rehearsed.rehearsal
-        runs = "" if len(rehearsal.reports) == 1 else f" (median of {len(rehearsal.reports)} runs)"
-        started, stopped = several(rehearsal.startup()), several(rehearsal.shutdown())
+    def times(self, result: Result) -> Iterator[str]:
+        """Yield the times of startup, shutdown and hooks."""
+        trial = result.trial
+        runs = "" if len(trial.reports) == 1 else f" (median of {len(trial.reports)} runs)"
+        started, stopped = several(trial.startup()), several(trial.shutdown())
         yield ""
         yield self.style.MIGRATE_HEADING(f"Startup {started}, shutdown {stopped}{runs}")
-        hooks = rehearsal.measured()
+        hooks = trial.measured()
         slowest = sorted(hooks, key=lambda hook: -(hook.start or 0.0))
         if hooks:
-            yield from self.table(slowest[:MOST], rehearsed)
+            yield from self.table(slowest[:MOST], result)
         if rest := slowest[MOST:]:
             most = max(hook.start or 0.0 for hook in rest)
             yield f"    {count(len(rest), 'more hook')}, each up in {figure(most)} or less"
         yield ""
-        yield from self.chain("startup", rehearsal.last.longest_chain)
-        yield from self.chain("shutdown", rehearsal.last.longest_stop)
+        yield from self.chain("startup", trial.last.longest_chain)
+        yield from self.chain("shutdown", trial.last.longest_stop)
 
     def chain(self, phase: str, keys: Sequence[str]) -> Iterator[str]:
-        """Yield the hooks that a phase has waited for."""
+        """Yield the longest chain of a phase."""
         if keys:
             shown = [printable(key) for key in keys]
             if len(shown) > LONGEST:
@@ -282,10 +281,10 @@ class RehearsedText:
             text = f"The {phase} has waited for {' -> '.join(shown)}."
             yield from folded(text, self.width, "", "  ")
 
-    def table(self, hooks: Sequence[Measured], rehearsed: Rehearsed) -> Iterator[str]:
-        """Yield a line a hook."""
-        repeated = len(rehearsed.rehearsal.reports) > 1
-        recorded = rehearsed.recorded
+    def table(self, hooks: Sequence[Measured], result: Result) -> Iterator[str]:
+        """Yield a line per hook."""
+        repeated = len(result.trial.reports) > 1
+        recorded = result.recorded
         heads = ["Hook", "Start", *(["Worst"] if repeated else []), "Stop"]
         heads += ["Recorded"] if recorded is not None else []
         rows = []
@@ -305,29 +304,29 @@ class RehearsedText:
         if NOT_WAITED_FOR in marks:
             yield "~ the startup has not waited for it: the process serves before it is up"
 
-    def left_behind(self, leftovers: Sequence[Leak]) -> Iterator[str]:
-        """Yield what was left behind."""
-        if not leftovers:
+    def left_behind(self, leaks: Sequence[Leak]) -> Iterator[str]:
+        """Yield the leaks."""
+        if not leaks:
             yield self.style.SUCCESS("Nothing was left behind.")
             return
         yield self.style.ERROR("Left behind")
-        for leftover in leftovers:
-            whose = f" of {leftover.hook}" if leftover.hook else ", of an unknown hook"
-            what = f"{leftover.kind} {leftover.what}{whose}"
+        for leak in leaks:
+            whose = f" of {leak.hook}" if leak.hook else ", of an unknown hook"
+            what = f"{leak.kind} {leak.what}{whose}"
             yield from folded(printable(what), self.width, "    ", "      ")
-            if leftover.where:
-                yield from folded(printable(leftover.where), self.width, "      ")
+            if leak.where:
+                yield from folded(printable(leak.where), self.width, "      ")
 
 
 def mark_of(hook: Measured) -> str:
-    """Return what stands before a hook: whether the startup has waited for it."""
+    """Return the mark of a hook: waited for by the startup, not waited for, or none."""
     if IN_STARTUP in hook.on_chain:
         return WAITED_FOR
     return "  " if hook.wait else NOT_WAITED_FOR
 
 
-def said_of(over: Over) -> str:
-    """Return that something took too long."""
+def said_of(over: Excess) -> str:
+    """Return the sentence about a time that is too long."""
     what = "The startup" if over.what == TOTAL else f"'{over.what}'"
     if over.why == "budget":
         return f"{what} took {figure(over.took)}; its budget is {figure(over.allowed)}."
@@ -335,46 +334,11 @@ def said_of(over: Over) -> str:
 
 
 def figure(value: float | None) -> str:
-    """Return a time that was measured, or a dash for none."""
+    """Return a measured time, or a dash for None."""
     return "-" if value is None else time_taken(value)
 
 
 def several(values: Sequence[float]) -> str:
-    """Return the median of some times, and the worst where there are several."""
+    """Return the median of some times, and the maximum of several."""
     text = figure(median(values))
     return text if len(values) == 1 else f"{text} (worst {figure(max(values))})"
-
-
-def as_data(rehearsed: Rehearsed) -> dict[str, Any]:
-    """Return a rehearsal as it stands in JSON."""
-    rehearsal = rehearsed.rehearsal
-    recorded = rehearsed.recorded or {}
-    return {
-        "uuids": [report.uuid for report in rehearsal.reports],
-        "failure": rehearsal.failure or None,
-        "status": str(rehearsal.last.status),
-        "startup": {"median": median(rehearsal.startup()), "worst": max(rehearsal.startup())},
-        "shutdown": {"median": median(rehearsal.shutdown()), "worst": max(rehearsal.shutdown())},
-        "longest_chain": list(rehearsal.last.longest_chain),
-        "longest_stop": list(rehearsal.last.longest_stop),
-        "hooks": [
-            {
-                "key": hook.key,
-                "wait": hook.wait,
-                "start": spread(hook.starts),
-                "stop": spread(hook.stops),
-                "recorded_start": recorded.get(hook.key),
-            }
-            for hook in rehearsal.measured()
-        ],
-        "left_behind": [
-            {**leftover._asdict(), "hook": leftover.hook or None, "where": leftover.where or None}
-            for leftover in rehearsal.left_behind
-        ],
-        "over": [over._asdict() for over in rehearsed.over],
-    }
-
-
-def spread(values: Sequence[float]) -> dict[str, float] | None:
-    """Return the median and the worst of some times; None where there are none."""
-    return {"median": median(values), "worst": max(values)} if values else None

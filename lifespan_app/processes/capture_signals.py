@@ -1,4 +1,4 @@
-"""The signals that a process is sent, told on its event loop."""
+"""Signal handlers that call back on the event loop."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Self
 from lifespan_app.engine.signal_handlers import give_back, place
 
 ENDING = (Signals.SIGINT, Signals.SIGTERM)
-"""What asks a process to end: Ctrl+C, and a platform."""
+"""The signals to stop, from Ctrl+C and from a platform."""
 LEFT_IGNORED = frozenset({"SIGINT", "SIGHUP", "SIGQUIT"})
-"""Signals that whoever started the process may have told it to ignore: a shell does with what it
-runs in the background, and so does nohup."""
+"""Signals that stay ignored if they were ignored at the start: shells ignore SIGINT and SIGQUIT in
+background processes (POSIX, Shell Command Language, 2.12), and ``nohup`` ignores SIGHUP."""
 BLOCKED_AFTER = 1.0
-"""Seconds that a signal may wait for the loop, until the next Ctrl+C breaks into what blocks it."""
+"""Seconds that a signal may wait for the loop before another Ctrl+C interrupts the blocking code."""
 
 
 def signals_called(*names: str) -> tuple[Signals, ...]:
-    """Return the signals of those names that there are on this platform."""
+    """Return the signals of these names that exist on this platform."""
     return tuple(Signals[name] for name in names if name in Signals.__members__)
 
 
@@ -31,21 +31,24 @@ HANGUP = signals_called("SIGHUP")
 
 
 class CapturedSignals:
-    """Tell of signals on the loop, for as long as a ``with`` block lasts.
+    """Call a function on the event loop for each signal during a ``with`` block.
 
-    In another thread than the main one there are none to be told of.
+    Outside the main thread it does nothing, because Python handles signals only there:
+    https://docs.python.org/3/library/signal.html#signals-and-threads
 
     Args:
-        tell: called on the loop, with the signal.
+        callback: called on the loop with the signal.
         further: signals beside SIGINT, SIGTERM and SIGHUP.
     """
 
-    def __init__(self, tell: Callable[[Signals], None], further: Iterable[Signals] = ()) -> None:
-        self._tell = tell
+    def __init__(
+        self, callback: Callable[[Signals], None], further: Iterable[Signals] = ()
+    ) -> None:
+        self._callback = callback
         self._numbers = dict.fromkeys((*ENDING, *HANGUP, *further))
-        self._heard: list[Signals] = []
-        self._unheard = 0
-        self._unheard_since = 0.0
+        self._captured: list[Signals] = []
+        self._waiting = 0
+        self._waiting_since = 0.0
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -53,8 +56,8 @@ class CapturedSignals:
             for number in self._numbers:
                 ignored = signal.getsignal(number) is signal.SIG_IGN
                 if not (ignored and number.name in LEFT_IGNORED):
-                    self._heard.append(number)
-                    place(number, self._hear)
+                    self._captured.append(number)
+                    place(number, self._handle)
         return self
 
     def __exit__(
@@ -63,21 +66,21 @@ class CapturedSignals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        for number in self._heard:
-            give_back(number, self._hear)
+        for number in self._captured:
+            give_back(number, self._handle)
 
-    def _hear(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
-        if not self._unheard:
-            self._unheard_since = now
-        self._unheard += 1
-        self._loop.call_soon_threadsafe(self._told, Signals(number))
-        if number == Signals.SIGINT and now - self._unheard_since > BLOCKED_AFTER:
-            # A hook blocks the loop: nothing but an exception in its own code can end it. What
-            # that sets going has a second of its own.
-            self._unheard_since = now
+        if not self._waiting:
+            self._waiting_since = now
+        self._waiting += 1
+        self._loop.call_soon_threadsafe(self._deliver, Signals(number))
+        if number == Signals.SIGINT and now - self._waiting_since > BLOCKED_AFTER:
+            # A hook blocks the loop, and only an exception in its code can end that. The cleanup after
+            # it gets the same time.
+            self._waiting_since = now
             raise KeyboardInterrupt
 
-    def _told(self, number: Signals) -> None:
-        self._unheard -= 1
-        self._tell(number)
+    def _deliver(self, number: Signals) -> None:
+        self._waiting -= 1
+        self._callback(number)

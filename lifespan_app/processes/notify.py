@@ -1,4 +1,4 @@
-"""Saying that a process is ready, and that it stops, to what waits for that: a file, systemd."""
+"""Notifications that a process is ready or stopping: the ready file, and systemd."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from lifespan_app.engine.reporting.report import Observer, Phase, Report
 from lifespan_app.health import atomic_file
 
 SYSTEMD = "NOTIFY_SOCKET"
-"""The environment variable in which systemd names its socket: ``sd_notify(3)``, "Description"."""
+"""The environment variable with the address of systemd's socket: ``sd_notify(3)``."""
 
 
 class Notifier(Observer):
-    """Say whether one process is ready.
+    """Notify of the readiness of one process.
 
-    As an observer it takes the file away while nothing serves: when a required hook has crashed.
+    As an observer of the run it removes the file while a required hook has crashed.
 
     Args:
-        file: there for as long as the process is ready; None: no file.
+        file: exists while the process is ready; None: no file.
     """
 
     def __init__(self, file: Path | None = None) -> None:
@@ -29,17 +29,17 @@ class Notifier(Observer):
         self._stopping = False
 
     def begin(self) -> None:
-        """Take away what an earlier process has left.
+        """Remove the file of an earlier process.
 
         Raises:
-            OSError: the file can't be written, or its old one not taken away.
+            OSError: the file can't be written or removed.
         """
         if self._file is not None:
             self._write(self._file)
             self._file.unlink()
 
     def ready(self, report: Report) -> None:
-        """Say that the process is ready."""
+        """Notify that the process is ready."""
         if self._stopping:
             return
         self._run = report.uuid
@@ -47,7 +47,7 @@ class Notifier(Observer):
         self._notify(f"READY=1\nSTATUS=Lifespan '{report.service_type}' is {report.status}")
 
     def stopping(self) -> None:
-        """Say, once, that it stops."""
+        """Notify, once, that the process is stopping."""
         if self._stopping:
             return
         self._stopping = True
@@ -55,11 +55,11 @@ class Notifier(Observer):
         self._notify("STOPPING=1\nSTATUS=Stopping")
 
     def watches_steps(self, phase: Phase) -> bool:
-        """Tell that steps are of no interest."""
+        """Return False: steps are not needed."""
         return False
 
     def run_changed(self, report: Report) -> None:
-        """Follow the run: it may lose a required hook, and get it back."""
+        """Update the file: a required hook may crash, and restart."""
         if report.uuid == self._run and not self._stopping:
             if report.stopping_at is not None:
                 self.stopping()

@@ -1,4 +1,4 @@
-"""A plan that a command opens, keeps open while something lives in it, and closes."""
+"""The work of ``runlifespan``: open a plan, run a body inside it, and close the plan."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from .capture_signals import ENDING, HANGUP, CapturedSignals
 from .notify import Notifier
 
 STARTUP_FAILED, SHUTDOWN_FAILED = 1, 5
-"""Exit codes, beside 0 and those of a child."""
+"""Exit codes, in addition to 0 and those of a child process."""
 UP = (Status.SERVING, Status.DEGRADED)
 
 
 class Ended(NamedTuple):
-    """How it ended: the exit code, and what there is to say about it."""
+    """A result: the exit code and its explanation."""
 
     code: int
     message: str = ""
 
 
 class Body(Protocol):
-    """What lives in an open plan."""
+    """A task that runs inside an open plan."""
 
     signals: tuple[Signals, ...]
-    """What it wants to hear of, beside SIGINT, SIGTERM and SIGHUP."""
+    """The signals that it handles, beside SIGINT, SIGTERM and SIGHUP."""
     ended_by: str
-    """Why the plan is closed."""
+    """The reason for closing the plan."""
     message: str
-    """What there is to say about its exit code."""
+    """The explanation of its exit code."""
 
     async def live(self, ready: Callable[[], None]) -> int:
-        """Live, call ``ready`` when it has begun, and return an exit code."""
+        """Run, call ``ready`` after the beginning, and return an exit code."""
 
-    def heard(self, number: Signals) -> bool:
-        """Take note of a signal; tell whether it asks for the end."""
+    def on_signal(self, number: Signals) -> bool:
+        """Handle a signal. Return True if it asks the process to stop."""
 
 
-class Stay:
-    """Nothing but the plan itself, until a signal asks for its end."""
+class UntilSignal:
+    """A body that waits for a signal to stop."""
 
     signals: tuple[Signals, ...] = ()
     ended_by = ""
@@ -64,15 +64,15 @@ class Stay:
         await self._asked.wait()
         return 0
 
-    def heard(self, number: Signals) -> bool:
-        """Take the signal for the end."""
+    def on_signal(self, number: Signals) -> bool:
+        """Stop waiting."""
         self.ended_by = number.name
         self._asked.set()
         return True
 
 
 class Once:
-    """Nothing: what has come up is stopped."""
+    """A body that ends at once."""
 
     signals: tuple[Signals, ...] = ()
     ended_by = "--once"
@@ -83,23 +83,23 @@ class Once:
         ready()
         return 0
 
-    def heard(self, number: Signals) -> bool:
-        """Leave it at that: the end is near."""
+    def on_signal(self, number: Signals) -> bool:
+        """Do nothing: the plan is closing already."""
         return True
 
 
-class Opened:
-    """Open a plan, let something live in it, and close it.
+class PlanRunner:
+    """Open a plan, run a body inside it, and close the plan.
 
-    The first signal during the startup gives it up and stops what is up; another one hurries what
-    stops: a second at most for each hook, three in all.
+    The first signal during the startup aborts it and stops the open hooks. Another one shortens the
+    stop: one second for each hook, three in total.
 
     Args:
-        lifespan: where the hooks were declared.
-        service_type: whose plan it is; None: as the settings say.
-        body: what lives in it.
-        say: writes a line for people.
-        readiness: told when the body has begun, and when the end begins.
+        lifespan: the registry of the hooks.
+        service_type: the service type of the plan; None: that of the settings.
+        body: the task inside the plan.
+        say: writes a line.
+        readiness: notified when the body has begun, and when it is asked to stop.
     """
 
     def __init__(
@@ -120,12 +120,12 @@ class Opened:
         self._stops: list[asyncio.Task[None]] = []
 
     async def run(self) -> Ended:
-        """Do it, and return how it ended."""
+        """Open the plan, run the body, close the plan, and return the result."""
         observers = self._lifespan.adapter.observers
         observers.append(self._readiness)
         try:
             run = self._run = self._lifespan.prepare(self._service_type, mode=Mode.COMMAND)
-            with CapturedSignals(self._heard, self._body.signals):
+            with CapturedSignals(self._on_signal, self._body.signals):
                 ended = await self._through(run)
                 await asyncio.gather(*self._stops)
                 return ended
@@ -137,7 +137,7 @@ class Opened:
     async def _through(self, run: Run) -> Ended:
         error = await self._start(run)
         if run.first_error is not None:
-            # Ctrl+C, where the hook has blocked the loop.
+            # KeyboardInterrupt: Ctrl+C while a hook blocked the event loop.
             interrupted = isinstance(run.first_error, KeyboardInterrupt)
             code = 128 + Signals.SIGINT if interrupted else STARTUP_FAILED
             return Ended(code, startup_message(run, run.first_error))
@@ -157,7 +157,7 @@ class Opened:
 
     async def _start(self, run: Run) -> BaseException | None:
         async def start() -> BaseException | None:
-            # A SystemExit of a hook would end the loop, were it the error of a task.
+            # A task that raises SystemExit stops the event loop (CPython, asyncio/tasks.py, Task.__step).
             try:
                 await run.start()
             except asyncio.CancelledError:
@@ -166,7 +166,7 @@ class Opened:
                 return error
             return None
 
-        # In a task of its own: a background job that asks for the end cancels nothing of ours.
+        # In another task: a background job with on_crash="stop" cancels the task that started the run.
         return await asyncio.create_task(start())
 
     def _up(self, run: Run) -> str:
@@ -184,10 +184,10 @@ class Opened:
 
     # Signals.
 
-    def _heard(self, number: Signals) -> None:
+    def _on_signal(self, number: Signals) -> None:
         if self._run.status in UP and not self._closing:
-            # It may not live yet: it has come up this very moment.
-            if self._body.heard(number):
+            # The run is up, though the body may not have begun yet.
+            if self._body.on_signal(number):
                 self._readiness.stopping()
         elif number in (*ENDING, *HANGUP):
             self._stop(number)
@@ -202,7 +202,7 @@ class Opened:
 
 
 def judged(run: Run | None, code: int, message: str = "") -> Ended:
-    """Return how a run ended that had come up, where what lived in it returned an exit code."""
+    """Return the result of a run whose startup was successful, and whose body returned ``code``."""
     messages = [message]
     crashed = [
         str(hook_run)

@@ -633,10 +633,10 @@ class TestTheSandboxesOwnStep:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="lists what is open in /proc")
 def test_descriptors_are_known_by_what_they_lead_to() -> None:
-    from lifespan_app.cli.leaks import descriptors, leftover_of
+    from lifespan_app.cli.leaks import descriptors, leak_of
 
     before = descriptors()
     with open(__file__):  # noqa: PTH123
         [opened] = descriptors() - before
     assert descriptors() == before
-    assert leftover_of(opened, "shop.file").kind == "file"
+    assert leak_of(opened, "shop.file").kind == "file"

@@ -1,4 +1,4 @@
-"""What a rehearsal measures, and what its times are held against."""
+"""Measurements of a trial run, and their comparison with budgets and recorded times."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.cli.budget import NOISE, Over, budget, over_budget, seconds, slower
+from lifespan_app.cli.budget import NOISE, Excess, budget, over_budget, seconds, slower
 from lifespan_app.cli.trial_run import Measured, TrialRun, trial_run
 from tests.engine.apps import HostWithApps
 
 
 def measured(**starts: list[float]) -> TrialRun:
-    """Return a rehearsal whose hooks have taken these times to start, run by run."""
+    """Return a trial run whose hooks have taken these times to start, run by run."""
 
     class Told(TrialRun):
         def startup(self) -> list[float]:
@@ -56,8 +56,8 @@ class TestABudget:
 
         assert list(over_budget(took, {"total": 2.0, "shop.till": 0.1})) == []
         assert list(over_budget(took, {"total": 1.9, "shop.till": 0.09})) == [
-            Over("total", 2.0, 1.9, "budget"),
-            Over("shop.till", 0.1, 0.09, "budget"),
+            Excess("total", 2.0, 1.9, "budget"),
+            Excess("shop.till", 0.1, 0.09, "budget"),
         ]
 
 
@@ -82,7 +82,7 @@ class TestARecord:
 class TestARehearsal:
     """In any asyncio program, without Django."""
 
-    def test_rehearsal_measures_each_run_on_a_loop_of_its_own(self) -> None:
+    def test_trial_run_measures_each_run_on_a_loop_of_its_own(self) -> None:
         lifespan = Lifespan()
         loops = []
 
@@ -92,39 +92,39 @@ class TestARehearsal:
             yield "till"
 
         begun: list[int] = []
-        rehearsal = trial_run(lifespan, "app", repeat=3, begins=begun.append)
+        trial = trial_run(lifespan, "app", repeat=3, begins=begun.append)
 
         assert begun == [1, 2, 3]
         assert len(set(map(id, loops))) == 3
-        [hook] = rehearsal.measured()
+        [hook] = trial.measured()
         assert (len(hook.starts), len(hook.stops)) == (3, 3)
         assert hook.on_chain == {"startup", "shutdown"}
-        assert [report.mode for report in rehearsal.reports] == ["check"] * 3
+        assert [report.mode for report in trial.reports] == ["check"] * 3
 
-    def test_rehearsal_ends_with_the_first_run_that_fails(self) -> None:
+    def test_trial_run_ends_with_the_first_run_that_fails(self) -> None:
         lifespan = Lifespan()
 
         @lifespan.on_start
         async def fail() -> None:
             raise ValueError("no")
 
-        rehearsal = trial_run(lifespan, "app", repeat=3)
+        trial = trial_run(lifespan, "app", repeat=3)
 
-        assert len(rehearsal.reports) == 1
-        assert "ValueError: no" in rehearsal.failure
+        assert len(trial.reports) == 1
+        assert "ValueError: no" in trial.failure
 
-    def test_rehearsal_leaves_threads_as_they_were(self) -> None:
+    def test_trial_run_leaves_threads_as_they_were(self) -> None:
         start = threading.Thread.start
 
         trial_run(Lifespan(), "app")
 
         assert threading.Thread.start is start
 
-    def test_rehearsal_of_no_hooks_takes_no_time(self) -> None:
-        rehearsal = trial_run(Lifespan(), "app")
+    def test_trial_run_of_no_hooks_takes_no_time(self) -> None:
+        trial = trial_run(Lifespan(), "app")
 
-        assert rehearsal.measured() == []
-        assert rehearsal.failure == ""
+        assert trial.measured() == []
+        assert trial.failure == ""
 
 
 class TestWhatTheStartupDoesNotWaitFor:
@@ -165,15 +165,15 @@ class TestWhatTheStartupDoesNotWaitFor:
         async def till() -> str:
             return "till"
 
-        rehearsal = trial_run(lifespan, "app")
+        trial = trial_run(lifespan, "app")
 
-        assert (rehearsal.failure, rehearsal.not_well()) == ("", [])
-        found = {hook.key.rpartition(".")[2]: hook for hook in rehearsal.measured()}
+        assert (trial.failure, trial.failed_steps()) == ("", [])
+        found = {hook.key.rpartition(".")[2]: hook for hook in trial.measured()}
         waited_for = {name: hook.wait for name, hook in found.items()}
         assert waited_for == {"till": True, "model": False, "warm_up": False}
         assert (len(found["model"].starts), len(found["model"].stops)) == (1, 1)
         assert "startup" not in found["model"].on_chain
-        assert rehearsal.last.longest_chain == (found["till"].key,)
+        assert trial.last.longest_chain == (found["till"].key,)
 
     def test_required_warm_up_that_fails_is_a_failure(
         self, lifespan: Lifespan, model: Callable[..., None]
@@ -189,11 +189,11 @@ class TestWhatTheStartupDoesNotWaitFor:
 
         model(fail)
 
-        rehearsal = trial_run(lifespan, "app", repeat=3)
+        trial = trial_run(lifespan, "app", repeat=3)
 
-        assert len(rehearsal.reports) == 1
-        assert "failed to start after" in rehearsal.failure
-        assert rehearsal.failure.endswith(
+        assert len(trial.reports) == 1
+        assert "failed to start after" in trial.failure
+        assert trial.failure.endswith(
             "OSError: no shards\n"
             "The startup does not wait for it: a process would serve, and never be ready."
         )
@@ -207,10 +207,10 @@ class TestWhatTheStartupDoesNotWaitFor:
 
         model(fail, required=False)
 
-        rehearsal = trial_run(lifespan, "app")
+        trial = trial_run(lifespan, "app")
 
-        assert rehearsal.failure == ""
-        assert [step.error for step in rehearsal.not_well()] == ["no shards"]
+        assert trial.failure == ""
+        assert [step.error for step in trial.failed_steps()] == ["no shards"]
 
     def test_warm_up_ends_at_its_own_limit(self, lifespan: Lifespan) -> None:
         @lifespan.resource(wait=False, timeout=0.01)
@@ -230,9 +230,9 @@ class TestWhatTheStartupDoesNotWaitFor:
         async def model() -> None:
             await asyncio.Event().wait()
 
-        rehearsal = trial_run(lifespan, "app", timeout=0.05)
+        trial = trial_run(lifespan, "app", timeout=0.05)
 
-        assert rehearsal.failure == "It took longer than --timeout allows, and was stopped."
+        assert trial.failure == "It took longer than --timeout allows, and was stopped."
         assert closed == [True]
 
     def test_warm_up_ends_with_a_job_that_asks_for_the_stop(self, lifespan: Lifespan) -> None:
