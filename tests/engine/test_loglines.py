@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from lifespan_app.engine.reporting import log_capture
 from lifespan_app.engine.reporting.log_capture import (
     MOST_BYTES,
     MOST_LINES,
@@ -26,6 +27,13 @@ from lifespan_app.engine.reporting.log_capture import (
 
 sink_var: contextvars.ContextVar[LogSink | None] = contextvars.ContextVar("sink", default=None)
 logger = logging.getLogger("library.prices")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin without the capture of a run whose loop an earlier test has thrown away: it stays."""
+    monkeypatch.setattr(log_capture._above, "handlers", [])
+    monkeypatch.setattr(logging.root, "parent", None)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.reporting import log_capture
 from lifespan_app.engine.reporting.report import Report
 from tests.engine.apps import HostWithApps
 from tests.engine.conftest import LOOPS
@@ -35,13 +34,6 @@ def run_until_the_end(main: Main, kind: str = "virtual") -> Report:
     report = lifespan.report()
     assert report is not None
     return report
-
-
-@pytest.fixture(autouse=True)
-def _logging_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave later tests no capture of log lines: a run whose loop is thrown away never ends its own."""
-    monkeypatch.setattr(log_capture._above, "handlers", log_capture._above.handlers)
-    monkeypatch.setattr(logging.root, "parent", logging.root.parent)
 
 
 @pytest.mark.parametrize("kind", ["virtual", *LOOPS])
