@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 
-BENCHMARKS = ("imports", "hooks", "request", "checklifespan", "recording", "probe")
+BENCHMARKS = ("imports", "start", "hooks", "request", "checklifespan", "recording", "probe")
 
 LARGE = ("history",)
 """Only when named: it takes minutes, and some GB of the disk."""
