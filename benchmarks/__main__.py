@@ -1,4 +1,4 @@
-"""Run every benchmark, or those that are named: `python -m benchmarks [--json] [hooks ...]`.
+"""Run all benchmarks, or the named ones: `python -m benchmarks [--json] [hooks ...]`.
 
 Each runs in a process of its own, one after the other, so none finds what another has imported.
 """
@@ -13,11 +13,11 @@ import sys
 BENCHMARKS = ("imports", "start", "hooks", "request", "checklifespan", "recording", "probe")
 
 LARGE = ("history",)
-"""Only when named: it takes minutes, and some GB of the disk."""
+"""Runs only if it is named: it needs minutes, and some GB of disk space."""
 
 
 def main() -> int:
-    """Run the benchmarks; return 1 when one of them failed to run."""
+    """Run the benchmarks. Return 1 if one of them failed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join((*BENCHMARKS, *LARGE)))
     parser.add_argument("--json", action="store_true", help="print one JSON list")

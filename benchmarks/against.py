@@ -1,4 +1,4 @@
-"""This version beside another one: a thousand hooks that do nothing, and their plans.
+"""Compare this version with another one: a thousand empty hooks, and their plans.
 
 `git worktree add /tmp/before COMMIT`, then `python -m benchmarks.against /tmp/before`. Each measurement
 is a process of its own, and the two versions take turns. What is shown is how many times as long this
@@ -24,19 +24,19 @@ from typing import Any
 HERE = Path(__file__).resolve().parent.parent
 
 PROCESSES = 9
-"""How many of each version, for each case."""
+"""Processes per version and case."""
 RUNS = 5
-"""How many starts and stops in each process; the first is shown by itself."""
+"""Starts and stops per process; the first is shown separately."""
 AT_MOST = 1.05
 
 Sample = tuple[float, float]
-"""Microseconds a hook, by the processor and by the clock."""
+"""Microseconds per hook: CPU time and wall-clock time."""
 Measured = dict[bool, list[list[Sample]]]
 """The samples of each process, of this version and of the one before."""
 
 
 def cases() -> dict[str, Callable[[], Sample]]:
-    """Return what is measured, by name, with the version of the package that is imported."""
+    """Return the measurements by name, for the imported version of the package."""
     from benchmarks import hooks
 
     def run(make: Callable[[], Any]) -> Sample:
@@ -80,7 +80,7 @@ def measure_here(checkout: str, what: str) -> None:
 
 
 def measured(what: str, checkouts: dict[bool, str], processes: int) -> Measured:
-    """Measure one case with both versions in turn, the other one first in every second round."""
+    """Measure one case with both versions alternately, in changing order."""
     samples: Measured = {True: [], False: []}
     # What a first run imports is compiled already, as that of an installed package is.
     env = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}
@@ -93,7 +93,7 @@ def measured(what: str, checkouts: dict[bool, str], processes: int) -> Measured:
 
 
 def rows(samples: Measured) -> Iterator[tuple[str, float, float]]:
-    """Return what was measured of a case: in words, with this version, and with the one before."""
+    """Return the row of a case: its name, this version, the other version."""
     for clock, name in enumerate(("processor", "clock")):
         for said, pick, of in (
             ("first run", slice(1), statistics.median),

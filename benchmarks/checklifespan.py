@@ -1,4 +1,4 @@
-"""How long `manage.py checklifespan` takes on 1,000 hooks, beside `manage.py check`.
+"""Measure `manage.py checklifespan` with 1,000 hooks, in comparison with `manage.py check`.
 
 Both are whole processes, in turns, on one project: what `startproject` makes, with twenty apps of
 fifty hooks each.
@@ -35,7 +35,7 @@ async def {name}({needs}):
 
 
 def source_of(app: int) -> str:
-    """Return the hooks of an app: each but those of the first layer needs two of the layer before."""
+    """Return the hooks of an app. Each needs two hooks of the layer before, except in the first layer."""
     a_layer = HOOKS_AN_APP // LAYERS
     hooks = []
     for number in range(HOOKS_AN_APP):
@@ -67,7 +67,7 @@ def make_project(folder: Path) -> None:
 
 
 def seconds(folder: Path, command: str) -> float:
-    """Run a command of the project; return how long the whole process took."""
+    """Run a command of the project. Return the seconds of the whole process."""
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "site_of_many.settings",
@@ -89,7 +89,7 @@ def seconds(folder: Path, command: str) -> float:
 
 
 def measure() -> Sequence[Figure]:
-    """Run both commands in turn, `ROUNDS` times."""
+    """Run both commands alternately, `ROUNDS` times."""
     taken: dict[str, list[float]] = {"check": [], "checklifespan": []}
     with TemporaryDirectory() as name:
         folder = Path(name)

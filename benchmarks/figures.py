@@ -1,4 +1,4 @@
-"""A measured figure beside the one to reach, and how a list of them is shown."""
+"""Measured figures with their targets, as a table or JSON."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Figure:
     benchmark: str
     """The script that measured it."""
     what: str
-    """What was measured."""
+    """The subject of the measurement."""
     value: float
-    """The number, in `unit`: a median of what `note` says."""
+    """The number in `unit`: the median described in `note`."""
     unit: str
-    """`ratio`, `us` (microseconds a hook) or `ms`."""
+    """`ratio`, `us` (microseconds per hook) or `ms`."""
     at_most: float | None = None
-    """The number to stay below, None when there is none."""
+    """The upper limit, or None."""
     at_least: float | None = None
-    """The number to stay above, None when there is none."""
+    """The lower limit, or None."""
     note: str = ""
-    """How far single measurements lie apart, and what else a reader should know."""
+    """The spread of the measurements, and other remarks."""
 
     @property
     def reached(self) -> bool | None:
-        """Whether the target is met; None for a number that is only shown for comparison."""
+        """True if the target is met; None without a target."""
         if self.at_most is None and self.at_least is None:
             return None
         above = self.at_most is not None and self.value > self.at_most
@@ -69,7 +69,7 @@ def table(figures: Sequence[Figure]) -> str:
 
 
 def surroundings() -> dict[str, str]:
-    """Return what the figures depend on: versions and machine."""
+    """Return the environment of the measurement: versions and machine."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for distribution in SHOWN_VERSIONS:
         try:
@@ -80,7 +80,7 @@ def surroundings() -> dict[str, str]:
 
 
 def as_json(figures: Sequence[Figure]) -> str:
-    """Return the figures, and what they depend on, as JSON."""
+    """Return the figures and their environment as JSON."""
     measured: list[dict[str, Any]] = [
         {**asdict(figure), "target": figure.target, "reached": figure.reached} for figure in figures
     ]

@@ -1,4 +1,4 @@
-"""The admin's pages over 1,000,000 recorded runs, beside the same pages over 10,000.
+"""Measure the admin's pages with 1,000,000 recorded runs, in comparison with 10,000.
 
 Two databases each of SQLite and PostgreSQL are made in a temporary folder. The large one has runs of
 90 days, 4 service types, 30 releases and 20 hosts; the newest 20,000 have 30 steps, the others 3. In
@@ -38,7 +38,7 @@ AT_MOST = 1.5
 ROUNDS = 7
 DAYS, SERVICE_TYPES, RELEASES, HOSTS = 90, 4, 30, 20
 BYTES_A_RUN = 2_000
-"""Of a run with its steps and all indexes, as far as was seen."""
+"""Bytes of a run with its steps and all indexes, as measured."""
 
 LIST = "/admin/lifespan_app/lifespanrun/"
 
@@ -100,7 +100,7 @@ STEP_COLUMNS = [
 
 
 class Dialect:
-    """How one database writes what differs."""
+    """The SQL that differs between databases."""
 
     numbers: str
     """Rows with a column `n`, from 1 to {count}."""
@@ -145,7 +145,7 @@ class SQLite(Dialect):
 
 
 class PostgreSQL(Dialect):
-    """What has types gets them."""
+    """The SQL of PostgreSQL and MariaDB, which have types."""
 
     numbers = "generate_series(1, {count}) AS numbers(n)"
 
@@ -163,7 +163,7 @@ class PostgreSQL(Dialect):
 
 
 def runs_sql(dialect: Dialect, count: int) -> str:
-    """Return the statement that makes so many runs."""
+    """Return the statement that inserts runs."""
     text = dialect.text.format
     before = f"(({count} - n) * {DAYS * 86_400.0} / {LARGE})"
     failed = "n % 20 = 0"
@@ -205,7 +205,7 @@ def runs_sql(dialect: Dialect, count: int) -> str:
 
 
 def steps_sql(dialect: Dialect, runs: str, hooks: int) -> str:
-    """Return the statement that makes so many steps for each of some runs."""
+    """Return the statement that inserts steps for some runs."""
     text = dialect.text.format
     failed = "run.status = 'startup_failed' AND n = 1"
     values = {
@@ -241,7 +241,7 @@ def steps_sql(dialect: Dialect, runs: str, hooks: int) -> str:
 
 
 def fill(alias: str, count: int) -> None:
-    """Make the tables of a database, and so many runs with their steps."""
+    """Create the tables of a database, and insert runs with their steps."""
     from django.core.management import call_command
     from django.db import connections
 
@@ -265,7 +265,7 @@ def fill(alias: str, count: int) -> None:
 
 
 def pages(count: int) -> dict[str, str]:
-    """Return the addresses, by what they are; runs and hooks are those of a database's size."""
+    """Return the URLs of the pages by name, for the runs and hooks of a database."""
     statuses = "live broken starting serving degraded stopping stopped startup_failed"
     return {
         "overview": "/admin/lifespan_app/",
@@ -304,7 +304,7 @@ def pages(count: int) -> dict[str, str]:
 
 
 class Plans:
-    """Explain each query as it is made, and keep what reads a whole table."""
+    """Explain each query, and record those that read a whole table."""
 
     def __init__(self, vendor: str) -> None:
         self.vendor = vendor
@@ -342,7 +342,7 @@ def _closing(cursor: Any) -> Iterator[Any]:
 
 
 def ask(client: Any, alias: str, address: str) -> float:
-    """Ask for a page from a database, and return the milliseconds that it took."""
+    """Request a page from a database. Return the milliseconds."""
     from django.test import override_settings
 
     with override_settings(LIFESPAN={"HISTORY_DATABASE": alias}):
@@ -355,7 +355,7 @@ def ask(client: Any, alias: str, address: str) -> float:
 
 
 def compare(vendor: str, counts: tuple[int, int], client: Any, wanted: str) -> Iterator[Figure]:
-    """Ask for each page in turn from the small database and from the large one."""
+    """Request each page alternately from the small and the large database."""
     from django.db import connections
 
     small, large = counts
@@ -387,7 +387,7 @@ def compare(vendor: str, counts: tuple[int, int], client: Any, wanted: str) -> I
 
 
 def configure(folder: Path, databases: dict[str, Any]) -> Any:
-    """Set Django up with an admin, and return a client that may see it."""
+    """Set up Django with an admin, and return a client with permission to view it."""
     from django.contrib.staticfiles import finders  # noqa: F401 - importable before settings
 
     from tests.admin.project import APPS, MIDDLEWARE, TEMPLATES
@@ -413,7 +413,7 @@ def sqlite(path: Path) -> dict[str, Any]:
 
 
 def make_room(folder: Path, vendors: Sequence[str], count: int) -> None:
-    """Raise SystemExit where the disk has too little left."""
+    """Raise SystemExit if the disk has too little space."""
     needed = BYTES_A_RUN * count * len(vendors)
     free = shutil.disk_usage(folder).free
     if free < 1.5 * needed:
@@ -424,7 +424,7 @@ def make_room(folder: Path, vendors: Sequence[str], count: int) -> None:
 
 
 def measure(vendors: Sequence[str], count: int, wanted: str) -> list[Figure]:
-    """Make the databases, and compare them."""
+    """Create the databases, and compare them."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="history-")))
         make_room(folder, vendors, count)

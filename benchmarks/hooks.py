@@ -1,4 +1,4 @@
-"""What the engine itself costs: a thousand hooks that do nothing, and graphs that only wait.
+"""Measure the overhead of the engine: a thousand empty hooks, and graphs that only wait.
 
 Where everything happens in one thread, time is the processor's: what else the machine does doesn't
 count. Where threads hand work over, and where hooks wait, it is the wall's.
@@ -64,7 +64,7 @@ def sync_resource() -> Iterator[int]:
 
 
 def functions(function: Callable[..., Any], *, chain: bool) -> Lifespan:
-    """Return a lifespan of start functions: one module's stand in a row, others side by side."""
+    """Return a lifespan of start functions: sequential in one module, concurrent in several."""
     lifespan = Lifespan()
     for number in range(HOOKS):
         hook = _copy(function, number, module="one" if chain else f"app_{number}")
@@ -125,7 +125,7 @@ THREAD_CASES = tuple(_case("sync resources", resources, sync_resource, WALL, Non
 
 
 async def run_once(lifespan: Lifespan, clock: Clock) -> tuple[float, float]:
-    """Start and stop; return the seconds that each took."""
+    """Start and stop. Return the seconds of both."""
     began = clock()
     async with lifespan.run("app"):
         up = clock()
@@ -153,7 +153,7 @@ def bare_threads() -> float:
 
 
 def lone_threads() -> float:
-    """Start and join a thread for each hook, one after the other; return the seconds."""
+    """Start and join a thread for each hook, one after the other. Return the seconds."""
     began = time.perf_counter()
     for _ in range(HOOKS):
         thread = threading.Thread(target=sync_function, daemon=True)
@@ -173,7 +173,7 @@ def plan_seconds(lifespan: Lifespan, clock: Clock) -> float:
 
 
 def graph(hook: Callable[..., Any]) -> Lifespan:
-    """Return layers of resources, each of which needs all of the layer before."""
+    """Return layers of resources. Each resource needs all of the layer before."""
     lifespan = Lifespan()
     before: list[Any] = []
     number = 0
@@ -188,21 +188,21 @@ def graph(hook: Callable[..., Any]) -> Lifespan:
 
 
 async def waits_async() -> AsyncIterator[int]:
-    """Wait on the loop at both ends."""
+    """Wait on the loop at startup and shutdown."""
     await asyncio.sleep(WAIT)
     yield 1
     await asyncio.sleep(WAIT)
 
 
 def waits_blocking() -> Iterator[int]:
-    """Block a thread at both ends."""
+    """Block a thread at startup and shutdown."""
     time.sleep(WAIT)
     yield 1
     time.sleep(WAIT)
 
 
 def bare_layers() -> float:
-    """Block bare threads as one phase of the blocking graph does; return the seconds."""
+    """Block threads like one phase of the blocking graph, without the engine. Return the seconds."""
     began = time.perf_counter()
     for _ in range(LAYERS):
         layer = [threading.Thread(target=time.sleep, args=(WAIT,)) for _ in range(WIDTH)]
@@ -214,7 +214,7 @@ def bare_layers() -> float:
 
 
 async def bare_sleeps() -> float:
-    """Sleep on the loop as one phase of the async graph does, without any engine; the seconds."""
+    """Sleep on the loop like one phase of the async graph, without the engine. Return the seconds."""
     began = time.perf_counter()
     for _ in range(LAYERS):
         await asyncio.gather(*(asyncio.sleep(WAIT) for _ in range(WIDTH)))
@@ -222,13 +222,13 @@ async def bare_sleeps() -> float:
 
 
 async def leaves_async() -> AsyncIterator[int]:
-    """Wait on the loop when left only."""
+    """Wait on the loop at shutdown only."""
     yield 1
     await asyncio.sleep(WAIT)
 
 
 def leaves_blocking() -> Iterator[int]:
-    """Block a thread when left only."""
+    """Block a thread at shutdown only."""
     yield 1
     time.sleep(WAIT)
 
@@ -245,7 +245,7 @@ GRAPHS = (
 
 
 def measure() -> Sequence[Figure]:
-    """Measure everything, the cases of a group in turn."""
+    """Measure all cases, those of a group alternately."""
     with asyncio.Runner() as runner:
         return [
             *_thousand_async_and_functions(runner),

@@ -1,4 +1,4 @@
-"""How long `import lifespan_app.asgi` takes in a process that has Django's own `asgi` already."""
+"""Measure `import lifespan_app.asgi` in a process that has imported Django's own `asgi`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def milliseconds(module: str, bytecode: str) -> float:
 
 
 def measure() -> Sequence[Figure]:
-    """Import each module in turn, `ROUNDS` times."""
+    """Import the modules alternately, `ROUNDS` times."""
     modules = [OURS, *(peer for peer in PEERS if importlib.util.find_spec(peer.split(".")[0]))]
     taken: dict[str, list[float]] = {module: [] for module in modules}
     with TemporaryDirectory() as bytecode:

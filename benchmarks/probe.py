@@ -1,4 +1,4 @@
-"""What `python -m lifespan_app.probe` takes beside `python -c 'import json'`: whole processes."""
+"""Measure `python -m lifespan_app.probe`, in comparison with `python -c 'import json'`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ BARE = ("-c", "import json")
 
 
 def milliseconds(arguments: Sequence[str]) -> float:
-    """Run Python, and return how long that took."""
+    """Run Python. Return the seconds."""
     begun = time.perf_counter()
     subprocess.run([sys.executable, *arguments], stdout=subprocess.DEVNULL, check=True)
     return (time.perf_counter() - begun) * 1000
 
 
 def measure() -> Sequence[Figure]:
-    """Run both in turns, the other one first in every second round."""
+    """Run both alternately, in changing order."""
     taken: dict[tuple[str, ...], list[float]] = {}
     with TemporaryDirectory() as folder:
         file = Path(folder, "status.json")

@@ -1,4 +1,4 @@
-"""What a startup takes with its run recorded, beside the same startup with HISTORY off.
+"""Measure a startup with a recorded run, in comparison with HISTORY off.
 
 Four layers of five resources that take 50 ms each, and fifty that take no time at all. The two take
 turns, in another order each round; the figure is the median of the rounds' ratios. The record goes
@@ -49,7 +49,7 @@ NO_TIME = 50
 
 
 def a_lifespan() -> Lifespan:
-    """Return what is started: layers that wait, each for the one before, and what does not."""
+    """Return the hooks: layers of waiting resources, and resources that do not wait."""
     lifespan = Lifespan()
     install(lifespan)
     lifespan.adapter.observers.append(Recorder())
@@ -73,7 +73,7 @@ def add(lifespan: Lifespan, name: str, wait: float, needs: list[Resource[int]]) 
 
 
 async def startup(lifespan: Lifespan) -> float:
-    """Start and stop; return the seconds until it served."""
+    """Start and stop. Return the seconds until the service began."""
     run = lifespan.prepare()
     begun = time.perf_counter()
     await run.start()

@@ -1,4 +1,4 @@
-"""What a request costs that reads a resource, beside plain Django with a module global.
+"""Measure a request that reads a resource, in comparison with plain Django and a global.
 
 All contestants serve the same path with the same view, but for the line that gets the object. Each
 has a handler, and classes, of its own: Python adapts its bytecode to the classes that it meets, so
@@ -72,7 +72,7 @@ CLIENT = Client()
 
 @lifespan.resource
 async def http_client() -> AsyncIterator[Client]:
-    """Hand the object out as a resource."""
+    """Provide the object as a resource."""
     yield CLIENT
 
 
@@ -115,10 +115,10 @@ class Contestant:
 
 
 class Core(ASGIHandler):
-    """Leave out of a request what is the same for all: its body, signals, and threads."""
+    """A handler without the common parts of a request: body, signals and threads."""
 
     async def handle(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Make the request, answer it, and send that."""
+        """Create the request, call the view, and send the response."""
         set_script_prefix(get_script_prefix(scope))
         request, _ = self.create_request(scope, BytesIO())
         assert request is not None
@@ -127,7 +127,7 @@ class Core(ASGIHandler):
 
 
 def contestants(*, core: bool) -> list[Contestant]:
-    """Return plain Django twice, the ways to read a resource, and the peer if it is installed."""
+    """Return plain Django twice, the ways to read a resource, and the other package if installed."""
 
     def handler(handler_class: type[ASGIHandler]) -> ASGIHandler:
         parents = (Core, handler_class) if core else (handler_class,)
@@ -164,7 +164,7 @@ def _contestant(name: str, handler: ASGIHandler, view: View, *, ours: bool = Fal
 
 
 def scope_of_a_request() -> dict[str, Any]:
-    """Return a scope as uvicorn makes it, with headers as a browser sends them."""
+    """Return a scope like that of uvicorn, with the headers of a browser."""
     headers = {
         "host": "localhost:8000",
         "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
@@ -206,7 +206,7 @@ def _client_that_stays() -> Callable[[], Awaitable[dict[str, Any]]]:
 
 
 async def block(contestant: Contestant, requests: int, state: dict[str, Any]) -> float:
-    """Serve so many requests, one after the other; return the seconds."""
+    """Serve requests one after the other. Return the seconds."""
     settings.ROOT_URLCONF = contestant.urls
     handler = contestant.handler
     scope = scope_of_a_request()
@@ -219,7 +219,7 @@ async def block(contestant: Contestant, requests: int, state: dict[str, Any]) ->
 
 @asynccontextmanager
 async def running(application: ASGIHandler) -> AsyncIterator[dict[str, Any]]:
-    """Start an application's lifespan and stop it at the end; give its state."""
+    """Start an application's lifespan, yield its state, and stop it."""
     to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     from_application: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
     state: dict[str, Any] = {}
@@ -235,7 +235,7 @@ async def running(application: ASGIHandler) -> AsyncIterator[dict[str, Any]]:
 
 
 async def race(*, core: bool, rounds: int, requests: int) -> dict[str, list[float]]:
-    """Let all serve in turn; return, for each, its rate to plain Django's, round by round."""
+    """Run all applications alternately. Return the ratios to plain Django by round."""
     ratios: dict[str, list[float]] = {one.name: [] for one in contestants(core=core)}
     order = random.Random(1)
     for _ in range(HEATS):
@@ -261,14 +261,14 @@ async def race(*, core: bool, rounds: int, requests: int) -> dict[str, list[floa
 
 
 def range_of_noise(ratios: Sequence[float]) -> tuple[float, float]:
-    """Return the lowest and highest median among equal parts of what plain Django made of itself."""
+    """Return the lowest and highest median of plain Django against itself, over equal parts."""
     size = len(ratios) // GROUPS
     parts = [statistics.median(ratios[at * size : (at + 1) * size]) for at in range(GROUPS)]
     return min(parts), max(parts)
 
 
 def measure() -> Sequence[Figure]:
-    """Race twice: the core of a request, and whole requests."""
+    """Measure twice: the core of a request, and whole requests."""
     return [*_core(), *_whole()]
 
 

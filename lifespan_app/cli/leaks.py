@@ -14,10 +14,10 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import CodeType, TracebackType
+from types import CodeType
 from typing import Any, NamedTuple, Self
 
 from lifespan_app.engine.current_hook import current_hook
@@ -49,47 +49,40 @@ class Leak(NamedTuple):
 
 
 class Watch:
-    """Record the threads and async generators of hooks, as a context manager around the runs."""
+    """Records of the threads and async generators that hooks start."""
 
     def __init__(self) -> None:
         self._threads: weakref.WeakKeyDictionary[threading.Thread, str] = (
             weakref.WeakKeyDictionary()
         )
         self._generators: list[tuple[weakref.ref[AsyncGenerator[Any, Any]], str]] = []
-        self._before: set[threading.Thread] = set()
-        self._start = threading.Thread.start
-
-    def __enter__(self) -> Self:
         self._before = set(threading.enumerate())
-        start, noted = self._start, self._note_thread
+
+    @contextmanager
+    def watching_threads(self) -> Iterator[Self]:
+        """Record the threads that are started in a ``with`` block."""
+        start = threading.Thread.start
 
         def start_and_note(thread: threading.Thread) -> None:
-            noted(thread)
+            # A thread started by a thread belongs to the same hook.
+            parent = threading.current_thread()
+            self._threads[thread] = hook_key() or self._threads.get(parent, "")
             start(thread)
 
         # A new thread has an empty context by default, so it does not know its hook:
         # https://docs.python.org/3/library/threading.html#threading.Thread
         threading.Thread.start = start_and_note  # type: ignore[method-assign, assignment]
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        threading.Thread.start = self._start  # type: ignore[method-assign]
-
-    def _note_thread(self, thread: threading.Thread) -> None:
-        # A thread started by a thread belongs to the same hook.
-        self._threads[thread] = hook_here() or self._threads.get(threading.current_thread(), "")
+        try:
+            yield self
+        finally:
+            threading.Thread.start = start  # type: ignore[method-assign]
 
     def watch_loop(self) -> None:
         """Record the async generators that begin on the running loop from now on."""
         first, _ = sys.get_asyncgen_hooks()
 
         def note(generator: AsyncGenerator[Any, Any]) -> None:
-            self._generators.append((weakref.ref(generator), hook_here()))
+            self._generators.append((weakref.ref(generator), hook_key()))
             if first is not None:
                 first(generator)
 
@@ -105,7 +98,9 @@ class Watch:
         if tasks:
             # A cancelled task may still be ending.
             _, tasks = await asyncio.wait(tasks, timeout=GRACE)
-        found = [Leak("task", name_of(task), owner(task), place(task)) for task in tasks]
+        found = [
+            Leak("task", name_of(task), owner(task), str(where_task(task) or "")) for task in tasks
+        ]
         gc.collect()
         for reference, hook in self._generators:
             generator = reference()
@@ -134,7 +129,12 @@ class Watch:
         # A leak is reported only once.
         self._before.update(left)
         return [
-            Leak("thread", thread.name, self._hook_of(thread, hooks), line_of(thread))
+            Leak(
+                "thread",
+                thread.name,
+                self._hook_of(thread, hooks),
+                str(where_thread(thread.ident or 0) or ""),
+            )
             for thread in sorted(left, key=lambda thread: thread.name)
         ]
 
@@ -146,8 +146,8 @@ class Watch:
         return own if own != thread.name and "." in own else self._threads.get(thread, "")
 
 
-def hook_here() -> str:
-    """Return the key of the current hook, or ""."""
+def hook_key() -> str:
+    """Return the key of the hook in the current context, or ""."""
     inside = current_hook.get()
     return inside.node.key if isinstance(inside, HookRun) else ""
 
@@ -155,8 +155,7 @@ def hook_here() -> str:
 def owner(task: asyncio.Task[Any]) -> str:
     """Return the key of the hook that created a task, or ""."""
     context = context_of(task)
-    inside = None if context is None else context.get(current_hook)
-    return inside.node.key if isinstance(inside, HookRun) else ""
+    return "" if context is None else context.copy().run(hook_key)
 
 
 def name_of(task: asyncio.Task[Any]) -> str:
@@ -164,18 +163,6 @@ def name_of(task: asyncio.Task[Any]) -> str:
     coroutine = task.get_coro()
     name = getattr(coroutine, "__qualname__", None)
     return str(name) if name else task.get_name()
-
-
-def place(task: asyncio.Task[Any]) -> str:
-    """Return the file and line at which a task waits."""
-    found = where_task(task)
-    return "" if found is None else str(found)
-
-
-def line_of(thread: threading.Thread) -> str:
-    """Return the current file and line of a thread."""
-    found = where_thread(thread.ident) if thread.ident is not None else None
-    return "" if found is None else str(found)
 
 
 # Open descriptors.

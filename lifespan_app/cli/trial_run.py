@@ -168,7 +168,7 @@ def trial_run(
     not_waited_for: frozenset[str] = frozenset()
     before = descriptors()
     opened: set[Descriptor] = set()
-    with Watch() as watch:
+    with Watch().watching_threads() as watch:
         for number in range(1, repeat + 1):
             begins(number)
             run = SingleRun(lifespan, service_type, watch, deadline)

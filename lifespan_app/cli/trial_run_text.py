@@ -1,4 +1,4 @@
-"""What ``checklifespan --run`` does: start a plan for real, stop it, and show what that has shown."""
+"""The work of ``checklifespan --run``: start a plan, stop it, and show times, leaks and problems."""
 
 from __future__ import annotations
 

@@ -261,7 +261,7 @@ def ended_by_signals() -> Iterator[None]:
 def end_by(number: Signals) -> None:
     """End this process by a signal, as it would without a handler."""
     for stream in (sys.stdout, sys.stderr):
-        # There may be none, and nobody who reads.
+        # stderr may be missing or closed.
         with suppress(AttributeError, OSError):
             stream.flush()
     signal.signal(number, signal.SIG_DFL)

@@ -19,7 +19,7 @@ from lifespan_app.engine.running.threads import LoopThread
 from .run import judged
 
 LOOK = 0.05
-"""Seconds between two looks at whether the wait for a startup is to be given up."""
+"""Seconds between two tests for the end of the wait for a startup."""
 
 
 class Beside:

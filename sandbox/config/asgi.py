@@ -1,4 +1,4 @@
-"""What the server serves: Django with a lifespan, and its static files."""
+"""The ASGI application: Django with a lifespan, and its static files."""
 
 import os
 
@@ -8,5 +8,5 @@ from lifespan_app.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# Only http requests for static files stop here: lifespan messages pass through to Django.
+# It handles only HTTP requests for static files, and passes lifespan messages to Django.
 application = ASGIStaticFilesHandler(get_asgi_application())

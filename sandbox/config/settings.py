@@ -11,8 +11,7 @@ env = environ.Env()
 DEBUG = env.bool("DEBUG", default=True)
 SECRET_KEY = env.str("SECRET_KEY", default="for the sandbox only: never use it elsewhere")
 
-# Where the sandbox is served. A process can't ask its server, so whoever starts the server says
-# it here too, as `make demo` does.
+# The address of the sandbox. A process can't ask its server for it, so `make demo` sets both.
 HOST = env.str("HOST", default="127.0.0.1")
 PORT = env.int("PORT", default=8000)
 HOST_NAME = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "::1": "[::1]"}.get(HOST, HOST)
@@ -35,19 +34,19 @@ INSTALLED_APPS = [
 ]
 
 LIFESPAN = {
-    # What hooks read with `context.get_config()`.
+    # Hooks read it with `context.get_config()`.
     "CONFIG": {"refresh_seconds": env.float("REFRESH_SECONDS", default=300.0)},
-    # Streams of notices end before the server waits for their readers.
+    # Streams of notices end before the server waits for open connections.
     "SHUTDOWN_NOTICE": True,
     "HOOKS": {"notices.notice_board": {"enabled": env.bool("NOTICES", default=True)}},
-    # Under runserver that is the default; daphne has no lifespan either.
+    # The default under runserver. daphne has no lifespan either.
     "WITHOUT_SERVER_LIFESPAN": "thread",
 }
 
-# By default the sandbox asks itself, so that it needs no network.
+# By default the sandbox requests itself, so it needs no network.
 CATALOGUE_URL = env.str("CATALOGUE_URL", default=f"{SITE_URL}catalogue/")
 
-# By default nothing answers here: the `notices` hook fails, and the process serves without it.
+# By default no service listens here: the `notices` hook fails, and the process serves without it.
 NOTICES_URL = env.str("NOTICES_URL", default="http://127.0.0.1:9/notices.txt")
 
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{SANDBOX / 'db.sqlite3'}")}
@@ -96,7 +95,7 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
-        # Django's own handlers would print each of its lines a second time.
+        # Otherwise Django's own handlers print each of its lines again.
         "django": {"handlers": [], "level": "INFO"},
         "httpx": {"level": "WARNING"},
     },

@@ -1,4 +1,4 @@
-"""What runserver serves: Django's own, as startproject writes it."""
+"""The WSGI application for runserver, as startproject writes it."""
 
 import os
 

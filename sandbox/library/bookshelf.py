@@ -19,7 +19,7 @@ class Bookshelf:
         self._first = {facts.isbn: facts for facts in map(BookFacts.from_json, items)}
 
     def books(self) -> list[BookFacts]:
-        """Return every book once; what was kept wins."""
+        """Return every book once; a stored book wins."""
         kept = {book.isbn: book.facts for book in Book.objects.all()}
         return list({**self._first, **kept}.values())
 

@@ -6,7 +6,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class BookFacts:
-    """What is known of a book, wherever it was read."""
+    """The facts about a book, from any source."""
 
     isbn: str
     title: str
@@ -15,7 +15,7 @@ class BookFacts:
 
     @classmethod
     def from_json(cls, data: Any) -> BookFacts:
-        """Read one book of the catalogue; raise ValueError when it isn't one."""
+        """Read one book of the catalogue; raise ValueError if it is invalid."""
         match data:
             case {"isbn": str(isbn), "title": str(title), "author": str(author), "year": int(year)}:
                 return cls(isbn=isbn, title=title, author=author, year=year)

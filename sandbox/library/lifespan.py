@@ -14,11 +14,11 @@ logger = logging.getLogger(__name__)
 
 @lifespan.resource(shutdown_timeout=3)
 async def http_client() -> AsyncIterator[httpx.AsyncClient]:
-    """Share one client, and so its open connections, among all requests and hooks."""
+    """Share one client and its open connections between all requests and hooks."""
     client = httpx.AsyncClient(
         base_url=settings.CATALOGUE_URL,
         timeout=5,
-        # A proxy that the environment names can't reach this very machine.
+        # A proxy from the environment can't reach this machine.
         mounts=dict.fromkeys((settings.SITE_URL, "all://127.0.0.1", "all://localhost")),
     )
     async with client:

@@ -1,4 +1,4 @@
-"""Asking the catalogue, over HTTP."""
+"""Requests to the catalogue, over HTTP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .facts import BookFacts
 
 
 class CatalogueError(Exception):
-    """The catalogue gave no answer that can be used."""
+    """The catalogue returned no usable response."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(
@@ -21,7 +21,7 @@ class CatalogueError(Exception):
 
 
 async def look_up(client: httpx.AsyncClient, isbn: str) -> BookFacts | None:
-    """Return what the catalogue says of a book, None if it doesn't have it."""
+    """Return a book of the catalogue, or None."""
     response = await _get(client, f"{isbn}/")
     if response.status_code == httpx.codes.NOT_FOUND:
         return None

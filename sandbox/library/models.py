@@ -8,14 +8,14 @@ from .facts import BookFacts
 
 class BookManager(models.Manager["Book"]):
     async def keep(self, facts: BookFacts) -> Book:
-        """Keep a book, and return it; one that is kept already stays as it is."""
+        """Store a book, and return it. A stored book is not changed."""
         values = {"title": facts.title, "author": facts.author, "year": facts.year}
         book, _ = await self.aget_or_create(isbn=facts.isbn, defaults=values)
         return book
 
 
 class Book(models.Model):
-    """A book that was looked up in the catalogue and is kept here."""
+    """A stored book of the catalogue."""
 
     isbn = models.CharField("ISBN", max_length=13, unique=True)
     title = models.CharField(max_length=200)

@@ -12,7 +12,7 @@ from .models import Book
 
 
 async def book(request: HttpRequest, isbn: str) -> HttpResponse:
-    """Show a book; one that is not kept yet is looked up in the catalogue, and kept."""
+    """Show a book. If it is not stored yet, look it up in the catalogue, and store it."""
     kept = await Book.objects.filter(isbn=isbn).afirst()
     if kept is not None:
         return render(request, "library/book.html", {"book": kept})

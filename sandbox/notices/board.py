@@ -4,7 +4,7 @@ import httpx
 
 
 class NoticeServiceError(Exception):
-    """The notice service gave no notices."""
+    """The notice service returned no notices."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(
@@ -21,7 +21,7 @@ class NoticeBoard:
         self._url = url
 
     async def notices(self) -> list[str]:
-        """Ask for the notices there are now; raise NoticeServiceError when there is no answer."""
+        """Return the current notices. Raise NoticeServiceError if there is no response."""
         try:
             response = await self._client.get(self._url)
             response.raise_for_status()

@@ -8,7 +8,7 @@ from .board import NoticeBoard
 
 @lifespan.resource(required=False, timeout=3)
 async def notice_board(http_client: httpx.AsyncClient) -> NoticeBoard:
-    """Make sure that the notice service answers. The process serves without it, degraded."""
+    """Test the notice service. Without it the process serves, degraded."""
     board = NoticeBoard(http_client, settings.NOTICES_URL)
     await board.notices()
     return board

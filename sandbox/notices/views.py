@@ -18,7 +18,7 @@ SECONDS_BETWEEN_QUESTIONS = 5
 
 
 async def notices(request: HttpRequest) -> HttpResponse:
-    """Show the notices, or why there are none."""
+    """Show the notices, or the reason for their absence."""
     found: dict[str, object]
     try:
         found = {"notices": await notice_board(request).notices()}
@@ -28,7 +28,7 @@ async def notices(request: HttpRequest) -> HttpResponse:
 
 
 async def events(request: HttpRequest) -> HttpResponseBase:
-    """Send each notice as it comes, until the reader leaves or the process is about to stop."""
+    """Stream new notices until the client disconnects or the process stops."""
     try:
         board = notice_board(request)
     except LifespanError as error:
@@ -39,7 +39,7 @@ async def events(request: HttpRequest) -> HttpResponseBase:
 
 
 async def news(board: NoticeBoard) -> AsyncIterator[str]:
-    """Yield each notice that was not there before, for ever."""
+    """Yield new notices, without an end."""
     before: list[str] = []
     while True:
         try:

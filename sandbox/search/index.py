@@ -25,7 +25,7 @@ class Index:
         return len(self._books_and_words[0])
 
     def words(self) -> list[str]:
-        """Return the words that books can be found by."""
+        """Return all words of the index."""
         return sorted(self._books_and_words[1])
 
     def replace(self, books: Iterable[BookFacts]) -> None:
@@ -36,11 +36,11 @@ class Index:
             text = f"{facts.title} {facts.author} {facts.year} {facts.isbn}"
             for word in words_of(text):
                 by_word[word].add(facts.isbn)
-        # One assignment: a request that searches now has the old index whole, or the new one.
+        # One assignment: a concurrent search uses the complete old index, or the new one.
         self._books_and_words = by_isbn, dict(by_word)
 
     def search(self, query: str) -> list[BookFacts]:
-        """Return the books that have, for each word of the query, one that begins with it."""
+        """Return the books with a matching prefix for each word of the query."""
         self.answered += 1
         words = words_of(query)
         if not words:

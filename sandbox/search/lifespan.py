@@ -14,18 +14,18 @@ logger = logging.getLogger(__name__)
 
 WORDS_AT_A_TIME = 10
 FIRST_RETRY_SECONDS = 0.1
-QUIET_FAILURES = 5  # the first tries may well come before the server listens
+QUIET_FAILURES = 5  # the first attempts may happen before the server listens
 
 
 @lifespan.resource
 def index(bookshelf: Bookshelf) -> Index:
-    """Index what is in the house: the catalogue may be one that this process is yet to serve."""
+    """Index the local books. The catalogue may be served by this process, later."""
     return Index(bookshelf.books())
 
 
 @lifespan.resource(wait=False, required=False)
 def spelling(index: Index) -> Spelling:
-    """Learn the words of the index while the process serves: until then nobody is corrected."""
+    """Learn the words of the index while the process serves already."""
     learnt, words = Spelling(), index.words()
     for number, word in enumerate(words, start=1):
         learnt.learn(word)
@@ -43,7 +43,7 @@ def announce(index: Index) -> None:
 async def refresh(
     http_client: httpx.AsyncClient, bookshelf: Bookshelf, index: Index, context: LifespanContext
 ) -> None:
-    """Bring the catalogue's books into the index, now and every `refresh_seconds`."""
+    """Load the books of the catalogue into the index, now and every `refresh_seconds`."""
     seconds = max(1.0, context.get_config("refresh_seconds", 300.0))
     failures, retry = 0, FIRST_RETRY_SECONDS
     while True:

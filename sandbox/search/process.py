@@ -1,4 +1,4 @@
-"""What the front page says of the process that made it: the run's report in a reader's words."""
+"""The current process for the front page: the report of its run, in sentences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lifespan_app import lifespan
 
 KINDS = {"start": "start function", "resource": "resource", "background": "background job"}
-"""A shutdown function isn't among them: it has nothing to show while the process serves."""
+"""Without shutdown functions, which have nothing to show while the process serves."""
 
 UP = {"start": "done", "resource": "open", "background": "running"}
 
@@ -17,22 +17,22 @@ OUTCOME_TONES = {"ok": "ok", "finished": "ok", "skipped": "warn", "cancelled": "
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One hook: what it is, and whether it is up."""
+    """One hook and its state."""
 
     app: str
     name: str
     kind: str
     outcome: str
     tone: str
-    """Its colour's name: ok, warn, bad, or nothing."""
+    """The name of its colour: ok, warn, bad, or ""."""
     milliseconds: float | None
-    """How long it took to start, None for what goes on."""
+    """The time of its start; None while it is running."""
     error: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """The process as the front page shows it."""
+    """The process, for the front page."""
 
     status: str
     tone: str
@@ -44,11 +44,11 @@ class Process:
 
 
 def this_process() -> Process:
-    """Read the current run's report; without a lifespan there is none, and no rows."""
+    """Return the process from the current report; without a lifespan it has no rows."""
     report = lifespan.report()
     if report is None:
         return Process(status="no lifespan", tone="bad", rows=[])
-    # A background job has a step at startup, its turn, and one while serving: the last one counts.
+    # A background job has a step at startup and one while serving: use the last one.
     steps = {
         step.key: step
         for step in report.steps

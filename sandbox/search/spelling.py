@@ -6,18 +6,18 @@ from .index import words_of
 
 
 class Spelling:
-    """Correct words that differ by one letter from one that it has learnt."""
+    """Correct words that differ by one letter from a known one."""
 
     def __init__(self) -> None:
         self._known: defaultdict[str, set[str]] = defaultdict(set)
 
     def learn(self, word: str) -> None:
-        """Learn a word of a book, by what is left of it without each of its letters."""
+        """Add a word, under all its variants without one letter."""
         for rest in (word, *_without_a_letter(word)):
             self._known[rest].add(word)
 
     def corrected(self, query: str) -> str:
-        """Return a query with its words as they are known; "" where one is not known at all."""
+        """Return a query with corrected words, or "" if one is unknown."""
         found = [self._closest(word) for word in words_of(query)]
         return " ".join(found) if all(found) else ""
 

@@ -11,7 +11,7 @@ KEPT_SHOWN = 6
 
 
 def front_page(request: HttpRequest) -> HttpResponse:
-    """Search the index, and show what is up in this process."""
+    """Search the index, and show the hooks of this process."""
     books = index(request)
     query = request.GET.get("q", "").strip()
     found = books.search(query) if query else []
@@ -30,7 +30,7 @@ def front_page(request: HttpRequest) -> HttpResponse:
 
 
 def meant(request: HttpRequest, query: str) -> str:
-    """Return a query that may find more; "" where there is none, or the words are not learnt yet."""
+    """Return a corrected query; "" if there is none, or the resource is not up yet."""
     try:
         corrected = spelling(request).corrected(query)
     except LifespanError:

@@ -12,7 +12,7 @@ from lifespan_app.cli.problems import LEVELS
 
 
 class Command(CommandWithExitCodes):
-    """Shows the plan of a service type, and everything that is wrong with it."""
+    """Show the plan of a service type and its problems."""
 
     help = (
         "Shows the plan of a service type: which hooks open in which order and why, which are "
@@ -61,7 +61,7 @@ with --run also, the highest one where there are several:
         trial_run_text.add_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Look, run if asked to, show, and fail where something is wrong."""
+        """Show the plan and its problems, with ``--run`` a trial run, and fail for problems."""
         trial_run_text.refuse(options)
         found = check.check_for(self, options["service_type"], options["asgi"])
         if options["run"] and found.can_run:

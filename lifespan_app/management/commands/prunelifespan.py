@@ -15,7 +15,7 @@ from lifespan_app.history.recording.redaction import masked
 
 
 class Command(CommandWithExitCodes):
-    """Delete runs that are too old from the history."""
+    """Delete old runs from the history."""
 
     help = (
         "Deletes runs from the history that nothing was heard of for many days, with their steps."
@@ -54,7 +54,7 @@ exit codes:
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Delete, with a progress line on a terminal, and say how much it was."""
+        """Delete old runs, with a progress line on a terminal, and print their number."""
         self.refuse_wrong_settings()
         days, dry_run = options["days"], options["dry_run"]
         if days is None:

@@ -1,4 +1,4 @@
-"""``manage.py runlifespan``: open a plan without a server, around one, or in one for development."""
+"""``manage.py runlifespan``: a plan without a server, around a server, or in a development server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lifespan_app.cli.command import CommandWithExitCodes
 
 
 class Command(CommandWithExitCodes):
-    """Opens the plan of a service type, and closes it when asked to end."""
+    """Open the plan of a service type, and close it after a signal to stop."""
 
     help = (
         "Opens the plan of a service type, without a web server: for schedulers, consumers of "
@@ -72,7 +72,7 @@ and it returned 0 all the same.
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Open the plan, and leave with its exit code."""
+        """Run the plan, and exit with its code."""
         run.refuse(options)
         if options["serve"] is None:
             ended = run.run_plan(self, options)

@@ -11,7 +11,7 @@ from lifespan_app.cli.command import CommandWithExitCodes
 
 
 class Command(CommandWithExitCodes):
-    """Shows a recorded run."""
+    """Show a recorded run."""
 
     help = (
         "Shows a recorded run: what happened, what failed and where it hung, its hooks and their "
@@ -25,7 +25,7 @@ exit codes:
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Add what can be shown."""
+        """Add the options that select runs."""
         which = parser.add_mutually_exclusive_group()
         which.add_argument("uuid", nargs="?", help="A run, by its UUID or the beginning of it.")
         which.add_argument("--last", action="store_true", help="The newest run. The default.")
@@ -40,6 +40,6 @@ exit codes:
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Read and print."""
+        """Print the selected runs."""
         self.refuse_wrong_settings()
         show.show(self, options)
