@@ -35,7 +35,7 @@ class Mode(models.TextChoices):
     """How a run came about."""
 
     SERVER = "server", _("server")
-    RELOAD = "reload", _("server that reloads")
+    RELOAD = "reload", _("reloading development server")
     COMMAND = "command", _("command")
     CHECK = "check", _("check")
     THREAD = "thread", _("background thread")
@@ -239,7 +239,7 @@ class LifespanStep(models.Model):
     phase = models.CharField(_("phase"), max_length=16, choices=Phase)
     priority = models.IntegerField(_("priority"), default=0)
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
-    offset = models.DurationField(_("began after"))
+    offset = models.DurationField(_("started at"))
     duration = models.DurationField(_("duration"))
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome, blank=True)
     reason = models.TextField(_("reason"), blank=True)

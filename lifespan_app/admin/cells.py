@@ -57,9 +57,11 @@ def launch(run: Any) -> SafeString:
         return format_html(
             '<span class="lifespan-launch">{}</span><span class="lifespan-quiet">{}</span>',
             shown,
-            gettext("same launch"),
+            gettext("same server start"),
         )
-    words = ngettext("%d worker of a launch", "%d workers of a launch", run.together)
+    words = ngettext(
+        "%d worker of one server start", "%d workers of one server start", run.together
+    )
     return format_html(
         '<span class="lifespan-launch is-first">{}</span><span class="lifespan-quiet">{}</span>',
         shown,

@@ -58,7 +58,7 @@ class StatusFilter(SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> Choices:
         """Return the choices."""
-        some = [(self.LIVE, _("there now")), (self.BROKEN, _("failed or lost"))]
+        some = [(self.LIVE, _("running")), (self.BROKEN, _("failed or lost"))]
         return [*some, *Status.choices]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
@@ -108,7 +108,7 @@ class ModeFilter(SimpleListFilter):
     def choices(self, changelist: Any) -> Any:
         """Yield the choices; none chosen leaves out what a developer's work makes."""
         first, *others = super().choices(changelist)
-        yield {**first, "display": _("without reloads and checks")}
+        yield {**first, "display": _("default (no reloads, no checks)")}
         yield from others
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:

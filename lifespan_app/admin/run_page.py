@@ -97,6 +97,7 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         "troubles": [FailedStep(step, usually.get(step.key)) for step in wrong],
         "waits": waits,
         "skipped": skipped[:MOST_SKIPPED],
+        "outcomes": describe.outcomes(steps),
         "skipped_more": max(len(skipped) - MOST_SKIPPED, 0),
         "phases": phases_of(run, steps, usually),
         "jobs": describe.in_phase(steps, Phase.SERVING),

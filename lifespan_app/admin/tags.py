@@ -10,6 +10,7 @@ from django import template
 from django.contrib.admin.sites import all_sites
 from django.db import DatabaseError
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 
 from lifespan_app import conf
@@ -30,12 +31,21 @@ register.filter("error_line", describe.error_line)
 register.filter("befell", describe.what_befell)
 register.filter("badge", cells.badge)
 register.filter("moment", cells.moment)
+register.filter("age", describe.age)
+register.filter("edge", describe.edge)
+register.filter("usually", describe.usually)
 
 
 @register.filter
 def duration(taken: object) -> str:
     """Return a time span as people say it; empty for what is none."""
     return describe.duration(taken) if isinstance(taken, timedelta | float | int) else ""
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """Return a number with separators between thousands."""
+    return number_format(number, force_grouping=True)
 
 
 @register.filter

@@ -16,6 +16,8 @@ from django.utils.translation import gettext, ngettext
 from lifespan_app.engine.error_text import line_of
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
+from .statistics import Spread
+
 BROKEN = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CRASHED})
 """The outcomes of a step that has failed by itself."""
 
@@ -75,11 +77,16 @@ def elapsed(since: datetime, until: datetime) -> timedelta:
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
-    """Return how long ago a moment was."""
-    passed = elapsed(moment, now or timezone.now()).total_seconds()
-    if passed < 1:
+    """Return the age of a moment, as "5 min ago"."""
+    now = now or timezone.now()
+    if elapsed(moment, now).total_seconds() < 1:
         return gettext("just now")
-    return gettext("%(time)s ago") % {"time": rough(passed)}
+    return gettext("%(time)s ago") % {"time": age(moment, now)}
+
+
+def age(moment: datetime, now: datetime) -> str:
+    """Return the age of a moment in one unit."""
+    return rough(elapsed(moment, now).total_seconds())
 
 
 def rough(seconds: float) -> str:
@@ -145,6 +152,35 @@ def first_broken(run: LifespanRun, steps: Iterable[LifespanStep]) -> LifespanSte
     found = broken(steps)
     own = (step for step in found if run.fingerprint and step.fingerprint == run.fingerprint)
     return next(own, found[0] if found else None)
+
+
+def outcomes(steps: Iterable[LifespanStep]) -> dict[str, int]:
+    """Return the numbers of hooks that failed, were skipped and were cancelled before the shutdown."""
+    found = [step for step in steps if step.phase != Phase.SHUTDOWN]
+    return {
+        "failed": len({step.key for step in broken(found)}),
+        "skipped": len(skipped(found)),
+        "cancelled": sum(step.outcome == Outcome.CANCELLED for step in found),
+    }
+
+
+def usually(sample: Spread) -> str:
+    """Return the usual duration of a hook, with the size of the sample."""
+    words = {"median": duration(sample.median), "p95": duration(sample.p95), "n": sample.count}
+    return (
+        ngettext(
+            "usually %(median)s (p95 %(p95)s, %(n)d run)",
+            "usually %(median)s (p95 %(p95)s, %(n)d runs)",
+            sample.count,
+        )
+        % words
+    )
+
+
+def edge(reason: str) -> str:
+    """Return the reason for which a hook waited for another one."""
+    words = {"needs": gettext("dependency"), "written": gettext("order in file")}
+    return words.get(reason, reason)
 
 
 def outcome(step: LifespanStep) -> str:
@@ -218,7 +254,7 @@ def startup_failed(run: LifespanRun, steps: Sequence[LifespanStep], now: datetim
     elif run.error:
         yield gettext("The startup failed: %(error)s") % {"error": run.error.partition("\n")[0]}
     elif run.ended_by:
-        yield gettext("The startup was given up: %(why)s") % {"why": run.ended_by}
+        yield gettext("The startup was stopped: %(why)s") % {"why": run.ended_by}
     else:
         yield gettext("The startup failed")
     if count := len(in_phase(steps, Phase.SHUTDOWN)):
@@ -294,14 +330,14 @@ def shutdown_failed(
 
 def lost(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
     """Yield since when nothing was heard of a run, and what it did until then."""
-    words = {"time": ago(run.last_seen_at, now)}
-    yield gettext("Last heard of %(time)s, and gone without a word") % words
+    words = {"time": clock(run.last_seen_at)}
+    yield gettext("No heartbeat since %(time)s") % words
     if run.ready_at is None:
         if waits := unfinished(steps, Phase.STARTUP):
             names = named([step.key for step in waits])
             yield gettext("it was starting %(hooks)s") % {"hooks": names}
         else:
-            yield gettext("it was not up yet")
+            yield gettext("it had not finished starting")
     else:
         yield gettext("it had served for %(time)s") % {"time": duration(served_for(run, now))}
 
@@ -311,8 +347,8 @@ def up_in(run: LifespanRun) -> str:
     words = {"count": run.hooks_total, "time": duration(run.startup_duration)}
     return (
         ngettext(
-            "%(count)d hook was up in %(time)s",
-            "%(count)d hooks were up in %(time)s",
+            "%(count)d hook started in %(time)s",
+            "%(count)d hooks started in %(time)s",
             run.hooks_total,
         )
         % words
@@ -323,9 +359,11 @@ def has_served(run: LifespanRun, now: datetime) -> str:
     """Return for how long a run that is over has served, and what ended it."""
     words = {"time": duration(served_for(run, now)), "why": run.ended_by}
     if run.ready_at is None:
-        return gettext("Ended before it was up")
+        return gettext("Stopped before it had started")
+    if run.ended_by == "lifespan.shutdown":
+        return gettext("Served for %(time)s; stopped by the server") % words
     if run.ended_by:
-        return gettext("Served for %(time)s, until %(why)s") % words
+        return gettext("Served for %(time)s; stopped by: %(why)s") % words
     return gettext("Served for %(time)s") % words
 
 
@@ -373,24 +411,33 @@ def remedies(run: LifespanRun, step: LifespanStep) -> Iterator[str]:
     if step.phase == Phase.SHUTDOWN:
         yield (
             gettext(
-                "Look at %(place)s, behind its yield: what it holds may not have been given back. If "
-                "it only needs longer, raise %(setting)s['shutdown_timeout']."
+                "Look at %(place)s, after its yield: it may not have released what it holds. If it "
+                "only needs longer, raise %(setting)s['shutdown_timeout']."
             )
             % words
         )
         return
     if step.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
         if step.waiting_at:
-            yield gettext("It hung at %(waiting)s: see whether what it asks there answers.") % words
+            yield (
+                gettext(
+                    "It hung at %(waiting)s: check whether the service it calls there responds."
+                )
+                % words
+            )
         yield gettext("If it only needs longer, raise %(setting)s['timeout'].") % words
     elif step.phase == Phase.SERVING:
-        yield gettext("Mend what it stumbled over at %(place)s, then restart the process.") % words
+        yield gettext("Fix the error at %(place)s, then restart the process.") % words
     else:
-        yield gettext("Look at %(place)s, and whether what it asks for is there.") % words
+        yield (
+            gettext("Look at %(place)s, and check whether the service it connects to is reachable.")
+            % words
+        )
     if run.status == Status.STARTUP_FAILED:
         yield (
             gettext(
-                "To start without it: %(setting)s = {'required': False}, if the rest can do so."
+                "To start without it: %(setting)s = {'required': False}. Hooks that depend on "
+                "it are then skipped."
             )
             % words
         )

@@ -83,8 +83,8 @@ class Deployment:
     hosts: Counter[str] = field(default_factory=Counter)
 
     @property
-    def heard_at(self) -> datetime:
-        """When the one that was heard of longest ago was heard of."""
+    def last_heartbeat(self) -> datetime:
+        """The oldest of the last heartbeats of its processes."""
         return min(run.last_seen_at for run in self.runs)
 
     @property
@@ -267,6 +267,8 @@ class Overview:
     times: list[Times]
     is_empty: bool
     is_cut: bool
+    last_heartbeat: datetime | None
+    """The newest of the sample."""
 
     @property
     def current(self) -> list[FailureGroup]:
@@ -290,11 +292,19 @@ class Overview:
         degraded = sum(one.statuses[Status.DEGRADED] for one in self.deployments)
         words = {"up": up, "all": self.there}
         if not self.there:
-            return gettext("No process is there.")
-        if up < self.there:
-            sentence = gettext("%(up)d of %(all)d processes serve") % words
+            time = describe.clock(self.last_heartbeat or self.now)
+            return gettext("No process has been heard of since %(time)s.") % {"time": time}
+        if up == self.there == 1:
+            sentence = gettext("1 process is serving")
         else:
-            sentence = ngettext("%(all)d process serves", "All %(all)d processes serve", up) % words
+            sentence = (
+                ngettext(
+                    "%(up)d of %(all)d processes is serving",
+                    "%(up)d of %(all)d processes are serving",
+                    up,
+                )
+                % words
+            )
         if degraded == up > 0:
             sentence = gettext("%(sentence)s, degraded") % {"sentence": sentence}
         elif degraded:
@@ -316,6 +326,8 @@ def overview(now: datetime) -> Overview:
     live = read_live()
     deployments = deployed(live, now)
     failures = failed(live, sample, now)
+    heartbeats = [start.last_seen_at for start in sample.newest]
+    heartbeats += [run.last_seen_at for run in live]
     looked_at = sample.with_steps()
     slowest = slowest_hooks(looked_at)
     counted = Counter(start.service_type for start in looked_at)
@@ -332,6 +344,7 @@ def overview(now: datetime) -> Overview:
         times=times,
         is_empty=not sample.newest and not live,
         is_cut=len(live) == MOST_LIVE,
+        last_heartbeat=max(heartbeats, default=None),
     )
 
 

@@ -73,6 +73,7 @@ class Start(NamedTuple):
     host: str
     status: str
     started_at: datetime
+    last_seen_at: datetime
     lost_after: datetime | None
     startup_duration: timedelta | None
     shutdown_duration: timedelta | None

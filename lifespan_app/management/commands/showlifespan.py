@@ -34,7 +34,9 @@ exit codes:
             action="store_true",
             help="The newest run whose startup or shutdown failed, or that is lost.",
         )
-        which.add_argument("--now", action="store_true", help="What is there now, a line a run.")
+        which.add_argument(
+            "--now", action="store_true", help="The running processes, one per line."
+        )
         parser.add_argument(
             "--format", choices=["text", "json"], default="text", help="Default: %(default)s."
         )
