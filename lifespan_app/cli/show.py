@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.as_json import document
-from lifespan_app.history.reading.queries import tables_are_there
+from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.statistics import UNCOUNTED
 from lifespan_app.history.reading.tracebacks import innermost
@@ -98,7 +98,7 @@ class RunText:
 
     def trouble(self, step: LifespanStep) -> Iterator[str]:
         """Yield all that is known of a step that went wrong."""
-        yield self.style.ERROR(printable(describe.what_befell(step)))
+        yield self.style.ERROR(printable(describe.failure_text(step)))
         if place := describe.place(step):
             yield f"  defined at {printable(place)}"
         if step.waiting_at:
@@ -197,7 +197,7 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
 def read(command: CommandWithExitCodes, options: Mapping[str, Any]) -> list[Recorded]:
     """Return the runs that are asked for, from the database or from files."""
     try:
-        if tables_are_there():
+        if tables_exist():
             return from_database(options) or from_files(options)
         why = "The history has no tables yet: run 'manage.py migrate lifespan_app'."
     except DatabaseError as error:
