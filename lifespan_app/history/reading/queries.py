@@ -98,7 +98,7 @@ def begins_with(column: str, prefix: str) -> Q:
     https://www.sqlite.org/optoverview.html#the_like_optimization
 
     MariaDB and MySQL use none for Django's ``LIKE BINARY``, so case and accents are ignored there
-    (Django 5.2, db/backends/mysql/base.py, ``operators``).
+    (Django 6.1, db/backends/mysql/base.py, ``operators``).
     """
     vendor = connections[conf.get("HISTORY_DATABASE")].vendor
     if vendor == "sqlite":
