@@ -339,7 +339,7 @@ class TestADatabaseThatIsPaused:
             [file] = files(folder)
             assert last_status(file.read_text().splitlines()) == "stopped"
         [warning] = warnings()
-        assert "See what holds it up." in warning
+        assert "Check why it is slow." in warning
 
     @pytest.mark.slow
     @pytest.mark.once

@@ -82,7 +82,7 @@ KINDS = (
     (
         "locked",
         LOCKED,
-        "Another process holds its lock; for many processes that write, SQLite is not made.",
+        "Another process holds its lock. SQLite is not suited to many writing processes.",
     ),
     (
         "exhausted",
@@ -149,5 +149,5 @@ def is_lock_error(error: Exception) -> bool:
 def unanswered(seconds: float) -> StoreError:
     """Return the failure of a write that takes longer than so many seconds."""
     return StoreError(
-        "slow", f"a write has taken more than {time_limit(seconds)}", "See what holds it up."
+        "slow", f"a write has taken more than {time_limit(seconds)}", "Check why it is slow."
     )
