@@ -1,18 +1,19 @@
-"""The record of every run, and of each of its steps.
+"""The models of the history: runs and their steps.
 
-The indexes are made for a million runs and some millions of steps, on SQLite, PostgreSQL and
-MariaDB alike: plain columns, as MariaDB has neither partial nor functional ones, and each ends
-with the primary key, which orders runs and steps by age. So the newest rows of whatever an index
-begins with are read from its end, without sorting and without counting:
+The indexes serve a million runs and some millions of steps, on SQLite, PostgreSQL and MariaDB. They
+have plain columns only, since Django ignores conditions on MariaDB
+(https://docs.djangoproject.com/en/stable/ref/models/indexes/#condition). Each ends with the primary
+key, so the newest rows are read from the end of an index, without sorting or counting:
 
-* a status, a service type, a mode or a fingerprint, newest first: pages and commands;
-* a host or a release, whole or the beginning of it: searches. PostgreSQL is told so by operator
-  classes, which the others pass over;
-* all runs of a launch: the other workers of a server;
-* the status with ``lost_after``: a start looks for runs that fell silent. Few rows have a status
-  that is not an end, however many runs there are;
-* ``started_at``: what is too old to be kept, and the choices of a time span;
-* a hook in its newest runs: the steps by app label, name and primary key. The steps of a run are
+* status, service type, mode or fingerprint, newest first: for pages and commands;
+* host or release, by value or prefix: for searches. PostgreSQL needs operator classes for prefixes,
+  which Django ignores on other databases
+  (https://www.postgresql.org/docs/current/indexes-opclass.html);
+* launch: for the other workers of a server;
+* status with ``lost_after``: for the search for lost runs at each start. Only running processes have
+  one of these statuses, so few rows match;
+* ``started_at``: for pruning and for the filter by time;
+* app label, name and primary key of steps: for the newest runs of a hook. The steps of a run are
   found by the index of the foreign key.
 """
 
@@ -32,10 +33,10 @@ from . import conf
 
 
 class Mode(models.TextChoices):
-    """How a run came about."""
+    """The kind of process or call that made a run."""
 
     SERVER = "server", _("server")
-    RELOAD = "reload", _("server that reloads")
+    RELOAD = "reload", _("reloading development server")
     COMMAND = "command", _("command")
     CHECK = "check", _("check")
     THREAD = "thread", _("background thread")
@@ -43,7 +44,7 @@ class Mode(models.TextChoices):
 
 
 class Status(models.TextChoices):
-    """Where a run stands, as far as it was recorded."""
+    """The recorded state of a run."""
 
     STARTING = "starting", _("starting")
     SERVING = "serving", _("serving")
@@ -56,7 +57,7 @@ class Status(models.TextChoices):
 
 
 LIVE = (Status.STARTING, Status.SERVING, Status.DEGRADED, Status.STOPPING)
-"""The statuses of a process that is there."""
+"""The statuses of a running process."""
 
 FAILED = (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED)
 
@@ -70,7 +71,7 @@ class Phase(models.TextChoices):
 
 
 class Outcome(models.TextChoices):
-    """How a step ended."""
+    """The result of a step."""
 
     OK = "ok", _("ok")
     FAILED = "failed", _("failed")
@@ -83,67 +84,69 @@ class Outcome(models.TextChoices):
 
 
 class InHistory(models.Manager[Any]):
-    """Reads and writes in ``HISTORY_DATABASE``, whatever the routers of the project say."""
+    """A manager that uses ``HISTORY_DATABASE``, independent of the project's routers."""
 
     def get_queryset(self) -> models.QuerySet[Any]:
-        """Return all rows, in the database of the history."""
+        """Return all rows of the history's database."""
         return super().get_queryset().using(conf.get("HISTORY_DATABASE"))
 
 
 class RunQuerySet(models.QuerySet["LifespanRun"]):
-    """Runs, by what pages and commands ask.
+    """Runs, with the filters of pages and commands.
 
-    A run whose process fell silent is lost by the clock, before anybody has written so.
+    A run without heartbeats counts as lost as soon as ``lost_after`` has passed, before its row has
+    the status.
     """
 
     def live(self, now: datetime | None = None) -> Self:
-        """Return the runs whose processes are there: starting, serving, degraded or stopping."""
+        """Return the runs of running processes: starting, serving, degraded or stopping."""
         return self.filter(heard_of(now), status__in=LIVE)
 
     def serving(self, now: datetime | None = None) -> Self:
-        """Return the runs that serve, whole or degraded."""
+        """Return the runs that are serving or degraded."""
         return self.filter(heard_of(now), status__in=(Status.SERVING, Status.DEGRADED))
 
     def failed(self) -> Self:
-        """Return the runs whose startup or shutdown failed."""
+        """Return the runs with a failed startup or shutdown."""
         return self.filter(status__in=FAILED)
 
     def lost(self, now: datetime | None = None) -> Self:
-        """Return the runs whose processes are gone without a word."""
+        """Return the lost runs."""
         return self.filter(Q(status=Status.LOST) | fell_silent(now))
 
     def silent(self, now: datetime | None = None) -> Self:
-        """Return the runs that are lost by the clock, and not written so yet."""
+        """Return the runs that are lost by the clock, but have another status in their row."""
         return self.filter(fell_silent(now))
 
     def of_launch(self, launch: str) -> Self:
-        """Return the runs that one start of a server has made; none where it is not known."""
+        """Return the runs of one server start; none for an empty string."""
         return self.filter(launch=launch) if launch else self.none()
 
 
 def heard_of(now: datetime | None) -> Q:
-    """Return the condition that a run has been heard of lately, or need not be."""
+    """Return the condition that a run's next heartbeat is not overdue, or not expected."""
     return Q(lost_after__isnull=True) | Q(lost_after__gte=now or timezone.now())
 
 
 def fell_silent(now: datetime | None) -> Q:
-    """Return the condition that a run is not over, and has not been heard of for too long."""
+    """Return the condition that a run has not ended, and its next heartbeat is overdue."""
     return Q(status__in=LIVE, lost_after__lt=now or timezone.now())
 
 
 class PlainData(models.JSONField):
-    """JSON, of which no check asks the database whether it can keep it.
+    """A JSON field with checks that send no query.
 
-    Django's field asks SQLite by connecting to it: from Django 6.1 on in each ``check``, which makes
-    the file. What is missing there is found by check W008.
+    Django's field connects to SQLite to check for JSON support, from Django 6.1 on in each ``check``,
+    which creates the file (db/models/fields/json.py, ``JSONField._check_supported``). Check W008
+    reports problems instead.
     """
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
-        """Check what can be checked without a database."""
+        """Return the results of the checks without a database."""
         return super().check(**{**kwargs, "databases": ()})
 
     def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
-        """Return what migrations have: Django's own field."""
+        """Return Django's own field, for migrations."""
         name, _, args, kwargs = super().deconstruct()
         return name, "django.db.models.JSONField", args, kwargs
 
@@ -193,7 +196,7 @@ class LifespanRun(models.Model):
             models.Index(fields=["service_type", "id"], name="lifespan_run_service_type"),
             models.Index(fields=["status", "id"], name="lifespan_run_status"),
             models.Index(fields=["status", "lost_after"], name="lifespan_run_lost_after"),
-            # PostgreSQL serves a prefix, beside a whole value, with these operators only.
+            # For prefixes, see above.
             models.Index(
                 fields=["host", "id"],
                 name="lifespan_run_host",
@@ -212,17 +215,17 @@ class LifespanRun(models.Model):
 
     @property
     def is_over(self) -> bool:
-        """Whether the record says how the run ended."""
+        """True if the run has a recorded end."""
         return self.status not in LIVE
 
     def is_lost(self, now: datetime | None = None) -> bool:
-        """Tell whether the process is gone without a word."""
+        """Return True if the run is lost."""
         if self.is_over:
             return self.status == Status.LOST
         return self.lost_after is not None and self.lost_after < (now or timezone.now())
 
     def status_at(self, now: datetime | None = None) -> Status:
-        """Return where the run stands: what was recorded, or lost when it fell silent since."""
+        """Return the status at a time: the recorded one, or lost if the heartbeat is overdue."""
         return Status.LOST if self.is_lost(now) else Status(self.status)
 
 
@@ -239,7 +242,7 @@ class LifespanStep(models.Model):
     phase = models.CharField(_("phase"), max_length=16, choices=Phase)
     priority = models.IntegerField(_("priority"), default=0)
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
-    offset = models.DurationField(_("began after"))
+    offset = models.DurationField(_("started at"))
     duration = models.DurationField(_("duration"))
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome, blank=True)
     reason = models.TextField(_("reason"), blank=True)

@@ -10,31 +10,31 @@ APP_LABEL = "lifespan_app"
 
 
 class HistoryRouter:
-    """Keep the history in one database, and everything else out of the way.
+    """A router for the tables of the history.
 
-    It belongs first in ``DATABASE_ROUTERS``: other routers then are asked about other apps only.
-    Reads and writes go to that database without it too; it is there for ``migrate`` and for code
-    of the project that asks the routers.
+    Put it first in ``DATABASE_ROUTERS``, so that Django asks other routers about other apps only. Reads
+    and writes use ``HISTORY_DATABASE`` without it, too; the router is for ``migrate`` and for code of
+    the project that uses the routers.
     """
 
     def db_for_read(self, model: type[Any], **hints: Any) -> str | None:
         """Return the history's database for its models, else None."""
-        return home() if model._meta.app_label == APP_LABEL else None
+        return history_database() if model._meta.app_label == APP_LABEL else None
 
     def db_for_write(self, model: type[Any], **hints: Any) -> str | None:
         """Return the history's database for its models, else None."""
-        return home() if model._meta.app_label == APP_LABEL else None
+        return history_database() if model._meta.app_label == APP_LABEL else None
 
     def allow_relation(self, first: Any, second: Any, **hints: Any) -> bool | None:
-        """Allow relations within the history; say nothing of others."""
+        """Return True for relations within the history, else None."""
         ours = {first._meta.app_label, second._meta.app_label} == {APP_LABEL}
         return True if ours else None
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
-        """Allow the history's tables in its database only; say nothing of other apps."""
-        return db == home() if app_label == APP_LABEL else None
+        """Return True for the history's tables in its database, False elsewhere, None for other apps."""
+        return db == history_database() if app_label == APP_LABEL else None
 
 
-def home() -> str:
+def history_database() -> str:
     """Return the alias of the history's database."""
     return str(conf.get("HISTORY_DATABASE"))

@@ -241,7 +241,7 @@ def startup_failed(**columns: Any) -> LifespanRun:
             at=0.2,
             took=0,
             outcome=Outcome.SKIPPED,
-            reason="the startup was given up before its turn",
+            reason="the startup had already failed",
             needs=[["library.http_client", "parameter"]],
         ),
         step("catalogue.prices", took=0.2, outcome=Outcome.CANCELLED),

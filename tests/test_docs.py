@@ -230,7 +230,7 @@ def run_worker(project: Project, environment: dict[str, str]) -> str:
     ran = project.run(*command.split(), environment=environment)
     output = ran.stdout + ran.stderr
     assert "the task gave: 200" in output
-    assert "Lifespan 'worker' is over (the end of its process): stopped, 1 hook closed" in output
+    assert "Lifespan 'worker' stopped (the end of its process): 1 hook closed" in output
     return output
 
 

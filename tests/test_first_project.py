@@ -59,5 +59,5 @@ def test_its_views_use_the_client_under_every_kind_of_server(
             serving.interrupt()
         serving.wait()
 
-    assert serving.output.count("Lifespan 'app' is up: ") == 1
-    assert serving.output.count("Lifespan 'app' is over ") == 1
+    assert serving.output.count("Lifespan 'app' started: ") == 1
+    assert serving.output.count("Lifespan 'app' stopped ") == 1

@@ -162,5 +162,5 @@ def test_demo_serves_the_sandbox_under_each_other_server(server: str, project: P
     ending = demo.output[before:]
     assert "***" not in ending
     # Django's reloader gives the process that serves a quarter of a second.
-    assert "Lifespan 'app' is over" in ending or server == "runserver"
+    assert "Lifespan 'app' stopped" in ending or server == "runserver"
     assert "Traceback" not in ending

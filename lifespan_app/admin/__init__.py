@@ -1,4 +1,4 @@
-"""The record of runs in Django's admin: to be read, not to be written."""
+"""The recorded runs in Django's admin, read-only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["LifespanRunAdmin", "register"]
 
 
 def register(site: admin.AdminSite) -> None:
-    """Show the record of runs on an admin site of the project's own; ``admin.site`` has it.
+    """Register the recorded runs on another admin site; ``admin.site`` has them.
 
     Args:
-        site: the site; one that has it already stays as it is.
+        site: the admin site; nothing happens if they are registered already.
     """
     if not site.is_registered(LifespanRun):
         site.register(LifespanRun, LifespanRunAdmin)

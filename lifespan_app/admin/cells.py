@@ -26,18 +26,18 @@ CSS = {
     Status.SHUTDOWN_FAILED: "bad",
     Status.LOST: "bad",
 }
-"""How a status is coloured; the word stands beside the colour."""
+"""The CSS class of each status."""
 
 
 def badge(status: Status) -> SafeString:
-    """Return a status as a word on its colour."""
+    """Return a status as a coloured word."""
     return format_html(
         '<span class="lifespan-badge is-{}">{}</span>', CSS[Status(status)], Status(status).label
     )
 
 
 def moment(at: datetime | None, now: datetime) -> SafeString | str:
-    """Return how long ago something was, with the exact time."""
+    """Return the age of a moment, with the exact time as title."""
     if at is None:
         return NOTHING
     return format_html(
@@ -49,7 +49,7 @@ def moment(at: datetime | None, now: datetime) -> SafeString | str:
 
 
 def launch(run: Any) -> SafeString:
-    """Return a run's badge, and how it belongs with its neighbours."""
+    """Return a run's badge, and its server start if it has several runs on the page."""
     shown = badge(run.status_at())
     if run.together < 2:
         return shown
@@ -57,9 +57,11 @@ def launch(run: Any) -> SafeString:
         return format_html(
             '<span class="lifespan-launch">{}</span><span class="lifespan-quiet">{}</span>',
             shown,
-            gettext("same launch"),
+            gettext("same server start"),
         )
-    words = ngettext("%d worker of a launch", "%d workers of a launch", run.together)
+    words = ngettext(
+        "%d worker of one server start", "%d workers of one server start", run.together
+    )
     return format_html(
         '<span class="lifespan-launch is-first">{}</span><span class="lifespan-quiet">{}</span>',
         shown,
@@ -68,13 +70,13 @@ def launch(run: Any) -> SafeString:
 
 
 def two_lines(first: str, *second: object) -> SafeString:
-    """Return what matters, with the rest of it below."""
+    """Return a text with a smaller second line."""
     below = " ".join(str(word) for word in second if word)
     return format_html('{}<span class="lifespan-quiet">{}</span>', first or NOTHING, below)
 
 
 def service(run: LifespanRun) -> SafeString:
-    """Return service type and release, and the mode where that is not a server."""
+    """Return service type and release, and the mode if it is not a server."""
     mode = "" if run.mode == Mode.SERVER else Mode(run.mode).label
     return two_lines(run.service_type, run.release, mode)
 
@@ -85,7 +87,7 @@ def process(run: LifespanRun) -> SafeString:
 
 
 def failed(run: LifespanRun) -> SafeString:
-    """Return how many hooks failed, of how many."""
+    """Return the number of failed hooks and of all hooks."""
     words = gettext("%(failed)d of %(total)d") % {
         "failed": run.hooks_failed,
         "total": run.hooks_total,
@@ -98,7 +100,7 @@ def failed(run: LifespanRun) -> SafeString:
 
 
 def against_usual(taken: timedelta | None, usually: Spread | None) -> SafeString | str:
-    """Return a duration, with a bar that has its mark at the usual one."""
+    """Return a duration with a bar that has a mark at the median."""
     if taken is None:
         return NOTHING
     text = describe.duration(taken)
@@ -125,7 +127,7 @@ def against_usual(taken: timedelta | None, usually: Spread | None) -> SafeString
 
 
 def hook_url(app_label: str, name: str, site: str | None) -> str:
-    """Return the address of a hook's page, empty where a name can't be part of one."""
+    """Return the URL of a hook's page; empty if its name can't be part of a URL."""
     try:
         return reverse(
             "admin:lifespan_app_lifespanrun_hook", args=[app_label, name], current_app=site

@@ -1,4 +1,4 @@
-"""Delete runs by query, in batches, with an entry in the admin's log for each."""
+"""Deletion of runs by query, in batches, with an entry in the admin's log for each."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ BATCH = 500
 
 
 def batches(runs: Any) -> Iterator[list[int]]:
-    """Yield the primary keys of runs, a batch at a time; what is yielded is gone by the next."""
+    """Yield the primary keys of runs in batches; the caller deletes each before the next."""
     keys = runs.order_by("pk").values_list("pk", flat=True)
     while batch := list(keys[:BATCH]):
         yield batch
 
 
 def counts(runs: Any) -> tuple[int, int]:
-    """Return how many runs, and how many steps of them, would be deleted."""
+    """Return the numbers of runs and steps that would be deleted."""
     steps = LifespanStep.objects.filter(run__in=runs.order_by().values("pk"))
     return runs.count(), steps.count()
 
 
 def delete(runs: Any, user: Any) -> int:
-    """Delete runs with their steps, and return how many runs there were.
+    """Delete runs with their steps, and return the number of runs.
 
     Args:
-        runs: which ones, as a queryset.
-        user: whose entries the log gets.
+        runs: the runs, as a queryset.
+        user: the user of the log entries.
     """
     deleted = 0
     for batch in batches(runs):
@@ -44,7 +44,7 @@ def delete(runs: Any, user: Any) -> int:
 
 
 def log(runs: Any, user: Any) -> None:
-    """Write an entry a run into the admin's log."""
+    """Write one entry per run into the admin's log."""
     content_type = ContentType.objects.get_for_model(LifespanRun)
     LogEntry.objects.bulk_create(
         LogEntry(

@@ -1,7 +1,6 @@
-"""The list of runs: its filters, its search, and pages that count nothing.
+"""The list of runs: its filters, its search, and pages without a count of all rows.
 
-Everything that is asked of the database begins with an indexed column, or looks at the newest rows
-only: the list is as quick with a million runs as with ten thousand.
+Every query begins with an indexed column, or reads the newest rows only.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ from lifespan_app.history.reading.statistics import UNCOUNTED, Sample, newest_ru
 from lifespan_app.models import FAILED, LIVE, LifespanRun, Mode, Status, fell_silent, heard_of
 
 MORE_THAN = 1_000
-"""Up to how many runs the pages are numbered; behind that there is a next one, or none."""
+"""The number of runs up to which pages are numbered; after it there is only a next page."""
 
 Choices = list[tuple[str, Any]]
 
 
 def sample_of(request: HttpRequest) -> Sample:
-    """Return the newest runs, read once a request."""
+    """Return the newest runs, read once per request."""
     sample: Sample | None = getattr(request, "_lifespan_sample", None)
     if sample is None:
         sample = newest_runs()
@@ -42,7 +41,7 @@ def sample_of(request: HttpRequest) -> Sample:
 
 
 class StatusFilter(SimpleListFilter):
-    """Choose where a run stands, by the clock: one that fell silent is lost."""
+    """Filter by status; a run without heartbeats is lost."""
 
     title = _("status")
     parameter_name = "status"
@@ -51,31 +50,31 @@ class StatusFilter(SimpleListFilter):
 
     @classmethod
     def parts_of(cls, chosen: str | None) -> list[Q]:
-        """Return what a choice is put together of, where it is of several conditions."""
+        """Return the conditions of a choice that combines several."""
         gone = [Q(status=Status.LOST), fell_silent(None)]
         failed = [Q(status=status) for status in FAILED]
         return {cls.BROKEN: failed + gone, str(Status.LOST): gone}.get(chosen or "", [])
 
     def lookups(self, request: HttpRequest, model_admin: ModelAdmin) -> Choices:
         """Return the choices."""
-        some = [(self.LIVE, _("there now")), (self.BROKEN, _("failed or lost"))]
+        some = [(self.LIVE, _("running")), (self.BROKEN, _("failed or lost"))]
         return [*some, *Status.choices]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the runs that stand so."""
+        """Return the runs with the status."""
         chosen = self.value()
         if chosen is None:
             return queryset
         if chosen == self.LIVE:
             return queryset.live()
         if self.parts_of(chosen):
-            return queryset  # the list puts them together
+            return queryset  # RunList combines them
         found = queryset.filter(status=chosen)
         return found.filter(heard_of(None)) if chosen in LIVE else found
 
 
 class ServiceTypeFilter(SimpleListFilter):
-    """Choose a service type: the known ones, and those of the newest runs."""
+    """Filter by service type: the known ones, and those of the newest runs."""
 
     title = _("service type")
     parameter_name = "service_type"
@@ -95,7 +94,7 @@ class ServiceTypeFilter(SimpleListFilter):
 
 
 class ModeFilter(SimpleListFilter):
-    """Choose how a run came about; those of a developer at work only if asked for."""
+    """Filter by mode; by default, runs of local development are hidden."""
 
     title = _("mode")
     parameter_name = "mode"
@@ -106,13 +105,13 @@ class ModeFilter(SimpleListFilter):
         return [(self.ALL, _("all")), *Mode.choices]
 
     def choices(self, changelist: Any) -> Any:
-        """Yield the choices; none chosen leaves out what a developer's work makes."""
+        """Yield the choices, the default first."""
         first, *others = super().choices(changelist)
-        yield {**first, "display": _("without reloads and checks")}
+        yield {**first, "display": _("default (no reloads, no checks)")}
         yield from others
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the runs that came about so."""
+        """Return the runs of the mode."""
         chosen = self.value()
         if chosen is None:
             return queryset.exclude(mode__in=UNCOUNTED)
@@ -120,7 +119,7 @@ class ModeFilter(SimpleListFilter):
 
 
 class StartedFilter(SimpleListFilter):
-    """Choose a span of time that ends now."""
+    """Filter by start within a span that ends now."""
 
     title = _("started")
     parameter_name = "started"
@@ -136,7 +135,7 @@ class StartedFilter(SimpleListFilter):
         return [(key, label) for key, (label, _span) in self.SPANS.items()]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        """Return the runs that began in the span."""
+        """Return the runs that started in the span."""
         chosen = self.value()
         if chosen not in self.SPANS:
             return queryset
@@ -146,14 +145,14 @@ class StartedFilter(SimpleListFilter):
 FILTERS = (StatusFilter, ServiceTypeFilter, StartedFilter, ModeFilter)
 
 LINKED = frozenset({"launch", "fingerprint", "host", "release"})
-"""Columns that links of these pages ask for by their whole value."""
+"""Columns that links on these pages filter by exact value."""
 
 ASKED = LINKED | {chosen.parameter_name for chosen in FILTERS}
-"""All that may be in the query; other columns have no index."""
+"""Allowed query parameters; other columns have no index."""
 
 
 def uuid_of(term: str) -> UUID | None:
-    """Return the UUID that somebody looks for, or None where it is another text."""
+    """Return the UUID in a search term; None for another text."""
     try:
         return UUID(term.strip())
     except ValueError:
@@ -161,7 +160,7 @@ def uuid_of(term: str) -> UUID | None:
 
 
 def search(runs: Any, term: str) -> Any:
-    """Return the runs whose host or release begins with a text, or the one with that UUID."""
+    """Return the runs with this prefix of host or release, or with this UUID."""
     term = term.strip()
     if uuid := uuid_of(term):
         return runs.filter(uuid=uuid)
@@ -172,11 +171,11 @@ class Pages:
     """The numbered pages of a list, newest first. Nothing is counted beyond ``MORE_THAN``.
 
     Args:
-        runs: all that the list holds.
-        size: how many runs a page shows.
-        number: the page that is shown, from 1.
-        prefix: what their host or their release begins with.
-        parts: what they are put together of, if they are.
+        runs: all runs of the list.
+        size: the number of runs per page.
+        number: the current page, from 1.
+        prefix: a prefix of their host or release.
+        parts: conditions of which one must hold, if any.
     """
 
     def __init__(
@@ -192,9 +191,9 @@ class Pages:
         keys = self._keys(skip, most)
         self.keys = keys[:size]
         self.known = skip + len(keys)
-        """How many runs there are, as far as was looked."""
+        """The number of runs, as far as they were counted."""
         self.is_all = len(keys) < most
-        """Whether there are no more than those."""
+        """True if there are no further runs."""
         self.has_next = len(keys) > size
 
     def _keys(self, skip: int, most: int) -> list[int]:
@@ -209,7 +208,7 @@ class Pages:
         return newest_pks(runs, most, skip, self._parts)
 
     def rows(self) -> list[Any]:
-        """Read the runs of the page, those of one launch together."""
+        """Read the runs of the page; those of one launch stand together."""
         found: dict[int, Any] = LifespanRun.objects.in_bulk(self.keys)
         in_order = [found[key] for key in self.keys if key in found]
         places: dict[str, int] = {}
@@ -223,21 +222,21 @@ class Pages:
 
     @property
     def numbers(self) -> list[int]:
-        """The pages that can be gone to by their number."""
+        """The numbers of the pages."""
         return list(range(1, -(-min(self.known, MORE_THAN) // self.size) + 1))
 
 
 class RunList(ChangeList):
-    """What the list shows."""
+    """The change list of runs."""
 
     pages: Pages
     parts: list[Q]
-    """Conditions of which one has to hold, by the filter of statuses."""
+    """Conditions of which one must hold, from the status filter."""
     before: Any
-    """What the other filters leave, without the search."""
+    """The runs that match the other filters, without the search."""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> Any:
-        """Return what the list holds: of actions, too."""
+        """Return the runs of the list; actions use it, too."""
         term, self.query = self.query, ""
         self.before = super().get_queryset(request, exclude_parameters)
         self.query = term
@@ -245,12 +244,12 @@ class RunList(ChangeList):
         return search(self.before.filter(any_of(self.parts)), term)
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
-        """Return the order that an index gives: by time for a span of time, else by age."""
+        """Return an order that an index has: by start with a span, else by primary key."""
         started = request.GET.get(StartedFilter.parameter_name)
         return ["-started_at", "-pk"] if started in StartedFilter.SPANS else ["-pk"]
 
     def get_results(self, request: HttpRequest) -> None:
-        """Read the page that is asked for."""
+        """Read the current page."""
         prefix = "" if uuid_of(self.query) else self.query.strip()
         runs = self.queryset if uuid_of(self.query) else self.before
         self.pages = Pages(runs, self.list_per_page, self.page_num, prefix, self.parts)
@@ -275,7 +274,7 @@ class RunList(ChangeList):
 
     @property
     def page_addresses(self) -> list[dict[str, Any]]:
-        """The pages that can be gone to, around the one that is shown."""
+        """The links to the pages."""
         return [
             {
                 "number": number,
@@ -287,10 +286,10 @@ class RunList(ChangeList):
 
     @property
     def next_query(self) -> str:
-        """The query of the page behind."""
+        """The query of the next page."""
         return str(self.get_query_string({PAGE_VAR: self.page_num + 1}))
 
     @property
     def more_than(self) -> int:
-        """How many runs there are at least."""
+        """The number that the runs exceed."""
         return max(MORE_THAN, (self.page_num * self.list_per_page))

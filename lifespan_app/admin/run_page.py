@@ -1,4 +1,4 @@
-"""What the page of one run shows."""
+"""The content of the page of one run."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Statu
 from .waterfall import Waterfall, waterfall
 
 MOST_WORKERS = 64
-"""How many other runs of a launch are named."""
+"""The most other runs of a launch that are listed."""
 MOST_BEFORE = 5
-"""How many earlier runs with the same failure are named."""
+"""The most earlier runs with the same failure that are listed."""
 USUAL_RUNS, USUAL_STEPS = 20, 4_000
-"""How many earlier runs, and steps of them, say how long a hook usually takes."""
+"""The most earlier runs, and steps of them, in the sample of usual durations."""
 MOST_SKIPPED = 50
 MOST_OPEN_ROWS = 40
-"""A longer table is folded."""
+"""The most rows of an unfolded table."""
 
 
 @dataclass
 class FailedStep:
-    """A step that went wrong, with all that is known about it."""
+    """A failed step with its details."""
 
     step: LifespanStep
     usually: Spread | None
 
     @property
     def what(self) -> str:
-        """What went wrong, as part of a sentence."""
-        return describe.what_befell(self.step)
+        """The failure, in a sentence."""
+        return describe.failure_text(self.step)
 
     @property
     def at(self) -> str:
@@ -46,7 +46,7 @@ class FailedStep:
 
     @property
     def parts(self) -> list[TracebackPart]:
-        """The traceback, sorted."""
+        """The parts of the traceback."""
         return parts_of(self.step.traceback)
 
 
@@ -62,19 +62,19 @@ class PhasePart:
 
     @property
     def is_long(self) -> bool:
-        """Whether the table is folded."""
+        """True if the table is folded."""
         return len(self.steps) > MOST_OPEN_ROWS
 
     @property
     def chain(self) -> list[LifespanStep]:
-        """The hooks that the phase has waited for."""
+        """The critical chain of the phase."""
         return sorted(
             (step for step in self.steps if step.on_critical_chain), key=lambda step: step.offset
         )
 
 
 def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
-    """Read all that the page needs: the same few queries for any number of hooks."""
+    """Read the content of the page, with a constant number of queries."""
     steps: list[Any] = list(run.steps.order_by("pk"))
     for step in steps:
         step.run = run
@@ -97,6 +97,7 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         "troubles": [FailedStep(step, usually.get(step.key)) for step in wrong],
         "waits": waits,
         "skipped": skipped[:MOST_SKIPPED],
+        "outcomes": describe.outcomes(steps),
         "skipped_more": max(len(skipped) - MOST_SKIPPED, 0),
         "phases": phases_of(run, steps, usually),
         "jobs": describe.in_phase(steps, Phase.SERVING),
@@ -111,7 +112,7 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
 def phases_of(
     run: LifespanRun, steps: list[LifespanStep], usually: dict[str, Spread]
 ) -> list[PhasePart]:
-    """Return startup and shutdown, as far as there is something of them."""
+    """Return startup and shutdown, if they have steps."""
     parts = []
     for phase, taken in (
         (Phase.STARTUP, run.startup_duration),
@@ -126,14 +127,14 @@ def phases_of(
 
 
 def title_of(phase: Phase, run: LifespanRun) -> str:
-    """Return what a phase is called; the shutdown after a failed startup is a rollback."""
+    """Return the title of a phase; the shutdown after a failed startup is a rollback."""
     if phase == Phase.STARTUP:
         return gettext("Startup")
     return gettext("Rollback") if run.status == Status.STARTUP_FAILED else gettext("Shutdown")
 
 
 def usual_before(run: LifespanRun) -> dict[str, Spread]:
-    """Return how long hooks took in the runs of the same service type before this one."""
+    """Return the durations of hooks in earlier runs of the same service type."""
     earlier = LifespanRun.objects.filter(service_type=run.service_type, pk__lt=run.pk)
     columns = earlier.order_by("-pk").values_list(*Start._fields)
     looked_at: list[Start] = []
@@ -156,7 +157,7 @@ def workers_of(run: LifespanRun) -> list[LifespanRun]:
 
 
 def before_on_host(run: LifespanRun) -> LifespanRun | None:
-    """Return the run before on this host, of the same service type and another launch."""
+    """Return the previous run on this host, of the same service type and another launch."""
     if not run.host:
         return None
     runs = LifespanRun.objects.filter(host=run.host, pk__lt=run.pk)
@@ -167,7 +168,7 @@ def before_on_host(run: LifespanRun) -> LifespanRun | None:
 
 
 def same_failure(run: LifespanRun) -> list[LifespanRun]:
-    """Return the runs before that failed in the same way."""
+    """Return the earlier runs with the same failure."""
     if not run.fingerprint:
         return []
     runs = LifespanRun.objects.filter(fingerprint=run.fingerprint, pk__lt=run.pk)

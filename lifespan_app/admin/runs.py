@@ -1,4 +1,4 @@
-"""The pages of the record of runs: the list, a run, a hook; and deletion."""
+"""The admin pages of runs: the list, a run, a hook, and deletion."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 from lifespan_app import conf
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.hook_history import hook_history
-from lifespan_app.history.reading.queries import tables_are_there
+from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.models import LifespanRun
 
 from . import cells, deletion
@@ -28,7 +28,7 @@ from .lists import ASKED, FILTERS, RunList, search
 from .run_page import context_of
 
 MOST_NAMED = 20
-"""How many runs the confirmation of a deletion names."""
+"""The most runs that the confirmation of a deletion lists."""
 TEMPLATES = "admin/lifespan_app"
 
 
@@ -36,7 +36,7 @@ TEMPLATES = "admin/lifespan_app"
 def delete_selected(
     model_admin: LifespanRunAdmin, request: HttpRequest, queryset: Any
 ) -> HttpResponse | None:
-    """Ask, with the numbers of runs and steps; then delete by query."""
+    """Show a confirmation with the numbers of runs and steps, then delete by query."""
     if request.POST.get("post"):
         count = deletion.delete(queryset, request.user)
         words = ngettext("%d run was deleted.", "%d runs were deleted.", count) % count
@@ -58,7 +58,7 @@ def delete_selected(
 
 
 class LifespanRunAdmin(admin.ModelAdmin):
-    """Runs, to be read and deleted; nothing can be added or changed."""
+    """The recorded runs; they can be viewed and deleted, but not added or changed."""
 
     list_display = (
         "state",
@@ -84,29 +84,29 @@ class LifespanRunAdmin(admin.ModelAdmin):
     class Media:
         css = {"all": ["lifespan_app/history.css"]}
 
-    # Who may do what
+    # Permissions
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        """Refuse: runs are recorded, not written."""
+        """Return False: runs are only recorded."""
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: what has happened is not changed."""
+        """Return False: recorded runs are not edited."""
         return False
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
-        """Allow what these pages ask for; other columns have no index."""
+        """Return True for the filters of these pages; other columns have no index."""
         return lookup in ASKED
 
-    def must_view(self, request: HttpRequest, run: LifespanRun | None = None) -> None:
-        """Raise ``PermissionDenied`` for somebody who may not see runs."""
+    def require_view_permission(self, request: HttpRequest, run: LifespanRun | None = None) -> None:
+        """Raise ``PermissionDenied`` without the permission to view runs."""
         if not self.has_view_permission(request, run):
             raise PermissionDenied
 
     # Addresses
 
     def get_urls(self) -> list[URLPattern]:
-        """Return the addresses of a hook's page and of a run as JSON, before those of Django."""
+        """Return Django's URLs, preceded by those of a hook's page and of a run as JSON."""
         view = self.admin_site.admin_view
         return [
             path(
@@ -121,7 +121,7 @@ class LifespanRunAdmin(admin.ModelAdmin):
     # The list
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RunList]:
-        """Return the list that counts nothing."""
+        """Return the change list class."""
         return RunList
 
     def get_search_results(
@@ -133,17 +133,17 @@ class LifespanRunAdmin(admin.ModelAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show the list, or why there is none."""
-        self.must_view(request)
-        if missing := self.what_is_missing(request):
+        """Show the list, or the reason why it can't be read."""
+        self.require_view_permission(request)
+        if missing := self.unavailable_page(request):
             return missing
         context = {"is_recording": conf.get("HISTORY"), "is_filtered": bool(request.GET)}
         return super().changelist_view(request, {**context, **(extra_context or {})})
 
-    def what_is_missing(self, request: HttpRequest) -> HttpResponse | None:
-        """Return a page that says why there are no runs to be read, or None."""
+    def unavailable_page(self, request: HttpRequest) -> HttpResponse | None:
+        """Return a page with the reason why runs can't be read; None if they can."""
         try:
-            if tables_are_there():
+            if tables_exist():
                 return None
             error = ""
         except DatabaseError as problem:
@@ -151,7 +151,7 @@ class LifespanRunAdmin(admin.ModelAdmin):
         return self.page(request, "unavailable.html", title=gettext("Runs"), error=error)
 
     def page(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
-        """Return a page of these with what every page of the site needs."""
+        """Return a page with the context that every page of the site needs."""
         request.current_app = self.admin_site.name
         return TemplateResponse(
             request,
@@ -185,27 +185,27 @@ class LifespanRunAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("started"))
     def started(self, run: LifespanRun) -> SafeString | str:
-        """Return when the run began."""
+        """Return the start of the run."""
         return cells.moment(run.started_at, timezone.now())
 
     @admin.display(description=_("startup"))
     def startup_time(self, run: Any) -> SafeString | str:
-        """Return how long the startup took."""
+        """Return the startup time."""
         return cells.against_usual(run.startup_duration, run.usual_startup)
 
     @admin.display(description=_("shutdown"))
     def shutdown_time(self, run: Any) -> SafeString | str:
-        """Return how long the shutdown took."""
+        """Return the shutdown time."""
         return cells.against_usual(run.shutdown_duration, run.usual_shutdown)
 
     @admin.display(description=_("slowest hook"))
     def slowest(self, run: LifespanRun) -> SafeString | str:
-        """Return the hook that took longest to start."""
+        """Return the hook with the longest startup."""
         return cells.hook_link(run.slowest_hook, self.admin_site.name, longest=60)
 
     @admin.display(description=_("failed"))
     def failed(self, run: LifespanRun) -> SafeString:
-        """Return how many hooks failed, of how many."""
+        """Return the number of failed hooks."""
         return cells.failed(run)
 
     # A run
@@ -218,16 +218,16 @@ class LifespanRunAdmin(admin.ModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show a run."""
-        self.must_view(request)
+        self.require_view_permission(request)
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied
-        if missing := self.what_is_missing(request):
+        if missing := self.unavailable_page(request):
             return missing
         run = self.get_object(request, object_id)
         if run is None:
-            # Django's own says so, and leads back.
+            # Django redirects with a message.
             return super().change_view(request, object_id, form_url, extra_context)
-        self.must_view(request, run)
+        self.require_view_permission(request, run)
         return self.page(
             request,
             "change_form.html",
@@ -239,14 +239,14 @@ class LifespanRunAdmin(admin.ModelAdmin):
         )
 
     def json_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Hand a run out as JSON."""
-        self.must_view(request)
+        """Return a run as a JSON download."""
+        self.require_view_permission(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         run = LifespanRun.objects.filter(pk=pk).first()
         if run is None:
             raise Http404
-        self.must_view(request, run)
+        self.require_view_permission(request, run)
         answer = JsonResponse(
             document(run, run.steps.order_by("pk")), json_dumps_params={"indent": 2}
         )
@@ -256,11 +256,11 @@ class LifespanRunAdmin(admin.ModelAdmin):
     # A hook
 
     def hook_view(self, request: HttpRequest, app_label: str, name: str) -> HttpResponse:
-        """Show what one hook did in its newest runs."""
-        self.must_view(request)
+        """Show the history of one hook."""
+        self.require_view_permission(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        if missing := self.what_is_missing(request):
+        if missing := self.unavailable_page(request):
             return missing
         history = hook_history(app_label, name)
         key = f"{app_label}.{name}"
@@ -282,7 +282,7 @@ class LifespanRunAdmin(admin.ModelAdmin):
     def get_deleted_objects(
         self, objs: Any, request: HttpRequest
     ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Count what would be deleted, instead of reading all of it."""
+        """Return the numbers of rows to delete, without reading them."""
         chosen = list(objs)
         runs = LifespanRun.objects.filter(pk__in=[run.pk for run in chosen])
         run_count, step_count = deletion.counts(runs)
@@ -293,7 +293,7 @@ class LifespanRunAdmin(admin.ModelAdmin):
         return [str(run) for run in chosen[:MOST_NAMED]], numbers, set(), []
 
     def delete_model(self, request: HttpRequest, obj: LifespanRun) -> None:
-        """Delete a run; Django has written the entry in its log."""
+        """Delete a run; Django writes the log entry."""
         obj.steps.all().delete()
         obj.delete()
 

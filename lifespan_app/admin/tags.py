@@ -1,4 +1,4 @@
-"""What the templates of the admin's pages ask for."""
+"""Template tags and filters of the admin pages."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from django import template
 from django.contrib.admin.sites import all_sites
 from django.db import DatabaseError
 from django.utils import timezone
+from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 
 from lifespan_app import conf
 from lifespan_app.admin import cells
 from lifespan_app.admin.waterfall import css_of
 from lifespan_app.history.reading import describe, overview
-from lifespan_app.history.reading.queries import tables_are_there
+from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.statistics import Spread
-from lifespan_app.models import LifespanRun, LifespanStep, Status
+from lifespan_app.models import LifespanRun, LifespanStep
 
 register = template.Library()
 
@@ -27,26 +28,34 @@ register.filter("place", describe.place)
 register.filter("outcome", describe.outcome)
 register.filter("outcome_class", css_of)
 register.filter("error_line", describe.error_line)
-register.filter("befell", describe.what_befell)
 register.filter("badge", cells.badge)
 register.filter("moment", cells.moment)
+register.filter("age", describe.age)
+register.filter("edge", describe.edge)
+register.filter("usually", describe.usually)
 
 
 @register.filter
 def duration(taken: object) -> str:
-    """Return a time span as people say it; empty for what is none."""
+    """Return a time span as text; empty for another value."""
     return describe.duration(taken) if isinstance(taken, timedelta | float | int) else ""
 
 
 @register.filter
+def grouped(number: int) -> str:
+    """Return a number with separators between thousands."""
+    return number_format(number, force_grouping=True)
+
+
+@register.filter
 def badge_of(run: LifespanRun, now: datetime) -> SafeString:
-    """Return the badge of a run, by the clock."""
+    """Return the badge of a run's status at a time."""
     return cells.badge(run.status_at(now))
 
 
 @register.filter
 def offset(milliseconds: object) -> str:
-    """Return when a log line was written, from the begin of its step."""
+    """Return the time of a log line, measured from the start of its step."""
     return describe.duration(milliseconds / 1_000) if isinstance(milliseconds, int | float) else ""
 
 
@@ -58,7 +67,7 @@ def hook_link(context: template.Context, key: str) -> SafeString | str:
 
 @register.simple_tag(takes_context=True)
 def lifespan_overview(context: template.Context) -> dict[str, Any]:
-    """Read what the page behind the app's name says, for those who may see runs."""
+    """Read the content of the overview page, if the user may view runs."""
     request = context["request"]
     site = next((site for site in all_sites if site.name == site_name(context)), None)
     if site is None or not site.is_registered(LifespanRun):
@@ -71,7 +80,7 @@ def lifespan_overview(context: template.Context) -> dict[str, Any]:
         "alias": conf.get("HISTORY_DATABASE"),
     }
     try:
-        if not tables_are_there():
+        if not tables_exist():
             return {**found, "is_missing": True}
         now = timezone.now()
         return {**found, "now": now, "overview": overview.overview(now)}
@@ -91,7 +100,7 @@ def sparkline(spread: Spread) -> str:
 
 
 def path_of(values: Sequence[float], width: int, height: int) -> str:
-    """Return values, oldest first, as an SVG path from nought at the bottom to the worst."""
+    """Return values, oldest first, as an SVG path from zero to the largest."""
     highest = max(values) or 1
     step = width / max(len(values) - 1, 1)
     points = [
@@ -120,9 +129,3 @@ def columns_of(steps: Sequence[LifespanStep]) -> list[dict[str, Any]]:
         for number, step in enumerate(shown)
         for height in [max(100 * (step.duration / highest), 3)]
     ]
-
-
-@register.filter
-def status_word(status: str) -> str:
-    """Return a status in a word."""
-    return str(Status(status).label)

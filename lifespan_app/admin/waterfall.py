@@ -12,10 +12,10 @@ from lifespan_app.history.reading.statistics import Spread
 from lifespan_app.models import LifespanStep, Outcome
 
 MOST_BARS = 60
-"""How many hooks have a bar of their own; the others are in the table, and named as a number."""
+"""The most hooks with a bar; the others are in the table only."""
 TICKS = 4
 NARROWEST = 0.35
-"""Of a bar, in per cent: a hook that took no time can be seen as well."""
+"""The minimum width of a bar, in per cent, so that a hook of 0 ms is visible."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Bar:
 
     @property
     def needs(self) -> list[str]:
-        """What it waited for."""
+        """The keys of the hooks that it waited for."""
         return [need[0] for need in self.step.needs]
 
 
@@ -54,19 +54,19 @@ class Waterfall:
 
     @property
     def longest_folded(self) -> timedelta:
-        """How long the slowest of those without a bar took."""
+        """The longest duration of the steps without a bar."""
         return max(step.duration for step in self.folded)
 
 
 def waterfall(
     steps: Iterable[LifespanStep], taken: timedelta | None, usually: Mapping[str, Spread]
 ) -> Waterfall:
-    """Lay the steps of a phase out.
+    """Return the layout of a phase's steps.
 
     Args:
-        steps: those of the phase, in the order of the plan.
-        taken: how long the phase took, where that is known.
-        usually: how long hooks usually take, by key.
+        steps: the steps of the phase, in the order of the plan.
+        taken: the duration of the phase, if known.
+        usually: the usual durations of hooks, by key.
     """
     steps = list(steps)
     ends = [describe.ended(step).total_seconds() for step in steps]
@@ -78,7 +78,7 @@ def waterfall(
 
 
 def weight(step: LifespanStep) -> tuple[bool, bool, bool, timedelta]:
-    """Return what sorts first what a reader has to see: failures, the critical chain, slow ones."""
+    """Return the sort key of a step: failed ones first, then the critical chain, then slow ones."""
     return (
         step.outcome not in describe.BROKEN,
         bool(step.outcome),
@@ -88,14 +88,14 @@ def weight(step: LifespanStep) -> tuple[bool, bool, bool, timedelta]:
 
 
 def bar_of(step: LifespanStep, whole: float, usually: Spread | None) -> Bar:
-    """Return where the bar of a step is."""
+    """Return the bar of a step."""
     width = max(100 * step.duration.total_seconds() / whole, NARROWEST)
     x = min(100 * step.offset.total_seconds() / whole, 100 - width)
     return Bar(step, f"{max(x, 0):.2f}%", f"{min(width, 100):.2f}%", css_of(step), usually)
 
 
 def css_of(step: LifespanStep) -> str:
-    """Return the outcome of a step as a class of the style sheet has it."""
+    """Return the CSS class of a step's outcome."""
     return str(step.outcome).replace("_", "-") if step.outcome in Outcome else "running"
 
 

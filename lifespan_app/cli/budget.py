@@ -42,7 +42,7 @@ def seconds(text: str) -> float:
     found = DURATION.fullmatch(text.strip())
     value = float(found[1]) * UNITS[found[2]] if found else 0.0
     if not is_seconds(value):
-        raise ValueError(f"'{text}' is no duration: write 300ms, 2s or 1.5m.")
+        raise ValueError(f"'{text}' is not a duration: write 300ms, 2s or 1.5m.")
     return value
 
 

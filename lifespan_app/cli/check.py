@@ -160,4 +160,4 @@ def fail_for_problems(found: Checked, fail_level: str) -> None:
     least = logging.getLevelNamesMapping()[fail_level]
     if wrong := sum(problem.message.level >= least for problem in found.problems):
         what = count(wrong, "problem is", "of these problems are")
-        raise CommandError(f"{what} {fail_level} or graver.", returncode=FAILED)
+        raise CommandError(f"{what} {fail_level} or higher.", returncode=FAILED)

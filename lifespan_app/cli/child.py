@@ -77,7 +77,7 @@ class Child:
             return
         is_path = os.sep in program
         if is_path and Path(program).exists():
-            raise CannotRun(f"'{program}' can't be run: it is no program.", NOT_EXECUTABLE)
+            raise CannotRun(f"'{program}' can't be run: it is not a program.", NOT_EXECUTABLE)
         where = "" if is_path else " in any folder of PATH"
         raise CannotRun(f"The command '{program}' was not found{where}.", NOT_FOUND)
 

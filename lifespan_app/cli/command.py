@@ -118,7 +118,7 @@ def whole_number(least: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not text.isdecimal() or int(text) < least:
-            raise ValueError(f"'{text}' is no whole number, {least} or more.")
+            raise ValueError(f"'{text}' is not an integer, {least} or more.")
         return int(text)
 
     return as_argument(read)

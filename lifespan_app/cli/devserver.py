@@ -47,7 +47,7 @@ def address(text: str) -> Address:
     """Return the address in ``PORT`` or ``HOST:PORT``, like runserver. Raises ``ValueError``."""
     found = naiveip_re.match(text)
     if found is None or int(found["port"]) > 65535:
-        raise ValueError(f"'{text}' is no port, and no HOST:PORT.")
+        raise ValueError(f"'{text}' is neither a port nor HOST:PORT.")
     host = found["addr"] or USUAL.partition(":")[0]
     return Address(host.strip("[]"), int(found["port"]))
 

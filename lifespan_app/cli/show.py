@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.as_json import document
-from lifespan_app.history.reading.queries import tables_are_there
+from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.statistics import UNCOUNTED
 from lifespan_app.history.reading.tracebacks import innermost
@@ -27,7 +27,7 @@ from .terminal import folded, printable, width_of_page
 
 MOST_LINES = 20
 """How many steps of a phase are listed, and how many lines of a log."""
-HEADS = ("Hook", "Outcome", "After", "Took", "Where")
+HEADS = ("Hook", "Outcome", "Started at", "Took", "Defined at")
 HAVE_FAILED = (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST)
 LATELY = 5_000
 """Among how many of the newest runs the beginning of a UUID is looked for."""
@@ -98,13 +98,13 @@ class RunText:
 
     def trouble(self, step: LifespanStep) -> Iterator[str]:
         """Yield all that is known of a step that went wrong."""
-        yield self.style.ERROR(printable(describe.what_befell(step)))
+        yield self.style.ERROR(printable(describe.failure_text(step)))
         if place := describe.place(step):
-            yield f"  written at {printable(place)}"
+            yield f"  defined at {printable(place)}"
         if step.waiting_at:
             yield from folded(f"it waited at {printable(step.waiting_at)}", self.width, "  ")
         if raised := innermost(step.traceback):
-            yield from folded(f"raised below {printable(raised)}", self.width, "  ")
+            yield from folded(f"raised at {printable(raised)} (in your code)", self.width, "  ")
         if step.exception or step.error:
             said = f"{step.exception}: {step.error}".strip(": ")
             text = "\n".join(printable(line) for line in said.splitlines())
@@ -135,7 +135,7 @@ class RunText:
         return [
             printable(step.key) + mark,
             describe.outcome(step),
-            describe.duration(step.offset),
+            f"+{describe.duration(step.offset)}",
             describe.duration(step.duration),
             printable(describe.place(step)),
         ]
@@ -197,12 +197,12 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
 def read(command: CommandWithExitCodes, options: Mapping[str, Any]) -> list[Recorded]:
     """Return the runs that are asked for, from the database or from files."""
     try:
-        if tables_are_there():
+        if tables_exist():
             return from_database(options) or from_files(options)
-        why = "The tables of the history are not there: run 'manage.py migrate lifespan_app'."
+        why = "The history has no tables yet: run 'manage.py migrate lifespan_app'."
     except DatabaseError as error:
-        why = f"The database of the history does not answer: {masked(str(error)).strip()}"
-    command.stderr.write(f"{why}\nShown is what waits in files on this host.")
+        why = f"The database of the history does not respond: {masked(str(error)).strip()}"
+    command.stderr.write(f"{why}\nShowing the runs that are stored in files on this host.")
     return from_files(options)
 
 
@@ -213,7 +213,7 @@ def nothing(options: Mapping[str, Any]) -> str:
     if options["last_failed"]:
         return "No recorded run has failed."
     if options["now"]:
-        return "No process is there, as far as was recorded."
+        return "No process is recorded as running."
     return "No run has been recorded yet."
 
 

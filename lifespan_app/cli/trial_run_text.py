@@ -52,7 +52,7 @@ def factor(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < math.inf:
-        raise ValueError(f"'{text}' is no number above 0.")
+        raise ValueError(f"'{text}' is not a number above 0.")
     return value
 
 

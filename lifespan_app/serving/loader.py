@@ -87,7 +87,7 @@ def no_answer(application: Any, place: str, reached: list[Lifespan]) -> Refusal 
     if why is None:
         return None
     return Refusal(
-        f"The ASGI application '{place}' answers no lifespan: {why}.",
+        f"The ASGI application '{place}' does not handle lifespan: {why}.",
         hint_for(application, why),
         place,
     )
@@ -123,7 +123,9 @@ def load(path: str) -> Any:
     """
     module_name, _, name = path.partition(":") if ":" in path else path.rpartition(".")
     if not module_name or not name:
-        raise LookupError(f"'{path}' is no place of an ASGI application: write 'module:{NAME}'.")
+        raise LookupError(
+            f"'{path}' is not the location of an ASGI application: write 'module:{NAME}'."
+        )
     try:
         found: Any = import_module(module_name)
     except PlanError:
@@ -139,7 +141,7 @@ def load(path: str) -> Any:
             suggestion = did_you_mean(attribute, dir(found))
             raise LookupError(f"'{module_name}' has no '{name}'.{suggestion}") from error
     if not callable(found):
-        raise LookupError(f"'{path}' is no ASGI application, but {with_article(type(found))}.")
+        raise LookupError(f"'{path}' is not an ASGI application, but {with_article(type(found))}.")
     return found
 
 

@@ -202,7 +202,7 @@ def test_list_is_filtered_by_status_service_type_time_and_mode(open_page: Open) 
     page = open_page(LIST)
     rows = page.locator("#result_list tbody tr")
     filters = page.locator("#changelist-filter")
-    assert rows.filter(has_text="server that reloads").count() == 0
+    assert rows.filter(has_text="reloading development server").count() == 0
 
     filters.get_by_role("link", name="startup failed", exact=True).click()
     expect(rows).to_have_count(4)
@@ -210,7 +210,7 @@ def test_list_is_filtered_by_status_service_type_time_and_mode(open_page: Open) 
     filters.get_by_role("link", name="in the last hour", exact=True).click()
     expect(rows).to_have_count(3)
     page.goto(LIST)
-    filters.get_by_role("link", name="server that reloads", exact=True).click()
+    filters.get_by_role("link", name="reloading development server", exact=True).click()
     expect(rows).to_have_count(1)
     page.goto(LIST)
     filters.get_by_role("link", name="plugins", exact=True).click()
@@ -227,9 +227,9 @@ def test_list_is_searched_by_the_beginning_of_a_host_or_a_release(open_page: Ope
     expect(rows).to_have_count(1)
     page.goto(f"{LIST}?q=1.9")
     expect(rows).to_have_count(4)
-    assert "4 workers of a launch" in (rows.first.text_content() or "")
+    assert "4 workers of one server start" in (rows.first.text_content() or "")
     page.goto(f"{LIST}?q=eb-9")
-    assert page.get_by_text("No run fits what is asked for").is_visible()
+    assert page.get_by_text("No runs match").is_visible()
 
 
 def test_bar_tells_its_facts_to_the_mouse_and_to_the_keyboard(
@@ -299,6 +299,6 @@ def test_runs_are_deleted_after_a_question_that_counts_them(
     page.get_by_label("Action:").select_option("Delete selected runs")
     page.get_by_role("button", name=re.compile("^(Go|Run)$")).click()
 
-    page.get_by_text("with 8 steps, will be deleted for good.").wait_for()
-    page.get_by_role("button", name="Delete them").click()
+    page.get_by_text("with 8 steps, will be deleted permanently.").wait_for()
+    page.get_by_role("button", name="Delete 1 run").click()
     page.get_by_text("1 run was deleted.").wait_for()

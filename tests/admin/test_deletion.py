@@ -24,7 +24,7 @@ def test_selected_runs_are_counted_then_deleted(root: Client) -> None:
 
     question = root.post(LIST, selected(*gone))
     text = " ".join(question.content.decode().split())
-    assert "2 runs, with 13 steps, will be deleted for good." in text
+    assert "2 runs, with 13 steps, will be deleted permanently." in text
     assert LifespanRun.objects.count() == 3
 
     answer = root.post(LIST, selected(*gone, post="yes"), follow=True)

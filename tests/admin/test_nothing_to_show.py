@@ -55,7 +55,7 @@ def test_filter_that_nothing_fits_is_told_from_no_run_at_all(reader: Client) -> 
 
     text = reader.get(f"{LIST}?status=lost").content.decode()
 
-    assert "No run fits what is asked for." in text
+    assert "No runs match." in text
     assert "No run has been recorded yet." not in text
 
 

@@ -1,10 +1,14 @@
-"""Every page opens, whatever befell the runs, on every admin site."""
+"""Every page opens on every admin site, and its numbers and words are right."""
 
 from __future__ import annotations
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
+from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.overview import overview
+from lifespan_app.models import LifespanRun
 from tests import records
 from tests.admin.project import HOME, LIST
 
@@ -23,3 +27,42 @@ def test_every_page_opens_for_runs_of_every_status(reader: Client, site: str) ->
             # Links stay on the site that the page belongs to.
             other = "/operations/" if site == "/admin/" else "/admin/"
             assert f'href="{other}' not in answer.content.decode()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("stories", "headline"),
+    [
+        (["healthy"], "1 process is serving."),
+        (["degraded"], "1 process is serving, degraded."),
+        (["healthy", "healthy"], "2 of 2 processes are serving."),
+        (["healthy", "starting"], "1 of 2 processes is serving."),
+        (["starting"], "0 of 1 processes are serving."),
+        (["healthy", "degraded"], "2 of 2 processes are serving, 1 of them degraded."),
+    ],
+)
+def test_overview_begins_with_the_number_of_serving_processes(
+    stories: list[str], headline: str
+) -> None:
+    for name in stories:
+        records.STORIES[name]()
+
+    assert overview(timezone.now()).headline == headline
+
+
+@pytest.mark.django_db
+def test_overview_without_processes_shows_the_time_of_the_last_heartbeat() -> None:
+    records.stopped()
+    last = records.lost()
+    LifespanRun.objects.filter(pk=last.pk).update(last_seen_at=timezone.now())
+    last.refresh_from_db()
+
+    words = f"No process has been heard of since {describe.clock(last.last_seen_at)}."
+    assert overview(timezone.now()).headline == words
+
+
+def test_run_page_counts_failed_skipped_and_cancelled_hooks(reader: Client) -> None:
+    run = records.startup_failed()
+    page = reader.get(f"{LIST}{run.pk}/change/").content.decode()
+
+    assert f"{run.hooks_total}: 1 failed, " in page

@@ -110,7 +110,7 @@ def test_runs_of_one_launch_stand_together(reader: Client) -> None:
 
     places = [text.index(f"/{run.pk}/change/") for run in (late, *others, first)]
     assert not min(places) < text.index(f"/{between.pk}/change/") < max(places)
-    assert "4 workers of a launch" in text
+    assert "4 workers of one server start" in text
 
 
 def test_columns_without_an_index_are_not_asked_for(reader: Client) -> None:

@@ -83,7 +83,7 @@ class TestText:
         done = project.manage("checklifespan", COLUMNS=str(width))
 
         assert_golden(f"broken-{width}.txt", done.stdout)
-        assert done.stderr == "CommandError: 3 of these problems are ERROR or graver.\n"
+        assert done.stderr == "CommandError: 3 of these problems are ERROR or higher.\n"
 
     def test_project_without_hooks_is_shown_so(self, project: Project) -> None:
         done = project.manage("checklifespan")
@@ -155,7 +155,7 @@ class TestColour:
         terminal = on_a_terminal(shop, "--fail-level", "INFO", *arguments, **environment)
 
         assert "Service type 'app'" in terminal.text
-        assert "CommandError: 3 of these problems are INFO or graver." in terminal.text
+        assert "CommandError: 3 of these problems are INFO or higher." in terminal.text
         assert ESCAPE not in terminal.sent.decode()
 
     def test_terminal_gets_colour_at_its_width(self, shop: Project) -> None:
@@ -249,7 +249,7 @@ class TestExitCodes:
         done = shop.manage("checklifespan", "--format", form, "--fail-level", "INFO")
 
         assert done.returncode == 1
-        assert done.stderr == "CommandError: 3 of these problems are INFO or graver.\n"
+        assert done.stderr == "CommandError: 3 of these problems are INFO or higher.\n"
         assert "CommandError" not in done.stdout
 
     @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ class TestExitCodes:
             (["--asgi", "nowhere:application"], "No module named 'nowhere'."),
             (["--asgi", "asgi:aplication"], "Did you mean 'application'?"),
             (["--asgi", "asgi"], "write 'module:application'"),
-            (["--asgi", "site_settings:DEBUG"], "is no ASGI application, but a bool."),
+            (["--asgi", "site_settings:DEBUG"], "is not an ASGI application, but a bool."),
             (["surplus"], "unrecognized arguments: surplus"),
         ],
         ids=words,
@@ -378,7 +378,7 @@ class TestASGI:
         said = project.manage("checklifespan", "--asgi", "other:application", COLUMNS="200").stdout
 
         assert "WARNING  lifespan_app.W007  other:application" in said
-        assert "answers no lifespan: it returns without asking for a message." in said
+        assert "does not handle lifespan: it returns without asking for a message." in said
         assert "application = LifespanMiddleware(application), from lifespan_app." in said
 
     def test_asgi_application_is_not_asked_for_a_worker(self, project: Project) -> None:

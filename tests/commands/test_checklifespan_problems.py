@@ -303,7 +303,7 @@ BROKEN = (
             "from django.core.asgi import get_asgi_application\n\n"
             "application = get_asgi_application()\n"
         ),
-        says="The ASGI application 'asgi:application' answers no lifespan: ValueError: Django can",
+        says="The ASGI application 'asgi:application' does not handle lifespan: ValueError: Django can",
         level="WARNING",
         hint="Import get_asgi_application from lifespan_app.asgi",
         in_deployment=True,
@@ -312,7 +312,7 @@ BROKEN = (
         id="W007",
         what="a router of Channels that has nobody for lifespan",
         make=with_asgi(CHANNELS),
-        says="answers no lifespan: ValueError: No application configured for scope type 'lifespan'",
+        says="does not handle lifespan: ValueError: No application configured for scope type 'lifespan'",
         level="WARNING",
         hint="ProtocolTypeRouter({'http': django, 'lifespan': django, ...})",
         in_deployment=True,
@@ -330,7 +330,7 @@ BROKEN = (
         id="W007",
         what="an application that ends the process",
         make=with_asgi("async def application(scope, receive, send):\n    raise SystemExit(3)"),
-        says="The ASGI application 'asgi:application' answers no lifespan: SystemExit: 3.",
+        says="The ASGI application 'asgi:application' does not handle lifespan: SystemExit: 3.",
         level="WARNING",
         hint="application = LifespanMiddleware(application)",
         in_deployment=True,

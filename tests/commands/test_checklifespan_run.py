@@ -296,9 +296,9 @@ class TestBudget:
     @pytest.mark.parametrize(
         ("budget", "said"),
         [
-            ("soon", "'soon' is no duration: write 300ms, 2s or 1.5m."),
-            ("0s", "'0s' is no duration"),
-            ("shop.till=", "'' is no duration"),
+            ("soon", "'soon' is not a duration: write 300ms, 2s or 1.5m."),
+            ("0s", "'0s' is not a duration"),
+            ("shop.till=", "'' is not a duration"),
             ("2s,total=3s", "'total' is there twice."),
             ("shop.tills=2s", "The plan holds no hook 'shop.tills'. Did you mean 'shop.till'?"),
         ],
@@ -584,10 +584,10 @@ class TestArguments:
             (["--compare"], "--compare is about a run: add --run."),
             (["--run", "--service-type", "all"], "--run opens one plan: name one service type."),
             (["--run", "--format", "dot"], "--format dot draws the plan, which needs no --run."),
-            (["--run", "--repeat", "0"], "'0' is no whole number, 1 or more."),
-            (["--run", "--repeat", "many"], "'many' is no whole number, 1 or more."),
-            (["--run", "--fail-slower", "-1"], "'-1' is no number above 0."),
-            (["--run", "--timeout", "soon"], "'soon' is no duration"),
+            (["--run", "--repeat", "0"], "'0' is not an integer, 1 or more."),
+            (["--run", "--repeat", "many"], "'many' is not an integer, 1 or more."),
+            (["--run", "--fail-slower", "-1"], "'-1' is not a number above 0."),
+            (["--run", "--timeout", "soon"], "'soon' is not a duration"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, list) else "",
     )

@@ -42,7 +42,7 @@ class TestDurations:
 
     @pytest.mark.parametrize("text", ["", "s", "-1s", "0", "2h", "1e3", "2s3"])
     def test_durations_that_are_none_are_refused(self, text: str) -> None:
-        with pytest.raises(ValueError, match=r"is no duration: write 300ms, 2s or 1\.5m\."):
+        with pytest.raises(ValueError, match=r"is not a duration: write 300ms, 2s or 1\.5m\."):
             seconds(text)
 
     def test_budget_has_a_total_and_durations_by_hook(self) -> None:

@@ -51,7 +51,7 @@ def test_newest_run_is_shown_with_what_failed_and_what_to_do() -> None:
         or ("notices.notice_board failed after 0.21 s; serving without it for 5 min" in text)
     )
     assert "What to do\n  - Look at notices/lifespan.py:24" in text
-    assert "raised below /srv/shop/notices/board.py:21 in notices" in text
+    assert "raised at /srv/shop/notices/board.py:21 in notices" in text
     assert "> WARNING notices: No answer from http://127.0.0.1:9/, once more" in text
     assert "catalogue.index *" in text
     assert "it needs 'notices.notice_board', which failed" in text
@@ -113,7 +113,7 @@ def test_json_is_what_the_admin_hands_out() -> None:
     [
         ([], "No run has been recorded yet."),
         (["--last-failed"], "No recorded run has failed."),
-        (["--now"], "No process is there"),
+        (["--now"], "No process is recorded as running."),
         (["abc"], "No recorded run has a UUID that begins with 'abc'."),
     ],
     ids=["last", "last-failed", "now", "uuid"],
@@ -223,5 +223,5 @@ def test_run_that_waits_in_a_file_is_shown_where_the_database_is_down(
         told = project.manage("showlifespan", *arguments)
         assert told.returncode == 0, told.stderr
         assert "shop.cache failed after 0.50 s" in told.stdout
-        assert "The database of the history does not answer" in told.stderr
+        assert "The database of the history does not respond" in told.stderr
         assert "hunter2" not in told.stderr

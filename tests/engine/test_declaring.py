@@ -244,8 +244,8 @@ def test_priority_that_is_given_twice_is_refused(lifespan: Lifespan) -> None:
 
 
 @pytest.mark.parametrize("priority", ["1", 1.5, None, True])
-def test_priority_that_is_no_whole_number_is_refused(lifespan: Lifespan, priority: object) -> None:
-    with pytest.raises(TypeError, match="priority is a whole number"):
+def test_priority_that_is_not_an_integer_is_refused(lifespan: Lifespan, priority: object) -> None:
+    with pytest.raises(TypeError, match="priority must be an integer"):
         lifespan.on_start(priority=priority)(nothing)  # type: ignore[call-overload]
 
 

@@ -1,4 +1,4 @@
-"""What is logged of a run: a line when it is up, one when it is over, DEBUG one a hook."""
+"""What is logged of a run: a line when it has started, one when it has stopped, at DEBUG one per hook."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_startup_ends_with_a_line_of_total_hooks_and_longest_chain(
     assert lines(caplog) == [
         (
             "INFO",
-            "Lifespan 'app' is up: 3 hooks in 3.000 s; longest chain: shop.base -> shop.index.",
+            "Lifespan 'app' started: 3 hooks in 3.000 s; longest chain: shop.base -> shop.index.",
         )
     ]
 
@@ -69,7 +69,7 @@ def test_shutdown_ends_with_a_line_of_total_hooks_and_longest_chain(
 
     [(level, line)] = lines(caplog)
     assert level == "INFO"
-    assert line.startswith("Lifespan 'app' is over (shutdown): stopped, 3 hooks ")
+    assert line.startswith("Lifespan 'app' stopped (shutdown): 3 hooks ")
     assert "in 1.750 s" in line
     assert "longest chain: shop.index -> shop.base" in line
 
@@ -81,7 +81,7 @@ def test_one_hook_is_not_called_hooks(caplog: pytest.LogCaptureFixture) -> None:
 
     run_virtually(main)
 
-    assert "is up: 1 hook in 0.000 s" in lines(caplog)[0][1]
+    assert "started: 1 hook in 0.000 s" in lines(caplog)[0][1]
 
 
 def test_degraded_start_is_a_warning_with_the_number_of_failed_hooks(
@@ -100,7 +100,7 @@ def test_degraded_start_is_a_warning_with_the_number_of_failed_hooks(
 
     assert lines(caplog)[-1] == (
         "WARNING",
-        "Lifespan 'app' is up: 3 hooks in 1.000 s, degraded: 2 of them failed or were skipped; "
+        "Lifespan 'app' started: 3 hooks in 1.000 s, degraded: 2 of them failed or were skipped; "
         "longest chain: shop.feed.",
     )
 
@@ -124,7 +124,7 @@ def test_crash_and_restart_are_not_logged_as_a_startup(
 
     run_virtually(main)
 
-    assert sum("is up" in line for _, line in lines(caplog)) == 1
+    assert sum("started:" in line for _, line in lines(caplog)) == 1
     assert ("WARNING", "Lifespan 'app' is degraded: 1 of 1 hook failed.") in lines(caplog)
     assert ("INFO", "Lifespan 'app' is serving again: no hook has failed.") in lines(caplog)
 
@@ -138,7 +138,7 @@ def test_why_a_run_is_over_is_in_its_line(caplog: pytest.LogCaptureFixture) -> N
     run_virtually(main)
 
     assert [level for level, _ in lines(caplog)] == ["ERROR", "INFO"]
-    assert "is over (startup failed): startup_failed" in lines(caplog)[-1][1]
+    assert "failed to start; 0 hooks rolled back in" in lines(caplog)[-1][1]
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_record_names_its_run(caplog: pytest.LogCaptureFixture) -> None:
 
     run = run_virtually(main)
 
-    for text in ("is up", "is over"):
+    for text in ("started:", "stopped ("):
         assert fields(record_of(caplog, text)) == (run, "worker", "2026.11", "", "")
 
 

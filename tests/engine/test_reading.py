@@ -537,7 +537,7 @@ def test_resource_of_a_startup_that_failed_is_closed_since_the_rollback() -> Non
         assert f"is closed since {time_of_day(5)}: the startup was rolled back." in str(
             caught.value
         )
-        with pytest.raises(ResourceClosed, match="was skipped: the startup was given up before"):
+        with pytest.raises(ResourceClosed, match="was skipped: the startup had already failed"):
             never.current()
 
     run_virtually(main)

@@ -126,7 +126,7 @@ def test_optional_hooks_that_wait_are_skipped_at_the_deadline() -> None:
             for key in ("shop.behind", "shop.on_it"):
                 step = report.step(key)
                 assert step.outcome == "skipped"
-                assert step.reason == "the startup passed its deadline before its turn"
+                assert step.reason == "the startup had already passed its deadline"
 
     run_virtually(main, settings=TEN)
 

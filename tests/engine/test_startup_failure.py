@@ -132,7 +132,7 @@ def test_report_of_a_failed_startup_has_the_outcome_of_every_hook() -> None:
     assert (failed.exception, failed.error, failed.duration) == ("OSError", "nobody there", 3)
     assert "OSError: nobody there" in failed.traceback
     assert report.step("shop.slow").reason == "the startup was given up"
-    assert report.step("shop.never").reason == "the startup was given up before its turn"
+    assert report.step("shop.never").reason == "the startup had already failed"
 
 
 # What the server is told.

@@ -311,7 +311,7 @@ def test_shutdown_cancels_a_warm_up_and_skips_its_dependents() -> None:
         assert report.status == "stopped"
         assert report.step("shop.model").outcome == "cancelled"
         assert report.step("shop.index").outcome == "skipped"
-        assert report.step("shop.index").reason == "the process was stopped before its turn"
+        assert report.step("shop.index").reason == "the process was already stopping"
 
     run_virtually(main)
 

@@ -99,12 +99,12 @@ def test_fork_does_not_wait_for_its_own_thread(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("at_work")
-def test_child_of_a_fork_has_nobody_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_of_a_fork_has_no_thread_that_writes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0)
 
     def goes_to_work() -> bool:
         with forks.wait():
-            return forks._at_work == {threading.get_ident()}
+            return forks._writing == {threading.get_ident()}
 
     assert what_a_child_says(goes_to_work)
 
@@ -115,11 +115,11 @@ def test_work_goes_on_in_the_parent_of_a_fork(monkeypatch: pytest.MonkeyPatch) -
     what_a_child_says(lambda: True)
 
     with forks.wait():
-        assert len(forks._at_work) == 2
+        assert len(forks._writing) == 2
 
 
 def test_work_that_raises_is_done() -> None:
     with pytest.raises(OSError, match="gone"), forks.wait():
         raise OSError("gone")
 
-    assert threading.get_ident() not in forks._at_work
+    assert threading.get_ident() not in forks._writing

@@ -6,6 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from lifespan_app.cli.trial_run import Measured
+from lifespan_app.history.reading.hook_history import hook_history
 from lifespan_app.history.reading.statistics import recorded_starts, spread, usual_in
 from tests.history.records import a_run, a_step
 
@@ -25,11 +27,17 @@ def runs_that_took(*seconds: float) -> list[int]:
     [([1], 1.0), ([1, 2], 1.5), ([2, 1, 9], 2.0), ([1, 2, 4, 9], 3.0)],
     ids=["one", "two", "three", "four"],
 )
-def test_admin_and_compare_tell_the_same(seconds: list[float], median: float) -> None:
+def test_admin_compare_and_trial_run_have_the_same_median(
+    seconds: list[float], median: float
+) -> None:
     runs = runs_that_took(*seconds)
 
     assert recorded_starts("app") == {"books.shelf": median}
     assert usual_in(runs)["books.shelf"].median == median
+    history = hook_history("books", "shelf")
+    assert history is not None
+    assert history.whole.spread == usual_in(reversed(runs))["books.shelf"]
+    assert Measured("books.shelf", seconds, [], set(), wait=True).start == median
 
 
 def test_95th_percentile_is_a_time_that_was_taken() -> None:

@@ -112,7 +112,7 @@ def test_showlifespan_says_that_there_is_no_database_either(
     ):
         call_command("showlifespan", stderr=errors)
 
-    assert "The database of the history does not answer" in errors.getvalue()
+    assert "The database of the history does not respond" in errors.getvalue()
 
 
 def test_runlifespan_runs_its_command_without_a_temporary_folder(project: Project) -> None:

@@ -339,7 +339,7 @@ class TestADatabaseThatIsPaused:
             [file] = files(folder)
             assert last_status(file.read_text().splitlines()) == "stopped"
         [warning] = warnings()
-        assert "See what holds it up." in warning
+        assert "Check why it is slow." in warning
 
     @pytest.mark.slow
     @pytest.mark.once
@@ -442,18 +442,18 @@ class TestALockedSQLite:
         now = timezone.now()
         a_run(status="serving", lost_after=now - timedelta(seconds=1))
         noticed = threading.Event()
-        is_in_the_way = store_errors.is_in_the_way
+        is_lock_error = store_errors.is_lock_error
 
         def notice(error: Exception) -> bool:
             noticed.set()
-            return is_in_the_way(error)
+            return is_lock_error(error)
 
         def look() -> None:
             for pause in maintain():
                 time.sleep(pause)
             connections["history"].close()
 
-        monkeypatch.setattr(maintenance, "is_in_the_way", notice)
+        monkeypatch.setattr(maintenance, "is_lock_error", notice)
         other = sqlite3.connect(on_sqlite.entry["NAME"], isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
         thread = threading.Thread(target=look)

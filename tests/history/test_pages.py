@@ -93,7 +93,7 @@ def test_every_page_is_read_from_every_database(history_database: HistoryDatabas
     shown = overview(timezone.now())
     hook = hook_history("catalogue", "index")
 
-    assert shown.there == 9
+    assert shown.running == 9
     assert {failure.status for failure in shown.current} == {"degraded", "lost"}
     assert hook is not None
     assert len(hook.errors) == 1

@@ -235,9 +235,10 @@ def test_hidden_process_is_not_gone() -> None:
                 *("unshare", "--mount", "sh", "-c"),
                 'mount -t proc -o hidepid=2 proc /proc && exec "$@"',
                 *("sh", sys.executable, "-c"),
-                "import os; from lifespan_app.history.recording import identity as process;"
+                "import os; from lifespan_app.engine import proc;"
+                "from lifespan_app.history.recording import identity;"
                 "os.setgroups([]); os.setgid(65534); os.setuid(65534);"
-                f"print(process.stat({hidden.pid}), process.is_gone({who!r}, {hidden.pid}))",
+                f"print(proc.stat({hidden.pid}), identity.is_gone({who!r}, {hidden.pid}))",
             ],
             capture_output=True,
             text=True,

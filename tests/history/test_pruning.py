@@ -234,7 +234,7 @@ def test_command_says_what_it_did(history_database: HistoryDatabase) -> None:
 
     said = prunelifespan()
 
-    assert said == "Deleted 1 run and 2 steps: nothing was heard of for 90 days.\n"
+    assert said == "Deleted 1 run and 2 steps: no heartbeat for 90 days.\n"
     assert hosts() == ["last"]
 
 
@@ -243,7 +243,7 @@ def test_dry_run_deletes_nothing(sqlite_history: HistoryDatabase) -> None:
         an_old_run(host="old")
 
     assert prunelifespan(dry_run=True, batch=1) == (
-        "2 runs would be deleted: nothing was heard of for 90 days.\n"
+        "2 runs would be deleted: no heartbeat for 90 days.\n"
     )
     assert len(hosts()) == 3
 
@@ -253,7 +253,7 @@ def test_days_are_those_of_the_setting(sqlite_history: HistoryDatabase, settings
     an_old_run(days=8)
     an_old_run(days=6)
 
-    assert prunelifespan() == "Deleted 1 run and 2 steps: nothing was heard of for 7 days.\n"
+    assert prunelifespan() == "Deleted 1 run and 2 steps: no heartbeat for 7 days.\n"
     assert "for 1 day." in prunelifespan(days=1)
 
 
@@ -287,7 +287,7 @@ def test_terminal_shows_how_far_it_is(sqlite_history: HistoryDatabase) -> None:
     assert output.getvalue() == (
         f"\r2 runs, up to {days_ago(99):%Y-%m-%d}"
         f"\r4 runs, up to {days_ago(97):%Y-%m-%d}"
-        "\nDeleted 4 runs and 8 steps: nothing was heard of for 90 days.\n"
+        "\nDeleted 4 runs and 8 steps: no heartbeat for 90 days.\n"
     )
 
 
@@ -295,7 +295,7 @@ def test_terminal_shows_how_far_it_is(sqlite_history: HistoryDatabase) -> None:
     "argument", ["--days=-1", "--days=soon", "--keep-last=-1", "--batch=0", "--batch=1.5"]
 )
 def test_numbers_that_mean_nothing_are_refused(argument: str) -> None:
-    with pytest.raises(CommandError, match="is no whole number"):
+    with pytest.raises(CommandError, match="is not an integer"):
         call_command("prunelifespan", argument)
 
 

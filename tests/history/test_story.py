@@ -18,12 +18,12 @@ SENTENCES = {
     "timed_out": (
         "catalogue.index did not start within 10 s; 1 hook was rolled back; nothing was served."
     ),
-    "stopped": "Served for 8 min 20 s, until lifespan.shutdown; all hooks stopped in 70 ms.",
+    "stopped": "Served for 8 min 20 s; stopped by the server; all hooks stopped in 70 ms.",
     "shutdown_failed": (
-        "Served for 8 min 20 s, until lifespan.shutdown; library.http_client did not stop within "
+        "Served for 8 min 20 s; stopped by the server; library.http_client did not stop within "
         "5.0 s; 2 hooks stopped."
     ),
-    "healthy": "Serving for 10 min; 5 hooks were up in 0.42 s.",
+    "healthy": "Serving for 10 min; 5 hooks started in 0.42 s.",
     "degraded": (
         "notices.notice_board failed after 0.21 s; serving without it for 10 min; 1 hook was "
         "skipped."
@@ -31,7 +31,7 @@ SENTENCES = {
     "crashed_job": (
         "search.refresh crashed after it had run for 3 min 2 s; serving without it for 10 min."
     ),
-    "lost": "Last heard of 50 min ago, and gone without a word; it had served for 1 h 40 min.",
+    "lost": "No heartbeat since {last_seen}; it had served for 1 h 40 min.",
     "starting": "Starting for 7.0 s; it waits for catalogue.index.",
 }
 
@@ -49,7 +49,8 @@ def test_story_of_a_run_is_told_in_a_sentence(name: str) -> None:
         run.last_seen_at = at - timedelta(minutes=50)
         run.ready_at = run.last_seen_at - timedelta(minutes=100)
 
-    assert describe.headline(run, steps, at) == SENTENCES[name]
+    expected = SENTENCES[name].format(last_seen=describe.clock(run.last_seen_at))
+    assert describe.headline(run, steps, at) == expected
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def test_file_that_is_no_program_returns_126_before_anything_starts(shop: Projec
     done = shop.manage("runlifespan", "--", "./journal.py")
 
     assert done.returncode == 126
-    assert "'./journal.py' can't be run: it is no program." in done.stderr
+    assert "'./journal.py' can't be run: it is not a program." in done.stderr
     assert shop.events() == []
 
 

@@ -326,5 +326,5 @@ def test_address_is_read_as_runserver_reads_it(text: str, read: Address) -> None
 
 @pytest.mark.parametrize("text", ["", "host", "host:", "host:port", "70000", "::1"])
 def test_bad_address_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="is no port, and no HOST:PORT"):
+    with pytest.raises(ValueError, match="is neither a port nor HOST:PORT"):
         address(text)

@@ -53,7 +53,7 @@ class Log(Observer):
             degraded = f", degraded: {report.hooks_failed} of them failed or were skipped"
         log = logger.info if is_whole else logger.warning
         log(
-            "Lifespan '%s' is up: %s in %s%s%s.",
+            "Lifespan '%s' started: %s in %s%s%s.",
             report.service_type,
             count(report.hooks_total, "hook"),
             time_taken(report.startup_duration or 0.0),
@@ -79,12 +79,16 @@ class Log(Observer):
         if not logger.isEnabledFor(logging.INFO):
             return
         chain = shown(report.longest_stop)
+        hooks = count(sum(step.phase is Phase.SHUTDOWN for step in report.steps), "hook")
+        if report.status is Status.STARTUP_FAILED:
+            what = f"failed to start; {hooks} rolled back"
+        else:
+            stopped = "stopped" if report.status is Status.STOPPED else "failed to stop"
+            what = f"{stopped} ({report.ended_by or 'shutdown'}): {hooks} closed"
         logger.info(
-            "Lifespan '%s' is over (%s): %s, %s closed in %s%s.",
+            "Lifespan '%s' %s in %s%s.",
             report.service_type,
-            report.ended_by or "shutdown",
-            report.status,
-            count(sum(step.phase is Phase.SHUTDOWN for step in report.steps), "hook"),
+            what,
             time_taken(report.shutdown_duration or 0.0),
             f"; longest chain: {chain}" if chain else "",
         )

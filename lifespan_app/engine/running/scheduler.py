@@ -266,7 +266,7 @@ class Scheduler:
             self._enter(IN_SHUTDOWN)
             self.deadlines.begin_shutdown(now, quick=quick)
             if self.warming_up:
-                self._give_up_startup("the process was stopped before its turn")
+                self._give_up_startup("the process was already stopping")
             self.commands.append((Do.STOP,))
         elif quick:
             self._hurry()
@@ -548,7 +548,8 @@ class Scheduler:
             self.status = Status.STOPPING
         self._enter(IN_SHUTDOWN)
         self.deadlines.begin_rollback(self._now, quick=quick)
-        self._give_up_startup("the startup was given up before its turn")
+        failed = self.first_error is not None
+        self._give_up_startup(f"the startup {'had already failed' if failed else 'was stopped'}")
         self.commands.append((Do.STOP,))
 
     def _give_up_startup(self, reason: str) -> None:
@@ -850,7 +851,7 @@ class Scheduler:
             if hook_run.hook is None or hook_run.node.options.required or hook_run.non_blocking:
                 continue
             if hook_run.state is PENDING:
-                self._skip(hook_run, "the startup passed its deadline before its turn")
+                self._skip(hook_run, "the startup had already passed its deadline")
                 self._settle(hook_run)
         self._pass([one for one in late if one.node.options.required])
         if self.phase is not IN_STARTUP:

@@ -1,4 +1,4 @@
-"""Read: the record of runs as the admin, the commands and the checks ask for it.
+"""Queries and summaries of the recorded runs, for the admin, the commands and the checks.
 
 Imports ``history.recording`` and ``models``.
 """

@@ -14,7 +14,7 @@ from lifespan_app.models import LifespanRun, LifespanStep
 from . import describe
 
 VERSION = 1
-"""Of the document; it grows when a key goes away or changes what it means."""
+"""The document's version, increased when a key is removed or changes its meaning."""
 
 
 def document(
@@ -32,13 +32,13 @@ def document(
 
 
 def columns(row: Model, without: tuple[str, ...]) -> dict[str, Any]:
-    """Return the columns of a row as JSON has them."""
+    """Return the columns of a row as JSON values."""
     fields = (field for field in row._meta.concrete_fields if field.name not in without)
     return {field.name: plain(getattr(row, field.attname)) for field in fields}
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it."""
+    """Return a value as a JSON value."""
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, timedelta):

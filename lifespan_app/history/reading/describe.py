@@ -1,7 +1,6 @@
-"""What a run did, in words: for the admin's pages and for a terminal.
+"""Texts about runs and steps, for the admin's pages and the terminal.
 
-Plain functions over a run and its steps. They ask the database nothing, so the rows may come from
-anywhere.
+The functions take rows and send no query, so the rows may also come from a spool file.
 """
 
 from __future__ import annotations
@@ -16,19 +15,21 @@ from django.utils.translation import gettext, ngettext
 from lifespan_app.engine.error_text import line_of
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
+from .statistics import Spread
+
 BROKEN = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CRASHED})
-"""The outcomes of a step that has failed by itself."""
+"""The outcomes of a failed step; skipped and cancelled ones are consequences."""
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 MOST_NAMES = 3
-"""How many hooks a sentence names."""
+"""The most hooks that one sentence names."""
 
 
 # Numbers
 
 
 def duration(taken: timedelta | float | None) -> str:
-    """Return a time span as people say it, to two or three digits; empty for None.
+    """Return a time span with two or three digits; empty for None.
 
     Args:
         taken: a span, or seconds.
@@ -51,7 +52,7 @@ def duration(taken: timedelta | float | None) -> str:
 
 
 def two(whole: int, size: int, text: str, small_size: int, small_text: str) -> str:
-    """Return a number of seconds in two units, without the smaller one where it is nought."""
+    """Return a number of seconds in two units; the smaller one is left out when it is zero."""
     many, rest = divmod(whole, size)
     few = rest // small_size
     return f"{text % many} {small_text % few}" if few else text % many
@@ -60,14 +61,15 @@ def two(whole: int, size: int, text: str, small_size: int, small_text: str) -> s
 def elapsed(since: datetime, until: datetime) -> timedelta:
     """Return the time that has passed between two times, also where the clocks were changed.
 
-    Without ``USE_TZ`` times are those of the wall clock, which shows one hour twice when it goes back,
-    and a stored time does not say which of the two it is in. The shortest span that fits is taken.
+    Without ``USE_TZ``, times are those of the wall clock. In the hour that a clock change repeats, a
+    stored time is ambiguous; then the shortest possible span is returned.
     """
     if timezone.is_aware(since):
         return until - since
     zone = timezone.get_default_timezone()
     begin, end = since.replace(tzinfo=zone), until.replace(tzinfo=zone)
-    # In one time zone Python would subtract what the clock shows.
+    # Python subtracts wall clock times within one time zone:
+    # https://docs.python.org/3/library/datetime.html#datetime.datetime.tzinfo
     passed = end.astimezone(UTC) - begin.astimezone(UTC)
     if passed < timedelta():
         passed = end.replace(fold=1).astimezone(UTC) - begin.astimezone(UTC)
@@ -75,15 +77,20 @@ def elapsed(since: datetime, until: datetime) -> timedelta:
 
 
 def ago(moment: datetime, now: datetime | None = None) -> str:
-    """Return how long ago a moment was."""
-    passed = elapsed(moment, now or timezone.now()).total_seconds()
-    if passed < 1:
+    """Return the age of a moment, as "5 min ago"."""
+    now = now or timezone.now()
+    if elapsed(moment, now).total_seconds() < 1:
         return gettext("just now")
-    return gettext("%(time)s ago") % {"time": rough(passed)}
+    return gettext("%(time)s ago") % {"time": age(moment, now)}
+
+
+def age(moment: datetime, now: datetime) -> str:
+    """Return the age of a moment in one unit."""
+    return rough(elapsed(moment, now).total_seconds())
 
 
 def rough(seconds: float) -> str:
-    """Return a time span in one unit, for what is read at a glance."""
+    """Return a time span in one unit."""
     for size, text in (
         (DAY, gettext("%d d")),
         (HOUR, gettext("%d h")),
@@ -100,7 +107,7 @@ def hooks(count: int) -> str:
 
 
 def named(keys: Sequence[str]) -> str:
-    """Return the names of some hooks; the number of the rest where there are many."""
+    """Return the first names of hooks, and the number of the others."""
     shown = gettext(", ").join(keys[:MOST_NAMES])
     if len(keys) <= MOST_NAMES:
         return shown
@@ -119,36 +126,65 @@ def in_phase(steps: Iterable[LifespanStep], phase: str) -> list[LifespanStep]:
 
 
 def broken(steps: Iterable[LifespanStep]) -> list[LifespanStep]:
-    """Return the steps that failed by themselves, the first one first."""
+    """Return the failed steps in the order of their ends."""
     order = list(Phase)
     found = [step for step in steps if step.outcome in BROKEN]
     return sorted(found, key=lambda step: (order.index(Phase(step.phase)), ended(step)))
 
 
 def ended(step: LifespanStep) -> timedelta:
-    """Return when a step ended, from the begin of its phase."""
+    """Return the end of a step, measured from the start of its phase."""
     return step.offset + step.duration
 
 
 def skipped(steps: Iterable[LifespanStep]) -> list[LifespanStep]:
-    """Return the steps that never had their turn."""
+    """Return the skipped steps."""
     return [step for step in steps if step.outcome == Outcome.SKIPPED]
 
 
 def unfinished(steps: Iterable[LifespanStep], phase: str) -> list[LifespanStep]:
-    """Return the steps of a phase whose end was not recorded."""
+    """Return the steps of a phase without a recorded end."""
     return [step for step in in_phase(steps, phase) if not step.outcome]
 
 
 def first_broken(run: LifespanRun, steps: Iterable[LifespanStep]) -> LifespanStep | None:
-    """Return the step that a run failed by: the one with its fingerprint, else the first."""
+    """Return the step that made a run fail: the one with its fingerprint, else the first failed one."""
     found = broken(steps)
     own = (step for step in found if run.fingerprint and step.fingerprint == run.fingerprint)
     return next(own, found[0] if found else None)
 
 
+def outcomes(steps: Iterable[LifespanStep]) -> dict[str, int]:
+    """Return the numbers of hooks that failed, were skipped and were cancelled before the shutdown."""
+    found = [step for step in steps if step.phase != Phase.SHUTDOWN]
+    return {
+        "failed": len({step.key for step in broken(found)}),
+        "skipped": len(skipped(found)),
+        "cancelled": sum(step.outcome == Outcome.CANCELLED for step in found),
+    }
+
+
+def usually(sample: Spread) -> str:
+    """Return the usual duration of a hook, with the size of the sample."""
+    words = {"median": duration(sample.median), "p95": duration(sample.p95), "n": sample.count}
+    return (
+        ngettext(
+            "usually %(median)s (p95 %(p95)s, %(n)d run)",
+            "usually %(median)s (p95 %(p95)s, %(n)d runs)",
+            sample.count,
+        )
+        % words
+    )
+
+
+def edge(reason: str) -> str:
+    """Return the reason for which a hook waited for another one."""
+    words = {"needs": gettext("dependency"), "written": gettext("order in file")}
+    return words.get(reason, reason)
+
+
 def outcome(step: LifespanStep) -> str:
-    """Return how a step ended, in a word."""
+    """Return the outcome of a step, in a word."""
     if step.outcome:
         return str(Outcome(step.outcome).label)
     if step.run.is_over or step.run.is_lost():
@@ -158,8 +194,8 @@ def outcome(step: LifespanStep) -> str:
     return gettext("stopping") if step.phase == Phase.SHUTDOWN else gettext("starting")
 
 
-def what_befell(step: LifespanStep) -> str:
-    """Return what went wrong in a step: the hook, what it did, after how long."""
+def failure_text(step: LifespanStep) -> str:
+    """Return a sentence about a failed step: the hook, its failure, and the time until then."""
     words = {"hook": step.key, "time": duration(step.duration)}
     if step.phase == Phase.SERVING:
         return gettext("%(hook)s crashed after it had run for %(time)s") % words
@@ -173,12 +209,12 @@ def what_befell(step: LifespanStep) -> str:
 
 
 def error_line(step: LifespanStep) -> str:
-    """Return the error of a step in a line: its class, and what it says."""
+    """Return the error of a step in one line: class and message."""
     return line_of(step.exception, step.error)
 
 
 def place(step: LifespanStep) -> str:
-    """Return where a hook is written; empty where that is not known."""
+    """Return the file and line of a hook; empty if unknown."""
     return f"{step.file}:{step.line}" if step.file else ""
 
 
@@ -186,12 +222,12 @@ def place(step: LifespanStep) -> str:
 
 
 def status(run: LifespanRun, now: datetime | None = None) -> str:
-    """Return where a run stands, in a word."""
+    """Return the status of a run, in a word."""
     return str(run.status_at(now).label)
 
 
 def headline(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime | None = None) -> str:
-    """Return what happened, in one sentence."""
+    """Return a summary of a run, in one sentence."""
     now = now or timezone.now()
     parts = {
         Status.STARTING: starting,
@@ -208,17 +244,17 @@ def headline(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime | No
 
 
 def startup_failed(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
-    """Yield what failed first, what was rolled back, and that nothing was served."""
+    """Yield the first failure and the number of hooks rolled back."""
     in_startup = [step for step in steps if step.phase != Phase.SHUTDOWN]
     first = first_broken(run, in_startup)
     if first is not None:
-        yield what_befell(first)
+        yield failure_text(first)
         if more := len(broken(in_startup)) - 1:
             yield ngettext("%d more hook failed", "%d more hooks failed", more) % more
     elif run.error:
         yield gettext("The startup failed: %(error)s") % {"error": run.error.partition("\n")[0]}
     elif run.ended_by:
-        yield gettext("The startup was given up: %(why)s") % {"why": run.ended_by}
+        yield gettext("The startup was stopped: %(why)s") % {"why": run.ended_by}
     else:
         yield gettext("The startup failed")
     if count := len(in_phase(steps, Phase.SHUTDOWN)):
@@ -227,24 +263,24 @@ def startup_failed(run: LifespanRun, steps: Sequence[LifespanStep], now: datetim
 
 
 def starting(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
-    """Yield for how long a run has been starting, and what it waits for."""
+    """Yield the time since the start, and the hooks that are starting."""
     yield gettext("Starting for %(time)s") % {"time": duration(elapsed(run.started_at, now))}
     if waits := unfinished(steps, Phase.STARTUP):
         yield gettext("it waits for %(hooks)s") % {"hooks": named([step.key for step in waits])}
 
 
 def serving(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
-    """Yield for how long a run has served, and how long it took to start."""
+    """Yield the serving time and the startup time."""
     yield gettext("Serving for %(time)s") % {"time": duration(served_for(run, now))}
     yield up_in(run)
 
 
 def degraded(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
-    """Yield what a run serves without, and why."""
+    """Yield the failed hooks and the serving time."""
     words = {"time": duration(served_for(run, now))}
     found = broken(steps)
     for step in found[:MOST_NAMES]:
-        yield what_befell(step)
+        yield failure_text(step)
     if (more := len(found) - MOST_NAMES) > 0:
         yield ngettext("%d more hook failed", "%d more hooks failed", more) % more
     if not found:
@@ -258,7 +294,7 @@ def degraded(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> 
 
 
 def stopping(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
-    """Yield for how long a run has been stopping, and what it waits for."""
+    """Yield the stopping time, and the hooks that are stopping."""
     since = run.stopping_at or run.last_seen_at
     yield gettext("Stopping for %(time)s") % {"time": duration(elapsed(since, now))}
     if waits := unfinished(steps, Phase.SHUTDOWN):
@@ -268,22 +304,22 @@ def stopping(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> 
 
 
 def stopped(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
-    """Yield for how long a run has served, what ended it, and how long it took to stop."""
+    """Yield the serving time, the cause of the end, and the shutdown time."""
     yield has_served(run, now)
     if found := broken(steps):
-        yield what_befell(found[0])
+        yield failure_text(found[0])
     yield gettext("all hooks stopped in %(time)s") % {"time": duration(run.shutdown_duration)}
 
 
 def shutdown_failed(
     run: LifespanRun, steps: Sequence[LifespanStep], now: datetime
 ) -> Iterator[str]:
-    """Yield for how long a run has served, and what did not stop."""
+    """Yield the serving time, and the hooks that did not stop."""
     yield has_served(run, now)
     in_shutdown = in_phase(steps, Phase.SHUTDOWN)
     found = broken(in_shutdown)
     for step in found[:MOST_NAMES]:
-        yield what_befell(step)
+        yield failure_text(step)
     if (more := len(found) - MOST_NAMES) > 0:
         yield ngettext("%d more hook failed", "%d more hooks failed", more) % more
     if not found and run.error:
@@ -293,26 +329,26 @@ def shutdown_failed(
 
 
 def lost(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
-    """Yield since when nothing was heard of a run, and what it did until then."""
-    words = {"time": ago(run.last_seen_at, now)}
-    yield gettext("Last heard of %(time)s, and gone without a word") % words
+    """Yield the last heartbeat, and the state of the run at that time."""
+    words = {"time": clock(run.last_seen_at)}
+    yield gettext("No heartbeat since %(time)s") % words
     if run.ready_at is None:
         if waits := unfinished(steps, Phase.STARTUP):
             names = named([step.key for step in waits])
             yield gettext("it was starting %(hooks)s") % {"hooks": names}
         else:
-            yield gettext("it was not up yet")
+            yield gettext("it had not finished starting")
     else:
         yield gettext("it had served for %(time)s") % {"time": duration(served_for(run, now))}
 
 
 def up_in(run: LifespanRun) -> str:
-    """Return how many hooks were up, and in what time."""
+    """Return the number of hooks and the startup time."""
     words = {"count": run.hooks_total, "time": duration(run.startup_duration)}
     return (
         ngettext(
-            "%(count)d hook was up in %(time)s",
-            "%(count)d hooks were up in %(time)s",
+            "%(count)d hook started in %(time)s",
+            "%(count)d hooks started in %(time)s",
             run.hooks_total,
         )
         % words
@@ -320,17 +356,19 @@ def up_in(run: LifespanRun) -> str:
 
 
 def has_served(run: LifespanRun, now: datetime) -> str:
-    """Return for how long a run that is over has served, and what ended it."""
+    """Return the serving time of an ended run, and the cause of its end."""
     words = {"time": duration(served_for(run, now)), "why": run.ended_by}
     if run.ready_at is None:
-        return gettext("Ended before it was up")
+        return gettext("Stopped before it had started")
+    if run.ended_by == "lifespan.shutdown":
+        return gettext("Served for %(time)s; stopped by the server") % words
     if run.ended_by:
-        return gettext("Served for %(time)s, until %(why)s") % words
+        return gettext("Served for %(time)s; stopped by: %(why)s") % words
     return gettext("Served for %(time)s") % words
 
 
 def served_for(run: LifespanRun, now: datetime) -> timedelta | None:
-    """Return how long a run has served; None where it never did."""
+    """Return the serving time of a run; None if it never served."""
     if run.ready_at is None:
         return None
     if run.is_lost(now):
@@ -346,10 +384,10 @@ def served_for(run: LifespanRun, now: datetime) -> timedelta | None:
 def advice(
     run: LifespanRun, steps: Sequence[LifespanStep], now: datetime | None = None
 ) -> list[str]:
-    """Return what somebody can do about a run, a sentence each; nothing where all is well."""
+    """Return the advice for a run, one sentence each."""
     now = now or timezone.now()
     sentences = [
-        sentence for step in broken(steps)[:MOST_NAMES] for sentence in remedies(run, step)
+        sentence for step in broken(steps)[:MOST_NAMES] for sentence in advice_for(run, step)
     ]
     if run.status_at(now) == Status.LOST:
         sentences.append(
@@ -362,8 +400,8 @@ def advice(
     return list(dict.fromkeys(sentences))
 
 
-def remedies(run: LifespanRun, step: LifespanStep) -> Iterator[str]:
-    """Yield what can be done about a step that failed."""
+def advice_for(run: LifespanRun, step: LifespanStep) -> Iterator[str]:
+    """Yield the advice for a failed step."""
     words = {
         "hook": step.key,
         "place": place(step) or step.key,
@@ -373,24 +411,33 @@ def remedies(run: LifespanRun, step: LifespanStep) -> Iterator[str]:
     if step.phase == Phase.SHUTDOWN:
         yield (
             gettext(
-                "Look at %(place)s, behind its yield: what it holds may not have been given back. If "
-                "it only needs longer, raise %(setting)s['shutdown_timeout']."
+                "Look at %(place)s, after its yield: it may not have released what it holds. If it "
+                "only needs longer, raise %(setting)s['shutdown_timeout']."
             )
             % words
         )
         return
     if step.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
         if step.waiting_at:
-            yield gettext("It hung at %(waiting)s: see whether what it asks there answers.") % words
+            yield (
+                gettext(
+                    "It hung at %(waiting)s: check whether the service it calls there responds."
+                )
+                % words
+            )
         yield gettext("If it only needs longer, raise %(setting)s['timeout'].") % words
     elif step.phase == Phase.SERVING:
-        yield gettext("Mend what it stumbled over at %(place)s, then restart the process.") % words
+        yield gettext("Fix the error at %(place)s, then restart the process.") % words
     else:
-        yield gettext("Look at %(place)s, and whether what it asks for is there.") % words
+        yield (
+            gettext("Look at %(place)s, and check whether the service it connects to is reachable.")
+            % words
+        )
     if run.status == Status.STARTUP_FAILED:
         yield (
             gettext(
-                "To start without it: %(setting)s = {'required': False}, if the rest can do so."
+                "To start without it: %(setting)s = {'required': False}. Hooks that depend on "
+                "it are then skipped."
             )
             % words
         )

@@ -1,4 +1,4 @@
-"""What one hook did in its newest runs: durations, outcomes, errors, and who needs it."""
+"""The history of one hook in its newest runs: durations, outcomes, errors and dependents."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from . import describe
 from .statistics import Spread, spread
 
 MOST_STEPS = 600
-"""How many of the newest steps of the hook are read, whatever their phase."""
+"""The most steps of the hook that are read, of all phases."""
 SHOWN = 25
-"""How many runs are listed one by one."""
+"""The most runs that are listed."""
 COLUMNS = [
     "pk",
     "app_label",
@@ -55,13 +55,13 @@ class StepGroup:
 
     @property
     def broken(self) -> int:
-        """How many of them failed."""
+        """The number of failed steps."""
         return sum(step.outcome in describe.BROKEN for step in self.steps)
 
     @property
     def spread(self) -> Spread | None:
-        """How long those took that went well."""
-        return spread(went_well(self.steps))
+        """The durations of the successful steps."""
+        return spread(durations(self.steps))
 
     @property
     def latest(self) -> LifespanStep:
@@ -76,13 +76,13 @@ class StepGroup:
 
 @dataclass
 class HookHistory:
-    """What one hook did in its newest runs."""
+    """The history of one hook in its newest runs."""
 
     app_label: str
     name: str
     steps: Sequence[LifespanStep]
     """Of all phases, newest first."""
-    needed_by: Sequence[LifespanStep]
+    dependents: Sequence[LifespanStep]
 
     @property
     def key(self) -> str:
@@ -91,7 +91,7 @@ class HookHistory:
 
     @property
     def startups(self) -> list[LifespanStep]:
-        """Its steps in startups, or those in the phase that it has."""
+        """Its steps of the startup, or of the first phase in which it has some."""
         for phase in Phase:
             if found := describe.in_phase(self.steps, phase):
                 return found
@@ -109,10 +109,10 @@ class HookHistory:
 
     @property
     def shutdown(self) -> Spread | None:
-        """How long it took to stop."""
+        """The durations of its shutdowns."""
         if self.latest.phase == Phase.SHUTDOWN:
             return None
-        return spread(went_well(describe.in_phase(self.steps, Phase.SHUTDOWN)))
+        return spread(durations(describe.in_phase(self.steps, Phase.SHUTDOWN)))
 
     @property
     def shown(self) -> list[LifespanStep]:
@@ -120,7 +120,7 @@ class HookHistory:
         return self.startups[:SHOWN]
 
     def by(self, column: str) -> list[StepGroup]:
-        """Return its startups in parts, by a column of their runs; those with the newest first."""
+        """Return its startups grouped by a column of their runs, the newest group first."""
         parts: dict[str, list[LifespanStep]] = defaultdict(list)
         for step in self.startups:
             parts[getattr(step.run, column)].append(step)
@@ -133,7 +133,7 @@ class HookHistory:
 
     @property
     def places(self) -> list[StepGroup]:
-        """Its startups by service type and host: is it the same everywhere."""
+        """Its startups by service type and host."""
         parts: dict[str, list[LifespanStep]] = defaultdict(list)
         for step in self.startups:
             parts[f"{step.run.service_type} · {step.run.host}"].append(step)
@@ -141,7 +141,7 @@ class HookHistory:
 
     @property
     def errors(self) -> list[StepGroup]:
-        """What it failed by, in all phases."""
+        """Its failed steps of all phases, grouped by error."""
         parts: dict[str, list[LifespanStep]] = defaultdict(list)
         for step in self.steps:
             if step.outcome in describe.BROKEN:
@@ -150,26 +150,26 @@ class HookHistory:
 
     @property
     def since(self) -> datetime:
-        """When the oldest run of the sample began."""
+        """The start of the oldest run in the sample."""
         return self.startups[-1].run.started_at
 
 
-def went_well(steps: Iterable[LifespanStep]) -> list[float]:
-    """Return the durations, in seconds, of steps that went well."""
+def durations(steps: Iterable[LifespanStep]) -> list[float]:
+    """Return the durations of successful steps, in seconds."""
     return [step.duration.total_seconds() for step in steps if step.outcome == Outcome.OK]
 
 
 def hook_history(app_label: str, name: str) -> HookHistory | None:
-    """Read what a hook did; None where no run has it."""
+    """Read the history of a hook; None if no run has it."""
     steps: Any = LifespanStep.objects.filter(app_label=app_label, name=name)
     found = list(steps.select_related("run").only(*COLUMNS).order_by("-pk")[:MOST_STEPS])
     if not found:
         return None
-    return HookHistory(app_label, name, found, who_needs(f"{app_label}.{name}", found[0].run))
+    return HookHistory(app_label, name, found, dependents_of(f"{app_label}.{name}", found[0].run))
 
 
-def who_needs(key: str, run: LifespanRun) -> list[LifespanStep]:
-    """Return the steps of a run's startup and service whose hooks wait for one."""
+def dependents_of(key: str, run: LifespanRun) -> list[LifespanStep]:
+    """Return the steps of the hooks that depend on a hook in a run."""
     steps = LifespanStep.objects.filter(run=run).exclude(phase=Phase.SHUTDOWN)
     columns = "pk", "run", "app_label", "name", "phase", "outcome", "needs"
     return [step for step in steps.only(*columns) if any(need[0] == key for need in step.needs)]

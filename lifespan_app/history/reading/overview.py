@@ -1,6 +1,6 @@
-"""What is there now, what is broken, and since when: the questions asked at three in the morning.
+"""The overview of all processes: running ones, failures, starts and durations.
 
-Every answer is over a sample of a bounded size; the number of queries is always the same.
+Every number is taken from a sample of limited size, with a constant number of queries.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from .statistics import (
 )
 
 MOST_LIVE = 2_000
-"""How many processes are listed as being there."""
+"""The most running processes that are listed."""
 MOST_FAILED = 200
-"""How many of the newest failed runs of each kind are grouped."""
+"""The most failed runs of each status that are grouped."""
 MOST_GROUPS = 12
 MOST_COLUMNS = 100
-"""How many starts a chart shows."""
+"""The most starts in a chart."""
 RECENT = timedelta(days=7)
-"""How old a failure may be to be on the first page."""
+"""The age up to which failures are shown."""
 DAY = timedelta(hours=24)
 LOOP, LOOP_SPAN = 4, timedelta(minutes=10)
-"""So many failed starts of a service type within this time are a loop."""
+"""The number of failed starts of a service type within this time that is a restart loop."""
 
 UP = frozenset({Status.SERVING, Status.DEGRADED})
-HAVE_BEEN_UP = frozenset(
+HAVE_SERVED = frozenset(
     {Status.SERVING, Status.DEGRADED, Status.STOPPING, Status.STOPPED, Status.SHUTDOWN_FAILED}
 )
 SUMMARY = [
@@ -83,23 +83,23 @@ class Deployment:
     hosts: Counter[str] = field(default_factory=Counter)
 
     @property
-    def heard_at(self) -> datetime:
-        """When the one that was heard of longest ago was heard of."""
+    def last_heartbeat(self) -> datetime:
+        """The oldest of the last heartbeats of its processes."""
         return min(run.last_seen_at for run in self.runs)
 
     @property
     def up(self) -> int:
-        """How many serve, whole or degraded."""
+        """The number of serving processes, including degraded ones."""
         return sum(self.statuses[status] for status in UP)
 
     @property
     def places(self) -> list[tuple[str, int]]:
-        """The hosts, with how many processes are on each."""
+        """The hosts, each with its number of processes."""
         return self.hosts.most_common()
 
     @property
     def rest(self) -> list[tuple[str, int]]:
-        """The statuses of those that don't just serve, with how many there are."""
+        """The other statuses than serving, each with its number of processes."""
         return [
             (status, self.statuses[status])
             for status in Status
@@ -109,16 +109,16 @@ class Deployment:
 
 @dataclass
 class FailureGroup:
-    """Runs that went wrong in the same way."""
+    """Runs with the same failure."""
 
     runs: list[LifespanRun]
     """Newest first."""
-    is_over: bool = False
-    """Whether the service type has started well since."""
+    is_resolved: bool = False
+    """True if the service type has started successfully since."""
     steps: list[LifespanStep] = field(default_factory=list)
-    """What failed in the newest of them."""
+    """The failed steps of the newest run."""
     is_cut: bool = False
-    """Whether older ones may have been left out."""
+    """True if older runs may be missing."""
     now: datetime | None = None
 
     @property
@@ -128,44 +128,44 @@ class FailureGroup:
 
     @property
     def status(self) -> Status:
-        """What became of them."""
+        """The status of the newest run."""
         return Status(self.latest.status_at(self.now))
 
     @property
     def first_at(self) -> datetime:
-        """When it was first seen."""
-        return min(happened_at(run) for run in self.runs)
+        """The time of the first failure."""
+        return min(failed_at(run) for run in self.runs)
 
     @property
     def last_at(self) -> datetime:
-        """When it was last seen."""
-        return max(happened_at(run) for run in self.runs)
+        """The time of the last failure."""
+        return max(failed_at(run) for run in self.runs)
 
     @property
     def service_types(self) -> list[str]:
-        """The service types that it befell."""
+        """The service types that have this failure."""
         return sorted({run.service_type for run in self.runs})
 
     @property
     def hosts(self) -> list[str]:
-        """The hosts that it befell."""
+        """The hosts that have this failure."""
         return sorted({run.host for run in self.runs if run.host})
 
     @property
     def headline(self) -> str:
-        """What happened in the newest of the runs."""
+        """A summary of the newest run."""
         if self.step is not None and len(describe.broken(self.steps)) == 1:
-            return describe.what_befell(self.step)
+            return describe.failure_text(self.step)
         return describe.headline(self.latest, self.steps, self.now)
 
     @property
     def advice(self) -> list[str]:
-        """What can be done."""
+        """The advice for the newest run."""
         return describe.advice(self.latest, self.steps, self.now)
 
     @property
     def step(self) -> LifespanStep | None:
-        """What failed first in the newest of the runs."""
+        """The step that made the newest run fail."""
         return describe.first_broken(self.latest, self.steps)
 
 
@@ -180,12 +180,12 @@ class Day:
 
     @property
     def failed(self) -> int:
-        """How many of them failed, or were lost."""
+        """The number of failed or lost runs."""
         return sum(is_broken(start, self.now) for start in self.starts)
 
     @property
     def is_looping(self) -> bool:
-        """Whether it fails again and again."""
+        """True if the service type is in a restart loop."""
         lately = [
             start
             for start in self.starts
@@ -195,7 +195,7 @@ class Day:
         return len(lately) >= LOOP
 
     def ticks(self) -> list[tuple[str, str]]:
-        """Return where each start stands on a strip, as a percentage, and how it went."""
+        """Return the position of each start on a strip, as a percentage, and its result."""
         return [
             (
                 f"{100 - 100 * describe.elapsed(start.started_at, self.now) / DAY:.2f}%",
@@ -214,13 +214,13 @@ class Column:
     y: str
     height: str
     begins: bool
-    """Whether a release begins with it."""
+    """True if it is the first run of a release."""
     title: str
 
 
 @dataclass
 class Times:
-    """How long the starts of a service type took."""
+    """The startup times of a service type."""
 
     service_type: str
     startup: Spread
@@ -258,7 +258,7 @@ class Times:
 
 @dataclass
 class Overview:
-    """What the first page says."""
+    """The content of the overview page."""
 
     now: datetime
     deployments: list[Deployment]
@@ -267,34 +267,44 @@ class Overview:
     times: list[Times]
     is_empty: bool
     is_cut: bool
+    last_heartbeat: datetime | None
+    """The newest of the sample."""
 
     @property
     def current(self) -> list[FailureGroup]:
-        """What is broken now."""
-        return [failure for failure in self.failures if not failure.is_over]
+        """The failures that are not resolved."""
+        return [failure for failure in self.failures if not failure.is_resolved]
 
     @property
     def past(self) -> list[FailureGroup]:
-        """What has gone by."""
-        return [failure for failure in self.failures if failure.is_over]
+        """The resolved failures."""
+        return [failure for failure in self.failures if failure.is_resolved]
 
     @property
-    def there(self) -> int:
-        """How many processes are there."""
+    def running(self) -> int:
+        """The number of running processes."""
         return sum(count for one in self.deployments for count in one.statuses.values())
 
     @property
     def headline(self) -> str:
-        """Return how things stand, in a sentence."""
+        """The number of serving processes, in a sentence."""
         up = sum(one.up for one in self.deployments)
         degraded = sum(one.statuses[Status.DEGRADED] for one in self.deployments)
-        words = {"up": up, "all": self.there}
-        if not self.there:
-            return gettext("No process is there.")
-        if up < self.there:
-            sentence = gettext("%(up)d of %(all)d processes serve") % words
+        words = {"up": up, "all": self.running}
+        if not self.running:
+            time = describe.clock(self.last_heartbeat or self.now)
+            return gettext("No process has been heard of since %(time)s.") % {"time": time}
+        if up == self.running == 1:
+            sentence = gettext("1 process is serving")
         else:
-            sentence = ngettext("%(all)d process serves", "All %(all)d processes serve", up) % words
+            sentence = (
+                ngettext(
+                    "%(up)d of %(all)d processes is serving",
+                    "%(up)d of %(all)d processes are serving",
+                    up,
+                )
+                % words
+            )
         if degraded == up > 0:
             sentence = gettext("%(sentence)s, degraded") % {"sentence": sentence}
         elif degraded:
@@ -306,16 +316,18 @@ class Overview:
 
     @property
     def loops(self) -> list[str]:
-        """The service types whose start fails again and again."""
+        """The service types in a restart loop."""
         return [day.service_type for day in self.days if day.is_looping]
 
 
 def overview(now: datetime) -> Overview:
-    """Read what the first page says, with the same few queries however many runs there are."""
+    """Read the content of the overview page, with a constant number of queries."""
     sample = newest_runs()
     live = read_live()
     deployments = deployed(live, now)
     failures = failed(live, sample, now)
+    heartbeats = [start.last_seen_at for start in sample.newest]
+    heartbeats += [run.last_seen_at for run in live]
     looked_at = sample.with_steps()
     slowest = slowest_hooks(looked_at)
     counted = Counter(start.service_type for start in looked_at)
@@ -332,17 +344,18 @@ def overview(now: datetime) -> Overview:
         times=times,
         is_empty=not sample.newest and not live,
         is_cut=len(live) == MOST_LIVE,
+        last_heartbeat=max(heartbeats, default=None),
     )
 
 
 def read_live() -> list[LifespanRun]:
-    """Read the runs that are not over, as far as was recorded; some may be lost by the clock."""
+    """Read the runs without a recorded end; some may be lost by the clock."""
     runs = LifespanRun.objects.filter(status__in=LIVE).exclude(mode__in=UNCOUNTED)
     return list(runs.only(*SUMMARY).order_by("-pk")[:MOST_LIVE])
 
 
 def deployed(live: Iterable[LifespanRun], now: datetime) -> list[Deployment]:
-    """Return what is there by service type and release."""
+    """Return the running processes by service type and release."""
     found: dict[tuple[str, str], Deployment] = {}
     for run in live:
         if run.is_lost(now):
@@ -356,7 +369,7 @@ def deployed(live: Iterable[LifespanRun], now: datetime) -> list[Deployment]:
 
 
 def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[FailureGroup]:
-    """Return what went wrong lately, grouped by how, what lasts first and the newest first."""
+    """Return the recent failures in groups: unresolved first, then the newest."""
     wrong = [run for run in live if run.is_lost(now) or run.status == Status.DEGRADED]
     cut: set[str] = set()
     for status in (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST):
@@ -367,60 +380,62 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
         wrong += [
             run
             for run in newest
-            if run.mode not in UNCOUNTED and describe.elapsed(happened_at(run), now) <= RECENT
+            if run.mode not in UNCOUNTED and describe.elapsed(failed_at(run), now) <= RECENT
         ]
     groups: dict[Any, list[LifespanRun]] = defaultdict(list)
     for run in wrong:
         groups[signature(run, now)].append(run)
-    well = started_well(sample, live, now)
+    well = last_successful_starts(sample, live, now)
     failures = [
         FailureGroup(
             sorted(runs, key=lambda run: run.pk, reverse=True),
-            is_over=all(is_over(run, well, now) for run in runs),
+            is_resolved=all(is_resolved(run, well, now) for run in runs),
             is_cut=str(runs[0].status) in cut,
             now=now,
         )
         for runs in groups.values()
     ]
-    failures.sort(key=lambda one: (one.is_over, -one.last_at.timestamp()))
+    failures.sort(key=lambda one: (one.is_resolved, -one.last_at.timestamp()))
     shown = failures[:MOST_GROUPS]
     add_steps(shown)
     return shown
 
 
 def signature(run: LifespanRun, now: datetime) -> tuple[str, ...]:
-    """Return what the runs of one failure have in common."""
+    """Return the key by which the runs of one failure are grouped."""
     if run.is_lost(now):
         return (Status.LOST, run.service_type)
     what = run.fingerprint or run.error or run.ended_by
     return (run.status, what) if what else (run.status, run.service_type)
 
 
-def started_well(sample: Sample, live: Iterable[LifespanRun], now: datetime) -> dict[str, datetime]:
-    """Return when each service type has last started so that it could serve."""
+def last_successful_starts(
+    sample: Sample, live: Iterable[LifespanRun], now: datetime
+) -> dict[str, datetime]:
+    """Return the time of the last successful start of each service type."""
     found: dict[str, datetime] = {}
     candidates: list[Any] = [*sample.newest, *live]
     for start in candidates:
         is_silent = start.status in LIVE and start.lost_after and start.lost_after < now
-        if start.status in HAVE_BEEN_UP and not is_silent:
+        if start.status in HAVE_SERVED and not is_silent:
             known = found.get(start.service_type)
             if known is None or start.started_at > known:
                 found[start.service_type] = start.started_at
     return found
 
 
-def is_over(run: LifespanRun, well: dict[str, datetime], now: datetime) -> bool:
-    """Tell whether a failure lies behind: the service type has started well since."""
+def is_resolved(run: LifespanRun, well: dict[str, datetime], now: datetime) -> bool:
+    """Return True if a failure is resolved: its service type has started successfully since."""
     if run.status == Status.DEGRADED and not run.is_lost(now):
         return False
     if run.status == Status.SHUTDOWN_FAILED:
         return True
     last = well.get(run.service_type)
-    return last is not None and last > happened_at(run)
+    return last is not None and last > failed_at(run)
 
 
-def happened_at(run: LifespanRun) -> datetime:
-    """Return when a run went wrong, as near as is known."""
+def failed_at(run: LifespanRun) -> datetime:
+    """Return the time of a run's failure, or the closest known one."""
     if run.status in (Status.LOST, Status.SERVING, Status.STOPPING):
         return run.last_seen_at
     if run.status == Status.SHUTDOWN_FAILED:
@@ -429,7 +444,7 @@ def happened_at(run: LifespanRun) -> datetime:
 
 
 def add_steps(failures: Iterable[FailureGroup]) -> None:
-    """Read what failed in the newest run of each group: one query for all."""
+    """Read the failed steps of the newest run of each group, in one query."""
     by_run: dict[int, list[LifespanStep]] = defaultdict(list)
     steps = LifespanStep.objects.filter(run__in=[one.latest.pk for one in failures])
     wrong = steps.exclude(outcome="ok").defer("traceback", "log", "needs")
@@ -440,7 +455,7 @@ def add_steps(failures: Iterable[FailureGroup]) -> None:
 
 
 def days_of(sample: Sample, now: datetime) -> list[Day]:
-    """Return the starts of the last 24 hours by service type, as far as the sample goes."""
+    """Return the starts of the last 24 hours in the sample, by service type."""
     by_type: dict[str, list[Start]] = defaultdict(list)
     lately = [
         start
@@ -454,12 +469,12 @@ def days_of(sample: Sample, now: datetime) -> list[Day]:
 
 
 def is_broken(start: Start, now: datetime) -> bool:
-    """Tell whether a start has failed, or its process is lost."""
+    """Return True if a start has failed, or its process is lost."""
     return kind_of(start, now) == "bad"
 
 
 def kind_of(start: Start, now: datetime) -> str:
-    """Return how a start went: ``good``, ``poor`` or ``bad``."""
+    """Return the result of a start: ``good``, ``poor`` or ``bad``."""
     is_silent = start.status in LIVE and start.lost_after and start.lost_after < now
     if is_silent or start.status in (Status.LOST, Status.STARTUP_FAILED):
         return "bad"

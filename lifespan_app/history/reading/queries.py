@@ -1,4 +1,4 @@
-"""The newest runs of whatever is asked for, without counting and without reading the whole table."""
+"""Queries for the newest matching runs that neither count nor read the whole table."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lifespan_app import conf
 from lifespan_app.models import LifespanRun
 
 WINDOW = 10_000
-"""How many of the newest rows are looked at first, in the order of the table."""
+"""The number of newest rows that are searched first."""
 
 CANDIDATES = 2_000
-"""How many of those that a search fits are read at first."""
+"""The number of rows per column that a search reads first."""
 
 AFTER_ALL = "\U0010ffff"
 
@@ -37,14 +37,14 @@ def newest_pks(
 ) -> list[int]:
     """Return the primary keys of runs, newest first.
 
-    What is common is found in a window over the newest rows, which no database has to sort. What
-    is rare there is found by the index of what was asked for.
+    Frequent rows are found in a window over the newest rows, without sorting. Rare ones are found by
+    the index of the filtered column.
 
     Args:
-        runs: which runs, in any order.
-        most: how many at most.
-        skip: how many newer ones are left out.
-        parts: conditions, one of which has to hold: each has an index, all together have none.
+        runs: the runs, in any order.
+        most: the largest number of keys to return.
+        skip: the number of newer runs to leave out.
+        parts: conditions of which one must hold; each has an index, their disjunction has none.
     """
     keys = runs.order_by("-pk").values_list("pk", flat=True)
     in_view = keys.filter(in_window(newest_pk()), any_of(parts))
@@ -58,21 +58,21 @@ def newest_pks(
 
 
 def any_of(parts: Sequence[Q]) -> Q:
-    """Return the condition that one of some conditions holds; without any, that all is well."""
+    """Return the disjunction of conditions; without any, a condition that always holds."""
     return reduce(or_, parts, Q())
 
 
 def search_pks(runs: QuerySet[LifespanRun], prefix: str, most: int, skip: int = 0) -> list[int]:
-    """Return the primary keys of runs whose host or release begins with a text, newest first.
+    """Return the primary keys of runs by the prefix of their host or release, newest first.
 
-    An index of host and primary key, or release and primary key, gives the newest that fit without
-    a look at the table; what else was asked for is left to these few, if that is enough.
+    An index of host or release and primary key returns the newest candidates without reading the
+    table; the other filters are applied to these, if they are enough.
 
     Args:
-        runs: which runs, by what else was asked for.
+        runs: the runs that match the other filters.
         prefix: the text.
-        most: how many at most.
-        skip: how many newer ones are left out.
+        most: the largest number of keys to return.
+        skip: the number of newer runs to leave out.
     """
     keys = runs.filter(either_begins_with(prefix)).order_by("-pk").values_list("pk", flat=True)
     found = list(keys.filter(in_window(newest_pk()))[skip : skip + most])
@@ -94,8 +94,11 @@ def search_pks(runs: QuerySet[LifespanRun], prefix: str, most: int, skip: int = 
 def begins_with(column: str, prefix: str) -> Q:
     """Return the condition that a text begins with a prefix, as an index of the column serves it.
 
-    SQLite uses none for the LIKE that Django writes, so it gets a range; MariaDB and MySQL none for
-    ``LIKE BINARY``, so case and accents do not matter there.
+    SQLite uses no index for ``LIKE ... ESCAPE``, which Django writes, so it gets a range:
+    https://www.sqlite.org/optoverview.html#the_like_optimization
+
+    MariaDB and MySQL use none for Django's ``LIKE BINARY``, so case and accents are ignored there
+    (Django 6.1, db/backends/mysql/base.py, ``operators``).
     """
     vendor = connections[conf.get("HISTORY_DATABASE")].vendor
     if vendor == "sqlite":
@@ -108,8 +111,8 @@ def either_begins_with(prefix: str) -> Q:
     return begins_with("host", prefix) | begins_with("release", prefix)
 
 
-def tables_are_there() -> bool:
-    """Tell whether the tables of the history have been migrated. Raises ``DatabaseError``."""
+def tables_exist() -> bool:
+    """Return True if the tables of the history exist. Raises ``DatabaseError``."""
     alias = conf.get("HISTORY_DATABASE")
     if alias not in _migrated:
         connection: Any = connections[alias]
@@ -122,4 +125,4 @@ def tables_are_there() -> bool:
 
 
 _migrated: set[str] = set()
-"""Databases whose tables have been seen. They don't go away while a process lives."""
+"""Aliases of databases with existing tables; these are not dropped while a process runs."""

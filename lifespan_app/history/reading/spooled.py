@@ -1,4 +1,4 @@
-"""Runs that wait in files, as rows that no database has: for when it is down."""
+"""Runs in spool files as unsaved rows, for commands that run while the database is down."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Recorded = tuple[LifespanRun, list[LifespanStep]]
 
 
 def spooled_runs() -> Iterator[Recorded]:
-    """Yield the runs that wait on this host, with their steps, the one that began last first."""
+    """Yield the runs in this host's spool files with their steps, newest first."""
     runs = []
     for _, entries in spool.entries_of(spool.folder_if_any()):
-        # What a file says may be anything: one that can't be read hides no other.
+        # A file may hold anything: an unreadable one must not hide the others.
         with suppress(AttributeError, KeyError, TypeError, ValueError):
-            if (one := pieced_together(entries)) is not None:
+            if (one := run_from_entries(entries)) is not None:
                 runs.append(one)
     yield from sorted(runs, key=lambda one: one[0].started_at, reverse=True)
 
 
-def pieced_together(entries: list[dict[str, Any]]) -> Recorded | None:
-    """Return a run as its entries tell it, in their order; None where none tells of the run.
+def run_from_entries(entries: list[dict[str, Any]]) -> Recorded | None:
+    """Return the run that the entries describe; None if they have no row of it.
 
-    What the database took before is not in the file, so steps may be missing.
+    Steps that the database already has are not in the file.
     """
     row: dict[str, Any] = {}
     steps: dict[tuple[str, str, str], dict[str, Any]] = {}

@@ -1,7 +1,7 @@
-"""Numbers about the newest runs: how long things usually take, and how that has changed.
+"""Durations of the newest runs and hooks.
 
-Each is over a sample of a bounded size, which is read with one query: as quick with a million runs
-as with ten thousand. Whoever shows a number names its sample.
+Each number is taken from a sample of limited size, which is read with one query. A page that shows a
+number also shows the size of its sample.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from lifespan_app.models import LifespanRun, LifespanStep, Mode, Outcome, Phase
 from .queries import in_window, newest_pk
 
 NEWEST = 1_000
-"""How many runs are looked at."""
+"""The number of runs in a sample."""
 PER_SERVICE_TYPE = 200
-"""How many of them count for one service type."""
+"""The most runs of one service type in a sample."""
 MOST_STEPS = 4_000
-"""How many steps are read to find the slowest hooks; a run's are read together or not at all."""
+"""The most steps that are read to find the slowest hooks, in whole runs."""
 COMPARED = 50
-"""How many runs ``checklifespan --compare`` looks at."""
+"""The number of runs that ``checklifespan --compare`` reads."""
 POINTS = 40
-"""How many values a small chart shows."""
+"""The most values in a sparkline."""
 UNCOUNTED = (Mode.RELOAD, Mode.CHECK)
-"""Runs of a developer at work say nothing about a deployment."""
+"""Modes of local development, which are not part of the statistics."""
 
 
 @dataclass(frozen=True)
 class Spread:
-    """How some durations lie, in seconds."""
+    """The distribution of durations, in seconds."""
 
     count: int
     median: float
@@ -45,13 +45,13 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread | None:
-    """Return how durations lie, given newest first; None where there are none."""
+    """Return the distribution of durations, given newest first; None without any."""
     if not values:
         return None
     ordered = sorted(values)
     return Spread(
         count=len(ordered),
-        # The mean of the two middle ones where the count is even: of two runs neither is the usual one.
+        # With an even count, the mean of the two middle values.
         median=median(ordered),
         p95=quantile(ordered, 0.95),
         worst=ordered[-1],
@@ -60,7 +60,7 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the smallest value that so large a share of the sorted values does not pass."""
+    """Return the smallest value that at least this share of the sorted values does not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
@@ -73,6 +73,7 @@ class Start(NamedTuple):
     host: str
     status: str
     started_at: datetime
+    last_seen_at: datetime
     lost_after: datetime | None
     startup_duration: timedelta | None
     shutdown_duration: timedelta | None
@@ -80,12 +81,12 @@ class Start(NamedTuple):
 
     @property
     def startup(self) -> float | None:
-        """How many seconds it took to start, None where it never was up."""
+        """The startup time in seconds; None if the startup was not completed."""
         return seconds(self.startup_duration)
 
     @property
     def shutdown(self) -> float | None:
-        """How many seconds it took to stop, None where it never did."""
+        """The shutdown time in seconds; None if the shutdown was not completed."""
         return seconds(self.shutdown_duration)
 
 
@@ -102,7 +103,7 @@ class Sample:
 
     @property
     def service_types(self) -> list[str]:
-        """The service types that there are, sorted."""
+        """The service types in the sample, sorted."""
         return sorted(self._by_type)
 
     def starts(self, service_type: str) -> list[Start]:
@@ -110,16 +111,16 @@ class Sample:
         return self._by_type.get(service_type, [])
 
     def startup(self, service_type: str) -> Spread | None:
-        """Return how long the runs of a service type took to start."""
+        """Return the startup times of a service type."""
         return spread([run.startup for run in self.starts(service_type) if run.startup is not None])
 
     def shutdown(self, service_type: str) -> Spread | None:
-        """Return how long the runs of a service type took to stop."""
+        """Return the shutdown times of a service type."""
         taken = [run.shutdown for run in self.starts(service_type) if run.shutdown is not None]
         return spread(taken)
 
     def with_steps(self) -> list[Start]:
-        """Return the runs whose steps are looked at: the newest of each type, in turn."""
+        """Return the runs to read steps of: the newest of each service type in turn."""
         chosen: list[Start] = []
         steps = 0
         for turn in range(PER_SERVICE_TYPE):
@@ -146,7 +147,7 @@ def seconds(taken: timedelta | None) -> float | None:
 
 @dataclass(frozen=True)
 class HookTimes:
-    """How long one hook took to start, in the newest runs of a service type."""
+    """The startup times of one hook in the newest runs of a service type."""
 
     app_label: str
     name: str
@@ -159,7 +160,7 @@ class HookTimes:
 
 
 def slowest_hooks(starts: Sequence[Start], most: int = 5) -> dict[str, list[HookTimes]]:
-    """Read how long hooks took to start in these runs, and return the slowest by service type."""
+    """Return the slowest hooks of these runs by service type."""
     of_run = {start.pk: start.service_type for start in starts}
     taken: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
     for run, app_label, name, value in startups(of_run):
@@ -177,12 +178,12 @@ def slowest_hooks(starts: Sequence[Start], most: int = 5) -> dict[str, list[Hook
 
 
 def usual(starts: Sequence[Start]) -> Mapping[str, Spread]:
-    """Read how long each hook took to start in these runs, by key."""
+    """Return the startup times of each hook in these runs, by key."""
     return usual_in([start.pk for start in starts])
 
 
 def usual_in(runs: Iterable[int]) -> dict[str, Spread]:
-    """Read how long each hook took to start in the runs with these primary keys, by key."""
+    """Return the startup times of each hook in the runs with these primary keys, by key."""
     taken: dict[str, list[float]] = defaultdict(list)
     for _, app_label, name, value in startups(runs):
         taken[f"{app_label}.{name}"].append(value)
@@ -193,8 +194,8 @@ def recorded_starts(service_type: str) -> dict[str, float]:
     """Return the median of each hook's starts, in seconds by its key, in two queries.
 
     Args:
-        service_type: of whose runs; those of tests and of ``checklifespan`` itself don't count,
-            unless there are no others.
+        service_type: the service type; runs of tests and of ``checklifespan`` itself are counted
+            only if there are no others.
 
     Raises:
         DatabaseError: the history can't be read.
@@ -206,7 +207,7 @@ def recorded_starts(service_type: str) -> dict[str, float]:
 
 
 def startups(runs: Iterable[int]) -> Iterable[tuple[int, str, str, float]]:
-    """Read the hooks that came up in some runs: run, app, name and seconds, newest run first."""
+    """Yield the successful hook starts of runs: run, app, name and seconds, newest run first."""
     steps: Any = LifespanStep.objects.filter(
         run__in=list(runs), phase=Phase.STARTUP, outcome=Outcome.OK
     )

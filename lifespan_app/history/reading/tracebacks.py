@@ -1,4 +1,4 @@
-"""A traceback as it was recorded, sorted into own frames and those of libraries."""
+"""A recorded traceback, split into frames of the project and frames of libraries."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ OURS = re.compile(r"(?:^|[/\\])lifespan_app[/\\](?!tests[/\\])")
 
 @dataclass
 class TracebackPart:
-    """Lines of a traceback that are shown, or folded, together."""
+    """Lines of a traceback that are shown or folded together."""
 
     libraries: list[str] = field(default_factory=list)
-    """What the frames belong to; empty for own frames and for what is no frame."""
+    """The libraries of the frames; empty for the project's own frames and for other lines."""
     lines: list[str] = field(default_factory=list)
     frames: int = 0
 
@@ -42,7 +42,7 @@ def library_of(file: str) -> str:
 
 
 def parts_of(traceback: str) -> list[TracebackPart]:
-    """Return a traceback in parts: frames of libraries that follow each other are one part."""
+    """Return the parts of a traceback; consecutive library frames are one part."""
     parts: list[TracebackPart] = []
     library = ""
     indent = 0
@@ -65,7 +65,7 @@ def parts_of(traceback: str) -> list[TracebackPart]:
 
 
 def depth(line: str) -> int:
-    """Return how far a line is indented; what draws the tree of a group counts as space."""
+    """Return the indentation of a line; the tree characters of an exception group count as spaces."""
     return len(line) - len(line.lstrip(" |+"))
 
 

@@ -1,4 +1,4 @@
-"""What the checks ask of the history: whether it can be kept, and what it says of late."""
+"""The state of the history for the checks: missing tables and recent failures."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from lifespan_app.models import LifespanRun, Mode
 APP = "lifespan_app"
 LATELY = timedelta(hours=24)
 LENGTH = 200
-"""Characters of an error that are shown."""
+"""The most characters of an error that are shown."""
 
 
 class RecentFailure(NamedTuple):
-    """Runs of one service type that have failed, or are lost."""
+    """The failed and lost runs of one service type."""
 
     service_type: str
     what: str
@@ -33,7 +33,7 @@ class RecentFailure(NamedTuple):
 
 
 def missing() -> StoreError | None:
-    """Return why runs can't be recorded, None if they can."""
+    """Return the error that prevents recording; None if there is none."""
     alias = conf.get("HISTORY_DATABASE")
     try:
         applied = MigrationRecorder(connections[alias]).applied_migrations()
@@ -47,7 +47,7 @@ def missing() -> StoreError | None:
 
 
 def migrations() -> list[str]:
-    """Return the names of our migrations, where the project has them."""
+    """Return the names of the app's migrations."""
     module, _ = MigrationLoader.migrations_module(APP)
     if module is None:
         return []
@@ -56,7 +56,7 @@ def migrations() -> list[str]:
 
 
 def trouble() -> list[RecentFailure]:
-    """Return what the last hours have brought, a service type each; two queries a type at most."""
+    """Return the failures of the last 24 hours, one per service type, with at most two queries each."""
     since = timezone.now() - LATELY
     own = (Mode.CHECK, Mode.TEST)
     recent = LifespanRun.objects.filter(started_at__gte=since).exclude(mode__in=own)

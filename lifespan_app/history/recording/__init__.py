@@ -1,4 +1,4 @@
-"""Written: how a run gets into the database, and what becomes of it there.
+"""Writing of runs to the database, and maintenance of the recorded ones.
 
 Imports ``engine``, ``models`` and ``conf``.
 """

@@ -1,8 +1,7 @@
-"""What the history's database is known by in a folder that projects and containers may share.
+"""The identity of the history's database, in a folder that projects and containers may share.
 
-It is known by what it is, and not by how the settings are written: an SQLite file by its file system
-and its number there, whatever path leads to it; a server's database by the server's address and its
-name, whatever the alias is.
+It does not depend on the spelling of the settings: an SQLite file is identified by file system and
+inode, a server's database by the server's address and the database name.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ SQLITE = "sqlite"
 USUAL_PORTS = {"postgresql": "5432", "mysql": "3306", "oracle": "1521"}
 
 ADDRESS_OPTIONS = ("database", "db", "dbname", "host", "hostaddr", "port", "service", "unix_socket")
-"""Keys of ``OPTIONS`` that say where a database is."""
+"""Keys of ``OPTIONS`` that are part of a database's address."""
 
 
 def database_ids() -> tuple[str, ...]:
-    """Return what the database is known by; the first one is how it is known today.
+    """Return the identifiers of the database, the current one first.
 
-    The second one is that of an SQLite file from before it was there: its path, which may lead to
+    The second one is the path of an SQLite file, used before the file existed. The same path may be
     another file in another container.
     """
     alias = conf.get("HISTORY_DATABASE")
@@ -47,18 +46,18 @@ def database_ids() -> tuple[str, ...]:
         number, system = path.stat().st_ino, os.statvfs(path).f_fsid
     except OSError:
         return (by_path,)
-    # st_dev would not do: that of a container's file system changes with each of its restarts.
+    # Not st_dev: with a container's overlay file system it changes at each restart.
     return (_hashed(SQLITE, str(system), str(number)), by_path)
 
 
 def project_id() -> str:
-    """Return what this project is known by: its settings module, and where that is."""
+    """Return the identifier of this project: its settings module and the file of that."""
     name = str(getattr(settings, "SETTINGS_MODULE", "") or "")
     return _hashed(name, str(getattr(sys.modules.get(name), "__file__", "")))
 
 
 def _vendor(alias: str, entry: Mapping[str, Any]) -> str:
-    """Return what kind of database it is: several engines stand for one kind."""
+    """Return the vendor of the database; several engines share one."""
     try:
         return str(connections[alias].vendor)
     except Exception:  # its driver may be missing
@@ -66,7 +65,7 @@ def _vendor(alias: str, entry: Mapping[str, Any]) -> str:
 
 
 def _address(vendor: str, entry: Mapping[str, Any]) -> list[str]:
-    """Return where a server's database is."""
+    """Return the address of a server's database."""
     port = str(entry.get("PORT") or USUAL_PORTS.get(vendor, ""))
     options = entry.get("OPTIONS") or {}
     further = [f"{key}={options[key]}" for key in ADDRESS_OPTIONS if options.get(key)]

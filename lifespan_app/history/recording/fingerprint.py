@@ -1,4 +1,4 @@
-"""By what a failure is known again: in other runs, on other hosts, after other deploys."""
+"""Fingerprints, by which the same failure is found in other runs, hosts and releases."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["fingerprint_of"]
 
 
 def fingerprint_of(step: Step, error: BaseException) -> str:
-    """Return 32 hex digits that are the same for failures with the same reason.
+    """Return 32 hex digits that are equal for failures with the same cause.
 
-    They come from the hook's key, the class of the error, and the file and the function where the
-    user's own code raised it: neither the message nor the line, as both change too often. Where no
-    such code is on the way, as for a limit that has passed, the hook's own file and name take its
-    place. Of a group they come from the errors inside as well, each kind of them once.
+    They are a hash of the hook's key, the class of the error, and the file and function in which the
+    user's code raised it. Message and line change too often. Without user code in the traceback, as
+    for a timeout, the hook's file and name are used. For a group, each kind of inner error is added
+    once.
     """
     try:
         words = _words(step, error)
@@ -71,7 +71,7 @@ def _own_frames(error: BaseException, home: str | None) -> Iterator[tuple[str, s
 
 
 def _from_its_root(file: str) -> str:
-    """Return a file's path from the folder that it is imported from: a deploy may move that one."""
+    """Return a file's path relative to its import root, which a deploy may move."""
     if not file or file.startswith("<"):
         return file
     here = Path.cwd()

@@ -1,8 +1,8 @@
-"""A fork waits for the records that are at work.
+"""Delay of forks while a recording thread is writing.
 
-A lock that another thread holds at a fork is held for ever in the child: that of SQLite, one for
-the whole process, or one of Python's own modules. So the child would stand still in its first
-query, or where it first needs a temporary folder: its own code as well as its record.
+A lock that another thread holds at a fork stays locked in the child: SQLite's global mutex, or a lock
+in a module such as ``tempfile`` (https://bugs.python.org/issue6721). The child would hang in its first
+query or at its first temporary file.
 """
 
 from __future__ import annotations
@@ -13,58 +13,58 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 PATIENCE = 0.25
-"""Seconds that a fork waits: a database that does not answer must not keep a process from forking."""
+"""The longest delay of a fork in seconds, so that a database that hangs does not prevent forks."""
 
 
 class Forks:
-    """Which threads a fork waits for."""
+    """The threads that forks wait for."""
 
     def __init__(self) -> None:
-        self._is_new()
+        self._reset()
         if hasattr(os, "register_at_fork"):  # not on Windows
             os.register_at_fork(
-                before=self._before, after_in_parent=self._after, after_in_child=self._is_new
+                before=self._before, after_in_parent=self._after, after_in_child=self._reset
             )
 
-    def _is_new(self) -> None:
+    def _reset(self) -> None:
         self._changed = threading.Condition()
-        self._at_work: set[int] = set()
+        self._writing: set[int] = set()
 
     @contextmanager
     def wait(self) -> Iterator[None]:
-        """Have forks wait for this thread until the block is left."""
-        was = self._note(True)
+        """Make forks wait for this thread inside the block."""
+        was = self._set_writing(True)
         try:
             yield
         finally:
-            self._note(was)
+            self._set_writing(was)
 
     @contextmanager
     def go_on(self) -> Iterator[None]:
-        """Have no fork wait for this thread until the block is left: it waits itself."""
-        was = self._note(False)
+        """Let forks proceed inside the block, in which this thread only waits."""
+        was = self._set_writing(False)
         try:
             yield
         finally:
-            self._note(was)
+            self._set_writing(was)
 
-    def _note(self, at_work: bool) -> bool:
-        """Note whether this thread is at work, and return whether it was."""
+    def _set_writing(self, writing: bool) -> bool:
+        """Set the state of this thread, and return the previous one."""
         me = threading.get_ident()
         with self._changed:
-            was = me in self._at_work
-            if at_work:
-                self._at_work.add(me)
+            was = me in self._writing
+            if writing:
+                self._writing.add(me)
             else:
-                self._at_work.discard(me)
+                self._writing.discard(me)
                 self._changed.notify_all()
         return was
 
     def _before(self) -> None:
-        # Held until the fork is done, so that nobody goes to work meanwhile.
+        # Held until the fork is done, so that no thread begins to write meanwhile.
         self._changed.acquire()
         me = threading.get_ident()
-        self._changed.wait_for(lambda: self._at_work <= {me}, PATIENCE)
+        self._changed.wait_for(lambda: self._writing <= {me}, PATIENCE)
 
     def _after(self) -> None:
         self._changed.release()

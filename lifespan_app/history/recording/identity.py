@@ -1,8 +1,9 @@
-"""Who this process is: how one is told from another that had its number, and whose worker it is.
+"""The identity of this process and of its server.
 
-Linux says it in ``/proc``: the boot, the namespaces, and the tick at which a process has begun, in
-which no other process began under the same number. Elsewhere (macOS, Windows) only a process's
-number is known, which tells nothing for long: no process is judged there but by the clock.
+A pid is used again, so Linux processes are identified by boot id, pid and time namespace, pid, and
+start time in clock ticks, all from ``/proc``
+(https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html). On macOS and Windows only the pid is
+known; there, processes are judged by their heartbeats only.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from lifespan_app.engine import proc
 from lifespan_app.engine.proc import started, stat
 
 LAUNCH_LENGTH = 64
-"""How many characters of a launch there is room for."""
+"""The length of the column ``launch``."""
 
 WORKERS = (
     "uvicorn._subprocess.subprocess_started",
     "hypercorn.*.run.*_worker",
     "granian.server.mp._spawn_*_worker",
 )
-"""The functions that servers have ``multiprocessing`` run in their workers. The public ones, such as
-``uvicorn.run``, are not among them: a process that was made for one of those is a server."""
+"""The targets of servers' worker processes (uvicorn 0.54, hypercorn 0.18, granian 2.8). Public functions,
+such as ``uvicorn.run``, are not included: a process with such a target is a server itself."""
 
 
 def boot_id() -> str:
-    """Return what tells this boot of the machine from all others; "" if that can't be seen."""
+    """Return the id of this boot of the machine; "" if unknown."""
     try:
         return Path(proc.PROC, "sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -42,7 +43,7 @@ def boot_id() -> str:
 
 
 def namespace(kind: str) -> str:
-    """Return the number of a namespace of this process, such as its ``pid``; "" if there is none."""
+    """Return the inode of a namespace of this process, such as ``pid``; "" if unknown."""
     try:
         return str(Path(proc.PROC, "self/ns", kind).stat().st_ino)
     except OSError:
@@ -50,31 +51,31 @@ def namespace(kind: str) -> str:
 
 
 def pid_namespace() -> str:
-    """Return where this process's number means something: its container, in most cases."""
+    """Return the pid namespace of this process, in most cases its container."""
     return namespace("pid")
 
 
 def place() -> str:
-    """Return where processes can be told apart by number and start: "" if they can't be here."""
+    """Return the id of the scope in which pid and start time are unique; "" if unknown."""
     return _place(os.getpid())
 
 
 @lru_cache(maxsize=1)
 def _place(pid: int) -> str:
     own = stat("self")
-    # A /proc that was mounted elsewhere numbers the processes of elsewhere.
+    # A /proc from another pid namespace has other pids.
     if own is None or own.pid != pid:
         return ""
-    # The ticks are counted from a beginning that each time namespace has for itself.
+    # Each time namespace has its own boot time:
+    # https://man7.org/linux/man-pages/man7/time_namespaces.7.html
     parts = (boot_id(), pid_namespace(), namespace("time"))
     return ":".join(parts) if parts[0] and parts[1] else ""
 
 
 def identity() -> str:
-    """Return what no other process has, now or later: where it runs, and when it began.
+    """Return an id that, with the pid, no other process ever has; "" if unknown.
 
-    With the process's number, that is; "" where it can't be seen. Another process may ask
-    ``is_gone`` about it.
+    Other processes pass it to ``is_gone``.
     """
     return _identity(os.getpid())
 
@@ -89,19 +90,19 @@ def is_gone(process: str, pid: int) -> bool:
     """Return True if a process has ended for sure.
 
     Args:
-        process: its ``identity()``. One of another boot or another namespace is not judged.
-        pid: its number.
+        process: its ``identity()``; for another boot or namespace the result is False.
+        pid: its pid.
     """
     where, _, start = process.rpartition(":")
     return where != "" and where == place() and proc.is_gone(pid, start)
 
 
 def launch() -> str:
-    """Return what all runs have in common that one start of a server has made.
+    """Return the id that all runs of one server start share; "" if unknown.
 
-    That is ``LIFESPAN_LAUNCH`` of the environment, else a hash of who the server's top process is:
-    the parent of a worker, and this process where it is nobody's worker. A worker whose parent died
-    before it asked is a launch of its own. "" if it can't be known.
+    It is ``LIFESPAN_LAUNCH`` of the environment, else a hash of the identity of the server's top
+    process: the parent of a worker, else this process. A worker whose parent has ended already is a
+    launch of its own.
     """
     if given := os.environ.get(LAUNCH, "").strip():
         return fitted(given)
@@ -114,31 +115,31 @@ def _launch(pid: int) -> str:
     parent = server_process()
     if parent is not None:
         start = started(parent) if here else family()
-        # Asked after its start was read: from a parent that is alive nobody has got the number.
+        # Checked after reading the start time: until then the parent's pid was not used again.
         if os.getppid() == parent:
             return hashed(f"{here}:{parent}:{start}") if start else ""
-    # Where /proc does not tell: a word that nobody else will have.
+    # Without /proc: a random id.
     return hashed(f"{here}:{pid}:{started(pid)}" if here else uuid4().hex)
 
 
 def fitted(given: str) -> str:
-    """Return a name for a launch as it is, or a hash if no database could keep it like that."""
+    """Return the given launch id, or its hash if it does not fit the column."""
     if len(given) <= LAUNCH_LENGTH and given.isprintable():
         return given
     return hashed(os.fsencode(given))
 
 
 def hashed(who: str | bytes) -> str:
-    """Return 32 hex digits."""
+    """Return a hash of 32 hex digits."""
     data = who if isinstance(who, bytes) else who.encode()
     return hashlib.sha256(data).hexdigest()[:32]
 
 
 def server_process() -> int | None:
-    """Return the number of the process that has made this one as its worker, None if nobody has.
+    """Return the pid of the server of which this process is a worker; None if it is none.
 
-    Servers are known by the functions that their workers run. A parent alone means nothing: it may
-    be a shell, ``make``, or a supervisor that runs several servers.
+    A worker is recognised by its target function. A parent alone is not enough: it may be a shell,
+    ``make``, or a supervisor of several servers.
     """
     multiprocessing = sys.modules.get("multiprocessing.process")
     parent = multiprocessing.parent_process() if multiprocessing else None
@@ -150,9 +151,10 @@ def server_process() -> int | None:
 
 
 def arbiter() -> int | None:
-    """Return the number of gunicorn's main process in one of its workers, else None.
+    """Return the pid of gunicorn's arbiter in one of its workers, else None.
 
-    gunicorn forks: what the main thread has done before is below its feet to its end.
+    A worker is forked and runs inside ``Arbiter.spawn_worker`` (gunicorn 27, arbiter.py), which stays
+    on the stack of its main thread.
     """
     gunicorn = sys.modules.get("gunicorn.arbiter")
     if gunicorn is None:
@@ -168,7 +170,8 @@ def arbiter() -> int | None:
 
 
 def family() -> str:
-    """Return what the children of one program have in common where there is no ``/proc``, or ""."""
+    """Return an id that the children of one program share, for systems without ``/proc``; or ""."""
     multiprocessing = sys.modules.get("multiprocessing.process")
-    # A program's random key, which all its children are given.
+    # Children inherit the random key of their parent:
+    # https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Process.authkey
     return hashed(bytes(multiprocessing.current_process().authkey)) if multiprocessing else ""

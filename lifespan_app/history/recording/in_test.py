@@ -1,4 +1,4 @@
-"""The record of a run in a test, which asks for it: in the test's own transaction."""
+"""The record of a run in a test, inside the test's transaction."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .store import Writer
 
 
 class RecorderInTest(Observer):
-    """Write what a run does with the connection of the test, at once.
+    """An observer that writes a run immediately, with the test's connection.
 
     Args:
         executor: makes calls in the thread that has the connection.
@@ -35,7 +35,7 @@ class RecorderInTest(Observer):
         self._writes: list[Future[None]] = []
 
     def run_changed(self, report: Report) -> None:
-        """Write the run's row, and the steps of its startup when it is up."""
+        """Write the run's row, and its startup steps once it is serving."""
         self._write(report, lambda: self._rows.run(report))
         if report.ready_at is not None and not self._has_steps:
             self._has_steps = True
@@ -47,11 +47,11 @@ class RecorderInTest(Observer):
             self._write(report, lambda: self._rows.step(step))
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
-        """Take note of what the failure is known by."""
+        """Store the fingerprint of the failure."""
         self._rows.failed(step, error)
 
     def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None]:
-        """Write the last rows, and wait for that."""
+        """Write the last rows; return an awaitable for their end."""
         phases = [IN_SERVICE, IN_SHUTDOWN]
         if not self._has_steps:
             phases.insert(0, IN_STARTUP)
@@ -60,7 +60,7 @@ class RecorderInTest(Observer):
         return self.written()
 
     async def written(self) -> None:
-        """Wait until all is written that there is. Raises what kept it from being written."""
+        """Wait for the pending writes. Raises the error of the first failed one."""
         for write in self._writes:
             await asyncio.wrap_future(write)
         self._writes.clear()

@@ -1,7 +1,6 @@
-"""What a start does for runs that are gone: those that left a file, fell silent, or are too old.
+"""Maintenance of earlier runs at each start: import of spool files, lost runs, deletion of old ones.
 
-It is done in the thread of a record, a piece at a time: what the run of that record has to say, its
-signs of life and its end, goes in between.
+It runs in the recording thread of the new run, in small pieces between that run's own writes.
 """
 
 from __future__ import annotations
@@ -22,31 +21,31 @@ from . import spool
 from .database_id import database_ids, project_id
 from .pruning import prune_some
 from .stalled import mark_lost
-from .store import Writer, alias, forget_connection, moment, on_a_living_connection, with_retries
-from .store_errors import failure_of, is_in_the_way, is_of_database, is_refusal
+from .store import Writer, alias, forget_connection, moment, with_reconnect, with_retries
+from .store_errors import failure_of, is_lock_error, is_of_database, is_refusal
 
 PATIENCE = 5.0
-"""Seconds that each write waits for others who start at the same time."""
+"""Seconds for which a write is retried while another process holds a lock."""
 
 DAY = 86_400.0
 CLOCKS_DIFFER = DAY
-"""Seconds from which on nothing is deleted: it can't be had back, and a clock may be years ahead."""
+"""The difference of clocks in seconds from which nothing is deleted: one of them is wrong."""
 
 CLOCKS = {
     "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
     "mysql": "SELECT UNIX_TIMESTAMP()",
 }
-"""What asks a database for its time, by vendor. MariaDB's is ``mysql``."""
+"""The query for a database's time by vendor; MariaDB's is ``mysql``."""
 
 Pieces = Generator[float, None, None]
-"""Work that is done by iterating: after each piece comes how many seconds the next one may wait."""
+"""Work in pieces; each yields the seconds to wait before the next."""
 
 
 def maintain() -> Pieces:
-    """Import what waits in files, write who is lost, delete what is too old.
+    """Import spool files, mark lost runs, delete old ones.
 
-    It begins when the database has just taken something. What fails is left to the next start, and
-    keeps nothing else from being done.
+    It begins after the first successful write. A failed part is logged and left to the next start; the
+    others are done.
     """
     for step, what in STEPS.items():
         try:
@@ -56,10 +55,10 @@ def maintain() -> Pieces:
 
 
 def import_waiting() -> Pieces:
-    """Import each file whose process is gone.
+    """Import the spool files of ended processes.
 
     Raises:
-        Exception: the database does not do it now; the files stay.
+        Exception: the database can't be written to now; the files stay.
     """
     for waiting in spool.claimed(spool.folder_if_any()):
         try:
@@ -74,10 +73,10 @@ def import_waiting() -> Pieces:
             )
 
 
-def name_what_strayed() -> Pieces:
-    """Say once which files of this project wait for a database that it has no more."""
+def name_stray_files() -> Pieces:
+    """Log once the files of this project that belong to another database."""
     folder = spool.folder_if_any()
-    for known_by, number in spool.newly_strayed(folder).items():
+    for known_by, number in spool.new_stray_files(folder).items():
         logger.warning(
             "%s in %s for another database than this project's history has now. If it has moved, "
             "this has them imported by the next start: "
@@ -94,9 +93,9 @@ def name_what_strayed() -> Pieces:
 
 
 def import_spooled(waiting: spool.Claimed) -> Pieces:
-    """Write what waits in a file into the database, and remove the file.
+    """Write the entries of a file to the database, and remove the file.
 
-    A file with something in it that the database can't take is set aside.
+    A file with an entry that the database refuses is renamed.
 
     Raises:
         Exception: another attempt may go better; the file stays.
@@ -107,7 +106,7 @@ def import_spooled(waiting: spool.Claimed) -> Pieces:
         try:
             yield from done(partial(writer.write, entry))
         except LifespanRun.DoesNotExist:
-            # Its row was deleted since: these are steps of a run that nobody wants any more.
+            # The run was deleted meanwhile, so its steps are not needed.
             break
         except Exception as error:
             if not is_refusal(error):
@@ -127,18 +126,18 @@ def import_spooled(waiting: spool.Claimed) -> Pieces:
         )
 
 
-def mark_who_is_lost() -> Pieces:
-    """Write who is lost, by the database's clock: this machine's may be ahead."""
+def mark_lost_runs() -> Pieces:
+    """Mark lost runs, by the database's clock, since this machine's may be ahead."""
     yield from done(lambda: mark_lost(moment(database_time())))
 
 
-def delete_what_is_old() -> Pieces:
-    """Delete some of the runs that are too old, unless one of two clocks is wrong."""
+def delete_old_runs() -> Pieces:
+    """Delete some old runs, unless the two clocks differ."""
     yield from done(prune_by_two_clocks)
 
 
 def prune_by_two_clocks() -> None:
-    """Delete old runs, by the database's clock, where this machine's agrees with it."""
+    """Delete old runs by the database's clock, if this machine's agrees with it."""
     now = database_time()
     ahead = time.time() - now
     if abs(ahead) < CLOCKS_DIFFER:
@@ -155,17 +154,17 @@ def prune_by_two_clocks() -> None:
 
 STEPS = {
     import_waiting: "Records that wait in files can't be imported",
-    name_what_strayed: "Files of this project can't be read",
-    mark_who_is_lost: "Lost runs can't be marked",
-    delete_what_is_old: "Old runs can't be deleted",
+    name_stray_files: "Files of this project can't be read",
+    mark_lost_runs: "Lost runs can't be marked",
+    delete_old_runs: "Old runs can't be deleted",
 }
-"""What is done, in this order, and what is said where it fails. Who is lost may have left a file."""
+"""The parts in their order, each with its log message. Imports come first: a lost run may have a file."""
 
 
 def database_time() -> float:
-    """Return the time of day by the database's clock, in seconds since the epoch.
+    """Return the time of the database's clock, in seconds since the epoch.
 
-    SQLite has none but this machine's, which also stands in for those of databases not known here.
+    For SQLite and unknown vendors it is this machine's clock.
     """
     connection = connections[alias()]
     if (question := CLOCKS.get(connection.vendor)) is None:
@@ -176,17 +175,17 @@ def database_time() -> float:
 
 
 def done(work: Callable[[], object]) -> Pieces:
-    """Do something with the database, again and again for a while where somebody is in the way.
+    """Call a function that uses the database, and retry while another process holds a lock.
 
     Raises:
-        DatabaseError: the database does not do it, or somebody was in the way for all that time.
+        DatabaseError: the call failed, or the lock was held for all that time.
     """
     give_up_at = time.monotonic() + PATIENCE
     while True:
         try:
-            on_a_living_connection(work)
+            with_reconnect(work)
         except DatabaseError as error:
-            if not is_in_the_way(error) or time.monotonic() > give_up_at:
+            if not is_lock_error(error) or time.monotonic() > give_up_at:
                 raise
             yield random.uniform(0.01, 0.1)
         else:

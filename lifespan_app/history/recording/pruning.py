@@ -1,7 +1,7 @@
-"""Runs that are too old are deleted, a few at a time.
+"""Deletion of old runs, in batches.
 
-However large the tables are, nothing is counted, and nothing is read but what is old, by the index
-of ``started_at``. Steps go before their runs, by queries: no row is loaded, no signal is sent.
+It reads old rows only, by the index of ``started_at``, and counts nothing, so the size of the tables
+does not matter. Steps are deleted before their runs, by query, without signals.
 """
 
 from __future__ import annotations
@@ -20,28 +20,29 @@ from lifespan_app.models import LIVE, LifespanRun, LifespanStep
 __all__ = ["BATCH", "Pruned", "prune", "prune_some"]
 
 BATCH = 200
-"""Runs that are deleted together: locks on so many rows are not held for long."""
+"""The runs per batch; locks on so many rows are held briefly."""
 
 BEFORE_ALL = datetime(1980, 1, 1, tzinfo=UTC)
-"""Every database has it, in every time zone."""
+"""A time that every database can represent, in every time zone."""
 
 _STEPS_A_HOOK = 2
-"""At most, in nearly all runs: a start and a stop."""
+"""The usual maximum: a start and a stop."""
 
 _MOST_STEPS = 20_000
-"""Steps that one query deletes, unless one run has more."""
+"""The most steps that one query deletes, unless one run has more."""
 
 _MOST_RUNS = 900
-"""Runs that one query names: SQLite takes 999 parameters."""
+"""The most runs in one query: SQLite before 3.32 has a limit of 999 parameters
+(https://www.sqlite.org/limits.html#max_variable_number)."""
 
 
 class Pruned(NamedTuple):
-    """What has been deleted so far."""
+    """The numbers of deleted rows so far."""
 
     runs: int
     steps: int
     until: datetime
-    """When the last one of these runs had started."""
+    """The start of the last deleted run."""
 
 
 class _Old(NamedTuple):
@@ -62,9 +63,9 @@ def prune(
     dry_run: bool = False,
     now: datetime | None = None,
 ) -> Iterator[Pruned]:
-    """Delete the runs that nothing was heard of for so many days, oldest first.
+    """Delete the runs without a heartbeat for so many days, oldest first.
 
-    The last runs of each service type are kept, and those whose processes are there.
+    Running ones and the last runs of each service type are kept.
 
     Args:
         days: age from which on a run is old.
@@ -114,7 +115,7 @@ def _days_before(now: datetime, days: int) -> datetime:
 
 
 def _batches(now: datetime, limit: datetime, keep_last: int, batch: int) -> Iterator[list[_Old]]:
-    """Yield the runs that may go, some at a time, oldest first."""
+    """Yield the runs to delete in batches, oldest first."""
     last_ones: dict[str, set[int]] = {}
     started_before = LifespanRun.objects.filter(started_at__lt=limit).order_by("started_at", "pk")
     rows = started_before.values_list(*_Old._fields)
@@ -129,7 +130,7 @@ def _batches(now: datetime, limit: datetime, keep_last: int, batch: int) -> Iter
                 old.append(one)
         if old:
             yield old
-        # From where this batch has ended: the old ones that are kept are not read again.
+        # Continue after this batch, so that kept runs are not read again.
         at, pk = found[-1].started_at, found[-1].pk
         after = rows.filter(Q(started_at__gt=at) | Q(pk__gt=pk), started_at__gte=at)
         found = [_Old(*row) for row in after[:batch]] if len(found) == batch else []
@@ -142,12 +143,12 @@ def _last_of(service_type: str, count: int) -> set[int]:
 
 
 def _lives(run: _Old, now: datetime) -> bool:
-    """Tell whether a process is there, as ``RunQuerySet.live`` does."""
+    """Return True if a run is live, as in ``RunQuerySet.live``."""
     return run.status in LIVE and (run.lost_after is None or run.lost_after >= now)
 
 
 def _by_steps(old: list[_Old]) -> Iterator[list[_Old]]:
-    """Yield runs in lists that have not too many steps together."""
+    """Yield runs in lists with a limited number of steps."""
     some: list[_Old] = []
     steps = 0
     for one in old:
@@ -161,11 +162,12 @@ def _by_steps(old: list[_Old]) -> Iterator[list[_Old]]:
 
 
 def _delete(pks: list[int]) -> tuple[int, int]:
-    """Delete runs and their steps; return how many they were."""
+    """Delete runs and their steps, and return the numbers of both."""
     alias = conf.get("HISTORY_DATABASE")
     runs = LifespanRun.objects.filter(pk__in=pks)
     with transaction.atomic(using=alias):
-        # What another process is deleting is its affair: waiting for it could end in a deadlock.
+        # Rows that another process is deleting are skipped; waiting could end in a deadlock:
+        # https://www.postgresql.org/docs/current/sql-select.html#SQL-FOR-UPDATE-SHARE
         if connections[alias].features.has_select_for_update_skip_locked:
             free = runs.order_by("pk").select_for_update(skip_locked=True)
             if not (pks := list(free.values_list("pk", flat=True))):

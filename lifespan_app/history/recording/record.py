@@ -1,7 +1,7 @@
-"""The record of one run: what is still to be written, and the thread that writes it.
+"""The record of one run: its pending writes, and the thread that writes them.
 
-What the database does not take goes to a spool file as well, and is tried again. The run's event
-loop looks after the thread: one that stands still in a query could not open the file.
+Entries that the database does not accept are appended to a spool file and retried. A timer on the
+run's event loop does this for a thread that hangs in a query.
 """
 
 from __future__ import annotations
@@ -25,37 +25,36 @@ from .forks import forks
 from .maintenance import Pieces, maintain
 from .rows import Entry, Rows
 from .store import Writer, alias, forget_connection, release_connection, with_retries
-from .store_errors import StoreError, failure_of, may_pass, unanswered
+from .store_errors import StoreError, failure_of, is_temporary, unanswered
 
 PATIENCE = 5.0
-"""Seconds after which something goes to the spool file that the database has not taken."""
+"""Seconds after which a pending write is also written to the spool file."""
 
 LAST_PATIENCE = 1.0
-"""The same when the run is over: the process may be killed any moment."""
+"""The same at the end of the run, when the process may be killed at any moment."""
 
 RETRIES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds until the next attempt, after the first, second and so on that failed."""
+"""Seconds until the next attempt, after the first, second ... failure."""
 
-SETTLED = 0.1
-"""Seconds that the thread stays out of the way of the loop, which has news of its own to handle:
-both run under one lock, the interpreter's."""
+QUIET_TIME = 0.1
+"""Seconds that the thread waits for further changes. The event loop is busy then, and both need the GIL."""
 
 JITTER = 0.1
-"""By what part a heartbeat may come earlier or later, so that those of many workers spread."""
+"""The random deviation of a heartbeat, as a share, so that those of many workers are spread."""
 
 
 class Pending(NamedTuple):
-    """Something that the database has not taken yet."""
+    """A pending write."""
 
     number: int
     entry: Callable[[], Entry]
 
 
 class Record:
-    """The record of one run. It is made, and told of the run, on the run's event loop.
+    """The record of one run; created and called on the run's event loop.
 
     Args:
-        uuid: the run's.
+        uuid: the UUID of the run.
     """
 
     def __init__(self, uuid: str) -> None:
@@ -65,54 +64,54 @@ class Record:
         self._loop = asyncio.get_running_loop()
         self._writer = Writer(uuid)
         self._pending: dict[str, Pending] = {}
-        """By what it is: something newer takes the place of what is outdated."""
-        self._noted = 0
+        """Pending writes by subject; a newer one replaces an older one."""
+        self._count = 0
         self._closing = False
         self._changed = threading.Condition()
         self._spool: spool.SpoolFile | None = None
         self._spooled = 0
         self._spooling = threading.Lock()
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._has_steps = False
-        self._goes_on = False
-        """Whether hooks were still starting when those steps were written."""
+        self._was_starting = False
+        """True if hooks were still starting when those steps were written."""
         self._thread: threading.Thread | None = None
         self._over: asyncio.Future[None] = self._loop.create_future()
 
     # On the loop.
 
     def run_changed(self, report: Report) -> None:
-        """Have the run's row written, and the steps of its startup when it is up."""
+        """Schedule a write of the run's row, and of its startup steps once it is serving."""
         if report.ready_at is not None and not self._has_steps:
             self._has_steps = True
-            self._goes_on = bool(report.pending)
-            self._note("startup", lambda: self.rows.steps(report, [IN_STARTUP]))
-        self._note("run", lambda: self.rows.run(report))
+            self._was_starting = bool(report.pending)
+            self._schedule("startup", lambda: self.rows.steps(report, [IN_STARTUP]))
+        self._schedule("run", lambda: self.rows.run(report))
 
     def step_ended(self, step: Step) -> None:
-        """Have one step written."""
-        self._note(f"{step.phase} {step.kind} {step.key}", lambda: self.rows.step(step))
+        """Schedule a write of one step."""
+        self._schedule(f"{step.phase} {step.kind} {step.key}", lambda: self.rows.step(step))
 
     async def finish(self, report: Report, seconds_left: float) -> None:
-        """Have the last rows written, and wait until they are kept, so many seconds at most."""
+        """Schedule the last writes, and wait for them for at most so many seconds."""
         until = time.monotonic() + seconds_left * 0.9
         phases = [IN_SERVICE, IN_SHUTDOWN]
-        if not self._has_steps or self._goes_on:
+        if not self._has_steps or self._was_starting:
             phases.insert(0, IN_STARTUP)
-        self._note("end", lambda: self.rows.steps(report, phases))
-        self._note("run", lambda: self.rows.run(report), is_last=True)
+        self._schedule("end", lambda: self.rows.steps(report, phases))
+        self._schedule("run", lambda: self.rows.run(report), is_last=True)
         await asyncio.wait([self._over], timeout=min(LAST_PATIENCE, seconds_left * 0.5))
         if not self._over.done():
-            # Not a failure yet; but whoever waits for this process may not wait much longer.
+            # Not a failure yet, but the process may be killed soon.
             self._spool_pending(None)
             await asyncio.wait([self._over], timeout=max(0.0, until - time.monotonic()))
             if not self._over.done():
                 self._spool_pending(unanswered(seconds_left))
 
-    def _note(self, what: str, entry: Callable[[], Entry], *, is_last: bool = False) -> None:
+    def _schedule(self, what: str, entry: Callable[[], Entry], *, is_last: bool = False) -> None:
         with self._changed:
-            self._noted += 1
-            self._pending[what] = Pending(self._noted, entry)
+            self._count += 1
+            self._pending[what] = Pending(self._count, entry)
             self._closing = is_last
             self._changed.notify()
         if self._thread is None:
@@ -120,12 +119,12 @@ class Record:
             self._thread = threading.Thread(target=self._keep, name=name, daemon=True)
             self._thread.start()
         if not is_last:
-            self._loop.call_later(PATIENCE, self._look, self._noted)
+            self._loop.call_later(PATIENCE, self._spool_late, self._count)
 
-    def _look(self, noted: int) -> None:
-        """See whether something was taken; if not, have it spooled, in a thread that can wait."""
+    def _spool_late(self, number: int) -> None:
+        """Spool pending writes up to a number, in another thread, since it may block."""
         with self._changed:
-            waits = any(self._spooled < one.number <= noted for one in self._pending.values())
+            waits = any(self._spooled < one.number <= number for one in self._pending.values())
         if waits:
             failure = unanswered(PATIENCE)
             threading.Thread(target=self._spool_pending, args=[failure], daemon=True).start()
@@ -160,7 +159,7 @@ class Record:
                     wait = RETRIES[min(failed, len(RETRIES)) - 1]
                 else:
                     wait = max(0.0, min(beat_at, maintain_at) - time.monotonic())
-                is_closing = self._wait(wait, for_news=not failed)
+                is_closing = self._wait(wait, for_changes=not failed)
                 try:
                     with_retries(self._write_pending, PATIENCE)
                     if time.monotonic() >= beat_at and not is_closing:
@@ -172,7 +171,7 @@ class Record:
                     self._spool_pending(failure_of(error))
                 else:
                     failed = 0
-                    self._is_taken_again()
+                    self._recovered()
                     if not is_closing:
                         maintain_at = self._maintain(maintenance, beat_at)
                     release_connection()
@@ -180,35 +179,35 @@ class Record:
                     return
 
     def _maintain(self, maintenance: Pieces, until: float) -> float:
-        """Look after other runs until this one has news, or a time has come; return when to go on."""
+        """Do maintenance until this run has changes or a time is reached; return the time to continue."""
         for pause in maintenance:
-            if pause or self._has_news() or time.monotonic() >= until:
+            if pause or self._has_changes() or time.monotonic() >= until:
                 return time.monotonic() + pause
         return math.inf
 
-    def _has_news(self) -> bool:
+    def _has_changes(self) -> bool:
         with forks.go_on(), self._changed:
             return self._closing or bool(self._pending)
 
-    def _wait(self, seconds: float, *, for_news: bool) -> bool:
-        """Wait until there is something to do; tell whether the run is over."""
+    def _wait(self, seconds: float, *, for_changes: bool) -> bool:
+        """Wait for changes or a timeout; return True if the run has ended."""
         with forks.go_on(), self._changed:
-            is_first = self._noted == 1 and bool(self._pending)
+            is_first = self._count == 1 and bool(self._pending)
             self._changed.wait_for(
-                lambda: self._closing or (for_news and self._pending),
+                lambda: self._closing or (for_changes and self._pending),
                 min(seconds, threading.TIMEOUT_MAX),
             )
-            if for_news and not is_first:
-                self._changed.wait_for(lambda: self._closing, SETTLED)
+            if for_changes and not is_first:
+                self._changed.wait_for(lambda: self._closing, QUIET_TIME)
             return self._closing
 
     def next_beat(self) -> float:
-        """Return when the next sign of life is due, by the monotonic clock."""
+        """Return the time of the next heartbeat, by the monotonic clock."""
         early_or_late = random.uniform(1 - JITTER, 1 + JITTER)
         return time.monotonic() + (self._heartbeat * early_or_late or math.inf)
 
     def _beat(self) -> None:
-        self._writer.beat(self.rows.sign_of_life())
+        self._writer.beat(self.rows.heartbeat())
 
     def _write_pending(self) -> None:
         while True:
@@ -220,7 +219,7 @@ class Record:
             try:
                 self._writer.write(one.entry())
             except Exception as error:
-                if may_pass(error):
+                if is_temporary(error):
                     raise
                 text = "A part of the record of run %s is left out."
                 logger.error(text, self._uuid, error=error)
@@ -228,30 +227,30 @@ class Record:
                 if self._pending[what] is one:
                     del self._pending[what]
 
-    def _is_taken_again(self) -> None:
+    def _recovered(self) -> None:
         with self._spooling:
             with self._changed:
                 if self._pending:
                     return
             if self._spool is not None:
                 self._spool.discard()
-            if self._told:
-                self._told.clear()
+            if self._logged:
+                self._logged.clear()
                 logger.info("The history of this run is in the database again.")
 
     # In any thread.
 
     @forks.wait()
     def _spool_pending(self, failure: StoreError | None) -> None:
-        """Keep in a file what the database has not taken, and say once why it has not."""
+        """Write pending entries to the spool file, and log the failure once."""
         with self._spooling:
             with self._changed:
                 pending = list(self._pending.values())
             late = [one for one in pending if one.number > self._spooled]
             where = self._spool_or_log(late, pending)
             self._spooled = max([self._spooled, *(one.number for one in late)])
-            if failure is not None and failure.kind not in self._told:
-                self._told.add(failure.kind)
+            if failure is not None and failure.kind not in self._logged:
+                self._logged.add(failure.kind)
                 logger.warning(
                     "Can't write run history to the database '%s': %s. %s %s",
                     alias(),
@@ -261,28 +260,28 @@ class Record:
                 )
 
     def _spool_or_log(self, late: list[Pending], pending: list[Pending]) -> str:
-        """Append what is late to the file, or log it; return where it is, for people."""
+        """Append late entries to the file, else log them; return a sentence with the location."""
         try:
             if self._spool is None:
                 self._spool = spool.SpoolFile(spool.folder(), self._uuid)
             try:
-                append(self._spool, made(late))
+                append(self._spool, entries_of(late))
             except OSError:
                 if self._spool.path is None:
                     raise
-                # It may be full of what is outdated by now.
+                # It may be full of outdated entries.
                 self._spool.discard()
-                append(self._spool, made(pending))
+                append(self._spool, entries_of(pending))
         except OSError as error:
-            for entry in made(late):
+            for entry in entries_of(late):
                 logger.warning("%s", json.dumps(entry))
             return f"It can't wait in a file either ({error}), so it is logged as JSON."
-        # A sign of life that was not taken waits nowhere: the next one says the same.
+        # A failed heartbeat is not stored: the next one replaces it.
         return f"Pending records are in {self._spool.path or self._spool.folder}."
 
 
-def made(pending: Iterable[Pending]) -> list[Entry]:
-    """Return the entries of what is pending, without what can't be made: its write says so."""
+def entries_of(pending: Iterable[Pending]) -> list[Entry]:
+    """Return the entries of pending writes, without those that fail: their writes log the error."""
     entries = []
     for one in pending:
         with suppress(Exception):

@@ -1,4 +1,4 @@
-"""The recorder: the observer that keeps in the history what runs do."""
+"""The observer that records runs in the history."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ NO_DATABASE = "django.db.backends.dummy"
 
 
 class Recorder(Observer):
-    """Give every run a record; the setting ``HISTORY`` turns it off.
+    """An observer with one ``Record`` per run, unless the setting ``HISTORY`` is False.
 
-    On the event loop it only notes that something has changed. The record has a thread of its own
-    that makes rows of it, and writes them.
+    On the event loop it only schedules writes; the record's thread does them.
     """
 
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
 
     def watches_steps(self, phase: Phase) -> bool:
-        """Ask for the steps of the service; those of other phases are read at their ends."""
+        """Return True for the service; steps of other phases are read at the end of the phase."""
         return phase is IN_SERVICE
 
     def run_changed(self, report: Report) -> None:
-        """Have the run's row written; the first one before the first hook begins."""
+        """Schedule a write of the run's row; the first one before the first hook starts."""
         record = self._records.get(report.uuid)
         if record is None:
-            # A run that was over before it began has nothing to be remembered for.
+            # A run that ended before its start is not recorded.
             if report.stopped_at is not None or not is_on():
                 return
             from .record import Record  # not paid for by what opens no run, such as "migrate"
@@ -44,30 +43,30 @@ class Recorder(Observer):
         record.run_changed(report)
 
     def step_changed(self, report: Report, step: Step) -> None:
-        """Have a step written that has ended while the process serves."""
+        """Schedule a write of a step that ended while serving."""
         record = self._records.get(report.uuid)
         if record is not None and step.outcome is not None:
             record.step_ended(step)
-            # One more that fell changes no status where another had fallen, but it counts.
+            # A second failure changes the number of failed hooks, but not the status.
             record.run_changed(report)
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
-        """Take note of what the failure is known by."""
+        """Store the fingerprint of the failure."""
         record = self._records.get(report.uuid)
         if record is not None:
             record.rows.failed(step, error)
 
     def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:
-        """Have the last rows written, and wait for that."""
+        """Schedule the last writes; return an awaitable for their end."""
         record = self._records.pop(report.uuid, None)
         return None if record is None else record.finish(report, seconds_left)
 
 
 def is_on() -> bool:
-    """Tell whether runs are recorded.
+    """Return True if runs are recorded.
 
-    They are not in tests, which are recognised by Django's test environment, and not in a project
-    that has no database.
+    They are not in tests, recognised by Django's test environment, nor in a project without a
+    database.
     """
     utils = sys.modules.get("django.test.utils")
     if not conf.get("HISTORY") or (utils is not None and hasattr(utils._TestState, "saved_data")):

@@ -1,11 +1,10 @@
-"""Secrets are taken out of a text before it is stored anywhere.
+"""Masking of secrets in texts before they are stored.
 
-What is masked: user and password in addresses; what stands after a name such as ``password`` or
-``api_key`` in DSNs, JSON, keyword arguments, options of commands and headers; and, wherever they
-turn up, the values of settings and environment variables that Django's error pages would hide.
+Masked are: user and password in URLs; values after names such as ``password`` or ``api_key`` in DSNs,
+JSON, keyword arguments, command options and headers; and the values of settings and environment
+variables that Django's error pages hide.
 
-Each rule is one pass over the text, and looks at no character more often than a fixed number of
-times: a repetition has a limit, or gives nothing back.
+Each rule is one pass of linear time: its repetitions are bounded or possessive.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from .sensitive import hidden_names, is_ordinary, secrets
 __all__ = ["MASK", "forget_secrets", "masked"]
 
 MASK = SafeExceptionReporterFilter.cleansed_substitute
-"""What a secret is replaced with: Django's own stars."""
+"""The replacement of a secret, Django's own."""
 
 _NAME = r"""
     passw(?:or)?d | passphrase | pwd | secret | token(?!i[sz]) | credential | signature | session_?id
@@ -30,10 +29,10 @@ _NAME = r"""
   | (?<![a-z]) pass (?![a-z])
   | (?<=[?&]) (?:key|sig)
 """
-"""What is in the name of a secret, where a text gives a name and a value.
+"""Parts of the names of secrets, in texts with a name and a value.
 
-Django's list, which is for settings, also has KEY, AUTH and PASS: here, these would hide what a
-``KeyError`` says, and authors. What a project adds to that list counts here, too.
+Django's list for settings also has KEY, AUTH and PASS, which would mask the message of a ``KeyError``,
+and authors. Names that a project adds to that list are used here, too.
 """
 
 _WORDS = ("pass", "pwd", "secret", "token", "credential", "sig", "session", "key")
@@ -65,12 +64,12 @@ _ADDRESS = re.compile(r'://[^\s"<>`\\]++')
 
 
 def masked(text: str) -> str:
-    """Return a text without the secrets in it that can be told from other words."""
+    """Return a text with the recognisable secrets masked."""
     if not text:
         return text
     text = _values().sub(MASK, text)
     text = _ADDRESS.sub(_without_users, text)
-    # Most texts have no such word in them, and looking for a word is quick.
+    # Most texts have no such word, and a search for a word is fast.
     lower = text.lower()
     if any(word in lower for word in _SCHEMES):
         text = _AUTHORIZATION.sub(_without_credentials, text)
@@ -81,7 +80,7 @@ def masked(text: str) -> str:
 
 
 def forget_secrets(**kwargs: object) -> None:
-    """Read settings and environment anew for the next text."""
+    """Clear the caches of settings and environment."""
     _values.cache_clear()
     _named.cache_clear()
 
@@ -96,12 +95,12 @@ def _without_credentials(match: re.Match[str]) -> str:
 
 
 def _without_users(match: re.Match[str]) -> str:
-    """Return addresses without user and password, which may be several without a space between."""
+    """Return adjacent URLs without user and password."""
     return "://".join(map(_without_user, match[0].split("://")))
 
 
 def _without_user(address: str) -> str:
-    """Return what follows ``://`` without user and password: they end at the last @ before the path."""
+    """Return the part of a URL after ``://`` without user and password, which end at the last @ before the path."""
     authority = re.split(r"[/?#]", address, maxsplit=1)[0]
     at = authority.rfind("@")
     if at < 0:
@@ -127,7 +126,7 @@ def _without_value(match: re.Match[str]) -> str:
 
 @cache
 def _named() -> tuple[list[str], re.Pattern[str]]:
-    """Return the words that names of secrets have in them, and what finds values by those names."""
+    """Return the words in names of secrets, and the pattern of values after such names."""
     added = hidden_names()
     name = "|".join([_NAME, *added])
     pattern = rf"""
@@ -144,18 +143,18 @@ def _named() -> tuple[list[str], re.Pattern[str]]:
 
 @cache
 def _values() -> re.Pattern[str]:
-    """Return what finds the secrets of this process."""
-    # The longest first: another one may be a part of it.
+    """Return the pattern of the secrets of this process."""
+    # Longest first: a shorter secret may be a part of a longer one.
     found = sorted(secrets(), key=lambda secret: (-len(secret), secret))
     return re.compile("|".join(map(_exactly, found)) or r"(?!)")
 
 
 _PART_OF_A_WORD = 8
-"""Characters from which on a secret is also found inside a longer word."""
+"""The length from which a secret is also masked inside a longer word."""
 
 
 def _exactly(secret: str) -> str:
-    """Return the pattern of a secret. It begins with its first character: so ``re`` is quickest."""
+    """Return the pattern of a secret; it begins with a literal character, which ``re`` finds fastest."""
     first, rest = re.escape(secret[0]), re.escape(secret[1:])
     if len(secret) >= _PART_OF_A_WORD:
         return first + rest

@@ -1,7 +1,7 @@
-"""What a run did as rows: plain values, the same for the database and for a spool file.
+"""Rows of plain values from reports, for the database and for spool files.
 
-Times are seconds since the epoch, durations are seconds. Everything that a hook or its log may
-have said is masked here, before it is stored anywhere.
+Times are seconds since the epoch, durations are seconds. All texts of hooks and their log lines are
+masked here, before they are stored.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from .sanitize import sanitize
 Row = dict[str, Any]
 Entry = Mapping[str, Any]
 """``{"run": row}``, or ``{"steps": rows, "phases": [...]}``: all steps of these phases. Without
-phases, each step takes the place of what was written of it before."""
+phases, each step replaces its earlier row."""
 
 MOST = 2**31 - 1
-"""The highest priority that a column has room for; hooks may have any."""
+"""The highest priority that fits the column; hooks may have a higher one."""
 
 NOT_LOST_FOR = 3
-"""How many of its own heartbeats a run may miss before it is lost."""
+"""The number of missed heartbeats after which a run is lost."""
 
 
 @cache
 def facts(pid: int) -> Row:
-    """Return what is the same for all runs of this process; asked anew after a fork."""
+    """Return the columns that are equal for all runs of a process."""
     return {
         "launch": identity.launch(),
         "process": identity.identity(),
@@ -48,7 +48,7 @@ def facts(pid: int) -> Row:
 
 
 def kept(text: str) -> str:
-    """Return a text without secrets, and no longer than it is kept: a file has bounds, too."""
+    """Return a masked text, cut to the length of the column, since spool files are limited, too."""
     return sanitize(masked(text))
 
 
@@ -56,7 +56,7 @@ class Rows:
     """The rows of one run.
 
     Args:
-        heartbeat: seconds between two signs of life; 0 for none.
+        heartbeat: seconds between two heartbeats; 0 for none.
     """
 
     def __init__(self, heartbeat: float) -> None:
@@ -65,14 +65,14 @@ class Rows:
         self._first_failure: tuple[str, str] | None = None
 
     def failed(self, step: Step, error: BaseException) -> None:
-        """Take note of a failure while its traceback is at hand."""
+        """Store the fingerprint of a failure, which needs its traceback."""
         fingerprint = fingerprint_of(step, error)
         self._fingerprints[step.key, step.phase] = fingerprint
         if self._first_failure is None:
             self._first_failure = fingerprint, one_line(error)
 
     def run(self, report: Report) -> Entry:
-        """Return the row of the run as it stands."""
+        """Return the row of the run."""
         fingerprint, error = self._first_failure or ("", "")
         begun = report.startup_duration is not None
         row = {
@@ -97,10 +97,10 @@ class Rows:
             "error": kept(report.error or error),
             "fingerprint": fingerprint,
         }
-        return {"run": row | facts(report.pid) | self.sign_of_life()}
+        return {"run": row | facts(report.pid) | self.heartbeat()}
 
-    def sign_of_life(self) -> Row:
-        """Return when the run was last seen: now; and when it is lost if it is seen no more."""
+    def heartbeat(self) -> Row:
+        """Return the columns of a heartbeat now: last seen, and the time after which the run is lost."""
         now = time.time()
         lost_after = now + NOT_LOST_FOR * self._heartbeat if self._heartbeat else None
         return {"last_seen_at": now, "lost_after": lost_after}

@@ -1,4 +1,4 @@
-"""Texts as every database takes them: without what one of them refuses, and no longer than there is room."""
+"""Texts that every database accepts: without refused characters, and cut to a length."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 __all__ = ["LONGEST", "ascii_only", "sanitize", "sanitize_json"]
 
 LONGEST = 20_000
-"""Characters that a text has at most where its column sets no limit."""
+"""The most characters of a text in a column without a limit."""
 
 _HEAD_AND_TAIL = 1_000
-"""Room from which on the end of a text is kept too: the last line of a traceback says most."""
+"""The length from which the end of a text is kept, too: the last line of a traceback is the error."""
 
 
 def sanitize(text: str, length: int | None = None) -> str:
-    r"""Return a text as every database takes it.
+    r"""Return a text that every database accepts.
 
-    NUL and lone surrogates become visible, as in ``\x00``. What is too long is cut, and says how
-    much is missing; a long text keeps its beginning and its end.
+    NUL and lone surrogates are escaped, as in ``\x00``. A text that is too long is cut, with the number
+    of missing characters; a long text keeps its beginning and its end.
 
     Args:
         text: any text.
-        length: how many characters there is room for; None for 20,000.
+        length: the most characters; None for 20,000.
     """
-    # PostgreSQL has no room for NUL; halves of characters can't be encoded.
+    # PostgreSQL refuses NUL: https://www.postgresql.org/docs/current/datatype-character.html
     text = text.replace("\0", r"\x00")
     try:
         text.encode()
@@ -36,7 +36,7 @@ def sanitize(text: str, length: int | None = None) -> str:
 
 
 def sanitize_json(value: Any) -> Any:
-    """Return plain data in which each text is storable, and nothing is that JSON has no word for."""
+    """Return plain data with sanitized texts, and without values that JSON lacks."""
     if isinstance(value, str):
         return sanitize(value)
     if isinstance(value, Mapping):
@@ -51,7 +51,7 @@ def sanitize_json(value: Any) -> Any:
 
 
 def ascii_only(value: Any) -> Any:
-    """Return a text, or plain data, with a backslash form for each character beyond ASCII.
+    """Return a text, or plain data, with non-ASCII characters escaped.
 
     For a database whose columns have an old encoding: MariaDB's ``latin1`` refuses an emoji.
     """
@@ -65,8 +65,8 @@ def ascii_only(value: Any) -> Any:
 
 
 def _cut(text: str, room: int) -> str:
-    """Return a text that is too long without its middle, or its end, and words that say so."""
-    # The number that is said in the end has no more digits than this one.
+    """Return a text without its middle or end, and with the number of missing characters."""
+    # The final number has no more digits than this one.
     kept = room - len(_missing(len(text), room))
     if kept <= 0:
         return text[:room]
@@ -78,7 +78,7 @@ def _cut(text: str, room: int) -> str:
 
 
 def _missing(count: int, room: int) -> str:
-    """Return the words that say how many characters of a text are missing."""
+    """Return the note about missing characters."""
     if room < _HEAD_AND_TAIL:
         return f"... ({count:,} more)"
     return f"\n... {count:,} characters are left out here ...\n"

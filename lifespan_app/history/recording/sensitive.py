@@ -1,4 +1,4 @@
-"""What is secret in the settings and the environment of this process."""
+"""The secrets in the settings and the environment of this process."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from lifespan_app import conf
 __all__ = ["hidden_names", "is_ordinary", "secrets"]
 
 SHORTEST = 4
-"""Characters of the shortest secret: what is shorter is a part of too many words."""
+"""The length of the shortest secret; shorter values are parts of too many words."""
 
 DEEPEST = 10
-"""How far dictionaries in dictionaries are followed."""
+"""The deepest level of nested dictionaries."""
 
 NAMED_BY_THE_PROJECT = frozenset(
     {"CACHES", "DATABASES", "LOGGING", "MAILERS", "STORAGES", "TASKS", "TEMPLATES"}
 )
-"""Settings with names of the project's own in them: a database called "auth" is not hidden whole."""
+"""Settings with keys of the project's own: a database called "auth" is not hidden as a whole."""
 
 ORDINARY = frozenset(
     {"basic", "bearer", "debug", "default", "development", "disabled", "enabled", "false", "info"}
     | {"local", "localhost", "none", "null", "production", "staging", "test", "testing", "token"}
     | {"true", "warning"}
 )
-"""Values of variables that give nothing away."""
+"""Values that are not secret."""
 
 FEW_DIGITS = re.compile(r"-?\d{1,5}")
 """A port or a limit."""
@@ -49,7 +49,7 @@ PASSWORD = re.compile(r'://[^\s/:@"]*:([^\s/?#"]+)@')
 
 
 def secrets() -> set[str]:
-    """Return the values that no text may show, in each way that they may be spelled there."""
+    """Return the values to mask, in all their spellings."""
     known = known_words()
     return {
         spelling
@@ -69,7 +69,7 @@ def hidden_names() -> list[str]:
 
 
 def hidden_settings() -> re.Pattern[str]:
-    """Return what finds the names that the project's error pages hide."""
+    """Return the pattern of the names that the project's error pages hide."""
     # The project's own class need not have this attribute.
     with suppress(Exception):
         found = import_string(settings.DEFAULT_EXCEPTION_REPORTER_FILTER).hidden_settings
@@ -79,12 +79,12 @@ def hidden_settings() -> re.Pattern[str]:
 
 
 def is_ordinary(value: str) -> bool:
-    """Tell whether a value says nothing, whatever its name is."""
+    """Return True if a value is not secret, regardless of its name."""
     return value.lower() in ORDINARY or FEW_DIGITS.fullmatch(value) is not None
 
 
 def is_import_path(value: str) -> bool:
-    """Tell whether a value names something in Python, or a model."""
+    """Return True if a value is an import path or the name of a model."""
     if not PATH.fullmatch(value):
         return False
     first = re.split("[.:]", value, maxsplit=1)[0]
@@ -97,7 +97,7 @@ def is_import_path(value: str) -> bool:
 
 
 def is_in_a_folder(value: str) -> bool:
-    """Tell whether a value is the path of a file that is here, or should be: its name is no secret."""
+    """Return True if a value is a path in an existing folder."""
     if not value.startswith("/") or "\0" in value:
         return False
     folder = Path(value).parent
@@ -107,7 +107,7 @@ def is_in_a_folder(value: str) -> bool:
 
 
 def known_words() -> set[str]:
-    """Return what is no secret even if it also is a password: names of apps and of databases."""
+    """Return the names of apps and databases, which are not masked even if used as passwords."""
     words = set(apps.app_configs)
     words.update(config.name.split(".")[0] for config in apps.app_configs.values())
     with suppress(Exception):
@@ -118,7 +118,7 @@ def known_words() -> set[str]:
 
 
 def hidden_values() -> Iterator[str]:
-    """Yield the values of sensitively named settings and variables, and passwords in addresses."""
+    """Yield the values of settings and variables with sensitive names, and passwords in URLs."""
     hidden = hidden_settings()
     for name, value in named_values():
         inherits = name not in NAMED_BY_THE_PROJECT
@@ -139,7 +139,7 @@ def named_values() -> Iterator[tuple[str, Any]]:
 
 
 def explicit_settings() -> Iterator[tuple[str, Any]]:
-    """Yield names and values of the settings that the project itself has set, but for defaults."""
+    """Yield names and values of the project's settings that differ from the defaults."""
     # Not through the lazy object: reading a deprecated setting there warns of it, which under
     # "-W error" would leave the value unknown. Django 6.1 warns of each EMAIL_ setting:
     # https://docs.djangoproject.com/en/6.1/internals/deprecation/
@@ -155,7 +155,7 @@ def explicit_settings() -> Iterator[tuple[str, Any]]:
 def texts(
     value: object, hidden: re.Pattern[str], is_hidden: bool, inherits: bool, depth: int = 0
 ) -> Iterator[tuple[bool, str]]:
-    """Yield each text in a value, with whether a name on the way to it is one to hide."""
+    """Yield each text in a value, with True if it is under a sensitive name."""
     if depth > DEEPEST:
         return
     if isinstance(value, str):
@@ -173,7 +173,7 @@ def texts(
 
 
 def spellings(secret: str) -> Iterator[str]:
-    """Yield a secret as it stands in texts: plain, quoted for an address, Python or JSON, by lines."""
+    """Yield the spellings of a secret: plain, quoted for a URL, Python or JSON, and by line."""
     lines = [line.strip() for line in secret.splitlines()]
     for plain in {secret, unquote(secret), *(lines if len(lines) > 1 else ())}:
         yield plain

@@ -1,10 +1,11 @@
-"""What the database did not take waits in files, one a run, until a later start imports it.
+"""Spool files, one per run, for entries that the database did not accept.
 
-An entry is one line of JSON. It is in the kernel when ``append`` returns, as ``kill -9`` may come
-next; that only a power cut can take it away then is worth no ``fsync`` in a process that ends.
+A later start imports them. An entry is one line of JSON. When ``append`` returns, the line is in the
+kernel's page cache and survives ``kill -9``; there is no ``fsync``, so a power cut may lose it.
 
-Whoever has a file open holds a lock on it, which the kernel takes back with the process, in
-whatever pid namespace it was. So a file that can be locked belongs to a run whose process is gone.
+A process holds a lock on its file. The kernel releases it when the process ends, in any pid namespace
+(https://man7.org/linux/man-pages/man2/flock.2.html). So a file that can be locked belongs to a
+process that has ended.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ from .database_id import database_ids, project_id
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
 except ImportError:  # Windows
-    # Without locks, the file of a process that lives could be taken from it. So none is written
-    # there, and none is looked for; the recorder then says its events in the log.
+    # Without locks, the file of a running process could be imported. So no file is written or read
+    # there; entries are logged instead.
     CAN_LOCK = False
 else:
     CAN_LOCK = True
@@ -44,30 +45,30 @@ __all__ = [
     "entries_of",
     "folder",
     "folder_if_any",
-    "newly_strayed",
+    "new_stray_files",
     "refusal",
 ]
 
 BOUND = 8 * 2**20
-"""How many bytes one file may have."""
+"""The most bytes of one file."""
 
 _NAME = re.compile(
     r"\d+-(?P<database>[0-9a-f]{8})-(?P<project>[0-9a-f]{8})-(?P<uuid>[\w-]+)\.jsonl"
 )
-"""The time that a file was made at, by which names sort; its database, its project, and the run."""
+"""The creation time of a file, by which names are sorted; its database, project and run."""
 
-NAMED = 0o400
-"""The mode of a file whose database has moved, once somebody was told of it."""
+LOGGED = 0o400
+"""The mode of a file for another database, once it was logged."""
 
 SET_ASIDE = ".refused"
-"""What is added to the name of a file that the database can't take."""
+"""The suffix of a file that the database refuses."""
 
-_TRIES = 5
-"""How often a new file is made when an importer has just taken it for a dead process's."""
+_ATTEMPTS = 5
+"""The attempts to create a file, if importers claim new files before they are locked."""
 
 
 def folder() -> Path:
-    """Return the folder of the files: ``SPOOL_DIR``, else one of this user in the temporary one.
+    """Return the folder of the files: ``SPOOL_DIR``, else a folder of this user in the temporary one.
 
     Raises:
         OSError: no temporary folder can be used, as in a container whose file system is read-only.
@@ -80,7 +81,7 @@ def folder() -> Path:
 
 
 def folder_if_any() -> Path | None:
-    """Return the folder of the files, or None where there is none: then nothing waits there."""
+    """Return the folder of the files; None if there is no usable one."""
     try:
         return folder()
     except OSError:
@@ -88,7 +89,7 @@ def folder_if_any() -> Path | None:
 
 
 def refusal() -> str | None:
-    """Return why no file could be made now, or None if one could; nothing is made."""
+    """Return the reason why no file can be created now; None if one can. Nothing is created."""
     try:
         place = folder()
         if place.exists() or place.is_symlink():
@@ -105,12 +106,12 @@ def refusal() -> str | None:
 
 
 class SpoolFile:
-    """The file of one run, made when the first entry comes. One thread at a time uses it.
+    """The file of one run, created with the first entry; used by one thread at a time.
 
     Args:
-        folder: where it is made; the folder is made too.
-        uuid: the run's.
-        bound: bytes that the file may have.
+        folder: its folder, which is created, too.
+        uuid: the UUID of the run.
+        bound: the most bytes of the file.
     """
 
     def __init__(self, folder: Path, uuid: str, bound: int = BOUND) -> None:
@@ -122,15 +123,15 @@ class SpoolFile:
 
     @property
     def path(self) -> Path | None:
-        """Where the file is; None while there is none that is this process's."""
+        """The path of the file; None while it has none."""
         return None if self._file is None or self._file.closed else self._path
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Write an entry, which outlives this process when this returns.
+        """Append an entry, which survives a kill of this process after the return.
 
         Raises:
-            OSError: it can't be written, the file is full, or the folder is not this user's alone.
-                What the file held before is whole.
+            OSError: it can't be written, the file is full, or other users may access the folder. The
+                earlier entries stay intact.
         """
         line = json.dumps(entry, default=str).encode() + b"\n"
         file = self._opened()
@@ -142,15 +143,14 @@ class SpoolFile:
             while rest:
                 rest = rest[file.write(rest) :]
         except OSError:
-            # Half a line would spoil the one that comes after it.
+            # A partial line would corrupt the next one.
             file.truncate(size)
             raise
 
     def discard(self) -> None:
-        """Remove the file, if there is one; the next entry makes a new one.
+        """Remove the file, if any; the next entry creates a new one.
 
-        A file that can't be removed is imported by the next start, which changes nothing: the
-        database has its rows.
+        If it can't be removed, the next start imports it, which changes nothing.
         """
         if self.path is not None:
             with suppress(OSError):
@@ -164,8 +164,8 @@ class SpoolFile:
             self._file = None
 
     def _opened(self) -> FileIO:
-        """Return the file, a new one where there is none that the next start would find."""
-        # What cleans up temporary folders may have removed it.
+        """Return the open file, a new one if there is none in the folder."""
+        # A cleanup of temporary folders may have removed it.
         if self.path is None or self._file is None or not os.fstat(self._file.fileno()).st_nlink:
             self.close()
             self._path, self._file = _make(self.folder, self.uuid)
@@ -173,16 +173,16 @@ class SpoolFile:
 
 
 class Spooled:
-    """The entries of a run that wait in a file."""
+    """The entries of a run in a file."""
 
     def __init__(self, uuid: str, file: FileIO) -> None:
         self.uuid = uuid
         self._file = file
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Yield the entries in their order, without what is no entry.
+        """Yield the valid entries in their order.
 
-        The last line may have been torn by a kill, and is left out then.
+        The last line may be incomplete after a kill; then it is left out.
         """
         with os.fdopen(os.dup(self._file.fileno()), "rb") as lines:
             lines.seek(0)
@@ -192,7 +192,7 @@ class Spooled:
 
 
 class Claimed(Spooled):
-    """The entries of a run whose process is gone, which nobody else can claim now."""
+    """The entries of a run of an ended process, locked for this importer."""
 
     def __init__(self, uuid: str, file: FileIO, directory: int, name: str) -> None:
         super().__init__(uuid, file)
@@ -200,23 +200,22 @@ class Claimed(Spooled):
         self._name = name
 
     def done(self) -> None:
-        """Remove the file: the database has its rows."""
+        """Remove the file after its import."""
         with suppress(FileNotFoundError):
             os.unlink(self._name, dir_fd=self._directory)
 
     def set_aside(self) -> str:
-        """Rename the file so that no start looks at it again; return its new name."""
+        """Rename the file so that no start imports it again; return its new name."""
         name = self._name + SET_ASIDE
         os.rename(self._name, name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
         return name
 
 
 def claimed(folder: Path | None) -> Generator[Claimed, None, None]:
-    """Yield the files of runs whose process is gone, the oldest first.
+    """Yield the files of ended processes, oldest first.
 
-    Each one is locked until the next is asked for, or the generator is closed: of several importers
-    exactly one gets it. A folder that is not this user's alone holds nothing that can be trusted,
-    and counts as empty.
+    Each is locked until the next one or the end of the generator, so that exactly one of several
+    importers gets it. A folder that other users may access counts as empty.
     """
     for directory in _trusted(folder):
         for name, uuid, file in _files(directory, _is_ours):
@@ -231,46 +230,45 @@ def claimed(folder: Path | None) -> Generator[Claimed, None, None]:
 
 
 def entries_of(folder: Path | None) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Yield the UUID and the entries of each run that waits, the oldest first.
+    """Yield the UUID and the entries of each file, oldest first, without a lock.
 
-    Nothing is claimed: the processes may live. For a command that shows what the database, which is
-    down, can't show.
+    For a command that shows runs while the database is down; their processes may be running.
     """
     for directory in _trusted(folder):
         for _, uuid, file in _files(directory, _is_ours):
             yield uuid, list(Spooled(uuid, file).entries())
 
 
-def newly_strayed(folder: Path | None) -> Counter[str]:
-    """Return how many files of this project wait for each other database, and mark them as named.
+def new_stray_files(folder: Path | None) -> Counter[str]:
+    """Return the number of files of this project by other database, and mark them as logged.
 
-    The process of none of them is there any more, and nobody was told of them before.
+    Only files of ended processes count, each once.
     """
     strayed: Counter[str] = Counter()
     for directory in _trusted(folder):
-        for name, _, file in _files(directory, _has_strayed):
-            is_new = stat.S_IMODE(os.fstat(file.fileno()).st_mode) != NAMED
+        for name, _, file in _files(directory, _is_stray):
+            is_new = stat.S_IMODE(os.fstat(file.fileno()).st_mode) != LOGGED
             if is_new and _is_free(file, name, directory):
-                os.fchmod(file.fileno(), NAMED)
+                os.fchmod(file.fileno(), LOGGED)
                 strayed[name.split("-")[1]] += 1
     return strayed
 
 
 def _is_ours(name: re.Match[str]) -> bool:
-    """Return True if a file waits for this database."""
+    """Return True if a file belongs to this database."""
     known, *before = database_ids()
     return name["database"] == known or (
         name["database"] in before and name["project"] == project_id()
     )
 
 
-def _has_strayed(name: re.Match[str]) -> bool:
-    """Return True if a file of this project waits for another database."""
+def _is_stray(name: re.Match[str]) -> bool:
+    """Return True if a file of this project belongs to another database."""
     return name["project"] == project_id() and not _is_ours(name)
 
 
 def _make(folder: Path, uuid: str) -> tuple[Path, FileIO]:
-    """Make the file of a run, and lock it."""
+    """Create the file of a run, and lock it."""
     if not CAN_LOCK:
         raise OSError("No file can hold what waits for the database: this system has no fcntl")
     if not folder.is_symlink():
@@ -278,12 +276,12 @@ def _make(folder: Path, uuid: str) -> tuple[Path, FileIO]:
     directory = _open_folder(folder)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        for _ in range(_TRIES):
+        for _ in range(_ATTEMPTS):
             # Names sort by age as long as they have the same number of digits: some centuries.
             name = f"{time.time_ns()}-{database_ids()[0]}-{project_id()}-{uuid}.jsonl"
-            file = _known(os.open(name, flags, 0o600, dir_fd=directory), "r+b")
+            file = _tracked(os.open(name, flags, 0o600, dir_fd=directory), "r+b")
             try:
-                # Before it was locked, an importer may have found it: that one removes it.
+                # An importer may have claimed it before the lock, and removes it.
                 if _lock(file) and _is_at(file, name, directory):
                     return folder / name, file
             except OSError:
@@ -299,7 +297,7 @@ def _make(folder: Path, uuid: str) -> tuple[Path, FileIO]:
 
 
 def _trusted(folder: Path | None) -> Iterator[int]:
-    """Yield a folder that is open; none where it is missing, or not to be trusted."""
+    """Yield the open folder; nothing if it is missing or other users may access it."""
     if folder is None or not CAN_LOCK:
         return
     try:
@@ -313,14 +311,14 @@ def _trusted(folder: Path | None) -> Iterator[int]:
 
 
 def _open_folder(folder: Path) -> int:
-    """Open a folder that is this user's alone.
+    """Open a folder that only this user may access.
 
     Raises:
-        OSError: it is not: anybody may have made it, in a temporary folder that all can write to.
+        OSError: other users may access it, or have created it in a shared temporary folder.
     """
     if folder.is_symlink():
         raise PermissionError(f"{folder} is a symbolic link, which anybody may have made")
-    # What is opened is what is looked at, whatever becomes of the name meanwhile.
+    # The checks use the open folder, since its name may be replaced meanwhile.
     directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     found = os.fstat(directory)
     mode = stat.S_IMODE(found.st_mode)
@@ -337,8 +335,8 @@ def _open_folder(folder: Path) -> int:
 def _files(
     directory: int, is_wanted: Callable[[re.Match[str]], bool]
 ) -> Iterator[tuple[str, str, FileIO]]:
-    """Yield the name, the UUID and the open file of each run that is wanted, oldest first."""
-    # A pipe under such a name would not be waited for.
+    """Yield the name, UUID and open file of each matching run, oldest first."""
+    # O_NONBLOCK: opening a pipe of such a name would block.
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     for name in sorted(os.listdir(directory)):
         match = _NAME.fullmatch(name)
@@ -351,12 +349,12 @@ def _files(
         if not stat.S_ISREG(os.fstat(number).st_mode):
             os.close(number)
             continue
-        with _known(number, "rb") as file:
+        with _tracked(number, "rb") as file:
             yield name, match["uuid"], file
 
 
 def _lock(file: FileIO) -> bool:
-    """Lock a file, or tell that another process has done so."""
+    """Lock a file; return False if another process has locked it."""
     try:
         flock(file, LOCK_EX | LOCK_NB)
     except BlockingIOError:
@@ -365,7 +363,7 @@ def _lock(file: FileIO) -> bool:
 
 
 def _is_free(file: FileIO, name: str, directory: int) -> bool:
-    """Lock a file, unless its process lives or another importer has it; return whether it is ours."""
+    """Lock a file; return False if its process runs or another importer has it."""
     try:
         return _lock(file) and _is_at(file, name, directory)
     except OSError:  # a disk without locks
@@ -373,7 +371,7 @@ def _is_free(file: FileIO, name: str, directory: int) -> bool:
 
 
 def _is_at(file: FileIO, name: str, directory: int) -> bool:
-    """Tell whether a file still has its name: between its opening and its lock it may be removed."""
+    """Return True if a file still has its name: it may be removed before the lock."""
     try:
         found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
@@ -382,7 +380,7 @@ def _is_at(file: FileIO, name: str, directory: int) -> bool:
 
 
 def _entry(line: bytes) -> dict[str, Any] | None:
-    """Return the entry on a line, or None where there is none."""
+    """Return the entry on a line; None for an invalid line."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
@@ -396,18 +394,18 @@ def _entry(line: bytes) -> dict[str, Any] | None:
 _locked: weakref.WeakSet[FileIO] = weakref.WeakSet()
 
 
-def _known(number: int, mode: str) -> FileIO:
-    """Return an open file that a fork will close."""
+def _tracked(number: int, mode: str) -> FileIO:
+    """Return an open file that is closed in forked processes."""
     file = FileIO(number, mode)
     _locked.add(file)
     return file
 
 
-def _leave_to_the_parent() -> None:
-    """Close all files in a fork: as long as it had one open, it would stay locked."""
+def _close_after_fork() -> None:
+    """Close all files in a forked process, which would keep the locks otherwise."""
     for file in list(_locked):
         file.close()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_the_parent)
+    os.register_at_fork(after_in_child=_close_after_fork)

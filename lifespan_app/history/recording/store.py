@@ -1,4 +1,4 @@
-"""Rows into the database. Each entry may be written twice, and is there once."""
+"""Writing of entries to the database, idempotent."""
 
 from __future__ import annotations
 
@@ -29,40 +29,41 @@ from lifespan_app.models import LifespanRun, LifespanStep, RunQuerySet
 from .forks import forks
 from .rows import Entry, Row
 from .sanitize import ascii_only, sanitize, sanitize_json
-from .store_errors import is_in_the_way
+from .store_errors import is_lock_error
 
 T = TypeVar("T")
 
 MOST_BYTES = 14_000_000
-"""How much text one query carries at most: MariaDB's ``max_allowed_packet`` is 16 MiB."""
+"""The most text in one query: MariaDB's ``max_allowed_packet`` is 16 MiB
+(https://mariadb.com/kb/en/server-system-variables/#max_allowed_packet)."""
 
-YIELDS_AFTER = 50
-"""Milliseconds that a write waits for an SQLite file that somebody else uses."""
+LOCK_TIMEOUT_MS = 50
+"""Milliseconds that a write waits for a locked SQLite file."""
 
 CANT_STORE = ("incorrect string value", "character with byte sequence", "invalid byte sequence")
-"""What databases say of a character that the encoding of a column does not have."""
+"""Parts of database errors about a character that a column's encoding lacks."""
 
 
 class Unstorable(ValueError):
-    """A value that no database could keep in its column."""
+    """A value that does not fit its column in any database."""
 
 
 class Writer:
-    """Writes the entries of one run, in their order.
+    """A writer of the entries of one run, in their order.
 
     Args:
-        uuid: whose they are.
-        late: whether they come from a spool file.
+        uuid: the UUID of the run.
+        late: True if they come from a spool file.
     """
 
     def __init__(self, uuid: str, *, late: bool = False) -> None:
         self._uuid = uuid
         self._run: Row = {"recorded_late": True} if late else {}
-        """All that is known of the run's row."""
+        """The known columns of the run's row."""
         self._pk: int | None = None
 
     def write(self, entry: Entry) -> None:
-        """Write one entry. Raises ``DatabaseError`` when the database does not take it."""
+        """Write one entry. Raises ``DatabaseError``."""
         try:
             self._write(entry)
         except DatabaseError as error:
@@ -70,9 +71,9 @@ class Writer:
                 raise
             self._write(ascii_only(entry))
 
-    def beat(self, sign_of_life: Row) -> None:
-        """Write that the run lives; also where it stands, which another start may have judged."""
-        self._write_run({"status": self._run["status"], **sign_of_life})
+    def beat(self, heartbeat: Row) -> None:
+        """Write a heartbeat and the status, which another start may have set to lost."""
+        self._write_run({"status": self._run["status"], **heartbeat})
 
     def _write(self, entry: Entry) -> None:
         if "run" in entry:
@@ -94,7 +95,7 @@ class Writer:
         self._pk = self._insert_run()
 
     def _insert_run(self) -> int:
-        """Write the whole row anew, or find the one that is there; return its key."""
+        """Insert the row, or update an existing one; return its primary key."""
         values = fitted(LifespanRun, self._run)
         run = LifespanRun(**values)
         try:
@@ -102,7 +103,7 @@ class Writer:
             with transaction.atomic(using=alias()):
                 LifespanRun.objects.bulk_create([run])
         except IntegrityError:
-            # It was written before: by this process, or by the one that has left a spool file.
+            # The row exists, from this process or from the one that left a spool file.
             runs = LifespanRun.objects.filter(uuid=self._run["uuid"])
             self._not_newer(runs).update(**values)
             pk = runs.values_list("pk", flat=True).first()
@@ -112,7 +113,7 @@ class Writer:
         return run.pk
 
     def _not_newer(self, runs: RunQuerySet) -> RunQuerySet:
-        """Leave out a run that the database knows more of than a file: it was killed in between."""
+        """Exclude a run with a row that is newer than its spool file."""
         if self._run.get("recorded_late") and "last_seen_at" in self._run:
             return runs.filter(last_seen_at__lte=moment(self._run["last_seen_at"]))
         return runs
@@ -122,12 +123,12 @@ class Writer:
             return self._insert_run()
         runs = LifespanRun.objects.filter(uuid=self._uuid)
         if self._run:
-            # Of its row nothing may have waited, only steps; they come late all the same.
+            # The file may hold steps only; the run is recorded late all the same.
             runs.update(**self._run)
         return int(runs.values_list("pk", flat=True).get())
 
     def _replace(self, outdated: models.QuerySet[LifespanStep], rows: list[Row]) -> None:
-        """Write steps in the place of others of this run."""
+        """Replace steps of this run."""
         if self._pk is None:
             self._pk = self._key_of_run()
         with transaction.atomic(using=alias()):
@@ -144,12 +145,12 @@ def alias() -> str:
 
 
 def fitted(model: type[models.Model], row: Row) -> Row:
-    """Return a row as the model takes it: times as Django has them, texts that have room.
+    """Return a row with values for the model's fields.
 
-    Columns that the model does not have are left out: a newer version may have written the row.
+    Unknown columns, of a newer version, are left out.
 
     Raises:
-        Unstorable: a value has no place in its column.
+        Unstorable: a value does not fit its column.
     """
     values = {}
     for name, value in row.items():
@@ -164,18 +165,18 @@ def fitted(model: type[models.Model], row: Row) -> Row:
             raise Unstorable(f"'{name}' can't be {value!r}") from error
     seen, lost = values.get("last_seen_at"), values.get("lost_after")
     if seen and lost and lost < seen < moment_after(seen, row):
-        # Without USE_TZ a clock that goes back in between would have the run lost at once.
+        # Without USE_TZ, a clock change in between would make the run lost at once.
         values["lost_after"] = moment_after(seen, row)
     return values
 
 
 def moment_after(seen: datetime, row: Row) -> datetime:
-    """Return until when a run that was seen is not lost, by a clock that nobody sets back."""
+    """Return the time after which a run is lost, regardless of clock changes."""
     return seen + timedelta(seconds=row["lost_after"] - row["last_seen_at"])
 
 
 def value_for(field: Any, value: Any) -> Any:
-    """Return a plain value as a field takes it."""
+    """Return a plain value as a value for a field."""
     if value is None:
         return None
     if isinstance(field, models.DateTimeField):
@@ -190,13 +191,13 @@ def value_for(field: Any, value: Any) -> Any:
 
 
 def moment(seconds: float) -> datetime:
-    """Return a time of day as Django keeps it, by ``USE_TZ``."""
+    """Return a time as Django stores it, by ``USE_TZ``."""
     at = datetime.fromtimestamp(seconds, UTC)
     return at if settings.USE_TZ else timezone.make_naive(at)
 
 
 def by_size(rows: list[Row]) -> Iterator[list[Row]]:
-    """Yield rows in as few lists as there is room for in a query."""
+    """Yield rows in lists that fit one query each."""
     some: list[Row] = []
     size = 0
     for row in rows:
@@ -221,38 +222,38 @@ def texts(row: Row) -> Iterator[str]:
 
 
 def bytes_in_a_query(text: str) -> int:
-    """Return how long a text may become: in JSON, with backslashes before its backslashes."""
+    """Return the largest size of a text in a query: as JSON, with escaped backslashes."""
     if not text.isascii():
         return 14 * len(text)  # an emoji is two escapes of six characters
     return (4 if text.isprintable() else 7) * len(text)
 
 
 def with_retries(work: Callable[[], T], seconds: float) -> T:
-    """Do something with the database, again and again for a while where somebody is in the way.
+    """Call a function that uses the database, and retry while another process holds a lock.
 
     Args:
-        work: what is done. It may be done more than once, also in part.
-        seconds: for how long.
+        work: the function; it may be called several times, also after a partial success.
+        seconds: the longest time of retries.
 
     Returns:
-        What it returns.
+        The result of the function.
 
     Raises:
-        DatabaseError: the database does not do it, or somebody was in the way for all that time.
+        DatabaseError: the call failed, or the lock was held for all that time.
     """
     give_up_at = time.monotonic() + seconds
     while True:
         try:
-            return on_a_living_connection(work)
+            return with_reconnect(work)
         except DatabaseError as error:
-            if not is_in_the_way(error) or time.monotonic() > give_up_at:
+            if not is_lock_error(error) or time.monotonic() > give_up_at:
                 raise
             with forks.go_on():
                 time.sleep(random.uniform(0.01, 0.1))
 
 
-def on_a_living_connection(work: Callable[[], T]) -> T:
-    """Do something, with a new connection where the one at hand has broken since it was used."""
+def with_reconnect(work: Callable[[], T]) -> T:
+    """Call a function, again with a new connection if the old one was broken."""
     connection = connections[alias()]
     was_open = connection.connection is not None
     if not was_open:
@@ -268,22 +269,23 @@ def on_a_living_connection(work: Callable[[], T]) -> T:
 
 
 def prepare(connection: BaseDatabaseWrapper) -> None:
-    """Open a connection that commits by itself, and that yields to the application."""
+    """Open a connection with autocommit and, on SQLite, a short lock timeout."""
     connection.ensure_connection()
     if not connection.settings_dict["AUTOCOMMIT"]:
         connection.set_autocommit(True)
     if connection.vendor == "sqlite":
-        # While it waits to commit, nobody else can read or write: better to try again.
+        # While it waits to commit, others can't read or write, so it retries instead:
+        # https://www.sqlite.org/lockingv3.html#writer_starvation
         with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA busy_timeout = {YIELDS_AFTER}")
+            cursor.execute(f"PRAGMA busy_timeout = {LOCK_TIMEOUT_MS}")
 
 
 def release_connection() -> None:
-    """Close this thread's connection, unless ``CONN_MAX_AGE`` lets it live on."""
+    """Close this thread's connection, unless ``CONN_MAX_AGE`` keeps it open."""
     connections[alias()].close_if_unusable_or_obsolete()
 
 
 def forget_connection() -> None:
-    """Close this thread's connection to the history's database, whatever state it is in."""
+    """Close this thread's connection to the history's database, in any state."""
     with suppress(Exception):
         connections[alias()].close()

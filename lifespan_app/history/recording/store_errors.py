@@ -1,4 +1,4 @@
-"""What keeps the history from being written, and what to do about it."""
+"""Errors that prevent writing the history, with advice."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from lifespan_app.engine.wording import time_limit
 from .redaction import masked
 from .sanitize import sanitize
 
-PASSING = (DatabaseError, InterfaceError, ConnectionDoesNotExist, ImproperlyConfigured, OSError)
-"""Errors of the database, or of the way to it."""
+TEMPORARY = (DatabaseError, InterfaceError, ConnectionDoesNotExist, ImproperlyConfigured, OSError)
+"""Errors of the database or of the connection."""
 
 REFUSED = (DataError, IntegrityError)
-"""Those among them that are about what was to be written."""
+"""The errors about the written values."""
 
 MOSTLY_REFUSED = (NotSupportedError, ProgrammingError)
-"""Those that are, too, unless they say what is wrong with the database: a table is missing."""
+"""Further errors about values, unless they are about the database, such as a missing table."""
 
 
 WRONG_VALUES = (
@@ -38,23 +38,23 @@ WRONG_VALUES = (
     ValidationError,
     ValueError,
 )
-"""What Python and Django raise for values, or a lack of them, before any database is asked."""
+"""Errors that Python and Django raise for values before a query."""
 
 
 class StoreError(NamedTuple):
-    """Why the database does not take the history."""
+    """The reason why the history can't be written."""
 
     kind: str
-    """One warning is given for each."""
+    """The kind of failure; each is logged once."""
     what: str
-    """What is wrong, as the database says it."""
+    """The error text of the database."""
     advice: str
 
 
 MIGRATE = "Run 'manage.py migrate lifespan_app' on that database."
 
 LOCKED = ("is locked", "lock wait timeout", "deadlock", "lock timeout")
-"""What databases say when somebody else is in the way, which mostly passes at once."""
+"""Parts of error messages about locks of other processes, which are mostly short."""
 
 KINDS = (
     (
@@ -82,7 +82,7 @@ KINDS = (
     (
         "locked",
         LOCKED,
-        "Another process holds its lock; for many processes that write, SQLite is not made.",
+        "Another process holds its lock. SQLite is not suited to many writing processes.",
     ),
     (
         "exhausted",
@@ -103,33 +103,33 @@ KINDS = (
         "Make room, or set HISTORY_DAYS lower and run 'manage.py prunelifespan'.",
     ),
 )
-"""What databases say, in parts of their messages, and what to do; the first that fits."""
+"""Kinds of failure with parts of database messages and advice; the first match counts."""
 
 NOT_THERE = "not there"
-"""The kind of what no rule above knows: mostly the database can't be reached."""
+"""The kind of all other failures: mostly, the database can't be reached."""
 
 START_IT = "Start it, or set HISTORY to False."
 
 
-def may_pass(error: Exception) -> bool:
-    """Return True if another attempt may go better; False if the rows are what is wrong."""
+def is_temporary(error: Exception) -> bool:
+    """Return True if another attempt may succeed; False if the rows are wrong."""
     if isinstance(error, MOSTLY_REFUSED):
         return is_of_database(error)
-    return isinstance(error, PASSING) and not isinstance(error, REFUSED)
+    return isinstance(error, TEMPORARY) and not isinstance(error, REFUSED)
 
 
 def is_refusal(error: Exception) -> bool:
-    """Return True if the rows are what is wrong, and no attempt will go better."""
-    return isinstance(error, (DatabaseError, *WRONG_VALUES)) and not may_pass(error)
+    """Return True if the rows are wrong, so that no attempt can succeed."""
+    return isinstance(error, (DatabaseError, *WRONG_VALUES)) and not is_temporary(error)
 
 
 def is_of_database(error: Exception) -> bool:
-    """Return True if an error says what is wrong with the database, whatever is written to it."""
+    """Return True if an error is about the database, independent of the rows."""
     return failure_of(error).kind != NOT_THERE
 
 
 def failure_of(error: Exception) -> StoreError:
-    """Return what an error of a write means."""
+    """Return the failure that an error of a write stands for."""
     lines = str(error).strip().splitlines() or [""]
     what = sanitize(masked(f"{type(error).__name__}: {lines[0].removesuffix('.')}"), 300)
     if isinstance(error, ConnectionDoesNotExist):
@@ -141,13 +141,13 @@ def failure_of(error: Exception) -> StoreError:
     return StoreError(NOT_THERE, what, START_IT)
 
 
-def is_in_the_way(error: Exception) -> bool:
-    """Tell whether somebody else's lock has kept a write from being done."""
+def is_lock_error(error: Exception) -> bool:
+    """Return True if an error is about a lock of another process."""
     return any(part in str(error).lower() for part in LOCKED)
 
 
 def unanswered(seconds: float) -> StoreError:
-    """Return what it means that a write takes longer than so many seconds."""
+    """Return the failure of a write that takes longer than so many seconds."""
     return StoreError(
-        "slow", f"a write has taken more than {time_limit(seconds)}", "See what holds it up."
+        "slow", f"a write has taken more than {time_limit(seconds)}", "Check why it is slow."
     )

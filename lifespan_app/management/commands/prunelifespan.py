@@ -18,14 +18,14 @@ class Command(CommandWithExitCodes):
     """Delete old runs from the history."""
 
     help = (
-        "Deletes runs from the history that nothing was heard of for many days, with their steps."
-        " The last runs of each service type are kept, and every run that serves."
+        "Deletes runs without a heartbeat for many days from the history, with their steps."
+        " Running ones are kept, and the last runs of each service type."
     )
     exit_codes = """\
 exit codes:
-  0  what is old is deleted
-  1  the database did not do it
-  2  an argument, or a setting, that can't be used
+  0  the old runs are deleted
+  1  the database refused or failed
+  2  an argument or a setting is invalid
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -82,7 +82,7 @@ exit codes:
             steps = count(pruned.steps if pruned else 0, "step")
             age = count(days, "day")
             if dry_run:
-                said = f"{runs} would be deleted: nothing was heard of for {age}."
+                said = f"{runs} would be deleted: no heartbeat for {age}."
             else:
-                said = f"Deleted {runs} and {steps}: nothing was heard of for {age}."
+                said = f"Deleted {runs} and {steps}: no heartbeat for {age}."
             self.stdout.write(said)

@@ -14,14 +14,14 @@ class Command(CommandWithExitCodes):
     """Show a recorded run."""
 
     help = (
-        "Shows a recorded run: what happened, what failed and where it hung, its hooks and their "
-        "log lines. Reads the database, or where that is down the files that wait on this host."
+        "Shows a recorded run: a summary, its failed hooks and the lines at which they waited, all hooks "
+        "and their log lines. Reads the database, or the files on this host while it is down."
     )
     exit_codes = """\
 exit codes:
-  0  it is shown
+  0  the run is shown
   1  there is no such run
-  2  an argument, or a setting, that can't be used
+  2  an argument or a setting is invalid
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -34,7 +34,9 @@ exit codes:
             action="store_true",
             help="The newest run whose startup or shutdown failed, or that is lost.",
         )
-        which.add_argument("--now", action="store_true", help="What is there now, a line a run.")
+        which.add_argument(
+            "--now", action="store_true", help="The running processes, one per line."
+        )
         parser.add_argument(
             "--format", choices=["text", "json"], default="text", help="Default: %(default)s."
         )
