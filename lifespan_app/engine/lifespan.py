@@ -507,7 +507,7 @@ class Lifespan(Registry):
         raise_stop_errors(run)
 
     def _by_hand(self, loop: asyncio.AbstractEventLoop) -> Run | None:
-        """Return the run that is open on a loop; else the one on a loop thread of its own."""
+        """Return the open run of a loop, or the one on a loop thread of its own."""
         own = [run for run in reversed(self.runs) if not run.inherited]
         on_loop = (run for run in own if run.loop is loop)
         return next(on_loop, None) or next((run for run in own if run in self._apart), None)
