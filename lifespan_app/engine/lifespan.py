@@ -76,7 +76,7 @@ class Lifespan(Registry):
         self._apart: dict[Run, LoopThread] = {}
         """The runs that were opened by hand and live on a loop thread of their own."""
         self._planned: tuple[tuple[object, ...], Plan] | None = None
-        """What the plan that was made last was made of, and that plan."""
+        """The last plan, with its input."""
 
     @classmethod
     def get_instance(cls) -> Lifespan:

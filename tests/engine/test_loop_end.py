@@ -13,6 +13,7 @@ import pytest
 from lifespan_app import Lifespan
 from lifespan_app.engine.reporting import log_capture
 from lifespan_app.engine.reporting.report import Report
+from lifespan_app.engine.running import log_sink
 from tests.engine.apps import HostWithApps
 from tests.engine.conftest import LOOPS
 from tests.engine.journal import Journal
@@ -42,6 +43,7 @@ def _logging_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave later tests no capture of log lines: a run whose loop is thrown away never ends its own."""
     monkeypatch.setattr(log_capture._above, "handlers", log_capture._above.handlers)
     monkeypatch.setattr(logging.root, "parent", logging.root.parent)
+    monkeypatch.setattr(log_sink.log_capture, "_captures", log_sink.log_capture._captures)
 
 
 @pytest.mark.parametrize("kind", ["virtual", *LOOPS])
