@@ -78,7 +78,7 @@ KEYS: dict[str, tuple[Any, ValueType]] = {
     "HEARTBEAT": (30, FROM_ZERO),
     "SPOOL_DIR": (None, PATH),  # a folder of this user in the system's temporary one
     "PLATFORM": ({}, TABLE),
-    "WITHOUT_SERVER_LIFESPAN": (None, WITHOUT),  # by what runs: see unserved.py
+    "WITHOUT_SERVER_LIFESPAN": (None, WITHOUT),  # depends on the process: ``BackgroundRun``
     "STATUS_FILE": (None, PATH),
 }
 """Every key, with its default and the type of its value; None is the default, too."""

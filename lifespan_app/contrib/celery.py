@@ -148,7 +148,7 @@ class InPool(Beside):
         self.up = threading.Event()
 
     async def _open(self) -> None:
-        """Open it, again and again until that goes well."""
+        """Open it, and repeat that until it succeeds."""
         tries = 0
         while not self.up.is_set():
             try:

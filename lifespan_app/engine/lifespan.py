@@ -76,7 +76,7 @@ class Lifespan(Registry):
         self._apart: dict[Run, LoopThread] = {}
         """The runs that were opened by hand and live on a loop thread of their own."""
         self._planned: tuple[tuple[object, ...], Plan] | None = None
-        """What the plan that was made last was made of, and that plan."""
+        """The last plan, with its input."""
 
     @classmethod
     def get_instance(cls) -> Lifespan:
@@ -507,7 +507,7 @@ class Lifespan(Registry):
         raise_stop_errors(run)
 
     def _by_hand(self, loop: asyncio.AbstractEventLoop) -> Run | None:
-        """Return the run that is open on a loop; else the one on a loop thread of its own."""
+        """Return the open run of a loop, or the one on a loop thread of its own."""
         own = [run for run in reversed(self.runs) if not run.inherited]
         on_loop = (run for run in own if run.loop is loop)
         return next(on_loop, None) or next((run for run in own if run in self._apart), None)

@@ -65,7 +65,7 @@ class StatusFile(Observer):
             followed.write_soon()
 
     def _claimed(self) -> Path | None:
-        """Return the file of this process; None if another one, which lives, writes it."""
+        """Return the file of this process, or None if another living process writes it."""
         folder, name = os.path.split(self._path)
         file = Path(folder, name.replace(PID, str(os.getpid())))
         known = read(os.fspath(file))

@@ -57,8 +57,6 @@ class Situation(StrEnum):
     PROGRAM = "any other program"
 
 
-TOO_EARLY = (Situation.MIDDLEWARE, Situation.IMPORT, Situation.READY)
-
 THREAD = "LIFESPAN = {'WITHOUT_SERVER_LIFESPAN': 'thread'} opens one in a background thread."
 
 IN_CELERY = "from lifespan_app.contrib.celery import open_lifespan; open_lifespan(app)"

@@ -93,21 +93,16 @@ def find_loop() -> asyncio.AbstractEventLoop | None:
     from lifespan_app.engine.running.portal import run_to_call
 
     try:
-        if lifespan.runs:
-            run = run_to_call(lifespan, "An async view")
-        else:
-            stand_in = lifespan.adapter.fallback_run(lifespan, "An async view")
-            if stand_in is None:
-                return None
-            run = stand_in
+        open_run = run_to_call if lifespan.runs else lifespan.adapter.fallback_run
+        run = open_run(lifespan, "An async view")
     except LifespanError:
         # The code may not need the run. If it does, reading a resource raises the error.
         return None
-    return run.loop if not in_test() or gets_on(run.loop) else None
+    return run.loop if run is not None and (not in_test() or responds(run.loop)) else None
 
 
-def gets_on(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return False for the loop of an async test that is blocked, waiting for this very answer."""
+def responds(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return False for the loop of an async test that is blocked by waiting for this answer."""
     turned = threading.Event()
     loop.call_soon_threadsafe(turned.set)
     return turned.wait(PATIENCE)

@@ -354,7 +354,7 @@ def test_record_about_a_blocked_loop_names_the_run(caplog: pytest.LogCaptureFixt
             [run] = lifespan.runs
             ran.append(run.facts.uuid)
             # The watchdog's thread is none that knows by itself which run it watches.
-            watchdog = threading.Thread(target=run._lookout._blocked, args=[None, 6.0])
+            watchdog = threading.Thread(target=run._slow_hooks._blocked, args=[None, 6.0])
             watchdog.start()
             watchdog.join()
 

@@ -119,7 +119,7 @@ class Plan:
     Args:
         service_type: the service type of the plan.
         nodes: hooks and barriers in their stable order; a node waits only for earlier ones.
-        left_out: the excluded hooks, each with the reason.
+        excluded: the excluded hooks, each with the reason.
     """
 
     __slots__ = ("excluded", "nodes", "service_type")

@@ -74,7 +74,7 @@ class Graph:
         return [one for one in self.hook_runs if not (one.dependents or one in self.drains)]
 
     def _add(self, row: Sequence[Hook | None], stage: str) -> HookRun:
-        """Add hooks that wait for all there are, side by side; return the last of them."""
+        """Add hooks that wait for all present ones, side by side; return the last of them."""
         ends = self._ends()
         for hook in row:
             self._made(hook, stage).depends_on(ends)

@@ -145,8 +145,8 @@ class Run:
             self.settings.shutdown_timeout,
             self.settings.shutdown_deadline,
         )
-        self._lookout = SlowHooks(self)
-        locate, advice = self._lookout.locate, self.adapter.advice
+        self._slow_hooks = SlowHooks(self)
+        locate, advice = self._slow_hooks.locate, self.adapter.advice
         self.scheduler = Scheduler(graph, journal, limits, locate, self.adapter.random, advice)
         own_context = contextvars.copy_context()
         own_context.run(current_hook.set, self)
@@ -180,7 +180,7 @@ class Run:
             Do.OPENED: self.opened_late,
             Do.CLOSED: self.resources.closed,
             Do.WARM: self._is_warm,
-            Do.LOOK: self._lookout.look,
+            Do.LOOK: self._slow_hooks.look,
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,
         }
@@ -313,16 +313,16 @@ class Run:
         raise HookError(f"The startup was given up: {self.scheduler.ended_by}.")
 
     def _begin(self, now: float) -> None:
-        self._lookout.begin(IN_STARTUP)
+        self._slow_hooks.begin(IN_STARTUP)
         self._tell_status(True)
         self.scheduler.begin(now, tells_steps=self.observers.phase_begins(IN_STARTUP))
 
     def _serve(self) -> None:
-        """Let every hook be read that is up: the process serves."""
+        """Allow reads of all open resources without further checks: the process serves."""
         self.facts = self.facts._replace(ready_at=self.adapter.time())
         warming_up = self.scheduler.warming_up
         if not warming_up:
-            self._lookout.end()
+            self._slow_hooks.end()
         self._capture(bool(self.scheduler.graph.jobs) or warming_up)
         watched = self.observers.phase_begins(IN_SERVICE)
         self.resources.serve()
@@ -339,7 +339,7 @@ class Run:
 
     def _is_warm(self) -> None:
         if self.phase is IN_SERVICE:
-            self._lookout.end()
+            self._slow_hooks.end()
             self._capture(bool(self.scheduler.graph.jobs))
         settle(self._waited.warm)
 
@@ -390,14 +390,14 @@ class Run:
         return await self._until_over()
 
     def _begin_stop(self) -> None:
-        """Let nothing be read without asking any more: the shutdown begins, or a rollback."""
+        """Require checks for all reads again: the shutdown begins, or a rollback."""
         self.scheduler.graph.arm()
         self.serving.clear()
         self.stopping.set()
         if self._checking is not None:
             self._checking.end()
         self.facts = self.facts._replace(stopping_at=self.adapter.time())
-        self._lookout.begin(IN_SHUTDOWN)
+        self._slow_hooks.begin(IN_SHUTDOWN)
         self._capture(True)
         watched = self.observers.phase_begins(IN_SHUTDOWN)
         self._tell_status(True)
@@ -422,7 +422,7 @@ class Run:
         self.facts = self.facts._replace(stopped_at=self.adapter.time())
         SIGNALS.remove(self)
         self.driver.close()
-        self._lookout.end()
+        self._slow_hooks.end()
         self._capture(False)
         self.executor.close()
         for hook_run in self.hook_runs:
@@ -519,7 +519,7 @@ class Run:
         self.observers.hook_failed(report, snapshot.step(entry), entry.error)
 
     def _capture(self, wanted: bool) -> None:
-        """Begin, or end, to keep the log lines of hooks with their steps."""
+        """Begin, or stop, to keep the log lines of hooks with their steps."""
         if wanted is not self._captures:
             self._captures = wanted
             if wanted:

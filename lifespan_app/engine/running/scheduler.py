@@ -643,7 +643,7 @@ class Scheduler:
         return [job for job in self.graph.jobs if job.lives]
 
     def _stop_next_jobs(self, ended: HookRun | None = None) -> None:
-        """Stop the jobs of the highest priority that still live; without any, the run goes on.
+        """Stop the running jobs of the highest priority; without any, continue the shutdown.
 
         Args:
             ended: the job that has just ended, if one has.
@@ -672,7 +672,7 @@ class Scheduler:
         self.commands.append((Do.CANCEL, job, False))
 
     def _job_fails_to_stop(self, job: HookRun, error: BaseException, outcome: Outcome) -> None:
-        """Settle that a job which is being stopped has raised, or passed its limit."""
+        """Handle an error, or a passed limit, of a job that is being stopped."""
         assert job.serving is not None
         outcome = job.serving.outcome or outcome
         self._fail_to_stop(job, error, outcome)
@@ -682,7 +682,7 @@ class Scheduler:
     # Shutdown.
 
     def _release(self, hook_run: HookRun) -> None:
-        """Let a hook stop: everything that stood on it is down, or the order is given up."""
+        """Let a hook stop: its dependents are down, or the order was given up."""
         if hook_run.released:
             return
         hook_run.release()
@@ -731,7 +731,7 @@ class Scheduler:
             self._down(hook_run)
 
     def _fail_to_stop(self, hook_run: HookRun, error: BaseException, outcome: Outcome) -> None:
-        """Settle that a hook has failed to stop; its task may still be on its way out."""
+        """Record that a hook has failed to stop; its task may still run."""
         before = hook_run.stop_error
         if before is not None:
             add_note(before, f"Then it raised {one_line(error)}")
@@ -746,7 +746,7 @@ class Scheduler:
         self.commands.append((Do.FAILED, entry))
 
     def _down(self, hook_run: HookRun) -> None:
-        """Let a hook be down, for those that it stood on."""
+        """Record that a hook is down, and count it for its dependencies."""
         if hook_run.state is not DOWN:
             hook_run.goes_down()
         if not hook_run.released:
@@ -779,7 +779,6 @@ class Scheduler:
     # Limits.
 
     def _judge(self, hook_run: HookRun, at: float) -> None:
-        """Handle the report of a hook that has passed its limit."""
         if not hook_run.cancel_attempts:
             hook_run.cancel_begins()
             self._say(hook_run, self._texts.passed(hook_run, at), at)
@@ -897,7 +896,6 @@ class Scheduler:
     # Helpers.
 
     def _advance(self) -> None:
-        """Run the turns that have come."""
         turns = self._turns
         while turns:
             action, hook_run = turns.popleft()
@@ -908,7 +906,6 @@ class Scheduler:
         self.journal.phase_begins(phase, self._now)
 
     def _start(self, hook_run: HookRun) -> None:
-        """Start a hook with its open resources."""
         if self._tells_steps:
             self.commands.append((STEP, hook_run.step))
         arguments = self._resources_of(hook_run) if hook_run.node.arguments else {}

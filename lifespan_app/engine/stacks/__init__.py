@@ -1,4 +1,4 @@
-"""Where code waits: the stacks of tasks and threads, and the watchdog of the event loop.
+"""The stacks of tasks and threads, to find the line where one waits; and the loop's watchdog.
 
 Imports the engine's shared modules.
 """

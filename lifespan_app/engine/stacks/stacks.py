@@ -330,7 +330,7 @@ class _Whose(Enum):
 
 
 def _place(lines: Iterable[_At], home: str | None) -> Location | None:
-    """Choose the two lines worth telling from all, which come outermost first."""
+    """Choose the two most useful lines of all, which come outermost first."""
     folder = _working_folder()
     package = _package_of(home)
     innermost: dict[_Whose, Frame] = {}
