@@ -1,4 +1,4 @@
-"""Management commands that are processes, such as workers: ``LIFESPAN["COMMANDS"]``.
+"""Management commands with a plan of their own, such as workers: ``LIFESPAN["COMMANDS"]``.
 
 The plan is open while such a command handles, if it was called from the command line. What
 ``call_command`` calls is a part of another process, and opens nothing.
@@ -37,7 +37,7 @@ from .thread_run import Beside, begin_launch, why
 
 
 class Terminated(SystemExit):
-    """A signal has asked a command to end that has no handler of its own for it.
+    """A command without a handler for a signal was asked to stop by that signal.
 
     Args:
         number: the signal.
@@ -53,12 +53,12 @@ class Terminated(SystemExit):
 
 
 def service_types() -> dict[str, str]:
-    """Return the service type of each command that has one; empty where the setting is wrong."""
+    """Return the service types by command; an empty dictionary for an invalid setting."""
     return {} if any(conf.wrong_types()) else conf.get("COMMANDS")
 
 
 def is_refused(name: str) -> bool:
-    """Return True if a command is none that works for the project: one of Django's, or of ours."""
+    """Return True if a command belongs to Django or to lifespan_app."""
     app = management.get_commands().get(name)
     package = app if isinstance(app, str) else getattr(app, "name", "")
     # An app may have a command of its own under the name of Django's, such as runserver.
@@ -67,12 +67,12 @@ def is_refused(name: str) -> bool:
 
 @cache
 def of_django() -> frozenset[str]:
-    """Return the names of the commands that Django itself has."""
+    """Return the names of Django's own commands."""
     return frozenset(management.find_commands(management.__path__[0]))
 
 
 def service_type_of(name: str) -> str | None:
-    """Return the service type of a command that opens its plan in this process; None: it does not."""
+    """Return the service type of a command that opens its plan in this process, or None."""
     service_type = service_types().get(name)
     if service_type is None or is_refused(name) or in_test() or lifespan.has_open_run():
         return None
@@ -83,7 +83,7 @@ def service_type_of(name: str) -> str | None:
 
 
 def install() -> None:
-    """Have the commands of the setting open their plans, once."""
+    """Patch the commands of the setting, once, so that they open their plans."""
     original = BaseCommand.run_from_argv
     if not hasattr(original, "opens_plans"):
         run_from_argv = opening(original)
@@ -96,7 +96,7 @@ def install() -> None:
 
 
 def opening(original: Callable[..., None]) -> Callable[..., None]:
-    """Return ``run_from_argv`` with the plan open around what the command handles."""
+    """Return a ``run_from_argv`` that opens the plan around the command's ``handle()``."""
 
     @wraps(original)
     def run_from_argv(command: BaseCommand, argv: list[str]) -> None:
@@ -115,7 +115,7 @@ def opening(original: Callable[..., None]) -> Callable[..., None]:
 
 
 class Handling:
-    """The ``handle()`` of a command, with the plan of a service type open around it.
+    """The ``handle()`` of a command inside the plan of a service type.
 
     Args:
         command: the command.
@@ -128,7 +128,7 @@ class Handling:
         self._handle = command.handle
 
     def __call__(self, *args: Any, **options: Any) -> str | None:
-        """Open the plan, let the command handle, and close the plan.
+        """Open the plan, call the command's ``handle()``, and close the plan.
 
         Raises:
             CommandError: the startup or the shutdown has failed, or a background job that ends the
@@ -180,14 +180,14 @@ def close(beside: Beside, ended_by: str) -> None:
 
 
 def refuse(run: Run | None) -> None:
-    """Raise an error where a run ended that speaks against an exit code of 0."""
+    """Raise an error for a run that failed although the exit code would be 0."""
     ended = judged(run, 0)
     if ended.code:
         raise CommandError(ended.message, returncode=ended.code)
 
 
 def stand_in(service_type: str, *, in_children_only: bool = False) -> None:
-    """Have the first use of a resource open a plan, where this process has no run.
+    """Let the first use of a resource open a plan in a process without a run.
 
     Args:
         service_type: whose plan.
@@ -199,7 +199,7 @@ def stand_in(service_type: str, *, in_children_only: bool = False) -> None:
 
 
 def wait_for_children() -> None:
-    """Wait for what the process itself would wait for, as ``qcluster`` relies on."""
+    """Wait for the child processes that ``multiprocessing`` waits for at exit, as ``qcluster`` needs."""
     for child in multiprocessing.active_children():
         if not child.daemon:
             child.join()
@@ -209,7 +209,7 @@ def wait_for_children() -> None:
 
 
 def is_only_watching(command: BaseCommand, options: dict[str, Any]) -> bool:
-    """Return True if this process will start another one, again and again, that does the work."""
+    """Return True if this process is an autoreloader, whose child does the work."""
     if os.environ.get(DJANGO_AUTORELOAD_ENV) == "true" or not uses_autoreloader(type(command)):
         return False
     asked = [value for name, value in options.items() if "reload" in name]
@@ -234,7 +234,7 @@ def uses_autoreloader(command: type[BaseCommand]) -> bool:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Have SIGTERM and its like raise ``Terminated`` in a block, where nothing handles them."""
+    """Raise ``Terminated`` for unhandled signals to stop in a ``with`` block."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -259,7 +259,7 @@ def ended_by_signals() -> Iterator[None]:
 
 
 def end_by(number: Signals) -> None:
-    """End this process by a signal, as it would without a handler."""
+    """End this process by a signal, with the default handler."""
     for stream in (sys.stdout, sys.stderr):
         # stderr may be missing or closed.
         with suppress(AttributeError, OSError):

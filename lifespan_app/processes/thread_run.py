@@ -1,4 +1,4 @@
-"""A plan on an event loop in a thread of its own, beside what the main thread of a process does."""
+"""A plan on an event loop in a background thread."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class Beside:
 
     def __init__(self, lifespan: Lifespan, service_type: str) -> None:
         self.run: Run | None = None
-        """The run; None before it was begun, or where its plan could not be made."""
+        """The run; None before its beginning, or if its plan can't be built."""
         self._lifespan = lifespan
         self._service_type = service_type
         self._closing = False
         self._thread: LoopThread | None = None
 
     def begin(self) -> futures.Future[None]:
-        """Begin to open it, and return the future of that, which has the error if it fails.
+        """Begin to open the plan, and return a future, which has the error of a failed startup.
 
         Raises:
             LifespanError: threads are greenlets here, beside which no event loop can run.
@@ -49,7 +49,7 @@ class Beside:
         return contextvars.Context().run(self._thread.submit, self._open())
 
     def open(self, heed: Callable[[], None] | None = None) -> None:
-        """Open it, and wait for that; what breaks into the wait gives it up.
+        """Open the plan, and wait. An exception during the wait aborts the startup.
 
         Args:
             heed: is called again and again meanwhile; what it raises breaks in.
@@ -70,7 +70,7 @@ class Beside:
             raise
 
     def failure(self, error: BaseException) -> str | None:
-        """Return why it did not open, as text; None where something broke into the wait for it.
+        """Return the reason of a failed startup as text; None after an interrupted wait.
 
         Args:
             error: what was raised.
@@ -86,7 +86,7 @@ class Beside:
         return startup_message(run, error)
 
     def close(self, ended_by: str) -> None:
-        """Close it, and wait for that. What breaks into the wait hurries it: three seconds at most.
+        """Close the plan, and wait. An exception during the wait limits the rest to three seconds.
 
         A fork of the process that has opened it closes nothing.
 
@@ -114,13 +114,13 @@ class Beside:
 
 
 def begin_launch() -> None:
-    """Have all runs of this process and its children be one launch, unless they are of one already."""
+    """Put all runs of this process and its children into one launch, unless they have one."""
     if not os.environ.get(LAUNCH):
         os.environ[LAUNCH] = uuid.uuid4().hex
 
 
 def why(error: BaseException) -> str:
-    """Return what has ended a run, for its report, where an exception has come through."""
+    """Return the reason for the end of a run, for its report, after an exception."""
     if isinstance(error, KeyboardInterrupt):
         return "SIGINT"
     usual = "the end of the process" if isinstance(error, SystemExit) else class_name(error)
