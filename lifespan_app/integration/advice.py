@@ -392,7 +392,7 @@ def cure_for_asgi(scope: dict[str, Any] | None) -> str:
 def answers_lifespan() -> bool:
     """Return True if this process has made an application that answers the lifespan protocol."""
     made = (
-        ("lifespan_app.handler", "LifespanASGIHandler"),
+        ("lifespan_app.serving.handler", "LifespanASGIHandler"),
         ("lifespan_app.middleware", "LifespanMiddleware"),
     )
     return any(
