@@ -213,14 +213,10 @@ class Opened:
 def judged(run: Run | None, code: int, message: str = "") -> Ended:
     """Return how a run ended that had come up, where what lived in it returned an exit code."""
     messages = [message]
-    crashed = [
-        str(hook_run)
-        for hook_run in (run.hook_runs if run is not None else ())
-        if hook_run.is_job and hook_run.crashed and hook_run.node.options.on_crash == "stop"
-    ]
-    if crashed:
-        code = code or STARTUP_FAILED
-        messages.append(f"{', '.join(crashed)} crashed, and has on_crash='stop'.")
+    for hook_run in run.hook_runs if run is not None else ():
+        if hook_run.is_job and hook_run.crashed and hook_run.job.stop_option:
+            code = code or STARTUP_FAILED
+            messages.append(f"{hook_run} crashed, and has {hook_run.job.stop_option}.")
     if run is not None and run.stop_errors:
         code = code or SHUTDOWN_FAILED
         messages.append(shutdown_message(run))

@@ -281,6 +281,34 @@ def test_on_crash_takes_no_word_of_its_own(lifespan: Lifespan) -> None:
         lifespan.background(on_crash="explode")(nothing)  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"give_up": 5}, r"give_up is a number of crashes and the seconds within .* not 5\."),
+        ({"give_up": (5,)}, r"give_up is a number of crashes and the seconds within"),
+        ({"give_up": (5, 300, 1)}, r"give_up is a number of crashes and the seconds within"),
+        ({"give_up": "55"}, r"give_up is a number of crashes and the seconds within"),
+        ({"give_up": (0, 300)}, r"The number of crashes in give_up is above 0, not 0\."),
+        ({"give_up": (1.5, 300)}, r"The number of crashes in give_up is a whole number"),
+        ({"give_up": (True, 300)}, r"The number of crashes in give_up is a whole number"),
+        ({"give_up": (5, 0)}, r"The time in give_up is a number of seconds above 0, not 0\."),
+        ({"give_up": (5, None)}, r"The time in give_up is a number of seconds, not None\."),
+        ({"give_up": (5, float("inf"))}, r"The time in give_up is a number of seconds above 0"),
+        ({"give_up": (5, float("nan"))}, r"The time in give_up is a number of seconds above 0"),
+        ({"give_up": (5, 300), "on_crash": "log"}, r"give_up of .* add on_crash='restart'\."),
+        ({"give_up": (5, 300), "on_give_up": "mail"}, r"on_give_up of .* is one of log, stop"),
+        ({"on_give_up": "stop"}, r"on_give_up of .* says nothing without give_up=\."),
+    ],
+    ids=str,
+)
+def test_give_up_that_means_nothing_is_refused(
+    lifespan: Lifespan, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=text):
+        lifespan.background(**{"on_crash": "restart", **options})(nothing)
+    assert lifespan.hooks == []
+
+
 @pytest.mark.parametrize("decorator", ["on_start", "on_shutdown"])
 @pytest.mark.parametrize("hook", [generator, async_generator])
 def test_start_or_shutdown_function_that_yields_is_sent_to_resource(

@@ -617,6 +617,38 @@ def test_a_job_that_crashes_has_the_server_asked_to_stop() -> None:
     assert plot.ends("refresh", OSError("lost")) == ["ask to stop refresh"]
 
 
+@pytest.mark.parametrize(
+    ("on_give_up", "answer"),
+    [("log", ["given up refresh"]), ("stop", ["given up refresh", "ask to stop refresh"])],
+)
+def test_a_job_that_crashes_too_often_is_given_up(on_give_up: str, answer: list[str]) -> None:
+    plot = Plot(
+        lambda lifespan: job(
+            lifespan, "refresh", on_crash="restart", give_up=(3, 10), on_give_up=on_give_up
+        )
+    )
+    plot.begin()
+    plot.serves()
+    for due in (1.0, 3.0):
+        assert plot.ends("refresh", OSError("lost")) == []
+        assert plot.at(due) == ["start refresh"]
+    assert plot.ends("refresh", OSError("lost")) == answer
+    assert plot.at(3600.0) == []
+    assert plot.readiness() is Readiness.CRASHED
+    reason = "it is given up: 3 crashes within 10 s"
+    assert plot.entry("refresh", Phase.SERVING).reason == reason
+
+
+def test_crashes_that_are_long_ago_do_not_count() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", on_crash="restart", give_up=(2, 10)))
+    plot.begin()
+    plot.serves()
+    for crash in range(100):
+        plot.now += 10.1
+        assert plot.ends("refresh", OSError("lost")) == []
+        assert plot.at(plot.hook("refresh").job.due) == ["start refresh"], crash
+
+
 def test_a_job_that_returns_is_finished() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh"))
     plot.begin()

@@ -26,6 +26,7 @@ REFUSED_NAMES = frozenset({"context", "state"}) | {
     name for name in dir(MutableMapping) if not name.startswith("_")
 }
 ON_CRASH = ("log", "restart", "stop")
+ON_GIVE_UP = ("log", "stop")
 
 
 class Kind(StrEnum):
@@ -85,6 +86,9 @@ class Options(NamedTuple):
     wait: bool = True
     """Whether the startup waits for it; else the process may serve before it is up."""
     on_crash: str = "log"
+    give_up: tuple[int, float] | None = None
+    """After how many crashes within how many seconds a job does not begin again."""
+    on_give_up: str = "log"
 
 
 class Parameter(NamedTuple):
@@ -182,11 +186,15 @@ class Hook:
             )
         if self.kind is Kind.RESOURCE:
             refuse_name(self.options.state_name, where)
-        on_crash = self.options.on_crash
-        if on_crash not in ON_CRASH:
+        options = self.options
+        one_of(ON_CRASH, options.on_crash, f"on_crash of {where}")
+        one_of(ON_GIVE_UP, options.on_give_up, f"on_give_up of {where}")
+        if options.give_up is not None and options.on_crash != "restart":
             raise ValueError(
-                f"on_crash of {where} is one of {', '.join(ON_CRASH)}, not {on_crash!r}."
+                f"give_up of {where} is for a job that begins again: add on_crash='restart'."
             )
+        if options.on_give_up != "log" and options.give_up is None:
+            raise ValueError(f"on_give_up of {where} says nothing without give_up=.")
 
     def keep_parameters(self, parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
         """Keep, and return, the parameters that were read off the function."""
@@ -222,6 +230,7 @@ def valid(options: Options, name: str) -> Options:
         timeout=seconds(options.timeout, "timeout"),
         shutdown_timeout=seconds(options.shutdown_timeout, "shutdown_timeout"),
         state_name=options.state_name or name,
+        give_up=crashes_within(options.give_up),
     )
 
 
@@ -266,6 +275,33 @@ def seconds(value: object, what: str) -> float | None:
     if not is_seconds(value):
         raise ValueError(f"{what} is a number of seconds above 0, not {value!r}.")
     return value
+
+
+def crashes_within(value: object) -> tuple[int, float] | None:
+    """Return ``value``, a number of crashes and the seconds within which they count.
+
+    Raises:
+        TypeError, ValueError: it is no such pair.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(
+            f"give_up is a number of crashes and the seconds within which they count, such as "
+            f"(5, 300), not {value!r}."
+        )
+    crashes, within = value
+    if number(crashes, "The number of crashes in give_up") < 1:
+        raise ValueError(f"The number of crashes in give_up is above 0, not {crashes!r}.")
+    if within is None:
+        raise TypeError("The time in give_up is a number of seconds, not None.")
+    return crashes, float(seconds(within, "The time in give_up") or 0.0)
+
+
+def one_of(words: tuple[str, ...], word: object, what: str) -> None:
+    """Raise ``ValueError`` for a word that is none of those."""
+    if word not in words:
+        raise ValueError(f"{what} is one of {', '.join(words)}, not {word!r}.")
 
 
 def innermost(function: Callable[..., Any]) -> Callable[..., Any]:

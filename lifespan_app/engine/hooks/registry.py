@@ -187,6 +187,8 @@ class Registry:
         shutdown_timeout: float | None = None,
         required: bool = True,
         on_crash: Literal["log", "restart", "stop"] = "log",
+        give_up: tuple[int, float] | None = None,
+        on_give_up: Literal["log", "stop"] = "log",
     ) -> Callable[[F], F]: ...
     def background(self, *function: Any, **options: Any) -> Any:
         """Declare a coroutine function that runs while the process serves.
@@ -201,6 +203,9 @@ class Registry:
             shutdown_timeout: seconds that it may take to end once it is cancelled.
             required: whether the process is not ready when it has crashed; else it is degraded.
             on_crash: ``"log"``, ``"restart"`` (with backoff), or ``"stop"`` (the server).
+            give_up: ``(5, 300)``: after five crashes within 300 seconds the job does not begin
+                again. None: it always does.
+            on_give_up: ``"log"``, or ``"stop"`` (the server).
 
         Returns:
             The function, unchanged.
@@ -236,7 +241,7 @@ COMMON = frozenset({"name", "priority", "service_types", "depends_on", "required
 OPTIONS = {
     Kind.START: COMMON | {"timeout"},
     Kind.SHUTDOWN: COMMON | {"timeout"},
-    Kind.BACKGROUND: COMMON | {"shutdown_timeout", "on_crash"},
+    Kind.BACKGROUND: COMMON | {"shutdown_timeout", "on_crash", "give_up", "on_give_up"},
     Kind.DRAIN: COMMON - {"priority"} | {"timeout"},
     Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name", "wait"},
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from .hook_run import STARTING, STOPPING, HookRun
@@ -23,33 +23,6 @@ EARLY = 0.0005
 SLOW_STARTUP = (5.0, 10.0, 20.0, 40.0)
 SLOW_SHUTDOWN = (2.0, 4.0, 8.0)
 """When it is looked where the hooks of a phase wait, in seconds from its begin."""
-
-
-FIRST_BACKOFF = 1.0
-LONGEST_BACKOFF = 60.0
-"""Seconds before a crashed job is begun again: the first time, and at most. After service that was
-longer than the longest pause, it is the first time again."""
-JITTER = 0.1
-"""The share of a pause by which it is shorter or longer, at most."""
-
-
-class Backoff:
-    """How long jobs that crash pause before they begin again.
-
-    Args:
-        random: gives a number from 0 to 1, for the jitter.
-    """
-
-    def __init__(self, random: Callable[[], float]) -> None:
-        self._random = random
-        self._last: dict[HookRun, float] = {}
-        """The last pause of each job, in seconds, without its jitter."""
-
-    def pause_after(self, job: HookRun, served: float) -> float:
-        """Return the seconds from a crash to the next begin, after so many seconds of service."""
-        last = 0.0 if served > LONGEST_BACKOFF else self._last.get(job, 0.0)
-        pause = self._last[job] = min(LONGEST_BACKOFF, 2 * last or FIRST_BACKOFF)
-        return pause * (1 + JITTER * (2 * self._random() - 1))
 
 
 class Limits(NamedTuple):
@@ -87,8 +60,7 @@ class Deadlines:
         self._begun = 0.0
         self._looks: list[float] = []
         self._stopping = False
-        self._restarts: dict[HookRun, float] = {}
-        """When crashed jobs begin again."""
+        self._jobs = [one for one in hook_runs if one.job is not None]
 
     # Phases.
 
@@ -132,7 +104,7 @@ class Deadlines:
 
     def close(self) -> None:
         """End all watching."""
-        self._restarts.clear()
+        self.end_jobs()
         self.deadline = self.soonest = math.inf
         self._looks = []
 
@@ -183,21 +155,18 @@ class Deadlines:
             limit = self.limits.stop
         return min(limit, QUICK_TIMEOUT) if self.quick else limit
 
-    def restart(self, job: HookRun, at: float) -> None:
-        """Have a job that has crashed begin again at a time."""
-        self._restarts[job] = at
+    def expect(self, at: float) -> None:
+        """Have somebody look at a time, such as that of a job which begins again."""
         self.soonest = min(self.soonest, at)
 
-    def restarts(self, now: float) -> list[HookRun]:
-        """Return the jobs that are to begin again now; each one once."""
-        due = [job for job, at in self._restarts.items() if now + EARLY >= at]
-        for job in due:
-            del self._restarts[job]
-        return due
+    def due_jobs(self, now: float) -> list[HookRun]:
+        """Return the jobs that begin now."""
+        return [one for one in self._jobs if now + EARLY >= one.job.due]
 
-    def end_restarts(self) -> None:
-        """Have no job begin again."""
-        self._restarts.clear()
+    def end_jobs(self) -> None:
+        """Have no job begin any more."""
+        for one in self._jobs:
+            one.job.ends()
 
     def grant(self, hook_run: HookRun, due: float) -> None:
         """Give a hook that is watched until another time."""
@@ -232,4 +201,5 @@ class Deadlines:
             deadline -= LAST_SECOND
         look = self._begun + self._looks[0] if self._looks else math.inf
         due = min((hook_run.deadline for hook_run in self.watched()), default=math.inf)
-        self.soonest = min(due, deadline, look, math.inf, *self._restarts.values())
+        begins = min((one.job.due for one in self._jobs), default=math.inf)
+        self.soonest = min(due, deadline, look, begins)

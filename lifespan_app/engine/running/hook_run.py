@@ -22,6 +22,8 @@ from lifespan_app.engine.reporting.report import (
     Phase,
 )
 
+from .job import Job
+
 if TYPE_CHECKING:
     from lifespan_app.engine.reporting.log_capture import LogSink
 
@@ -104,7 +106,7 @@ class HookRun:
         "dependents",
         "execution",
         "hook",
-        "is_job",
+        "job",
         "lives",
         "node",
         "non_blocking",
@@ -127,7 +129,8 @@ class HookRun:
         self.run: Any = run
         self.node = node
         self.hook: Any = hook
-        self.is_job = kind is BACKGROUND
+        self.job: Any = Job(node.options) if kind is BACKGROUND else None
+        """Its begins and crashes as a background job; None for any other hook."""
         self.at_end = kind in ONLY_AT_END
         """Whether it does nothing at startup, and is called at the end."""
         self.on_loop = hook is not None and hook.form not in IN_THREADS
@@ -161,6 +164,11 @@ class HookRun:
         """The steps that have ended; of a job, also the one that goes on."""
 
     # What can be read off it.
+
+    @property
+    def is_job(self) -> bool:
+        """Whether it is a background job."""
+        return self.job is not None
 
     @property
     def running_now(self) -> bool:
@@ -347,6 +355,7 @@ class HookRun:
     def serves(self, now: float) -> Entry:
         """Begin its job, for the first time or again."""
         self.state = RESTARTED[self.state]
+        self.job.begins(now)
         attempt = 1 if self.serving is None else self.serving.attempt + 1
         self.lives = True
         self.serving = Entry(self.node, IN_SERVICE, now, now, attempt=attempt)
@@ -363,7 +372,7 @@ class HookRun:
         return self.serving
 
     def not_restarted(self, reason: str) -> Entry:
-        """Keep why its job, which has crashed, can't begin again."""
+        """Keep why its job, which has crashed, does not begin again."""
         assert self.serving is not None
         self.serving = self.serving._replace(reason=reason)
         return self.serving

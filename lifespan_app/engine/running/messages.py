@@ -56,7 +56,7 @@ def service_message(run: Run) -> str:
     for hook_run in run.hook_runs:
         options = hook_run.node.options
         if hook_run.crashed and hook_run.serving_error is not None:
-            if options.required or options.on_crash == "stop":
+            if options.required or (hook_run.is_job and hook_run.job.stop_option):
                 lines.append(
                     f"lifespan_app: hook {hook_run} crashed while the process served: "
                     f"{one_line(hook_run.serving_error)}"

@@ -41,7 +41,13 @@ from .graph import Graph
 from .hook_run import HookRun
 from .log_sink import log_capture
 from .resources import Resources
-from .run_log import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
+from .run_log import (
+    say_abandoned,
+    say_given_up,
+    say_stop_is_known,
+    say_stops_server,
+    warn_of_server_hooks,
+)
 from .scheduler import Do, Scheduler
 from .shutdown_event import ShutdownEvent, ShutdownSignals
 from .slow_hooks import SlowHooks
@@ -181,6 +187,7 @@ class Run:
             Do.OPENED: self.opened_late,
             Do.CLOSED: self.resources.closed,
             Do.WARM: self._is_warm,
+            Do.GIVEN_UP: say_given_up,
             Do.LOOK: self._lookout.look,
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,

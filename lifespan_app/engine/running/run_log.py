@@ -29,7 +29,13 @@ def say_stop_is_known(by: str) -> None:
 
 def say_stops_server(hook_run: HookRun) -> None:
     """Say why the server is asked to stop."""
-    logger.error("%s crashed and has on_crash='stop': the server is asked to stop.", hook_run)
+    option = hook_run.job.stop_option
+    logger.error("%s crashed and has %s: the server is asked to stop.", hook_run, option)
+
+
+def say_given_up(hook_run: HookRun) -> None:
+    """Say that a job does not begin again."""
+    logger.error("%s is given up: %s. It does not begin again.", hook_run, hook_run.job.given_up)
 
 
 def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, adapter: Any) -> None:

@@ -30,7 +30,7 @@ from lifespan_app.engine.reporting.report import (
     Status,
 )
 
-from .deadlines import EARLY, GRACE, Backoff, Deadlines, Limits
+from .deadlines import EARLY, GRACE, Deadlines, Limits
 from .graph import Graph
 from .hook_run import (
     DOWN,
@@ -74,6 +74,8 @@ class Do(StrEnum):
     """A resource can't be read any more."""
     WARM = "warm"
     """Nothing starts any more that the startup did not wait for."""
+    GIVEN_UP = "given up"
+    """Say that a job does not begin again, since it has crashed too often."""
     LOOK = "look"
     """Say where hooks wait that take long."""
     ASK_TO_STOP = "ask to stop"
@@ -135,7 +137,7 @@ class Scheduler:
         self._left = 0
         self._has_served = False
         self._stop_has_begun = False
-        self._backoff = Backoff(random)
+        self._random = random
         self._texts = LimitTexts(self.deadlines, advice)
 
     # What it is asked.
@@ -397,7 +399,7 @@ class Scheduler:
         if self.deadlines.takes_look(now):
             slow = [one for one in self.deadlines.watched() if not one.cancel_attempts]
             self.commands.append((Do.LOOK, slow))
-        for job in self.deadlines.restarts(now):
+        for job in self.deadlines.due_jobs(now):
             self._restart(job)
         self._advance()
         self.deadlines.look_ahead()
@@ -619,15 +621,16 @@ class Scheduler:
     def _after_crash(self, job: HookRun) -> None:
         if self.phase is not IN_SERVICE:
             return
-        on_crash = job.node.options.on_crash
-        if on_crash == "restart":
-            assert job.serving is not None
-            served = job.serving.ended - job.serving.begun
-            self.deadlines.restart(job, self._now + self._backoff.pause_after(job, served))
-        elif on_crash == "stop":
+        job.job.crashes(self._now, self._random())
+        if job.job.given_up:
+            self._write(job.not_restarted(f"it is given up: {job.job.given_up}"))
+            self.commands.append((Do.GIVEN_UP, job))
+        if job.job.stop_option:
             self.commands.append((Do.ASK_TO_STOP, job))
+        self.deadlines.expect(job.job.due)
 
     def _restart(self, job: HookRun) -> None:
+        job.job.ends()
         if self.phase is not IN_SERVICE:
             return
         lost = self._lost(job)
@@ -687,7 +690,7 @@ class Scheduler:
         hook_run.release()
         if hook_run is self.graph.jobs_place and hook_run.state is UP:
             hook_run.place_stops()
-            self.deadlines.end_restarts()
+            self.deadlines.end_jobs()
             self._stop_next_jobs()
         elif hook_run.state is UP:
             self._stop(hook_run)
