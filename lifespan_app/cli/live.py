@@ -33,6 +33,7 @@ MEANINGS = {
     Outcome.FAILED: "bad",
     Outcome.TIMED_OUT: "bad",
     Outcome.CRASHED: "bad",
+    Outcome.STALLED: "bad",
     Outcome.ABANDONED: "bad",
     Outcome.CANCELLED: "careful",
     Outcome.SKIPPED: "careful",

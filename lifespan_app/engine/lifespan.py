@@ -594,6 +594,15 @@ class Lifespan(Registry):
 
         tell_progress(fraction, doing)
 
+    def beat(self) -> None:
+        """Say, in a background job with ``stall_after``, that it is alive.
+
+        Called from any thread or task that the job has begun; outside of jobs it does nothing.
+        """
+        from .running.beat import beat
+
+        beat()
+
     def is_initialized(self) -> bool:
         """Tell whether a run is open in this process."""
         return any(not run.inherited for run in self.runs)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import math
 import random
 import threading
@@ -158,6 +159,10 @@ def make_world(seed: int, *, threads: bool) -> World:
         for made in hooks:
             if made.form in RESOURCES and aside.random() < 0.4:
                 made.options["wait"] = False
+    aside = random.Random(f"jobs {seed}")
+    for made in hooks:
+        if made.form == "job":
+            make_job_begin_again(aside, made, threads=threads)
     settings = Settings(
         startup_deadline=rng.choice((3.0, 6.0, 30.0)),
         shutdown_timeout=rng.choice((1.0, 3.0, 5.0)),
@@ -171,8 +176,26 @@ def make_world(seed: int, *, threads: bool) -> World:
     )
 
 
+def make_job_begin_again(rng: random.Random, made: Made, *, threads: bool) -> None:
+    """Make rounds of some jobs, and let some begin again after a crash, until they are given up."""
+    if rng.random() < 0.5:
+        made.options["on_crash"] = "restart"
+    if rng.random() < 0.5:
+        made.options["every"] = rng.choice((0.5, 1.0, 2.0))
+        made.options["first"] = rng.choice((0, 0, 0.5))
+        if rng.random() < 0.5:
+            made.options["timeout"] = rng.choice((0.2, 0.5, 1.0))
+        if threads and made.enter.way not in ASYNC_ONLY and rng.random() < 0.5:
+            made.form = "sync job"
+    if rng.random() < 0.5 and made.options.keys() & {"on_crash", "every"}:
+        made.options["give_up"] = (rng.choice((1, 2)), 5)
+    if rng.random() < 0.3:
+        made.options["stall_after"] = 3.0
+
+
 RESOURCES = frozenset({"generator", "manager", "value", "sync generator"})
-NOTHING_ON = frozenset({"shutdown", "sync shutdown", "job"})
+JOBS = frozenset({"job", "sync job"})
+NOTHING_ON = frozenset({"shutdown", "sync shutdown"}) | JOBS
 
 
 def make_manner(rng: random.Random, trouble: float, form: str) -> Manner:
@@ -269,6 +292,7 @@ class Play:
             "shutdown": self.lifespan.on_shutdown,
             "sync shutdown": self.lifespan.on_shutdown,
             "job": self.lifespan.background,
+            "sync job": self.lifespan.background,
         }.get(made.form, self.lifespan.resource)
         depends_on = [f"app_{name}.{name}" for name in made.declared]
         decorator(name=made.name, depends_on=depends_on, **made.options)(function)
@@ -319,7 +343,18 @@ class Play:
             self.note(made.name, "work")
             try:
                 await self.behave(made.name, made.enter, "work")
-                await asyncio.sleep(10_000)
+                if "every" not in made.options:
+                    await asyncio.sleep(10_000)
+            finally:
+                self.note(made.name, "worked")
+
+        return job
+
+    def make_sync_job(self, made: Made) -> Callable[..., Any]:
+        def job(**given: Any) -> None:
+            self.note(made.name, "work")
+            try:
+                self.behave_in_thread(made.name, made.enter, "work")
             finally:
                 self.note(made.name, "worked")
 
@@ -466,6 +501,8 @@ def faults_of(world: World, seen: Seen) -> Iterable[str]:
     yield from limits_are_kept(world, seen)
     yield from what_starts_is_cancelled_by_a_rollback(world, seen)
     yield from jobs_stop_in_reverse(world, seen)
+    yield from rounds_never_overlap(world, seen)
+    yield from jobs_are_given_up(world, seen)
     yield from the_report_tells_the_truth(world, seen)
 
 
@@ -581,7 +618,8 @@ def shutdown_is_the_reverse(world: World, seen: Seen) -> Iterable[str]:
                 or times(world, other, "leave")
             )
             if begins and world.journal.index(begins[0]) < world.journal.index(leave[0]):
-                if not ends or world.journal.index(ends[0]) > world.journal.index(leave[0]):
+                is_down = len(ends) == len(begins)
+                if not is_down or world.journal.index(ends[-1]) > world.journal.index(leave[0]):
                     yield f"{name} was told to stop before {other}, which stood on it, was down"
             elif begins and made_form(world, other) in ("shutdown", "sync shutdown"):
                 yield f"{other} fired after {name}, which it stood on, was told to stop"
@@ -626,7 +664,7 @@ def allowed_to_stop(world: World, seen: Seen) -> float:
 
 def startup_allowed(world: World) -> float:
     """Return the seconds that the startup has: explicit longer limits lift the deadline."""
-    limits = [made.options.get("timeout", 0.0) for made in world.hooks]
+    limits = [made.options.get("timeout", 0.0) for made in world.hooks if made.form not in JOBS]
     return max([world.settings.startup_deadline or 0.0, *limits])
 
 
@@ -764,7 +802,7 @@ def jobs_stop_in_reverse(world: World, seen: Seen) -> Iterable[str]:
     jobs = {
         node.hook.name: node.options.priority
         for node in seen.plan.hooks
-        if node.hook and made_form(world, node.hook.name) == "job"
+        if node.hook and made_form(world, node.hook.name) in JOBS
     }
     for low in jobs:
         for high in jobs:
@@ -773,12 +811,47 @@ def jobs_stop_in_reverse(world: World, seen: Seen) -> Iterable[str]:
                 continue
             first, last = times(world, low, "worked"), times(world, high, "worked")
             asked = stop_begun(seen)
-            if not first or not last or asked is None or first[0].time < asked:
+            if not first or not last or asked is None or first[-1].time < asked:
                 continue
-            if seen.loop_ended or first[0].time >= given_up:
+            if seen.loop_ended or first[-1].time >= given_up:
                 continue
-            if world.journal.index(first[0]) < world.journal.index(last[0]):
+            if any(made.name == low and "every" in made.options for made in world.hooks):
+                # Its round may end by itself before its turn.
+                continue
+            if world.journal.index(first[-1]) < world.journal.index(last[-1]):
                 yield f"job {low} was stopped before {high}"
+
+
+def rounds_never_overlap(world: World, seen: Seen) -> Iterable[str]:
+    """A job begins again only when it has ended, a round not before its time."""
+    for made in world.hooks:
+        if made.form not in JOBS:
+            continue
+        events = [event for event in world.journal if event.name == made.name]
+        for one, two in itertools.pairwise(events):
+            if one.what == two.what:
+                yield f"{made.name}: {one.what} at {one.time:g} and again at {two.time:g}"
+        begins = [event.time for event in events if event.what == "work"]
+        soonest = made.options.get("every", math.inf)
+        if made.options.get("on_crash") == "restart":
+            soonest = min(soonest, 1.0)
+        for earlier, later in itertools.pairwise(begins):
+            if later - earlier < soonest - EARLY:
+                yield f"{made.name} began at {earlier:g} and again at {later:g}"
+
+
+def jobs_are_given_up(world: World, seen: Seen) -> Iterable[str]:
+    """A job that was given up does not begin again, and one that begins again was not given up."""
+    for step in seen.report.steps:
+        made = next(made for made in world.hooks if made.name == step.name)
+        most = made.options.get("give_up", (math.inf, 0))[0]
+        if step.phase is Phase.SERVING and step.reason.startswith("it is given up"):
+            ended = seen.began + (seen.report.startup_duration or 0) + step.offset + step.duration
+            if any(event.time > ended + EARLY for event in times(world, made.name, "work")):
+                yield f"{made.name} began again after it was given up"
+        elif made.form in JOBS and most == 1 and step.outcome is Outcome.CRASHED:
+            if stop_begun(seen) is None or step.offset + step.duration < world.serve_for - EARLY:
+                yield f"{made.name} crashed, and was not given up"
 
 
 def the_report_tells_the_truth(world: World, seen: Seen) -> Iterable[str]:

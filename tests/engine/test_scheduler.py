@@ -649,6 +649,63 @@ def test_crashes_that_are_long_ago_do_not_count() -> None:
         assert plot.at(plot.hook("refresh").job.due) == ["start refresh"], crash
 
 
+def test_the_next_round_is_due_a_minute_after_the_begin_of_the_last_one() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60))
+    plot.begin()
+    assert plot.serves() == ["start refresh"]
+    plot.at(10.0)
+    assert plot.ends("refresh") == []
+    assert plot.at(59.9) == []
+    assert plot.at(60.0) == ["start refresh"]
+    assert plot.at(3600.0) == []
+    assert plot.ends("refresh") == []
+    assert plot.at(3600.0) == ["start refresh"]
+
+
+def test_a_round_that_crashes_leaves_the_job_crashed_until_one_succeeds() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, on_crash="restart"))
+    plot.begin()
+    plot.serves()
+    plot.ends("refresh", OSError("lost"))
+    assert plot.readiness() is Readiness.CRASHED
+    assert plot.at(1.0) == ["start refresh"]
+    assert plot.readiness() is Readiness.CRASHED
+    plot.ends("refresh")
+    assert plot.readiness() is Readiness.OK
+
+
+def test_a_round_that_passes_its_limit_is_cancelled_twice_and_then_waited_for() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, timeout=5))
+    plot.begin()
+    plot.serves()
+    assert plot.at(5.0) == ["cancel refresh"]
+    assert plot.readiness() is Readiness.CRASHED
+    assert plot.at(6.0) == ["cancel refresh"]
+    assert plot.at(3600.0) == ["hangs refresh"]
+    plot.ends("refresh", asyncio.CancelledError())
+    assert plot.at(3600.0) == ["start refresh"]
+
+
+def test_a_job_that_gives_no_sign_of_life_is_stalled() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", stall_after=30))
+    plot.begin()
+    plot.serves()
+    assert plot.at(30.0) == ["stalled refresh"]
+    assert plot.readiness() is Readiness.CRASHED
+    plot.hook("refresh").job.lives(plot.now)
+    plot.scheduler.recovers(plot.now, plot.hook("refresh"))
+    assert plot.readiness() is Readiness.OK
+    assert plot.at(60.0) == ["stalled refresh"]
+
+
+def test_a_job_that_waits_for_its_next_round_is_down_with_the_hooks() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60))
+    plot.begin()
+    plot.serves()
+    plot.ends("refresh")
+    assert plot.stops() == ["finish"]
+
+
 def test_a_job_that_returns_is_finished() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh"))
     plot.begin()

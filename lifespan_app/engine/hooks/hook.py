@@ -71,6 +71,8 @@ ONLY_AT_END = (SHUTDOWN, DRAIN)
 """What does nothing at startup: its ``timeout`` is its limit at the end."""
 COROUTINE, ASYNC_GENERATOR, SYNC_GENERATOR, ON_LOOP, IN_THREAD = Form
 
+JITTER = 0.1
+
 WrittenAt: TypeAlias = tuple[str, str, int]
 """Module, file and line that are told for a hook, where its function is not what was written."""
 
@@ -89,6 +91,14 @@ class Options(NamedTuple):
     give_up: tuple[int, float] | None = None
     """After how many crashes within how many seconds a job does not begin again."""
     on_give_up: str = "log"
+    every: float | None = None
+    """Seconds from the begin of one round of a job to that of the next; None: it has no rounds."""
+    jitter: float = JITTER
+    """The share of ``every`` by which it is shorter or longer, at most."""
+    first: float = 0.0
+    """Seconds until the first round begins."""
+    stall_after: float | None = None
+    """Seconds without a finished round, or without a sign of life, after which a job is stalled."""
 
 
 class Parameter(NamedTuple):
@@ -169,12 +179,8 @@ class Hook:
 
     def _refuse_what_cannot_run(self) -> None:
         where = f"'{self.name}' ({self.file}:{self.line})"
-        if self.kind is Kind.BACKGROUND and self.form is not Form.COROUTINE:
-            raise TypeError(
-                f"A background job must be a coroutine function, since a {self.form} could not "
-                f"be stopped: write {where} as 'async def', with asyncio.to_thread() for what "
-                "blocks."
-            )
+        if self.kind is Kind.BACKGROUND:
+            self._refuse_job(where)
         if self.kind in (Kind.START, Kind.SHUTDOWN, Kind.DRAIN) and self.form in (
             Form.ASYNC_GENERATOR,
             Form.SYNC_GENERATOR,
@@ -186,10 +192,36 @@ class Hook:
             )
         if self.kind is Kind.RESOURCE:
             refuse_name(self.options.state_name, where)
+
+    def _refuse_job(self, where: str) -> None:
         options = self.options
+        is_round = options.every is not None and self.form is Form.IN_THREAD
+        if self.form is not Form.COROUTINE and not is_round:
+            raise TypeError(
+                f"A background job must be a coroutine function, since a {self.form} could not "
+                f"be stopped: write {where} as 'async def', with asyncio.to_thread() for what "
+                "blocks. With every= a plain function may be a round, in a thread."
+            )
+        if options.every is None:
+            if options.timeout is not None:
+                raise TypeError(
+                    "A background job runs for as long as the process serves and takes no timeout=; "
+                    "shutdown_timeout= limits how long it may take to stop. With every= it is the "
+                    "limit of a round."
+                )
+            if options.first or options.jitter != JITTER:
+                raise ValueError(f"first= and jitter= of {where} say nothing without every=.")
+        elif options.stall_after is not None:
+            longest = options.every * (1 + options.jitter)
+            if options.stall_after <= longest:
+                raise ValueError(
+                    f"stall_after of {where} is longer than its rounds are apart, {longest:g} s with "
+                    f"their jitter, not {options.stall_after:g}."
+                )
         one_of(ON_CRASH, options.on_crash, f"on_crash of {where}")
         one_of(ON_GIVE_UP, options.on_give_up, f"on_give_up of {where}")
-        if options.give_up is not None and options.on_crash != "restart":
+        begins_again = options.on_crash == "restart" or options.every is not None
+        if options.give_up is not None and not begins_again:
             raise ValueError(
                 f"give_up of {where} is for a job that begins again: add on_crash='restart'."
             )
@@ -231,6 +263,10 @@ def valid(options: Options, name: str) -> Options:
         shutdown_timeout=seconds(options.shutdown_timeout, "shutdown_timeout"),
         state_name=options.state_name or name,
         give_up=crashes_within(options.give_up),
+        every=seconds(options.every, "every"),
+        jitter=share(options.jitter, "jitter"),
+        first=seconds(options.first or None, "first") or 0.0,
+        stall_after=seconds(options.stall_after, "stall_after"),
     )
 
 
@@ -274,6 +310,15 @@ def seconds(value: object, what: str) -> float | None:
         raise TypeError(f"{what} is a number of seconds, not {value!r}.")
     if not is_seconds(value):
         raise ValueError(f"{what} is a number of seconds above 0, not {value!r}.")
+    return value
+
+
+def share(value: object, what: str) -> float:
+    """Return ``value``, a share of something. Raises for what is no number from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{what} is a number from 0 to 1, not {value!r}.")
+    if not 0 <= value <= 1:
+        raise ValueError(f"{what} is a number from 0 to 1, not {value!r}.")
     return value
 
 

@@ -189,11 +189,18 @@ class Registry:
         on_crash: Literal["log", "restart", "stop"] = "log",
         give_up: tuple[int, float] | None = None,
         on_give_up: Literal["log", "stop"] = "log",
+        every: float | None = None,
+        jitter: float = 0.1,
+        first: float = 0,
+        timeout: float | None = None,
+        stall_after: float | None = None,
     ) -> Callable[[F], F]: ...
     def background(self, *function: Any, **options: Any) -> Any:
         """Declare a coroutine function that runs while the process serves.
 
-        It begins when everything is up, and is cancelled before the first hook stops.
+        It begins when everything is up, and is cancelled before the first hook stops. With ``every``
+        the function is one round: it is called again and again, and may be a plain function, which
+        is called in a thread. Rounds never overlap.
 
         Args:
             priority: jobs of higher ones are stopped before those of lower ones.
@@ -206,6 +213,13 @@ class Registry:
             give_up: ``(5, 300)``: after five crashes within 300 seconds the job does not begin
                 again. None: it always does.
             on_give_up: ``"log"``, or ``"stop"`` (the server).
+            every: seconds from the begin of one round to the begin of the next.
+            jitter: the share of ``every``, from 0 to 1, by which that is shorter or longer at most.
+            first: seconds until the first round begins.
+            timeout: seconds that a round may take. An async one is cancelled; a thread is left, and
+                the next round begins when it has returned.
+            stall_after: seconds without a finished round, or without ``lifespan.beat()`` where there
+                is no ``every``, after which the job counts as stalled.
 
         Returns:
             The function, unchanged.
@@ -241,7 +255,9 @@ COMMON = frozenset({"name", "priority", "service_types", "depends_on", "required
 OPTIONS = {
     Kind.START: COMMON | {"timeout"},
     Kind.SHUTDOWN: COMMON | {"timeout"},
-    Kind.BACKGROUND: COMMON | {"shutdown_timeout", "on_crash", "give_up", "on_give_up"},
+    Kind.BACKGROUND: COMMON
+    | {"shutdown_timeout", "on_crash", "give_up", "on_give_up"}
+    | {"every", "jitter", "first", "timeout", "stall_after"},
     Kind.DRAIN: COMMON - {"priority"} | {"timeout"},
     Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name", "wait"},
 }
@@ -255,11 +271,6 @@ def refuse_options(kind: Kind, positional: tuple[Any, ...], options: dict[str, A
     for option in options:
         if option in OPTIONS[kind]:
             continue
-        if kind is Kind.BACKGROUND and option == "timeout":
-            raise TypeError(
-                "A background job runs for as long as the process serves and takes no timeout=; "
-                "shutdown_timeout= limits how long it may take to stop."
-            )
         from lifespan_app.engine.wording import did_you_mean
 
         known = sorted(OPTIONS[kind])

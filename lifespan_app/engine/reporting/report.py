@@ -46,7 +46,7 @@ class Readiness(StrEnum):
     WARM_UP_FAILED = "warm_up_failed"
     """Such a hook has failed."""
     CRASHED = "crashed"
-    """A required job or resource has crashed while the process serves."""
+    """A required job or resource has crashed while the process serves, or a job is stalled."""
     CHECK_FAILED = "check_failed"
     """The check of a required resource fails."""
     STOPPING = "stopping"
@@ -75,6 +75,8 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
     CRASHED = "crashed"
+    STALLED = "stalled"
+    """A background job goes on, and has given no sign of life for too long."""
     ABANDONED = "abandoned"
     FINISHED = "finished"
 

@@ -66,7 +66,11 @@ class Deadlines:
 
     def begin_startup(self, now: float) -> None:
         """Begin the startup's deadline; an explicit longer ``timeout`` of a hook lifts it."""
-        own = [one.node.options.timeout or 0.0 for one in self._hook_runs if not one.non_blocking]
+        own = [
+            one.node.options.timeout or 0.0
+            for one in self._hook_runs
+            if not (one.non_blocking or one.is_job)
+        ]
         self._begin(now, max(self.limits.startup, *own, 0.0), SLOW_STARTUP)
         self.of_startup = self.deadline
 
@@ -160,8 +164,8 @@ class Deadlines:
         self.soonest = min(self.soonest, at)
 
     def due_jobs(self, now: float) -> list[HookRun]:
-        """Return the jobs that begin now."""
-        return [one for one in self._jobs if now + EARLY >= one.job.due]
+        """Return the jobs that begin now, whose rounds have passed their limit, or that are stalled."""
+        return [one for one in self._jobs if now + EARLY >= one.looks_at]
 
     def end_jobs(self) -> None:
         """Have no job begin any more."""
@@ -201,5 +205,5 @@ class Deadlines:
             deadline -= LAST_SECOND
         look = self._begun + self._looks[0] if self._looks else math.inf
         due = min((hook_run.deadline for hook_run in self.watched()), default=math.inf)
-        begins = min((one.job.due for one in self._jobs), default=math.inf)
-        self.soonest = min(due, deadline, look, begins)
+        jobs = min((one.looks_at for one in self._jobs), default=math.inf)
+        self.soonest = min(due, deadline, look, jobs)

@@ -45,6 +45,8 @@ class State(StrEnum):
 # Quick to look up, as those in hooks.py.
 PENDING, STARTING, UP, STOPPING, DOWN = State
 
+UNWELL = (Outcome.CRASHED, Outcome.STALLED)
+
 START_TURN, STOP_TURN = 0, 1
 """The turns of a hook. A start that is given up goes on while others stop, so each is kept."""
 
@@ -71,6 +73,7 @@ NOTHING_TO_STOP = Transition({UP: DOWN})
 STOPPED = Transition({STOPPING: DOWN})
 ENDED_BY_ITSELF = Transition({UP: DOWN})
 RESTARTED = Transition({UP: UP, DOWN: UP})
+ROUND_ENDED = Transition({UP: UP})
 JOB_STOPPED = Transition({STOPPING: DOWN, UP: DOWN})
 ALL_OVER = Transition({UP: DOWN, STOPPING: DOWN, DOWN: DOWN})
 ABANDONED = Transition({STARTING: DOWN, STOPPING: DOWN})
@@ -130,7 +133,7 @@ class HookRun:
         self.node = node
         self.hook: Any = hook
         self.job: Any = Job(node.options) if kind is BACKGROUND else None
-        """Its begins and crashes as a background job; None for any other hook."""
+        """Its rounds and crashes as a background job; None for any other hook."""
         self.at_end = kind in ONLY_AT_END
         """Whether it does nothing at startup, and is called at the end."""
         self.on_loop = hook is not None and hook.form not in IN_THREADS
@@ -224,8 +227,13 @@ class HookRun:
         return self.serving is not None and self.serving.outcome is Outcome.CRASHED
 
     @property
+    def is_unwell(self) -> bool:
+        """Whether it has crashed while the process served, or is stalled."""
+        return self.serving is not None and self.serving.outcome in UNWELL
+
+    @property
     def failed(self) -> bool:
-        """Whether it is not what it should be: failed, skipped, crashed."""
+        """Whether it is not what it should be: failed, skipped, crashed, stalled."""
         served = None if self.serving is None else self.serving.outcome
         return self.failed_to_start or (
             served is not None and served is not OK and served is not Outcome.FINISHED
@@ -352,13 +360,59 @@ class HookRun:
         """Be down: the task or thread of its start has ended, and it is not up."""
         self._goes_down(FAILED_TO_START)
 
-    def serves(self, now: float) -> Entry:
-        """Begin its job, for the first time or again."""
+    def serves(self, now: float, chance: float) -> Entry:
+        """Begin its job, for the first time or again, or a round of it.
+
+        A round that follows on a crash leaves the entry as it is: the job has crashed until one succeeds.
+        """
         self.state = RESTARTED[self.state]
-        self.job.begins(now)
-        attempt = 1 if self.serving is None else self.serving.attempt + 1
+        self.job.begins(now, chance)
         self.lives = True
-        self.serving = Entry(self.node, IN_SERVICE, now, now, attempt=attempt)
+        self.cancel_attempts = 0
+        limit = self.node.options.timeout if self.job.is_periodic else None
+        self.deadline = math.inf if limit is None else now + limit
+        if not (self.is_unwell and self.job.is_periodic) or self.serving is None:
+            self.serving = Entry(self.node, IN_SERVICE, now, now, attempt=self.job.rounds)
+        return self.serving
+
+    def round_succeeds(self, now: float) -> Entry:
+        """End a round of its job as it should."""
+        self.job.succeeds(now)
+        self.serving = self._round_ends(OK, now, None)
+        return self.serving
+
+    def round_crashes(self, now: float, error: BaseException) -> Entry:
+        """Have a round of its job crash; its task or thread may still be on its way out."""
+        self.serving = self._round_ends(Outcome.CRASHED, now, error)
+        return self.serving
+
+    def _round_ends(self, outcome: Outcome, now: float, error: BaseException | None) -> Entry:
+        self.job.recovers()
+        self.job.lives(now)
+        entry = Entry(self.node, IN_SERVICE, self.job.begun, now, attempt=self.job.rounds)
+        where = "" if error is None else self.waiting_at
+        return entry.ends(outcome, now, error)._replace(waiting_at=where)
+
+    def round_is_over(self) -> None:
+        """Live no more: the task or thread of a round has ended."""
+        self.state = ROUND_ENDED[self.state]
+        self.lives = False
+        self.execution = None
+        self.deadline = math.inf
+        self.waiting_at = ""
+
+    def stalls(self, now: float) -> Entry:
+        """Be stalled, as a job that has given no sign of life for too long."""
+        self.job.stalls()
+        assert self.serving is not None
+        self.serving = self.serving.ends(Outcome.STALLED, now, reason=self.job.stalled)
+        return self.serving
+
+    def recovers(self) -> Entry:
+        """Be stalled no more, as a job that has given a sign of life."""
+        self.job.recovers()
+        assert self.serving is not None
+        self.serving = self.serving._replace(outcome=None, reason="", waiting_at="")
         return self.serving
 
     def ended_by_itself(
@@ -366,15 +420,21 @@ class HookRun:
     ) -> Entry:
         """Be down: its job, or what its resource does, has ended while nobody had asked for it."""
         self._goes_down(ENDED_BY_ITSELF)
+        if self.job is not None:
+            self.job.recovers()
+            self.job.ends()
         begun = now if self.startup is None else self.startup.ended
         serving = self.serving or Entry(self.node, IN_SERVICE, begun, now)
-        self.serving = serving.ends(outcome, now, error)
+        self.serving = serving._replace(reason="").ends(outcome, now, error)
         return self.serving
 
     def not_restarted(self, reason: str) -> Entry:
-        """Keep why its job, which has crashed, does not begin again."""
-        assert self.serving is not None
-        self.serving = self.serving._replace(reason=reason)
+        """Keep why its job does not begin, or does not begin again."""
+        serving = self.serving or Entry(self.node, IN_SERVICE, self.begun, self.begun)
+        if not self.crashed:
+            serving = serving._replace(outcome=Outcome.SKIPPED)
+        self.job.ends()
+        self.serving = serving._replace(reason=reason)
         return self.serving
 
     def release(self) -> None:
@@ -393,6 +453,7 @@ class HookRun:
     def job_asked_to_stop(self, now: float, deadline: float, after: int) -> None:
         """Stop, as a job: it is cancelled."""
         self.asked_to_stop(now, deadline)
+        self.job.ends()
         assert self.serving is not None
         self.serving = self.serving._replace(after=after)
         # A job has no step of its own in the shutdown: this entry no journal gets.
@@ -435,6 +496,7 @@ class HookRun:
     def job_stopped(self, at: float) -> Entry:
         """Be down: its job has ended, as it was asked to or because the loop ends."""
         self._goes_down(JOB_STOPPED)
+        self.job.ends()
         assert self.serving is not None
         self.serving = self.serving.ends(self.serving.outcome or OK, at)
         return self.serving
@@ -493,6 +555,15 @@ class HookRun:
             self.serving = step
         else:
             self.shutdown = step
+
+    @property
+    def looks_at(self) -> float:
+        """When somebody has to look at its job: it is due, its round passes its limit, it stalls."""
+        job: Job = self.job
+        begins = math.inf if self.lives else job.due
+        if self.state is UP:
+            return min(begins, job.stalls_at, self.deadline)
+        return begins
 
     # Limits, and what it lives in.
 

@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lifespan_app.engine.context import LifespanContext
 from lifespan_app.engine.current_hook import current_hook
@@ -44,6 +44,8 @@ from .resources import Resources
 from .run_log import (
     say_abandoned,
     say_given_up,
+    say_hangs,
+    say_stalled,
     say_stop_is_known,
     say_stops_server,
     warn_of_server_hooks,
@@ -56,6 +58,8 @@ from .state import RunState
 
 if TYPE_CHECKING:
     from .health_check import Checking
+
+T = TypeVar("T")
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
@@ -188,6 +192,8 @@ class Run:
             Do.CLOSED: self.resources.closed,
             Do.WARM: self._is_warm,
             Do.GIVEN_UP: say_given_up,
+            Do.STALLED: say_stalled,
+            Do.HANGS: say_hangs,
             Do.LOOK: self._lookout.look,
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,
@@ -478,13 +484,13 @@ class Run:
         self.observers.remove(observer)
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
 
-    def on_its_loop(self, call: Callable[[Observer], None], observer: Observer) -> None:
+    def on_its_loop(self, call: Callable[[T], None], argument: T) -> None:
         """Call a function on the run's loop, from wherever; not if that is closed."""
         if asyncio._get_running_loop() is self.loop:
-            call(observer)
+            call(argument)
         elif not self.inherited:
             with suppress(RuntimeError):
-                self.loop.call_soon_threadsafe(call, observer)
+                self.loop.call_soon_threadsafe(call, argument)
 
     def disown(self) -> None:
         """Be of no use here: this process was forked from the one that the run belongs to."""
@@ -502,6 +508,10 @@ class Run:
     def status_changed(self) -> None:
         """Tell the observers how the run stands. On the run's own loop."""
         self.driver.handle(lambda now: self._tell_status(True))
+
+    def recovers(self, job: HookRun) -> None:
+        """Have a job that was stalled be well again: it has given a sign of life. On the run's own loop."""
+        self.driver.handle(self.scheduler.recovers, job)
 
     def progressed(self) -> None:
         """Tell the observers that a hook has said how far it is. On the run's own loop."""
@@ -542,7 +552,8 @@ class Run:
         step = hook_run.step
         if step is None:
             return None
-        return self.journal.sink(step.node.index, step.phase, step.begun)
+        begun = step.begun if hook_run.job is None else hook_run.job.begun
+        return self.journal.sink(step.node.index, step.phase, begun)
 
     # The loop.
 

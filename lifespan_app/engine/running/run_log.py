@@ -38,6 +38,19 @@ def say_given_up(hook_run: HookRun) -> None:
     logger.error("%s is given up: %s. It does not begin again.", hook_run, hook_run.job.given_up)
 
 
+def say_stalled(hook_run: HookRun) -> None:
+    """Say that a job gives no sign of life, and where it waits."""
+    where = hook_run.waiting_at or "a place that can't be seen"
+    logger.error("%s is stalled: %s. It waits at %s.", hook_run, hook_run.job.stalled, where)
+
+
+def say_hangs(hook_run: HookRun) -> None:
+    """Say that a round holds up all others."""
+    logger.error(
+        "A round of %s ignores its cancellation. The next one begins when it has ended.", hook_run
+    )
+
+
 def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, adapter: Any) -> None:
     """Say which hooks run once per server, where nothing has opened their plan."""
     if ServiceType.SERVER in (context.service_type, os.environ.get(AROUND)):

@@ -8,6 +8,7 @@ of any length is a loop.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -76,6 +77,10 @@ class Do(StrEnum):
     """Nothing starts any more that the startup did not wait for."""
     GIVEN_UP = "given up"
     """Say that a job does not begin again, since it has crashed too often."""
+    STALLED = "stalled"
+    """Say that a job gives no sign of life."""
+    HANGS = "hangs"
+    """Say that a round ignores its cancellation, and holds up all others."""
     LOOK = "look"
     """Say where hooks wait that take long."""
     ASK_TO_STOP = "ask to stop"
@@ -172,7 +177,7 @@ class Scheduler:
             return Readiness.STOPPING
         hook_runs = self.graph.hook_runs
         if self._some_crashed and any(
-            one.crashed and one.node.options.required for one in hook_runs
+            one.is_unwell and one.node.options.required for one in hook_runs
         ):
             return Readiness.CRASHED
         required = [one for one in self._non_blocking if one.node.options.required]
@@ -215,7 +220,7 @@ class Scheduler:
         self._tells_steps = tells_steps
         for job in self.graph.jobs:
             if job.state is UP:
-                self._begin_job(job)
+                self._job_may_begin(job)
         self._judge_service()
         self._has_served = True
         self._advance()
@@ -378,6 +383,14 @@ class Scheduler:
         if self._turns:
             self._advance()
 
+    def recovers(self, now: float, job: HookRun) -> None:
+        """Hear that a job which was stalled has given a sign of life."""
+        self._now = now
+        if job.job.stalled and job.state is UP:
+            self._write(job.recovers())
+            self.deadlines.expect(job.looks_at)
+            self._judge_service()
+
     def moved_to_loop(self, now: float, hook_run: HookRun) -> None:
         """Hear that what a hook's thread has made lives on in a task."""
         hook_run.moved_to_loop()
@@ -400,7 +413,7 @@ class Scheduler:
             slow = [one for one in self.deadlines.watched() if not one.cancel_attempts]
             self.commands.append((Do.LOOK, slow))
         for job in self.deadlines.due_jobs(now):
-            self._restart(job)
+            self._look_at_job(job)
         self._advance()
         self.deadlines.look_ahead()
 
@@ -512,7 +525,7 @@ class Scheduler:
                 if hook_run.is_job:
                     # Before that, ``service_begins`` will.
                     if self._has_served:
-                        self._begin_job(hook_run)
+                        self._job_may_begin(hook_run)
                 elif hook_run.hook is not None and hook_run.hook.kind is RESOURCE:
                     self.commands.append((Do.OPENED, hook_run))
             if not warming_up:
@@ -600,10 +613,35 @@ class Scheduler:
 
     # Background jobs: begun when everything is up, stopped before the first hook stops.
 
+    def _job_may_begin(self, job: HookRun) -> None:
+        """Begin a job, or have it begin later, as the process serves."""
+        if job.node.options.first:
+            job.job.is_due_at(self._now + job.node.options.first)
+            self.deadlines.expect(job.looks_at)
+        else:
+            self._begin_job(job)
+
     def _begin_job(self, job: HookRun) -> None:
         self.journal.begin_lines(job.node.index, IN_SERVICE)
-        self.journal.write(job.serves(self._now))
-        self._start(job)
+        entry = job.serves(self._now, self._random())
+        self.deadlines.expect(job.looks_at)
+        self.journal.write(entry)
+        # One after the other, rounds that go well are no news.
+        self._start(job, tell=not job.job.is_periodic or job.job.rounds == 1)
+
+    def _look_at_job(self, job: HookRun) -> None:
+        """Act on a time of a job's that has come."""
+        now = self._now + EARLY
+        if job.state is UP and now >= job.deadline:
+            self._round_is_late(job)
+        if job.state is UP and now >= job.job.stalls_at:
+            self._where(job)
+            self._write(job.stalls(self._now))
+            self.commands.append((Do.STALLED, job))
+            self._some_failed = self._some_crashed = True
+            self._judge_service()
+        if now >= job.job.due and not job.lives:
+            self._restart(job)
 
     def _job_ended(self, job: HookRun, error: BaseException | None) -> None:
         cancelled = is_cancellation(error)
@@ -612,11 +650,55 @@ class Scheduler:
                 self._job_fails_to_stop(job, error, Outcome.FAILED)
             self._write(job.job_stopped(self._now))
             self._stop_next_jobs(job)
+        elif job.job.is_periodic:
+            self._round_ended(job, error)
         elif error is None:
             self._write(job.ended_by_itself(Outcome.FINISHED, self._now))
+            self._judge_service()
         else:
             self._crashed(job, error)
             self._after_crash(job)
+
+    def _round_ended(self, job: HookRun, error: BaseException | None) -> None:
+        if not job.cancel_attempts:
+            if self._now + EARLY >= job.deadline:
+                self._round_crashes(job, HookError(self._texts.of_round(job)))
+            elif error is not None:
+                self._round_crashes(job, error)
+            else:
+                was_unwell = job.is_unwell
+                entry = job.round_succeeds(self._now)
+                if was_unwell:
+                    self._write(entry)
+                    self._judge_service()
+                else:
+                    self.journal.write(entry)
+        job.round_is_over()
+        self.deadlines.expect(job.looks_at)
+
+    def _round_is_late(self, job: HookRun) -> None:
+        """Cancel a round that has passed its limit; a thread is left, and no round begins before it ends."""
+        if not job.cancel_attempts:
+            self._where(job)
+            self._round_crashes(job, HookError(self._texts.of_round(job)))
+        if job.on_loop and job.cancelled() <= 2:
+            self.commands.append((Do.CANCEL, job, True))
+            self.deadlines.grant(job, self._now + GRACE)
+            return
+        if job.on_loop:
+            self.commands.append((Do.HANGS, job))
+        else:
+            job.cancel_begins()
+        job.due_at(math.inf)
+
+    def _round_crashes(self, job: HookRun, error: BaseException) -> None:
+        error = named(job, error, "while serving")
+        self._some_failed = self._some_crashed = True
+        entry = job.round_crashes(self._now, error)
+        self._write(entry)
+        self.commands.append((Do.FAILED, entry))
+        self._judge_service()
+        self._after_crash(job)
 
     def _after_crash(self, job: HookRun) -> None:
         if self.phase is not IN_SERVICE:
@@ -627,11 +709,12 @@ class Scheduler:
             self.commands.append((Do.GIVEN_UP, job))
         if job.job.stop_option:
             self.commands.append((Do.ASK_TO_STOP, job))
-        self.deadlines.expect(job.job.due)
+        self.deadlines.expect(job.looks_at)
 
     def _restart(self, job: HookRun) -> None:
-        job.job.ends()
+        """Begin a job that is due, if it may."""
         if self.phase is not IN_SERVICE:
+            job.job.ends()
             return
         lost = self._lost(job)
         if lost is not None:
@@ -670,8 +753,9 @@ class Scheduler:
         place = self.graph.jobs_place
         after = -1 if place is None else place.after[STOP_TURN]
         job.job_asked_to_stop(self._now, self.deadlines.of_stop(job, self._now), after)
-        # At its end the loop has cancelled the job already: once more would cut its clean-up short.
-        self.commands.append((Do.CANCEL, job, False))
+        if job.on_loop:
+            # At its end the loop has cancelled the job already: once more would cut its clean-up short.
+            self.commands.append((Do.CANCEL, job, False))
 
     def _job_fails_to_stop(self, job: HookRun, error: BaseException, outcome: Outcome) -> None:
         """Settle that a job which is being stopped has raised, or passed its limit."""
@@ -909,9 +993,9 @@ class Scheduler:
         self.phase = phase
         self.journal.phase_begins(phase, self._now)
 
-    def _start(self, hook_run: HookRun) -> None:
+    def _start(self, hook_run: HookRun, *, tell: bool = True) -> None:
         """Have a hook called, with the resources that are up now."""
-        if self._tells_steps:
+        if tell and self._tells_steps:
             self.commands.append((STEP, hook_run.step))
         arguments = self._resources_of(hook_run) if hook_run.node.arguments else {}
         self.commands.append((START, hook_run, arguments))
