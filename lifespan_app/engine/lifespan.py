@@ -39,6 +39,7 @@ from .wording import count
 if TYPE_CHECKING:
     from .context import LifespanContext
     from .hooks.hook import Hook, HookReference
+    from .hooks.retry import Retry
     from .planning.plan import Plan
     from .reporting.report import Observer, Report
     from .running.run import Run
@@ -147,6 +148,7 @@ class Lifespan(Registry):
         required: bool = True,
         state_name: str | None = None,
         wait: bool = True,
+        retry: Retry | float | None = None,
     ) -> ResourceDecorator: ...
     @overload
     def resource(self, function: Callable[..., T], /) -> Resource[T]: ...
@@ -164,6 +166,8 @@ class Lifespan(Registry):
             state_name: its name in the state, where that is not ``name``.
             wait: whether the startup waits for it. With False the process serves meanwhile, and is
                 not ready before it is up; what asks for it is not waited for either.
+            retry: how it is tried again when it fails; a number of seconds stands for
+                ``Retry(for_=...)``. What an attempt has half opened is closed before the next one.
 
         Returns:
             Its handle: ``handle(request)`` and ``handle.current()`` give the value.

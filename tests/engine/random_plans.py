@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from lifespan_app import Lifespan
+from lifespan_app import Lifespan, Retry
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.planning.plan import HARD, Plan
 from lifespan_app.engine.reporting.report import Outcome, Phase, Report, Status
@@ -36,6 +36,8 @@ WAYS_TO_FAIL = (
 ASYNC_ONLY = frozenset({"cancels itself", "ignore once", "ignore", "late"})
 WITHOUT_WAITING = 4
 """In each so many plans there are resources that the startup does not wait for."""
+FIRST_PAUSE = 0.25
+"""Seconds between the first and the second attempt to start."""
 LATE = 4.0
 """Seconds after its first cancellation at which a hook that is late comes round."""
 
@@ -70,12 +72,14 @@ class Made:
     needs: list[tuple[str, bool]]
     declared: list[str]
     options: dict[str, Any]
+    flaky: int = 0
+    """How many attempts to start fail before one is made in earnest."""
 
     def __str__(self) -> str:
         needs = ", ".join(f"{name}{'?' if default else ''}" for name, default in self.needs)
         return (
             f"{self.name}: {self.form}({needs}) after {self.declared} {self.options} "
-            f"enter {self.enter}, leave {self.leave}"
+            f"enter {self.enter}, leave {self.leave}, flaky {self.flaky}"
         )
 
 
@@ -163,6 +167,11 @@ def make_world(seed: int, *, threads: bool) -> World:
     for made in hooks:
         if made.form == "job":
             make_job_begin_again(aside, made, threads=threads)
+    aside = random.Random(f"retries {seed}")
+    for made in hooks:
+        if made.form not in NOTHING_ON and aside.random() < 0.3:
+            made.options["retry"] = Retry(aside.choice((1, 3, 8)), first=FIRST_PAUSE, longest=1)
+            made.flaky = aside.choice((0, 1, 2, 3))
     settings = Settings(
         startup_deadline=rng.choice((3.0, 6.0, 30.0)),
         shutdown_timeout=rng.choice((1.0, 3.0, 5.0)),
@@ -265,6 +274,28 @@ class Play:
         elif manner.way != "ok":
             self.fail(name, manner.way, half)
 
+    async def enter(self, made: Made) -> None:
+        self.note(made.name, "enter")
+        try:
+            self.be_flaky(made)
+            await self.behave(made.name, made.enter, "enter")
+        except BaseException:
+            self.note(made.name, "failed")
+            raise
+
+    def enter_in_thread(self, made: Made) -> None:
+        self.note(made.name, "enter")
+        try:
+            self.be_flaky(made)
+            self.behave_in_thread(made.name, made.enter, "enter")
+        except BaseException:
+            self.note(made.name, "failed")
+            raise
+
+    def be_flaky(self, made: Made) -> None:
+        if len(times(self.world, made.name, "enter")) <= made.flaky:
+            self.fail(made.name, "raise", "flaky")
+
     def fail(self, name: str, way: str, half: str) -> None:
         kind = BrokenDown if way == "exit" else Broken
         error = kind(f"{name} {half}")
@@ -299,8 +330,7 @@ class Play:
 
     def make_generator(self, made: Made) -> Callable[..., Any]:
         async def generator(**given: Any) -> Any:
-            self.note(made.name, "enter")
-            await self.behave(made.name, made.enter, "enter")
+            await self.enter(made)
             self.note(made.name, "entered")
             try:
                 yield made.name
@@ -318,8 +348,7 @@ class Play:
 
     def make_value(self, made: Made) -> Callable[..., Any]:
         async def value(**given: Any) -> str:
-            self.note(made.name, "enter")
-            await self.behave(made.name, made.enter, "enter")
+            await self.enter(made)
             self.note(made.name, "up")
             return made.name
 
@@ -362,8 +391,7 @@ class Play:
 
     def make_sync_generator(self, made: Made) -> Callable[..., Any]:
         def generator(**given: Any) -> Any:
-            self.note(made.name, "enter")
-            self.behave_in_thread(made.name, made.enter, "enter")
+            self.enter_in_thread(made)
             self.note(made.name, "entered")
             try:
                 yield made.name
@@ -378,8 +406,7 @@ class Play:
 
     def make_sync_function(self, made: Made) -> Callable[..., Any]:
         def function(**given: Any) -> None:
-            self.note(made.name, "enter")
-            self.behave_in_thread(made.name, made.enter, "enter")
+            self.enter_in_thread(made)
             self.note(made.name, "up")
 
         return function
@@ -503,6 +530,7 @@ def faults_of(world: World, seen: Seen) -> Iterable[str]:
     yield from jobs_stop_in_reverse(world, seen)
     yield from rounds_never_overlap(world, seen)
     yield from jobs_are_given_up(world, seen)
+    yield from attempts_are_as_they_were_asked_for(world, seen)
     yield from the_report_tells_the_truth(world, seen)
 
 
@@ -531,7 +559,8 @@ def left_once(world: World, seen: Seen) -> Iterable[str]:
     for made in world.hooks:
         entered, leave = times(world, made.name, "entered"), times(world, made.name, "leave")
         if made.form in ("generator", "manager", "sync generator"):
-            if len(entered) > 1 or len(times(world, made.name, "enter")) > 1:
+            attempts = len(times(world, made.name, "enter"))
+            if len(entered) > 1 or (attempts > 1 and "retry" not in made.options):
                 yield f"{made.name} was entered more than once"
             if len(leave) != len(entered):
                 yield f"{made.name} was entered {len(entered)} times and left {len(leave)} times"
@@ -767,10 +796,12 @@ def limits_are_kept(world: World, seen: Seen) -> Iterable[str]:
         aside = is_aside(seen, made.name)
         unlimited = aside or is_required(world, made.name)
         limit = made.options.get("timeout", math.inf if unlimited else 10.0)
+        if "retry" in made.options:
+            limit = made.options["retry"].for_
         begun = times(world, made.name, "enter")
         up = times(world, made.name, "entered") or times(world, made.name, "up")
         given_up = stop_begun(seen) if aside or seen.report.ready_at is None else None
-        if begun and given_up is not None and given_up < begun[0].time + limit:
+        if begun and given_up is not None and given_up <= begun[0].time + limit:
             continue
         if begun and up and up[0].time - begun[0].time > limit + EARLY:
             if outcome_of(seen, made.name) not in (Outcome.TIMED_OUT, Outcome.ABANDONED):
@@ -838,6 +869,37 @@ def rounds_never_overlap(world: World, seen: Seen) -> Iterable[str]:
         for earlier, later in itertools.pairwise(begins):
             if later - earlier < soonest - EARLY:
                 yield f"{made.name} began at {earlier:g} and again at {later:g}"
+
+
+def attempts_are_as_they_were_asked_for(world: World, seen: Seen) -> Iterable[str]:
+    """An attempt begins a pause after the one before has ended, in the time that there is."""
+    for made in world.hooks:
+        events = [
+            event
+            for event in world.journal
+            if event.name == made.name and event.what in ("enter", "failed", "entered", "up")
+        ]
+        begins = [event.time for event in events if event.what == "enter"]
+        for before, event in itertools.pairwise(events):
+            if event.what != "enter":
+                continue
+            if before.what != "failed":
+                yield f"{made.name} was tried again, and had not failed"
+            elif event.time - before.time < FIRST_PAUSE - EARLY:
+                yield f"{made.name} failed at {before.time:g} and began again at {event.time:g}"
+        if not begins:
+            continue
+        stop = stop_begun(seen)
+        if stop is not None and begins[-1] > stop + EARLY:
+            yield f"{made.name} was tried again after the startup was given up"
+        for step in seen.report.steps:
+            if step.name == made.name and step.phase is Phase.STARTUP:
+                # One that is cancelled in the moment in which it begins has run nothing.
+                unseen = step.outcome is Outcome.CANCELLED
+                if not 0 <= step.attempt - len(begins) <= unseen:
+                    yield f"{made.name} began {len(begins)} times, and is said to be at {step.attempt}"
+        if "retry" in made.options and begins[-1] > begins[0] + made.options["retry"].for_ - EARLY:
+            yield f"{made.name} was tried again after its time"
 
 
 def jobs_are_given_up(world: World, seen: Seen) -> Iterable[str]:

@@ -181,6 +181,56 @@ def test_a_plan_without_hooks_serves_at_once_and_is_over_at_once() -> None:
     assert plot.stops() == ["finish"]
 
 
+# A start is tried again.
+
+
+def flaky(lifespan: Lifespan, **options: Any) -> None:
+    """Declare a database that is tried again for 60 seconds, and a client that needs nothing."""
+    resource(lifespan, "db", **{"retry": 60, **options})
+    resource(lifespan, "client")
+
+
+def test_a_start_that_fails_begins_again_after_a_pause() -> None:
+    plot = Plot(flaky, Limits(startup=300.0, stop=5.0, shutdown=8.0))
+    assert plot.begin() == ["start db", "start client"]
+    plot.up("client")
+    for due in (0.5, 1.5, 3.5):
+        assert plot.ends("db", OSError("nobody there")) == ["try again db"]
+        assert plot.at(due - 0.1) == []
+        assert plot.at(due) == ["start db"]
+    assert plot.up("db") == ["serve"]
+    assert (plot.entry("db").attempt, plot.entry("db").outcome) == (4, "ok")
+
+
+def test_an_attempt_that_passes_its_limit_begins_again_once_it_has_ended() -> None:
+    plot = Plot(lambda lifespan: flaky(lifespan, timeout=5))
+    plot.begin()
+    assert plot.at(5.0) == ["cancel db"]
+    assert plot.ends("db", asyncio.CancelledError()) == ["try again db"]
+    assert plot.at(5.5) == ["start db"]
+
+
+def test_an_attempt_that_would_begin_too_late_is_none() -> None:
+    plot = Plot(lambda lifespan: flaky(lifespan, retry=2))
+    plot.begin()
+    plot.up("client")
+    plot.at(1.8)
+    error = OSError("nobody there")
+    assert plot.ends("db", error) == ["stop begins"]
+    assert plot.scheduler.first_error is error
+
+
+def test_a_stop_waits_for_no_attempt() -> None:
+    plot = Plot(flaky)
+    plot.begin()
+    plot.up("client")
+    plot.ends("db", OSError("nobody there"))
+    assert plot.stops() == ["release client"]
+    assert plot.ends("client") == ["finish"]
+    assert plot.entry("db").outcome == "cancelled"
+    assert plot.at(3600.0) == []
+
+
 # A required hook raises, or a limit passes.
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lifespan_app.engine.problem import Problem
 
     from .hook import HookReference
+    from .retry import Retry
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -88,6 +89,7 @@ class Registry:
         depends_on: Iterable[HookReference] = (),
         timeout: float | None = None,
         required: bool = True,
+        retry: Retry | float | None = None,
     ) -> Callable[[F], F]: ...
     def on_start(self, *function: Any, **options: Any) -> Any:
         """Declare a function that runs at startup: ``@lifespan.on_start``, bare or called.
@@ -99,6 +101,8 @@ class Registry:
             depends_on: hooks that must be up before: handles, functions, ``"app_label.name"``.
             timeout: seconds that it may take.
             required: whether the startup fails when it does; else the process serves degraded.
+            retry: how it is tried again when it fails; a number of seconds stands for
+                ``Retry(for_=...)``. None: it is not.
 
         Returns:
             The function, unchanged.
@@ -253,13 +257,13 @@ class Registry:
 
 COMMON = frozenset({"name", "priority", "service_types", "depends_on", "required"})
 OPTIONS = {
-    Kind.START: COMMON | {"timeout"},
+    Kind.START: COMMON | {"timeout", "retry"},
     Kind.SHUTDOWN: COMMON | {"timeout"},
     Kind.BACKGROUND: COMMON
     | {"shutdown_timeout", "on_crash", "give_up", "on_give_up"}
     | {"every", "jitter", "first", "timeout", "stall_after"},
     Kind.DRAIN: COMMON - {"priority"} | {"timeout"},
-    Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name", "wait"},
+    Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name", "wait", "retry"},
 }
 
 

@@ -116,6 +116,8 @@ class Step(NamedTuple):
     """Where a slow or stuck hook waited."""
     log: tuple[Any, ...] = ()
     """Its log lines: offset in milliseconds, level, logger, text."""
+    errors: tuple[str, ...] = ()
+    """The errors of the attempts that have failed, of a start that is tried again."""
 
     @property
     def key(self) -> str:

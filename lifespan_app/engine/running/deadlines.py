@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .hook_run import STARTING, STOPPING, HookRun
+from .hook_run import RETRYING, STARTING, STOPPING, HookRun
 
+GOES_ON = (STARTING, RETRYING, STOPPING)
 GRACE = 1.0
 """Seconds that a cancelled hook has before it is cancelled once more, then before it is left."""
 OPTIONAL_TIMEOUT = 10.0
@@ -127,7 +128,7 @@ class Deadlines:
             one
             for one in self._hook_runs
             # A job has a limit once it is asked to stop; a place has none.
-            if (one.state is STARTING or one.state is STOPPING) and one.hook is not None
+            if one.state in GOES_ON and one.hook is not None
         ]
 
     def of_start(self, hook_run: HookRun, now: float) -> float:
@@ -136,8 +137,11 @@ class Deadlines:
         limit = options.timeout
         if limit is None:
             # Where nobody waits for it, neither the deadline nor that of optional hooks is meant.
-            limit = math.inf if options.required or not options.wait else OPTIONAL_TIMEOUT
+            unlimited = options.required or not options.wait or options.retry is not None
+            limit = math.inf if unlimited else OPTIONAL_TIMEOUT
         due = now + limit
+        if hook_run.attempts is not None:
+            due = min(due, hook_run.attempts.until)
         if options.wait and self.deadline < due:
             due = self.deadline
         if due < self.soonest:
@@ -180,7 +184,7 @@ class Deadlines:
     # Questions.
 
     def due(self, now: float) -> list[HookRun]:
-        """Return the hooks whose limit has passed."""
+        """Return the hooks whose limit has passed, and those whose next attempt is due."""
         return [hook_run for hook_run in self.watched() if now + EARLY >= hook_run.deadline]
 
     def deadline_has_passed(self, now: float) -> bool:

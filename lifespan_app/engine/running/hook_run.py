@@ -12,7 +12,7 @@ from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import BACKGROUND, IN_THREAD, ONLY_AT_END, SYNC_GENERATOR
 from lifespan_app.engine.planning.plan import Node
 from lifespan_app.engine.reporting.failure import failure_of, short
-from lifespan_app.engine.reporting.journal import HAS_STARTUP, Entry
+from lifespan_app.engine.reporting.journal import HAS_STARTUP, NOT_TRIED, Entry
 from lifespan_app.engine.reporting.report import (
     IN_SERVICE,
     IN_SHUTDOWN,
@@ -22,6 +22,7 @@ from lifespan_app.engine.reporting.report import (
     Phase,
 )
 
+from .attempts import Attempts
 from .job import Job
 
 if TYPE_CHECKING:
@@ -37,13 +38,14 @@ class State(StrEnum):
 
     PENDING = "pending"
     STARTING = "starting"
+    RETRYING = "retrying"
     UP = "up"
     STOPPING = "stopping"
     DOWN = "down"
 
 
 # Quick to look up, as those in hooks.py.
-PENDING, STARTING, UP, STOPPING, DOWN = State
+PENDING, STARTING, RETRYING, UP, STOPPING, DOWN = State
 
 UNWELL = (Outcome.CRASHED, Outcome.STALLED)
 
@@ -63,11 +65,12 @@ class Transition(dict[State, State]):
 
 
 # What may follow what.
-BEGAN = Transition({PENDING: STARTING})
+BEGAN = Transition({PENDING: STARTING, RETRYING: STARTING})
 ARMED = Transition({PENDING: UP})
-SKIPPED = Transition({PENDING: DOWN})
+SKIPPED = Transition({PENDING: DOWN, RETRYING: DOWN})
 CAME_UP = Transition({STARTING: UP})
-FAILED_TO_START = Transition({STARTING: DOWN})
+TRIED_AGAIN = Transition({STARTING: RETRYING})
+FAILED_TO_START = Transition({STARTING: DOWN, RETRYING: DOWN})
 ASKED_TO_STOP = Transition({UP: STOPPING})
 NOTHING_TO_STOP = Transition({UP: DOWN})
 STOPPED = Transition({STOPPING: DOWN})
@@ -102,6 +105,7 @@ class HookRun:
         "abandoned",
         "after",
         "at_end",
+        "attempts",
         "begun",
         "cancel_attempts",
         "deadline",
@@ -112,7 +116,6 @@ class HookRun:
         "job",
         "lives",
         "node",
-        "non_blocking",
         "on_loop",
         "pending",
         "released",
@@ -138,8 +141,9 @@ class HookRun:
         """Whether it does nothing at startup, and is called at the end."""
         self.on_loop = hook is not None and hook.form not in IN_THREADS
         """Whether it lives in a task; else in a thread."""
-        self.non_blocking = not node.options.wait
-        """Whether the startup does not wait for it: the process may serve before it is up."""
+        retry = node.options.retry
+        self.attempts: Any = None if retry is None else Attempts(retry)
+        """The attempts of its start; None where there is only one."""
         self.dependencies: list[HookRun] = []
         self.dependents: list[HookRun] = []
         self.state: State = PENDING
@@ -174,6 +178,11 @@ class HookRun:
         return self.job is not None
 
     @property
+    def non_blocking(self) -> bool:
+        """Whether the startup does not wait for it: the process may serve before it is up."""
+        return not self.node.options.wait
+
+    @property
     def running_now(self) -> bool:
         """Whether one of the hook's own steps is running; service does not count."""
         return self.state is STARTING or self.state is STOPPING
@@ -188,7 +197,7 @@ class HookRun:
         """The phase of the step that is running now; None where none is."""
         if self.is_job:
             return IN_SERVICE if self.lives else None
-        if self.state is STARTING:
+        if self.state is STARTING or self.state is RETRYING:
             return IN_STARTUP
         return IN_SHUTDOWN if self.state is STOPPING else None
 
@@ -197,7 +206,7 @@ class HookRun:
         """The step that is running now; None where none is."""
         if self.is_job:
             return self.serving if self.lives else None
-        if self.state is STARTING:
+        if self.state is STARTING or self.state is RETRYING:
             return self.startup or self._entry(IN_STARTUP, self.begun)
         if self.state is STOPPING:
             return self.shutdown or self._entry(IN_SHUTDOWN, self.begun)
@@ -212,8 +221,25 @@ class HookRun:
             after = self.after[STOP_TURN] if self.released else -1
         # A third of what Entry(...) takes, and there are one or two for each hook.
         where = self.waiting_at
+        number, tried = 1, NOT_TRIED
+        if self.attempts is not None and phase is IN_STARTUP:
+            number, tried = max(1, self.attempts.number), self.attempts.facts()
         return tuple.__new__(
-            Entry, (self.node, phase, self.begun, ended, after, outcome, 1, "", None, where, ())
+            Entry,
+            (
+                self.node,
+                phase,
+                self.begun,
+                ended,
+                after,
+                outcome,
+                number,
+                "",
+                None,
+                where,
+                (),
+                tried,
+            ),
         )
 
     @property
@@ -319,10 +345,23 @@ class HookRun:
 
     def began(self, now: float, deadline: float) -> None:
         """Start: its turn in the startup has come."""
+        is_first = self.state is PENDING
         self.state = BEGAN[self.state]
         self.lives = True
-        self.begun = now
+        if is_first:
+            self.begun = now
         self.deadline = deadline
+
+    def is_tried_again(self, at: float) -> None:
+        """Wait for the next attempt: this one has failed, and its task or thread has ended."""
+        self.state = TRIED_AGAIN[self.state]
+        self.attempts.wait_until(at)
+        self.lives = False
+        self.execution = None
+        self.cancel_attempts = 0
+        self.on_loop = self.hook.form not in IN_THREADS
+        self.waiting_at = ""
+        self.deadline = at
 
     def skipped(self, reason: str, now: float) -> Entry | None:
         """Be down: it can't start, or need not any more."""
@@ -359,6 +398,12 @@ class HookRun:
     def start_over(self) -> None:
         """Be down: the task or thread of its start has ended, and it is not up."""
         self._goes_down(FAILED_TO_START)
+
+    def is_given_up(self, now: float) -> Entry:
+        """Be down: the startup was given up while its next attempt was waited for."""
+        entry = self.fails(IN_STARTUP, Outcome.CANCELLED, now, reason="the startup was given up")
+        self._goes_down(FAILED_TO_START)
+        return entry
 
     def serves(self, now: float, chance: float) -> Entry:
         """Begin its job, for the first time or again, or a round of it.
@@ -600,6 +645,14 @@ def what_happened(hook_run: HookRun) -> str:
         return f"crashed: {one_line(hook_run.serving_error)}"
     is_up = entry is not None and entry.outcome is OK
     return "is closing or closed" if is_up else "did not come up"
+
+
+def first_attempt(hook_run: HookRun) -> str:
+    """Return, of a start that was tried again, which attempt was the last and how the first failed."""
+    attempts = hook_run.attempts
+    if attempts is None or attempts.number < 2:
+        return ""
+    return f"It was attempt {attempts.number}; the first one had failed with {attempts.errors[0]}"
 
 
 def is_cancellation(error: BaseException | None) -> bool:

@@ -69,6 +69,13 @@ class LimitTexts:
                 f"{self._setting('startup_deadline')}, or make the hook optional with "
                 "required=False."
             )
+        attempts = hook_run.attempts
+        if attempts is not None and hook_run.deadline >= attempts.until:
+            return (
+                f"{hook_run} did not start within the {time_limit(attempts.retry.for_)} of its "
+                f"retry.{where} Raise {own(hook_run, 'retry= of the hook, or ')}"
+                f"{self._setting('hooks', hook_run.node.key, 'retry')}."
+            )
         limit = hook_run.node.options.timeout or OPTIONAL_TIMEOUT
         return (
             f"{hook_run} did not start within its limit of {time_limit(limit)}.{where} Raise "

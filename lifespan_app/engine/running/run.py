@@ -48,6 +48,7 @@ from .run_log import (
     say_stalled,
     say_stop_is_known,
     say_stops_server,
+    say_tried_again,
     warn_of_server_hooks,
 )
 from .scheduler import Do, Scheduler
@@ -191,6 +192,7 @@ class Run:
             Do.OPENED: self.opened_late,
             Do.CLOSED: self.resources.closed,
             Do.WARM: self._is_warm,
+            Do.TRY_AGAIN: self._tell_attempt,
             Do.GIVEN_UP: say_given_up,
             Do.STALLED: say_stalled,
             Do.HANGS: say_hangs,
@@ -520,6 +522,10 @@ class Run:
     def _tell_progress(self, now: float) -> None:
         if not self.over:
             self.observers.progressed(self.report())
+
+    def _tell_attempt(self, hook_run: HookRun) -> None:
+        say_tried_again(hook_run, self.scheduler.now)
+        self._tell_progress(self.scheduler.now)
 
     def _tell_status(self, always: bool) -> None:
         serves = self.phase is IN_SERVICE

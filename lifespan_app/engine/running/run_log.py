@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from lifespan_app.engine.context import LifespanContext, ServiceType
 from lifespan_app.engine.hooks.hook import Hook
 from lifespan_app.engine.logger import logger
+from lifespan_app.engine.reporting.journal import attempt
 
 from .hook_run import HookRun
+from .log_sink import keep_line
 
 AROUND = "LIFESPAN_AROUND"
 """The environment variable that says whose plan is open around a process, in the one that has
@@ -31,6 +34,16 @@ def say_stops_server(hook_run: HookRun) -> None:
     """Say why the server is asked to stop."""
     option = hook_run.job.stop_option
     logger.error("%s crashed and has %s: the server is asked to stop.", hook_run, option)
+
+
+def say_tried_again(hook_run: HookRun, now: float) -> None:
+    """Say that a start has failed, and when it is tried again; its step keeps the line."""
+    step = hook_run.step
+    if step is not None:
+        logger.warning("%s failed to start: %s.", hook_run, attempt(step, now))
+        keep_line(
+            hook_run, logging.WARNING, "%s failed to start: %s.", hook_run, attempt(step, now)
+        )
 
 
 def say_given_up(hook_run: HookRun) -> None:

@@ -36,12 +36,14 @@ from .graph import Graph
 from .hook_run import (
     DOWN,
     PENDING,
+    RETRYING,
     START_TURN,
     STARTING,
     STOP_TURN,
     STOPPING,
     UP,
     HookRun,
+    first_attempt,
     is_cancellation,
     named,
     what_happened,
@@ -75,6 +77,8 @@ class Do(StrEnum):
     """A resource can't be read any more."""
     WARM = "warm"
     """Nothing starts any more that the startup did not wait for."""
+    TRY_AGAIN = "try again"
+    """Say that a start has failed, and when it is tried again."""
     GIVEN_UP = "given up"
     """Say that a job does not begin again, since it has crashed too often."""
     STALLED = "stalled"
@@ -406,11 +410,17 @@ class Scheduler:
         elif stopping and self.deadlines.deadline_has_passed(now):
             self._end_everything()
             return
-        self._pass(self.deadlines.due(now))
+        due = self.deadlines.due(now)
+        self._pass([one for one in due if one.state is not RETRYING])
+        for hook_run in due:
+            if hook_run.state is RETRYING:
+                self._begin(hook_run)
         if self.phase is IN_SHUTDOWN and self.deadlines.last_second_has_begun(now):
             self._rush()
         if self.deadlines.takes_look(now):
-            slow = [one for one in self.deadlines.watched() if not one.cancel_attempts]
+            slow = [
+                one for one in self.deadlines.watched() if one.lives and not one.cancel_attempts
+            ]
             self.commands.append((Do.LOOK, slow))
         for job in self.deadlines.due_jobs(now):
             self._look_at_job(job)
@@ -430,8 +440,12 @@ class Scheduler:
             self._skip(hook_run, f"it needs {lost}, which {what_happened(lost)}")
             self._settle(hook_run)
             return
+        attempts = hook_run.attempts
+        if attempts is not None:
+            waited_for = self.phase is IN_STARTUP and not hook_run.non_blocking
+            attempts.begins(self._now, self.deadlines.of_startup if waited_for else math.inf)
         hook_run.began(self._now, self.deadlines.of_start(hook_run, self._now))
-        self._start(hook_run)
+        self._start(hook_run, tell=attempts is None or attempts.number == 1)
 
     def _may_start_late(self, hook_run: HookRun) -> bool:
         """Return whether a hook may start, or come up, while the process serves."""
@@ -445,6 +459,11 @@ class Scheduler:
         if error is None and hook_run.startup is None:
             self._is_up(hook_run, value, at, entered=False)
             return
+        if self._tries_again(hook_run, error):
+            return
+        if hook_run.startup is None and hook_run.attempts is not None and hook_run.attempts.passed:
+            error = hook_run.attempts.passed
+            self._fail_to_start(hook_run, error, Outcome.TIMED_OUT, at)
         hook_run.start_over()
         if hook_run.startup is None:
             assert error is not None
@@ -454,6 +473,26 @@ class Scheduler:
             self.journal.write(hook_run.startup)
         if hook_run.released:
             self._down(hook_run)
+
+    def _tries_again(self, hook_run: HookRun, error: BaseException | None) -> bool:
+        """Return True if a start that has failed is tried again, after a pause."""
+        attempts = hook_run.attempts
+        if attempts is None or hook_run.startup is not None or error is None:
+            return False
+        if not (self.phase is IN_STARTUP or self._may_start_late(hook_run)) or self.loop_is_ending:
+            return False
+        if attempts.passed is not None:
+            error, is_for = attempts.passed, attempts.retry.is_for(TimeoutError())
+        else:
+            is_for = not is_cancellation(error) and attempts.retry.is_for(error)
+        attempts.fails(error)
+        due = self._now + attempts.pause(self._random())
+        if not is_for or due >= attempts.until:
+            return False
+        hook_run.is_tried_again(due)
+        self.deadlines.expect(due)
+        self.commands.append((Do.TRY_AGAIN, hook_run))
+        return True
 
     def _is_up(self, hook_run: HookRun, value: Any, at: float, *, entered: bool) -> None:
         entry = hook_run.came_up(value, at, entered=entered)
@@ -477,6 +516,9 @@ class Scheduler:
             self._write(hook_run.fails(IN_STARTUP, Outcome.CANCELLED, at, reason=reason))
             return
         error = named(hook_run, error, "at startup")
+        attempts = hook_run.attempts
+        if attempts is not None and attempts.number > 1:
+            add_note(error, first_attempt(hook_run))
         entry = hook_run.fails(IN_STARTUP, outcome, at, error)
         self._write(entry)
         self.commands.append((Do.FAILED, entry))
@@ -573,6 +615,8 @@ class Scheduler:
                 self._give_up_start(hook_run)
             elif hook_run.state is PENDING:
                 self._skip(hook_run, reason)
+            elif hook_run.state is RETRYING:
+                self._write(hook_run.is_given_up(self._now))
         if self._non_blocking:
             self.commands.append((Do.WARM,))
 
@@ -872,6 +916,13 @@ class Scheduler:
 
     def _say(self, hook_run: HookRun, text: str, at: float) -> None:
         error = HookError(text)
+        attempts = hook_run.attempts
+        if attempts is not None and hook_run.state is STARTING and hook_run.on_loop:
+            goes_on = self.phase is IN_STARTUP or self._may_start_late(hook_run)
+            if goes_on and at + EARLY < attempts.until and hook_run.startup is None:
+                # It fails once its task has ended, or is tried again.
+                attempts.passes_limit(error)
+                return
         if hook_run.is_job:
             self._job_fails_to_stop(hook_run, error, Outcome.TIMED_OUT)
         elif hook_run.state is STARTING and hook_run.startup is None:
@@ -894,6 +945,10 @@ class Scheduler:
             how = "hangs in its thread, which can't be cancelled"
         error = HookError(f"{hook_run} {how}, and was abandoned.")
         self.commands.append((Do.ABANDON, hook_run, how))
+        passed = None if hook_run.attempts is None else hook_run.attempts.passed
+        if passed is not None and hook_run.state is STARTING and hook_run.startup is None:
+            hook_run.attempts.fails(passed)
+            self._fail_to_start(hook_run, passed, Outcome.TIMED_OUT, self._now)
         if hook_run.state is STOPPING and hook_run.stop_error is None:
             if hook_run.is_job:
                 self._job_fails_to_stop(hook_run, error, Outcome.ABANDONED)
@@ -936,7 +991,7 @@ class Scheduler:
         for hook_run in self.graph.hook_runs:
             if hook_run.hook is None or hook_run.node.options.required or hook_run.non_blocking:
                 continue
-            if hook_run.state is PENDING:
+            if hook_run.state is PENDING or hook_run.state is RETRYING:
                 self._skip(hook_run, "the startup passed its deadline before its turn")
                 self._settle(hook_run)
         self._pass([one for one in late if one.node.options.required])
