@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lifespan_app.engine.context import LifespanContext
 from lifespan_app.engine.current_hook import current_hook
@@ -41,7 +41,16 @@ from .graph import Graph
 from .hook_run import HookRun
 from .log_sink import log_capture
 from .resources import Resources
-from .run_log import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
+from .run_log import (
+    say_abandoned,
+    say_given_up,
+    say_hangs,
+    say_stalled,
+    say_stop_is_known,
+    say_stops_server,
+    say_tried_again,
+    warn_of_server_hooks,
+)
 from .scheduler import Do, Scheduler
 from .shutdown_event import SIGNALS, ShutdownEvent
 from .slow_hooks import SlowHooks
@@ -50,6 +59,8 @@ from .state import RunState
 
 if TYPE_CHECKING:
     from .health_check import Checking
+
+T = TypeVar("T")
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
@@ -180,6 +191,10 @@ class Run:
             Do.OPENED: self.opened_late,
             Do.CLOSED: self.resources.closed,
             Do.WARM: self._is_warm,
+            Do.TRY_AGAIN: self._tell_attempt,
+            Do.GIVEN_UP: say_given_up,
+            Do.STALLED: say_stalled,
+            Do.HANGS: say_hangs,
             Do.LOOK: self._slow_hooks.look,
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,
@@ -468,13 +483,13 @@ class Run:
         self.observers.remove(observer)
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
 
-    def on_its_loop(self, call: Callable[[Observer], None], observer: Observer) -> None:
+    def on_its_loop(self, call: Callable[[T], None], argument: T) -> None:
         """Call a function on the run's loop, from wherever; not if that is closed."""
         if asyncio._get_running_loop() is self.loop:
-            call(observer)
+            call(argument)
         elif not self.inherited:
             with suppress(RuntimeError):
-                self.loop.call_soon_threadsafe(call, observer)
+                self.loop.call_soon_threadsafe(call, argument)
 
     def disown(self) -> None:
         """Be of no use here: this process was forked from the one that the run belongs to."""
@@ -493,6 +508,10 @@ class Run:
         """Notify the observers of the run's status. On the run's own loop."""
         self.driver.handle(lambda now: self._tell_status(True))
 
+    def recovers(self, job: HookRun) -> None:
+        """Have a job that was stalled be well again: it has given a sign of life. On the run's own loop."""
+        self.driver.handle(self.scheduler.recovers, job)
+
     def progressed(self) -> None:
         """Notify the observers of a hook's progress. On the run's own loop."""
         self.driver.handle(self._tell_progress)
@@ -500,6 +519,10 @@ class Run:
     def _tell_progress(self, now: float) -> None:
         if not self.over:
             self.observers.progressed(self.report())
+
+    def _tell_attempt(self, hook_run: HookRun) -> None:
+        say_tried_again(hook_run, self.scheduler.now)
+        self._tell_progress(self.scheduler.now)
 
     def _tell_status(self, always: bool) -> None:
         serves = self.phase is IN_SERVICE
@@ -532,7 +555,8 @@ class Run:
         step = hook_run.step
         if step is None:
             return None
-        return self.journal.sink(step.node.index, step.phase, step.begun)
+        begun = step.begun if hook_run.job is None else hook_run.job.begun
+        return self.journal.sink(step.node.index, step.phase, begun)
 
     # The loop.
 
