@@ -22,7 +22,7 @@ from lifespan_app.engine.running.scheduler import Do, Scheduler
 from tests.engine.apps import HostWithApps, written_in
 
 LIMITS = Limits(startup=30.0, stop=5.0, shutdown=8.0)
-SILENT = (Do.STATUS, Do.FAILED, Do.CLOSED, Do.OPENED, Do.WARM)
+SILENT = (Do.STATUS, Do.FAILED, Do.CLOSED, Do.OPENED, Do.WARM, Do.ROUND)
 """Commands that only tell somebody something."""
 
 

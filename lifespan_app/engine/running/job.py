@@ -30,6 +30,7 @@ class Job:
         "begun",
         "due",
         "given_up",
+        "on_request",
         "options",
         "rounds",
         "stalled",
@@ -50,6 +51,8 @@ class Job:
         """Why it is stalled, or an empty string."""
         self.given_up = ""
         """Why it does not begin any more, or an empty string."""
+        self.on_request = False
+        """Whether it begins only where somebody asks for a round, as in a test."""
         self._next_round = math.inf
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         most = 0 if options.give_up is None else options.give_up[0]
@@ -68,9 +71,13 @@ class Job:
         is_asked = self.given_up and self.options.on_give_up == "stop"
         return "on_give_up='stop'" if is_asked else ""
 
+    def wait_for_requests(self) -> None:
+        """Begin only where somebody asks for a round."""
+        self.on_request = True
+
     def is_due_at(self, at: float) -> None:
         """Begin at a time."""
-        self.due = at
+        self.due = math.inf if self.on_request else at
 
     def begins(self, now: float, chance: float) -> None:
         """Begin, for the first time or again.
@@ -92,7 +99,7 @@ class Job:
     def succeeds(self, now: float) -> None:
         """End a round as it should. The next one is due."""
         self._pauses.start_over()
-        self.due = max(now, self._next_round)
+        self.is_due_at(max(now, self._next_round))
 
     def crashes(self, now: float, chance: float) -> None:
         """Crash. It is given up, or begins again if its options say so.
@@ -109,11 +116,11 @@ class Job:
                 self.ends()
                 return
         if self.is_periodic:
-            self.due = max(now, self._next_round)
+            self.is_due_at(max(now, self._next_round))
         if self.options.on_crash == "restart":
             if now - self.begun > LONGEST_PAUSE:
                 self._pauses.start_over()
-            self.due = min(self.due, now + self._pauses.next(chance))
+            self.is_due_at(min(self.due, now + self._pauses.next(chance)))
 
     def ends(self) -> None:
         """Begin no more."""

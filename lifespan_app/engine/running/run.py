@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from lifespan_app.engine.context import LifespanContext
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.error_text import one_line
-from lifespan_app.engine.errors import HookError
+from lifespan_app.engine.errors import HookError, LifespanError
 from lifespan_app.engine.planning.plan import Gives, Plan
 from lifespan_app.engine.reporting.journal import Entry, Journal, Snapshot
 from lifespan_app.engine.reporting.log_capture import LogSink
@@ -38,7 +38,7 @@ from .deadlines import Limits
 from .driver import Driver
 from .executor import Executor
 from .graph import Graph
-from .hook_run import HookRun
+from .hook_run import UP, HookRun
 from .log_sink import log_capture
 from .resources import Resources
 from .run_log import (
@@ -84,6 +84,8 @@ class Waited:
         """Is cancelled when the loop ends."""
         self.writing: asyncio.Task[None] | None = None
         """The observers' last writes."""
+        self.rounds: dict[HookRun, asyncio.Future[None]] = {}
+        """The rounds of jobs that somebody waits for."""
 
     def is_ending(self) -> bool:
         """Return True if every task of the loop is being cancelled."""
@@ -194,6 +196,7 @@ class Run:
             Do.TRY_AGAIN: self._tell_attempt,
             Do.GIVEN_UP: say_given_up,
             Do.STALLED: say_stalled,
+            Do.ROUND: self._round_has_ended,
             Do.HANGS: say_hangs,
             Do.LOOK: self._slow_hooks.look,
             Do.ASK_TO_STOP: self._ask_to_stop,
@@ -358,6 +361,11 @@ class Run:
             self._capture(bool(self.scheduler.graph.jobs))
         settle(self._waited.warm)
 
+    def leave_jobs_out(self) -> None:
+        """Have background jobs begin only where ``round`` asks for it. Before the start."""
+        for job in self.scheduler.graph.jobs:
+            job.job.wait_for_requests()
+
     async def warmed_up(self) -> None:
         """Wait, while the process serves, until nothing starts any more, or the run stops."""
         if self.phase is IN_SERVICE and self.scheduler.warming_up:
@@ -371,6 +379,32 @@ class Run:
             owner.cancel()
         else:
             self.adapter.stop_server(self.server)
+
+    async def round(self, job: HookRun) -> None:
+        """Run one round of a job, behind the one that runs now, and wait for its end. On the run's loop.
+
+        Raises:
+            BaseException: the error of the round.
+            LifespanError: the run stops, or what the job needs has crashed.
+        """
+        if job.lives:
+            await asyncio.wait({self._round_of(job)})
+        before = job.job.rounds
+        ended = self._round_of(job)
+        self.driver.handle(self.scheduler.begin_round, job)
+        await asyncio.wait({ended})
+        if job.serving_error is not None and job.job.rounds > before:
+            raise job.serving_error
+        if job.job.rounds == before or job.state is not UP:
+            raise LifespanError(f"No round of {job} could be run to its end: {self}.")
+
+    def _round_of(self, job: HookRun) -> asyncio.Future[None]:
+        return self._waited.rounds.setdefault(job, self.loop.create_future())
+
+    def _round_has_ended(self, job: HookRun) -> None:
+        ended = self._waited.rounds.pop(job, None)
+        if ended is not None:
+            settle(ended)
 
     # Shutdown.
 
@@ -465,6 +499,8 @@ class Run:
     def _leave(self) -> None:
         settle(self._waited.decided)
         settle(self._waited.over)
+        for job in list(self._waited.rounds):
+            self._round_has_ended(job)
         if self._waited.sentinel is not None:
             self._waited.sentinel.cancel()
 

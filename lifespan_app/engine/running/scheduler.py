@@ -83,6 +83,8 @@ class Do(StrEnum):
     """Say that a job does not begin again, since it has crashed too often."""
     STALLED = "stalled"
     """Say that a job gives no sign of life."""
+    ROUND = "round"
+    """A round has ended."""
     HANGS = "hangs"
     """Say that a round ignores its cancellation, and holds up all others."""
     LOOK = "look"
@@ -387,6 +389,14 @@ class Scheduler:
         if self._turns:
             self._advance()
 
+    def begin_round(self, now: float, job: HookRun) -> None:
+        """Hear that somebody wants a round of a job now."""
+        self._now = now
+        if self.phase is IN_SERVICE and job.state is UP and not job.lives:
+            self._restart(job)
+        if not job.lives:
+            self.commands.append((Do.ROUND, job))
+
     def recovers(self, now: float, job: HookRun) -> None:
         """Hear that a job which was stalled has given a sign of life."""
         self._now = now
@@ -660,6 +670,8 @@ class Scheduler:
 
     def _job_may_begin(self, job: HookRun) -> None:
         """Begin a job, or have it begin later, as the process serves."""
+        if job.job.on_request:
+            return
         if job.node.options.first:
             job.job.is_due_at(self._now + job.node.options.first)
             self.deadlines.expect(job.looks_at)
@@ -694,6 +706,7 @@ class Scheduler:
             if error is not None and not cancelled:
                 self._job_fails_to_stop(job, error, Outcome.FAILED)
             self._write(job.job_stopped(self._now))
+            self.commands.append((Do.ROUND, job))
             self._stop_next_jobs(job)
         elif job.job.is_periodic:
             self._round_ended(job, error)
@@ -719,6 +732,7 @@ class Scheduler:
                 else:
                     self.journal.write(entry)
         job.round_is_over()
+        self.commands.append((Do.ROUND, job))
         self.deadlines.expect(job.looks_at)
 
     def _round_is_late(self, job: HookRun) -> None:
