@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from .engine.context import LifespanContext as LifespanContext
     from .engine.context import ServiceType as ServiceType
+    from .engine.hooks.retry import Retry as Retry
     from .engine.lifespan import Lifespan as Lifespan
     from .engine.running.handle import Resource as Resource
     from .integration.default import get_lifespan as get_lifespan
@@ -26,6 +27,7 @@ __all__ = [
     "LifespanContext",
     "LifespanMiddleware",
     "Resource",
+    "Retry",
     "ServiceType",
     "ShutdownHook",
     "StartupHook",
@@ -38,6 +40,7 @@ _HOMES = {
     "LifespanContext": "engine.context",
     "LifespanMiddleware": "middleware",
     "Resource": "engine.running.handle",
+    "Retry": "engine.hooks.retry",
     "ServiceType": "engine.context",
     "ShutdownHook": "types",
     "StartupHook": "types",

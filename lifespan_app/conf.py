@@ -12,7 +12,8 @@ from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
 from .engine.errors import with_article
-from .engine.hooks.hook import is_seconds
+from .engine.hooks.retry import Retry
+from .engine.hooks.values import is_seconds
 from .engine.settings import Settings
 
 SETTING = "LIFESPAN"
@@ -38,6 +39,10 @@ NUMBER = ValueType("a whole number", lambda value: type(value) is int)
 SECONDS = ValueType("a number of seconds above 0", is_seconds)
 LIMIT = ValueType(
     "a number of seconds above 0, or None", lambda value: value is None or is_seconds(value)
+)
+RETRY = ValueType(
+    "a number of seconds above 0, a Retry, or None",
+    lambda value: value is None or isinstance(value, Retry) or is_seconds(value),
 )
 DEADLINE = ValueType(
     f"a number of seconds above 0, or '{AUTO}'", lambda value: value == AUTO or is_seconds(value)
@@ -91,6 +96,7 @@ HOOK_OPTIONS: dict[str, ValueType] = {
     "priority": NUMBER,
     "state_name": WORD,
     "wait": FLAG,
+    "retry": RETRY,
 }
 """The options of a hook in ``HOOKS``."""
 

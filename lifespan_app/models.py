@@ -79,6 +79,7 @@ class Outcome(models.TextChoices):
     CANCELLED = "cancelled", _("cancelled")
     SKIPPED = "skipped", _("skipped")
     CRASHED = "crashed", _("crashed")
+    STALLED = "stalled", _("stalled")
     ABANDONED = "abandoned", _("abandoned")
     FINISHED = "finished", _("finished")
 

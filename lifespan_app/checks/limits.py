@@ -51,6 +51,25 @@ def startup_limit_messages(settings: Settings, plan: Plan) -> Iterator[CheckMess
                 obj=plan.service_type,
                 id="lifespan_app.W005",
             )
+    yield from of_retries(settings, plan)
+
+
+def of_retries(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
+    """W005: a start is tried again for longer than the startup may take."""
+    from lifespan_app.engine.adapter import PATIENT
+
+    deadline = PATIENT if settings.startup_deadline is None else settings.startup_deadline
+    for node in plan.hooks:
+        retry = node.options.retry
+        if retry is not None and node.options.wait and retry.for_ > deadline:
+            yield Warning(
+                f"'{node.key}' is tried again for {time_limit(retry.for_)}, and the whole startup has "
+                f"{time_limit(deadline)}.",
+                hint=f"Lower its retry, or raise {conf.SETTING}['STARTUP_DEADLINE'] and the limits of "
+                "the server and the platform.",
+                obj=place_of(node),
+                id="lifespan_app.W005",
+            )
 
 
 def shutdown_limit_messages(settings: Settings, plan: Plan) -> Iterator[CheckMessage]:
@@ -115,6 +134,8 @@ def start_limit(node: Node) -> float | None:
 
     if node.hook is None or node.hook.kind in ("shutdown", "background", "drain"):
         return None
+    if node.options.retry is not None:
+        return node.options.retry.for_
     if node.options.timeout is None and not node.options.required and node.options.wait:
         return OPTIONAL_TIMEOUT
     return node.options.timeout

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from lifespan_app.engine.hooks.hook import is_seconds
+from lifespan_app.engine.hooks.values import is_seconds
 from lifespan_app.engine.wording import did_you_mean
 
 if TYPE_CHECKING:

@@ -41,6 +41,7 @@ MEANINGS = {
     Outcome.FAILED: "bad",
     Outcome.TIMED_OUT: "bad",
     Outcome.CRASHED: "bad",
+    Outcome.STALLED: "bad",
     Outcome.ABANDONED: "bad",
     Outcome.CANCELLED: "careful",
     Outcome.SKIPPED: "careful",
@@ -180,8 +181,9 @@ class Live(Observer):
             return
         for one in report.pending:
             busy = self._busy.get((one.key, Phase.STARTUP))
-            if busy is not None and one.progress is not None:
-                share = str(Progress(one.progress, printable(one.doing)))
+            if busy is not None and (one.progress is not None or one.doing):
+                doing = printable(one.doing)
+                share = doing if one.progress is None else str(Progress(one.progress, doing))
                 self._busy[one.key, Phase.STARTUP] = busy._replace(progress=share)
 
     def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:

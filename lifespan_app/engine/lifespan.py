@@ -37,6 +37,7 @@ from .wording import count
 if TYPE_CHECKING:
     from .context import LifespanContext
     from .hooks.hook import Hook, HookReference
+    from .hooks.retry import Retry
     from .planning.plan import Plan
     from .reporting.report import Observer, Report
     from .running.run import Run
@@ -137,6 +138,7 @@ class Lifespan(Registry):
         required: bool = True,
         state_name: str | None = None,
         wait: bool = True,
+        retry: Retry | float | None = None,
     ) -> ResourceDecorator: ...
     @overload
     def resource(self, function: Callable[..., T], /) -> Resource[T]: ...
@@ -154,6 +156,8 @@ class Lifespan(Registry):
             state_name: its name in the state, where that is not ``name``.
             wait: whether the startup waits for it. With False the process serves meanwhile, and is
                 not ready before it is up; the startup does not wait for its dependents either.
+            retry: seconds within which a failed start is tried again, or a ``Retry``. What an attempt has
+                half opened is closed before the next one.
 
         Returns:
             Its handle: ``handle(request)`` and ``handle.current()`` give the value.
@@ -589,6 +593,15 @@ class Lifespan(Registry):
         from .running.progress import tell_progress
 
         tell_progress(fraction, doing)
+
+    def beat(self) -> None:
+        """Say, in a background job with ``stall_after``, that it is alive.
+
+        Called from any thread or task that the job has begun; outside of jobs it does nothing.
+        """
+        from .running.beat import beat
+
+        beat()
 
     def is_initialized(self) -> bool:
         """Return True if a run is open in this process."""

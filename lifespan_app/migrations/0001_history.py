@@ -64,7 +64,7 @@ class Migration(migrations.Migration):
                 ('attempt', models.PositiveIntegerField(default=1, verbose_name='attempt')),
                 ('offset', models.DurationField(verbose_name='started at')),
                 ('duration', models.DurationField(verbose_name='duration')),
-                ('outcome', models.CharField(blank=True, choices=[('ok', 'ok'), ('failed', 'failed'), ('timed_out', 'timed out'), ('cancelled', 'cancelled'), ('skipped', 'skipped'), ('crashed', 'crashed'), ('abandoned', 'abandoned'), ('finished', 'finished')], max_length=16, verbose_name='outcome')),
+                ('outcome', models.CharField(blank=True, choices=[('ok', 'ok'), ('failed', 'failed'), ('timed_out', 'timed out'), ('cancelled', 'cancelled'), ('skipped', 'skipped'), ('crashed', 'crashed'), ('stalled', 'stalled'), ('abandoned', 'abandoned'), ('finished', 'finished')], max_length=16, verbose_name='outcome')),
                 ('reason', models.TextField(blank=True, verbose_name='reason')),
                 ('needs', models.JSONField(blank=True, default=list, verbose_name='needs')),
                 ('on_critical_chain', models.BooleanField(default=False, verbose_name='on the critical chain')),

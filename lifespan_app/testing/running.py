@@ -18,6 +18,8 @@ from lifespan_app.engine.errors import LifespanError
 from lifespan_app.engine.lifespan import Lifespan, current, note_stop_errors, raise_stop_errors
 from lifespan_app.engine.reporting.report import Mode, Report
 from lifespan_app.engine.running.current import SCOPE_KEY
+from lifespan_app.engine.running.hook_run import HookRun
+from lifespan_app.engine.running.portal import carried, send
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.running.state import RunState
 from lifespan_app.engine.running.threads import LoopThread
@@ -25,7 +27,7 @@ from lifespan_app.integration.default import lifespan as default
 from lifespan_app.serving.protocol import ServedRun, prepare
 
 from .clients import AsyncClientInRun, ClientInRun
-from .plan_patch import Change, HookReference, Only
+from .plan_patch import Change, HookReference, Only, nodes_of
 from .serial_executor import (
     InTest,
     TestThreadExecutor,
@@ -48,6 +50,7 @@ def lifespan_running(
     only: Iterable[HookReference] | None = None,
     lifespan: Lifespan | None = None,
     history: bool = False,
+    background: bool = False,
 ) -> LifespanRunning:
     """Return a context manager, async or sync, that opens a plan for a test.
 
@@ -62,8 +65,12 @@ def lifespan_running(
             and the receivers of django-asgi-lifespan's signals.
         lifespan: the ``Lifespan`` to open; None: the default one.
         history: whether the run is recorded, in the test's own transaction.
+        background: whether background jobs begin. Without them ``running.round(job)`` runs one round of
+            a job.
     """
-    return LifespanRunning(service_type, only=only, lifespan=lifespan, history=history)
+    return LifespanRunning(
+        service_type, only=only, lifespan=lifespan, history=history, background=background
+    )
 
 
 class Running:
@@ -72,11 +79,18 @@ class Running:
     Args:
         run: the run.
         handed_out: returns the items that a server would put into each request's state.
+        here: runs the sync code of the test's thread, in a sync test.
     """
 
-    def __init__(self, run: Run, handed_out: Callable[[], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        handed_out: Callable[[], Mapping[str, Any]],
+        here: TestThreadExecutor | None = None,
+    ) -> None:
         self._run = run
         self._handed_out = handed_out
+        self._here = here
 
     @property
     def state(self) -> RunState:
@@ -103,6 +117,43 @@ class Running:
         """Django's async test client; its requests have ``request.state``."""
         return AsyncClientInRun(self)
 
+    async def round(self, job: HookReference) -> None:
+        """Run one round of a background job that has ``every``, and wait until it has ended.
+
+        Args:
+            job: the job, by its function or its key.
+
+        Raises:
+            BaseException: the error of the round.
+            LookupError: the plan does not hold the job.
+            TypeError: it has no rounds.
+            LifespanError: the run stops.
+        """
+        round_of_it = self._run.round(self._job(job))
+        if asyncio.get_running_loop() is self._run.loop:
+            await round_of_it
+        else:
+            await asyncio.wrap_future(send(round_of_it, self._run.loop, carried()))
+
+    def round_sync(self, job: HookReference) -> None:
+        """Run one round of a background job, as ``round`` does, in a sync test. Raises the same."""
+        if self._here is None:
+            raise LifespanError("Write 'await running.round(job)' in an async test.")
+        round_of_it = self._run.round(self._job(job))
+        self._here.until(send(round_of_it, self._run.loop, carried()))
+
+    def _job(self, job: HookReference) -> HookRun:
+        found = nodes_of(self._run.plan, job)
+        if not found:
+            raise LookupError(f"The plan holds no background job {job!r}.")
+        hook_run = self._run.hook_runs[found[0].index]
+        if hook_run.job is None or not hook_run.job.is_periodic:
+            raise TypeError(
+                f"{hook_run} has no rounds: only a background job with every= has. A job without is "
+                "run by lifespan_running(background=True)."
+            )
+        return hook_run
+
     def scope(self) -> dict[str, Any]:
         """Return the keys of an ASGI scope that name the run of a request."""
         return {SCOPE_KEY: self._run, "state": dict(self._handed_out())}
@@ -119,6 +170,7 @@ class LifespanRunning:
         only: hooks to open with their dependencies; None: all.
         lifespan: the ``Lifespan`` to open; None: the default one.
         history: whether the run is recorded.
+        background: whether background jobs begin.
     """
 
     def __init__(
@@ -128,9 +180,11 @@ class LifespanRunning:
         only: Iterable[HookReference] | None,
         lifespan: Lifespan | None,
         history: bool,
+        background: bool,
     ) -> None:
         self._service_type = service_type
         self._history = history
+        self._background = background
         self._only = None if only is None else Only(only)
         self._lifespan = lifespan or default
         self._around = ExitStack()
@@ -230,14 +284,17 @@ class LifespanRunning:
         finally:
             del lifespan.changes[: len(changes)]
         self._run = run
+        if not self._background:
+            run.leave_jobs_out()
         await run.start()
         if recorder is not None:
             await recorder.written()
         self._around.enter_context(current(run))
+        here = executor if isinstance(executor, TestThreadExecutor) else None
         if not isinstance(run, ServedRun):
-            return Running(run, lambda: run.state)
+            return Running(run, lambda: run.state, here)
         scope: dict[str, Any] = {"state": {}}
-        return Running(run, lambda: run.hand_out(scope))
+        return Running(run, lambda: run.hand_out(scope), here)
 
     def _prepare(self) -> Run:
         lifespan = self._lifespan

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_django import Settings
 
 KEYS = ", ".join(sorted(conf.KEYS))
-OPTIONS = "enabled, priority, required, shutdown_timeout, state_name, timeout, wait"
+OPTIONS = "enabled, priority, required, retry, shutdown_timeout, state_name, timeout, wait"
 
 
 def of_the_setting() -> list[CheckMessage]:
@@ -455,6 +455,35 @@ class TestW005AStartupThatMayTakeTooLong:
         self, chain: Lifespan, installed: set[str]
     ) -> None:
         assert self.told() == []
+
+    def test_w005_names_a_start_that_is_tried_again_for_longer_than_the_startup_may_take(
+        self, lifespan: Lifespan, installed: set[str], settings: Settings
+    ) -> None:
+        @lifespan.resource(retry=20)
+        async def pool() -> str:
+            return "a pool"
+
+        @lifespan.resource(retry=600, wait=False)
+        async def model() -> str:
+            return "a model"
+
+        assert self.told() == []
+        settings.LIFESPAN = {"HOOKS": {f"{__name__}.pool": {"retry": 400}}}
+        text = f"'{__name__}.pool' is tried again for 400 s, and the whole startup has"
+        assert self.told() == [f"{text} 300 s."]
+        settings.LIFESPAN["STARTUP_DEADLINE"] = 60
+        assert self.told() == [f"{text} 60 s."]
+
+    def test_w005_adds_up_the_time_of_retries(
+        self, lifespan: Lifespan, installed: set[str]
+    ) -> None:
+        installed.add("gunicorn")
+
+        @lifespan.resource(timeout=5, retry=40)
+        async def pool() -> str:
+            return "a pool"
+
+        assert "add up to 40 s" in self.told()[0]
 
     def test_w005_ignores_hooks_that_the_startup_does_not_wait_for(
         self, lifespan: Lifespan, installed: set[str]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 import math
 import random
 import threading
@@ -18,7 +19,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from lifespan_app import Lifespan
+from lifespan_app import Lifespan, Retry
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.planning.plan import HARD, Plan
 from lifespan_app.engine.reporting.report import Outcome, Phase, Report, Status
@@ -35,6 +36,8 @@ WAYS_TO_FAIL = (
 ASYNC_ONLY = frozenset({"cancels itself", "ignore once", "ignore", "late"})
 WITHOUT_WAITING = 4
 """In each so many plans there are resources that the startup does not wait for."""
+FIRST_PAUSE = 0.25
+"""Seconds between the first and the second attempt to start."""
 LATE = 4.0
 """Seconds after its first cancellation at which a hook that is late comes round."""
 
@@ -69,12 +72,14 @@ class Made:
     needs: list[tuple[str, bool]]
     declared: list[str]
     options: dict[str, Any]
+    flaky: int = 0
+    """How many attempts to start fail before one is made in earnest."""
 
     def __str__(self) -> str:
         needs = ", ".join(f"{name}{'?' if default else ''}" for name, default in self.needs)
         return (
             f"{self.name}: {self.form}({needs}) after {self.declared} {self.options} "
-            f"enter {self.enter}, leave {self.leave}"
+            f"enter {self.enter}, leave {self.leave}, flaky {self.flaky}"
         )
 
 
@@ -158,6 +163,15 @@ def make_world(seed: int, *, threads: bool) -> World:
         for made in hooks:
             if made.form in RESOURCES and aside.random() < 0.4:
                 made.options["wait"] = False
+    aside = random.Random(f"jobs {seed}")
+    for made in hooks:
+        if made.form == "job":
+            make_job_begin_again(aside, made, threads=threads)
+    aside = random.Random(f"retries {seed}")
+    for made in hooks:
+        if made.form not in NOTHING_ON and aside.random() < 0.3:
+            made.options["retry"] = Retry(aside.choice((1, 3, 8)), first=FIRST_PAUSE, longest=1)
+            made.flaky = aside.choice((0, 1, 2, 3))
     settings = Settings(
         startup_deadline=rng.choice((3.0, 6.0, 30.0)),
         shutdown_timeout=rng.choice((1.0, 3.0, 5.0)),
@@ -171,8 +185,26 @@ def make_world(seed: int, *, threads: bool) -> World:
     )
 
 
+def make_job_begin_again(rng: random.Random, made: Made, *, threads: bool) -> None:
+    """Make rounds of some jobs, and let some begin again after a crash, until they are given up."""
+    if rng.random() < 0.5:
+        made.options["on_crash"] = "restart"
+    if rng.random() < 0.5:
+        made.options["every"] = rng.choice((0.5, 1.0, 2.0))
+        made.options["first"] = rng.choice((0, 0, 0.5))
+        if rng.random() < 0.5:
+            made.options["timeout"] = rng.choice((0.2, 0.5, 1.0))
+        if threads and made.enter.way not in ASYNC_ONLY and rng.random() < 0.5:
+            made.form = "sync job"
+    if rng.random() < 0.5 and made.options.keys() & {"on_crash", "every"}:
+        made.options["give_up"] = (rng.choice((1, 2)), 5)
+    if rng.random() < 0.3:
+        made.options["stall_after"] = 3.0
+
+
 RESOURCES = frozenset({"generator", "manager", "value", "sync generator"})
-NOTHING_ON = frozenset({"shutdown", "sync shutdown", "job"})
+JOBS = frozenset({"job", "sync job"})
+NOTHING_ON = frozenset({"shutdown", "sync shutdown"}) | JOBS
 
 
 def make_manner(rng: random.Random, trouble: float, form: str) -> Manner:
@@ -242,6 +274,28 @@ class Play:
         elif manner.way != "ok":
             self.fail(name, manner.way, half)
 
+    async def enter(self, made: Made) -> None:
+        self.note(made.name, "enter")
+        try:
+            self.be_flaky(made)
+            await self.behave(made.name, made.enter, "enter")
+        except BaseException:
+            self.note(made.name, "failed")
+            raise
+
+    def enter_in_thread(self, made: Made) -> None:
+        self.note(made.name, "enter")
+        try:
+            self.be_flaky(made)
+            self.behave_in_thread(made.name, made.enter, "enter")
+        except BaseException:
+            self.note(made.name, "failed")
+            raise
+
+    def be_flaky(self, made: Made) -> None:
+        if len(times(self.world, made.name, "enter")) <= made.flaky:
+            self.fail(made.name, "raise", "flaky")
+
     def fail(self, name: str, way: str, half: str) -> None:
         kind = BrokenDown if way == "exit" else Broken
         error = kind(f"{name} {half}")
@@ -269,14 +323,14 @@ class Play:
             "shutdown": self.lifespan.on_shutdown,
             "sync shutdown": self.lifespan.on_shutdown,
             "job": self.lifespan.background,
+            "sync job": self.lifespan.background,
         }.get(made.form, self.lifespan.resource)
         depends_on = [f"app_{name}.{name}" for name in made.declared]
         decorator(name=made.name, depends_on=depends_on, **made.options)(function)
 
     def make_generator(self, made: Made) -> Callable[..., Any]:
         async def generator(**given: Any) -> Any:
-            self.note(made.name, "enter")
-            await self.behave(made.name, made.enter, "enter")
+            await self.enter(made)
             self.note(made.name, "entered")
             try:
                 yield made.name
@@ -294,8 +348,7 @@ class Play:
 
     def make_value(self, made: Made) -> Callable[..., Any]:
         async def value(**given: Any) -> str:
-            self.note(made.name, "enter")
-            await self.behave(made.name, made.enter, "enter")
+            await self.enter(made)
             self.note(made.name, "up")
             return made.name
 
@@ -319,7 +372,18 @@ class Play:
             self.note(made.name, "work")
             try:
                 await self.behave(made.name, made.enter, "work")
-                await asyncio.sleep(10_000)
+                if "every" not in made.options:
+                    await asyncio.sleep(10_000)
+            finally:
+                self.note(made.name, "worked")
+
+        return job
+
+    def make_sync_job(self, made: Made) -> Callable[..., Any]:
+        def job(**given: Any) -> None:
+            self.note(made.name, "work")
+            try:
+                self.behave_in_thread(made.name, made.enter, "work")
             finally:
                 self.note(made.name, "worked")
 
@@ -327,8 +391,7 @@ class Play:
 
     def make_sync_generator(self, made: Made) -> Callable[..., Any]:
         def generator(**given: Any) -> Any:
-            self.note(made.name, "enter")
-            self.behave_in_thread(made.name, made.enter, "enter")
+            self.enter_in_thread(made)
             self.note(made.name, "entered")
             try:
                 yield made.name
@@ -343,8 +406,7 @@ class Play:
 
     def make_sync_function(self, made: Made) -> Callable[..., Any]:
         def function(**given: Any) -> None:
-            self.note(made.name, "enter")
-            self.behave_in_thread(made.name, made.enter, "enter")
+            self.enter_in_thread(made)
             self.note(made.name, "up")
 
         return function
@@ -466,6 +528,9 @@ def faults_of(world: World, seen: Seen) -> Iterable[str]:
     yield from limits_are_kept(world, seen)
     yield from what_starts_is_cancelled_by_a_rollback(world, seen)
     yield from jobs_stop_in_reverse(world, seen)
+    yield from rounds_never_overlap(world, seen)
+    yield from jobs_are_given_up(world, seen)
+    yield from attempts_are_as_they_were_asked_for(world, seen)
     yield from the_report_tells_the_truth(world, seen)
 
 
@@ -494,7 +559,8 @@ def left_once(world: World, seen: Seen) -> Iterable[str]:
     for made in world.hooks:
         entered, leave = times(world, made.name, "entered"), times(world, made.name, "leave")
         if made.form in ("generator", "manager", "sync generator"):
-            if len(entered) > 1 or len(times(world, made.name, "enter")) > 1:
+            attempts = len(times(world, made.name, "enter"))
+            if len(entered) > 1 or (attempts > 1 and "retry" not in made.options):
                 yield f"{made.name} was entered more than once"
             if len(leave) != len(entered):
                 yield f"{made.name} was entered {len(entered)} times and left {len(leave)} times"
@@ -581,7 +647,8 @@ def shutdown_is_the_reverse(world: World, seen: Seen) -> Iterable[str]:
                 or times(world, other, "leave")
             )
             if begins and world.journal.index(begins[0]) < world.journal.index(leave[0]):
-                if not ends or world.journal.index(ends[0]) > world.journal.index(leave[0]):
+                is_down = len(ends) == len(begins)
+                if not is_down or world.journal.index(ends[-1]) > world.journal.index(leave[0]):
                     yield f"{name} was told to stop before {other}, which stood on it, was down"
             elif begins and made_form(world, other) in ("shutdown", "sync shutdown"):
                 yield f"{other} fired after {name}, which it stood on, was told to stop"
@@ -626,7 +693,7 @@ def allowed_to_stop(world: World, seen: Seen) -> float:
 
 def startup_allowed(world: World) -> float:
     """Return the seconds that the startup has: explicit longer limits lift the deadline."""
-    limits = [made.options.get("timeout", 0.0) for made in world.hooks]
+    limits = [made.options.get("timeout", 0.0) for made in world.hooks if made.form not in JOBS]
     return max([world.settings.startup_deadline or 0.0, *limits])
 
 
@@ -729,10 +796,12 @@ def limits_are_kept(world: World, seen: Seen) -> Iterable[str]:
         aside = is_aside(seen, made.name)
         unlimited = aside or is_required(world, made.name)
         limit = made.options.get("timeout", math.inf if unlimited else 10.0)
+        if "retry" in made.options:
+            limit = made.options["retry"].for_
         begun = times(world, made.name, "enter")
         up = times(world, made.name, "entered") or times(world, made.name, "up")
         given_up = stop_begun(seen) if aside or seen.report.ready_at is None else None
-        if begun and given_up is not None and given_up < begun[0].time + limit:
+        if begun and given_up is not None and given_up <= begun[0].time + limit:
             continue
         if begun and up and up[0].time - begun[0].time > limit + EARLY:
             if outcome_of(seen, made.name) not in (Outcome.TIMED_OUT, Outcome.ABANDONED):
@@ -764,7 +833,7 @@ def jobs_stop_in_reverse(world: World, seen: Seen) -> Iterable[str]:
     jobs = {
         node.hook.name: node.options.priority
         for node in seen.plan.hooks
-        if node.hook and made_form(world, node.hook.name) == "job"
+        if node.hook and made_form(world, node.hook.name) in JOBS
     }
     for low in jobs:
         for high in jobs:
@@ -773,12 +842,78 @@ def jobs_stop_in_reverse(world: World, seen: Seen) -> Iterable[str]:
                 continue
             first, last = times(world, low, "worked"), times(world, high, "worked")
             asked = stop_begun(seen)
-            if not first or not last or asked is None or first[0].time < asked:
+            if not first or not last or asked is None or first[-1].time < asked:
                 continue
-            if seen.loop_ended or first[0].time >= given_up:
+            if seen.loop_ended or first[-1].time >= given_up:
                 continue
-            if world.journal.index(first[0]) < world.journal.index(last[0]):
+            if any(made.name == low and "every" in made.options for made in world.hooks):
+                # Its round may end by itself before its turn.
+                continue
+            if world.journal.index(first[-1]) < world.journal.index(last[-1]):
                 yield f"job {low} was stopped before {high}"
+
+
+def rounds_never_overlap(world: World, seen: Seen) -> Iterable[str]:
+    """A job begins again only when it has ended, a round not before its time."""
+    for made in world.hooks:
+        if made.form not in JOBS:
+            continue
+        events = [event for event in world.journal if event.name == made.name]
+        for one, two in itertools.pairwise(events):
+            if one.what == two.what:
+                yield f"{made.name}: {one.what} at {one.time:g} and again at {two.time:g}"
+        begins = [event.time for event in events if event.what == "work"]
+        soonest = made.options.get("every", math.inf)
+        if made.options.get("on_crash") == "restart":
+            soonest = min(soonest, 1.0)
+        for earlier, later in itertools.pairwise(begins):
+            if later - earlier < soonest - EARLY:
+                yield f"{made.name} began at {earlier:g} and again at {later:g}"
+
+
+def attempts_are_as_they_were_asked_for(world: World, seen: Seen) -> Iterable[str]:
+    """An attempt begins a pause after the one before has ended, in the time that there is."""
+    for made in world.hooks:
+        events = [
+            event
+            for event in world.journal
+            if event.name == made.name and event.what in ("enter", "failed", "entered", "up")
+        ]
+        begins = [event.time for event in events if event.what == "enter"]
+        for before, event in itertools.pairwise(events):
+            if event.what != "enter":
+                continue
+            if before.what != "failed":
+                yield f"{made.name} was tried again, and had not failed"
+            elif event.time - before.time < FIRST_PAUSE - EARLY:
+                yield f"{made.name} failed at {before.time:g} and began again at {event.time:g}"
+        if not begins:
+            continue
+        stop = stop_begun(seen)
+        if stop is not None and begins[-1] > stop + EARLY:
+            yield f"{made.name} was tried again after the startup was given up"
+        for step in seen.report.steps:
+            if step.name == made.name and step.phase is Phase.STARTUP:
+                # One that is cancelled in the moment in which it begins has run nothing.
+                unseen = step.outcome is Outcome.CANCELLED
+                if not 0 <= step.attempt - len(begins) <= unseen:
+                    yield f"{made.name} began {len(begins)} times, and is said to be at {step.attempt}"
+        if "retry" in made.options and begins[-1] > begins[0] + made.options["retry"].for_ - EARLY:
+            yield f"{made.name} was tried again after its time"
+
+
+def jobs_are_given_up(world: World, seen: Seen) -> Iterable[str]:
+    """A job that was given up does not begin again, and one that begins again was not given up."""
+    for step in seen.report.steps:
+        made = next(made for made in world.hooks if made.name == step.name)
+        most = made.options.get("give_up", (math.inf, 0))[0]
+        if step.phase is Phase.SERVING and step.reason.startswith("it is given up"):
+            ended = seen.began + (seen.report.startup_duration or 0) + step.offset + step.duration
+            if any(event.time > ended + EARLY for event in times(world, made.name, "work")):
+                yield f"{made.name} began again after it was given up"
+        elif made.form in JOBS and most == 1 and step.outcome is Outcome.CRASHED:
+            if stop_begun(seen) is None or step.offset + step.duration < world.serve_for - EARLY:
+                yield f"{made.name} crashed, and was not given up"
 
 
 def the_report_tells_the_truth(world: World, seen: Seen) -> Iterable[str]:

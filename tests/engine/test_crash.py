@@ -387,6 +387,85 @@ def test_job_that_waits_for_its_restart_does_not_outlive_the_shutdown() -> None:
     assert journal.events.count("run refresh") == 1
 
 
+@pytest.mark.parametrize("required", [True, False])
+def test_job_that_is_given_up_is_logged_and_not_begun_again(
+    caplog: pytest.LogCaptureFixture, required: bool
+) -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        error = ConnectionError(LOST)
+        journal.job(
+            lifespan,
+            "refresh",
+            0,
+            error,
+            on_crash="restart",
+            give_up=(5, 300),
+            required=required,
+        )
+        async with lifespan.run("app"):
+            await asyncio.sleep(14)
+            assert "given up" not in caplog.text
+            await asyncio.sleep(10_000)
+            step = served(lifespan, "shop.refresh")
+            assert (step.outcome, step.attempt) == ("crashed", 5)
+            assert step.reason == "it is given up: 5 crashes within 300 s"
+            assert report_of(lifespan).ready is not required
+
+    run_virtually(main)
+
+    assert journal.entries == [(second, "run refresh") for second in (0, 1, 3, 7, 15)]
+    [line] = [text for text in caplog.messages if "given up" in text]
+    assert line.endswith("is given up: 5 crashes within 300 s. It does not begin again.")
+
+
+def test_job_that_is_given_up_can_have_the_server_asked_to_stop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[float] = []
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        lifespan.adapter.stop_server = lambda server: asked.append(  # type: ignore[method-assign]
+            loop.now - 1000
+        )
+        Journal().job(
+            lifespan,
+            "leader",
+            0,
+            ConnectionError(LOST),
+            on_crash="restart",
+            give_up=(2, 60),
+            on_give_up="stop",
+        )
+        run = lifespan.prepare("app", server="uvicorn 0.54.0")
+        await run.start()
+        await asyncio.sleep(60)
+        await run.stop()
+
+    run_virtually(main)
+
+    assert asked == [1]
+    assert "crashed and has on_give_up='stop': the server is asked to stop." in caplog.text
+
+
+def test_given_up_job_ends_the_body_where_no_server_is() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        error = ConnectionError(LOST)
+        options = {"on_crash": "restart", "give_up": (1, 60), "on_give_up": "stop"}
+        Journal().job(lifespan, "leader", 5, error, **options)
+
+        async def program() -> None:
+            async with lifespan.run("app"):
+                await asyncio.sleep(1_000)
+
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.ensure_future(program())
+        assert loop.now == 1005
+
+    run_virtually(main)
+
+
 @pytest.mark.parametrize("server", ["uvicorn 0.54.0", ""])
 def test_on_crash_stop_asks_the_server_to_stop(
     caplog: pytest.LogCaptureFixture, server: str

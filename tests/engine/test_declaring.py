@@ -229,7 +229,7 @@ def test_background_job_refuses_timeout_and_names_shutdown_timeout(
     lifespan: Lifespan,
 ) -> None:
     with pytest.raises(TypeError, match="shutdown_timeout= limits how long it may take to stop"):
-        lifespan.background(timeout=3)(nothing)  # type: ignore[call-overload]
+        lifespan.background(timeout=3)(nothing)
 
 
 @pytest.mark.parametrize("decorator", ALL)
@@ -277,6 +277,69 @@ def test_depends_on_that_is_no_list_is_refused(lifespan: Lifespan, depends_on: A
 def test_on_crash_refuses_unknown_values(lifespan: Lifespan) -> None:
     with pytest.raises(ValueError, match="one of log, restart, stop, not 'explode'"):
         lifespan.background(on_crash="explode")(nothing)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"every": 0}, r"every is a number of seconds above 0, not 0\."),
+        ({"every": "60"}, r"every is a number of seconds, not '60'\."),
+        ({"every": float("nan")}, r"every is a number of seconds above 0"),
+        ({"every": 60, "jitter": 1.5}, r"jitter is a number from 0 to 1, not 1\.5\."),
+        ({"every": 60, "jitter": -0.1}, r"jitter is a number from 0 to 1"),
+        ({"every": 60, "jitter": None}, r"jitter is a number from 0 to 1, not None\."),
+        ({"every": 60, "jitter": True}, r"jitter is a number from 0 to 1, not True\."),
+        ({"every": 60, "first": -1}, r"first is a number of seconds above 0, not -1\."),
+        ({"every": 60, "timeout": 0}, r"timeout is a number of seconds above 0, not 0\."),
+        ({"every": 60, "stall_after": 66}, r"stall_after of .* rounds are apart, 66 s with their"),
+        ({"stall_after": 0}, r"stall_after is a number of seconds above 0, not 0\."),
+        ({"first": 5}, r"first= and jitter= of .* say nothing without every=\."),
+        ({"jitter": 0}, r"first= and jitter= of .* say nothing without every=\."),
+    ],
+    ids=str,
+)
+def test_rounds_that_can_not_be_are_refused(
+    lifespan: Lifespan, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=text):
+        lifespan.background(**options)(nothing)
+    assert lifespan.hooks == []
+
+
+@pytest.mark.parametrize("hook", [generator, async_generator, AsyncContext])
+def test_a_round_is_a_coroutine_function_or_a_plain_one(
+    lifespan: Lifespan, hook: Callable[..., Any]
+) -> None:
+    with pytest.raises(TypeError, match=r"With every= a plain function may be a round"):
+        lifespan.background(every=60, name="it")(hook)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"give_up": 5}, r"give_up is a number of crashes and the seconds within .* not 5\."),
+        ({"give_up": (5,)}, r"give_up is a number of crashes and the seconds within"),
+        ({"give_up": (5, 300, 1)}, r"give_up is a number of crashes and the seconds within"),
+        ({"give_up": "55"}, r"give_up is a number of crashes and the seconds within"),
+        ({"give_up": (0, 300)}, r"The number of crashes in give_up is above 0, not 0\."),
+        ({"give_up": (1.5, 300)}, r"The number of crashes in give_up is a whole number"),
+        ({"give_up": (True, 300)}, r"The number of crashes in give_up is a whole number"),
+        ({"give_up": (5, 0)}, r"The time in give_up is a number of seconds above 0, not 0\."),
+        ({"give_up": (5, None)}, r"The time in give_up is a number of seconds, not None\."),
+        ({"give_up": (5, float("inf"))}, r"The time in give_up is a number of seconds above 0"),
+        ({"give_up": (5, float("nan"))}, r"The time in give_up is a number of seconds above 0"),
+        ({"give_up": (5, 300), "on_crash": "log"}, r"give_up of .* add on_crash='restart'\."),
+        ({"give_up": (5, 300), "on_give_up": "mail"}, r"on_give_up of .* is one of log, stop"),
+        ({"on_give_up": "stop"}, r"on_give_up of .* says nothing without give_up=\."),
+    ],
+    ids=str,
+)
+def test_give_up_that_means_nothing_is_refused(
+    lifespan: Lifespan, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises((TypeError, ValueError), match=text):
+        lifespan.background(**{"on_crash": "restart", **options})(nothing)
+    assert lifespan.hooks == []
 
 
 @pytest.mark.parametrize("decorator", ["on_start", "on_shutdown"])

@@ -22,7 +22,7 @@ from lifespan_app.engine.running.scheduler import Do, Scheduler
 from tests.engine.apps import HostWithApps, written_in
 
 LIMITS = Limits(startup=30.0, stop=5.0, shutdown=8.0)
-SILENT = (Do.STATUS, Do.FAILED, Do.CLOSED, Do.OPENED, Do.WARM)
+SILENT = (Do.STATUS, Do.FAILED, Do.CLOSED, Do.OPENED, Do.WARM, Do.ROUND)
 """Commands that only tell somebody something."""
 
 
@@ -179,6 +179,56 @@ def test_a_plan_without_hooks_serves_at_once_and_is_over_at_once() -> None:
     assert plot.begin() == ["serve"]
     assert plot.serves() == []
     assert plot.stops() == ["finish"]
+
+
+# A start is tried again.
+
+
+def flaky(lifespan: Lifespan, **options: Any) -> None:
+    """Declare a database that is tried again for 60 seconds, and a client that needs nothing."""
+    resource(lifespan, "db", **{"retry": 60, **options})
+    resource(lifespan, "client")
+
+
+def test_a_start_that_fails_begins_again_after_a_pause() -> None:
+    plot = Plot(flaky, Limits(startup=300.0, stop=5.0, shutdown=8.0))
+    assert plot.begin() == ["start db", "start client"]
+    plot.up("client")
+    for due in (0.5, 1.5, 3.5):
+        assert plot.ends("db", OSError("nobody there")) == ["try again db"]
+        assert plot.at(due - 0.1) == []
+        assert plot.at(due) == ["start db"]
+    assert plot.up("db") == ["serve"]
+    assert (plot.entry("db").attempt, plot.entry("db").outcome) == (4, "ok")
+
+
+def test_an_attempt_that_passes_its_limit_begins_again_once_it_has_ended() -> None:
+    plot = Plot(lambda lifespan: flaky(lifespan, timeout=5))
+    plot.begin()
+    assert plot.at(5.0) == ["cancel db"]
+    assert plot.ends("db", asyncio.CancelledError()) == ["try again db"]
+    assert plot.at(5.5) == ["start db"]
+
+
+def test_an_attempt_that_would_begin_too_late_is_none() -> None:
+    plot = Plot(lambda lifespan: flaky(lifespan, retry=2))
+    plot.begin()
+    plot.up("client")
+    plot.at(1.8)
+    error = OSError("nobody there")
+    assert plot.ends("db", error) == ["stop begins"]
+    assert plot.scheduler.first_error is error
+
+
+def test_a_stop_waits_for_no_attempt() -> None:
+    plot = Plot(flaky)
+    plot.begin()
+    plot.up("client")
+    plot.ends("db", OSError("nobody there"))
+    assert plot.stops() == ["release client"]
+    assert plot.ends("client") == ["finish"]
+    assert plot.entry("db").outcome == "cancelled"
+    assert plot.at(3600.0) == []
 
 
 # A required hook raises, or a limit passes.
@@ -615,6 +665,95 @@ def test_a_job_that_crashes_has_the_server_asked_to_stop() -> None:
     plot.begin()
     plot.serves()
     assert plot.ends("refresh", OSError("lost")) == ["ask to stop refresh"]
+
+
+@pytest.mark.parametrize(
+    ("on_give_up", "answer"),
+    [("log", ["given up refresh"]), ("stop", ["given up refresh", "ask to stop refresh"])],
+)
+def test_a_job_that_crashes_too_often_is_given_up(on_give_up: str, answer: list[str]) -> None:
+    plot = Plot(
+        lambda lifespan: job(
+            lifespan, "refresh", on_crash="restart", give_up=(3, 10), on_give_up=on_give_up
+        )
+    )
+    plot.begin()
+    plot.serves()
+    for due in (1.0, 3.0):
+        assert plot.ends("refresh", OSError("lost")) == []
+        assert plot.at(due) == ["start refresh"]
+    assert plot.ends("refresh", OSError("lost")) == answer
+    assert plot.at(3600.0) == []
+    assert plot.readiness() is Readiness.CRASHED
+    reason = "it is given up: 3 crashes within 10 s"
+    assert plot.entry("refresh", Phase.SERVING).reason == reason
+
+
+def test_crashes_that_are_long_ago_do_not_count() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", on_crash="restart", give_up=(2, 10)))
+    plot.begin()
+    plot.serves()
+    for crash in range(100):
+        plot.now += 10.1
+        assert plot.ends("refresh", OSError("lost")) == []
+        assert plot.at(plot.hook("refresh").job.due) == ["start refresh"], crash
+
+
+def test_the_next_round_is_due_a_minute_after_the_begin_of_the_last_one() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60))
+    plot.begin()
+    assert plot.serves() == ["start refresh"]
+    plot.at(10.0)
+    assert plot.ends("refresh") == []
+    assert plot.at(59.9) == []
+    assert plot.at(60.0) == ["start refresh"]
+    assert plot.at(3600.0) == []
+    assert plot.ends("refresh") == []
+    assert plot.at(3600.0) == ["start refresh"]
+
+
+def test_a_round_that_crashes_leaves_the_job_crashed_until_one_succeeds() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, on_crash="restart"))
+    plot.begin()
+    plot.serves()
+    plot.ends("refresh", OSError("lost"))
+    assert plot.readiness() is Readiness.CRASHED
+    assert plot.at(1.0) == ["start refresh"]
+    assert plot.readiness() is Readiness.CRASHED
+    plot.ends("refresh")
+    assert plot.readiness() is Readiness.OK
+
+
+def test_a_round_that_passes_its_limit_is_cancelled_twice_and_then_waited_for() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, timeout=5))
+    plot.begin()
+    plot.serves()
+    assert plot.at(5.0) == ["cancel refresh"]
+    assert plot.readiness() is Readiness.CRASHED
+    assert plot.at(6.0) == ["cancel refresh"]
+    assert plot.at(3600.0) == ["hangs refresh"]
+    plot.ends("refresh", asyncio.CancelledError())
+    assert plot.at(3600.0) == ["start refresh"]
+
+
+def test_a_job_that_gives_no_sign_of_life_is_stalled() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", stall_after=30))
+    plot.begin()
+    plot.serves()
+    assert plot.at(30.0) == ["stalled refresh"]
+    assert plot.readiness() is Readiness.CRASHED
+    plot.hook("refresh").job.lives(plot.now)
+    plot.scheduler.recovers(plot.now, plot.hook("refresh"))
+    assert plot.readiness() is Readiness.OK
+    assert plot.at(60.0) == ["stalled refresh"]
+
+
+def test_a_job_that_waits_for_its_next_round_is_down_with_the_hooks() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60))
+    plot.begin()
+    plot.serves()
+    plot.ends("refresh")
+    assert plot.stops() == ["finish"]
 
 
 def test_a_job_that_returns_is_finished() -> None:

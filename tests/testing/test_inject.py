@@ -101,7 +101,7 @@ class TestFail:
                 await asyncio.sleep(0)
             return str(running.report.status)
 
-        with inject(refresh, fail=True), lifespan_running() as running:
+        with inject(refresh, fail=True), lifespan_running(background=True) as running:
             assert lifespan.call(look, running, timeout=5) == "degraded"
 
     def test_fail_decorates_a_test(self, shelf: Resource[str]) -> None:
@@ -176,7 +176,7 @@ class TestFailStop:
         with (
             inject(refresh, fail_stop=True),
             pytest.raises(ExceptionGroup) as raised,
-            lifespan_running(),
+            lifespan_running(background=True),
         ):
             lifespan.call(asyncio.sleep, 0)
         assert raised.group_contains(InjectedFailure)

@@ -483,7 +483,7 @@ class TestErrors:
             asyncio.get_running_loop().call_soon(crashed.set)
             raise ZeroDivisionError
 
-        with lifespan_running() as running:
+        with lifespan_running(background=True) as running:
             assert crashed.wait(5)
             assert running.report.status == "degraded"
         assert "a test is left alone" in caplog.text

@@ -6,11 +6,13 @@
 import functools
 import inspect
 import sys
-import threading
 import types
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from .retry import Retry, retry_of
+from .values import crashes_within, number, one_of, seconds, share, words
 
 
 class Handle(Protocol):
@@ -27,6 +29,7 @@ REFUSED_NAMES = frozenset({"context", "state"}) | {
     name for name in dir(MutableMapping) if not name.startswith("_")
 }
 ON_CRASH = ("log", "restart", "stop")
+ON_GIVE_UP = ("log", "stop")
 
 
 class Kind(StrEnum):
@@ -71,6 +74,8 @@ ONLY_AT_END = (SHUTDOWN, DRAIN)
 """Kinds without a startup: their ``timeout`` is their limit at the end."""
 COROUTINE, ASYNC_GENERATOR, SYNC_GENERATOR, ON_LOOP, IN_THREAD = Form
 
+JITTER = 0.1
+
 WrittenAt: TypeAlias = tuple[str, str, int]
 """Module, file and line of a hook whose function was not written by the user."""
 
@@ -86,6 +91,19 @@ class Options(NamedTuple):
     wait: bool = True
     """True if the startup waits for it; otherwise the process may serve before it is up."""
     on_crash: str = "log"
+    give_up: tuple[int, float] | None = None
+    """After how many crashes within how many seconds a job does not begin again."""
+    on_give_up: str = "log"
+    every: float | None = None
+    """Seconds from the begin of one round of a job to that of the next; None: it has no rounds."""
+    jitter: float = JITTER
+    """The share of ``every`` by which it is shorter or longer, at most."""
+    first: float = 0.0
+    """Seconds until the first round begins."""
+    stall_after: float | None = None
+    """Seconds without a finished round, or without a sign of life, after which a job is stalled."""
+    retry: Retry | None = None
+    """How a start that fails is tried again; None: it is not."""
 
 
 class Parameter(NamedTuple):
@@ -166,12 +184,8 @@ class Hook:
 
     def _refuse_uncallable(self) -> None:
         where = f"'{self.name}' ({self.file}:{self.line})"
-        if self.kind is Kind.BACKGROUND and self.form is not Form.COROUTINE:
-            raise TypeError(
-                f"A background job must be a coroutine function, since a {self.form} could not "
-                f"be stopped: write {where} as 'async def', with asyncio.to_thread() for what "
-                "blocks."
-            )
+        if self.kind is Kind.BACKGROUND:
+            self._refuse_job(where)
         if self.kind in (Kind.START, Kind.SHUTDOWN, Kind.DRAIN) and self.form in (
             Form.ASYNC_GENERATOR,
             Form.SYNC_GENERATOR,
@@ -183,11 +197,41 @@ class Hook:
             )
         if self.kind is Kind.RESOURCE:
             refuse_name(self.options.state_name, where)
-        on_crash = self.options.on_crash
-        if on_crash not in ON_CRASH:
-            raise ValueError(
-                f"on_crash of {where} is one of {', '.join(ON_CRASH)}, not {on_crash!r}."
+
+    def _refuse_job(self, where: str) -> None:
+        options = self.options
+        is_round = options.every is not None and self.form is Form.IN_THREAD
+        if self.form is not Form.COROUTINE and not is_round:
+            raise TypeError(
+                f"A background job must be a coroutine function, since a {self.form} could not "
+                f"be stopped: write {where} as 'async def', with asyncio.to_thread() for what "
+                "blocks. With every= a plain function may be a round, in a thread."
             )
+        if options.every is None:
+            if options.timeout is not None:
+                raise TypeError(
+                    "A background job runs for as long as the process serves and takes no timeout=; "
+                    "shutdown_timeout= limits how long it may take to stop. With every= it is the "
+                    "limit of a round."
+                )
+            if options.first or options.jitter != JITTER:
+                raise ValueError(f"first= and jitter= of {where} say nothing without every=.")
+        elif options.stall_after is not None:
+            longest = options.every * (1 + options.jitter)
+            if options.stall_after <= longest:
+                raise ValueError(
+                    f"stall_after of {where} is longer than its rounds are apart, {longest:g} s with "
+                    f"their jitter, not {options.stall_after:g}."
+                )
+        one_of(ON_CRASH, options.on_crash, f"on_crash of {where}")
+        one_of(ON_GIVE_UP, options.on_give_up, f"on_give_up of {where}")
+        begins_again = options.on_crash == "restart" or options.every is not None
+        if options.give_up is not None and not begins_again:
+            raise ValueError(
+                f"give_up of {where} is for a job that begins again: add on_crash='restart'."
+            )
+        if options.on_give_up != "log" and options.give_up is None:
+            raise ValueError(f"on_give_up of {where} says nothing without give_up=.")
 
     def keep_parameters(self, parameters: Iterable[Parameter]) -> tuple[Parameter, ...]:
         """Keep, and return, the parameters that were read off the function."""
@@ -223,6 +267,12 @@ def valid(options: Options, name: str) -> Options:
         timeout=seconds(options.timeout, "timeout"),
         shutdown_timeout=seconds(options.shutdown_timeout, "shutdown_timeout"),
         state_name=options.state_name or name,
+        give_up=crashes_within(options.give_up),
+        every=seconds(options.every, "every"),
+        jitter=share(options.jitter, "jitter"),
+        first=seconds(options.first or None, "first") or 0.0,
+        stall_after=seconds(options.stall_after, "stall_after"),
+        retry=retry_of(options.retry),
     )
 
 
@@ -233,40 +283,6 @@ def refuse_name(name: str, where: str) -> None:
             f"{where} can't be called '{name}' in the state: that name is the mapping's own or "
             "the engine's. Give it another with state_name=."
         )
-
-
-def words(value: Iterable[str] | str | None) -> frozenset[str] | None:
-    """Return service types as a set of plain strings; None stays None: all of them."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        value = (value,)
-    return frozenset(str(word) for word in value)
-
-
-def number(value: object, what: str) -> int:
-    """Return ``value``, a priority. Raises ``TypeError`` if it is no whole number."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{what} must be an integer, not {value!r}.")
-    return value
-
-
-def is_seconds(value: object) -> bool:
-    """Return True for a time limit: a number of seconds above 0 that Python can wait for."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # 292 years, the limit of threading.TIMEOUT_MAX: infinity and larger integers are refused.
-    return is_number and 0 < value <= threading.TIMEOUT_MAX  # type: ignore[operator]
-
-
-def seconds(value: object, what: str) -> float | None:
-    """Return ``value``, a time limit in seconds. Raises if it is none."""
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{what} is a number of seconds, not {value!r}.")
-    if not is_seconds(value):
-        raise ValueError(f"{what} is a number of seconds above 0, not {value!r}.")
-    return value
 
 
 def innermost(function: Callable[..., Any]) -> Callable[..., Any]:

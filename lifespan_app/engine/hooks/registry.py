@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lifespan_app.engine.problem import Problem
 
     from .hook import HookReference
+    from .retry import Retry
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,6 +88,7 @@ class Registry:
         depends_on: Iterable[HookReference] = (),
         timeout: float | None = None,
         required: bool = True,
+        retry: Retry | float | None = None,
     ) -> Callable[[F], F]: ...
     def on_start(self, *function: Any, **options: Any) -> Any:
         """Declare a function that runs at startup: ``@lifespan.on_start``, bare or called.
@@ -98,6 +100,8 @@ class Registry:
             depends_on: hooks that must be up before: handles, functions, ``"app_label.name"``.
             timeout: seconds that it may take.
             required: whether the startup fails when it does; else the process serves degraded.
+            retry: how it is tried again when it fails; a number of seconds stands for
+                ``Retry(for_=...)``. None: it is not.
 
         Returns:
             The function, unchanged.
@@ -186,11 +190,20 @@ class Registry:
         shutdown_timeout: float | None = None,
         required: bool = True,
         on_crash: Literal["log", "restart", "stop"] = "log",
+        give_up: tuple[int, float] | None = None,
+        on_give_up: Literal["log", "stop"] = "log",
+        every: float | None = None,
+        jitter: float = 0.1,
+        first: float = 0,
+        timeout: float | None = None,
+        stall_after: float | None = None,
     ) -> Callable[[F], F]: ...
     def background(self, *function: Any, **options: Any) -> Any:
         """Declare a coroutine function that runs while the process serves.
 
-        It begins when everything is up, and is cancelled before the first hook stops.
+        It begins when everything is up, and is cancelled before the first hook stops. With ``every``
+        the function is one round: it is called again and again, and may be a plain function, which
+        is called in a thread. Rounds never overlap.
 
         Args:
             priority: jobs of higher ones are stopped before those of lower ones.
@@ -200,6 +213,16 @@ class Registry:
             shutdown_timeout: seconds that it may take to end once it is cancelled.
             required: whether the process is not ready when it has crashed; else it is degraded.
             on_crash: ``"log"``, ``"restart"`` (with backoff), or ``"stop"`` (the server).
+            give_up: ``(5, 300)``: after five crashes within 300 seconds the job does not begin
+                again. None: it always does.
+            on_give_up: ``"log"``, or ``"stop"`` (the server).
+            every: seconds from the begin of one round to the begin of the next.
+            jitter: the share of ``every``, from 0 to 1, by which that is shorter or longer at most.
+            first: seconds until the first round begins.
+            timeout: seconds that a round may take. An async one is cancelled; a thread is left, and
+                the next round begins when it has returned.
+            stall_after: seconds without a finished round, or without ``lifespan.beat()`` where there
+                is no ``every``, after which the job counts as stalled.
 
         Returns:
             The function, unchanged.
@@ -233,11 +256,13 @@ class Registry:
 
 COMMON = frozenset({"name", "priority", "service_types", "depends_on", "required"})
 OPTIONS = {
-    Kind.START: COMMON | {"timeout"},
+    Kind.START: COMMON | {"timeout", "retry"},
     Kind.SHUTDOWN: COMMON | {"timeout"},
-    Kind.BACKGROUND: COMMON | {"shutdown_timeout", "on_crash"},
+    Kind.BACKGROUND: COMMON
+    | {"shutdown_timeout", "on_crash", "give_up", "on_give_up"}
+    | {"every", "jitter", "first", "timeout", "stall_after"},
     Kind.DRAIN: COMMON - {"priority"} | {"timeout"},
-    Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name", "wait"},
+    Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name", "wait", "retry"},
 }
 
 
@@ -249,11 +274,6 @@ def refuse_options(kind: Kind, positional: tuple[Any, ...], options: dict[str, A
     for option in options:
         if option in OPTIONS[kind]:
             continue
-        if kind is Kind.BACKGROUND and option == "timeout":
-            raise TypeError(
-                "A background job runs for as long as the process serves and takes no timeout=; "
-                "shutdown_timeout= limits how long it may take to stop."
-            )
         from lifespan_app.engine.wording import did_you_mean
 
         known = sorted(OPTIONS[kind])

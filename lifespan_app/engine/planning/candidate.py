@@ -5,12 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lifespan_app.engine.hooks.hook import RESOURCE, Hook
+from lifespan_app.engine.hooks.hook import MANAGER, RESOURCE, START, Hook
+from lifespan_app.engine.hooks.retry import retry_of
 
 from .plan import Gives, Reason
 
-CHANGEABLE = ("priority", "required", "state_name", "timeout", "shutdown_timeout", "wait")
+CHANGEABLE = (
+    "priority",
+    "required",
+    "state_name",
+    "timeout",
+    "shutdown_timeout",
+    "wait",
+    "retry",
+)
 """The options that the setting may change."""
+
+STARTS = (START, RESOURCE, MANAGER)
+"""The kinds of hooks whose start can be tried again."""
 
 
 class Dependency(NamedTuple):
@@ -56,6 +68,8 @@ class Candidate:
         known = {option: value for option, value in changes.items() if option in CHANGEABLE}
         if self.hook.kind is not RESOURCE:
             known.pop("wait", None)
+        if "retry" in known:
+            known["retry"] = retry_of(known["retry"]) if self.hook.kind in STARTS else None
         self.options = self.options._replace(**known)
 
     def exclude(self, reason: str) -> None:

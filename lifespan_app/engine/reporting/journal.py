@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lifespan_app.engine.hooks.hook import Kind
 from lifespan_app.engine.planning.plan import Node, edges_into
@@ -32,6 +32,18 @@ class Progress(NamedTuple):
         return f"{share}, {self.doing}" if self.doing else share
 
 
+class Tried(NamedTuple):
+    """The attempts of a start that is tried again."""
+
+    errors: tuple[str, ...] = ()
+    """The errors of the attempts that have failed, a line each."""
+    next_at: float | None = None
+    """When the next attempt begins, by the run's clock; None while one goes on, and at the end."""
+
+
+NOT_TRIED = Tried()
+
+
 class Entry(NamedTuple):
     """One step of one hook, as it stood when it began, or when it had ended."""
 
@@ -53,6 +65,7 @@ class Entry(NamedTuple):
     waiting_at: str = ""
     """The location where it waited when that was looked up."""
     log: tuple[LogLine, ...] = ()
+    tried: Tried = NOT_TRIED
 
     def ends(
         self, outcome: Outcome, at: float, error: BaseException | None = None, reason: str = ""
@@ -266,6 +279,7 @@ class Snapshot:
             "" if failure is None else failure.traceback,
             entry.waiting_at,
             self._logs.get(entry.place, ()) if entry.outcome is None else entry.log,
+            entry.tried.errors,
         )
 
     def longest_chain(self, phase: Phase) -> tuple[str, ...]:
@@ -302,7 +316,10 @@ class Snapshot:
             entry = self._last.get((node.index, IN_STARTUP))
             if entry is None or entry.outcome is None:
                 seconds = 0.0 if entry is None else self._moments.now - entry.begun
-                yield Pending(node.key, seconds, *self._progress.get(node.index, ()))
+                said: tuple[Any, ...] = self._progress.get(node.index, ())
+                if entry is not None and entry.tried.errors:
+                    said = (None, attempt(entry, self._moments.now))
+                yield Pending(node.key, seconds, *said)
 
     def hooks_failed(self) -> int:
         """Return the number of hooks that have failed, were skipped, or have failed to stop."""
@@ -324,6 +341,14 @@ class Snapshot:
         started = (entry for entry in self._of(IN_STARTUP) if entry.outcome)
         slowest = max(started, key=lambda entry: entry.ended - entry.begun, default=None)
         return slowest.node.key if slowest else ""
+
+
+def attempt(entry: Entry, now: float) -> str:
+    """Return how a start stands that is tried again: "attempt 4: OSError: refused, next in 3.1 s"."""
+    errors, next_at = entry.tried
+    if next_at is None:
+        return f"attempt {entry.attempt}, after {errors[-1]}"
+    return f"attempt {entry.attempt}: {errors[-1]}, next in {max(0.0, next_at - now):.1f} s"
 
 
 CHAINS = (IN_STARTUP, IN_SHUTDOWN)

@@ -47,7 +47,7 @@ class Readiness(StrEnum):
     WARM_UP_FAILED = "warm_up_failed"
     """Such a hook has failed."""
     CRASHED = "crashed"
-    """A required job or resource has crashed while the process serves."""
+    """A required job or resource has crashed while the process serves, or a job is stalled."""
     CHECK_FAILED = "check_failed"
     """The check of a required resource fails."""
     STOPPING = "stopping"
@@ -76,6 +76,8 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
     CRASHED = "crashed"
+    STALLED = "stalled"
+    """A background job goes on, and has given no sign of life for too long."""
     ABANDONED = "abandoned"
     FINISHED = "finished"
 
@@ -115,6 +117,8 @@ class Step(NamedTuple):
     """The location where a slow or stuck hook waited."""
     log: tuple[Any, ...] = ()
     """Its log lines: offset in milliseconds, level, logger, text."""
+    errors: tuple[str, ...] = ()
+    """The errors of the attempts that have failed, of a start that is tried again."""
 
     @property
     def key(self) -> str:

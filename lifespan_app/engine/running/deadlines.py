@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from .hook_run import STARTING, STOPPING, HookRun
+from .hook_run import RETRYING, STARTING, STOPPING, HookRun
 
+GOES_ON = (STARTING, RETRYING, STOPPING)
 GRACE = 1.0
 """Seconds that a cancelled hook has before it is cancelled once more, then before it is left."""
 OPTIONAL_TIMEOUT = 10.0
@@ -23,33 +24,6 @@ EARLY = 0.0005
 SLOW_STARTUP = (5.0, 10.0, 20.0, 40.0)
 SLOW_SHUTDOWN = (2.0, 4.0, 8.0)
 """The times when slow hooks are looked at, in seconds from the begin of the shutdown."""
-
-
-FIRST_BACKOFF = 1.0
-LONGEST_BACKOFF = 60.0
-"""Seconds before a crashed job is begun again: the first time, and at most. After service that was
-longer than the longest pause, it is the first time again."""
-JITTER = 0.1
-"""The share of a pause by which it is shorter or longer, at most."""
-
-
-class Backoff:
-    """The pauses before a crashed job restarts.
-
-    Args:
-        random: gives a number from 0 to 1, for the jitter.
-    """
-
-    def __init__(self, random: Callable[[], float]) -> None:
-        self._random = random
-        self._last: dict[HookRun, float] = {}
-        """The last pause of each job, in seconds, without its jitter."""
-
-    def pause_after(self, job: HookRun, served: float) -> float:
-        """Return the seconds from a crash to the next begin, after so many seconds of service."""
-        last = 0.0 if served > LONGEST_BACKOFF else self._last.get(job, 0.0)
-        pause = self._last[job] = min(LONGEST_BACKOFF, 2 * last or FIRST_BACKOFF)
-        return pause * (1 + JITTER * (2 * self._random() - 1))
 
 
 class Limits(NamedTuple):
@@ -87,14 +61,17 @@ class Deadlines:
         self._begun = 0.0
         self._looks: list[float] = []
         self._stopping = False
-        self._restarts: dict[HookRun, float] = {}
-        """When crashed jobs begin again."""
+        self._jobs = [one for one in hook_runs if one.job is not None]
 
     # Phases.
 
     def begin_startup(self, now: float) -> None:
         """Begin the startup's deadline; an explicit longer ``timeout`` of a hook lifts it."""
-        own = [one.node.options.timeout or 0.0 for one in self._hook_runs if not one.non_blocking]
+        own = [
+            one.node.options.timeout or 0.0
+            for one in self._hook_runs
+            if not (one.non_blocking or one.is_job)
+        ]
         self._begin(now, max(self.limits.startup, *own, 0.0), SLOW_STARTUP)
         self.of_startup = self.deadline
 
@@ -132,7 +109,7 @@ class Deadlines:
 
     def close(self) -> None:
         """End all watching."""
-        self._restarts.clear()
+        self.end_jobs()
         self.deadline = self.soonest = math.inf
         self._looks = []
 
@@ -150,8 +127,8 @@ class Deadlines:
         return [
             one
             for one in self._hook_runs
-            # A job has a limit once it is asked to stop; a barrier has none.
-            if (one.state is STARTING or one.state is STOPPING) and one.hook is not None
+            # A job has a limit once it is asked to stop; a place has none.
+            if one.state in GOES_ON and one.hook is not None
         ]
 
     def of_start(self, hook_run: HookRun, now: float) -> float:
@@ -159,9 +136,12 @@ class Deadlines:
         options = hook_run.node.options
         limit = options.timeout
         if limit is None:
-            # A hook that the startup does not wait for has neither of the default limits.
-            limit = math.inf if options.required or not options.wait else OPTIONAL_TIMEOUT
+            # Where nobody waits for it, neither the deadline nor that of optional hooks is meant.
+            unlimited = options.required or not options.wait or options.retry is not None
+            limit = math.inf if unlimited else OPTIONAL_TIMEOUT
         due = now + limit
+        if hook_run.attempts is not None:
+            due = min(due, hook_run.attempts.until)
         if options.wait and self.deadline < due:
             due = self.deadline
         if due < self.soonest:
@@ -183,21 +163,18 @@ class Deadlines:
             limit = self.limits.stop
         return min(limit, QUICK_TIMEOUT) if self.quick else limit
 
-    def restart(self, job: HookRun, at: float) -> None:
-        """Schedule the restart of a crashed job."""
-        self._restarts[job] = at
+    def expect(self, at: float) -> None:
+        """Have somebody look at a time, such as that of a job which begins again."""
         self.soonest = min(self.soonest, at)
 
-    def restarts(self, now: float) -> list[HookRun]:
-        """Return the jobs that are to begin again now; each one once."""
-        due = [job for job, at in self._restarts.items() if now + EARLY >= at]
-        for job in due:
-            del self._restarts[job]
-        return due
+    def due_jobs(self, now: float) -> list[HookRun]:
+        """Return the jobs that begin now, whose rounds have passed their limit, or that are stalled."""
+        return [one for one in self._jobs if now + EARLY >= one.looks_at]
 
-    def end_restarts(self) -> None:
-        """Cancel all restarts."""
-        self._restarts.clear()
+    def end_jobs(self) -> None:
+        """Have no job begin any more."""
+        for one in self._jobs:
+            one.job.ends()
 
     def grant(self, hook_run: HookRun, due: float) -> None:
         """Give a hook that is watched until another time."""
@@ -207,7 +184,7 @@ class Deadlines:
     # Queries.
 
     def due(self, now: float) -> list[HookRun]:
-        """Return the hooks whose limit has passed."""
+        """Return the hooks whose limit has passed, and those whose next attempt is due."""
         return [hook_run for hook_run in self.watched() if now + EARLY >= hook_run.deadline]
 
     def deadline_has_passed(self, now: float) -> bool:
@@ -232,4 +209,5 @@ class Deadlines:
             deadline -= LAST_SECOND
         look = self._begun + self._looks[0] if self._looks else math.inf
         due = min((hook_run.deadline for hook_run in self.watched()), default=math.inf)
-        self.soonest = min(due, deadline, look, math.inf, *self._restarts.values())
+        jobs = min((one.looks_at for one in self._jobs), default=math.inf)
+        self.soonest = min(due, deadline, look, jobs)

@@ -306,9 +306,21 @@ class Execution:
             else:
                 with around:
                     self.made = self.hook_run.hook.function(**self.arguments)
+            if self.hook_run.is_job and is_awaitable(self.made):
+                self._refuse_awaitable()
         except BaseException as error:
             failure = advised(error)
         self.executor.post_ended(self, failure)
+
+    def _refuse_awaitable(self) -> None:
+        """Raise ``HookError``: a round is one call in one thread."""
+        if inspect.iscoroutine(self.made):
+            self.made.close()
+        made, self.made = with_article(type(self.made)), None
+        raise HookError(
+            f"{self.hook_run} is a plain function and returns {made}, which nobody awaits: write it "
+            "as 'async def'."
+        )
 
     def live_in_thread(self) -> None:
         """Enter a sync resource in this thread, keep it until it is asked to stop, exit it."""

@@ -107,7 +107,7 @@ class Executor:
         self._host.work_handed_over()
         context = self._context.copy()
         # A sync resource keeps a thread of its own, from enter to exit.
-        owns_thread = hook_run.hook.kind is not START and not hook_run.at_end
+        owns_thread = not (hook_run.hook.kind is START or hook_run.at_end or hook_run.is_job)
         if self._host.turns is not None:
             self._start_in_turn(execution, context, self._host.turns, owns_thread=owns_thread)
         elif owns_thread:

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, Protocol
 from lifespan_app.engine.current_hook import Inside, current_hook
 from lifespan_app.engine.error_text import clause, is_a, one_line
 from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.hooks.hook import innermost, name_of, place_of, seconds
+from lifespan_app.engine.hooks.hook import innermost, name_of, place_of
+from lifespan_app.engine.hooks.values import seconds
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.wording import time_limit

@@ -12,7 +12,7 @@ from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import BACKGROUND, IN_THREAD, ONLY_AT_END, SYNC_GENERATOR
 from lifespan_app.engine.planning.plan import Node
 from lifespan_app.engine.reporting.failure import failure_of, short
-from lifespan_app.engine.reporting.journal import HAS_STARTUP, Entry
+from lifespan_app.engine.reporting.journal import HAS_STARTUP, NOT_TRIED, Entry
 from lifespan_app.engine.reporting.report import (
     IN_SERVICE,
     IN_SHUTDOWN,
@@ -21,6 +21,9 @@ from lifespan_app.engine.reporting.report import (
     Outcome,
     Phase,
 )
+
+from .attempts import Attempts
+from .job import Job
 
 if TYPE_CHECKING:
     from lifespan_app.engine.reporting.log_capture import LogSink
@@ -35,13 +38,16 @@ class State(StrEnum):
 
     PENDING = "pending"
     STARTING = "starting"
+    RETRYING = "retrying"
     UP = "up"
     STOPPING = "stopping"
     DOWN = "down"
 
 
-# Module constants, as attributes of an Enum are slow to look up.
-PENDING, STARTING, UP, STOPPING, DOWN = State
+# Quick to look up, as those in hooks.py.
+PENDING, STARTING, RETRYING, UP, STOPPING, DOWN = State
+
+UNWELL = (Outcome.CRASHED, Outcome.STALLED)
 
 START_TURN, STOP_TURN = 0, 1
 """The turns of a hook. A start that is given up goes on while others stop, so each is kept."""
@@ -58,17 +64,19 @@ class Transition(dict[State, State]):
         raise ImpossibleTransition(state, dict(self))
 
 
-# The transitions.
-BEGAN = Transition({PENDING: STARTING})
+# What may follow what.
+BEGAN = Transition({PENDING: STARTING, RETRYING: STARTING})
 ARMED = Transition({PENDING: UP})
-SKIPPED = Transition({PENDING: DOWN})
+SKIPPED = Transition({PENDING: DOWN, RETRYING: DOWN})
 CAME_UP = Transition({STARTING: UP})
-FAILED_TO_START = Transition({STARTING: DOWN})
+TRIED_AGAIN = Transition({STARTING: RETRYING})
+FAILED_TO_START = Transition({STARTING: DOWN, RETRYING: DOWN})
 ASKED_TO_STOP = Transition({UP: STOPPING})
 NOTHING_TO_STOP = Transition({UP: DOWN})
 STOPPED = Transition({STOPPING: DOWN})
 ENDED_BY_ITSELF = Transition({UP: DOWN})
 RESTARTED = Transition({UP: UP, DOWN: UP})
+ROUND_ENDED = Transition({UP: UP})
 JOB_STOPPED = Transition({STOPPING: DOWN, UP: DOWN})
 ALL_OVER = Transition({UP: DOWN, STOPPING: DOWN, DOWN: DOWN})
 ABANDONED = Transition({STARTING: DOWN, STOPPING: DOWN})
@@ -97,6 +105,7 @@ class HookRun:
         "abandoned",
         "after",
         "at_end",
+        "attempts",
         "begun",
         "cancel_attempts",
         "deadline",
@@ -104,10 +113,9 @@ class HookRun:
         "dependents",
         "execution",
         "hook",
-        "is_job",
+        "job",
         "lives",
         "node",
-        "non_blocking",
         "on_loop",
         "pending",
         "released",
@@ -127,13 +135,15 @@ class HookRun:
         self.run: Any = run
         self.node = node
         self.hook: Any = hook
-        self.is_job = kind is BACKGROUND
+        self.job: Any = Job(node.options) if kind is BACKGROUND else None
+        """Its rounds and crashes as a background job; None for any other hook."""
         self.at_end = kind in ONLY_AT_END
         """True if it does nothing at startup, and is called at the end."""
         self.on_loop = hook is not None and hook.form not in IN_THREADS
-        """True if it lives in a task, False if in a thread."""
-        self.non_blocking = not node.options.wait
-        """True if the startup does not wait for it: the process may serve before it is up."""
+        """Whether it lives in a task; else in a thread."""
+        retry = node.options.retry
+        self.attempts: Any = None if retry is None else Attempts(retry)
+        """The attempts of its start; None where there is only one."""
         self.dependencies: list[HookRun] = []
         self.dependents: list[HookRun] = []
         self.state: State = PENDING
@@ -163,6 +173,16 @@ class HookRun:
     # Properties.
 
     @property
+    def is_job(self) -> bool:
+        """Whether it is a background job."""
+        return self.job is not None
+
+    @property
+    def non_blocking(self) -> bool:
+        """Whether the startup does not wait for it: the process may serve before it is up."""
+        return not self.node.options.wait
+
+    @property
     def running_now(self) -> bool:
         """True if one of the hook's own steps is running; service does not count."""
         return self.state is STARTING or self.state is STOPPING
@@ -177,7 +197,7 @@ class HookRun:
         """The phase of the running step, or None."""
         if self.is_job:
             return IN_SERVICE if self.lives else None
-        if self.state is STARTING:
+        if self.state is STARTING or self.state is RETRYING:
             return IN_STARTUP
         return IN_SHUTDOWN if self.state is STOPPING else None
 
@@ -186,7 +206,7 @@ class HookRun:
         """The running step, or None."""
         if self.is_job:
             return self.serving if self.lives else None
-        if self.state is STARTING:
+        if self.state is STARTING or self.state is RETRYING:
             return self.startup or self._entry(IN_STARTUP, self.begun)
         if self.state is STOPPING:
             return self.shutdown or self._entry(IN_SHUTDOWN, self.begun)
@@ -201,8 +221,25 @@ class HookRun:
             after = self.after[STOP_TURN] if self.released else -1
         # Three times as fast as Entry(...), of which each hook has one or two.
         where = self.waiting_at
+        number, tried = 1, NOT_TRIED
+        if self.attempts is not None and phase is IN_STARTUP:
+            number, tried = max(1, self.attempts.number), self.attempts.facts()
         return tuple.__new__(
-            Entry, (self.node, phase, self.begun, ended, after, outcome, 1, "", None, where, ())
+            Entry,
+            (
+                self.node,
+                phase,
+                self.begun,
+                ended,
+                after,
+                outcome,
+                number,
+                "",
+                None,
+                where,
+                (),
+                tried,
+            ),
         )
 
     @property
@@ -216,8 +253,13 @@ class HookRun:
         return self.serving is not None and self.serving.outcome is Outcome.CRASHED
 
     @property
+    def is_unwell(self) -> bool:
+        """Whether it has crashed while the process served, or is stalled."""
+        return self.serving is not None and self.serving.outcome in UNWELL
+
+    @property
     def failed(self) -> bool:
-        """True if it has failed, was skipped, or has crashed."""
+        """Whether it is not what it should be: failed, skipped, crashed, stalled."""
         served = None if self.serving is None else self.serving.outcome
         return self.failed_to_start or (
             served is not None and served is not OK and served is not Outcome.FINISHED
@@ -303,10 +345,23 @@ class HookRun:
 
     def began(self, now: float, deadline: float) -> None:
         """Start: its turn in the startup has come."""
+        is_first = self.state is PENDING
         self.state = BEGAN[self.state]
         self.lives = True
-        self.begun = now
+        if is_first:
+            self.begun = now
         self.deadline = deadline
+
+    def is_tried_again(self, at: float) -> None:
+        """Wait for the next attempt: this one has failed, and its task or thread has ended."""
+        self.state = TRIED_AGAIN[self.state]
+        self.attempts.wait_until(at)
+        self.lives = False
+        self.execution = None
+        self.cancel_attempts = 0
+        self.on_loop = self.hook.form not in IN_THREADS
+        self.waiting_at = ""
+        self.deadline = at
 
     def skipped(self, reason: str, now: float) -> Entry | None:
         """Be down: it can't start, or need not any more."""
@@ -344,12 +399,65 @@ class HookRun:
         """Be down: the task or thread of its start has ended, and it is not up."""
         self._goes_down(FAILED_TO_START)
 
-    def serves(self, now: float) -> Entry:
-        """Begin its job, for the first time or again."""
+    def is_given_up(self, now: float) -> Entry:
+        """Be down: the startup was given up while its next attempt was waited for."""
+        entry = self.fails(IN_STARTUP, Outcome.CANCELLED, now, reason="the startup was given up")
+        self._goes_down(FAILED_TO_START)
+        return entry
+
+    def serves(self, now: float, chance: float) -> Entry:
+        """Begin its job, for the first time or again, or a round of it.
+
+        A round that follows on a crash leaves the entry as it is: the job has crashed until one succeeds.
+        """
         self.state = RESTARTED[self.state]
-        attempt = 1 if self.serving is None else self.serving.attempt + 1
+        self.job.begins(now, chance)
         self.lives = True
-        self.serving = Entry(self.node, IN_SERVICE, now, now, attempt=attempt)
+        self.cancel_attempts = 0
+        limit = self.node.options.timeout if self.job.is_periodic else None
+        self.deadline = math.inf if limit is None else now + limit
+        if not (self.is_unwell and self.job.is_periodic) or self.serving is None:
+            self.serving = Entry(self.node, IN_SERVICE, now, now, attempt=self.job.rounds)
+        return self.serving
+
+    def round_succeeds(self, now: float) -> Entry:
+        """End a round of its job as it should."""
+        self.job.succeeds(now)
+        self.serving = self._round_ends(OK, now, None)
+        return self.serving
+
+    def round_crashes(self, now: float, error: BaseException) -> Entry:
+        """Have a round of its job crash; its task or thread may still be on its way out."""
+        self.serving = self._round_ends(Outcome.CRASHED, now, error)
+        return self.serving
+
+    def _round_ends(self, outcome: Outcome, now: float, error: BaseException | None) -> Entry:
+        self.job.recovers()
+        self.job.lives(now)
+        entry = Entry(self.node, IN_SERVICE, self.job.begun, now, attempt=self.job.rounds)
+        where = "" if error is None else self.waiting_at
+        return entry.ends(outcome, now, error)._replace(waiting_at=where)
+
+    def round_is_over(self) -> None:
+        """Live no more: the task or thread of a round has ended."""
+        self.state = ROUND_ENDED[self.state]
+        self.lives = False
+        self.execution = None
+        self.deadline = math.inf
+        self.waiting_at = ""
+
+    def stalls(self, now: float) -> Entry:
+        """Be stalled, as a job that has given no sign of life for too long."""
+        self.job.stalls()
+        assert self.serving is not None
+        self.serving = self.serving.ends(Outcome.STALLED, now, reason=self.job.stalled)
+        return self.serving
+
+    def recovers(self) -> Entry:
+        """Be stalled no more, as a job that has given a sign of life."""
+        self.job.recovers()
+        assert self.serving is not None
+        self.serving = self.serving._replace(outcome=None, reason="", waiting_at="")
         return self.serving
 
     def ended_by_itself(
@@ -357,15 +465,21 @@ class HookRun:
     ) -> Entry:
         """Record that its job, or its resource's work, has ended without a request."""
         self._goes_down(ENDED_BY_ITSELF)
+        if self.job is not None:
+            self.job.recovers()
+            self.job.ends()
         begun = now if self.startup is None else self.startup.ended
         serving = self.serving or Entry(self.node, IN_SERVICE, begun, now)
-        self.serving = serving.ends(outcome, now, error)
+        self.serving = serving._replace(reason="").ends(outcome, now, error)
         return self.serving
 
     def not_restarted(self, reason: str) -> Entry:
-        """Store the reason that its crashed job can't restart."""
-        assert self.serving is not None
-        self.serving = self.serving._replace(reason=reason)
+        """Keep why its job does not begin, or does not begin again."""
+        serving = self.serving or Entry(self.node, IN_SERVICE, self.begun, self.begun)
+        if not self.crashed:
+            serving = serving._replace(outcome=Outcome.SKIPPED)
+        self.job.ends()
+        self.serving = serving._replace(reason=reason)
         return self.serving
 
     def release(self) -> None:
@@ -384,6 +498,7 @@ class HookRun:
     def job_asked_to_stop(self, now: float, deadline: float, after: int) -> None:
         """Stop, as a job: it is cancelled."""
         self.asked_to_stop(now, deadline)
+        self.job.ends()
         assert self.serving is not None
         self.serving = self.serving._replace(after=after)
         # A job has no step of its own in the shutdown: this entry stays out of the journal.
@@ -426,6 +541,7 @@ class HookRun:
     def job_stopped(self, at: float) -> Entry:
         """Record that its job has ended, on request or because the loop ends."""
         self._goes_down(JOB_STOPPED)
+        self.job.ends()
         assert self.serving is not None
         self.serving = self.serving.ends(self.serving.outcome or OK, at)
         return self.serving
@@ -485,7 +601,16 @@ class HookRun:
         else:
             self.shutdown = step
 
-    # Limits, and the executor's side.
+    @property
+    def looks_at(self) -> float:
+        """When somebody has to look at its job: it is due, its round passes its limit, it stalls."""
+        job: Job = self.job
+        begins = math.inf if self.lives else job.due
+        if self.state is UP:
+            return min(begins, job.stalls_at, self.deadline)
+        return begins
+
+    # Limits, and what it lives in.
 
     def due_at(self, deadline: float) -> None:
         """Set its deadline; infinity is none."""
@@ -520,6 +645,14 @@ def what_happened(hook_run: HookRun) -> str:
         return f"crashed: {one_line(hook_run.serving_error)}"
     is_up = entry is not None and entry.outcome is OK
     return "is closing or closed" if is_up else "did not come up"
+
+
+def first_attempt(hook_run: HookRun) -> str:
+    """Return, of a start that was tried again, which attempt was the last and how the first failed."""
+    attempts = hook_run.attempts
+    if attempts is None or attempts.number < 2:
+        return ""
+    return f"It was attempt {attempts.number}; the first one had failed with {attempts.errors[0]}"
 
 
 def is_cancellation(error: BaseException | None) -> bool:

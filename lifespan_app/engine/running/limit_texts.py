@@ -29,6 +29,12 @@ class LimitTexts:
         if hook_run.state is STARTING:
             return self._of_start(hook_run, at)
         where, limit = waits_at(hook_run), self._deadlines.stop_limit(hook_run)
+        if hook_run.is_job and not hook_run.on_loop:
+            return (
+                f"{hook_run} did not end its round within its limit of {time_limit(limit)} after the "
+                f"shutdown had begun.{where} A thread can't be cancelled: have the round look at "
+                "lifespan.stopping, or raise shutdown_timeout= of the job."
+            )
         if hook_run.is_job:
             return (
                 f"{hook_run} did not stop within its limit of {time_limit(limit)} after it was cancelled."
@@ -63,12 +69,32 @@ class LimitTexts:
                 f"{self._setting('startup_deadline')}, or make the hook optional with "
                 "required=False."
             )
+        attempts = hook_run.attempts
+        if attempts is not None and hook_run.deadline >= attempts.until:
+            return (
+                f"{hook_run} did not start within the {time_limit(attempts.retry.for_)} of its "
+                f"retry.{where} Raise {own(hook_run, 'retry= of the hook, or ')}"
+                f"{self._setting('hooks', hook_run.node.key, 'retry')}."
+            )
         limit = hook_run.node.options.timeout or OPTIONAL_TIMEOUT
         return (
             f"{hook_run} did not start within its limit of {time_limit(limit)}.{where} Raise "
             f"{own(hook_run, 'timeout= of the hook, or ')}"
             f"{self._setting('hooks', hook_run.node.key, 'timeout')}."
         )
+
+    def of_round(self, job: HookRun) -> str:
+        """Return it of a job whose round has passed its limit."""
+        limit = job.node.options.timeout or 0.0
+        text = (
+            f"{job} did not end its round within its limit of {time_limit(limit)}.{waits_at(job)} Raise "
+            f"timeout= of the job, or {self._setting('hooks', job.node.key, 'timeout')}."
+        )
+        if not job.on_loop:
+            text += (
+                " A thread can't be cancelled: the next round begins when this one has returned."
+            )
+        return text
 
     def never_began(self, hook_run: HookRun) -> str:
         """Return the message for a hook whose turn had not come at the startup's deadline."""

@@ -7,7 +7,7 @@ from lifespan_app.engine.reporting.log import WHAT_FAILED
 from lifespan_app.engine.reporting.report import Outcome, Phase
 from lifespan_app.engine.wording import count, time_taken
 
-from .hook_run import HookRun
+from .hook_run import HookRun, first_attempt
 from .run import Run
 
 
@@ -39,10 +39,12 @@ def first_line(run: Run, error: BaseException) -> str:
     for hook_run in failed(run):
         start = hook_run.startup
         if start is not None and start.error is error:
+            first = first_attempt(hook_run)
+            tried = f"\n{first}" if first else ""
             if start.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
-                return f"lifespan_app: hook {text_of(error)}"
+                return f"lifespan_app: hook {text_of(error)}{tried}"
             what, after = WHAT_FAILED[Phase.STARTUP], time_taken(start.ended - start.begun)
-            return f"lifespan_app: hook {hook_run} {what} after {after}: {in_full(error)}"
+            return f"lifespan_app: hook {hook_run} {what} after {after}: {in_full(error)}{tried}"
         if hook_run.serving_error is error:
             return (
                 f"lifespan_app: hook {hook_run} crashed before the process served: {in_full(error)}"
@@ -56,7 +58,7 @@ def service_message(run: Run) -> str:
     for hook_run in run.hook_runs:
         options = hook_run.node.options
         if hook_run.crashed and hook_run.serving_error is not None:
-            if options.required or options.on_crash == "stop":
+            if options.required or (hook_run.is_job and hook_run.job.stop_option):
                 lines.append(
                     f"lifespan_app: hook {hook_run} crashed while the process served: "
                     f"{one_line(hook_run.serving_error)}"

@@ -11,6 +11,7 @@ from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.journal import Progress
 
 from .hook_run import HookRun
+from .log_sink import keep_line
 
 
 def tell_progress(fraction: float, doing: str) -> None:
@@ -41,7 +42,4 @@ def log(hook_run: HookRun, progress: Progress) -> None:
     if logger.isEnabledFor(logging.INFO):
         logger.info("%s: %s.", hook_run, progress)
         return
-    sink = hook_run.sink()
-    if sink is not None:
-        text, values = "%s: %s.", (hook_run, progress)
-        sink.add(logging.LogRecord(logger.name, logging.INFO, "", 0, text, values, None))
+    keep_line(hook_run, logging.INFO, "%s: %s.", hook_run, progress)

@@ -25,7 +25,7 @@ from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.reporting.report import Outcome
 from lifespan_app.engine.wording import did_you_mean
 
-from .hook_run import PENDING, STARTING, STOPPING, HookRun
+from .hook_run import PENDING, RETRYING, STARTING, STOPPING, HookRun
 
 
 def forked(run: Any, refusal: str) -> NotRunning:
@@ -143,8 +143,8 @@ def not_open(run: Any, hook_run: HookRun) -> ReadError:
         )
     if start is not None and outcome is Outcome.SKIPPED:
         return ResourceClosed(f"Resource {hook_run} was skipped: {start.reason}.")
-    if hook_run.state in (PENDING, STARTING):
-        how = "is starting" if hook_run.state is STARTING else "has not been started yet"
+    if hook_run.state in (PENDING, STARTING, RETRYING):
+        how = "has not been started yet" if hook_run.state is PENDING else "is starting"
         progress = run.journal.progress(hook_run.node.index)
         if progress is not None:
             how = f"{how} ({progress})"

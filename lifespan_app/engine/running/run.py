@@ -9,12 +9,12 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lifespan_app.engine.context import LifespanContext
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.error_text import one_line
-from lifespan_app.engine.errors import HookError
+from lifespan_app.engine.errors import HookError, LifespanError
 from lifespan_app.engine.planning.plan import Gives, Plan
 from lifespan_app.engine.reporting.journal import Entry, Journal, Snapshot
 from lifespan_app.engine.reporting.log_capture import LogSink
@@ -38,10 +38,19 @@ from .deadlines import Limits
 from .driver import Driver
 from .executor import Executor
 from .graph import Graph
-from .hook_run import HookRun
+from .hook_run import UP, HookRun
 from .log_sink import log_capture
 from .resources import Resources
-from .run_log import say_abandoned, say_stop_is_known, say_stops_server, warn_of_server_hooks
+from .run_log import (
+    say_abandoned,
+    say_given_up,
+    say_hangs,
+    say_stalled,
+    say_stop_is_known,
+    say_stops_server,
+    say_tried_again,
+    warn_of_server_hooks,
+)
 from .scheduler import Do, Scheduler
 from .shutdown_event import SIGNALS, ShutdownEvent
 from .slow_hooks import SlowHooks
@@ -50,6 +59,8 @@ from .state import RunState
 
 if TYPE_CHECKING:
     from .health_check import Checking
+
+T = TypeVar("T")
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
@@ -73,6 +84,8 @@ class Waited:
         """Is cancelled when the loop ends."""
         self.writing: asyncio.Task[None] | None = None
         """The observers' last writes."""
+        self.rounds: dict[HookRun, asyncio.Future[None]] = {}
+        """The rounds of jobs that somebody waits for."""
 
     def is_ending(self) -> bool:
         """Return True if every task of the loop is being cancelled."""
@@ -180,6 +193,11 @@ class Run:
             Do.OPENED: self.opened_late,
             Do.CLOSED: self.resources.closed,
             Do.WARM: self._is_warm,
+            Do.TRY_AGAIN: self._tell_attempt,
+            Do.GIVEN_UP: say_given_up,
+            Do.STALLED: say_stalled,
+            Do.ROUND: self._round_has_ended,
+            Do.HANGS: say_hangs,
             Do.LOOK: self._slow_hooks.look,
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,
@@ -343,6 +361,11 @@ class Run:
             self._capture(bool(self.scheduler.graph.jobs))
         settle(self._waited.warm)
 
+    def leave_jobs_out(self) -> None:
+        """Have background jobs begin only where ``round`` asks for it. Before the start."""
+        for job in self.scheduler.graph.jobs:
+            job.job.wait_for_requests()
+
     async def warmed_up(self) -> None:
         """Wait, while the process serves, until nothing starts any more, or the run stops."""
         if self.phase is IN_SERVICE and self.scheduler.warming_up:
@@ -356,6 +379,32 @@ class Run:
             owner.cancel()
         else:
             self.adapter.stop_server(self.server)
+
+    async def round(self, job: HookRun) -> None:
+        """Run one round of a job, behind the one that runs now, and wait for its end. On the run's loop.
+
+        Raises:
+            BaseException: the error of the round.
+            LifespanError: the run stops, or what the job needs has crashed.
+        """
+        if job.lives:
+            await asyncio.wait({self._round_of(job)})
+        before = job.job.rounds
+        ended = self._round_of(job)
+        self.driver.handle(self.scheduler.begin_round, job)
+        await asyncio.wait({ended})
+        if job.serving_error is not None and job.job.rounds > before:
+            raise job.serving_error
+        if job.job.rounds == before or job.state is not UP:
+            raise LifespanError(f"No round of {job} could be run to its end: {self}.")
+
+    def _round_of(self, job: HookRun) -> asyncio.Future[None]:
+        return self._waited.rounds.setdefault(job, self.loop.create_future())
+
+    def _round_has_ended(self, job: HookRun) -> None:
+        ended = self._waited.rounds.pop(job, None)
+        if ended is not None:
+            settle(ended)
 
     # Shutdown.
 
@@ -450,6 +499,8 @@ class Run:
     def _leave(self) -> None:
         settle(self._waited.decided)
         settle(self._waited.over)
+        for job in list(self._waited.rounds):
+            self._round_has_ended(job)
         if self._waited.sentinel is not None:
             self._waited.sentinel.cancel()
 
@@ -468,13 +519,13 @@ class Run:
         self.observers.remove(observer)
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
 
-    def on_its_loop(self, call: Callable[[Observer], None], observer: Observer) -> None:
+    def on_its_loop(self, call: Callable[[T], None], argument: T) -> None:
         """Call a function on the run's loop, from wherever; not if that is closed."""
         if asyncio._get_running_loop() is self.loop:
-            call(observer)
+            call(argument)
         elif not self.inherited:
             with suppress(RuntimeError):
-                self.loop.call_soon_threadsafe(call, observer)
+                self.loop.call_soon_threadsafe(call, argument)
 
     def disown(self) -> None:
         """Be of no use here: this process was forked from the one that the run belongs to."""
@@ -493,6 +544,10 @@ class Run:
         """Notify the observers of the run's status. On the run's own loop."""
         self.driver.handle(lambda now: self._tell_status(True))
 
+    def recovers(self, job: HookRun) -> None:
+        """Have a job that was stalled be well again: it has given a sign of life. On the run's own loop."""
+        self.driver.handle(self.scheduler.recovers, job)
+
     def progressed(self) -> None:
         """Notify the observers of a hook's progress. On the run's own loop."""
         self.driver.handle(self._tell_progress)
@@ -500,6 +555,10 @@ class Run:
     def _tell_progress(self, now: float) -> None:
         if not self.over:
             self.observers.progressed(self.report())
+
+    def _tell_attempt(self, hook_run: HookRun) -> None:
+        say_tried_again(hook_run, self.scheduler.now)
+        self._tell_progress(self.scheduler.now)
 
     def _tell_status(self, always: bool) -> None:
         serves = self.phase is IN_SERVICE
@@ -532,7 +591,8 @@ class Run:
         step = hook_run.step
         if step is None:
             return None
-        return self.journal.sink(step.node.index, step.phase, step.begun)
+        begun = step.begun if hook_run.job is None else hook_run.job.begun
+        return self.journal.sink(step.node.index, step.phase, begun)
 
     # The loop.
 

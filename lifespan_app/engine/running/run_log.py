@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 from lifespan_app.engine.context import LifespanContext, ServiceType
 from lifespan_app.engine.hooks.hook import Hook
 from lifespan_app.engine.logger import logger
+from lifespan_app.engine.reporting.journal import attempt
 
 from .hook_run import HookRun
+from .log_sink import keep_line
 
 AROUND = "LIFESPAN_AROUND"
 """The environment variable with the service type of the plan that is open around this process."""
@@ -27,8 +30,37 @@ def say_stop_is_known(by: str) -> None:
 
 
 def say_stops_server(hook_run: HookRun) -> None:
-    """Log the reason to stop the server."""
-    logger.error("%s crashed and has on_crash='stop': the server is asked to stop.", hook_run)
+    """Say why the server is asked to stop."""
+    option = hook_run.job.stop_option
+    logger.error("%s crashed and has %s: the server is asked to stop.", hook_run, option)
+
+
+def say_tried_again(hook_run: HookRun, now: float) -> None:
+    """Say that a start has failed, and when it is tried again; its step keeps the line."""
+    step = hook_run.step
+    if step is not None:
+        logger.warning("%s failed to start: %s.", hook_run, attempt(step, now))
+        keep_line(
+            hook_run, logging.WARNING, "%s failed to start: %s.", hook_run, attempt(step, now)
+        )
+
+
+def say_given_up(hook_run: HookRun) -> None:
+    """Say that a job does not begin again."""
+    logger.error("%s is given up: %s. It does not begin again.", hook_run, hook_run.job.given_up)
+
+
+def say_stalled(hook_run: HookRun) -> None:
+    """Say that a job gives no sign of life, and where it waits."""
+    where = hook_run.waiting_at or "a place that can't be seen"
+    logger.error("%s is stalled: %s. It waits at %s.", hook_run, hook_run.job.stalled, where)
+
+
+def say_hangs(hook_run: HookRun) -> None:
+    """Say that a round holds up all others."""
+    logger.error(
+        "A round of %s ignores its cancellation. The next one begins when it has ended.", hook_run
+    )
 
 
 def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, adapter: Any) -> None:

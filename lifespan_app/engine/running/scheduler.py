@@ -8,6 +8,7 @@ any length is a loop.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import StrEnum
@@ -30,17 +31,19 @@ from lifespan_app.engine.reporting.report import (
     Status,
 )
 
-from .deadlines import EARLY, GRACE, Backoff, Deadlines, Limits
+from .deadlines import EARLY, GRACE, Deadlines, Limits
 from .graph import Graph
 from .hook_run import (
     DOWN,
     PENDING,
+    RETRYING,
     START_TURN,
     STARTING,
     STOP_TURN,
     STOPPING,
     UP,
     HookRun,
+    first_attempt,
     is_cancellation,
     named,
     what_happened,
@@ -74,6 +77,16 @@ class Do(StrEnum):
     """A resource can't be read any more."""
     WARM = "warm"
     """Nothing starts any more that the startup did not wait for."""
+    TRY_AGAIN = "try again"
+    """Say that a start has failed, and when it is tried again."""
+    GIVEN_UP = "given up"
+    """Say that a job does not begin again, since it has crashed too often."""
+    STALLED = "stalled"
+    """Say that a job gives no sign of life."""
+    ROUND = "round"
+    """A round has ended."""
+    HANGS = "hangs"
+    """Say that a round ignores its cancellation, and holds up all others."""
     LOOK = "look"
     """Log the locations where slow hooks wait."""
     ASK_TO_STOP = "ask to stop"
@@ -135,7 +148,7 @@ class Scheduler:
         self._left = 0
         self._has_served = False
         self._stop_has_begun = False
-        self._backoff = Backoff(random)
+        self._random = random
         self._texts = LimitTexts(self.deadlines, advice)
 
     # Queries.
@@ -170,7 +183,7 @@ class Scheduler:
             return Readiness.STOPPING
         hook_runs = self.graph.hook_runs
         if self._some_crashed and any(
-            one.crashed and one.node.options.required for one in hook_runs
+            one.is_unwell and one.node.options.required for one in hook_runs
         ):
             return Readiness.CRASHED
         required = [one for one in self._non_blocking if one.node.options.required]
@@ -213,7 +226,7 @@ class Scheduler:
         self._tells_steps = tells_steps
         for job in self.graph.jobs:
             if job.state is UP:
-                self._begin_job(job)
+                self._job_may_begin(job)
         self._judge_service()
         self._has_served = True
         self._advance()
@@ -376,6 +389,22 @@ class Scheduler:
         if self._turns:
             self._advance()
 
+    def begin_round(self, now: float, job: HookRun) -> None:
+        """Hear that somebody wants a round of a job now."""
+        self._now = now
+        if self.phase is IN_SERVICE and job.state is UP and not job.lives:
+            self._restart(job)
+        if not job.lives:
+            self.commands.append((Do.ROUND, job))
+
+    def recovers(self, now: float, job: HookRun) -> None:
+        """Hear that a job which was stalled has given a sign of life."""
+        self._now = now
+        if job.job.stalled and job.state is UP:
+            self._write(job.recovers())
+            self.deadlines.expect(job.looks_at)
+            self._judge_service()
+
     def moved_to_loop(self, now: float, hook_run: HookRun) -> None:
         """Record that the return value from a hook's thread lives on in a task."""
         hook_run.moved_to_loop()
@@ -391,14 +420,20 @@ class Scheduler:
         elif stopping and self.deadlines.deadline_has_passed(now):
             self._end_everything()
             return
-        self._pass(self.deadlines.due(now))
+        due = self.deadlines.due(now)
+        self._pass([one for one in due if one.state is not RETRYING])
+        for hook_run in due:
+            if hook_run.state is RETRYING:
+                self._begin(hook_run)
         if self.phase is IN_SHUTDOWN and self.deadlines.last_second_has_begun(now):
             self._rush()
         if self.deadlines.takes_look(now):
-            slow = [one for one in self.deadlines.watched() if not one.cancel_attempts]
+            slow = [
+                one for one in self.deadlines.watched() if one.lives and not one.cancel_attempts
+            ]
             self.commands.append((Do.LOOK, slow))
-        for job in self.deadlines.restarts(now):
-            self._restart(job)
+        for job in self.deadlines.due_jobs(now):
+            self._look_at_job(job)
         self._advance()
         self.deadlines.look_ahead()
 
@@ -415,8 +450,12 @@ class Scheduler:
             self._skip(hook_run, f"it needs {lost}, which {what_happened(lost)}")
             self._settle(hook_run)
             return
+        attempts = hook_run.attempts
+        if attempts is not None:
+            waited_for = self.phase is IN_STARTUP and not hook_run.non_blocking
+            attempts.begins(self._now, self.deadlines.of_startup if waited_for else math.inf)
         hook_run.began(self._now, self.deadlines.of_start(hook_run, self._now))
-        self._start(hook_run)
+        self._start(hook_run, tell=attempts is None or attempts.number == 1)
 
     def _may_start_late(self, hook_run: HookRun) -> bool:
         """Return True if a hook may start, or come up, while the process serves."""
@@ -430,6 +469,11 @@ class Scheduler:
         if error is None and hook_run.startup is None:
             self._is_up(hook_run, value, at, entered=False)
             return
+        if self._tries_again(hook_run, error):
+            return
+        if hook_run.startup is None and hook_run.attempts is not None and hook_run.attempts.passed:
+            error = hook_run.attempts.passed
+            self._fail_to_start(hook_run, error, Outcome.TIMED_OUT, at)
         hook_run.start_over()
         if hook_run.startup is None:
             assert error is not None
@@ -439,6 +483,26 @@ class Scheduler:
             self.journal.write(hook_run.startup)
         if hook_run.released:
             self._down(hook_run)
+
+    def _tries_again(self, hook_run: HookRun, error: BaseException | None) -> bool:
+        """Return True if a start that has failed is tried again, after a pause."""
+        attempts = hook_run.attempts
+        if attempts is None or hook_run.startup is not None or error is None:
+            return False
+        if not (self.phase is IN_STARTUP or self._may_start_late(hook_run)) or self.loop_is_ending:
+            return False
+        if attempts.passed is not None:
+            error, is_for = attempts.passed, attempts.retry.is_for(TimeoutError())
+        else:
+            is_for = not is_cancellation(error) and attempts.retry.is_for(error)
+        attempts.fails(error)
+        due = self._now + attempts.pause(self._random())
+        if not is_for or due >= attempts.until:
+            return False
+        hook_run.is_tried_again(due)
+        self.deadlines.expect(due)
+        self.commands.append((Do.TRY_AGAIN, hook_run))
+        return True
 
     def _is_up(self, hook_run: HookRun, value: Any, at: float, *, entered: bool) -> None:
         entry = hook_run.came_up(value, at, entered=entered)
@@ -462,6 +526,9 @@ class Scheduler:
             self._write(hook_run.fails(IN_STARTUP, Outcome.CANCELLED, at, reason=reason))
             return
         error = named(hook_run, error, "at startup")
+        attempts = hook_run.attempts
+        if attempts is not None and attempts.number > 1:
+            add_note(error, first_attempt(hook_run))
         entry = hook_run.fails(IN_STARTUP, outcome, at, error)
         self._write(entry)
         self.commands.append((Do.FAILED, entry))
@@ -510,7 +577,7 @@ class Scheduler:
                 if hook_run.is_job:
                     # Before that, ``service_begins`` will.
                     if self._has_served:
-                        self._begin_job(hook_run)
+                        self._job_may_begin(hook_run)
                 elif hook_run.hook is not None and hook_run.hook.kind is RESOURCE:
                     self.commands.append((Do.OPENED, hook_run))
             if not warming_up:
@@ -559,6 +626,8 @@ class Scheduler:
                 self._give_up_start(hook_run)
             elif hook_run.state is PENDING:
                 self._skip(hook_run, reason)
+            elif hook_run.state is RETRYING:
+                self._write(hook_run.is_given_up(self._now))
         if self._non_blocking:
             self.commands.append((Do.WARM,))
 
@@ -599,10 +668,37 @@ class Scheduler:
 
     # Background jobs: begun when everything is up, stopped before the first hook stops.
 
+    def _job_may_begin(self, job: HookRun) -> None:
+        """Begin a job, or have it begin later, as the process serves."""
+        if job.job.on_request:
+            return
+        if job.node.options.first:
+            job.job.is_due_at(self._now + job.node.options.first)
+            self.deadlines.expect(job.looks_at)
+        else:
+            self._begin_job(job)
+
     def _begin_job(self, job: HookRun) -> None:
         self.journal.begin_lines(job.node.index, IN_SERVICE)
-        self.journal.write(job.serves(self._now))
-        self._start(job)
+        entry = job.serves(self._now, self._random())
+        self.deadlines.expect(job.looks_at)
+        self.journal.write(entry)
+        # One after the other, rounds that go well are no news.
+        self._start(job, tell=not job.job.is_periodic or job.job.rounds == 1)
+
+    def _look_at_job(self, job: HookRun) -> None:
+        """Act on a time of a job's that has come."""
+        now = self._now + EARLY
+        if job.state is UP and now >= job.deadline:
+            self._round_is_late(job)
+        if job.state is UP and now >= job.job.stalls_at:
+            self._where(job)
+            self._write(job.stalls(self._now))
+            self.commands.append((Do.STALLED, job))
+            self._some_failed = self._some_crashed = True
+            self._judge_service()
+        if now >= job.job.due and not job.lives:
+            self._restart(job)
 
     def _job_ended(self, job: HookRun, error: BaseException | None) -> None:
         cancelled = is_cancellation(error)
@@ -610,26 +706,74 @@ class Scheduler:
             if error is not None and not cancelled:
                 self._job_fails_to_stop(job, error, Outcome.FAILED)
             self._write(job.job_stopped(self._now))
+            self.commands.append((Do.ROUND, job))
             self._stop_next_jobs(job)
+        elif job.job.is_periodic:
+            self._round_ended(job, error)
         elif error is None:
             self._write(job.ended_by_itself(Outcome.FINISHED, self._now))
+            self._judge_service()
         else:
             self._crashed(job, error)
             self._after_crash(job)
 
+    def _round_ended(self, job: HookRun, error: BaseException | None) -> None:
+        if not job.cancel_attempts:
+            if self._now + EARLY >= job.deadline:
+                self._round_crashes(job, HookError(self._texts.of_round(job)))
+            elif error is not None:
+                self._round_crashes(job, error)
+            else:
+                was_unwell = job.is_unwell
+                entry = job.round_succeeds(self._now)
+                if was_unwell:
+                    self._write(entry)
+                    self._judge_service()
+                else:
+                    self.journal.write(entry)
+        job.round_is_over()
+        self.commands.append((Do.ROUND, job))
+        self.deadlines.expect(job.looks_at)
+
+    def _round_is_late(self, job: HookRun) -> None:
+        """Cancel a round that has passed its limit; a thread is left, and no round begins before it ends."""
+        if not job.cancel_attempts:
+            self._where(job)
+            self._round_crashes(job, HookError(self._texts.of_round(job)))
+        if job.on_loop and job.cancelled() <= 2:
+            self.commands.append((Do.CANCEL, job, True))
+            self.deadlines.grant(job, self._now + GRACE)
+            return
+        if job.on_loop:
+            self.commands.append((Do.HANGS, job))
+        else:
+            job.cancel_begins()
+        job.due_at(math.inf)
+
+    def _round_crashes(self, job: HookRun, error: BaseException) -> None:
+        error = named(job, error, "while serving")
+        self._some_failed = self._some_crashed = True
+        entry = job.round_crashes(self._now, error)
+        self._write(entry)
+        self.commands.append((Do.FAILED, entry))
+        self._judge_service()
+        self._after_crash(job)
+
     def _after_crash(self, job: HookRun) -> None:
         if self.phase is not IN_SERVICE:
             return
-        on_crash = job.node.options.on_crash
-        if on_crash == "restart":
-            assert job.serving is not None
-            served = job.serving.ended - job.serving.begun
-            self.deadlines.restart(job, self._now + self._backoff.pause_after(job, served))
-        elif on_crash == "stop":
+        job.job.crashes(self._now, self._random())
+        if job.job.given_up:
+            self._write(job.not_restarted(f"it is given up: {job.job.given_up}"))
+            self.commands.append((Do.GIVEN_UP, job))
+        if job.job.stop_option:
             self.commands.append((Do.ASK_TO_STOP, job))
+        self.deadlines.expect(job.looks_at)
 
     def _restart(self, job: HookRun) -> None:
+        """Begin a job that is due, if it may."""
         if self.phase is not IN_SERVICE:
+            job.job.ends()
             return
         lost = self._lost(job)
         if lost is not None:
@@ -668,8 +812,9 @@ class Scheduler:
         place = self.graph.jobs_place
         after = -1 if place is None else place.after[STOP_TURN]
         job.job_asked_to_stop(self._now, self.deadlines.of_stop(job, self._now), after)
-        # The ending loop has cancelled the job already; a second time would interrupt its clean-up.
-        self.commands.append((Do.CANCEL, job, False))
+        if job.on_loop:
+            # At its end the loop has cancelled the job already: once more would cut its clean-up short.
+            self.commands.append((Do.CANCEL, job, False))
 
     def _job_fails_to_stop(self, job: HookRun, error: BaseException, outcome: Outcome) -> None:
         """Handle an error, or a passed limit, of a job that is being stopped."""
@@ -688,7 +833,7 @@ class Scheduler:
         hook_run.release()
         if hook_run is self.graph.jobs_place and hook_run.state is UP:
             hook_run.place_stops()
-            self.deadlines.end_restarts()
+            self.deadlines.end_jobs()
             self._stop_next_jobs()
         elif hook_run.state is UP:
             self._stop(hook_run)
@@ -785,6 +930,13 @@ class Scheduler:
 
     def _say(self, hook_run: HookRun, text: str, at: float) -> None:
         error = HookError(text)
+        attempts = hook_run.attempts
+        if attempts is not None and hook_run.state is STARTING and hook_run.on_loop:
+            goes_on = self.phase is IN_STARTUP or self._may_start_late(hook_run)
+            if goes_on and at + EARLY < attempts.until and hook_run.startup is None:
+                # It fails once its task has ended, or is tried again.
+                attempts.passes_limit(error)
+                return
         if hook_run.is_job:
             self._job_fails_to_stop(hook_run, error, Outcome.TIMED_OUT)
         elif hook_run.state is STARTING and hook_run.startup is None:
@@ -807,6 +959,10 @@ class Scheduler:
             how = "hangs in its thread, which can't be cancelled"
         error = HookError(f"{hook_run} {how}, and was abandoned.")
         self.commands.append((Do.ABANDON, hook_run, how))
+        passed = None if hook_run.attempts is None else hook_run.attempts.passed
+        if passed is not None and hook_run.state is STARTING and hook_run.startup is None:
+            hook_run.attempts.fails(passed)
+            self._fail_to_start(hook_run, passed, Outcome.TIMED_OUT, self._now)
         if hook_run.state is STOPPING and hook_run.stop_error is None:
             if hook_run.is_job:
                 self._job_fails_to_stop(hook_run, error, Outcome.ABANDONED)
@@ -849,8 +1005,8 @@ class Scheduler:
         for hook_run in self.graph.hook_runs:
             if hook_run.hook is None or hook_run.node.options.required or hook_run.non_blocking:
                 continue
-            if hook_run.state is PENDING:
-                self._skip(hook_run, "the startup had already passed its deadline")
+            if hook_run.state is PENDING or hook_run.state is RETRYING:
+                self._skip(hook_run, "the startup passed its deadline before its turn")
                 self._settle(hook_run)
         self._pass([one for one in late if one.node.options.required])
         if self.phase is not IN_STARTUP:
@@ -905,8 +1061,9 @@ class Scheduler:
         self.phase = phase
         self.journal.phase_begins(phase, self._now)
 
-    def _start(self, hook_run: HookRun) -> None:
-        if self._tells_steps:
+    def _start(self, hook_run: HookRun, *, tell: bool = True) -> None:
+        """Have a hook called, with the resources that are up now."""
+        if tell and self._tells_steps:
             self.commands.append((STEP, hook_run.step))
         arguments = self._resources_of(hook_run) if hook_run.node.arguments else {}
         self.commands.append((START, hook_run, arguments))
