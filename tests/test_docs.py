@@ -90,6 +90,8 @@ OF_COMMANDS = ("serving/loader", "cli/", "history/reading/troubles", "management
 
 # Messages that are put together from what is filled in.
 HARDLY_A_WORD = {
+    "Lifespan '<type>' stopped (<cause>): <n> hooks closed in <n> s; longest chain: <keys>.",
+    "the process was already stopping",
     "'<module>' has no '<name>'.",
     "<application>: <message type>: <message>",
     "<hook> <phase>: <outcome> after <n> s.",

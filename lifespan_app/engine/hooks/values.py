@@ -18,7 +18,7 @@ def words(value: Iterable[str] | str | None) -> frozenset[str] | None:
 def number(value: object, what: str) -> int:
     """Return ``value``, a priority. Raises ``TypeError`` for what is no whole number."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{what} is a whole number, not {value!r}.")
+        raise TypeError(f"{what} must be an integer, not {value!r}.")
     return value
 
 
