@@ -204,14 +204,10 @@ class PlanRunner:
 def judged(run: Run | None, code: int, message: str = "") -> Ended:
     """Return the result of a run whose startup was successful, and whose body returned ``code``."""
     messages = [message]
-    crashed = [
-        str(hook_run)
-        for hook_run in (run.hook_runs if run is not None else ())
-        if hook_run.is_job and hook_run.crashed and hook_run.node.options.on_crash == "stop"
-    ]
-    if crashed:
-        code = code or STARTUP_FAILED
-        messages.append(f"{', '.join(crashed)} crashed, and has on_crash='stop'.")
+    for hook_run in run.hook_runs if run is not None else ():
+        if hook_run.is_job and hook_run.crashed and hook_run.job.stop_option:
+            code = code or STARTUP_FAILED
+            messages.append(f"{hook_run} crashed, and has {hook_run.job.stop_option}.")
     if run is not None and run.stop_errors:
         code = code or SHUTDOWN_FAILED
         messages.append(shutdown_message(run))

@@ -1006,7 +1006,7 @@ class Scheduler:
             if hook_run.hook is None or hook_run.node.options.required or hook_run.non_blocking:
                 continue
             if hook_run.state is PENDING or hook_run.state is RETRYING:
-                self._skip(hook_run, "the startup passed its deadline before its turn")
+                self._skip(hook_run, "the startup had already passed its deadline")
                 self._settle(hook_run)
         self._pass([one for one in late if one.node.options.required])
         if self.phase is not IN_STARTUP:
