@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lifespan_app import Lifespan
+from lifespan_app import Lifespan, Retry
 from lifespan_app.handler import LifespanASGIHandler
 from lifespan_app.register import register_lifespan_manager
 from lifespan_app.signals import asgi_lifespan
@@ -187,3 +187,22 @@ class TestWithoutAServer:
 
         async with lifespan_running(only=[CLIENT]) as running:
             assert dict(running.state) == {"client": "open"}
+
+
+class TestRetry:
+    async def test_start_of_a_manager_is_tried_again_where_the_setting_says_so(
+        self, settings: Settings
+    ) -> None:
+        attempts: list[str] = []
+
+        @register
+        async def client() -> LifespanManager:
+            attempts.append("an attempt")
+            if len(attempts) < 3:
+                raise ConnectionRefusedError
+            yield {"client": "open"}
+
+        settings.LIFESPAN = {"HOOKS": {CLIENT: {"retry": Retry(30, first=0.001)}}}
+        async with lifespan_running() as running:
+            step = running.report.step(CLIENT)
+            assert (step.outcome, step.attempt, len(step.errors)) == ("ok", 3, 2)

@@ -13,7 +13,7 @@ from django.contrib.auth.models import Permission
 from django.db import connections
 from django.test import AsyncClient, Client, RequestFactory
 
-from lifespan_app import Lifespan
+from lifespan_app import Lifespan, Retry
 from lifespan_app.health.views import readyz
 from lifespan_app.testing import lifespan_running
 from tests.exchanges import Answer, ask, lifespan_of
@@ -289,6 +289,29 @@ async def test_error_is_one_line_of_text_and_unchanged_in_json(
         "degraded\ntests.django.test_health.fail: failed: "
         "OSError: no shop.other: crashed\\x1b[2J <b>\\udcff\n"
     )
+
+
+@pytest.mark.asyncio
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("with_users")
+async def test_permission_to_view_runs_shows_the_attempt_that_failed_and_the_next_one(
+    lifespan: Lifespan,
+) -> None:
+    user = await get_user_model().objects.acreate_superuser("admin")
+
+    @lifespan.resource(wait=False, retry=Retry(600, first=300, longest=300))
+    async def broker() -> AsyncIterator[str]:
+        if user:
+            raise ConnectionRefusedError("connection refused")
+        yield "broker"
+
+    client = AsyncClient()
+    await client.aforce_login(user)
+    async with lifespan.run():
+        while not (report := lifespan.report()) or not report.pending[0].doing:
+            await asyncio.sleep(0)
+        text = (await client.get("/readyz")).content.decode()
+    assert "attempt 1: ConnectionRefusedError: connection refused, next in " in text
 
 
 @pytest.mark.asyncio

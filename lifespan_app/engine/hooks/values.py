@@ -16,7 +16,7 @@ def words(value: Iterable[str] | str | None) -> frozenset[str] | None:
 
 
 def number(value: object, what: str) -> int:
-    """Return ``value``, a priority. Raises ``TypeError`` for what is no whole number."""
+    """Return ``value``, an integer. Raises ``TypeError`` if it is none."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{what} must be an integer, not {value!r}.")
     return value
@@ -25,12 +25,12 @@ def number(value: object, what: str) -> int:
 def is_seconds(value: object) -> bool:
     """Return True for a time limit: a number of seconds above 0 that Python can wait for."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # Some 292 years. Infinity, and whole numbers that no float can hold, are beyond it.
+    # 292 years, the limit of threading.TIMEOUT_MAX: infinity and larger integers are refused.
     return is_number and 0 < value <= threading.TIMEOUT_MAX  # type: ignore[operator]
 
 
 def seconds(value: object, what: str) -> float | None:
-    """Return ``value``, a time limit in seconds. Raises for what is no such limit."""
+    """Return ``value``, a time limit in seconds. Raises if it is none."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):

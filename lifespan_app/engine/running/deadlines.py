@@ -127,7 +127,7 @@ class Deadlines:
         return [
             one
             for one in self._hook_runs
-            # A job has a limit once it is asked to stop; a place has none.
+            # A job has a limit once it is asked to stop; a barrier has none.
             if one.state in GOES_ON and one.hook is not None
         ]
 
@@ -136,7 +136,7 @@ class Deadlines:
         options = hook_run.node.options
         limit = options.timeout
         if limit is None:
-            # Where nobody waits for it, neither the deadline nor that of optional hooks is meant.
+            # A hook that the startup does not wait for has neither of the default limits.
             unlimited = options.required or not options.wait or options.retry is not None
             limit = math.inf if unlimited else OPTIONAL_TIMEOUT
         due = now + limit

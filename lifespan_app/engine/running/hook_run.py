@@ -140,7 +140,7 @@ class HookRun:
         self.at_end = kind in ONLY_AT_END
         """True if it does nothing at startup, and is called at the end."""
         self.on_loop = hook is not None and hook.form not in IN_THREADS
-        """Whether it lives in a task; else in a thread."""
+        """True if it lives in a task, False if in a thread."""
         retry = node.options.retry
         self.attempts: Any = None if retry is None else Attempts(retry)
         """The attempts of its start; None where there is only one."""
@@ -174,12 +174,12 @@ class HookRun:
 
     @property
     def is_job(self) -> bool:
-        """Whether it is a background job."""
+        """True if it is a background job."""
         return self.job is not None
 
     @property
     def non_blocking(self) -> bool:
-        """Whether the startup does not wait for it: the process may serve before it is up."""
+        """True if the startup does not wait for it: the process may serve before it is up."""
         return not self.node.options.wait
 
     @property
@@ -254,12 +254,12 @@ class HookRun:
 
     @property
     def is_unwell(self) -> bool:
-        """Whether it has crashed while the process served, or is stalled."""
+        """True if it has crashed while the process served, or is stalled."""
         return self.serving is not None and self.serving.outcome in UNWELL
 
     @property
     def failed(self) -> bool:
-        """Whether it is not what it should be: failed, skipped, crashed, stalled."""
+        """True if it has failed, was skipped, has crashed, or is stalled."""
         served = None if self.serving is None else self.serving.outcome
         return self.failed_to_start or (
             served is not None and served is not OK and served is not Outcome.FINISHED

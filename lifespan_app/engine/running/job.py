@@ -52,7 +52,7 @@ class Job:
         self.given_up = ""
         """Why it does not begin any more, or an empty string."""
         self.on_request = False
-        """Whether it begins only where somebody asks for a round, as in a test."""
+        """True if it begins only on request, as in a test."""
         self._next_round = math.inf
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         most = 0 if options.give_up is None else options.give_up[0]
@@ -60,7 +60,7 @@ class Job:
 
     @property
     def is_periodic(self) -> bool:
-        """Whether its function is one round, called again and again."""
+        """True if its function is one round, called again and again."""
         return self.options.every is not None
 
     @property
@@ -132,7 +132,7 @@ class Job:
         """Give a sign of life. Any thread may call.
 
         Returns:
-            Whether it was stalled.
+            True if it was stalled.
         """
         is_watched = self.stalled or self.stalls_at < math.inf
         if is_watched and self.options.stall_after is not None:
