@@ -12,6 +12,7 @@ PUBLIC = {
         "LifespanContext",
         "LifespanMiddleware",
         "Resource",
+        "Retry",
         "ServiceType",
         "ShutdownHook",
         "StartupHook",
@@ -21,6 +22,7 @@ PUBLIC = {
     "lifespan_app.admin": ["register"],
     "lifespan_app.apps": ["LifespanConfig", "SimpleLifespanConfig"],
     "lifespan_app.asgi": ["get_asgi_application"],
+    "lifespan_app.contrib.celery": ["open_lifespan"],
     "lifespan_app.contrib.health_check": ["LifespanCheck"],
     "lifespan_app.errors": [
         "HookError",
