@@ -484,6 +484,20 @@ def served(job: str) -> list[LifespanStep]:
     return steps
 
 
+def stalled_job(**columns: Any) -> LifespanRun:
+    """Write a run that serves, degraded, since a background job of it gives no sign of life."""
+    stall = step(
+        "search.refresh",
+        Phase.SERVING,
+        took=300.0,
+        kind=BACKGROUND,
+        outcome=Outcome.STALLED,
+        reason="no sign of life for 300 s",
+        waiting_at="search/lifespan.py:44",
+    )
+    return recorded(Status.DEGRADED, steps=[*started()[:-1], stall], **columns)
+
+
 def over(columns: dict[str, Any], after: float) -> dict[str, Any]:
     """Return when a run was over that ended so many seconds after its begin."""
     ended = timezone.now() - timedelta(seconds=columns.get("ago", 600) - after)
@@ -500,6 +514,7 @@ STORIES = {
         stopped,
         shutdown_failed,
         crashed_job,
+        stalled_job,
         lost,
         silent,
         starting,

@@ -31,6 +31,7 @@ SENTENCES = {
     "crashed_job": (
         "search.refresh crashed after it had run for 3 min 2 s; serving without it for 10 min."
     ),
+    "stalled_job": "search.refresh is stalled; serving without it for 10 min.",
     "lost": "No heartbeat since {last_seen}; it had served for 1 h 40 min.",
     "starting": "Starting for 7.0 s; it waits for catalogue.index.",
 }
@@ -51,6 +52,17 @@ def test_story_of_a_run_is_told_in_a_sentence(name: str) -> None:
 
     expected = SENTENCES[name].format(last_seen=describe.clock(run.last_seen_at))
     assert describe.headline(run, steps, at) == expected
+
+
+@pytest.mark.django_db
+def test_advice_for_a_stalled_job_names_the_line_where_it_waits() -> None:
+    run = records.stalled_job()
+
+    advice = describe.advice(run, list(run.steps.order_by("pk")))
+
+    assert advice == [
+        "It waits at search/lifespan.py:44: check whether the service it calls there responds."
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Statu
 
 from .statistics import Spread
 
-BROKEN = frozenset({Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CRASHED})
+BROKEN = frozenset(
+    {Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CRASHED, Outcome.STALLED}
+)
 """The outcomes of a failed step; skipped and cancelled ones are consequences."""
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
@@ -197,6 +199,8 @@ def outcome(step: LifespanStep) -> str:
 def failure_text(step: LifespanStep) -> str:
     """Return a sentence about a failed step: the hook, its failure, and the time until then."""
     words = {"hook": step.key, "time": duration(step.duration)}
+    if step.outcome == Outcome.STALLED:
+        return gettext("%(hook)s is stalled") % words
     if step.phase == Phase.SERVING:
         return gettext("%(hook)s crashed after it had run for %(time)s") % words
     if step.phase == Phase.SHUTDOWN:
@@ -426,6 +430,12 @@ def advice_for(run: LifespanRun, step: LifespanStep) -> Iterator[str]:
                 % words
             )
         yield gettext("If it only needs longer, raise %(setting)s['timeout'].") % words
+    elif step.outcome == Outcome.STALLED:
+        words["waiting"] = step.waiting_at or words["place"]
+        yield (
+            gettext("It waits at %(waiting)s: check whether the service it calls there responds.")
+            % words
+        )
     elif step.phase == Phase.SERVING:
         yield gettext("Fix the error at %(place)s, then restart the process.") % words
     else:
