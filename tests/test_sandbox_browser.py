@@ -112,7 +112,7 @@ def test_first_screen_of_the_admin_explains_the_degraded_start(
     page.get_by_role("button", name="Log in").click()
 
     # The process that shows it is the one that is degraded.
-    page.get_by_role("heading", name="1 process serves, degraded.").wait_for()
+    page.get_by_role("heading", name="1 process is serving, degraded.").wait_for()
     failure = page.get_by_role("region", name="Broken now").get_by_role("article")
     assert failure.get_by_role("link", name="notices.notice_board failed after").is_visible()
     assert failure.get_by_text("NoticeServiceError: No notice service at").is_visible()
