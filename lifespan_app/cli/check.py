@@ -34,6 +34,7 @@ OF_THE_PROJECT = (
     system_checks.check_drain,
     system_checks.check_patched_threads,
     system_checks.check_hook_names,
+    system_checks.check_commands,
     system_checks.check_middleware,
     system_checks.check_lonely_module,
     system_checks.check_silent_modules,

@@ -406,6 +406,22 @@ BROKEN = (
         environment={"GUNICORN_CMD_ARGS": "--worker-class gevent"},
     ),
     Broken(
+        id="E014",
+        what="a command that opens no plan",
+        make=sound(LIFESPAN={"COMMANDS": {"migrate": "worker"}}),
+        says="LIFESPAN['COMMANDS']['migrate']: 'migrate' is a command of django.core, which needs no "
+        "lifespan or opens its own.",
+        hint="Remove it.",
+    ),
+    Broken(
+        id="W014",
+        what="a command that there is not",
+        make=sound(LIFESPAN={"COMMANDS": {"db_wroker": "worker"}}),
+        says="LIFESPAN['COMMANDS']['db_wroker'] names no command of this project",
+        level="WARNING",
+        hint="",
+    ),
+    Broken(
         id="I001",
         what="a hook that runs once per server",
         make=shop('@lifespan.on_start(service_types=["server"])\nasync def lock(): ...'),

@@ -123,7 +123,10 @@ def test_server_gets_the_signal_after_the_drain_and_serves_until_then(
     project: Project, kind: Kind
 ) -> None:
     streaming(project, DRAIN_SECONDS=600).settings(LOGGING=DEBUG)
-    project.app("hasty", lifespan="from lifespan_app.engine import notice\n\nnotice.ECHO = 0.0\n")
+    project.app(
+        "hasty",
+        lifespan="from lifespan_app.engine.running import shutdown_event\n\nshutdown_event.ECHO = 0.0\n",
+    )
     with Server(project, kind) as server, ThreadPoolExecutor(1) as client:
         server.wait_for_output("Signals are held back from the server for 600 s")
         assert server.get("/readyz").status == 200
