@@ -25,7 +25,7 @@ COMMA := ,
 MAIN_RUN = $(MAIN_PAIR)-$(if $(AFTER_TEST),rest,main)
 RUNS = $(subst $(EMPTY) $(EMPTY),$(COMMA),$(strip $(MAIN_RUN) $(OTHER_PAIRS)))
 
-# What SERVER may be, and what Python is told then to serve the sandbox.
+# The values of SERVER, and the arguments with which Python serves the sandbox.
 ADDRESS = $(if $(findstring :,$(HOST)),[$(HOST)],$(HOST)):$(PORT)
 APPLICATION := config.asgi:application
 SERVERS := uvicorn hypercorn granian gunicorn uvicorn-worker daphne runserver

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import statistics
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -47,6 +48,24 @@ class Figure:
         """The target in words."""
         bounds = (("at least", self.at_least), ("at most", self.at_most))
         return ", ".join(f"{word} {bound:.4g}" for word, bound in bounds if bound is not None)
+
+
+def median_of(
+    benchmark: str,
+    what: str,
+    measured: Sequence[float],
+    unit: str,
+    at_most: float | None = None,
+) -> Figure:
+    """Return the median of repeated measurements, with the lowest in its note."""
+    return Figure(
+        benchmark=benchmark,
+        what=what,
+        value=statistics.median(measured),
+        unit=unit,
+        at_most=at_most,
+        note=f"median of {len(measured)}, fastest {min(measured):.2f}",
+    )
 
 
 def table(figures: Sequence[Figure]) -> str:

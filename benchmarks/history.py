@@ -145,7 +145,7 @@ class SQLite(Dialect):
 
 
 class PostgreSQL(Dialect):
-    """The SQL of PostgreSQL and MariaDB, which have types."""
+    """The SQL of PostgreSQL, which has types."""
 
     numbers = "generate_series(1, {count}) AS numbers(n)"
 

@@ -17,7 +17,7 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 
-from benchmarks.figures import Figure, show
+from benchmarks.figures import Figure, median_of, show
 from lifespan_app import Lifespan
 
 Clock = Callable[[], float]
@@ -276,14 +276,7 @@ def _thousand_async_and_functions(runner: asyncio.Runner) -> Iterator[Figure]:
             taken[case.what].append(_start_and_stop(runner, case))
     for case in CASES:
         each = [seconds / HOOKS * 1e6 for seconds in taken[case.what]]
-        yield Figure(
-            benchmark="hooks",
-            what=f"{HOOKS} {case.what}, start and stop",
-            value=statistics.median(each),
-            unit="us",
-            at_most=case.at_most,
-            note=f"median of {ROUNDS}, fastest {min(each):.1f}",
-        )
+        yield median_of("hooks", f"{HOOKS} {case.what}, start and stop", each, "us", case.at_most)
 
 
 def _thousand_sync_resources(runner: asyncio.Runner) -> Iterator[Figure]:
@@ -323,14 +316,7 @@ def _plans() -> Iterator[Figure]:
             lifespan = make()
             gc.collect()
             each.append(plan_seconds(lifespan, CPU) / HOOKS * 1e6)
-        yield Figure(
-            benchmark="hooks",
-            what=f"the plan of {HOOKS} hooks, {what}",
-            value=statistics.median(each),
-            unit="us",
-            at_most=PLAN_AT_MOST,
-            note=f"median of {ROUNDS}, fastest {min(each):.1f}",
-        )
+        yield median_of("hooks", f"the plan of {HOOKS} hooks, {what}", each, "us", PLAN_AT_MOST)
 
 
 def _graphs(runner: asyncio.Runner) -> Iterator[Figure]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 
-from benchmarks.figures import Figure, show
+from benchmarks.figures import Figure, median_of, show
 
 BEFORE = "django.core.asgi"
 OURS = "lifespan_app.asgi"
@@ -57,13 +56,12 @@ def measure() -> Sequence[Figure]:
             for module in modules:
                 taken[module].append(milliseconds(module, bytecode))
     return [
-        Figure(
-            benchmark="imports",
-            what=f"import {module} after {BEFORE}",
-            value=statistics.median(times),
-            unit="ms",
-            at_most=AT_MOST_MS if module == OURS else None,
-            note=f"median of {ROUNDS}, fastest {min(times):.2f}",
+        median_of(
+            "imports",
+            f"import {module} after {BEFORE}",
+            times,
+            "ms",
+            AT_MOST_MS if module == OURS else None,
         )
         for module, times in taken.items()
     ]

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import statistics
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
-from benchmarks.figures import Figure, show
+from benchmarks.figures import Figure, median_of, show
 
 OURS = "lifespan_app.asgi"
 PEER = "asgi_lifecycle"
@@ -100,13 +99,12 @@ def measure() -> Sequence[Figure]:
             if number:
                 taken[name].append(float(output))
     return [
-        Figure(
-            benchmark="start",
-            what=f"from import {name} to startup.complete, {HOOKS} hooks",
-            value=statistics.median(times),
-            unit="ms",
-            at_most=AT_MOST_MS if name == OURS else None,
-            note=f"median of {ROUNDS}, fastest {min(times):.2f}",
+        median_of(
+            "start",
+            f"from import {name} to startup.complete, {HOOKS} hooks",
+            times,
+            "ms",
+            AT_MOST_MS if name == OURS else None,
         )
         for name, times in taken.items()
     ]

@@ -36,7 +36,7 @@ def install(lifespan: Lifespan) -> None:
         from .serving.startup_report import StartupReporter
 
         observers.append(StartupReporter(starts))
-    # A setting of the wrong type is told of where a plan is opened, and by the checks.
+    # A setting of the wrong type is reported when a plan is opened, and by the checks.
     if not any(conf.wrong_types()) and (status_file := conf.get("STATUS_FILE")):
         from .health.status_file import StatusFile
 
@@ -53,7 +53,7 @@ class SimpleLifespanConfig(AppConfig):
     def ready(self) -> None:
         """Put Django around the default ``Lifespan``, register the checks, attach the recorder."""
         from . import conf
-        from .checks import system_checks
+        from .checks import system_checks  # noqa: F401  # registers them
         from .history.recording.recorder import Recorder
         from .integration.default import lifespan
 
@@ -61,7 +61,7 @@ class SimpleLifespanConfig(AppConfig):
         observers = lifespan.adapter.observers
         if not any(isinstance(observer, Recorder) for observer in observers):
             observers.append(Recorder())
-        if system_checks.table(conf.declared()).get("COMMANDS"):
+        if conf.get("COMMANDS"):
             from .processes import commands
 
             commands.install()

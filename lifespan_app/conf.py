@@ -141,7 +141,7 @@ def get(key: str) -> Any:
 def excluded_apps() -> frozenset[str]:
     """Return the labels of the apps whose ``lifespan.py`` is excluded.
 
-    None if the setting is of the wrong type, which a check and the start of a run report.
+    An empty set if the setting is of the wrong type; a check and the start of a run report that.
     """
     if any(wrong_types()):
         return frozenset()

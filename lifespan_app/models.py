@@ -101,11 +101,11 @@ class RunQuerySet(models.QuerySet["LifespanRun"]):
 
     def live(self, now: datetime | None = None) -> Self:
         """Return the runs of running processes: starting, serving, degraded or stopping."""
-        return self.filter(heard_of(now), status__in=LIVE)
+        return self.filter(on_time(now), status__in=LIVE)
 
     def serving(self, now: datetime | None = None) -> Self:
         """Return the runs that are serving or degraded."""
-        return self.filter(heard_of(now), status__in=(Status.SERVING, Status.DEGRADED))
+        return self.filter(on_time(now), status__in=(Status.SERVING, Status.DEGRADED))
 
     def failed(self) -> Self:
         """Return the runs with a failed startup or shutdown."""
@@ -113,23 +113,23 @@ class RunQuerySet(models.QuerySet["LifespanRun"]):
 
     def lost(self, now: datetime | None = None) -> Self:
         """Return the lost runs."""
-        return self.filter(Q(status=Status.LOST) | fell_silent(now))
+        return self.filter(Q(status=Status.LOST) | overdue(now))
 
     def silent(self, now: datetime | None = None) -> Self:
         """Return the runs that are lost by the clock, but have another status in their row."""
-        return self.filter(fell_silent(now))
+        return self.filter(overdue(now))
 
     def of_launch(self, launch: str) -> Self:
         """Return the runs of one server start; none for an empty string."""
         return self.filter(launch=launch) if launch else self.none()
 
 
-def heard_of(now: datetime | None) -> Q:
+def on_time(now: datetime | None) -> Q:
     """Return the condition that a run's next heartbeat is not overdue, or not expected."""
     return Q(lost_after__isnull=True) | Q(lost_after__gte=now or timezone.now())
 
 
-def fell_silent(now: datetime | None) -> Q:
+def overdue(now: datetime | None) -> Q:
     """Return the condition that a run has not ended, and its next heartbeat is overdue."""
     return Q(status__in=LIVE, lost_after__lt=now or timezone.now())
 

@@ -139,7 +139,7 @@ def text_of(one: dict[str, object]) -> str:
     """Return a pending hook as text: its key, and its progress."""
     key, progress, doing = one.get("hook"), one.get("progress"), one.get("doing")
     if not isinstance(progress, (int, float)):
-        return str(key)
+        return f"{key} ({doing})" if doing else str(key)
     share = f"{progress:.0%}"
     return f"{key} ({share}, {doing})" if doing else f"{key} ({share})"
 

@@ -39,8 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the mark, and the fixture for async tests."""
     config.addinivalue_line(
         "markers",
-        f"{MARK}(service_type=None, *, only=None, lifespan=None): what the fixture "
-        "lifespan_running opens, as lifespan_app.testing.lifespan_running() takes it",
+        f"{MARK}(service_type=None, *, only=None, lifespan=None, history=False, background=False): "
+        "the arguments of lifespan_app.testing.lifespan_running() for the fixture lifespan_running",
     )
     make: Any = pytest.fixture
     if config.pluginmanager.hasplugin("asyncio"):

@@ -12,14 +12,14 @@ import pytest
 
 from tests.projects import JOURNAL_VARIABLE, Project
 
-# Fixtures whose tests start processes: servers, commands, browsers.
-OF_PROCESSES = {"project", "sandbox", "chromium", "terminal"}
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from tests.sandboxes import Sandbox
     from tests.terminals import Terminal
+
+OF_PROCESSES = {"project", "sandbox", "chromium", "terminal"}
+"""Fixtures whose tests start processes: servers, commands, browsers."""
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ import lifespan_app
 PACKAGE = Path(lifespan_app.__file__).parent
 CHECKS = PACKAGE / "checks"
 """A page of its own has what they say, by their ids."""
-NO_MESSAGES = {"fleet.py", "masking.py", "one_hook.py", "storable.py", "tracebacks.py"}
 TRANSLATED = {"_", "gettext", "ngettext"}
 """What the pages of the admin say explains itself there."""
 
@@ -68,7 +67,7 @@ def messages() -> list[Message]:
     return [
         message
         for path in sorted(PACKAGE.rglob("*.py"))
-        if path.name not in NO_MESSAGES and (path.parent != CHECKS or path.name == "at_start.py")
+        if path.parent != CHECKS or path.name == "at_start.py"
         for message in messages_of(path)
     ]
 

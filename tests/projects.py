@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any, Self
@@ -160,6 +162,13 @@ class Project:
     def events(self) -> list[str]:
         """Return what the project wrote into its journal, line by line."""
         return self.journal.read_text().splitlines() if self.journal.exists() else []
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the runs in the project's database, the first one first."""
+        with closing(sqlite3.connect(self.folder / "db.sqlite3")) as database:
+            database.row_factory = sqlite3.Row
+            rows = database.execute("SELECT * FROM lifespan_app_lifespanrun ORDER BY started_at")
+            return [dict(row) for row in rows]
 
     def line_of(self, name: str, text: str) -> int:
         """Return the number of the first line of a file that holds `text`."""

@@ -492,7 +492,7 @@ def stalled_job(**columns: Any) -> LifespanRun:
         took=300.0,
         kind=BACKGROUND,
         outcome=Outcome.STALLED,
-        reason="no sign of life for 300 s",
+        reason="no beat() has come for 300 s",
         waiting_at="search/lifespan.py:44",
     )
     return recorded(Status.DEGRADED, steps=[*started()[:-1], stall], **columns)

@@ -23,7 +23,7 @@ from lifespan_app import conf
 from lifespan_app.engine.context import ServiceType
 from lifespan_app.history.reading.queries import any_of, either_begins_with, newest_pks, search_pks
 from lifespan_app.history.reading.statistics import UNCOUNTED, Sample, newest_runs
-from lifespan_app.models import FAILED, LIVE, LifespanRun, Mode, Status, fell_silent, heard_of
+from lifespan_app.models import FAILED, LIVE, LifespanRun, Mode, Status, on_time, overdue
 
 MORE_THAN = 1_000
 """The number of runs up to which pages are numbered; after it there is only a next page."""
@@ -51,7 +51,7 @@ class StatusFilter(SimpleListFilter):
     @classmethod
     def parts_of(cls, chosen: str | None) -> list[Q]:
         """Return the conditions of a choice that combines several."""
-        gone = [Q(status=Status.LOST), fell_silent(None)]
+        gone = [Q(status=Status.LOST), overdue(None)]
         failed = [Q(status=status) for status in FAILED]
         return {cls.BROKEN: failed + gone, str(Status.LOST): gone}.get(chosen or "", [])
 
@@ -70,7 +70,7 @@ class StatusFilter(SimpleListFilter):
         if self.parts_of(chosen):
             return queryset  # RunList combines them
         found = queryset.filter(status=chosen)
-        return found.filter(heard_of(None)) if chosen in LIVE else found
+        return found.filter(on_time(None)) if chosen in LIVE else found
 
 
 class ServiceTypeFilter(SimpleListFilter):

@@ -1,4 +1,4 @@
 """System checks: the messages of ``manage.py check`` on hooks, settings, servers and the history.
 
-Imports ``serving``, ``history``, ``integration`` and ``engine``.
+Imports ``processes``, ``serving``, ``history``, ``integration``, ``conf`` and ``engine``.
 """

@@ -34,6 +34,10 @@ ASGI_MIDDLEWARE = (
 )
 
 
+REGISTERED: list[Callable[..., list[CheckMessage]]] = []
+"""Every check that ``registered`` has registered, in the order of its definition."""
+
+
 def registered(
     check: Callable[[], Iterable[CheckMessage]], **options: bool
 ) -> Callable[..., list[CheckMessage]]:
@@ -53,6 +57,7 @@ def registered(
     # Without functools.wraps(): CheckRegistry.register() requires **kwargs in the signature.
     run.__name__, run.__doc__ = check.__name__, check.__doc__
     register(run, TAG, **options)
+    REGISTERED.append(run)
     return run
 
 

@@ -26,22 +26,8 @@ from .terminal import folded, printable, width_of_page
 
 ALL = "all"
 
-OF_THE_PROJECT = (
-    system_checks.check_broken_modules,
-    system_checks.check_keys,
-    system_checks.check_types,
-    system_checks.check_config_file,
-    system_checks.check_drain,
-    system_checks.check_patched_threads,
-    system_checks.check_hook_names,
-    system_checks.check_commands,
-    system_checks.check_middleware,
-    system_checks.check_lonely_module,
-    system_checks.check_silent_modules,
-    system_checks.check_history_database,
-    system_checks.check_logger,
-    system_checks.check_spool,
-)
+OF_A_PLAN = (system_checks.check_plan, system_checks.check_application)
+"""Checks that ``check`` makes itself, of the requested plans and application."""
 
 
 class Checked(NamedTuple):
@@ -70,7 +56,12 @@ def check(service_type: str | None = None, asgi: str | None = None) -> Checked:
         LookupError: there is no application at ``asgi``.
     """
     plans = []
-    problems = [Found(message) for check in OF_THE_PROJECT for message in audible(check())]
+    problems = [
+        Found(message)
+        for check in system_checks.REGISTERED
+        if check not in OF_A_PLAN
+        for message in audible(check())
+    ]
     try:
         settings = lifespan.adapter.settings()
     except ImproperlyConfigured:

@@ -212,8 +212,10 @@ class Live(Observer):
 
     def _ends(self, step: Step, key: str) -> None:
         assert step.outcome is not None
-        self._done += 1
-        self._jobs.pop(step.key, None)
+        if step.outcome is not Outcome.STALLED:
+            # A stalled job goes on.
+            self._done += 1
+            self._jobs.pop(step.key, None)
         busy = self._busy.pop((step.key, step.phase), None)
         duration = step.duration
         if step.phase is Phase.SERVING and busy is not None:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.management.base import CommandError
 
-from lifespan_app.conf import LAUNCH
 from lifespan_app.engine.context import ServiceType
 from lifespan_app.integration.default import lifespan
 from lifespan_app.processes.notify import Notifier
 from lifespan_app.processes.run import Body, Ended, Once, PlanRunner, UntilSignal
+from lifespan_app.processes.thread_run import begin_launch
 
 from .child import CannotRun, Child
 from .command import BAD_ARGUMENT, CommandWithExitCodes
@@ -43,8 +41,7 @@ def refuse(options: Mapping[str, Any]) -> None:
 
 def run_plan(command: CommandWithExitCodes, options: Mapping[str, Any]) -> Ended:
     """Run a plan with the options of a command, with a line per hook on the terminal."""
-    if not os.environ.get(LAUNCH):
-        os.environ[LAUNCH] = uuid.uuid4().hex
+    begin_launch()
     readiness = Notifier(options["ready_file"])
     try:
         readiness.begin()

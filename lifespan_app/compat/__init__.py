@@ -1,4 +1,4 @@
 """Signals and lifespan managers, as the earlier packages have them.
 
-Imports ``integration`` and ``engine``.
+Imports ``types``, ``integration`` and ``engine``.
 """

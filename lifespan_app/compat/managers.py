@@ -103,7 +103,7 @@ def new_hook(receiver: Receiver, connected: Receiver) -> Hook:
             yield None
         elif not hasattr(type(made), "__aenter__"):
             raise HookError(
-                f"{unit_here()} gives {with_article(type(made))}. Return a function that makes an "
+                f"{current_hook_run()} gives {with_article(type(made))}. Return a function that makes an "
                 "async context manager, such as one below @asynccontextmanager."
             )
         else:
@@ -120,7 +120,7 @@ def new_hook(receiver: Receiver, connected: Receiver) -> Hook:
 
 def arguments() -> dict[str, Any]:
     """Return the arguments for a receiver of ``asgi_lifespan``, inside a run."""
-    run = unit_here().run
+    run = current_hook_run().run
     # Only a server's run has a scope.
     scope = getattr(run, "scope", None) or {"type": "lifespan", "asgi": {"version": "3.0"}}
     state = scope.get("state")
@@ -131,19 +131,19 @@ def arguments() -> dict[str, Any]:
 
 def keep(mapping: Any) -> None:
     """Put the mapping of the manager that is being entered into the state."""
-    unit = unit_here()
+    hook_run = current_hook_run()
     if mapping is None:
         return
     if not isinstance(mapping, Mapping):
         raise HookError(
-            f"{unit} yields {with_article(type(mapping))}. Yield a dictionary: what is in it will be "
+            f"{hook_run} yields {with_article(type(mapping))}. Yield a dictionary: what is in it will be "
             "in the state."
         )
-    share(unit.run.state, mapping, str(unit))
+    share(hook_run.run.state, mapping, str(hook_run))
 
 
-def unit_here() -> HookRun:
+def current_hook_run() -> HookRun:
     """Return the hook that this code is part of."""
-    unit = current_hook.get()
-    assert isinstance(unit, HookRun)
-    return unit
+    hook_run = current_hook.get()
+    assert isinstance(hook_run, HookRun)
+    return hook_run

@@ -50,8 +50,8 @@ class LifespanSignal(Signal):
         if callable(receiver) and not takes_anything(receiver):
             # Django requires **kwargs: Signal.connect() checks it under DEBUG only.
             dispatch_uid = dispatch_uid or Identity(receiver, weak=weak)
-            choosy = AcceptedKwargsReceiver(receiver, weak=weak)
-            receiver = choosy.acall if iscoroutinefunction(receiver) else choosy.call
+            accepting = AcceptedKwargsReceiver(receiver, weak=weak)
+            receiver = accepting.acall if iscoroutinefunction(receiver) else accepting.call
         super().connect(receiver, sender, weak, dispatch_uid)
 
     def disconnect(

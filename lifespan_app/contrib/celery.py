@@ -22,7 +22,7 @@ from lifespan_app.engine.context import ServiceType
 from lifespan_app.engine.logger import logger
 from lifespan_app.integration.advice import in_test
 from lifespan_app.integration.default import lifespan
-from lifespan_app.processes.thread_run import LOOK, Beside, begin_launch
+from lifespan_app.processes.thread_run import LOOK, ThreadRun, begin_launch
 from lifespan_app.serving import startup_report
 
 FAILED = 1
@@ -63,7 +63,7 @@ def connect() -> None:
 class Process:
     """The open run of this process, and the pid of the worker. Forks inherit it."""
 
-    beside: Beside | None = None
+    thread_run: ThreadRun | None = None
     worker: int | None = None
     """The number of the worker's main process."""
 
@@ -84,7 +84,7 @@ class OpensLifespan(bootsteps.StartStopStep):
             # A spawned process need not import the application's module.
             worker.app.conf.include = (*worker.app.conf.include, SPAWNED)
             # The processes begin before this step starts.
-            self._told = self._listening.enter_context(listening())
+            self._reports = self._listening.enter_context(listening())
 
     def start(self, worker: Any) -> None:
         """Open the plan, or wait until a process of the pool has."""
@@ -107,8 +107,8 @@ class OpensLifespan(bootsteps.StartStopStep):
     terminate = stop
 
     def _wait_for_one(self, pool: Any) -> None:
-        while self._told.path is not None:
-            came_up, errors = self._told.starts()
+        while self._reports.path is not None:
+            came_up, errors = self._reports.starts()
             if came_up:
                 return
             if errors:
@@ -118,6 +118,7 @@ class OpensLifespan(bootsteps.StartStopStep):
             if not any(process.is_alive() for process in pool._pool._pool):
                 # It was killed, and Celery starts another one.
                 return
+            # Celery's signal handlers only set a flag, so this has to look again and again.
             state.maybe_shutdown()
             time.sleep(LOOK)
 
@@ -136,7 +137,7 @@ def listening() -> Iterator[startup_report.StartupReports]:
                 os.environ[STARTS_FILE] = outer
 
 
-class InPool(Beside):
+class InPool(ThreadRun):
     """The plan in a process of a prefork pool, which is opened while Celery goes on.
 
     Celery kills a process that is not up after ``worker_proc_alive_timeout``, 4 seconds. So nothing
@@ -150,22 +151,23 @@ class InPool(Beside):
     async def _open(self) -> None:
         """Open it, and repeat that until it succeeds."""
         tries = 0
-        while not self.up.is_set():
+        while True:
             try:
                 await super()._open()
             except BaseException as error:
                 if self._closing:
                     raise
-                self._tell(self.failure(error) or type(error).__name__)
+                self._report(self.failure(error) or type(error).__name__)
                 pause = PAUSES[min(tries, len(PAUSES) - 1)]
                 logger.warning("The startup is tried again in %g s. Tasks wait for it.", pause)
                 await asyncio.sleep(pause)
                 tries += 1
             else:
                 self.up.set()
-                self._tell("")
+                self._report("")
+                return
 
-    def _tell(self, error: str) -> None:
+    def _report(self, error: str) -> None:
         if path := os.environ.get(STARTS_FILE):
             startup_report.write(
                 path, self.run.facts.uuid if self.run is not None else "", not error, error
@@ -174,11 +176,11 @@ class InPool(Beside):
 
 def open_here(service_type: str) -> None:
     """Open a plan in this process, and wait for that. Raises ``SystemExit`` if it fails."""
-    beside = Process.beside = Beside(lifespan, service_type)
+    thread_run = Process.thread_run = ThreadRun(lifespan, service_type)
     try:
-        beside.open(heed=state.maybe_shutdown)
+        thread_run.open(check=state.maybe_shutdown)
     except BaseException as error:
-        why = beside.failure(error)
+        why = thread_run.failure(error)
         if why is None:
             raise
         logger.error("%s", why)
@@ -191,20 +193,20 @@ def open_here(service_type: str) -> None:
 def pool_process_begins(**given: Any) -> None:
     """Begin to open the plan of a pool's process; that of the pool ``solo`` is the worker's own."""
     if os.getpid() != Process.worker and not in_test():
-        beside = Process.beside = InPool()
-        beside.begin()
+        thread_run = Process.thread_run = InPool()
+        thread_run.begin()
 
 
 def task_begins(**given: Any) -> None:
     """Make a task wait for the plan of its process, unless it is called eagerly."""
-    if isinstance(Process.beside, InPool):
-        Process.beside.up.wait()
+    if isinstance(Process.thread_run, InPool):
+        Process.thread_run.up.wait()
 
 
 def process_ends(**given: Any) -> None:
     """Close the plan of this process: all its tasks have ended."""
-    if Process.beside is not None:
-        Process.beside.close(END)
+    if Process.thread_run is not None:
+        Process.thread_run.close(END)
 
 
 def beat_begins(sender: Any, **given: Any) -> None:

@@ -89,7 +89,7 @@ class Lifespan(Registry):
 
     @classmethod
     def reset_instance(cls) -> None:
-        """Delete, for tests, the default ``Lifespan`` with its hooks, runs and last report.
+        """Clear the default ``Lifespan`` for tests: its hooks, runs and last report.
 
         It stays the same object. A run that ``startup`` has put on a loop thread of its own is
         closed; any other stays open, with a warning.

@@ -1,4 +1,4 @@
-"""The private parts of asgiref that are used here, in one place.
+"""The main loop of a thread in asgiref, a private attribute.
 
 ``async_to_sync`` runs async code on the *main loop* of its thread, or without one on a new loop.
 ``sync_to_async`` sets the main loop of the thread that runs the sync code: its caller's loop. See
@@ -105,6 +105,6 @@ class DeferredLoop(asyncio.AbstractEventLoop):
         main = main_loop()
         if main is self:
             return self._find()
-        # asgiref captured the loop in AsyncToSync.__init__ (https://github.com/django/asgiref/pull/562),
-        # and the thread may have another loop by now, or none.
+        # Before https://github.com/django/asgiref/pull/562, asgiref captured the loop in
+        # AsyncToSync.__init__, and the thread may have another loop by now, or none.
         return main if main is not None and main.is_running() else None

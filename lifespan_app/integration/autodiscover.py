@@ -24,7 +24,7 @@ excluded: list[str] = []
 """The labels of the apps that the setting ``AUTODISCOVER`` excludes."""
 
 imported: set[str] = set()
-"""The modules of that name that were imported when the apps were ready, by whomever."""
+"""The modules of that name that were imported when the apps were ready."""
 
 done = False
 """True once the apps were searched. A project may import its hooks itself, at any time."""

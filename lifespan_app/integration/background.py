@@ -57,7 +57,6 @@ class BackgroundRun:
         self.enabled = False
         """True if the project's WSGI application is ours, or by a command's setting."""
         self._service_type: str | None = None
-        self._in_children = False
         self._ends_with_process = False
         self._is_fork = False
         self._left_in_parent: list[object] = []
@@ -88,11 +87,11 @@ class BackgroundRun:
             in_children_only: whether only child processes of this one open it.
         """
         self._service_type = service_type
-        self._in_children = True
         self.enabled = self.enabled or not in_children_only
 
     def _is_enabled(self) -> bool:
-        return is_enabled(enabled=self.enabled or (self._in_children and self._is_child()))
+        in_child = self._service_type is not None and self._is_child()
+        return is_enabled(enabled=self.enabled or in_child)
 
     def _is_child(self) -> bool:
         multiprocessing = sys.modules.get("multiprocessing.process")
@@ -100,6 +99,7 @@ class BackgroundRun:
 
     def _forked(self) -> None:
         self._is_fork = True
+        self._ends_with_process = False
         # Never garbage collected: closing the loop would unregister its files from the selector that
         # it shares with the parent's loop: https://github.com/python/asyncio/issues/347
         self._left_in_parent += [self._run, self._thread]
@@ -160,7 +160,7 @@ class BackgroundRun:
             )
             begun.append(run)
             self._run = run
-            log_opened(run, user, by_default=not (self.enabled or self._in_children))
+            log_opened(run, user, by_default=not self.enabled and self._service_type is None)
             asyncio.get_running_loop().set_default_executor(LastingThreads())
             await asyncio.to_thread(int)
             await run.start()
@@ -204,7 +204,7 @@ class BackgroundRun:
         leave = os._exit
 
         def close_and_leave(status: int) -> NoReturn:
-            # Of a thread that calls it nothing is known: it may be a hook's.
+            # Another thread may be a hook's, which the stop would wait for.
             if threading.current_thread() is threading.main_thread():
                 self.close()
             leave(status)

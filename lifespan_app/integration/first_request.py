@@ -32,7 +32,7 @@ class FirstRequest:
         self._first = threading.Lock()
 
     def listen(self) -> None:
-        """Wait for it."""
+        """Connect to ``request_started``."""
         request_started.connect(self.came, weak=False, dispatch_uid=UID)
 
     def came(self, **given: Any) -> None:

@@ -1,4 +1,4 @@
 """Plans of processes without an ASGI server: commands, workers, ``runlifespan``.
 
-Imports ``health``, ``integration`` and ``engine``.
+Imports ``health``, ``conf``, ``integration`` and ``engine``.
 """

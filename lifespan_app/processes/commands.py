@@ -27,13 +27,14 @@ from django.utils.autoreload import DJANGO_AUTORELOAD_ENV
 from lifespan_app import conf
 from lifespan_app.engine.lifespan import note_stop_errors
 from lifespan_app.engine.running.run import Run
+from lifespan_app.engine.signal_handlers import give_back, place
 from lifespan_app.integration.adapter import DjangoAdapter
 from lifespan_app.integration.advice import in_test
 from lifespan_app.integration.default import lifespan
 
 from .capture_signals import ENDING, HANGUP
 from .run import STARTUP_FAILED, judged
-from .thread_run import Beside, begin_launch, why
+from .thread_run import ThreadRun, begin_launch, why
 
 
 class Terminated(SystemExit):
@@ -119,7 +120,7 @@ class Handling:
 
     Args:
         command: the command.
-        service_type: whose plan is opened.
+        service_type: the service type of the plan.
     """
 
     def __init__(self, command: BaseCommand, service_type: str) -> None:
@@ -142,41 +143,41 @@ class Handling:
         begin_launch()
         stand_in(self._service_type, in_children_only=True)
         with ended_by_signals():
-            beside = self._opened()
+            thread_run = self._opened()
             try:
                 output = self._handle(*args, **options)
                 wait_for_children()
             except BaseException as error:
-                close(beside, why(error))
+                close(thread_run, why(error))
                 if isinstance(error, Terminated) or (
                     isinstance(error, SystemExit) and not error.code
                 ):
-                    refuse(beside.run)
-                elif beside.run is not None:
-                    note_stop_errors(beside.run, error)
+                    refuse(thread_run.run)
+                elif thread_run.run is not None:
+                    note_stop_errors(thread_run.run, error)
                 raise
-            close(beside, "the end of the command")
-            refuse(beside.run)
+            close(thread_run, "the end of the command")
+            refuse(thread_run.run)
             return output
 
-    def _opened(self) -> Beside:
+    def _opened(self) -> ThreadRun:
         """Return the open plan. Raises ``CommandError`` if it does not open."""
-        beside = Beside(lifespan, self._service_type)
+        thread_run = ThreadRun(lifespan, self._service_type)
         try:
-            beside.open()
+            thread_run.open()
         except BaseException as error:
-            why_failed = beside.failure(error)
+            why_failed = thread_run.failure(error)
             if why_failed is None:
                 raise
             raise CommandError(why_failed, returncode=STARTUP_FAILED) from error
-        return beside
+        return thread_run
 
 
-def close(beside: Beside, ended_by: str) -> None:
+def close(thread_run: ThreadRun, ended_by: str) -> None:
     """Close a plan."""
     # The command may have put the system's handlers back, which would cut the shutdown short.
     with ended_by_signals():
-        beside.close(ended_by)
+        thread_run.close(ended_by)
 
 
 def refuse(run: Run | None) -> None:
@@ -190,7 +191,7 @@ def stand_in(service_type: str, *, in_children_only: bool = False) -> None:
     """Let the first use of a resource open a plan in a process without a run.
 
     Args:
-        service_type: whose plan.
+        service_type: the service type of the plan.
         in_children_only: whether that is for processes only that this one starts.
     """
     cast(DjangoAdapter, lifespan.adapter).background.stand_in(
@@ -212,7 +213,12 @@ def is_only_watching(command: BaseCommand, options: dict[str, Any]) -> bool:
     """Return True if this process is an autoreloader, whose child does the work."""
     if os.environ.get(DJANGO_AUTORELOAD_ENV) == "true" or not uses_autoreloader(type(command)):
         return False
-    asked = [value for name, value in options.items() if "reload" in name]
+    # --no-reload may be stored as no_reload=True.
+    asked = [
+        bool(value) is not name.startswith("no")
+        for name, value in options.items()
+        if "reload" in name
+    ]
     # A command without an option for it reloads in development.
     return any(asked) if asked else bool(settings.DEBUG)
 
@@ -239,23 +245,17 @@ def ended_by_signals() -> Iterator[None]:
         yield
         return
     own = [number for number in (*ENDING, *HANGUP) if signal.getsignal(number) is signal.SIG_DFL]
-    pid = os.getpid()
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != pid:
-            # A fork has inherited the handler, and none of what it stands for.
-            end_by(Signals(number))
-        else:
-            raise Terminated(Signals(number))
+        raise Terminated(Signals(number))
 
     for number in own:
-        signal.signal(number, terminate)
+        place(number, terminate)
     try:
         yield
     finally:
         for number in own:
-            if signal.getsignal(number) is terminate:
-                signal.signal(number, signal.SIG_DFL)
+            give_back(number, terminate)
 
 
 def end_by(number: Signals) -> None:

@@ -22,12 +22,12 @@ LOOK = 0.05
 """Seconds between two tests for the end of the wait for a startup."""
 
 
-class Beside:
+class ThreadRun:
     """Open the plan of a service type beside other code, and close it.
 
     Args:
-        lifespan: where the hooks were declared.
-        service_type: whose plan it is.
+        lifespan: the registry of the hooks.
+        service_type: the service type of the plan.
     """
 
     def __init__(self, lifespan: Lifespan, service_type: str) -> None:
@@ -44,15 +44,15 @@ class Beside:
         Raises:
             LifespanError: threads are greenlets here, beside which no event loop can run.
         """
-        self._thread = LoopThread("lifespan loop")
+        self._thread = LoopThread("lifespan loop", self._lifespan.adapter.advice)
         # Nothing of the caller's context is for the process.
         return contextvars.Context().run(self._thread.submit, self._open())
 
-    def open(self, heed: Callable[[], None] | None = None) -> None:
+    def open(self, check: Callable[[], None] | None = None) -> None:
         """Open the plan, and wait. An exception during the wait aborts the startup.
 
         Args:
-            heed: is called again and again meanwhile; what it raises breaks in.
+            check: called repeatedly meanwhile; an exception of it aborts the startup.
 
         Raises:
             LifespanError, ImproperlyConfigured: the plan can't be made, or not be opened here.
@@ -61,8 +61,8 @@ class Beside:
         """
         try:
             opened = self.begin()
-            while heed is not None and not opened.done():
-                heed()
+            while check is not None and not opened.done():
+                check()
                 futures.wait([opened], LOOK)
             opened.result()
         except BaseException as error:
@@ -76,9 +76,9 @@ class Beside:
             error: what was raised.
         """
         run = self.run
-        if run is None or run.first_error is not error:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
-                return None
+        interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+        if interrupted and (run is None or run.first_error is not error):
+            return None
         if run is not None and run.first_error is None:
             # A job that has crashed at once, and asks for the end of the process.
             if said := judged(run, 0).message:

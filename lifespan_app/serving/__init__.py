@@ -1,4 +1,4 @@
 """Servers and requests: the lifespan protocol, Django's handler, ``request.state``.
 
-Imports ``compat``, ``health``, ``integration`` and ``engine``.
+Imports ``compat``, ``health``, ``conf``, ``integration`` and ``engine``.
 """

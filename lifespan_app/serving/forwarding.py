@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.handlers.asgi import get_script_prefix
@@ -27,11 +27,10 @@ from lifespan_app.integration.default import lifespan
 if TYPE_CHECKING:
     from lifespan_app.engine.running.run import Run
 
+    from .protocol import Receive, Scope, Send
+
 T = TypeVar("T")
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Any]]
-Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 

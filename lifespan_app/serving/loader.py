@@ -81,7 +81,7 @@ def no_answer(application: Any, place: str, reached: list[Lifespan]) -> Refusal 
     Args:
         application: the application.
         place: its path or file.
-        reached: collects the plans that its lifespan would open.
+        reached: collects each ``Lifespan`` that would be opened.
     """
     why = asyncio.run(ask(application, reached))
     if why is None:
@@ -118,7 +118,7 @@ def load(path: str) -> Any:
     """Import an application.
 
     Raises:
-        LookupError: there is none; the text lists the candidates.
+        LookupError: there is none; the text suggests a similar name, if there is one.
         PlanError: it is ours, and the plan can't be made.
     """
     module_name, _, name = path.partition(":") if ":" in path else path.rpartition(".")
@@ -158,7 +158,7 @@ async def ask(application: Callable[..., Any], reached: list[Lifespan]) -> str |
 
     Args:
         application: the application.
-        reached: collects the plans that would be opened.
+        reached: collects each ``Lifespan`` that would be opened.
     """
     asked = asyncio.Event()
 

@@ -23,7 +23,7 @@ Forwarded = tuple[str, Any]
 
 
 class MountLocation(NamedTuple):
-    """The routing of one of our applications that mounts others."""
+    """The module, file and line at which an application was put inside one of ours."""
 
     module: str
     file: str

@@ -10,7 +10,6 @@ they get another thread, with the same connections.
 from __future__ import annotations
 
 import asyncio
-import copy
 import os
 import queue
 import threading
@@ -54,19 +53,20 @@ class InTest(Change):
         self._history = history
 
     def to_adapter(self, adapter: Adapter) -> Adapter:
-        """Return a adapter that is not to close connections, nor to stop the process."""
-        adapter = copy.copy(adapter)
-        executor = self._executor
-        if self._history is not None:
-            adapter.observers = [*adapter.observers, self._history]
-        adapter.turns = SerialExecutor(executor)
-        adapter.around_thread = adapter.around_task = nothing_around  # type: ignore[method-assign]
-        adapter.around_call = nothing_around  # type: ignore[method-assign]
-        adapter.stop_server = log_server_stop  # type: ignore[method-assign]
-        adapter.waiter = CurrentThreadExecutor  # type: ignore[method-assign]
+        """Return an adapter that closes no connections, and does not stop the process."""
+        executor, history = self._executor, self._history
+        waiter: Any = CurrentThreadExecutor
         if isinstance(executor, TestThreadExecutor):
-            adapter.waiter = executor.waiter  # type: ignore[method-assign]
-        return adapter
+            waiter = executor.waiter
+        return adapter.changed(
+            observers=adapter.observers if history is None else [*adapter.observers, history],
+            turns=SerialExecutor(executor),
+            around_thread=nothing_around,
+            around_task=nothing_around,
+            around_call=nothing_around,
+            stop_server=log_server_stop,
+            waiter=waiter,
+        )
 
 
 def nothing_around(*args: object, **kwargs: object) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from signal import Signals
@@ -75,7 +74,7 @@ import os
 import time
 
 import journal
-from celery import shared_task
+from celery import current_app, shared_task
 from lifespan_app import lifespan
 
 from .lifespan import client
@@ -100,7 +99,7 @@ def sleep():
 @shared_task
 def finish():
     journal.write("works")
-    time.sleep(0.5)
+    current_app.backend.client.blpop("go", timeout=60)
     return lifespan.call(client.current().fetch, "late")
 """
 
@@ -156,16 +155,6 @@ def in_work(client: Celery) -> list[Any]:
     return [task for tasks in (client.control.inspect().active() or {}).values() for task in tasks]
 
 
-def runs_of(project: Project) -> list[dict[str, Any]]:
-    """Return the recorded runs, the first one first."""
-    database = sqlite3.connect(project.folder / "db.sqlite3")
-    database.row_factory = sqlite3.Row
-    rows = database.execute("SELECT * FROM lifespan_app_lifespanrun ORDER BY started_at")
-    found = [dict(row) for row in rows]
-    database.close()
-    return found
-
-
 # A whole life, in each pool.
 
 
@@ -180,7 +169,7 @@ def test_worker_without_processes_opens_one_plan(shop: Project, client: Celery, 
         assert server.wait() == 0, server.output
 
     assert shop.events() == ["open worker", "ready", "closed worker"]
-    (run,) = runs_of(shop)
+    (run,) = shop.runs()
     assert (run["status"], run["service_type"], run["mode"]) == ("stopped", "worker", "command")
 
 
@@ -199,7 +188,7 @@ def test_forty_tasks_are_done_by_processes_of_two_tasks_that_take_six_seconds_to
     assert "UP message" not in server.output
     done_by = Counter(int(answer.split()[1]) for answer in answers)
     assert max(done_by.values()) == 2
-    runs = runs_of(shop)
+    runs = shop.runs()
     status = {run["pid"]: run["status"] for run in runs}
     assert {status.get(pid) for pid in done_by} == {"stopped"}
     assert len({run["launch"] for run in runs}) == 1
@@ -215,7 +204,7 @@ def test_spawned_processes_open_a_plan_as_forks_do(shop: Project, client: Celery
         server.signal(signal.SIGTERM)
         assert server.wait() == 0, server.output
 
-    assert [run["status"] for run in runs_of(shop)] == ["stopped"]
+    assert [run["status"] for run in shop.runs()] == ["stopped"]
 
 
 def test_broker_without_an_event_loop_makes_no_difference(shop: Project, client: Celery) -> None:
@@ -240,7 +229,7 @@ def test_broker_without_an_event_loop_makes_no_difference(shop: Project, client:
         assert server.wait() == 0, server.output
 
     assert done.stdout.split()[::2] == ["a", "b", "c"], done.stderr
-    assert {run["status"] for run in runs_of(shop)} == {"stopped"}
+    assert {run["status"] for run in shop.runs()} == {"stopped"}
 
 
 # The end.
@@ -252,10 +241,12 @@ def test_warm_shutdown_closes_behind_the_last_task(shop: Project, client: Celery
         result = client.send_task("shop.tasks.finish")
         server.wait_for_event("works")
         server.signal(signal.SIGTERM)
+        server.wait_for_output("Warm shutdown")
+        client.backend.client.lpush("go", 1)
         assert result.get(timeout=LIMIT).startswith("late ")
         assert server.wait() == 0, server.output
 
-    assert [run["status"] for run in runs_of(shop)] == ["stopped", "stopped"]
+    assert [run["status"] for run in shop.runs()] == ["stopped", "stopped"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT])
@@ -275,7 +266,7 @@ def test_cold_shutdown_breaks_tasks_off_and_closes(
         server.wait()
 
     assert shop.events().count("closed worker") == 2
-    assert [(run["status"], run["error"]) for run in runs_of(shop)] == [("stopped", "")] * 2
+    assert [(run["status"], run["error"]) for run in shop.runs()] == [("stopped", "")] * 2
 
 
 def test_signal_to_every_process_closes_each_plan(shop: Project) -> None:
@@ -286,7 +277,7 @@ def test_signal_to_every_process_closes_each_plan(shop: Project) -> None:
         server.signal_group(signal.SIGTERM)
         server.wait()
 
-    runs = runs_of(shop)
+    runs = shop.runs()
     assert shop.events().count("closed worker") == len(runs)
     assert {run["status"] for run in runs} == {"stopped"}
 
@@ -298,11 +289,11 @@ def test_killed_process_is_lost_and_the_next_one_serves(shop: Project, client: C
         os.kill(killed, signal.SIGKILL)
         assert int(ask(client, "fetch", "b").split()[1]) != killed
         # The run that has begun since looks after the others, when it has nothing else to write.
-        server.until(lambda: runs_of(shop)[0]["status"] == "lost", "Nobody has noticed the loss")
+        server.until(lambda: shop.runs()[0]["status"] == "lost", "Nobody has noticed the loss")
         server.signal(signal.SIGTERM)
         assert server.wait() == 0, server.output
 
-    first, second = runs_of(shop)
+    first, second = shop.runs()
     assert (first["pid"], first["status"]) == (killed, "lost")
     assert second["status"] == "stopped"
 
@@ -332,7 +323,7 @@ def test_failed_start_ends_the_worker_before_it_takes_a_task(
     assert "ready" not in shop.events()
     assert "received" not in server.output
     assert "Signal handler" not in server.output
-    ended = {run["status"] for run in runs_of(shop)}
+    ended = {run["status"] for run in shop.runs()}
     # What another process of the pool has begun meanwhile is given up.
     assert "startup_failed" in ended
     assert ended <= {"startup_failed", "stopped"}
@@ -373,20 +364,20 @@ def test_later_failures_are_tried_again_while_the_task_waits(shop: Project, clie
         "tried again in 1 s",
         "tried again in 2 s",
     ]
-    assert Counter(run["status"] for run in runs_of(shop))["startup_failed"] == 2
-    assert "lost" not in {run["status"] for run in runs_of(shop)}
+    assert Counter(run["status"] for run in shop.runs())["startup_failed"] == 2
+    assert "lost" not in {run["status"] for run in shop.runs()}
 
 
 def test_signal_during_the_startup_gives_it_up(shop: Project) -> None:
     with worker(shop, "--concurrency", "2", TAKES="600") as server:
         server.wait_for_output("Lifespan|celery@", count=1)
-        server.until(lambda: len(runs_of(shop)) == 2, "The startups did not begin")
+        server.until(lambda: len(shop.runs()) == 2, "The startups did not begin")
         server.signal(signal.SIGTERM)
         assert server.wait() == 0, server.output
 
     assert "ready" not in shop.events()
-    assert "lost" not in {run["status"] for run in runs_of(shop)}
-    assert "starting" not in {run["status"] for run in runs_of(shop)}
+    assert "lost" not in {run["status"] for run in shop.runs()}
+    assert "starting" not in {run["status"] for run in shop.runs()}
 
 
 # Beat.
@@ -401,7 +392,7 @@ def test_beat_opens_the_plan_of_the_scheduler(shop: Project) -> None:
         beat.wait()
 
     assert shop.events() == ["open scheduler", "closed scheduler"]
-    assert [(run["service_type"], run["status"]) for run in runs_of(shop)] == [
+    assert [(run["service_type"], run["status"]) for run in shop.runs()] == [
         ("scheduler", "stopped")
     ]
 
@@ -421,7 +412,7 @@ def test_beat_inside_a_worker_has_a_run_of_its_own(shop: Project) -> None:
         server.signal(signal.SIGTERM)
         assert server.wait() == 0, server.output
 
-    ended = sorted((run["service_type"], run["status"]) for run in runs_of(shop))
+    ended = sorted((run["service_type"], run["status"]) for run in shop.runs())
     assert ended == [("scheduler", "stopped"), ("worker", "stopped")]
 
 

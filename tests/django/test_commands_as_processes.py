@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
-import sqlite3
 from signal import Signals
 from textwrap import indent
-from typing import Any
 
 import pytest
 
@@ -81,16 +79,6 @@ def configure(project: Project, commands: object, **further: object) -> Project:
     """Have these commands open their plans; what the history can't take waits in the project."""
     spool = str(project.folder / "spool")
     return project.settings(LIFESPAN={"COMMANDS": commands, "SPOOL_DIR": spool, **further})
-
-
-def runs_of(project: Project) -> list[dict[str, Any]]:
-    """Return the recorded runs, the first one first."""
-    with sqlite3.connect(project.folder / "db.sqlite3") as database:
-        database.row_factory = sqlite3.Row
-        rows = database.execute("SELECT * FROM lifespan_app_lifespanrun ORDER BY started_at")
-        found = [dict(row) for row in rows]
-    database.close()
-    return found
 
 
 @pytest.fixture
@@ -167,7 +155,7 @@ def test_db_worker_has_its_plan_while_it_idles_and_in_its_tasks(django_tasks: Pr
 
     assert project.events() == [*OPENED, FETCHED, "closed"]
     assert probe(project) == 1
-    (run,) = runs_of(project)
+    (run,) = project.runs()
     assert (run["status"], run["service_type"], run["mode"]) == ("stopped", "worker", "command")
 
 
@@ -208,7 +196,7 @@ def test_threads_of_hueys_consumer_use_the_plan(huey: Project, number: Signals) 
         assert consumer.wait() == 0, consumer.output
 
     assert huey.events() == [*OPENED, FETCHED, "closed"]
-    assert [run["status"] for run in runs_of(huey)] == ["stopped"]
+    assert [run["status"] for run in huey.runs()] == ["stopped"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -446,7 +434,7 @@ def test_process_that_the_command_starts_opens_a_plan_of_its_own_and_closes_it(
     assert sorted(shop.events()) == sorted([*OPENED, *OPENED, FETCHED, "closed", "closed"]), (
         done.stderr
     )
-    own, child = runs_of(shop)
+    own, child = shop.runs()
     assert (own["status"], child["status"]) == ("stopped", "stopped")
     assert own["launch"] == child["launch"]
     assert own["pid"] != child["pid"]

@@ -525,6 +525,22 @@ class TestAProgram:
         parent, child = pids(shop, "opens")
         assert pids(shop, "closes") == [child, parent]
 
+    def test_fork_that_ends_by_os_exit_closes_its_own_run(self, shop: Project) -> None:
+        self.ran(
+            shop,
+            "import os, warnings",
+            "warnings.simplefilter('ignore', DeprecationWarning)",
+            "client.current()",
+            "child = os.fork()",
+            "if not child:",
+            "    client.current()",
+            "    os._exit(0)",
+            "os.waitpid(child, 0)",
+        )
+
+        parent, child = pids(shop, "opens")
+        assert pids(shop, "closes") == [child, parent]
+
     def test_program_opens_nothing_beside_an_open_run(self, shop: Project) -> None:
         self.ran(
             shop,

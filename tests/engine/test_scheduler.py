@@ -748,6 +748,73 @@ def test_a_job_that_gives_no_sign_of_life_is_stalled() -> None:
     assert plot.at(60.0) == ["stalled refresh"]
 
 
+def test_a_job_does_not_stall_between_two_rounds() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, jitter=0, stall_after=70))
+    plot.begin()
+    plot.serves()
+    plot.ends("refresh")
+    # The loop was blocked, so that nothing was looked at in time.
+    plot.now = 200.0
+    plot.scheduler.time_passed(plot.now)
+    assert plot.commands() == ["start refresh"]
+    assert plot.at(269.0) == []
+    assert plot.at(270.0) == ["stalled refresh"]
+
+
+def test_a_stop_in_the_last_second_ends_as_soon_as_the_job_is_down_too() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        job(lifespan, "refresh")
+        lifespan.on_drain(name="drain", timeout=30)(written_in("shop.lifespan")(nothing))
+
+    plot = Plot(declare, Limits(startup=300.0, stop=5.0, shutdown=8.0))
+    plot.begin()
+    plot.up("db")
+    plot.serves()
+    assert plot.stops() == ["start drain"]
+    assert plot.at(7.0) == ["cancel drain", "cancel refresh", "release db"]
+    assert plot.ends("refresh", asyncio.CancelledError()) == []
+    assert plot.ends("db") == []
+    assert plot.ends("drain", asyncio.CancelledError()) == ["finish"]
+
+
+def test_a_required_start_that_waits_for_its_next_attempt_at_the_deadline_names_the_last_one() -> (
+    None
+):
+    plot = Plot(flaky, Limits(startup=30.0, stop=5.0, shutdown=8.0))
+    plot.begin()
+    plot.up("client")
+    plot.ends("db", OSError("nobody there"))
+    # The loop was blocked, so that the next attempt did not begin in time.
+    plot.now = 30.0
+    plot.scheduler.time_passed(plot.now)
+    error = plot.scheduler.first_error
+    assert "did not start within the startup's deadline of 30 s: attempt 1 had failed with" in str(
+        error
+    )
+    assert "nobody there" in str(error)
+
+
+def test_an_optional_start_that_waits_for_its_next_attempt_at_the_deadline_is_skipped_with_it() -> (
+    None
+):
+    plot = Plot(
+        lambda lifespan: flaky(lifespan, required=False),
+        Limits(startup=30.0, stop=5.0, shutdown=8.0),
+    )
+    plot.begin()
+    plot.up("client")
+    plot.ends("db", OSError("nobody there"))
+    plot.now = 30.0
+    plot.scheduler.time_passed(plot.now)
+    entry = plot.entry("db")
+    assert entry.outcome == "skipped"
+    assert entry.reason == (
+        "attempt 1 had failed with OSError: nobody there, and the startup passed its deadline"
+    )
+    assert (entry.begun, entry.ended) == (0.0, 30.0)
+
+
 def test_a_job_that_waits_for_its_next_round_is_down_with_the_hooks() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60))
     plot.begin()

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from lifespan_app.history.recording.identity import identity, place
-from lifespan_app.history.recording.stalled import AT_ONCE, mark_lost
+from lifespan_app.history.recording.lost import AT_ONCE, mark_lost
 from lifespan_app.models import LIVE, LifespanRun, Status
 from tests.history.databases import HistoryDatabase
 from tests.history.records import a_run

@@ -208,6 +208,25 @@ class TestARunThatFails:
         assert steps(run)["serving"] == [("job", "crashed")]
         assert run.steps.get(phase="serving").error == "it fell"
 
+    def test_job_that_is_stalled_no_more_is_recorded_at_once(self, lifespan: Lifespan) -> None:
+        async def main() -> None:
+            alive = asyncio.Event()
+
+            @lifespan.background(required=False, stall_after=0.05)
+            async def job() -> None:
+                await alive.wait()
+                lifespan.beat()
+                await asyncio.Event().wait()
+
+            async with lifespan.run():
+                await there_is(LifespanRun.objects.filter(steps__outcome="stalled"))
+                alive.set()
+                await there_is(
+                    LifespanRun.objects.filter(steps__phase="serving", steps__outcome="")
+                )
+
+        asyncio.run(main())
+
 
 class TestTheFirstWrite:
     def test_first_write_begins_before_the_first_hook(self, lifespan: Lifespan) -> None:

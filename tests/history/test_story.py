@@ -9,6 +9,7 @@ from django.utils import timezone, translation
 
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.statistics import spread
+from lifespan_app.models import Status
 from tests import records
 
 SENTENCES = {
@@ -52,6 +53,16 @@ def test_story_of_a_run_is_told_in_a_sentence(name: str) -> None:
 
     expected = SENTENCES[name].format(last_seen=describe.clock(run.last_seen_at))
     assert describe.headline(run, steps, at) == expected
+
+
+@pytest.mark.django_db
+def test_job_of_a_run_that_has_ended_was_stalled() -> None:
+    run = records.stalled_job()
+    run.status, run.stopped_at = Status.STOPPED, timezone.now()
+    (step,) = describe.broken(run.steps.all())
+    step.run = run
+
+    assert describe.failure_text(step) == "search.refresh was stalled"
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
 """Declared: hooks, the registry that holds them, and the signatures of their functions.
 
-Imports ``engine.stacks`` and the engine's shared modules.
+Imports the engine's shared modules.
 """

@@ -100,8 +100,7 @@ class Registry:
             depends_on: hooks that must be up before: handles, functions, ``"app_label.name"``.
             timeout: seconds that it may take.
             required: whether the startup fails when it does; else the process serves degraded.
-            retry: how it is tried again when it fails; a number of seconds stands for
-                ``Retry(for_=...)``. None: it is not.
+            retry: seconds within which a failed start is tried again, or a ``Retry``. None: it is not.
 
         Returns:
             The function, unchanged.

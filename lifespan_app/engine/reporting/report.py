@@ -47,7 +47,7 @@ class Readiness(StrEnum):
     WARM_UP_FAILED = "warm_up_failed"
     """Such a hook has failed."""
     CRASHED = "crashed"
-    """A required job or resource has crashed while the process serves, or a job is stalled."""
+    """A required job or resource has crashed while the process serves, or a required job is stalled."""
     CHECK_FAILED = "check_failed"
     """The check of a required resource fails."""
     STOPPING = "stopping"

@@ -66,5 +66,5 @@ class Attempts:
         self.next_at = at
 
     def facts(self) -> Tried:
-        """Return what is told of them."""
+        """Return the attempts as facts for the report."""
         return Tried(self.errors, self.next_at)

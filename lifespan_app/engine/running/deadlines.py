@@ -23,7 +23,7 @@ EARLY = 0.0005
 """Seconds that a loop's timer may fire early, against the clock."""
 SLOW_STARTUP = (5.0, 10.0, 20.0, 40.0)
 SLOW_SHUTDOWN = (2.0, 4.0, 8.0)
-"""The times when slow hooks are looked at, in seconds from the begin of the shutdown."""
+"""The times when slow hooks are looked at, in seconds from the begin of the phase."""
 
 
 class Limits(NamedTuple):
@@ -136,7 +136,7 @@ class Deadlines:
         options = hook_run.node.options
         limit = options.timeout
         if limit is None:
-            # A hook that the startup does not wait for has neither of the default limits.
+            # Only an optional hook that the startup waits for, and that has no retry, has a default limit.
             unlimited = options.required or not options.wait or options.retry is not None
             limit = math.inf if unlimited else OPTIONAL_TIMEOUT
         due = now + limit
@@ -164,7 +164,7 @@ class Deadlines:
         return min(limit, QUICK_TIMEOUT) if self.quick else limit
 
     def expect(self, at: float) -> None:
-        """Have somebody look at a time, such as that of a job which begins again."""
+        """Wake up at a time, such as that of a job which begins again."""
         self.soonest = min(self.soonest, at)
 
     def due_jobs(self, now: float) -> list[HookRun]:

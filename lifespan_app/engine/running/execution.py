@@ -43,7 +43,7 @@ CONTEXTLIB_ON_YIELDS = ("generator didn't yield", "generator didn't stop")
 ASK_FOR_ASYNC = ("no running event loop", "no current event loop", "main thread")
 
 
-class Hears(Protocol):
+class Receiver(Protocol):
     """The receiver of reports from a hook's task or thread: the executor."""
 
     loop: asyncio.AbstractEventLoop
@@ -99,7 +99,7 @@ class Execution:
         arguments: the arguments of the hook's function.
     """
 
-    def __init__(self, hook_run: HookRun, executor: Hears, arguments: dict[str, Any]) -> None:
+    def __init__(self, hook_run: HookRun, executor: Receiver, arguments: dict[str, Any]) -> None:
         self.hook_run = hook_run
         self.executor = executor
         self.arguments = arguments
@@ -203,13 +203,13 @@ class Execution:
         self.executor.came_up(self, value)
         try:
             if not self.hook_run.stop_asked:
-                # Awaited here and not in _told_to_stop, to save a coroutine for each hook.
+                # Awaited here and not in _until_stop, to save a coroutine for each hook.
                 self.waker = self.executor.loop.create_future()
                 try:
                     await self.waker
                 except asyncio.CancelledError:
                     self._take_back_or_raise()
-                    await self._told_to_stop()
+                    await self._until_stop()
         except GeneratorExit:
             raise
         except BaseException as error:
@@ -245,7 +245,7 @@ class Execution:
                     refuse_none(self.hook_run, yielded=True)
                 self.executor.at_yield_in_task()
                 self.executor.came_up(self, value)
-                await self._told_to_stop()
+                await self._until_stop()
         elif is_awaitable(made):
             self.made = await made
             self._refuse_none_returned()
@@ -267,7 +267,7 @@ class Execution:
                 "'async def'."
             )
 
-    async def _told_to_stop(self) -> None:
+    async def _until_stop(self) -> None:
         """Wait, in the hook's own task, until it is the hook's turn to stop."""
         while not self.hook_run.stop_asked:
             # Task.cancel() cancels the future that the task awaits, so each wait needs a new one:

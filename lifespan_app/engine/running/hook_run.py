@@ -44,7 +44,7 @@ class State(StrEnum):
     DOWN = "down"
 
 
-# Quick to look up, as those in hooks.py.
+# Module constants, as attributes of an Enum are slow to look up.
 PENDING, STARTING, RETRYING, UP, STOPPING, DOWN = State
 
 UNWELL = (Outcome.CRASHED, Outcome.STALLED)
@@ -64,7 +64,7 @@ class Transition(dict[State, State]):
         raise ImpossibleTransition(state, dict(self))
 
 
-# What may follow what.
+# The transitions.
 BEGAN = Transition({PENDING: STARTING, RETRYING: STARTING})
 ARMED = Transition({PENDING: UP})
 SKIPPED = Transition({PENDING: DOWN, RETRYING: DOWN})
@@ -328,10 +328,8 @@ class HookRun:
 
     @property
     def has_step(self) -> bool:
-        """Return True if it has a step of its own in the current phase."""
-        if self.is_job:
-            return self.shutdown is not None
-        if self.released:
+        """True if it has a step of its own in the phase that counts down."""
+        if self.is_job or self.released:
             return self.shutdown is not None
         return self.hook is not None and self.hook.kind in HAS_STARTUP
 
@@ -365,10 +363,12 @@ class HookRun:
 
     def skipped(self, reason: str, now: float) -> Entry | None:
         """Be down: it can't start, or need not any more."""
+        had_begun = self.state is not PENDING
         self.state = SKIPPED[self.state]
         if self.hook is None:
             return None
-        self.begun = now
+        if not had_begun:
+            self.begun = now
         self.startup = self._entry(IN_STARTUP, now, Outcome.SKIPPED)._replace(reason=reason)
         return self.startup
 
@@ -473,9 +473,9 @@ class HookRun:
         self.serving = serving._replace(reason="").ends(outcome, now, error)
         return self.serving
 
-    def not_restarted(self, reason: str) -> Entry:
-        """Keep why its job does not begin, or does not begin again."""
-        serving = self.serving or Entry(self.node, IN_SERVICE, self.begun, self.begun)
+    def not_restarted(self, reason: str, now: float) -> Entry:
+        """Store the reason that its job does not begin, or does not begin again."""
+        serving = self.serving or Entry(self.node, IN_SERVICE, now, now)
         if not self.crashed:
             serving = serving._replace(outcome=Outcome.SKIPPED)
         self.job.ends()
@@ -603,14 +603,13 @@ class HookRun:
 
     @property
     def looks_at(self) -> float:
-        """When somebody has to look at its job: it is due, its round passes its limit, it stalls."""
+        """The next time of its job: it is due, its round passes its limit, or it stalls."""
         job: Job = self.job
-        begins = math.inf if self.lives else job.due
-        if self.state is UP:
-            return min(begins, job.stalls_at, self.deadline)
-        return begins
+        if not self.lives:
+            return job.due
+        return min(job.stalls_at, self.deadline) if self.state is UP else math.inf
 
-    # Limits, and what it lives in.
+    # Limits, and the executor's side.
 
     def due_at(self, deadline: float) -> None:
         """Set its deadline; infinity is none."""

@@ -72,7 +72,7 @@ class Job:
         return "on_give_up='stop'" if is_asked else ""
 
     def wait_for_requests(self) -> None:
-        """Begin only where somebody asks for a round."""
+        """Begin only on request."""
         self.on_request = True
 
     def is_due_at(self, at: float) -> None:
@@ -93,7 +93,7 @@ class Job:
         if every is not None:
             self._next_round = now + jittered(every, self.options.jitter, chance)
         stall_after = self.options.stall_after
-        if stall_after is not None and (every is None or self.stalls_at == math.inf):
+        if stall_after is not None and (every is None or not now < self.stalls_at < math.inf):
             self.stalls_at = now + stall_after
 
     def succeeds(self, now: float) -> None:

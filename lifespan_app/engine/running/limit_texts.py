@@ -7,7 +7,7 @@ from lifespan_app.engine.hooks.hook import MANAGER, STAGE
 from lifespan_app.engine.wording import time_limit, time_taken
 
 from .deadlines import OPTIONAL_TIMEOUT, Deadlines
-from .hook_run import STARTING, HookRun
+from .hook_run import RETRYING, STARTING, HookRun
 
 
 class LimitTexts:
@@ -97,11 +97,23 @@ class LimitTexts:
         return text
 
     def never_began(self, hook_run: HookRun) -> str:
-        """Return the message for a hook whose turn had not come at the startup's deadline."""
+        """Return the message for a hook that had not begun its last attempt at the startup's deadline."""
+        if hook_run.state is RETRYING:
+            return (
+                f"{hook_run} did not start within the startup's deadline of "
+                f"{time_limit(self._deadlines.allowed)}: {last_attempt(hook_run)}. "
+                f"Raise {self._setting('startup_deadline')}."
+            )
         return (
             f"The startup passed its deadline of {time_limit(self._deadlines.allowed)} before {hook_run} "
             f"could begin. Raise {self._setting('startup_deadline')}."
         )
+
+    def too_late(self, hook_run: HookRun) -> str:
+        """Return the reason for skipping an optional hook at the startup's deadline."""
+        if hook_run.state is RETRYING:
+            return f"{last_attempt(hook_run)}, and the startup passed its deadline"
+        return "the startup had already passed its deadline"
 
     def last_second(self, hook_run: HookRun) -> str:
         """Return it of a hook that has not stopped when the shutdown's time is used up."""
@@ -122,3 +134,9 @@ def waits_at(hook_run: HookRun) -> str:
     """Return the last known location of a hook as a sentence, or an empty string."""
     step = hook_run.step
     return f" It waits at {step.waiting_at}." if step is not None and step.waiting_at else ""
+
+
+def last_attempt(hook_run: HookRun) -> str:
+    """Return the last attempt of a start that is tried again, as part of a sentence."""
+    attempts = hook_run.attempts
+    return f"attempt {attempts.number} had failed with {attempts.errors[-1]}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from contextlib import suppress
 
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.logger import logger
@@ -30,11 +28,7 @@ def tell_progress(fraction: float, doing: str) -> None:
         # A loop over a million rows reports the same value ten thousand times.
         return
     log(hook_run, now)
-    if asyncio._get_running_loop() is run.loop:
-        run.progressed()
-    else:
-        with suppress(RuntimeError):  # the loop is closed: nobody listens
-            run.loop.call_soon_threadsafe(run.progressed)
+    run.on_its_loop(run.progressed)
 
 
 def log(hook_run: HookRun, progress: Progress) -> None:

@@ -9,7 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVarTuple
 
 from lifespan_app.engine.context import LifespanContext
 from lifespan_app.engine.current_hook import current_hook
@@ -60,11 +60,11 @@ from .state import RunState
 if TYPE_CHECKING:
     from .health_check import Checking
 
-T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
-"""The least seconds that observers have, after the shutdown's deadline, for their last write."""
+"""Seconds that observers have for their last write: after the shutdown's deadline, and at least."""
 
 
 class Waited:
@@ -85,7 +85,7 @@ class Waited:
         self.writing: asyncio.Task[None] | None = None
         """The observers' last writes."""
         self.rounds: dict[HookRun, asyncio.Future[None]] = {}
-        """The rounds of jobs that somebody waits for."""
+        """The awaited rounds of jobs."""
 
     def is_ending(self) -> bool:
         """Return True if every task of the loop is being cancelled."""
@@ -519,13 +519,13 @@ class Run:
         self.observers.remove(observer)
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
 
-    def on_its_loop(self, call: Callable[[T], None], argument: T) -> None:
-        """Call a function on the run's loop, from wherever; not if that is closed."""
+    def on_its_loop(self, call: Callable[[*Ts], None], *arguments: *Ts) -> None:
+        """Call a function on the run's loop, from any thread; not if the loop is closed."""
         if asyncio._get_running_loop() is self.loop:
-            call(argument)
+            call(*arguments)
         elif not self.inherited:
             with suppress(RuntimeError):
-                self.loop.call_soon_threadsafe(call, argument)
+                self.loop.call_soon_threadsafe(call, *arguments)
 
     def disown(self) -> None:
         """Be of no use here: this process was forked from the one that the run belongs to."""

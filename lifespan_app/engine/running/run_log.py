@@ -30,34 +30,33 @@ def say_stop_is_known(by: str) -> None:
 
 
 def say_stops_server(hook_run: HookRun) -> None:
-    """Say why the server is asked to stop."""
+    """Log the reason to stop the server."""
     option = hook_run.job.stop_option
     logger.error("%s crashed and has %s: the server is asked to stop.", hook_run, option)
 
 
 def say_tried_again(hook_run: HookRun, now: float) -> None:
-    """Say that a start has failed, and when it is tried again; its step keeps the line."""
+    """Log a failed attempt of a start, with the time of the next one; its step keeps the line."""
     step = hook_run.step
     if step is not None:
-        logger.warning("%s failed to start: %s.", hook_run, attempt(step, now))
-        keep_line(
-            hook_run, logging.WARNING, "%s failed to start: %s.", hook_run, attempt(step, now)
-        )
+        text = attempt(step, now)
+        logger.warning("%s failed to start: %s.", hook_run, text)
+        keep_line(hook_run, logging.WARNING, "%s failed to start: %s.", hook_run, text)
 
 
 def say_given_up(hook_run: HookRun) -> None:
-    """Say that a job does not begin again."""
+    """Log that a job does not begin again."""
     logger.error("%s is given up: %s. It does not begin again.", hook_run, hook_run.job.given_up)
 
 
 def say_stalled(hook_run: HookRun) -> None:
-    """Say that a job gives no sign of life, and where it waits."""
+    """Log that a job gives no sign of life, and the line where it waits."""
     where = hook_run.waiting_at or "a place that can't be seen"
     logger.error("%s is stalled: %s. It waits at %s.", hook_run, hook_run.job.stalled, where)
 
 
 def say_hangs(hook_run: HookRun) -> None:
-    """Say that a round holds up all others."""
+    """Log that a round delays all others."""
     logger.error(
         "A round of %s ignores its cancellation. The next one begins when it has ended.", hook_run
     )

@@ -78,15 +78,15 @@ class Do(StrEnum):
     WARM = "warm"
     """Nothing starts any more that the startup did not wait for."""
     TRY_AGAIN = "try again"
-    """Say that a start has failed, and when it is tried again."""
+    """Log that a start has failed, and when it is tried again."""
     GIVEN_UP = "given up"
-    """Say that a job does not begin again, since it has crashed too often."""
+    """Log that a job does not begin again, since it has crashed too often."""
     STALLED = "stalled"
-    """Say that a job gives no sign of life."""
+    """Log that a job gives no sign of life."""
     ROUND = "round"
     """A round has ended."""
     HANGS = "hangs"
-    """Say that a round ignores its cancellation, and holds up all others."""
+    """Log that a round ignores its cancellation, and delays all others."""
     LOOK = "look"
     """Log the locations where slow hooks wait."""
     ASK_TO_STOP = "ask to stop"
@@ -390,7 +390,7 @@ class Scheduler:
             self._advance()
 
     def begin_round(self, now: float, job: HookRun) -> None:
-        """Hear that somebody wants a round of a job now."""
+        """Receive the request for a round of a job."""
         self._now = now
         if self.phase is IN_SERVICE and job.state is UP and not job.lives:
             self._restart(job)
@@ -398,7 +398,7 @@ class Scheduler:
             self.commands.append((Do.ROUND, job))
 
     def recovers(self, now: float, job: HookRun) -> None:
-        """Hear that a job which was stalled has given a sign of life."""
+        """Receive a sign of life of a stalled job."""
         self._now = now
         if job.job.stalled and job.state is UP:
             self._write(job.recovers())
@@ -691,7 +691,7 @@ class Scheduler:
         now = self._now + EARLY
         if job.state is UP and now >= job.deadline:
             self._round_is_late(job)
-        if job.state is UP and now >= job.job.stalls_at:
+        if job.state is UP and job.lives and now >= job.job.stalls_at:
             self._where(job)
             self._write(job.stalls(self._now))
             self.commands.append((Do.STALLED, job))
@@ -708,6 +708,8 @@ class Scheduler:
             self._write(job.job_stopped(self._now))
             self.commands.append((Do.ROUND, job))
             self._stop_next_jobs(job)
+            if job.released:
+                self._down(job)
         elif job.job.is_periodic:
             self._round_ended(job, error)
         elif error is None:
@@ -764,7 +766,7 @@ class Scheduler:
             return
         job.job.crashes(self._now, self._random())
         if job.job.given_up:
-            self._write(job.not_restarted(f"it is given up: {job.job.given_up}"))
+            self._write(job.not_restarted(f"it is given up: {job.job.given_up}", self._now))
             self.commands.append((Do.GIVEN_UP, job))
         if job.job.stop_option:
             self.commands.append((Do.ASK_TO_STOP, job))
@@ -777,8 +779,8 @@ class Scheduler:
             return
         lost = self._lost(job)
         if lost is not None:
-            reason = f"it is not begun again: it needs {lost}, which {what_happened(lost)}"
-            self._write(job.not_restarted(reason))
+            reason = f"it does not begin: it needs {lost}, which {what_happened(lost)}"
+            self._write(job.not_restarted(reason, self._now))
             return
         self._begin_job(job)
         self._judge_service()
@@ -813,7 +815,7 @@ class Scheduler:
         after = -1 if place is None else place.after[STOP_TURN]
         job.job_asked_to_stop(self._now, self.deadlines.of_stop(job, self._now), after)
         if job.on_loop:
-            # At its end the loop has cancelled the job already: once more would cut its clean-up short.
+            # The ending loop has cancelled the job already; a second time would interrupt its clean-up.
             self.commands.append((Do.CANCEL, job, False))
 
     def _job_fails_to_stop(self, job: HookRun, error: BaseException, outcome: Outcome) -> None:
@@ -971,7 +973,7 @@ class Scheduler:
         self._write(hook_run.give_up(self._now, error))
         if hook_run.is_job:
             self._stop_next_jobs(hook_run)
-        elif hook_run.released:
+        if hook_run.released:
             self._down(hook_run)
 
     def _pass(self, hook_runs: Iterable[HookRun]) -> None:
@@ -1006,7 +1008,7 @@ class Scheduler:
             if hook_run.hook is None or hook_run.node.options.required or hook_run.non_blocking:
                 continue
             if hook_run.state is PENDING or hook_run.state is RETRYING:
-                self._skip(hook_run, "the startup had already passed its deadline")
+                self._skip(hook_run, self._texts.too_late(hook_run))
                 self._settle(hook_run)
         self._pass([one for one in late if one.node.options.required])
         if self.phase is not IN_STARTUP:
@@ -1062,7 +1064,7 @@ class Scheduler:
         self.journal.phase_begins(phase, self._now)
 
     def _start(self, hook_run: HookRun, *, tell: bool = True) -> None:
-        """Have a hook called, with the resources that are up now."""
+        """Start a hook with the resources that are up now."""
         if tell and self._tells_steps:
             self.commands.append((STEP, hook_run.step))
         arguments = self._resources_of(hook_run) if hook_run.node.arguments else {}

@@ -181,7 +181,12 @@ def usually(sample: Spread) -> str:
 
 def edge(reason: str) -> str:
     """Return the reason for which a hook waited for another one."""
-    words = {"needs": gettext("dependency"), "written": gettext("order in file")}
+    words = {
+        "needs": gettext("dependency"),
+        "declared": gettext("declared"),
+        "priority": gettext("priority"),
+        "written": gettext("order in file"),
+    }
     return words.get(reason, reason)
 
 
@@ -200,6 +205,8 @@ def failure_text(step: LifespanStep) -> str:
     """Return a sentence about a failed step: the hook, its failure, and the time until then."""
     words = {"hook": step.key, "time": duration(step.duration)}
     if step.outcome == Outcome.STALLED:
+        if step.run.is_over or step.run.is_lost():
+            return gettext("%(hook)s was stalled") % words
         return gettext("%(hook)s is stalled") % words
     if step.phase == Phase.SERVING:
         return gettext("%(hook)s crashed after it had run for %(time)s") % words

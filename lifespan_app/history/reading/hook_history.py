@@ -145,8 +145,8 @@ class HookHistory:
         parts: dict[str, list[LifespanStep]] = defaultdict(list)
         for step in self.steps:
             if step.outcome in describe.BROKEN:
-                parts[step.fingerprint or step.exception].append(step)
-        return [StepGroup(describe.error_line(steps[0]), steps) for steps in parts.values()]
+                parts[step.fingerprint or step.exception or step.outcome].append(step)
+        return [StepGroup(title_of(steps[0]), steps) for steps in parts.values()]
 
     @property
     def since(self) -> datetime:
@@ -173,3 +173,8 @@ def dependents_of(key: str, run: LifespanRun) -> list[LifespanStep]:
     steps = LifespanStep.objects.filter(run=run).exclude(phase=Phase.SHUTDOWN)
     columns = "pk", "run", "app_label", "name", "phase", "outcome", "needs"
     return [step for step in steps.only(*columns) if any(need[0] == key for need in step.needs)]
+
+
+def title_of(step: LifespanStep) -> str:
+    """Return the title of a group of failed steps: the error, or the reason of a step without one."""
+    return describe.error_line(step) or step.reason or describe.outcome(step)

@@ -42,8 +42,8 @@ class RecorderInTest(Observer):
             self._write(report, lambda: self._rows.steps(report, [IN_STARTUP]))
 
     def step_changed(self, report: Report, step: Step) -> None:
-        """Write a step that has ended while the process serves."""
-        if self._has_steps and step.outcome is not None:
+        """Write a step that has ended while the process serves, or a job that is stalled no more."""
+        if self._has_steps and self._rows.has_changed(step):
             self._write(report, lambda: self._rows.step(step))
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:

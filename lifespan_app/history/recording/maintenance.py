@@ -19,8 +19,8 @@ from lifespan_app.models import LifespanRun
 
 from . import spool
 from .database_id import database_ids, project_id
+from .lost import mark_lost
 from .pruning import prune_some
-from .stalled import mark_lost
 from .store import Writer, alias, forget_connection, moment, with_reconnect, with_retries
 from .store_errors import failure_of, is_lock_error, is_of_database, is_refusal
 

@@ -88,7 +88,7 @@ class Record:
             self._schedule("startup", lambda: self.rows.steps(report, [IN_STARTUP]))
         self._schedule("run", lambda: self.rows.run(report))
 
-    def step_ended(self, step: Step) -> None:
+    def step_changed(self, step: Step) -> None:
         """Schedule a write of one step."""
         self._schedule(f"{step.phase} {step.kind} {step.key}", lambda: self.rows.step(step))
 

@@ -43,10 +43,10 @@ class Recorder(Observer):
         record.run_changed(report)
 
     def step_changed(self, report: Report, step: Step) -> None:
-        """Schedule a write of a step that ended while serving."""
+        """Schedule a write of a step that ended while serving, or of a job that is stalled no more."""
         record = self._records.get(report.uuid)
-        if record is not None and step.outcome is not None:
-            record.step_ended(step)
+        if record is not None and record.rows.has_changed(step):
+            record.step_changed(step)
             # A second failure changes the number of failed hooks, but not the status.
             record.run_changed(report)
 

@@ -16,7 +16,7 @@ from typing import Any
 import django
 
 from lifespan_app.engine.error_text import one_line
-from lifespan_app.engine.reporting.report import Phase, Report, Step
+from lifespan_app.engine.reporting.report import Outcome, Phase, Report, Step
 
 from . import identity
 from .fingerprint import fingerprint_of
@@ -63,6 +63,7 @@ class Rows:
         self._heartbeat = heartbeat
         self._fingerprints: dict[tuple[str, str], str] = {}
         self._first_failure: tuple[str, str] | None = None
+        self._stalled: set[str] = set()
 
     def failed(self, step: Step, error: BaseException) -> None:
         """Store the fingerprint of a failure, which needs its traceback."""
@@ -114,6 +115,21 @@ class Rows:
         """Return the row of one step."""
         return {"steps": [self._step(step)], "phases": []}
 
+    def has_changed(self, step: Step) -> bool:
+        """Return True if the row of a step is out of date: it has ended, or its job is stalled no more."""
+        was_stalled = step.key in self._stalled
+        if step.outcome is Outcome.STALLED:
+            self._stalled.add(step.key)
+        else:
+            self._stalled.discard(step.key)
+        return step.outcome is not None or was_stalled
+
+    def _fingerprint(self, step: Step) -> str:
+        # A stalled job may have crashed before, which is another failure.
+        if step.outcome is Outcome.STALLED:
+            return ""
+        return self._fingerprints.get((step.key, step.phase), "")
+
     def _step(self, step: Step) -> Row:
         return {
             "app_label": step.app_label,
@@ -133,7 +149,8 @@ class Rows:
             "exception": step.exception,
             "error": kept(step.error),
             "traceback": kept(step.traceback),
-            "fingerprint": self._fingerprints.get((step.key, step.phase), ""),
+            # A stalled job may have crashed before: that failure is not this one's.
+            "fingerprint": self._fingerprint(step),
             "waiting_at": kept(step.waiting_at),
             "log": [
                 [line.offset_ms, line.level, line.logger, kept(line.text)] for line in step.log
