@@ -22,22 +22,21 @@ if TYPE_CHECKING:
     from .running.threads import SerialThread
     from .settings import Settings
 
+    class Change(Protocol):
+        """A change to the plan and the adapter of the runs to come, as tests make."""
+
+        def to_plan(self, plan: Plan) -> Plan:
+            """Return the changed plan. Raises ``LookupError`` for an unknown key."""
+
+        def to_adapter(self, adapter: Adapter) -> Adapter:
+            """Return the changed adapter."""
+
+        def at_last(self, plan: Plan, changes: Sequence[Any]) -> Plan:
+            """Return the plan after all changes, with a last one."""
+
 
 PATIENT, UNKNOWN_SERVER = 300.0, 25.0
 """Startup deadlines in seconds: when nothing gives up earlier, and when a server might."""
-
-
-class Change(Protocol):
-    """A change to the plan and the adapter of the runs to come, as tests make."""
-
-    def to_plan(self, plan: Plan) -> Plan:
-        """Return the changed plan. Raises ``LookupError`` for an unknown key."""
-
-    def to_adapter(self, adapter: Adapter) -> Adapter:
-        """Return the changed adapter."""
-
-    def at_last(self, plan: Plan, changes: Sequence[Any]) -> Plan:
-        """Return the plan after all changes, with a last one."""
 
 
 class Adapter:

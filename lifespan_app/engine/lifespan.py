@@ -27,19 +27,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple, cast, ov
 # a plan or a run needs are imported by the methods that make one.
 from lifespan_app.engine.current_hook import current_hook
 
-from .adapter import Adapter, Change
+from .adapter import Adapter
 from .hooks.hook import RESOURCE
 from .hooks.registry import Registry
 from .running.current import Threads, named_run, run_or_last
-from .running.handle import Resource, ResourceDecorator
+from .running.handle import Resource
 from .wording import count
 
 if TYPE_CHECKING:
+    from .adapter import Change
     from .context import LifespanContext
     from .hooks.hook import Hook, HookReference
     from .hooks.retry import Retry
     from .planning.plan import Plan
     from .reporting.report import Observer, Report
+    from .running.handle import ResourceDecorator
     from .running.run import Run
     from .running.shutdown_event import Stopping
     from .running.state import RunState

@@ -212,11 +212,12 @@ class TestARunThatFails:
         async def main() -> None:
             alive = asyncio.Event()
 
-            @lifespan.background(required=False, stall_after=0.05)
+            @lifespan.background(required=False, stall_after=0.5)
             async def job() -> None:
                 await alive.wait()
-                lifespan.beat()
-                await asyncio.Event().wait()
+                while True:
+                    lifespan.beat()
+                    await asyncio.sleep(0.01)
 
             async with lifespan.run():
                 await there_is(LifespanRun.objects.filter(steps__outcome="stalled"))

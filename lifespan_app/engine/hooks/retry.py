@@ -1,8 +1,8 @@
 """How a start that fails is tried again."""
 
-from __future__ import annotations
+# Without "from __future__ import annotations", as in hook.py: a named tuple compiles strings.
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from lifespan_app.engine.error_text import is_a, leaves_of
 from lifespan_app.engine.errors import LifespanError
@@ -47,7 +47,7 @@ class Retry(RetryFields):
         first: float = 0.5,
         longest: float = 10.0,
         on: ExceptionClasses = (Exception,),
-    ) -> Retry:
+    ) -> Self:
         """Return it, if its values are what they have to be."""
         for name, value in (("for_", for_), ("first", first), ("longest", longest)):
             if seconds(value, f"{name} of Retry") is None:

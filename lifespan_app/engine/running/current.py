@@ -18,6 +18,62 @@ if TYPE_CHECKING:
     from lifespan_app.engine.planning.plan import Plan
     from lifespan_app.engine.reporting.report import Facts
 
+    # A protocol is expensive to create, and only type checkers read these.
+    class OpenRun(Protocol):
+        """The part of a run that is needed to find it, and to read from it."""
+
+        inherited: bool
+        """True if this process was forked from the run's process."""
+        is_inner: bool
+        """True if it is used only inside the block that has opened it."""
+        facts: Facts
+        """The report's facts about it, without the steps."""
+        loop: asyncio.AbstractEventLoop
+        loop_thread: int
+        serving: dict[Any, Any]
+        plan: Plan
+
+        @property
+        def lifespan(self) -> Any:
+            """The ``Lifespan`` that has declared its hooks."""
+
+        @property
+        def adapter(self) -> Any:
+            """The engine's adapter."""
+
+        @property
+        def is_up(self) -> bool:
+            """True once its startup has ended."""
+
+        @property
+        def over(self) -> bool:
+            """True once it has ended."""
+
+    class OpensRuns(Protocol):
+        """The part of a ``Lifespan`` that its runs need."""
+
+        runs: list[Any]
+        last_run: Any
+
+        @property
+        def adapter(self) -> Any:
+            """The engine's adapter."""
+
+        @property
+        def stopping(self) -> Any:
+            """The event of this process's shutdown."""
+
+        @property
+        def hooks(self) -> Sequence[Hook]:
+            """Every declared hook."""
+
+        def changed(self, plan: Plan) -> tuple[Plan, Any]:
+            """Return the plan and the adapter of a new run, with the changes by tests."""
+
+        def forget(self, run: Any) -> None:
+            """Remove a run that has ended."""
+
+
 SCOPE_KEY = "lifespan_app.run"
 """The key of an ASGI scope with the run that serves it."""
 
@@ -28,63 +84,7 @@ Where it does not, a read asks for its thread, and whether the run's loop runs: 
 at a time."""
 
 
-class OpenRun(Protocol):
-    """The part of a run that is needed to find it, and to read from it."""
-
-    inherited: bool
-    """True if this process was forked from the run's process."""
-    is_inner: bool
-    """True if it is used only inside the block that has opened it."""
-    facts: Facts
-    """The report's facts about it, without the steps."""
-    loop: asyncio.AbstractEventLoop
-    loop_thread: int
-    serving: dict[Any, Any]
-    plan: Plan
-
-    @property
-    def lifespan(self) -> Any:
-        """The ``Lifespan`` that has declared its hooks."""
-
-    @property
-    def adapter(self) -> Any:
-        """The engine's adapter."""
-
-    @property
-    def is_up(self) -> bool:
-        """True once its startup has ended."""
-
-    @property
-    def over(self) -> bool:
-        """True once it has ended."""
-
-
-class OpensRuns(Protocol):
-    """The part of a ``Lifespan`` that its runs need."""
-
-    runs: list[Any]
-    last_run: Any
-
-    @property
-    def adapter(self) -> Any:
-        """The engine's adapter."""
-
-    @property
-    def stopping(self) -> Any:
-        """The event of this process's shutdown."""
-
-    @property
-    def hooks(self) -> Sequence[Hook]:
-        """Every declared hook."""
-
-    def changed(self, plan: Plan) -> tuple[Plan, Any]:
-        """Return the plan and the adapter of a new run, with the changes by tests."""
-
-    def forget(self, run: Any) -> None:
-        """Remove a run that has ended."""
-
-
-R = TypeVar("R", bound=OpenRun)
+R = TypeVar("R", bound="OpenRun")
 
 
 _alive: weakref.WeakSet[Any] = weakref.WeakSet()

@@ -11,13 +11,16 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from contextlib import nullcontext, suppress
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.errors import LifespanError, NotRunning
 from lifespan_app.engine.wording import time_limit
 
-from .current import OpensRuns, named_run, outermost, runs_meant
+from .current import named_run, outermost, runs_meant
+
+if TYPE_CHECKING:
+    from .current import OpensRuns
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.hooks.hook import RESOURCE, Hook
 
 from . import read_errors
-from .current import OpenRun
 from .hook_run import UP, HookRun
+
+if TYPE_CHECKING:
+    from .current import OpenRun
 
 
 class Resources:

@@ -33,7 +33,7 @@ from lifespan_app.engine.reporting.report import (
 )
 from lifespan_app.engine.settings import Settings
 
-from .current import OpensRuns, remember
+from .current import remember
 from .deadlines import Limits
 from .driver import Driver
 from .executor import Executor
@@ -58,6 +58,7 @@ from .stages import Stage
 from .state import RunState
 
 if TYPE_CHECKING:
+    from .current import OpensRuns
     from .health_check import Checking
 
 Ts = TypeVarTuple("Ts")

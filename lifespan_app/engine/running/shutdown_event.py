@@ -17,13 +17,16 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import suppress
 from signal import Signals
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.report import IN_SERVICE, Phase
 from lifespan_app.engine.signal_handlers import Handler, give_back, place
 
-from .current import OpensRuns, run_or_last
+from .current import run_or_last
+
+if TYPE_CHECKING:
+    from .current import OpensRuns
 
 T = TypeVar("T")
 
