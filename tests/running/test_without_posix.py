@@ -14,6 +14,7 @@ import pytest
 
 from lifespan_app.engine.adapter import Adapter
 from tests.projects import Project
+from tests.servers import RUNSERVER, Server
 
 LIKE_WINDOWS = """
 import asyncio
@@ -131,6 +132,27 @@ while True:
 """
 
 
+NOTICE = """
+from lifespan_app import lifespan
+
+from journal import write
+
+
+@lifespan.on_drain
+async def drain():
+    write("drained")
+"""
+
+VIEWS = """
+from books.lifespan import client
+from django.http import HttpResponse
+
+
+async def read(request):
+    return HttpResponse(client(request))
+"""
+
+
 @pytest.fixture
 def windows(project: Project) -> Project:
     """Return a project with an app, on a system like Windows."""
@@ -186,6 +208,33 @@ def test_command_inside_a_plan_is_killed_by_the_third_signal(windows: Project) -
     assert "is killed" in ran.stdout + ran.stderr
     assert "Traceback" not in ran.stderr, ran.stderr
     assert windows.events() == ["opened", "child", "closed"]
+
+
+def test_server_announces_its_stop_and_closes_everything(windows: Project) -> None:
+    windows.app("shop", lifespan=NOTICE)
+    windows.settings(LIFESPAN={"SHUTDOWN_NOTICE": True, "DRAIN_SECONDS": 0.1})
+    windows.manage("migrate", "--verbosity", "0")
+
+    # uvloop does not run on Windows.
+    with Server(windows, options=["--lifespan", "on", "--loop", "asyncio"]) as server:
+        server.interrupt()
+        server.wait()
+
+    assert "Traceback" not in server.output
+    assert windows.events() == ["opened", "warm", "drained", "closed"]
+    assert [run["status"] for run in windows.runs()] == ["stopped"]
+
+
+def test_development_server_opens_the_plan_at_its_first_use(windows: Project) -> None:
+    windows.app("shop", views=VIEWS)
+    windows.manage("migrate", "--verbosity", "0")
+
+    with Server(windows, RUNSERVER, options=["--noreload"]) as server:
+        assert server.get("/read/").text == "client"
+        server.interrupt()
+        server.wait()
+
+    assert windows.events() == ["opened", "warm", "closed"]
 
 
 def test_server_that_is_to_stop_gets_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
