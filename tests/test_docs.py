@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -15,11 +16,14 @@ from importlib.metadata import entry_points
 from itertools import pairwise
 from pathlib import Path
 from threading import Thread
+from typing import Literal
 
 import pytest
+from playwright.sync_api import Browser
 
 from lifespan_app import conf
 from lifespan_app.engine.hooks.hook import DECORATORS
+from tests.browsers import PHONE
 from tests.clusters import PostgreSQL
 from tests.documents import (
     DOCS,
@@ -35,6 +39,7 @@ from tests.documents import (
     paste,
 )
 from tests.messages import Message, messages, problem_codes, source_of_checks
+from tests.needs import needs_chromium
 from tests.projects import Project
 from tests.servers import Server
 
@@ -50,6 +55,8 @@ EXAMPLES = [
     for stage in whole.stages()
 ]
 BLOCKS = [block for page in pages() for block in blocks(page)]
+ADDRESS = "https://docs.example"
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PLUGIN = "lifespan_app.pytest_plugin"
 APPLICATION = re.compile(r"^application = ", re.MULTILINE)
 LANGUAGES = {"python", "shell", "text"}
@@ -495,16 +502,71 @@ def test_every_room_has_its_place_in_the_architecture() -> None:
     assert [room for room in sorted(rooms) if room not in shown] == []
 
 
-@pytest.mark.slow
-def test_sphinx_finds_nothing_to_warn_of(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the documentation, built for an address."""
+    folder = tmp_path_factory.mktemp("site")
     built = subprocess.run(
-        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path],
+        [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, folder],
+        env={**os.environ, "READTHEDOCS_CANONICAL_URL": f"{ADDRESS}/en/stable/"},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert (built.returncode, built.stderr, built.stdout) == (0, "", "")
+    return folder
 
-    assert built.returncode == 0, built.stderr
+
+@pytest.mark.slow
+def test_every_page_is_in_the_documentation(site: Path) -> None:
     assert {f"{name_of(page)}.html" for page in pages()[1:]} <= {
-        path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.html")
+        path.relative_to(site).as_posix() for path in site.rglob("*.html")
     }
+
+
+@pytest.mark.slow
+def test_page_that_is_not_found_has_links_from_the_root(site: Path) -> None:
+    missing = (site / "404.html").read_text()
+
+    assert 'href="/en/stable/' in missing
+    assert "Page not found" in missing
+
+
+@pytest.mark.slow
+def test_shared_link_has_an_image_with_a_whole_address(site: Path) -> None:
+    image = f"{ADDRESS}/en/stable/_images/run.png"
+
+    assert f'<meta property="og:image" content="{image}" />' in (site / "tutorial.html").read_text()
+    assert (site / "_images" / "run.png").exists()
+
+
+@pytest.mark.slow
+def test_code_can_be_copied(site: Path) -> None:
+    assert "copybutton.js" in (site / "tutorial.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@needs_chromium
+def test_documentation_follows_the_dark_mode_of_the_system(site: Path, chromium: Browser) -> None:
+    colours = set()
+    for scheme in SCHEMES:
+        page = chromium.new_page(color_scheme=scheme)
+        page.goto((site / "index.html").as_uri())
+        colours.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    assert len(colours) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+@needs_chromium
+def test_no_page_is_wider_than_a_phone(site: Path, chromium: Browser) -> None:
+    page = chromium.new_page(viewport=PHONE)
+    wide = []
+    for path in sorted(site.rglob("*.html")):
+        page.goto(path.as_uri())
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+            wide.append(path.relative_to(site).as_posix())
+
+    assert wide == []

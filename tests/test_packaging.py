@@ -102,6 +102,18 @@ def test_wheel_holds_what_is_not_python_too(names: set[str]) -> None:
     } <= names
 
 
+def test_wheel_bundles_nothing_of_others(wheel: Path) -> None:
+    """What is copied from elsewhere has a notice, which docs/policy.rst would have to name."""
+    with ZipFile(wheel) as archive:
+        texts = {
+            name: archive.read(name) for name in archive.namelist() if name.startswith(PACKAGE)
+        }
+
+    assert [
+        name for name, text in texts.items() if re.search(rb"(?i)copyright|licen[cs]ed", text)
+    ] == []
+
+
 def test_django_and_asgiref_are_all_that_it_requires(metadata: Message) -> None:
     requirements = [Requirement(line) for line in metadata.get_all("Requires-Dist", [])]
     hard = {found.name.lower(): found.specifier for found in requirements if not found.marker}

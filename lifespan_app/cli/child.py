@@ -20,7 +20,7 @@ NOT_FOUND, NOT_EXECUTABLE = 127, 126
 """Exit codes for a command that can't be run: POSIX, Shell Command Language, 2.8.2."""
 FORWARDED = signals_called("SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGTTIN", "SIGTTOU", "SIGWINCH")
 """Signals that servers handle, beside SIGINT, SIGTERM and SIGHUP."""
-FROM_TERMINAL = frozenset(signals_called("SIGINT", "SIGQUIT", "SIGHUP", "SIGWINCH"))
+FROM_TERMINAL = frozenset(signals_called("SIGINT", "SIGQUIT", "SIGHUP", "SIGWINCH", "SIGBREAK"))
 """Signals that a terminal sends to its whole foreground process group: ``termios(3)``."""
 PATIENCE = 2
 """Signals to stop before the next one kills the command."""
@@ -153,7 +153,7 @@ class Child:
     def _kill(self) -> None:
         assert self._process is not None
         with suppress(ProcessLookupError):
-            if self._shares_terminal:
+            if self._shares_terminal or not hasattr(os, "killpg"):
                 self._process.kill()
             else:
                 os.killpg(self._process.pid, Signals.SIGKILL)
@@ -178,9 +178,12 @@ class Child:
 
 def in_foreground() -> bool:
     """Return True if this process is in the foreground of a terminal, which sends it Ctrl+C."""
+    if not hasattr(os, "ctermid"):
+        # A console of Windows sends it to all its processes.
+        return True
     try:
         terminal = os.open(os.ctermid(), os.O_RDWR | os.O_NOCTTY)
-    except (OSError, AttributeError):
+    except OSError:
         return False
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()

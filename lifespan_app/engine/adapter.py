@@ -145,7 +145,12 @@ class Adapter:
         Args:
             server: name and version of the server, as for ``startup_deadline``.
         """
-        os.kill(os.getpid(), signal.SIGTERM)
+        if os.name == "nt":
+            # There os.kill() ends a process without its handlers:
+            # https://docs.python.org/3/library/os.html#os.kill
+            signal.raise_signal(signal.SIGTERM)
+        else:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def waiter(self) -> Waiter:
         """Return a waiter for a sync thread that has sent async code to a run's loop."""

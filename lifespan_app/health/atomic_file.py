@@ -26,13 +26,14 @@ def write(path: Path, text: str) -> None:
     """
     # Another user could create a file with a predictable name first.
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with os.fdopen(os.open(new, NEW, MODE), "w", encoding="utf-8") as file:
-        try:
+    descriptor = os.open(new, NEW, MODE)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
-            file.flush()
-            new.replace(path)
-        except OSError:
-            # The disk may be full, and the unfinished file takes space.
-            with suppress(OSError):
-                new.unlink(missing_ok=True)
-            raise
+        # Windows renames closed files only.
+        new.replace(path)
+    except OSError:
+        # The disk may be full, and the unfinished file takes space.
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise

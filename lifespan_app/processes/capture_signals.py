@@ -13,20 +13,19 @@ from typing import Self
 
 from lifespan_app.engine.signal_handlers import give_back, place
 
-ENDING = (Signals.SIGINT, Signals.SIGTERM)
-"""The signals to stop, from Ctrl+C and from a platform."""
-LEFT_IGNORED = frozenset({"SIGINT", "SIGHUP", "SIGQUIT"})
-"""Signals that stay ignored if they were ignored at the start: shells ignore SIGINT and SIGQUIT in
-background processes (POSIX, Shell Command Language, 2.12), and ``nohup`` ignores SIGHUP."""
-BLOCKED_AFTER = 1.0
-"""Seconds that a signal may wait for the loop before another Ctrl+C interrupts the blocking code."""
-
 
 def signals_called(*names: str) -> tuple[Signals, ...]:
     """Return the signals of these names that exist on this platform."""
     return tuple(Signals[name] for name in names if name in Signals.__members__)
 
 
+ENDING = signals_called("SIGINT", "SIGTERM", "SIGBREAK")
+"""The signals to stop, from Ctrl+C, from a platform, and from Ctrl+Break on Windows."""
+LEFT_IGNORED = frozenset({"SIGINT", "SIGHUP", "SIGQUIT"})
+"""Signals that stay ignored if they were ignored at the start: shells ignore SIGINT and SIGQUIT in
+background processes (POSIX, Shell Command Language, 2.12), and ``nohup`` ignores SIGHUP."""
+BLOCKED_AFTER = 1.0
+"""Seconds that a signal may wait for the loop before another Ctrl+C interrupts the blocking code."""
 HANGUP = signals_called("SIGHUP")
 
 

@@ -135,7 +135,7 @@ def test_page_fits_and_axe_finds_nothing_to_complain_of(
     for scheme in ("light", "dark"):
         for size, viewport in SIZES.items():
             page.emulate_media(color_scheme=scheme)
-            page.set_viewport_size(viewport)  # type: ignore[arg-type]
+            page.set_viewport_size(viewport)
             wait_for_colours(page)
             keep(page, f"{name}-{size}-{scheme}")
             assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]

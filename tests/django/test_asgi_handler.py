@@ -89,7 +89,7 @@ def greeting(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 def mirror(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(request.body, content_type=request.META.get("CONTENT_TYPE"))
+    return HttpResponse(request.body, content_type=request.headers.get("content-type"))
 
 
 @csrf_exempt
@@ -689,7 +689,7 @@ class TestBothHandlersAgree:
         self, mount: MountViews, transcripts: Callable[..., Any]
     ) -> None:
         def jar(request: HttpRequest) -> JsonResponse:
-            return JsonResponse([request.META["HTTP_COOKIE"], request.COOKIES], safe=False)
+            return JsonResponse([request.headers["cookie"], request.COOKIES], safe=False)
 
         mount(jar=jar)
         for end in (b"", b";"):
@@ -707,7 +707,7 @@ class TestBothHandlersAgree:
         @csrf_exempt
         def read(request: Any) -> JsonResponse:
             return JsonResponse(
-                [request.META["CONTENT_LENGTH"], dict(request.POST), request.body.decode()],
+                [request.headers["content-length"], dict(request.POST), request.body.decode()],
                 safe=False,
             )
 

@@ -38,7 +38,7 @@ def views(mount: MountViews) -> None:
     """Mount a sync and an async view that show what they find."""
 
     def show(request: Any) -> HttpResponse:
-        return HttpResponse(f"{request.state['shelf']} {request.META.get('HTTP_STATE', '-')}")
+        return HttpResponse(f"{request.state['shelf']} {request.headers.get('state', '-')}")
 
     async def ashow(request: Any) -> HttpResponse:
         return show(request)
