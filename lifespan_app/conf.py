@@ -37,9 +37,7 @@ WORD = ValueType("a string", lambda value: isinstance(value, str) and bool(value
 FLAG = ValueType("True or False", lambda value: isinstance(value, bool))
 NUMBER = ValueType("a whole number", lambda value: type(value) is int)
 PLACES = ValueType("a whole number above 0", lambda value: type(value) is int and value > 0)
-WAITING = ValueType(
-    "a whole number, 0 or more", lambda value: type(value) is int and value >= 0
-)
+WAITING = ValueType("a whole number, 0 or more", lambda value: type(value) is int and value >= 0)
 SECONDS = ValueType("a number of seconds above 0", is_seconds)
 LIMIT = ValueType(
     "a number of seconds above 0, or None", lambda value: value is None or is_seconds(value)

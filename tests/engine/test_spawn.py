@@ -7,6 +7,7 @@ import contextvars
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ async def until_done(done: threading.Event) -> None:
     """Wait in a task for an event of a thread or of another task."""
     await asyncio.to_thread(done.wait, 10)
     assert done.is_set()
+
+
+async def open_and_fail_to_stop(lifespan: Lifespan, *functions: Any, seconds: float = 0) -> None:
+    """Open the plan, spawn functions, and have the stop fail."""
+    async with lifespan.run():
+        for function in functions:
+            lifespan.spawn(function)
+        await asyncio.sleep(seconds)
 
 
 def spawned_step(lifespan: Lifespan) -> Any:
@@ -170,7 +179,9 @@ class TestItsError:
     """It is logged once, with the line that has spawned it."""
 
     @pytest.mark.parametrize(
-        "error", [ZeroDivisionError, SystemExit, asyncio.CancelledError], ids=lambda one: one.__name__
+        "error",
+        [ZeroDivisionError, SystemExit, asyncio.CancelledError],
+        ids=lambda one: one.__name__,
     )
     @pytest.mark.parametrize("in_thread", [False, True], ids=["async", "sync"])
     def test_error_is_logged_once_with_the_line_that_has_spawned_it(
@@ -381,9 +392,7 @@ class TestTheEndOfTheRun:
                 await asyncio.sleep(1)
 
             with pytest.raises(ExceptionGroup):
-                async with lifespan.run():
-                    lifespan.spawn(endless)
-                    lifespan.spawn(quick)
+                await open_and_fail_to_stop(lifespan, endless, quick)
             assert loop.time() == 1005
             return spawned_step(lifespan)
 
@@ -410,9 +419,7 @@ class TestTheEndOfTheRun:
                 raise AssertionError
 
             with pytest.raises(ExceptionGroup):
-                async with lifespan.run():
-                    lifespan.spawn(endless)
-                    lifespan.spawn(never_begins)
+                await open_and_fail_to_stop(lifespan, endless, never_begins)
 
         run_virtually(main, settings=Settings(spawn={"running": 1, "waiting": 1}))
         assert "never_begins' (" in caplog.text
@@ -421,8 +428,7 @@ class TestTheEndOfTheRun:
     def test_thread_that_hangs_is_left_and_named(self, caplog: pytest.LogCaptureFixture) -> None:
         async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:
             with pytest.raises(ExceptionGroup):
-                async with lifespan.run():
-                    lifespan.spawn(loop.sleep_in_thread, 100)
+                await open_and_fail_to_stop(lifespan, lambda: loop.sleep_in_thread(100))
             return loop.time()
 
         assert run_virtually(main) == 1005
@@ -432,15 +438,11 @@ class TestTheEndOfTheRun:
         async def main(lifespan: Lifespan, loop: VirtualLoop) -> tuple[float, int]:
             async def stubborn() -> None:
                 while True:
-                    try:
+                    with suppress(asyncio.CancelledError):
                         await asyncio.sleep(100)
-                    except asyncio.CancelledError:
-                        pass
 
             with pytest.raises(ExceptionGroup):
-                async with lifespan.run():
-                    lifespan.spawn(stubborn)
-                    await asyncio.sleep(1)
+                await open_and_fail_to_stop(lifespan, stubborn, seconds=1)
             return loop.time(), len(asyncio.all_tasks())
 
         ended, tasks = run_virtually(main)

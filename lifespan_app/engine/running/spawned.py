@@ -88,7 +88,7 @@ class Call:
         """Call the function."""
         return self.hook.function(*self._args, **self._kwargs)
 
-    def context(self, run: object, thread: int) -> contextvars.Context:
+    def context(self, run: Run, thread: int) -> contextvars.Context:
         """Return the caller's context variables for a thread, without its request and its hook."""
         context = self._context.run(carried, thread)
         context.run(current_hook.set, run)
@@ -358,7 +358,9 @@ def say_too_late(call: Call, error: BaseException) -> None:
     """Log that a function has passed its timeout."""
     limit = time_limit(call.timeout or 0.0)
     if call.thread is None:
-        logger.error("%s took more than its limit of %s, and was cancelled.", call, limit, error=error)
+        logger.error(
+            "%s took more than its limit of %s, and was cancelled.", call, limit, error=error
+        )
     else:
         logger.error(
             "%s takes more than its limit of %s, at %s. A thread can't be cancelled: it goes on.",
