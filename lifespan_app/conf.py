@@ -88,6 +88,7 @@ KEYS: dict[str, tuple[Any, ValueType]] = {
     "PLATFORM": ({}, TABLE),
     "WITHOUT_SERVER_LIFESPAN": (None, WITHOUT),  # depends on the process: ``BackgroundRun``
     "STATUS_FILE": (None, PATH),
+    "WARM_UP": (False, FLAG),
 }
 """Every key, with its default and the type of its value; None is the default, too."""
 

@@ -1,0 +1,99 @@
+"""A request that only Django's own code sees: what it needs is then imported and has run once.
+
+Nobody has sent it, so none of the project's code may see it: it passes Django's own middleware only, and
+without the cache, which would keep the answer. No signal is sent.
+"""
+
+from __future__ import annotations
+
+import types
+from io import BytesIO
+from types import ModuleType
+from typing import Any
+
+from asgiref.sync import ThreadSensitiveContext
+from django.conf import UserSettingsHolder, settings
+from django.core.handlers import base
+from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.http import HttpRequest, HttpResponse
+from django.template import engines
+from django.template.backends.django import DjangoTemplates
+from django.urls import path
+
+TIMES = 8
+"""Python adapts code to what it has seen in its first calls: https://peps.python.org/pep-0659/"""
+
+TEMPLATE = """{% load i18n %}{% translate "Home" %} {{ user }}
+{% for number in numbers %}{% url "page" number=number %} {{ number|add:1 }}{% endfor %}"""
+
+
+def page(request: HttpRequest, number: int) -> HttpResponse:
+    """Render a template with each engine of Django's."""
+    made = HttpResponse()
+    for backend in engines.all():
+        if isinstance(backend, DjangoTemplates):
+            template = backend.from_string(TEMPLATE)
+            made.write(template.render({"numbers": range(3)}, request))
+    return made
+
+
+page.login_required = False  # type: ignore[attr-defined]  # as @login_not_required does
+
+URLS = ModuleType("urls_of_a_warm_up")
+URLS.urlpatterns = [path("<int:number>/", page, name="page")]  # type: ignore[attr-defined]
+
+
+class Handler(ASGIHandler):
+    """Django's handler with nothing but Django's own middleware."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """Load it, by Django's own method, which reads the names from the settings."""
+        names = [
+            name
+            for name in settings.MIDDLEWARE
+            if name.startswith("django.") and not name.startswith("django.middleware.cache.")
+        ]
+        loads = base.BaseHandler.load_middleware
+        changed = UserSettingsHolder(settings)
+        changed.MIDDLEWARE = names
+        seen = {**vars(base), "settings": changed}
+        types.FunctionType(loads.__code__, seen, argdefs=loads.__defaults__)(self, is_async)
+
+
+class Request(ASGIRequest):
+    """A request for the page above."""
+
+    urlconf = URLS
+
+
+def host() -> str:
+    """Return a host that requests may come for."""
+    for allowed in settings.ALLOWED_HOSTS:
+        if allowed != "*":
+            return str(allowed).removeprefix(".")
+    return "localhost"
+
+
+def scope() -> dict[str, Any]:
+    """Return the scope of a request."""
+    headers = {"host": host()}
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name, value = settings.SECURE_PROXY_SSL_HEADER
+        headers[name.removeprefix("HTTP_").replace("_", "-").lower()] = value
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "scheme": "https",
+        "method": "GET",
+        "path": "/1/",
+        "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }
+
+
+async def answer() -> None:
+    """Answer the request a few times."""
+    handler = Handler()
+    for _ in range(TIMES):
+        async with ThreadSensitiveContext():
+            await handler.get_response_async(Request(scope(), BytesIO()))
