@@ -7,7 +7,7 @@ that fails leaves its work to the first request.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ LOCALE_MIDDLEWARE = "django.middleware.locale.LocaleMiddleware"
 
 STEP_TIMEOUT = 10.0
 """Seconds that a step may take."""
-COMPILING = 5.0
-"""Seconds after which no more templates are compiled: a project may have any number of them."""
+PATIENCE = 5.0
+"""Seconds after which no more templates are compiled, and no more connections are waited for."""
+LOOK = 0.01
 
 
 def urls() -> None:
@@ -59,7 +60,7 @@ def templates() -> None:
     from django.template import engines
     from django.template.backends.django import DjangoTemplates
 
-    until = time.monotonic() + COMPILING
+    until = time.monotonic() + PATIENCE
     for backend in engines.all():
         if isinstance(backend, DjangoTemplates):
             backend.engine.template_context_processors  # noqa: B018  # imports them
@@ -95,17 +96,30 @@ def databases() -> None:
     """Fill the connection pools of the databases that have one."""
     from django.db import connections
 
+    until = time.monotonic() + PATIENCE
     for connection in connections.all():
-        if connection.settings_dict["OPTIONS"].get("pool"):
-            connection.ensure_connection()
-            connection.close()
+        if not connection.settings_dict["OPTIONS"].get("pool"):
+            continue
+        connection.ensure_connection()
+        connection.close()
+        # psycopg's fills itself in threads of its own, and its wait() closes the pool if it is late:
+        # https://www.psycopg.org/psycopg3/docs/api/pool.html#psycopg_pool.ConnectionPool.wait
+        stats = getattr(connection.pool, "get_stats", dict)  # type: ignore[attr-defined]
+        while not is_full(stats()) and time.monotonic() < until:
+            time.sleep(LOOK)
+
+
+def is_full(stats: Mapping[str, int]) -> bool:
+    """Return True if a pool has the connections that it keeps at least."""
+    return stats.get("pool_available", 0) >= stats.get("pool_min", 0)
 
 
 def static() -> None:
     """Read the manifest of the static files."""
     from django.contrib.staticfiles.storage import staticfiles_storage
 
-    staticfiles_storage.base_url  # noqa: B018  # makes the storage, which reads its manifest
+    # Any attribute makes the storage, which reads its manifest.
+    str(staticfiles_storage.__class__)
 
 
 def translations() -> None:

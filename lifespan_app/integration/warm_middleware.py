@@ -1,7 +1,8 @@
 """A request that only Django's own code sees: what it needs is then imported and has run once.
 
-Nobody has sent it, so none of the project's code may see it: it passes Django's own middleware only, and
-without the cache, which would keep the answer. No signal is sent.
+Nobody has sent it, so none of the project's code may see it: it passes Django's own middleware and context
+processors only, without the cache, which would keep the answer. No signal is sent, no error is logged, and
+no database is used.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from asgiref.sync import ThreadSensitiveContext
 from django.conf import UserSettingsHolder, settings
 from django.core.handlers import base
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
+from django.db import connections
 from django.http import HttpRequest, HttpResponse
-from django.template import engines
+from django.template import Context, engines
 from django.template.backends.django import DjangoTemplates
 from django.urls import path
+
+from lifespan_app.engine.error_text import one_line
+from lifespan_app.engine.logger import logger
 
 TIMES = 8
 """Python adapts code to what it has seen in its first calls: https://peps.python.org/pep-0659/"""
@@ -27,13 +32,21 @@ TEMPLATE = """{% load i18n %}{% translate "Home" %} {{ user }}
 {% for number in numbers %}{% url "page" number=number %} {{ number|add:1 }}{% endfor %}"""
 
 
+def is_djangos(name: str) -> bool:
+    """Return True if a dotted name is Django's own."""
+    return name.startswith("django.")
+
+
 def page(request: HttpRequest, number: int) -> HttpResponse:
     """Render a template with each engine of Django's."""
     made = HttpResponse()
     for backend in engines.all():
         if isinstance(backend, DjangoTemplates):
-            template = backend.from_string(TEMPLATE)
-            made.write(template.render({"numbers": range(3)}, request))
+            context = Context({"numbers": range(3)})
+            for processor in backend.engine.template_context_processors:
+                if is_djangos(processor.__module__):
+                    context.update(processor(request))
+            made.write(backend.engine.from_string(TEMPLATE).render(context))
     return made
 
 
@@ -51,19 +64,24 @@ class Handler(ASGIHandler):
         names = [
             name
             for name in settings.MIDDLEWARE
-            if name.startswith("django.") and not name.startswith("django.middleware.cache.")
+            if is_djangos(name) and not name.startswith("django.middleware.cache.")
         ]
         loads = base.BaseHandler.load_middleware
         changed = UserSettingsHolder(settings)
         changed.MIDDLEWARE = names
-        seen = {**vars(base), "settings": changed}
+        seen = {
+            **vars(base),
+            "settings": changed,
+            # It would log an error, and mail it.
+            "convert_exception_to_response": lambda get_response: get_response,
+        }
         types.FunctionType(loads.__code__, seen, argdefs=loads.__defaults__)(self, is_async)
 
 
 class Request(ASGIRequest):
     """A request for the page above."""
 
-    urlconf = URLS
+    urlconf = URLS  # type: ignore[assignment]  # a module will do, too
 
 
 def host() -> str:
@@ -92,8 +110,14 @@ def scope() -> dict[str, Any]:
 
 
 async def answer() -> None:
-    """Answer the request a few times."""
-    handler = Handler()
-    for _ in range(TIMES):
-        async with ThreadSensitiveContext():
-            await handler.get_response_async(Request(scope(), BytesIO()))
+    """Answer the request a few times, as far as the project's middleware allows that."""
+    # As @non_atomic_requests does: ATOMIC_REQUESTS would open a connection.
+    page._non_atomic_requests = set(connections.settings)  # type: ignore[attr-defined]
+    try:
+        handler = Handler()
+        for _ in range(TIMES):
+            async with ThreadSensitiveContext():
+                await handler.get_response_async(Request(scope(), BytesIO()))
+    except Exception as error:
+        # Such as AuthenticationMiddleware behind a session middleware of the project's own.
+        logger.debug("Django's middleware can't be warmed up: %s", one_line(error), error=error)
