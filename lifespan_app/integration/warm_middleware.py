@@ -28,8 +28,13 @@ from lifespan_app.engine.logger import logger
 TIMES = 8
 """Python adapts code to what it has seen in its first calls: https://peps.python.org/pep-0659/"""
 
-TEMPLATE = """{% load i18n %}{% translate "Home" %} {{ user }}
-{% for number in numbers %}{% url "page" number=number %} {{ number|add:1 }}{% endfor %}"""
+TEMPLATE = "".join(
+    [
+        '{% load i18n %}{% translate "Home" %} {{ user }}',
+        '{% for n in numbers %}{% url "page" number=n %}',
+        "{{ n|add:1 }}{% endfor %}",
+    ]
+)
 
 
 def is_djangos(name: str) -> bool:
@@ -64,7 +69,7 @@ class Handler(ASGIHandler):
         names = [
             name
             for name in settings.MIDDLEWARE
-            if is_djangos(name) and not name.startswith("django.middleware.cache.")
+            if is_djangos(name) and not name.startswith("django.middleware.cache")
         ]
         loads = base.BaseHandler.load_middleware
         changed = UserSettingsHolder(settings)

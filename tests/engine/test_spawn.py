@@ -402,7 +402,7 @@ class TestTheEndOfTheRun:
         assert "test_spawn.py" in step.error
         assert "in endless, in asyncio" in step.error
         assert "(spawned at " in step.error
-        assert "1 spawned function was cut off: '" in step.traceback
+        assert "Spawned functions were cut off by the shutdown: '" in step.traceback
         cut = [one.message for one in caplog.records if "was cut off" in one.message]
         [line] = [text for text in cut if text.startswith("'")]
         assert "endless' (" in line

@@ -309,10 +309,8 @@ class Spawned:
         except asyncio.CancelledError:
             # A task that ignores its cancellation is left behind with the run.
             pass
-        raise HookError(
-            f"{count(len(cut), 'spawned function was', 'spawned functions were')} cut off: "
-            f"{listed([str(call).rstrip(',') for call in cut])}."
-        )
+        names = listed([str(call).rstrip(",") for call in cut])
+        raise HookError(f"Spawned functions were cut off by the shutdown: {names}.")
 
     def cut_off(self, why: str) -> list[Call]:
         """Cancel the functions that are left, log each of them, and return them."""
