@@ -28,13 +28,9 @@ from lifespan_app.engine.logger import logger
 TIMES = 8
 """Python adapts code to what it has seen in its first calls: https://peps.python.org/pep-0659/"""
 
-TEMPLATE = "".join(
-    [
-        '{% load i18n %}{% translate "Home" %} {{ user }}',
-        '{% for n in numbers %}{% url "page" number=n %}',
-        "{{ n|add:1 }}{% endfor %}",
-    ]
-)
+WORDS = '{% load i18n %}{% translate "Home" %}{{ user }}'
+LINKS = '{% for n in numbers %}{% url "p" n %}{% endfor %}'
+"""The parts of a small template, as pages have them."""
 
 
 def is_djangos(name: str) -> bool:
@@ -51,14 +47,14 @@ def page(request: HttpRequest, number: int) -> HttpResponse:
             for processor in backend.engine.template_context_processors:
                 if is_djangos(processor.__module__):
                     context.update(processor(request))
-            made.write(backend.engine.from_string(TEMPLATE).render(context))
+            made.write(backend.engine.from_string(WORDS + LINKS).render(context))
     return made
 
 
 page.login_required = False  # type: ignore[attr-defined]  # as @login_not_required does
 
 URLS = ModuleType("urls_of_a_warm_up")
-URLS.urlpatterns = [path("<int:number>/", page, name="page")]  # type: ignore[attr-defined]
+URLS.urlpatterns = [path("<int:number>/", page, name="p")]  # type: ignore[attr-defined]
 
 
 class Handler(ASGIHandler):

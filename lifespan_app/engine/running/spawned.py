@@ -28,7 +28,6 @@ from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.reporting.report import IN_SHUTDOWN
 from lifespan_app.engine.wording import count, time_limit
 
-from .current import OpensRuns
 from .execution import advised
 from .executor import leave_task_behind
 from .hook_run import is_cancellation
@@ -37,6 +36,7 @@ from .stages import title_of
 from .threads import start_thread
 
 if TYPE_CHECKING:
+    from .current import OpensRuns
     from .run import Run
 
 SHOWN = 10
