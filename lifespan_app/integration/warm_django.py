@@ -6,6 +6,7 @@ that fails leaves its work to the first request.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -24,6 +25,9 @@ STEP_TIMEOUT = 10.0
 PATIENCE = 5.0
 """Seconds after which no more templates are compiled, and no more connections are waited for."""
 LOOK = 0.01
+"""Seconds between two looks at a pool."""
+
+making_engines = threading.Lock()
 
 
 def urls() -> None:
@@ -57,14 +61,20 @@ def namespaces(resolver: Any, above: str = "") -> Iterator[str]:
 
 def templates() -> None:
     """Make the template engines, and compile what a loader that caches finds in its folders."""
+    until = time.monotonic() + PATIENCE
+    for engine in template_engines():
+        engine.template_context_processors  # noqa: B018  # imports them
+        compile_templates(engine, until)
+
+
+def template_engines() -> list[Any]:
+    """Return Django's own template engines. Any thread may call this."""
     from django.template import engines
     from django.template.backends.django import DjangoTemplates
 
-    until = time.monotonic() + PATIENCE
-    for backend in engines.all():
-        if isinstance(backend, DjangoTemplates):
-            backend.engine.template_context_processors  # noqa: B018  # imports them
-            compile_templates(backend.engine, until)
+    # Two threads that ask for the first time would each make them, and one would work for nothing.
+    with making_engines:
+        return [one.engine for one in engines.all() if isinstance(one, DjangoTemplates)]
 
 
 def compile_templates(engine: Any, until: float) -> None:

@@ -18,12 +18,13 @@ from django.core.handlers import base
 from django.core.handlers.asgi import ASGIHandler, ASGIRequest
 from django.db import connections
 from django.http import HttpRequest, HttpResponse
-from django.template import Context, engines
-from django.template.backends.django import DjangoTemplates
+from django.template import Context
 from django.urls import path
 
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.logger import logger
+
+from .warm_django import template_engines
 
 TIMES = 8
 """Python adapts code to what it has seen in its first calls: https://peps.python.org/pep-0659/"""
@@ -41,13 +42,12 @@ def is_djangos(name: str) -> bool:
 def page(request: HttpRequest, number: int) -> HttpResponse:
     """Render a template with each engine of Django's."""
     made = HttpResponse()
-    for backend in engines.all():
-        if isinstance(backend, DjangoTemplates):
-            context = Context({"numbers": range(3)})
-            for processor in backend.engine.template_context_processors:
-                if is_djangos(processor.__module__):
-                    context.update(processor(request))
-            made.write(backend.engine.from_string(WORDS + LINKS).render(context))
+    for engine in template_engines():
+        context = Context({"numbers": range(3)})
+        for processor in engine.template_context_processors:
+            if is_djangos(processor.__module__):
+                context.update(processor(request))
+        made.write(engine.from_string(WORDS + LINKS).render(context))
     return made
 
 
