@@ -194,7 +194,9 @@ def prepare(
     settings = lifespan.adapter.settings()
     if context is None or isinstance(context, str):
         context = lifespan.adapter.context(context, settings)
-    plan = lifespan.adapter.plan_of_server(lifespan.plan(context.service_type, settings))
+    plan = lifespan.plan(context.service_type, settings)
+    if mode is not Mode.TEST:
+        plan = lifespan.adapter.plan_of_server(plan)
     stages = []
     # If the signals were never imported, there are no receivers.
     if SIGNALS in sys.modules:

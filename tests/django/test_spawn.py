@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
 from tests.clusters import PostgreSQL
 from tests.needs import needs_postgresql
 from tests.projects import Project
-from tests.servers import GUNICORN_WSGI, RUNSERVER, UVICORN, Kind, Server
+from tests.servers import GRANIAN, GUNICORN_WSGI, RUNSERVER, UVICORN, Kind, Server
 
 pytestmark = pytest.mark.server
 
@@ -132,6 +134,45 @@ def test_function_has_a_connection_after_its_request_and_gives_it_back(
         server.wait()
         assert "failed" not in server.output
         assert "cut off" not in server.output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [UVICORN, GRANIAN], ids=lambda kind: kind.name)
+def test_work_that_is_cut_off_is_named_in_log_and_history(project: Project, kind: Kind) -> None:
+    views = """
+import asyncio
+
+from django.http import HttpResponse
+from lifespan_app import lifespan
+
+
+async def endless_work():
+    await asyncio.Event().wait()
+
+
+def endless(request):
+    lifespan.spawn(endless_work)
+    return HttpResponse("spawned")
+"""
+    project.settings(LIFESPAN={"SHUTDOWN_TIMEOUT": 0.5})
+    project.app("shop", lifespan="", views=views)
+    assert project.manage("migrate", "--verbosity=0").returncode == 0
+    with Server(project, kind) as server:
+        server.get("/endless/")
+        server.signal(signal.SIGTERM)
+        server.wait()
+        server.wait_for_output(
+            r"'shop.endless_work' \(shop/views.py:\d+\), spawned at shop/views.py:\d+, was cut off: "
+            "the shutdown's time was used up."
+        )
+    with closing(sqlite3.connect(project.folder / "db.sqlite3")) as database:
+        rows = database.execute(
+            "SELECT outcome, error, traceback FROM lifespan_app_lifespanstep WHERE name = 'spawned'"
+        )
+        [(outcome, error, traceback)] = rows
+    assert outcome == "timed_out"
+    assert "did not stop within its limit of 0.5 s. It waits at shop/views.py:" in error
+    assert "Spawned functions were cut off by the shutdown: 'shop.endless_work'" in traceback
 
 
 def test_error_names_the_line_of_the_view(project: Project) -> None:
