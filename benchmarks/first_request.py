@@ -187,11 +187,6 @@ class Measured:
     start: list[float] = field(default_factory=list)
     longest_step: list[float] = field(default_factory=list)
 
-    def ratios(self, clock: int) -> list[float]:
-        """Return the first request against the hundredth of the same process, by one of the clocks."""
-        pairs = zip(self.first, self.hundredth, strict=True)
-        return [one[clock] / other[clock] for one, other in pairs]
-
 
 def write(folder: Path, name: str, text: str) -> None:
     """Write a file of a project."""
@@ -317,13 +312,17 @@ def figures(project: str, folder: Path, path: str) -> Iterator[Figure]:
             # The first round is that of the compiler, and of the disk.
             sample(folder, path, variant, measured[variant] if number else Measured())
     for variant, found in measured.items():
-        at_most = AT_MOST if variant == WARM else None
         for clock, name in enumerate(Took._fields):
-            what = f"{project}, {variant}: first against hundredth, {name}"
-            yield median_of("first_request", what, found.ratios(clock), "ratio", at_most)
-        for what, took in (("first", found.first), ("hundredth", found.hundredth)):
-            wall = [one.wall for one in took]
-            yield median_of("first_request", f"{project}, {variant}: {what}, wall", wall, "ms")
+            first = statistics.median(took[clock] for took in found.first)
+            hundredth = statistics.median(took[clock] for took in found.hundredth)
+            yield Figure(
+                benchmark="first_request",
+                what=f"{project}, {variant}: first against hundredth, {name}",
+                value=first / hundredth,
+                unit="ratio",
+                at_most=AT_MOST if variant == WARM else None,
+                note=f"medians of {ROUNDS}: {first:.2f} and {hundredth:.2f} ms",
+            )
         what = f"{project}, {variant}: from the process to ready"
         yield median_of("first_request", what, found.start, "ms")
     longest = measured[WARM].longest_step

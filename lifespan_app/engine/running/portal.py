@@ -343,8 +343,9 @@ def leave_request() -> None:
     module = sys.modules.get(ASGIREF)
     if module is None:
         return
-    if getattr(module.AsyncToSync.executors, "current", None) is not None:
-        module.AsyncToSync.executors.current = None
+    executors = module.AsyncToSync.executors
+    if hasattr(executors, "current"):
+        delattr(executors, "current")
     module.SyncToAsync.thread_sensitive_context.set(None)
     module.SyncToAsync.deadlock_context.set(False)
 

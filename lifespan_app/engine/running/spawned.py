@@ -37,7 +37,6 @@ from .threads import start_thread
 
 if TYPE_CHECKING:
     from .current import OpensRuns
-    from .run import Run
 
 SHOWN = 10
 """The greatest number of functions in one line of the log, or in one error."""
@@ -88,7 +87,7 @@ class Call:
         """Call the function."""
         return self.hook.function(*self._args, **self._kwargs)
 
-    def context(self, run: Run, thread: int) -> contextvars.Context:
+    def context(self, run: Any, thread: int) -> contextvars.Context:
         """Return the caller's context variables for a thread, without its request and its hook."""
         context = self._context.run(carried, thread)
         context.run(current_hook.set, run)
@@ -125,7 +124,7 @@ class Spawned:
         run: the run.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Any) -> None:
         self._run = run
         self._lock = threading.Lock()
         self._running: dict[Call, None] = {}
