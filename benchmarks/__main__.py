@@ -12,8 +12,8 @@ import sys
 
 BENCHMARKS = ("imports", "start", "hooks", "request", "checklifespan", "recording", "probe")
 
-LARGE = ("history",)
-"""Runs only if it is named: it needs minutes, and some GB of disk space."""
+LARGE = ("history", "first_request")
+"""They run only if they are named: they need minutes, and ``history`` some GB of disk space."""
 
 
 def main() -> int:

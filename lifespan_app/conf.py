@@ -36,6 +36,8 @@ class ValueType(NamedTuple):
 WORD = ValueType("a string", lambda value: isinstance(value, str) and bool(value))
 FLAG = ValueType("True or False", lambda value: isinstance(value, bool))
 NUMBER = ValueType("a whole number", lambda value: type(value) is int)
+PLACES = ValueType("a whole number above 0", lambda value: type(value) is int and value > 0)
+WAITING = ValueType("a whole number, 0 or more", lambda value: type(value) is int and value >= 0)
 SECONDS = ValueType("a number of seconds above 0", is_seconds)
 LIMIT = ValueType(
     "a number of seconds above 0, or None", lambda value: value is None or is_seconds(value)
@@ -77,6 +79,7 @@ KEYS: dict[str, tuple[Any, ValueType]] = {
     "SHUTDOWN_NOTICE": (False, FLAG),
     "DRAIN_SECONDS": (0, FROM_ZERO),
     "HOOKS": ({}, TABLE),
+    "SPAWN": (Settings().spawn, TABLE),
     "HISTORY": (True, FLAG),
     "HISTORY_DATABASE": ("default", WORD),
     "HISTORY_DAYS": (90, DAYS),
@@ -85,6 +88,7 @@ KEYS: dict[str, tuple[Any, ValueType]] = {
     "PLATFORM": ({}, TABLE),
     "WITHOUT_SERVER_LIFESPAN": (None, WITHOUT),  # depends on the process: ``BackgroundRun``
     "STATUS_FILE": (None, PATH),
+    "WARM_UP": (False, FLAG),
 }
 """Every key, with its default and the type of its value; None is the default, too."""
 
@@ -103,6 +107,7 @@ HOOK_OPTIONS: dict[str, ValueType] = {
 INNER_KEYS: dict[str, dict[str, ValueType]] = {
     "AUTODISCOVER": {"exclude": LABELS},
     "PLATFORM": {"startup": SECONDS, "termination_grace": SECONDS},
+    "SPAWN": {"running": PLACES, "waiting": WAITING},
 }
 """The keys of the dictionaries in the setting, except ``CONFIG``, ``COMMANDS`` and ``HOOKS``."""
 
@@ -169,6 +174,7 @@ def settings() -> Settings:
         shutdown_notice=get("SHUTDOWN_NOTICE"),
         drain_seconds=float(get("DRAIN_SECONDS")),
         hooks=get("HOOKS"),
+        spawn=merged(KEYS["SPAWN"][0], get("SPAWN")),
     )
 
 

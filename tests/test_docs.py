@@ -85,6 +85,8 @@ ANSWERS: dict[str, dict[str, str | None]] = {
     "howto/other-applications: plain Django": {"/first/": "Emma"},
     "howto/other-applications: a dispatcher": {"/first/": "Emma", "/hello/": "hello"},
     "howto/without-a-servers-lifespan: WSGI": {"/in_sync/": "200", "/in_async/": "200"},
+    "howto/after-the-response: spawn": {"/borrow/": "Borrowed.", "/give_back/": "Thank you."},
+    "howto/after-the-response: tasks": {"/borrow/": "Borrowed."},
     "moving/asgi-lifecycle: FastAPI": {"/": '{"EUR":1.0}'},
     "moving/asgi-lifecycle: today": {"/state/": "open"},
 }
@@ -104,6 +106,7 @@ HARDLY_A_WORD = {
     "<hook> <phase>: <outcome> after <n> s.",
     "<hook> <phase>: begins.",
     "<hook>: <n> %, <what it does>.",
+    "'<function>' (<file>:<line>), spawned at <file>:<line>, failed: <error>",
     "Failed too: <hook>: <error>",
     "Ready after <n> s.",
     "Resource <resource> is closed since <time>: the lifespan has ended.",

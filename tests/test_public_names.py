@@ -29,6 +29,7 @@ PUBLIC = {
         "LifespanError",
         "NotRunning",
         "PlanError",
+        "QueueFull",
         "ResourceClosed",
         "ResourceNotReady",
         "UndeclaredUse",

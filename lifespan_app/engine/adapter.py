@@ -106,6 +106,10 @@ class Adapter:
             service_type or settings.service_type, settings.environment, settings.config
         )
 
+    def plan_of_server(self, plan: Plan) -> Plan:
+        """Return the plan of a server's run, with steps of the program's own."""
+        return plan
+
     clock: Callable[[], float] = staticmethod(time.perf_counter)
     """The seconds of a clock that never goes back; a loop's own may be a cached one."""
 

@@ -46,6 +46,10 @@ class WrongLoop(ReadError):
     """A resource that lives on one event loop was read on another running loop."""
 
 
+class QueueFull(LifespanError):
+    """Too many spawned functions wait for a place."""
+
+
 class HookError(LifespanError):
     """A hook broke a rule of the engine: it took too long, did not yield, yielded twice."""
 

@@ -578,6 +578,40 @@ class Lifespan(Registry):
 
         return await acall(self, async_function, args, timeout)
 
+    def spawn(
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Run a function in the background of the current run, and return at once.
+
+        An async function runs in a task of the run's loop, a sync one in a thread. It sees the caller's
+        context variables, and not its request. Where Django is around, it has database connections of
+        its own, which are closed after it. Its error is logged with the line that has spawned it. The
+        shutdown waits for it before any hook stops, within its limits. It is lost with its process.
+
+        Any thread or task may call this: async and sync views, and hooks.
+
+        Args:
+            function: the function to call, async or sync.
+            args: its arguments.
+            timeout: seconds that it may take from its begin. Then an async function is cancelled; a sync
+                one can't be, so that is only logged. None: no limit.
+            kwargs: its named arguments.
+
+        Raises:
+            NotRunning: no run is open here, or it is stopping.
+            QueueFull: too many functions wait for a place.
+            TypeError: it is no function, such as a coroutine object; or it yields.
+        """
+        from .running.spawned import spawn
+
+        caller = sys._getframe(1)
+        place = caller.f_code.co_filename, caller.f_lineno
+        spawn(self, function, args, kwargs, timeout, place)
+
     def progress(self, fraction: float, doing: str = "") -> None:
         """Report the progress of a slow hook: ``progress(0.6, "shard 3 of 5")``.
 

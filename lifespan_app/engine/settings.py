@@ -23,3 +23,5 @@ class Settings(NamedTuple):
     drain_seconds: float = 0.0
     """The delay of the server's handler of that signal."""
     hooks: Mapping[str, Mapping[str, Any]] = {}
+    spawn: Mapping[str, int] = {"running": 100, "waiting": 1000}
+    """How many spawned functions run at once, and how many wait for a place."""

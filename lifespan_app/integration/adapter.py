@@ -19,6 +19,7 @@ from .server import ServerAdapter, module_of_task, recognised
 
 if TYPE_CHECKING:
     from lifespan_app.engine.advice import Advice
+    from lifespan_app.engine.planning.plan import Plan
     from lifespan_app.engine.running.run import Run
 
     from .current_thread_executor import CurrentThreadExecutor
@@ -49,6 +50,14 @@ class DjangoAdapter(ServerAdapter):
     def settings(self) -> Settings:
         """Return the engine's settings, from the setting ``LIFESPAN``."""
         return conf.settings()
+
+    def plan_of_server(self, plan: Plan) -> Plan:
+        """Add the steps of ``WARM_UP`` to the plan of a server's run."""
+        if not conf.get("WARM_UP"):
+            return plan
+        from .warm_django import with_steps
+
+        return with_steps(plan)
 
     def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
         """Close, after a sync hook, the connections that it has opened in its thread."""

@@ -195,6 +195,8 @@ def prepare(
     if context is None or isinstance(context, str):
         context = lifespan.adapter.context(context, settings)
     plan = lifespan.plan(context.service_type, settings)
+    if mode is not Mode.TEST:
+        plan = lifespan.adapter.plan_of_server(plan)
     stages = []
     # If the signals were never imported, there are no receivers.
     if SIGNALS in sys.modules:

@@ -178,15 +178,10 @@ class Executor:
             execution.gate.release()
 
     def leave_behind(self, hook_run: HookRun) -> None:
-        """Exclude the task of an abandoned hook from the tasks that are awaited at the end.
-
-        ``asyncio.run`` and servers wait, at the end, for all tasks of their loop: for this one that
-        would be for ever (https://docs.python.org/3/library/asyncio-extending.html).
-        """
+        """Exclude the task of an abandoned hook from the tasks that are awaited at the end."""
         task = None if hook_run.execution is None else hook_run.execution.task
-        if task is not None and not task.done():
-            asyncio.tasks._unregister_task(task)
-            task._log_destroy_pending = False
+        if task is not None:
+            leave_task_behind(task)
 
     def close(self) -> None:
         """Let the borrowed threads end."""
@@ -261,3 +256,14 @@ class Executor:
         except BaseException as fault:
             return fault
         return None
+
+
+def leave_task_behind(task: Any) -> None:
+    """Exclude a task from the tasks that are awaited at the end.
+
+    ``asyncio.run`` and servers wait, at the end, for all tasks of their loop: for one that ignores its
+    cancellation that would be for ever (https://docs.python.org/3/library/asyncio-extending.html).
+    """
+    if not task.done():
+        asyncio.tasks._unregister_task(task)
+        task._log_destroy_pending = False

@@ -92,15 +92,25 @@ class Graph:
         self.hook_runs.append(hook_run)
         return hook_run
 
-    def arm(self) -> list[HookRun]:
+    def arm(self, first: Hook | None = None) -> list[HookRun]:
         """Add, when the shutdown begins, the stages' functions for the end, and return them.
 
         They are read only now, since receivers and functions may be added until then.
+
+        Args:
+            first: a function that ends before all else, except for drain functions.
         """
         count = len(self.hook_runs)
         for stage, place in self._stages:
             if place.state is UP or stage.always:
                 self._arm(stage, place)
+        if first is not None:
+            ends = self._ends()
+            hook_run = self._made(first, first.name)
+            hook_run.armed(at_end=True)
+            hook_run.depends_on(ends)
+            for drain in self.drains:
+                drain.depends_on([hook_run])
         return self.hook_runs[count:]
 
     def _arm(self, stage: Stage, place: HookRun) -> None:

@@ -50,6 +50,9 @@ class LimitTexts:
 
     def _of_stage(self, hook_run: HookRun) -> str:
         """Return the message for a stage, which has no options that could raise its limit."""
+        own_limit = hook_run.node.options.timeout
+        if hook_run.state is STARTING and own_limit is not None:
+            return f"{hook_run} did not start within its limit of {time_limit(own_limit)}.{waits_at(hook_run)}"
         if hook_run.state is STARTING:
             what, limit, setting = "start", self._deadlines.allowed, "startup_deadline"
         else:

@@ -116,7 +116,7 @@ async def acall(
         future.cancel()
 
 
-def name_of(function: object, caller: str) -> str:
+def name_of(function: object, caller: str, what: str = "an async function") -> str:
     """Return the name of a function in errors.
 
     Raises:
@@ -126,7 +126,7 @@ def name_of(function: object, caller: str) -> str:
         function.close()
     if not callable(function):
         raise TypeError(
-            f"{caller} takes an async function and, apart from it, its arguments: "
+            f"{caller} takes {what} and, apart from it, its arguments: "
             f"{caller[:-1]}fetch, url), not {caller[:-1]}fetch(url)). It was given {function!r}."
         )
     return f"{getattr(function, '__name__', None) or type(function).__name__}()"
@@ -191,7 +191,7 @@ def run_to_call(lifespan: OpensRuns, name: str) -> Any:
         stand_in = lifespan.adapter.fallback_run(lifespan, f"{name} can't be called")
         if stand_in is not None:
             return stand_in
-    run = running_run(lifespan, name)
+    run = running_run(lifespan, f"{name} can't be called")
     if run.loop is asyncio._get_running_loop():
         raise LifespanError(
             f"lifespan.call() was called on the event loop of {run}, and would wait there for "
@@ -218,7 +218,7 @@ async def run_to_acall(lifespan: OpensRuns, name: str) -> Any:
         stand_in = await asyncio.to_thread(lifespan.adapter.fallback_run, lifespan, refusal)
         if stand_in is not None:
             return stand_in
-    return running_run(lifespan, name)
+    return running_run(lifespan, f"{name} can't be called")
 
 
 def nothing_is_up(lifespan: OpensRuns) -> bool:
@@ -229,13 +229,21 @@ def nothing_is_up(lifespan: OpensRuns) -> bool:
     return not any(run.is_up for run in lifespan.runs if not run.inherited)
 
 
-def running_run(lifespan: OpensRuns, name: str) -> Any:
-    """Return the run for this code, whose loop runs. Raises ``NotRunning``."""
+def running_run(lifespan: OpensRuns, refusal: str) -> Any:
+    """Return the run for this code, whose loop runs.
+
+    Args:
+        lifespan: the ``Lifespan`` of the run.
+        refusal: the beginning of an error's sentence, such as "fetch() can't be called".
+
+    Raises:
+        NotRunning: there is none, there are several, or it belongs to another process.
+    """
     from .read_errors import forked  # the errors, which a process that goes well never needs
 
     runs = [run for run in lifespan.runs if not run.over]
     if runs and all(run.inherited for run in runs):
-        raise forked(runs[0], f"{name} can't be called")
+        raise forked(runs[0], refusal)
     # A call may come from any loop, and goes to the run's.
     found = runs_meant(lifespan, loop=loop_above()) or outermost(
         [run for run in runs if not run.inherited]
@@ -243,14 +251,14 @@ def running_run(lifespan: OpensRuns, name: str) -> Any:
     if len(found) > 1:
         known = "; ".join(str(run) for run in found)
         raise NotRunning(
-            f"{name} can't be called: it can't be told which of {len(found)} runs is meant: {known}."
+            f"{refusal}: it can't be told which of {len(found)} runs is meant: {known}."
         )
     run = found[0] if found else None
     if run is None or run.over:
-        raise NotRunning(f"{name} can't be called: {lifespan.adapter.advice.no_run()}")
+        raise NotRunning(f"{refusal}: {lifespan.adapter.advice.no_run()}")
     if not run.loop.is_running():
         raise NotRunning(
-            f"{name} can't be called: the event loop of {run} does not run now. "
+            f"{refusal}: the event loop of {run} does not run now. "
             f"{run.adapter.advice.loop_stands_still(run)}"
         )
     return run
@@ -328,6 +336,18 @@ def is_temporary(loop: asyncio.AbstractEventLoop) -> bool:
     made = getattr(module.AsyncToSync, "loop_thread_executors", {}) if module is not None else {}
     # A test's lifespan stores its own executors there, for loops that stay.
     return type(made.get(loop)).__module__.startswith("asgiref.")
+
+
+def leave_request() -> None:
+    """Forget, in this context, the threads of a request: they end with it, and this code does not."""
+    module = sys.modules.get(ASGIREF)
+    if module is None:
+        return
+    executors = module.AsyncToSync.executors
+    if hasattr(executors, "current"):
+        delattr(executors, "current")
+    module.SyncToAsync.thread_sensitive_context.set(None)
+    module.SyncToAsync.deadlock_context.set(False)
 
 
 def carried(thread: int | None = None) -> contextvars.Context:

@@ -60,12 +60,17 @@ from .state import RunState
 if TYPE_CHECKING:
     from .current import OpensRuns
     from .health_check import Checking
+    from .spawned import Spawned
 
 Ts = TypeVarTuple("Ts")
 
 LAST_WRITE = 1.5
 LAST_WRITE_AT_LEAST = 0.5
 """Seconds that observers have for their last write: after the shutdown's deadline, and at least."""
+
+
+spawning = threading.Lock()
+"""Held while the place for the spawned functions of a run is made: any thread may spawn the first."""
 
 
 class Waited:
@@ -177,6 +182,7 @@ class Run:
         self._waited = Waited(self.loop)
         self._captures = False
         self._checking: Checking | None = None
+        self._spawned: Spawned | None = None
         remember(self)
 
     def _commands(self) -> dict[Do, Callable[..., None]]:
@@ -407,6 +413,15 @@ class Run:
         if ended is not None:
             settle(ended)
 
+    def spawned(self) -> Spawned:
+        """Return the functions that were spawned in it. Any thread may call this."""
+        with spawning:
+            if self._spawned is None:
+                from .spawned import Spawned  # not paid for where nothing is spawned
+
+                self._spawned = Spawned(self)
+            return self._spawned
+
     # Shutdown.
 
     def notice(self, by: str) -> None:
@@ -441,7 +456,9 @@ class Run:
 
     def _begin_stop(self) -> None:
         """Require checks for all reads again: the shutdown begins, or a rollback."""
-        self.scheduler.graph.arm()
+        with spawning:
+            spawned = self._spawned
+        self.scheduler.graph.arm(None if spawned is None else spawned.close())
         self.serving.clear()
         self.stopping.set()
         if self._checking is not None:
@@ -475,6 +492,8 @@ class Run:
         self._slow_hooks.end()
         self._capture(False)
         self.executor.close()
+        if self._spawned is not None:
+            self._spawned.leave_behind()
         for hook_run in self.hook_runs:
             if hook_run.abandoned:
                 self.executor.leave_behind(hook_run)

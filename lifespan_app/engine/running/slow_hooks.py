@@ -94,8 +94,15 @@ class SlowHooks:
             where_thread,
         )
 
+        from .spawned import Spawned
+
         places: list[Location] = []
         home, execution = hook_run.hook.file, hook_run.execution
+        waits_for = getattr(hook_run.hook.function, "__self__", None)
+        if isinstance(waits_for, Spawned):
+            where = waits_for.where()
+            hook_run.located(where)
+            return where
         if hook_run.on_loop:
             task = execution.task
             places = locations_of(

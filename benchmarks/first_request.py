@@ -1,0 +1,358 @@
+"""The first request after the start against the hundredth, with and without ``WARM_UP``.
+
+Each sample is a new uvicorn, over the sandbox or over a project of 50 apps with 1,000 routes that is
+written for it; plain Django, ours, and ours with ``WARM_UP`` take turns. A request has a connection of
+its own, and is timed twice: on the wall, from its first byte to the last one of the response, and as the
+processor's time of the server, which other programs hardly change.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.figures import Figure, median_of, show
+
+APPS, ROUTES = 50, 20
+ROUNDS = 15
+AT_MOST = 1.5
+HUNDREDTH = range(90, 110)
+"""The hundredth request is the median of these."""
+STARTED = 0.2
+"""Seconds for a server that is ready to end the threads of its start."""
+REST = 0.01
+"""Seconds for the server to end its work on a request that is answered."""
+PLAIN, OURS, WARM = "plain Django", "ours", "ours, WARM_UP"
+VARIANTS = (PLAIN, OURS, WARM)
+SANDBOX = Path(__file__).resolve().parent.parent / "sandbox"
+STEP = re.compile(r"^(django\.\w+) startup: ok after ([\d.]+) s", re.MULTILINE)
+
+STORE_A_BOOK = """
+from library.models import Book
+
+Book.objects.create(isbn="9780141439587", title="Emma", author="Jane Austen", year=1815)
+"""
+
+ASGI = """
+import os
+
+if os.environ["VARIANT"] == "plain Django":
+    from django.core.asgi import get_asgi_application
+else:
+    from lifespan_app.asgi import get_asgi_application
+
+application = get_asgi_application()
+"""
+
+COMMON = """
+DEBUG = False
+ALLOWED_HOSTS = ["*"]
+LIFESPAN = {"HISTORY": False, "WARM_UP": os.environ["VARIANT"].endswith("WARM_UP")}
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"console": {"class": "logging.StreamHandler"}},
+    "loggers": {"lifespan_app": {"handlers": ["console"], "level": "DEBUG"}},
+}
+"""
+
+SANDBOX_SETTINGS = f"""
+import os
+
+from config.settings import *
+{COMMON}
+# They would be at work while the first request is answered.
+LIFESPAN["HOOKS"] = {{
+    key: {{"enabled": False}} for key in ("search.refresh", "search.spelling", "notices.notice_board")
+}}
+LIFESPAN["CONFIG"] = {{"refresh_seconds": 300.0}}
+"""
+
+SETTINGS = f"""
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+SITE = Path(__file__).resolve().parent
+SECRET_KEY = "for a benchmark only"
+ROOT_URLCONF = "site_urls"
+USE_TZ = True
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "lifespan_app",
+    *(f"app{{number}}" for number in range({APPS})),
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+TEMPLATES = [
+    {{
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {{
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        }},
+    }},
+]
+STATIC_URL = "static/"
+STATIC_ROOT = SITE / "static"
+STORAGES = {{
+    "default": {{"BACKEND": "django.core.files.storage.FileSystemStorage"}},
+    "staticfiles": {{
+        "BACKEND": "django.contrib.staticfiles.storage.ManifestStaticFilesStorage",
+    }},
+}}
+DATABASES = {{
+    "default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": SITE / "db.sqlite3"}},
+}}
+{COMMON}
+"""
+
+VIEWS = """
+from django.db import connection
+from django.shortcuts import render
+
+
+def page(request, number=0):
+    with connection.cursor() as cursor:
+        cursor.execute("select 1")
+    return render(request, "{app}/page.html", {{"number": number, "books": range(20)}})
+"""
+
+URLS = """
+from django.urls import path
+
+from . import views
+
+app_name = "{app}"
+urlpatterns = [
+    path(f"route{{route}}/<int:number>/", views.page, name=f"page{{route}}")
+    for route in range({routes})
+]
+"""
+
+BASE = """{% load static i18n %}<!doctype html>
+<html><head><title>{% block title %}{% endblock %}</title>
+<link rel="stylesheet" href="{% static "admin/css/base.css" %}"></head>
+<body>{% translate "Home" %} {{ user }} {% block content %}{% endblock %}</body></html>
+"""
+
+PAGE = """{{% extends "base.html" %}}
+{{% block title %}}{app} {{{{ number }}}}{{% endblock %}}
+{{% block content %}}{{% for book in books %}}
+<a href="{{% url "{app}:page7" number=book %}}">{{{{ book|add:1 }}}}</a>{{% endfor %}}{{% endblock %}}
+"""
+
+
+class Took(NamedTuple):
+    """The milliseconds of one request."""
+
+    wall: float
+    processor: float
+
+
+@dataclass
+class Measured:
+    """The samples of one variant, in milliseconds."""
+
+    first: list[Took] = field(default_factory=list)
+    hundredth: list[Took] = field(default_factory=list)
+    start: list[float] = field(default_factory=list)
+    longest_step: list[float] = field(default_factory=list)
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    """Write a file of a project."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def write_site(folder: Path) -> None:
+    """Write a project of many apps and routes."""
+    write(folder, "asgi.py", ASGI)
+    write(folder, "site_settings.py", SETTINGS)
+    includes = [f'path("app{n}/", include("app{n}.urls")),' for n in range(APPS)]
+    write(
+        folder,
+        "site_urls.py",
+        "from django.contrib import admin\nfrom django.urls import include, path\n\nurlpatterns = [\n"
+        + "\n".join(['path("admin/", admin.site.urls),', *includes])
+        + "\n]\n",
+    )
+    write(folder, "app0/templates/base.html", BASE)
+    for number in range(APPS):
+        app = f"app{number}"
+        write(folder, f"{app}/__init__.py", "")
+        write(folder, f"{app}/views.py", VIEWS.format(app=app))
+        write(folder, f"{app}/urls.py", URLS.format(app=app, routes=ROUTES))
+        write(folder, f"{app}/templates/{app}/page.html", PAGE.format(app=app))
+
+
+def manage(folder: Path, *arguments: str) -> None:
+    """Run a management command of a project."""
+    command = [sys.executable, "-m", "django", *arguments, "--settings=site_settings"]
+    subprocess.run(command, cwd=folder, env=environment(folder, PLAIN), check=True, stdout=-3)
+
+
+def environment(folder: Path, variant: str) -> dict[str, str]:
+    """Return the environment of a process that serves a project."""
+    path = [str(folder), str(SANDBOX), str(SANDBOX.parent), os.environ.get("PYTHONPATH", "")]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "DJANGO_SETTINGS_MODULE": "site_settings",
+        "VARIANT": variant,
+        "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
+    }
+
+
+def request(port: int, path: str, pid: int) -> Took:
+    """Send a request on a connection of its own. Return what it took."""
+    before = processor_time(pid)
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        text = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        begun = time.perf_counter()
+        connection.sendall(text.encode())
+        answer = b""
+        while received := connection.recv(65536):
+            answer += received
+        took = time.perf_counter() - begun
+    status = answer.split(b"\r\n", 1)[0]
+    if b" 200 " not in status:
+        raise RuntimeError(f"{path} was answered with {status!r}")
+    time.sleep(REST)
+    return Took(took * 1000, (processor_time(pid) - before) * 1000)
+
+
+def processor_time(pid: int) -> float:
+    """Return the seconds of the processor that a process has had, with all of its threads. On Linux."""
+    # The clock of another process, as clock_getcpuclockid(3) gives it.
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def until_it_listens(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Wait until a server takes connections: uvicorn does once its startup is complete."""
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=60).close()
+        except ConnectionRefusedError:
+            if server.poll() is not None:
+                raise RuntimeError("The server has ended.") from None
+            time.sleep(0.002)
+        else:
+            return
+
+
+def sample(folder: Path, path: str, variant: str, into: Measured) -> None:
+    """Start a server, send requests to it, and stop it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    output = folder / "output.txt"
+    command = [sys.executable, "-m", "uvicorn", "asgi:application", "--port", str(port)]
+    begun = time.perf_counter()
+    with output.open("wb") as said:
+        server = subprocess.Popen(
+            command, cwd=folder, env=environment(folder, variant), stdout=said, stderr=said
+        )
+    try:
+        until_it_listens(port, server)
+        into.start.append((time.perf_counter() - begun) * 1000)
+        time.sleep(STARTED)
+        taken = [request(port, path, server.pid) for _ in range(HUNDREDTH.stop)]
+    except Exception:
+        print(output.read_text(), file=sys.stderr)
+        raise
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait()
+    into.first.append(taken[0])
+    hundredth = [taken[at] for at in HUNDREDTH]
+    into.hundredth.append(
+        Took(*(statistics.median(times) for times in zip(*hundredth, strict=True)))
+    )
+    steps = [float(seconds) * 1000 for _, seconds in STEP.findall(output.read_text())]
+    into.longest_step.append(max(steps, default=0.0))
+
+
+def figures(project: str, folder: Path, path: str) -> Iterator[Figure]:
+    """Measure one project."""
+    measured = {variant: Measured() for variant in VARIANTS}
+    for number in range(ROUNDS + 1):
+        for variant in VARIANTS:
+            # The first round is that of the compiler, and of the disk.
+            sample(folder, path, variant, measured[variant] if number else Measured())
+    for variant, found in measured.items():
+        for clock, name in enumerate(Took._fields):
+            first = statistics.median(took[clock] for took in found.first)
+            hundredth = statistics.median(took[clock] for took in found.hundredth)
+            yield Figure(
+                benchmark="first_request",
+                what=f"{project}, {variant}: first against hundredth, {name}",
+                value=first / hundredth,
+                unit="ratio",
+                at_most=AT_MOST if variant == WARM else None,
+                note=f"medians of {ROUNDS}: {first:.2f} and {hundredth:.2f} ms",
+            )
+        what = f"{project}, {variant}: from the process to ready"
+        yield median_of("first_request", what, found.start, "ms")
+    longest = measured[WARM].longest_step
+    growth = statistics.median(measured[WARM].start) - statistics.median(measured[OURS].start)
+    yield Figure(
+        benchmark="first_request",
+        what=f"{project}: the startup grows by",
+        value=growth,
+        unit="ms",
+        note=f"longest step {statistics.median(longest):.0f} ms",
+    )
+
+
+def measure() -> Sequence[Figure]:
+    """Measure the sandbox, and the project of many routes."""
+    found: list[Figure] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "sandbox"
+        write(folder, "asgi.py", ASGI)
+        write(folder, "site_settings.py", SANDBOX_SETTINGS)
+        manage(folder, "migrate", "--verbosity=0")
+        manage(folder, "shell", "--no-imports", "--command", STORE_A_BOOK)
+        found += figures("sandbox", folder, "/books/9780141439587/")
+        folder = Path(name) / "site"
+        write_site(folder)
+        manage(folder, "migrate", "--verbosity=0")
+        manage(folder, "collectstatic", "--noinput", "--verbosity=0")
+        found += figures(f"{APPS} apps, {APPS * ROUTES:,} routes", folder, "/app25/route9/7/")
+    return found
+
+
+if __name__ == "__main__":
+    show(measure, "The first request after the start, against the hundredth")
