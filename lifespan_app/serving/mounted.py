@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.error_text import one_line
-from lifespan_app.engine.errors import HookError
+from lifespan_app.engine.errors import HookError, LifespanError
 from lifespan_app.engine.hooks.hook import ASYNC_GENERATOR, STAGE, Hook
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.running.current import SCOPE_KEY
@@ -266,7 +266,14 @@ class InnerLifespan:
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:
-        phase = str(message["type"]).removeprefix("lifespan.").partition(".")[0]
+        kind, _, event = str(message["type"]).partition(".")
+        if kind != "lifespan" and not self._started.done():
+            # It does not look at the type of its scope, so it has no lifespan. uvicorn 0.54 raises, too.
+            self._startup_sent = False
+            raise LifespanError(
+                f"{self._hook_run}: '{message['type']}' is no message of a lifespan."
+            )
+        phase = event.partition(".")[0]
         future = {"startup": self._started, "shutdown": self._stopped}.get(phase)
         if future is not None and not future.done():
             future.set_result(message)

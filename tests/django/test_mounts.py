@@ -519,6 +519,29 @@ class TestWithoutALifespan:
         assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+class TestApplicationsWithoutALifespan:
+    @pytest.mark.parametrize("catches", [False, True])
+    async def test_application_that_ignores_the_type_of_its_scope_has_none(
+        self, catches: bool, ours: Any, happened: list[str]
+    ) -> None:
+        """It takes lifespan.startup for the connection of a client."""
+
+        async def accepts(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            try:
+                await send({"type": "websocket.accept"})
+            except Exception:
+                if not catches:
+                    raise
+                return
+            await receive()
+
+        async with started(get_asgi_application(mounts={"/chat": accepts})):
+            happened.append("serves")
+
+        assert happened == ["ours opens", "serves", "ours closes"]
+
+
 class TestWithoutMounts:
     @pytest.mark.parametrize("mounts", [None, {}])
     def test_handler_is_the_plain_one(self, mounts: Any, ours: Any) -> None:
