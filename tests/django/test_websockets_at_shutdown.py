@@ -8,7 +8,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.django.test_shutdown_notice import HYPERCORN_ALONE
+from tests.django.test_shutdown_notice import DEBUG, HYPERCORN_ALONE
 from tests.documents import SETTINGS, append, example, paste
 from tests.projects import Project
 from tests.servers import GRANIAN, GUNICORN, GUNICORN_UVICORN, HOST, UVICORN, Kind, Server
@@ -36,6 +36,7 @@ def test_open_websockets_are_told_before_their_resources_close(
     project: Project, kind: Kind
 ) -> None:
     paste(example("howto/streams", "WebSockets"), project)
+    append(project, "mysite/settings.py", f"LOGGING = {DEBUG!r}\n")
     with (
         Server(project, kind, application=APPLICATION, environment=SETTINGS) as server,
         to(server, PATHS[0]) as consumer,
@@ -45,6 +46,7 @@ def test_open_websockets_are_told_before_their_resources_close(
         for socket in sockets:
             socket.send("Emma")
             assert socket.recv(timeout=server.limit) == "9.99"
+        server.wait_for_output("Signals are held back from the server for 1 s")
         server.signal(signal.SIGTERM)
         for socket in sockets:
             # It is read from the resource.
