@@ -166,7 +166,7 @@ def refusal(app: Any) -> str | None:
     if inspect.isclass(app):
         return f"it is the class {app.__qualname__}. Pass an instance of it."
     if not callable(app):
-        return f"it is {with_article(type(app))}, which can't be called{remedy_for(app)}."
+        return f"it is {with_article(type(app))}, which can't be called.{remedy_for(app)}"
     try:
         signature = inspect.signature(app)
     except (TypeError, ValueError):
@@ -203,5 +203,5 @@ def remedy_for(app: Any) -> str:
     """Return the method of an MCP server that returns its ASGI application, in words."""
     for method in ("http_app", "streamable_http_app"):
         if callable(getattr(app, method, None)):
-            return f". Pass what its method {method}() returns"
+            return f" Pass what its method {method}() returns."
     return ""
