@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
 import django
 
 from .serving.handler import LifespanASGIHandler
 
 
-def get_asgi_application() -> LifespanASGIHandler:
+def get_asgi_application(
+    mounts: Mapping[str, Callable[[Any, Any, Any], Awaitable[None]]] | None = None,
+) -> LifespanASGIHandler:
     """Return the project's ASGI application, which answers the lifespan protocol.
+
+    ::
+
+        application = get_asgi_application(mounts={"/api": fastapi_app})
+
+    Args:
+        mounts: other ASGI applications in this process, by the prefix of their paths. The longest one
+            that fits is used: ``/api`` is for that path, and for all below it. Their own lifespans open
+            after all hooks, side by side, and close before them.
 
     Raises:
         PlanError: the plan can't be made; the error of a broken ``lifespan.py`` is its cause.
+        TypeError: ``mounts`` is no mapping, or a value is no ASGI application.
+        ValueError: a prefix begins without a slash, ends with one, or is there twice.
     """
     try:
         django.setup(set_prefix=False)
@@ -22,6 +39,15 @@ def get_asgi_application() -> LifespanASGIHandler:
         install(lifespan)
         warn_not_installed()
         lifespan.plan()
+        if mounts:
+            from .serving.mounted import MountLocation
+            from .serving.routing import MountingASGIHandler
+
+            caller = sys._getframe(1)
+            place = MountLocation(
+                str(caller.f_globals.get("__name__")), caller.f_code.co_filename, caller.f_lineno
+            )
+            return MountingASGIHandler(mounts, place)
     except Exception as error:
         from .serving.startup_report import report_failure
 

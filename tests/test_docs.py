@@ -84,6 +84,15 @@ ANSWERS: dict[str, dict[str, str | None]] = {
     "howto/other-applications: mounted": {"/first/": "Emma", "/prices/gbp": "0.84"},
     "howto/other-applications: plain Django": {"/first/": "Emma"},
     "howto/other-applications: a dispatcher": {"/first/": "Emma", "/hello/": "hello"},
+    "howto/mounts: mounts": {
+        "/first/": "Emma",
+        "/api/books": '{"Emma":9.99,"Persuasion":null}',
+    },
+    "howto/containers: dishka": {
+        "/price/": "9.99",
+        "/price_in_sync/": "9.99",
+        "/total/": "19.98",
+    },
     "howto/without-a-servers-lifespan: WSGI": {"/in_sync/": "200", "/in_async/": "200"},
     "howto/after-the-response: spawn": {"/borrow/": "Borrowed.", "/give_back/": "Thank you."},
     "howto/after-the-response: tasks": {"/borrow/": "Borrowed."},

@@ -324,7 +324,7 @@ def check_plan() -> Iterator[CheckMessage]:
 
 @in_deployment
 def check_application() -> Iterator[CheckMessage]:
-    """W007: the ASGI application of the project does not answer the lifespan protocol."""
+    """W007: the ASGI application answers no lifespan protocol; W015: its mounts hide routes."""
     yield from application_messages(None)
 
 
@@ -367,7 +367,7 @@ def history_messages() -> Iterator[CheckMessage]:
 
 
 def application_messages(path: str | None) -> Iterator[CheckMessage]:
-    """W007: an ASGI application does not answer the lifespan protocol.
+    """W007: an ASGI application does not answer the lifespan protocol; W015: its mounts hide routes.
 
     Args:
         path: its path; None: the one in the settings.
@@ -375,14 +375,18 @@ def application_messages(path: str | None) -> Iterator[CheckMessage]:
     Raises:
         LookupError: there is none at ``path``.
     """
-    if lifespan.broken or not lifespan.hooks or check_middleware() or not can_be_read():
-        # Without hooks it is not needed; with the other problems it can't be imported.
+    if lifespan.broken or check_middleware() or not can_be_read():
+        # With these problems it can't be imported.
         return
     from lifespan_app.serving import loader
 
+    from .shadowed import shadow_messages
+
     refusal = loader.refusal(path)
-    if refusal is not None:
+    # Without hooks a lifespan is not needed.
+    if refusal is not None and lifespan.hooks:
         yield Warning(refusal.message, hint=refusal.hint, obj=refusal.place, id="lifespan_app.W007")
+    yield from shadow_messages()
 
 
 def can_be_read() -> bool:

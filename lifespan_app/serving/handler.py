@@ -14,7 +14,11 @@ from lifespan_app.integration.default import lifespan
 from .request_state import RequestState
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from django.http import HttpResponse
+
+    from lifespan_app.engine.running.stages import Stage
 
     from .protocol import Receive, Scope, Send, ServedRun
 
@@ -96,9 +100,24 @@ class LifespanASGIHandler(ASGIHandler):
         run = run_around(lifespan, scope)
         if run is not None:
             self._begins(run)
-            await join(receive, send)
+            await join(receive, send, self._inner_lifespans(scope))
         else:
-            await serve_lifespan(lifespan, scope, receive, send, begins=self._begins)
+            await serve_lifespan(
+                lifespan,
+                scope,
+                receive,
+                send,
+                inner=self._inner_stage(scope),
+                begins=self._begins,
+            )
+
+    def _inner_stage(self, scope: Scope) -> Stage | None:
+        """Return the stage of a run for applications inside this one."""
+        return None
+
+    def _inner_lifespans(self, scope: Scope) -> AbstractAsyncContextManager[None] | None:
+        """Return the lifespans of applications inside this one, for a run that another has begun."""
+        return None
 
     def _begins(self, run: ServedRun) -> None:
         if run in self._runs:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
 
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.error_text import one_line
-from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.hooks.hook import STAGE, Hook
+from lifespan_app.engine.errors import HookError, LifespanError
+from lifespan_app.engine.hooks.hook import ASYNC_GENERATOR, STAGE, Hook
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.running.current import SCOPE_KEY
 from lifespan_app.engine.running.hook_run import HookRun
@@ -54,8 +55,43 @@ def stage_of(
     return Stage("inner lifespan", enters=lambda: rows)
 
 
+def mounts_stage(mounted: Sequence[Forwarded], scope: Scope, place: MountLocation) -> Stage:
+    """Return the stage that opens and closes the lifespans of ``mounts=``, side by side.
+
+    Args:
+        mounted: the applications, and their names.
+        scope: the lifespan scope of the application that they are mounted beside.
+        place: the location of the mounts.
+    """
+    rows = [[hook_of(app, name, scope, place, apart=True, own=True) for name, app in mounted]]
+    return Stage("mounts", enters=lambda: rows)
+
+
+@asynccontextmanager
+async def lifespans_inside(apps: Sequence[Any], scope: Scope) -> AsyncIterator[None]:
+    """Open the lifespans of ``mounts=`` in a run that another application has begun.
+
+    They are a part of that application's step, as its own lifespan is.
+
+    Args:
+        apps: the applications.
+        scope: the lifespan scope of the application that they are mounted beside.
+    """
+    async with AsyncExitStack() as stack:
+        for app in apps:
+            lifespan = asynccontextmanager(inner_lifespan)
+            await stack.enter_async_context(lifespan(app, scope, apart=True, own=True))
+        yield
+
+
 def hook_of(
-    app: Any, name: str, scope: Scope, place: MountLocation, *, apart: bool = False
+    app: Any,
+    name: str,
+    scope: Scope,
+    place: MountLocation,
+    *,
+    apart: bool = False,
+    own: bool = False,
 ) -> Hook:
     """Return the hook that opens and closes the lifespan of one application.
 
@@ -65,20 +101,33 @@ def hook_of(
         scope: the lifespan scope of the application around it.
         place: the location of the mount.
         apart: whether it gets a copy of the scope's state, with the open resources.
+        own: whether it keeps its additions to that copy, for its own requests.
     """
 
-    async def lifespan() -> AsyncIterator[None]:
-        hook_run = current_hook.get()
-        assert isinstance(hook_run, HookRun)
-        run = hook_run.run
-        assert isinstance(run, ServedRun)
-        state = run.hand_out(scope)
-        if apart:
-            state = dict(state)
-        ours, before = dict(run.state), dict(state)
-        inner = InnerLifespan(app, {**scope, "state": state, SCOPE_KEY: run}, hook_run)
-        try:
-            await inner.start()
+    def lifespan() -> AsyncIterator[None]:
+        return inner_lifespan(app, scope, apart=apart, own=own)
+
+    return Hook(lifespan, STAGE, name=name, written_at=place, form=ASYNC_GENERATOR)
+
+
+async def inner_lifespan(
+    app: Any, scope: Scope, *, apart: bool = False, own: bool = False
+) -> AsyncIterator[None]:
+    """Open the lifespan of one application, and close it. For the arguments see ``hook_of``."""
+    hook_run = current_hook.get()
+    assert isinstance(hook_run, HookRun)
+    run = hook_run.run
+    assert isinstance(run, ServedRun)
+    state = run.hand_out(scope)
+    if apart:
+        state = dict(state)
+    ours, before = dict(run.state), dict(state)
+    inner = InnerLifespan(app, {**scope, "state": state, SCOPE_KEY: run}, hook_run)
+    try:
+        await inner.start()
+        if own:
+            run.mount_states[id(app)] = state
+        else:
             added = {
                 key: value
                 for key, value in state.items()
@@ -89,18 +138,16 @@ def hook_of(
             except HookError:
                 await inner.stop()
                 raise
-            inner.serves = True
-            try:
-                yield
-            except asyncio.CancelledError:
-                if inner.error is not None:
-                    raise inner.error from None
-                raise
-            await inner.stop()
-        finally:
-            await inner.end()
-
-    return Hook(lifespan, STAGE, name=name, written_at=place)
+        inner.serves = True
+        try:
+            yield
+        except asyncio.CancelledError:
+            if inner.error is not None:
+                raise inner.error from None
+            raise
+        await inner.stop()
+    finally:
+        await inner.end()
 
 
 class InnerLifespan:
@@ -219,7 +266,14 @@ class InnerLifespan:
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:
-        phase = str(message["type"]).removeprefix("lifespan.").partition(".")[0]
+        kind, _, event = str(message["type"]).partition(".")
+        if kind != "lifespan" and not self._started.done():
+            # It does not look at the type of its scope, so it has no lifespan. uvicorn 0.54 raises, too.
+            self._startup_sent = False
+            raise LifespanError(
+                f"{self._hook_run}: '{message['type']}' is no message of a lifespan."
+            )
+        phase = event.partition(".")[0]
         future = {"startup": self._started, "shutdown": self._stopped}.get(phase)
         if future is not None and not future.done():
             future.set_result(message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 from lifespan_app.engine.context import LifespanContext
@@ -69,6 +70,8 @@ class ServedRun(Run):
         """The functions to call at shutdown, for each application in the run."""
         self.handed_out: MutableMapping[str, Any] = {}
         """The items that were put into the scope's state."""
+        self.mount_states: dict[int, MutableMapping[str, Any]] = {}
+        """The state of each application in ``mounts=`` whose lifespan is open, by its ``id()``."""
         last = Stage("on_shutdown", leaves=self._last_functions, always=True)
         super().__init__(
             lifespan,
@@ -224,14 +227,23 @@ def run_around(lifespan: Lifespan, scope: Scope) -> ServedRun | None:
     return None
 
 
-async def join(receive: Receive, send: Send) -> None:
-    """Answer the lifespan scope of an application inside another of ours, and join its run."""
+async def join(
+    receive: Receive, send: Send, inside: AbstractAsyncContextManager[None] | None = None
+) -> None:
+    """Answer the lifespan scope of an application inside another of ours, and join its run.
+
+    Args:
+        receive: returns the messages of the application around it.
+        send: sends the answers.
+        inside: the lifespans of applications inside this one, to enter and to leave.
+    """
     message = await receive()
     if message["type"] == "lifespan.startup":
-        await send({"type": "lifespan.startup.complete"})
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            await refuse_second_startup(send, "nothing has changed")
+        async with inside or nullcontext():
+            await send({"type": "lifespan.startup.complete"})
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await refuse_second_startup(send, "nothing has changed")
     await send({"type": "lifespan.shutdown.complete"})
 
 

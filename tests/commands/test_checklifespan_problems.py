@@ -43,6 +43,18 @@ from lifespan_app.asgi import get_asgi_application
 
 application = ProtocolTypeRouter({"http": get_asgi_application()})
 """
+HIDING = """
+from lifespan_app.asgi import get_asgi_application
+
+
+async def tools(scope, receive, send): ...
+
+
+application = get_asgi_application(mounts={"/api": tools, "/tools": tools})
+"""
+VIEWS = """
+def tools(request): ...
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -420,6 +432,15 @@ BROKEN = (
         says="LIFESPAN['COMMANDS']['db_wroker'] names no command of this project",
         level="WARNING",
         hint="",
+    ),
+    Broken(
+        id="W015",
+        what="a mounted application that hides a view",
+        make=lambda project: project.app("shop", lifespan=SOUND, views=VIEWS).asgi(HIDING),
+        says="mounts[/tools] hides 'tools/' of the URLconf: the mounted application gets the requests.",
+        level="WARNING",
+        hint="Remove the routes, or mount the application at another prefix.",
+        in_deployment=True,
     ),
     Broken(
         id="I001",
