@@ -194,7 +194,7 @@ def prepare(
     settings = lifespan.adapter.settings()
     if context is None or isinstance(context, str):
         context = lifespan.adapter.context(context, settings)
-    plan = lifespan.plan(context.service_type, settings)
+    plan = lifespan.plan(context.service_type, settings, mode)
     stages = []
     # If the signals were never imported, there are no receivers.
     if SIGNALS in sys.modules:

@@ -94,6 +94,11 @@ class SlowHooks:
             where_thread,
         )
 
+        if hook_run.waits_for_turn:
+            behind = hook_run.once.waits_behind
+            where = f"its turn: {behind}" if behind else "its turn"
+            hook_run.located(where)
+            return where
         places: list[Location] = []
         home, execution = hook_run.hook.file, hook_run.execution
         if hook_run.on_loop:
