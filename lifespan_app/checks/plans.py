@@ -41,7 +41,10 @@ def draft(settings: Settings, service_type: str) -> tuple[Plan, list[Problem]]:
 
     adapter = lifespan.adapter
     plan, problems = draft_plan(
-        lifespan.hooks, service_type, adapter.app_label, settings.hooks,
+        lifespan.hooks,
+        service_type,
+        adapter.app_label,
+        settings.hooks,
         advice=adapter.advice,
         refusals=lifespan.refusals(settings),
     )

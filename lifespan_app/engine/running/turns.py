@@ -50,9 +50,7 @@ class Turns:
         """Claim the lease of a hook."""
         assert self._leases is not None
         node = hook_run.node
-        wanted = Wanted(
-            node.key, node.options.once or "", self._environment, self._release or ""
-        )
+        wanted = Wanted(node.key, node.options.once or "", self._environment, self._release or "")
         turn = self._turns[hook_run] = Turn(self, hook_run)
         turn.claim = self._leases.claim(wanted, turn)
 
