@@ -291,12 +291,15 @@ class DatabaseClaim:
 
     def _hold_lock(self) -> None:
         """Have the lock stand for the lease, unless the table has come into being meanwhile."""
-        with suppress(DatabaseError):
+        try:
             rows.look(self._key)
+        except DatabaseError as error:
+            if failure_of(error).kind != MISSING:
+                raise
+            self._held_until = time.monotonic() + self._seconds
+            self._takes(0)
+        else:
             self.due = 0.0
-            return
-        self._held_until = time.monotonic() + self._seconds
-        self._takes(0)
 
     def _wait_for_lock(self) -> None:
         self._behind = self._behind or 1

@@ -80,7 +80,7 @@ class Keeper:
                 if wait <= 0:
                     return claim
                 self._share_connection()
-                self._changed.wait(wait)
+                self._changed.wait(min(wait, threading.TIMEOUT_MAX))
 
     def _share_connection(self) -> None:
         """Give the connection back to its pool, unless a lock depends on it."""
