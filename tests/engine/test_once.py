@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -67,11 +66,6 @@ def leading(lifespan: Lifespan, **options: Any) -> list[tuple[float, str]]:
     return done
 
 
-async def after(seconds: float, call: Callable[..., object], *arguments: object) -> None:
-    await asyncio.sleep(seconds)
-    call(*arguments)
-
-
 # Start functions.
 
 
@@ -79,7 +73,7 @@ def test_a_start_waits_for_its_turn_and_its_success_is_told() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[tuple[float, Lease | None]]:
         board = with_board(lifespan)
         calls = migrating(lifespan)
-        asyncio.create_task(after(7, board.grant))
+        loop.call_later(7, board.grant)
         async with lifespan.run("app"):
             assert second() == 9
             assert board.last.wanted[:2] == ("shop.migrate", "release")
@@ -93,7 +87,7 @@ def test_success_of_another_process_is_taken() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[Any]:
         board = with_board(lifespan)
         calls = migrating(lifespan)
-        asyncio.create_task(after(7, lambda: board.last.claimant.is_answered(OTHER, None)))
+        loop.call_later(7, lambda: board.last.claimant.is_answered(OTHER, None))
         async with lifespan.run("app"):
             step = report_of(lifespan).step("shop.migrate")
             assert (step.outcome, step.reason) == ("ok", f"{OTHER} has run it")
@@ -108,7 +102,7 @@ def test_failure_of_another_process_counts_and_names_it() -> None:
         board = with_board(lifespan)
         migrating(lifespan, retry=60)
         failure = HookError("OperationalError: no space")
-        asyncio.create_task(after(7, lambda: board.last.claimant.is_answered(OTHER, failure)))
+        loop.call_later(7, lambda: board.last.claimant.is_answered(OTHER, failure))
         async with lifespan.run("app"):
             pass
 
@@ -135,7 +129,7 @@ def test_limit_of_a_start_is_that_of_the_wait_and_then_that_of_the_function() ->
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[Any]:
         board = with_board(lifespan)
         calls = migrating(lifespan, timeout=3)
-        asyncio.create_task(after(2, board.grant))
+        loop.call_later(2, board.grant)
         async with lifespan.run("app"):
             assert second() == 4
         return calls
@@ -147,7 +141,7 @@ def test_start_that_waits_too_long_says_for_whom() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         board = with_board(lifespan)
         migrating(lifespan, timeout=3)
-        asyncio.create_task(after(1, lambda: board.last.claimant.waits_behind(f"{OTHER} runs it")))
+        loop.call_later(1, lambda: board.last.claimant.waits_behind(f"{OTHER} runs it"))
         async with lifespan.run("app"):
             pass
 
@@ -197,7 +191,7 @@ def test_sync_start_waits_without_a_thread() -> None:
         def migrate(context: LifespanContext) -> None:
             leases.append(context.lease)
 
-        asyncio.create_task(after(7, board.grant))
+        loop.call_later(7, board.grant)
         async with lifespan.run("app"):
             assert second() == 7
         return leases
@@ -209,8 +203,7 @@ def test_start_whose_lease_is_lost_is_cancelled_and_fails() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         board = with_board(lifespan, at_once=True)
         migrating(lifespan)
-        lose = lambda: board.last.claimant.loses_lease("could not be renewed")  # noqa: E731
-        asyncio.create_task(after(1, lose))
+        loop.call_later(1, lambda: board.last.claimant.loses_lease("could not be renewed"))
         async with lifespan.run("app"):
             pass
 
@@ -426,9 +419,7 @@ def test_other_words_are_refused_where_they_are_written(
     lifespan = Lifespan()
 
     with pytest.raises(ValueError, match=f"is one of {words}, not '{once}'"):
-
-        @getattr(lifespan, decorator)(once=once)
-        async def hook() -> None: ...
+        getattr(lifespan, decorator)(once=once)(asyncio.sleep)
 
 
 def test_resource_is_one_of_each_process() -> None:

@@ -34,9 +34,7 @@ def test_one_of_eight_servers_migrates_an_empty_database_and_all_serve(
     project: Project, database: Database
 ) -> None:
     database.serve(project).app("shop", lifespan=MIGRATING)
-    project.settings(
-        "INSTALLED_APPS += ['django.contrib.auth', 'django.contrib.contenttypes']"
-    )
+    project.settings("INSTALLED_APPS += ['django.contrib.auth', 'django.contrib.contenttypes']")
 
     with ExitStack() as stack:
         servers = [stack.enter_context(Server(project, ready=False)) for _ in range(SERVERS)]

@@ -21,12 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.clusters import Cluster, MariaDB, PostgreSQL
-from tests.leases.databases import LEASE_SECONDS, Database
+from tests.clusters import Cluster
+from tests.leases.databases import CLUSTERS, LEASE_SECONDS, Database
 from tests.projects import Project
 from tests.servers import Server
 
-CLUSTERS: dict[str, type[Cluster]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
 SERVERS = 4
 LATE = 2.0
 """Seconds after its end in which a pause still explains a refused number."""
@@ -206,8 +205,7 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         torture, beats = tortured(Path(folder), asked.database, asked.seconds, asked.seed)
-    for line in summary(torture, beats):
-        print(line)
+    sys.stdout.writelines(f"{line}\n" for line in summary(torture, beats))
     return 1 if second_holders(torture, beats) or not beats else 0
 
 
