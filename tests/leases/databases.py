@@ -28,6 +28,49 @@ async def poll(context):
 """
 """A job that one process leads."""
 
+WRITING = """
+import asyncio
+import os
+import threading
+import time
+
+from django.db import connection
+from journal import write
+from lifespan_app import lifespan
+
+
+def run(number, stopped):
+    said = None
+    # A thread can't be cancelled: it writes on until its number is refused.
+    while said != "refused" and not (stopped.is_set() and said is None):
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE fence SET number = %s WHERE number <= %s", [number, number])
+            now = "wrote" if cursor.rowcount else "refused"
+        if now != said:
+            write(now, os.getpid(), number)
+            said = now
+        # It is paused here, and not with the lock of SQLite.
+        time.sleep(0.5)
+
+
+@lifespan.on_start
+def make_fence():
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE IF NOT EXISTS fence AS SELECT 0 AS number")
+
+
+@lifespan.background(once="cluster")
+async def lead(context):
+    write("leads", os.getpid(), context.lease.number)
+    stopped = threading.Event()
+    try:
+        await asyncio.to_thread(run, context.lease.number, stopped)
+    finally:
+        stopped.set()
+        write("stops", os.getpid())
+"""
+"""A job whose thread writes with its number, and goes on for as long as that is not refused."""
+
 
 class Database:
     """A database that projects may use.

@@ -68,9 +68,10 @@ def say_leads(hook_run: HookRun) -> None:
     logger.info("%s leads here: lease '%s', number %d.", hook_run, *hook_run.lease or ("", 0))
 
 
-def say_stands_by(hook_run: HookRun) -> None:
-    """Log who has the lease that a job waits for."""
-    logger.info("%s stands by: %s.", hook_run, hook_run.job.standing_by)
+def say_stands_by(hook_run: HookRun, who: str) -> None:
+    """Log who has the lease that a hook waits for."""
+    what = "stands by" if hook_run.is_job else "waits for its turn"
+    logger.info("%s %s: %s.", hook_run, what, who)
 
 
 def say_lost(hook_run: HookRun, reason: str) -> None:

@@ -95,7 +95,7 @@ class Do(StrEnum):
     LEADS = "leads"
     """Log that a job has its lease."""
     STANDS_BY = "stands by"
-    """Log who has the lease that a job waits for."""
+    """Log who has the lease that a hook waits for."""
     LOST = "lost"
     """Log that a hook has lost its lease."""
     LOOK = "look"
@@ -420,8 +420,7 @@ class Scheduler:
         """Receive who has the lease that a hook waits for, or why nobody has it."""
         self._now = now
         hook_run.waits_behind(who)
-        if hook_run.is_job:
-            self.commands.append((Do.STANDS_BY, hook_run))
+        self.commands.append((Do.STANDS_BY, hook_run, who))
 
     def has_turn(self, now: float, hook_run: HookRun, lease: Lease) -> None:
         """Receive the lease of a hook: a start function is called, a job begins."""
