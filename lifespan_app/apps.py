@@ -56,8 +56,10 @@ class SimpleLifespanConfig(AppConfig):
         from .checks import system_checks  # noqa: F401  # registers them
         from .history.recording.recorder import Recorder
         from .integration.default import lifespan
+        from .leases.backend import DatabaseLeases
 
         install(lifespan)
+        lifespan.adapter.leases = DatabaseLeases()
         observers = lifespan.adapter.observers
         if not any(isinstance(observer, Recorder) for observer in observers):
             observers.append(Recorder())

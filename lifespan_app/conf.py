@@ -84,6 +84,7 @@ KEYS: dict[str, tuple[Any, ValueType]] = {
     "HISTORY_DATABASE": ("default", WORD),
     "HISTORY_DAYS": (90, DAYS),
     "HEARTBEAT": (30, FROM_ZERO),
+    "LEASE_SECONDS": (15, SECONDS),
     "SPOOL_DIR": (None, PATH),  # a folder of this user in the system's temporary one
     "PLATFORM": ({}, TABLE),
     "WITHOUT_SERVER_LIFESPAN": (None, WITHOUT),  # depends on the process: ``BackgroundRun``

@@ -1,4 +1,4 @@
-"""The models of the history: runs and their steps.
+"""The models of the history: runs and their steps; and leases.
 
 The indexes serve a million runs and some millions of steps, on SQLite, PostgreSQL and MariaDB. They
 have plain columns only, since Django ignores conditions on MariaDB
@@ -275,3 +275,41 @@ class LifespanStep(models.Model):
     def key(self) -> str:
         """The hook's key."""
         return f"{self.app_label}.{self.name}"
+
+
+class LifespanLease(models.Model):
+    """The lease of one hook that runs once: who has it, and how its start function has ended.
+
+    Times are microseconds since 1970 by the clock of the database, never that of a process. Rows are not
+    deleted with the runs: the success of a start function stands for its key for good.
+    """
+
+    id = models.CharField(primary_key=True, max_length=32)
+    """A hash of hook, ``once``, value and environment."""
+    hook = models.CharField(_("hook"), max_length=320)
+    once = models.CharField(_("once"), max_length=16)
+    value = models.CharField(_("value"), max_length=255, blank=True)
+    environment = models.CharField(_("environment"), max_length=64, blank=True)
+    holder = models.CharField(_("holder"), max_length=32, blank=True)
+    host = models.CharField(_("host"), max_length=255, blank=True)
+    pid = models.PositiveBigIntegerField(_("process id"), default=0)
+    number = models.BigIntegerField(_("number"), default=0)
+    since = models.BigIntegerField(_("since"), default=0)
+    until = models.BigIntegerField(_("until"), default=0)
+    succeeded_at = models.BigIntegerField(_("succeeded"), null=True, blank=True)
+    failed_number = models.BigIntegerField(_("number of the failure"), default=0)
+    error = models.TextField(_("error"), blank=True)
+
+    objects = InHistory()
+
+    now: int
+    """The time of the database when the row was read (``leases.rows.look``)."""
+
+    class Meta:
+        ordering: ClassVar = ["hook", "id"]
+        verbose_name = _("lease")
+        verbose_name_plural = _("leases")
+
+    def __str__(self) -> str:
+        scope = f"{self.once} {self.value}".strip()
+        return ", ".join(word for word in (self.hook, scope, self.environment) if word)

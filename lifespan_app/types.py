@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 
 from .engine.context import LifespanContext
+from .engine.lease import Lease
 
 State: TypeAlias = MutableMapping[str, Any]
 """The values that a lifespan manager yields, by name."""
@@ -24,4 +25,4 @@ StartupHook: TypeAlias = (
 ShutdownHook: TypeAlias = StartupHook
 """A function for ``on_shutdown``."""
 
-__all__ = ["LifespanManager", "ShutdownHook", "StartupHook", "State"]
+__all__ = ["Lease", "LifespanManager", "ShutdownHook", "StartupHook", "State"]

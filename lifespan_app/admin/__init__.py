@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from lifespan_app.models import LifespanRun
+from lifespan_app.models import LifespanLease, LifespanRun
 
+from .leases import LifespanLeaseAdmin
 from .runs import LifespanRunAdmin
 
-__all__ = ["LifespanRunAdmin", "register"]
+__all__ = ["LifespanLeaseAdmin", "LifespanRunAdmin", "register"]
 
 
 def register(site: admin.AdminSite) -> None:
-    """Register the recorded runs on another admin site; ``admin.site`` has them.
+    """Register the recorded runs, and the leases, on another admin site; ``admin.site`` has them.
 
     Args:
         site: the admin site; nothing happens if they are registered already.
     """
     if not site.is_registered(LifespanRun):
         site.register(LifespanRun, LifespanRunAdmin)
+        site.register(LifespanLease, LifespanLeaseAdmin)
 
 
 register(admin.site)

@@ -27,6 +27,7 @@ PROBLEM_IDS = {
     "state name": "E009",
     "signature": "E011",
     "annotation": "E011",
+    "once": "E015",
 }
 """The id of the check for each code of a problem."""
 
@@ -40,7 +41,12 @@ def draft(settings: Settings, service_type: str) -> tuple[Plan, list[Problem]]:
 
     adapter = lifespan.adapter
     plan, problems = draft_plan(
-        lifespan.hooks, service_type, adapter.app_label, settings.hooks, advice=adapter.advice
+        lifespan.hooks,
+        service_type,
+        adapter.app_label,
+        settings.hooks,
+        advice=adapter.advice,
+        refusals=lifespan.refusals(settings),
     )
     return plan, [] if lifespan.broken else problems
 

@@ -237,7 +237,7 @@ class SingleRun:
         if not self.one_by_one:
             return self.lifespan.prepare(self.service_type, mode=Mode.CHECK)
         context = self.lifespan.adapter.context(self.service_type)
-        plan = one_by_one(self.lifespan.plan(context.service_type))
+        plan = one_by_one(self.lifespan.plan(context.service_type, mode=Mode.CHECK))
         run = Run(self.lifespan, plan, context, mode=Mode.CHECK)
         self.lifespan.runs.append(run)
         return run

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .advice import Advice
     from .context import LifespanContext
     from .hooks.hook import Hook
+    from .lease import Leases
     from .planning.plan import Plan
     from .reporting.report import Observer
     from .running.current import OpensRuns
@@ -180,6 +181,19 @@ class Adapter:
 
     async def on_server_startup(self) -> None:
         """Close the fallback run: a server's lifespan begins on the running loop."""
+
+    leases: Leases | None = None
+    """The backend of leases, for hooks that run once; None: there is none."""
+
+    def takes_leases(self, mode: str) -> bool:
+        """Return True if a run takes leases; otherwise, hooks that run once run in it like any other.
+
+        Args:
+            mode: the way the run was opened.
+        """
+        from .reporting.report import Mode
+
+        return mode not in (Mode.TEST, Mode.CHECK)
 
     def work_handed_over(self) -> None:
         """Note, on the loop, that a thread was given work (a virtual clock stands still)."""

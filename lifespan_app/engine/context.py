@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from .lease import Lease, current_lease
+
 
 class ServiceType(StrEnum):
     """The usual kinds of process. A word of your own is as good, given as a plain string."""
@@ -42,6 +44,11 @@ class LifespanContext:
         self.environment = environment
         self.config: dict[str, Any] = dict(config or {})
         self.metadata: dict[str, Any] = dict(metadata or {})
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease of the hook that asks, if it has ``once``; None in shells and tests."""
+        return current_lease.get()
 
     def get_config(self, key: str, default: Any = None) -> Any:
         """Return the configuration value of ``key``, or ``default``."""

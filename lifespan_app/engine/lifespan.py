@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .context import LifespanContext
     from .hooks.hook import Hook, HookReference
     from .hooks.retry import Retry
+    from .lease import Refusal
     from .planning.plan import Plan
     from .reporting.report import Observer, Report
     from .running.handle import ResourceDecorator
@@ -172,7 +173,12 @@ class Lifespan(Registry):
     def _handle(self, hook: Hook) -> Resource[Any]:
         return Resource(hook, self)
 
-    def plan(self, service_type: str | None = None, settings: Settings | None = None) -> Plan:
+    def plan(
+        self,
+        service_type: str | None = None,
+        settings: Settings | None = None,
+        mode: str | None = None,
+    ) -> Plan:
         """Return the plan of a service type, as a value; nothing is run.
 
         It is made once, and again only when a hook was declared since, or the settings say something
@@ -181,13 +187,21 @@ class Lifespan(Registry):
         Args:
             service_type: the service type of the plan; None: that of the settings.
             settings: the settings; None: they are read now.
+            mode: the way that a run is opened with it, if it is opened in a way that takes no leases.
 
         Raises:
             PlanError: all problems, each with file, line and remedy.
         """
         settings = settings or self.adapter.settings()
         hooks = self.hooks
-        made_of = (hooks, str(service_type or settings.service_type), settings.hooks, self.adapter)
+        made_of = (
+            hooks,
+            str(service_type or settings.service_type),
+            settings.hooks,
+            settings.release,
+            self.adapter,
+            takes_leases := mode is None or self.adapter.takes_leases(mode),
+        )
         if self._planned is not None and self._planned[0] == made_of and not self.broken:
             return self._planned[1]
         from .planning.builder import build_plan
@@ -199,10 +213,19 @@ class Lifespan(Registry):
             overrides=settings.hooks,
             broken=list(self.broken.values()),
             advice=self.adapter.advice,
+            refusals=self.refusals(settings) if takes_leases else {},
         )
         # A plan keeps its hooks alive, and receivers of signals must stay weakly referenced.
         self._planned = (made_of, plan) if self.declares_all(hooks) else None
         return plan
+
+    def refusals(self, settings: Settings) -> Mapping[str, Refusal]:
+        """Return the values of the option ``once`` that can't be used, each with the reason."""
+        if not any(hook.options.once for hook in self.hooks):
+            return {}
+        from .lease import refusals
+
+        return refusals(self.adapter.leases, settings)
 
     def report(self) -> Report | None:
         """Return the report of the current run; after it has ended, the last one's; else None."""
@@ -284,7 +307,7 @@ class Lifespan(Registry):
         settings = self.adapter.settings()
         if context is None or isinstance(context, str):
             context = self.adapter.context(context, settings)
-        plan = self.plan(context.service_type, settings)
+        plan = self.plan(context.service_type, settings, mode)
         if not background:
             from .hooks.hook import BACKGROUND
 

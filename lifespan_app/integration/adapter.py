@@ -13,7 +13,7 @@ from lifespan_app import conf
 from lifespan_app.engine.hooks.hook import Hook
 from lifespan_app.engine.settings import Settings
 
-from .background import BackgroundRun
+from .background import BackgroundRun, in_command
 from .connections import ClosedAfter, OwnConnections, around_call, give_back_connections, own
 from .server import ServerAdapter, module_of_task, recognised
 
@@ -81,6 +81,10 @@ class DjangoAdapter(ServerAdapter):
         """Give back the connections of an async resource that is open."""
         if (connections := own.get(None)) is not None:
             connections.give_back()
+
+    def takes_leases(self, mode: str) -> bool:
+        """Return True if a run takes leases: not in tests, in ``checklifespan --run`` and in a shell."""
+        return super().takes_leases(mode) and not in_command("shell")
 
     def waiter(self) -> CurrentThreadExecutor:
         """Return an executor for the waiting thread, which makes the async code's ORM calls."""

@@ -197,7 +197,7 @@ def prepare(
     settings = lifespan.adapter.settings()
     if context is None or isinstance(context, str):
         context = lifespan.adapter.context(context, settings)
-    plan = lifespan.plan(context.service_type, settings)
+    plan = lifespan.plan(context.service_type, settings, mode)
     if mode is not Mode.TEST:
         plan = lifespan.adapter.plan_of_server(plan)
     stages = []

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from lifespan_app.engine.lease import ONCE_AT_START, ONCE_WHILE_SERVING
+
 from .retry import Retry, retry_of
 from .values import crashes_within, number, one_of, seconds, share, words
 
@@ -104,6 +106,8 @@ class Options(NamedTuple):
     """Seconds without a finished round, or without a sign of life, after which a job is stalled."""
     retry: Retry | None = None
     """How a start that fails is tried again; None: it is not."""
+    once: str | None = None
+    """Where only one process runs it; None: each one does."""
 
 
 class Parameter(NamedTuple):
@@ -197,6 +201,9 @@ class Hook:
             )
         if self.kind is Kind.RESOURCE:
             refuse_name(self.options.state_name, where)
+        if self.options.once is not None:
+            allowed = ONCE_WHILE_SERVING if self.kind is Kind.BACKGROUND else ONCE_AT_START
+            one_of(allowed, self.options.once, f"once of {where}")
 
     def _refuse_job(self, where: str) -> None:
         options = self.options

@@ -89,6 +89,7 @@ class Registry:
         timeout: float | None = None,
         required: bool = True,
         retry: Retry | float | None = None,
+        once: Literal["release", "launch"] | None = None,
     ) -> Callable[[F], F]: ...
     def on_start(self, *function: Any, **options: Any) -> Any:
         """Declare a function that runs at startup: ``@lifespan.on_start``, bare or called.
@@ -101,6 +102,8 @@ class Registry:
             timeout: seconds that it may take.
             required: whether the startup fails when it does; else the process serves degraded.
             retry: seconds within which a failed start is tried again, or a ``Retry``. None: it is not.
+            once: ``"release"`` or ``"launch"``: one process runs it for each release, or for each start
+                of a server; the others wait, and take its success. None: each process runs it.
 
         Returns:
             The function, unchanged.
@@ -196,6 +199,7 @@ class Registry:
         first: float = 0,
         timeout: float | None = None,
         stall_after: float | None = None,
+        once: Literal["cluster", "host"] | None = None,
     ) -> Callable[[F], F]: ...
     def background(self, *function: Any, **options: Any) -> Any:
         """Declare a coroutine function that runs while the process serves.
@@ -222,6 +226,8 @@ class Registry:
                 the next round begins when it has returned.
             stall_after: seconds without a finished round, or without ``lifespan.beat()`` where there
                 is no ``every``, after which the job counts as stalled.
+            once: ``"cluster"`` or ``"host"``: one process at a time runs it, of all or of each host;
+                the others stand by. None: each process runs it.
 
         Returns:
             The function, unchanged.
@@ -255,11 +261,11 @@ class Registry:
 
 COMMON = frozenset({"name", "priority", "service_types", "depends_on", "required"})
 OPTIONS = {
-    Kind.START: COMMON | {"timeout", "retry"},
+    Kind.START: COMMON | {"timeout", "retry", "once"},
     Kind.SHUTDOWN: COMMON | {"timeout"},
     Kind.BACKGROUND: COMMON
     | {"shutdown_timeout", "on_crash", "give_up", "on_give_up"}
-    | {"every", "jitter", "first", "timeout", "stall_after"},
+    | {"every", "jitter", "first", "timeout", "stall_after", "once"},
     Kind.DRAIN: COMMON - {"priority"} | {"timeout"},
     Kind.RESOURCE: COMMON | {"timeout", "shutdown_timeout", "state_name", "wait", "retry"},
 }

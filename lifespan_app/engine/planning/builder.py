@@ -37,7 +37,10 @@ from .order import in_order, nodes_in_order
 from .plan import DECLARED, NEEDS, Excluded, Gives, Plan
 
 if TYPE_CHECKING:
+    from lifespan_app.engine.lease import Refusal
     from lifespan_app.engine.problem import Problem
+
+NO_REFUSALS: Mapping[str, Refusal] = {}
 
 Overrides = Mapping[str, Mapping[str, Any]]
 """The ``HOOKS`` setting: changed options, by a hook's key or ``"*"``."""
@@ -58,6 +61,7 @@ def build_plan(
     overrides: Overrides | None = None,
     broken: Sequence[Problem] = (),
     advice: Advice = GENERIC,
+    refusals: Mapping[str, Refusal] = NO_REFUSALS,
 ) -> Plan:
     """Make the plan of a service type.
 
@@ -69,11 +73,14 @@ def build_plan(
         overrides: the ``hooks`` of the settings, by hook key or ``"*"``.
         broken: problems known before, such as modules that could not be imported.
         advice: the names of settings in the texts.
+        refusals: the values of the option ``once`` that can't be used, each with the reason.
 
     Raises:
         PlanError: all problems, each with file, line and remedy.
     """
-    plan, problems = draft_plan(hooks, service_type, label_of, overrides or {}, broken, advice)
+    plan, problems = draft_plan(
+        hooks, service_type, label_of, overrides or {}, broken, advice, refusals
+    )
     if problems:
         cause = next((problem.cause for problem in problems if problem.cause), None)
         raise PlanError(service_type, problems) from cause
@@ -87,13 +94,15 @@ def draft_plan(
     overrides: Overrides,
     broken: Sequence[Problem] = (),
     advice: Advice = GENERIC,
+    refusals: Mapping[str, Refusal] = NO_REFUSALS,
 ) -> tuple[Plan, list[Problem]]:
     """Return the plan as far as it can be made, for display, and its problems.
 
     Args:
-        hooks, service_type, label_of, overrides, broken, advice: as for ``build_plan``.
+        hooks, service_type, label_of, overrides, broken, advice, refusals: as for ``build_plan``.
     """
     draft = _Draft(hooks, service_type, label_of, overrides, broken, advice)
+    draft.refuse(refusals)
     return draft.finish(), draft.problems
 
 
@@ -122,6 +131,15 @@ class _Draft:
         if service_type == ServiceType.SERVER:
             self._keep_server_hooks()
         self._exclude_unrunnable()
+
+    def refuse(self, refusals: Mapping[str, Refusal]) -> None:
+        """Report the hooks that can't run once where they should."""
+        for candidate in self.candidates if refusals else ():
+            once = candidate.options.once
+            refusal = refusals.get(once or "")
+            if refusal is not None and not candidate.excluded:
+                message = f"'{candidate.key}' has once='{once}', and {refusal.reason}."
+                self.problem("once", candidate, message, refusal.hint)
 
     def problem(self, code: str, at: Candidate | Hook, message: str, hint: str) -> None:
         from lifespan_app.engine.problem import Problem

@@ -196,6 +196,13 @@ class Plan:
         nodes = [node._replace(options=node.options._replace(wait=True)) for node in self.nodes]
         return Plan(self.service_type, nodes, self.excluded)
 
+    def without_leases(self) -> "Plan":
+        """Return this plan with hooks that run in each process."""
+        if not any(node.options.once for node in self.nodes):
+            return self
+        nodes = [node._replace(options=node.options._replace(once=None)) for node in self.nodes]
+        return Plan(self.service_type, nodes, self.excluded)
+
     def without(self, dropped: set[int], reason: str) -> "Plan":
         """Return this plan without some hooks, and without the edges to them.
 

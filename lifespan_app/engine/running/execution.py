@@ -28,6 +28,7 @@ from lifespan_app.engine.hooks.hook import (
     innermost,
     is_awaitable,
 )
+from lifespan_app.engine.lease import current_lease
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
 
@@ -142,7 +143,7 @@ class Execution:
     # On the loop: one task from enter to exit.
 
     async def _live(self) -> None:
-        current_hook.set(self.hook_run)
+        self._is_hook()
         failure: BaseException | None = None
         hook = self.hook_run.hook
         try:
@@ -347,8 +348,12 @@ class Execution:
             failure = advised(error)
         self.executor.post_ended(self, failure)
 
-    def _is_in_thread(self) -> None:
+    def _is_hook(self) -> None:
         current_hook.set(self.hook_run)
+        current_lease.set(self.hook_run.lease)
+
+    def _is_in_thread(self) -> None:
+        self._is_hook()
         self.thread = threading.get_ident()
 
     def life(self) -> Iterator[Any]:

@@ -154,6 +154,9 @@ class Executor:
             hook_run: the owner of the task.
             again: whether to cancel it once more if it is being cancelled.
         """
+        if hook_run.waits_for_turn:
+            self._handle(self._scheduler.ended, hook_run, asyncio.CancelledError())
+            return
         execution: Execution = hook_run.execution
         task = execution.task
         assert task is not None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lifespan_app.engine.error_text import add_note, is_a, one_line
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import BACKGROUND, IN_THREAD, ONLY_AT_END, SYNC_GENERATOR
+from lifespan_app.engine.lease import Lease
 from lifespan_app.engine.planning.plan import Node
 from lifespan_app.engine.reporting.failure import failure_of, short
 from lifespan_app.engine.reporting.journal import HAS_STARTUP, NOT_TRIED, Entry
@@ -24,6 +25,7 @@ from lifespan_app.engine.reporting.report import (
 
 from .attempts import Attempts
 from .job import Job
+from .once import Once
 
 if TYPE_CHECKING:
     from lifespan_app.engine.reporting.log_capture import LogSink
@@ -47,6 +49,7 @@ class State(StrEnum):
 # Module constants, as attributes of an Enum are slow to look up.
 PENDING, STARTING, RETRYING, UP, STOPPING, DOWN = State
 
+ABANDONED_AS = Outcome.ABANDONED
 UNWELL = (Outcome.CRASHED, Outcome.STALLED)
 
 START_TURN, STOP_TURN = 0, 1
@@ -102,7 +105,6 @@ class HookRun:
     """
 
     __slots__ = (
-        "abandoned",
         "after",
         "at_end",
         "attempts",
@@ -117,6 +119,7 @@ class HookRun:
         "lives",
         "node",
         "on_loop",
+        "once",
         "pending",
         "released",
         "run",
@@ -144,6 +147,8 @@ class HookRun:
         retry = node.options.retry
         self.attempts: Any = None if retry is None else Attempts(retry)
         """The attempts of its start; None where there is only one."""
+        self.once: Any = None if node.options.once is None else Once()
+        """Its lease, if only one process runs it; None for any other hook."""
         self.dependencies: list[HookRun] = []
         self.dependents: list[HookRun] = []
         self.state: State = PENDING
@@ -155,7 +160,6 @@ class HookRun:
         """True once dependents need not wait for it at startup; once its turn to stop has come."""
         self.lives = False
         """True while a task or thread works for it, or holds it."""
-        self.abandoned = False
         self.cancel_attempts = 0
         self.begun = 0.0
         """When its last step began."""
@@ -183,9 +187,26 @@ class HookRun:
         return not self.node.options.wait
 
     @property
+    def waits_for_turn(self) -> bool:
+        """True while its start waits for its lease."""
+        return self.state is STARTING and self.once is not None and self.once.lease is None
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease that it runs with, if only one process runs it."""
+        lease: Lease | None = None if self.once is None else self.once.lease
+        return lease
+
+    @property
     def running_now(self) -> bool:
         """True if one of the hook's own steps is running; service does not count."""
         return self.state is STARTING or self.state is STOPPING
+
+    @property
+    def abandoned(self) -> bool:
+        """True if nobody waits for its task or thread any more, which may still run."""
+        steps = (self.startup, self.serving, self.shutdown)
+        return any(step is not None and step.outcome is ABANDONED_AS for step in steps)
 
     @property
     def stop_asked(self) -> bool:
@@ -349,6 +370,43 @@ class HookRun:
         if is_first:
             self.begun = now
         self.deadline = deadline
+        if self.waits_for_turn:
+            # No thread is taken before its turn, so that the wait can be cancelled.
+            self.on_loop = True
+
+    def waits_behind(self, who: str) -> None:
+        """Wait for its lease, which another process has."""
+        if self.job is not None:
+            self.job.stands_by(who)
+        else:
+            self.once.waits(who)
+
+    def has_turn(self, lease: Lease, deadline: float) -> None:
+        """Have its lease, as a start function: its function is called now."""
+        self.once.has(lease)
+        self.waiting_at = ""
+        self.on_loop = self.hook.form not in IN_THREADS
+        self.deadline = deadline
+
+    def leads(self, lease: Lease) -> None:
+        """Have its lease, as a job that has stood by."""
+        self.once.has(lease)
+        self.job.stands_by("")
+
+    def has_no_lease(self) -> None:
+        """Have no lease any more: it is given back, or lost."""
+        self.once.has(None)
+
+    def stands_by(self, now: float, why: str) -> Entry | None:
+        """Wait for its lease, as a job; for the first time, or again after it was lost."""
+        self.once.has(None)
+        self.job.ends()
+        self.job.stands_by(why)
+        self.job.recovers()
+        if self.serving is not None and self.serving.outcome in (None, Outcome.STALLED):
+            self.serving = self.serving.ends(OK, now, reason=why)
+            return self.serving
+        return None
 
     def is_tried_again(self, at: float) -> None:
         """Wait for the next attempt: this one has failed, and its task or thread has ended."""
@@ -386,10 +444,16 @@ class HookRun:
         entry = None
         if self.startup is None:
             self.startup = entry = self._entry(IN_STARTUP, at, OK)
+            if self.once is not None:
+                self.startup = entry = entry._replace(reason=self.once.waits_behind)
         self.lives = entered
         if not entered:
             self.execution = None
         return entry
+
+    def ran_elsewhere(self, who: str) -> None:
+        """Note which process has run its function."""
+        self.once.waits(f"{who} has run it")
 
     def settle(self) -> None:
         """Record that its dependents need no longer wait for it at startup."""
@@ -571,7 +635,6 @@ class HookRun:
         assert step is not None
         self.state = ABANDONED[self.state]
         self.lives = False
-        self.abandoned = True
         is_news = starts and step.failure is None
         step = step.ends(Outcome.ABANDONED, now, error if is_news else None)
         self._keep(step)

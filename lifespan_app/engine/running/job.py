@@ -35,6 +35,7 @@ class Job:
         "rounds",
         "stalled",
         "stalls_at",
+        "standing_by",
     )
 
     def __init__(self, options: Options) -> None:
@@ -51,6 +52,8 @@ class Job:
         """Why it is stalled, or an empty string."""
         self.given_up = ""
         """Why it does not begin any more, or an empty string."""
+        self.standing_by = ""
+        """Why it waits for its lease, such as who leads; or an empty string."""
         self.on_request = False
         """True if it begins only on request, as in a test."""
         self._next_round = math.inf
@@ -125,6 +128,10 @@ class Job:
     def ends(self) -> None:
         """Begin no more."""
         self.due = self.stalls_at = math.inf
+
+    def stands_by(self, why: str) -> None:
+        """Wait for the lease; an empty string: it has the lease, and leads."""
+        self.standing_by = why
 
     # Signs of life.
 

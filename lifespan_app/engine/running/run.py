@@ -45,7 +45,10 @@ from .run_log import (
     say_abandoned,
     say_given_up,
     say_hangs,
+    say_leads,
+    say_lost,
     say_stalled,
+    say_stands_by,
     say_stop_is_known,
     say_stops_server,
     say_tried_again,
@@ -56,6 +59,7 @@ from .shutdown_event import SIGNALS, ShutdownEvent
 from .slow_hooks import SlowHooks
 from .stages import Stage
 from .state import RunState
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .current import OpensRuns
@@ -132,6 +136,9 @@ class Run:
         self.is_inner = is_inner
         self.settings = settings or self.adapter.settings()
         mode = mode or (Mode.COMMAND if server is None else Mode.SERVER)
+        takes_leases = self.adapter.takes_leases(mode)
+        if not takes_leases:
+            self.plan = self.plan.without_leases()
         if mode is Mode.TEST:
             # A test may read any resource at once.
             self.plan = self.plan.waiting_for_all()
@@ -177,6 +184,13 @@ class Run:
             self.loop_is_ending,
             {Gives.CONTEXT: context, Gives.STATE: self.state},
         )
+        self.turns = Turns(
+            self.adapter.leases if takes_leases else None,
+            self.scheduler,
+            self.driver.handle,
+            context.environment,
+            self.settings.release,
+        )
         self.observers = Observers(self.adapter.observers)
         self.driver.carries_out(self._commands())
         self._waited = Waited(self.loop)
@@ -205,6 +219,11 @@ class Run:
             Do.STALLED: say_stalled,
             Do.ROUND: self._round_has_ended,
             Do.HANGS: say_hangs,
+            Do.CLAIM: self.turns.claim,
+            Do.GIVE_BACK: self.turns.give_back,
+            Do.LEADS: say_leads,
+            Do.STANDS_BY: say_stands_by,
+            Do.LOST: say_lost,
             Do.LOOK: self._slow_hooks.look,
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,
@@ -502,6 +521,8 @@ class Run:
         self.observers.run_changed(report)
         seconds = self._time_to_write()
         writes = self.observers.run_ended(report, seconds)
+        if self.turns.is_used:
+            writes.append(self.turns.close())
         if not writes:
             self._leave()
             return

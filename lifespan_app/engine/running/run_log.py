@@ -56,10 +56,35 @@ def say_stalled(hook_run: HookRun) -> None:
 
 
 def say_hangs(hook_run: HookRun) -> None:
-    """Log that a round delays all others."""
+    """Log that a job, or its round, delays all that comes after it."""
+    what = "A round of %s" if hook_run.job.is_periodic else "%s"
     logger.error(
-        "A round of %s ignores its cancellation. The next one begins when it has ended.", hook_run
+        f"{what} ignores its cancellation. It does not begin again before this has ended.", hook_run
     )
+
+
+def say_leads(hook_run: HookRun) -> None:
+    """Log that a job has its lease, and begins."""
+    logger.info("%s leads here: lease '%s', number %d.", hook_run, *hook_run.lease or ("", 0))
+
+
+def say_stands_by(hook_run: HookRun, who: str) -> None:
+    """Log who has the lease that a hook waits for."""
+    what = "stands by" if hook_run.is_job else "waits for its turn"
+    logger.info("%s %s: %s.", hook_run, what, who)
+
+
+def say_lost(hook_run: HookRun, reason: str) -> None:
+    """Log that a hook has lost its lease."""
+    if hook_run.on_loop:
+        logger.warning("The lease of %s %s. It is cancelled.", hook_run, reason)
+    else:
+        logger.warning(
+            "The lease of %s %s. Its thread can't be cancelled, and may run on beside another "
+            "process.",
+            hook_run,
+            reason,
+        )
 
 
 def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, adapter: Any) -> None:

@@ -18,6 +18,7 @@ from lifespan_app.engine.advice import GENERIC, Advice
 from lifespan_app.engine.error_text import add_note, one_line
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import RESOURCE
+from lifespan_app.engine.lease import Lease
 from lifespan_app.engine.planning.plan import Gives
 from lifespan_app.engine.reporting.journal import Entry, Journal
 from lifespan_app.engine.reporting.report import (
@@ -87,6 +88,16 @@ class Do(StrEnum):
     """A round has ended."""
     HANGS = "hangs"
     """Log that a round ignores its cancellation, and delays all others."""
+    CLAIM = "claim"
+    """Claim the lease of a hook that runs once; the hook waits for its turn."""
+    GIVE_BACK = "give back"
+    """Give the lease of a hook back, or wait for it no longer."""
+    LEADS = "leads"
+    """Log that a job has its lease."""
+    STANDS_BY = "stands by"
+    """Log who has the lease that a hook waits for."""
+    LOST = "lost"
+    """Log that a hook has lost its lease."""
     LOOK = "look"
     """Log the locations where slow hooks wait."""
     ASK_TO_STOP = "ask to stop"
@@ -405,6 +416,55 @@ class Scheduler:
             self.deadlines.expect(job.looks_at)
             self._judge_service()
 
+    def waits_behind(self, now: float, hook_run: HookRun, who: str) -> None:
+        """Receive who has the lease that a hook waits for, or why nobody has it."""
+        self._now = now
+        hook_run.waits_behind(who)
+        self.commands.append((Do.STANDS_BY, hook_run, who))
+
+    def has_turn(self, now: float, hook_run: HookRun, lease: Lease) -> None:
+        """Receive the lease of a hook: a start function is called, a job begins."""
+        self._now = now
+        if hook_run.is_job and self.phase is not IN_SERVICE:
+            self._give_back(hook_run)
+        elif hook_run.is_job:
+            hook_run.leads(lease)
+            self.commands.append((Do.LEADS, hook_run))
+            self._job_may_begin(hook_run)
+            self._judge_service()
+        elif hook_run.waits_for_turn:
+            hook_run.has_turn(lease, self.deadlines.of_start(hook_run, now))
+            self._start(hook_run, tell=False)
+        self._advance()
+
+    def is_answered(
+        self, now: float, hook_run: HookRun, who: str, error: BaseException | None
+    ) -> None:
+        """Receive how another process has run a start function."""
+        if error is None:
+            hook_run.ran_elsewhere(who)
+        self.ended(now, hook_run, error)
+
+    def loses_lease(self, now: float, hook_run: HookRun, reason: str) -> None:
+        """Receive the loss of a lease: what runs with it is cancelled, as another process may have it.
+
+        Args:
+            now: by the run's clock.
+            hook_run: the hook.
+            reason: why, as the end of a sentence.
+        """
+        self._now = now
+        hook_run.has_no_lease()
+        self.commands.append((Do.LOST, hook_run, reason))
+        if hook_run.is_job:
+            self._job_loses_lease(hook_run, reason)
+        elif hook_run.state is STARTING and hook_run.startup is None and hook_run.on_loop:
+            # Cancelled first, so that a rollback does not take it for a hook within its limits.
+            self._cancel(hook_run)
+            error = HookError(f"{hook_run} was cancelled: its lease {reason}.")
+            self._fail_to_start(hook_run, error, Outcome.FAILED, now)
+        self._advance()
+
     def moved_to_loop(self, now: float, hook_run: HookRun) -> None:
         """Record that the return value from a hook's thread lives on in a task."""
         hook_run.moved_to_loop()
@@ -448,6 +508,7 @@ class Scheduler:
             return
         if self._some_crashed and (lost := self._lost(hook_run)) is not None:
             self._skip(hook_run, f"it needs {lost}, which {what_happened(lost)}")
+            self._give_back(hook_run)
             self._settle(hook_run)
             return
         attempts = hook_run.attempts
@@ -455,7 +516,19 @@ class Scheduler:
             waited_for = self.phase is IN_STARTUP and not hook_run.non_blocking
             attempts.begins(self._now, self.deadlines.of_startup if waited_for else math.inf)
         hook_run.began(self._now, self.deadlines.of_start(hook_run, self._now))
-        self._start(hook_run, tell=attempts is None or attempts.number == 1)
+        tell = attempts is None or attempts.number == 1
+        if not hook_run.waits_for_turn:
+            self._start(hook_run, tell=tell)
+            return
+        if tell and self._tells_steps:
+            self.commands.append((STEP, hook_run.step))
+        self.commands.append((Do.CLAIM, hook_run))
+
+    def _give_back(self, hook_run: HookRun, *, still_runs: bool = False) -> None:
+        """Give the lease of a hook that runs once back, or wait for it no longer."""
+        if hook_run.once is not None:
+            hook_run.has_no_lease()
+            self.commands.append((Do.GIVE_BACK, hook_run, still_runs))
 
     def _may_start_late(self, hook_run: HookRun) -> bool:
         """Return True if a hook may start, or come up, while the process serves."""
@@ -468,6 +541,7 @@ class Scheduler:
             self._judge(hook_run, at)
         if error is None and hook_run.startup is None:
             self._is_up(hook_run, value, at, entered=False)
+            self._give_back(hook_run)
             return
         if self._tries_again(hook_run, error):
             return
@@ -481,6 +555,7 @@ class Scheduler:
         else:
             # It had failed by its limit; now its last log lines are in.
             self.journal.write(hook_run.startup)
+        self._give_back(hook_run)
         if hook_run.released:
             self._down(hook_run)
 
@@ -628,6 +703,7 @@ class Scheduler:
                 self._skip(hook_run, reason)
             elif hook_run.state is RETRYING:
                 self._write(hook_run.is_given_up(self._now))
+                self._give_back(hook_run)
         if self._non_blocking:
             self.commands.append((Do.WARM,))
 
@@ -669,8 +745,11 @@ class Scheduler:
     # Background jobs: begun when everything is up, stopped before the first hook stops.
 
     def _job_may_begin(self, job: HookRun) -> None:
-        """Begin a job, or have it begin later, as the process serves."""
+        """Begin a job, or have it begin later, as the process serves; one that runs once needs its lease."""
         if job.job.on_request:
+            return
+        if job.once is not None and job.lease is None:
+            self._stand_by(job, "it waits for its lease")
             return
         if job.node.options.first:
             job.job.is_due_at(self._now + job.node.options.first)
@@ -690,7 +769,10 @@ class Scheduler:
         """Act on a time of a job's that has come."""
         now = self._now + EARLY
         if job.state is UP and now >= job.deadline:
-            self._round_is_late(job)
+            if job.job.standing_by:
+                self._interrupt(job)
+            else:
+                self._round_is_late(job)
         if job.state is UP and job.lives and now >= job.job.stalls_at:
             self._where(job)
             self._write(job.stalls(self._now))
@@ -710,6 +792,12 @@ class Scheduler:
             self._stop_next_jobs(job)
             if job.released:
                 self._down(job)
+        elif job.job.standing_by:
+            job.round_is_over()
+            self.commands.append((Do.ROUND, job))
+            then = "" if error is None or cancelled else f"; then it raised {one_line(error)}"
+            self._stand_by(job, f"{job.job.standing_by}{then}")
+            return
         elif job.job.is_periodic:
             self._round_ended(job, error)
         elif error is None:
@@ -718,6 +806,27 @@ class Scheduler:
         else:
             self._crashed(job, error)
             self._after_crash(job)
+        if not job.lives and job.job.due == math.inf:
+            self._give_back(job)
+
+    # Jobs that run once: one process leads, the others stand by.
+
+    def _stand_by(self, job: HookRun, why: str) -> None:
+        """Claim the lease of a job, which begins once it has it."""
+        entry = job.stands_by(self._now, why)
+        if entry is not None:
+            self._write(entry)
+        self.commands.append((Do.CLAIM, job))
+        self._judge_service()
+
+    def _job_loses_lease(self, job: HookRun, reason: str) -> None:
+        if self.phase is not IN_SERVICE or job.job.given_up:
+            return
+        if not job.lives:
+            self._stand_by(job, f"its lease {reason}")
+        elif job.state is UP:
+            job.waits_behind(f"its lease {reason}")
+            self._interrupt(job)
 
     def _round_ended(self, job: HookRun, error: BaseException | None) -> None:
         if not job.cancel_attempts:
@@ -742,6 +851,10 @@ class Scheduler:
         if not job.cancel_attempts:
             self._where(job)
             self._round_crashes(job, HookError(self._texts.of_round(job)))
+        self._interrupt(job)
+
+    def _interrupt(self, job: HookRun) -> None:
+        """Cancel a job that serves; a third time there is none, as with a thread: it is waited for."""
         if job.on_loop and job.cancelled() <= 2:
             self.commands.append((Do.CANCEL, job, True))
             self.deadlines.grant(job, self._now + GRACE)
@@ -781,6 +894,7 @@ class Scheduler:
         if lost is not None:
             reason = f"it does not begin: it needs {lost}, which {what_happened(lost)}"
             self._write(job.not_restarted(reason, self._now))
+            self._give_back(job)
             return
         self._begin_job(job)
         self._judge_service()
@@ -836,6 +950,9 @@ class Scheduler:
         if hook_run is self.graph.jobs_place and hook_run.state is UP:
             hook_run.place_stops()
             self.deadlines.end_jobs()
+            for job in self.graph.jobs:
+                if not job.lives:
+                    self._give_back(job)
             self._stop_next_jobs()
         elif hook_run.state is UP:
             self._stop(hook_run)
@@ -971,6 +1088,7 @@ class Scheduler:
             else:
                 self._fail_to_stop(hook_run, error, Outcome.ABANDONED)
         self._write(hook_run.give_up(self._now, error))
+        self._give_back(hook_run, still_runs=True)
         if hook_run.is_job:
             self._stop_next_jobs(hook_run)
         if hook_run.released:
@@ -1009,6 +1127,7 @@ class Scheduler:
                 continue
             if hook_run.state is PENDING or hook_run.state is RETRYING:
                 self._skip(hook_run, self._texts.too_late(hook_run))
+                self._give_back(hook_run)
                 self._settle(hook_run)
         self._pass([one for one in late if one.node.options.required])
         if self.phase is not IN_STARTUP:

@@ -96,6 +96,11 @@ class SlowHooks:
 
         from .spawned import Spawned
 
+        if hook_run.waits_for_turn:
+            behind = hook_run.once.waits_behind
+            where = f"its turn: {behind}" if behind else "its turn"
+            hook_run.located(where)
+            return where
         places: list[Location] = []
         home, execution = hook_run.hook.file, hook_run.execution
         waits_for = getattr(hook_run.hook.function, "__self__", None)

@@ -6,21 +6,22 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from lifespan_app.cli import show
+from lifespan_app.cli import leases, show
 from lifespan_app.cli.command import CommandWithExitCodes
 
 
 class Command(CommandWithExitCodes):
-    """Show a recorded run."""
+    """Show a recorded run, or the leases of hooks."""
 
     help = (
         "Shows a recorded run: a summary, its failed hooks and the lines at which they waited, all hooks "
-        "and their log lines. Reads the database, or the files on this host while it is down."
+        "and their log lines. Reads the database, or the files on this host while it is down. Shows and "
+        "releases leases, too."
     )
     exit_codes = """\
 exit codes:
-  0  the run is shown
-  1  there is no such run
+  0  the run is shown, or the lease is released
+  1  there is no such run, or no such lease
   2  an argument or a setting is invalid
 """
 
@@ -37,6 +38,17 @@ exit codes:
         which.add_argument(
             "--now", action="store_true", help="The running processes, one per line."
         )
+        which.add_argument(
+            "--leases",
+            action="store_true",
+            help="The leases of hooks that run once: who has them, and which starts have succeeded.",
+        )
+        which.add_argument(
+            "--release",
+            metavar="ID",
+            help="Release a lease by hand, by the beginning of its id: its holder loses it, and a success "
+            "counts no more.",
+        )
         parser.add_argument(
             "--format", choices=["text", "json"], default="text", help="Default: %(default)s."
         )
@@ -44,4 +56,9 @@ exit codes:
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the selected runs."""
         self.refuse_wrong_settings()
-        show.show(self, options)
+        if options["leases"]:
+            leases.show(self, options)
+        elif options["release"] is not None:
+            leases.release(self, options["release"])
+        else:
+            show.show(self, options)

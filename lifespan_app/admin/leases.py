@@ -1,0 +1,80 @@
+"""The admin page of leases: a list, with an action that releases some by hand."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from lifespan_app.leases import listing, rows
+from lifespan_app.models import LifespanLease
+
+
+@admin.action(permissions=["release"], description=_("Release selected leases"))
+def release(model_admin: LifespanLeaseAdmin, request: HttpRequest, queryset: Any) -> None:
+    """Release leases: whoever has one loses it, and the success of a start function counts no more."""
+    selected = list(queryset)
+    count = rows.release([lease.pk for lease in selected])
+    for lease in selected:
+        model_admin.log_change(request, lease, "Released.")
+    words = ngettext("%d lease was released.", "%d leases were released.", count) % count
+    model_admin.message_user(request, words, messages.SUCCESS)
+
+
+class LifespanLeaseAdmin(admin.ModelAdmin):
+    """The leases of hooks that run once; they can be viewed and released, but not changed."""
+
+    list_display = ("state", "name", "process", "number", "last_taken")
+    list_display_links = None
+    list_filter = ("once", "environment")
+    search_fields = ("hook", "value", "host")
+    show_full_result_count = False
+    sortable_by = ()
+    actions = (release,)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return False: processes take leases."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: a lease is taken, renewed and given back by processes."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return False: without its row, a lease would begin again with the number 1."""
+        return False
+
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        """Return True for users with the permission to change leases."""
+        return super().has_change_permission(request)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Return all leases, each with the time of the database."""
+        return listing.all_leases()
+
+    @admin.display(description=_("state"))
+    def state(self, lease: LifespanLease) -> str:
+        """Return whether it is held, or how its start function has ended."""
+        found = listing.state(lease)
+        return (
+            f"{found.label}: {lease.error}" if found is listing.State.FAILED else str(found.label)
+        )
+
+    @admin.display(description=_("lease"))
+    def name(self, lease: LifespanLease) -> str:
+        """Return its hook, and where that runs once."""
+        return str(lease)
+
+    @admin.display(description=_("process"))
+    def process(self, lease: LifespanLease) -> str:
+        """Return who has it, or had it last."""
+        return listing.process(lease)
+
+    @admin.display(description=_("since"))
+    def last_taken(self, lease: LifespanLease) -> datetime | None:
+        """Return when it was taken, or when its start function had succeeded."""
+        return listing.since(lease)

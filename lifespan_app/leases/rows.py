@@ -1,0 +1,170 @@
+"""The rows of leases: one conditional UPDATE decides who has one, by the clock of the database.
+
+All calls need a connection with autocommit: in a transaction, an UPDATE that waits for another one
+may win with a time that has passed meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from django.db.models import BigIntegerField, F, Func
+
+from lifespan_app.history.recording.redaction import masked
+from lifespan_app.history.recording.sanitize import sanitize
+from lifespan_app.models import LifespanLease
+
+MICROSECONDS = 1_000_000
+LONGEST_ERROR = 2_000
+
+
+class Clock(Func):
+    """The time of the database in microseconds since 1970, in UTC, whatever a session's time zone is."""
+
+    output_field = BigIntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """Return the clock of the machine: SQLite has no other."""
+        template = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
+        return super().as_sql(compiler, connection, template=template, **context)
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """Return the time at which the row is looked at, not that of the transaction's begin."""
+        template = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint)"
+        return super().as_sql(compiler, connection, template=template, **context)
+
+    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        """Return the time at which the statement began."""
+        template = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))"
+        return super().as_sql(compiler, connection, template=template, **context)
+
+
+VENDORS = ("sqlite", "postgresql", "mysql")
+"""The databases with a ``Clock``; MariaDB's vendor is ``mysql``."""
+
+
+class Key(NamedTuple):
+    """What a lease is for."""
+
+    hook: str
+    once: str
+    value: str
+    """Which release, launch or host; "" for a cluster."""
+    environment: str
+
+    @property
+    def id(self) -> str:
+        """Its primary key: a hash, since databases compare texts in different ways."""
+        return hashlib.sha256("\n".join(self).encode()).hexdigest()[:32]
+
+    @property
+    def name(self) -> str:
+        """Its name for people, and for ``Lease.name``."""
+        scope = f"{self.once} {self.value}".strip()
+        return ", ".join(word for word in (self.hook, scope, self.environment) if word)
+
+
+class Holder(NamedTuple):
+    """The process that claims a lease."""
+
+    id: str
+    """A claim of its own: one process may have several."""
+    host: str
+    pid: int
+
+
+def look(key: Key) -> LifespanLease | None:
+    """Return the row of a lease, or None. Its ``now`` is the time of the database."""
+    row: LifespanLease | None = (
+        LifespanLease.objects.annotate(now=Clock()).filter(pk=key.id).first()
+    )
+    return row
+
+
+def make(key: Key) -> None:
+    """Add the row of a lease, unless there is one."""
+    row = LifespanLease(id=key.id, **key._asdict())
+    LifespanLease.objects.bulk_create([row], ignore_conflicts=True)
+
+
+def take(key: Key, holder: Holder, seconds: float) -> int | None:
+    """Take a lease that nobody has, and that no success has closed. Returns its number, or None."""
+    mine = LifespanLease.objects.filter(pk=key.id)
+    changed = mine.filter(until__lte=Clock(), succeeded_at__isnull=True).update(
+        holder=holder.id,
+        host=holder.host,
+        pid=holder.pid,
+        number=F("number") + 1,
+        since=Clock(),
+        until=Clock() + round(seconds * MICROSECONDS),
+    )
+    if not changed:
+        return None
+    number = mine.filter(holder=holder.id).values_list("number", flat=True).first()
+    return None if number is None else int(number)
+
+
+def renew(key: Key, holder: Holder, seconds: float) -> bool:
+    """Make a lease last longer. Returns False if another one has it, or it was released by hand."""
+    until = Clock() + round(seconds * MICROSECONDS)
+    return LifespanLease.objects.filter(pk=key.id, holder=holder.id).update(until=until) > 0
+
+
+def end(key: Key, holder: Holder, *, success: bool, error: str, still_runs: bool) -> bool:
+    """Store the result of a start function, and give the lease back. Returns False if it was lost.
+
+    Args:
+        key: the lease.
+        holder: who has it.
+        success: whether the start function has succeeded.
+        error: its failure; or an empty string.
+        still_runs: whether its code may still run: then the lease is left to run out.
+    """
+    changes: dict[str, Any] = {} if still_runs else {"until": 0}
+    if success:
+        changes["succeeded_at"] = Clock()
+    if error:
+        changes |= {"failed_number": F("number"), "error": told(error)}
+    mine = LifespanLease.objects.filter(pk=key.id, holder=holder.id)
+    return (mine.update(**changes) if changes else mine.count()) > 0
+
+
+def store_result(key: Key, holder: Holder, *, success: bool, error: str) -> None:
+    """Store the result of a start function that ran while the table of leases was missing."""
+    make(key)
+    LifespanLease.objects.filter(pk=key.id, number=0).update(
+        host=holder.host,
+        pid=holder.pid,
+        number=1,
+        since=Clock(),
+        succeeded_at=Clock() if success else None,
+        failed_number=1 if error else 0,
+        error=told(error),
+    )
+
+
+def release(ids: list[str]) -> int:
+    """Release leases by hand: whoever has one loses it, and a success counts no more.
+
+    Returns:
+        The number of released leases.
+    """
+    leases = LifespanLease.objects.filter(pk__in=ids)
+    return leases.update(holder="", until=0, succeeded_at=None)
+
+
+def told(error: str) -> str:
+    """Return an error as it is stored: without secrets, and cut."""
+    return sanitize(masked(error), LONGEST_ERROR)
+
+
+def who(row: LifespanLease) -> str:
+    """Return the process that has a lease, or had it last."""
+    return f"process {row.pid} on host {row.host}"
+
+
+def moment(microseconds: int) -> datetime:
+    """Return a time of the database."""
+    return datetime.fromtimestamp(microseconds / MICROSECONDS, UTC)

@@ -1,0 +1,1 @@
+"""Hooks that run once where several processes declare them, on real databases."""
