@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
@@ -23,7 +22,6 @@ from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.report import (
     NOT_STARTED,
     READY,
-    JobReport,
     Readiness,
 )
 from lifespan_app.engine.running.current import get_running_run
@@ -138,18 +136,8 @@ def details(run: Run) -> dict[str, Any]:
         "service_type": report.service_type,
         "pending": pending_of(report),
         "troubles": [trouble._asdict() for trouble in report.unwell],
-        "jobs": [shown_job(job) for job in report.jobs],
+        "jobs": [job.as_json() for job in report.jobs],
     }
-
-
-def shown_job(job: JobReport) -> dict[str, Any]:
-    """Return a job for JSON, with its times as ISO 8601."""
-    times = {
-        name: at and datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
-        for name, at in job._asdict().items()
-        if name.endswith("_at")
-    }
-    return {**job._asdict(), **times}
 
 
 def lines_of(body: dict[str, Any]) -> Iterator[str]:

@@ -300,6 +300,7 @@ class Snapshot:
             entry.waiting_at,
             self._logs.get(entry.place, ()) if entry.outcome is None else entry.log,
             entry.tried.errors,
+            node.options.required,
         )
 
     def longest_chain(self, phase: Phase) -> tuple[str, ...]:

@@ -142,6 +142,8 @@ class Step(NamedTuple):
     """Its log lines: offset in milliseconds, level, logger, text."""
     errors: tuple[str, ...] = ()
     """The errors of the attempts that have failed, of a start that is tried again."""
+    required: bool = True
+    """True if the process is not ready without it."""
 
     @property
     def key(self) -> str:
@@ -184,6 +186,17 @@ class JobReport(NamedTuple):
     led_by: str = ""
     """The process that leads, of a job that runs once for several processes."""
 
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object, with its times as ISO 8601 in UTC."""
+        from datetime import UTC, datetime  # not paid for where nobody asks
+
+        return {
+            name: datetime.fromtimestamp(value, UTC).isoformat(timespec="milliseconds")
+            if value is not None and name.endswith("_at")
+            else value
+            for name, value in self._asdict().items()
+        }
+
 
 class Unwell(NamedTuple):
     """A hook that is not as it should be while the process starts or serves."""
@@ -192,6 +205,8 @@ class Unwell(NamedTuple):
     what: str
     """The outcome of its step, or ``check_failed``."""
     error: str
+    required: bool = True
+    """True if the process is not ready without it."""
 
 
 class Details(Protocol):
@@ -313,7 +328,7 @@ class Report:
     def unwell(self) -> tuple[Unwell, ...]:
         """The hooks that are not as they should be while the process starts or serves."""
         failed = (
-            Unwell(step.key, step.outcome, why(step))
+            Unwell(step.key, step.outcome, why(step), step.required)
             for step in self.steps
             if step.phase is not IN_SHUTDOWN and step.outcome and step.outcome not in WELL
         )

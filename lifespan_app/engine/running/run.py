@@ -304,8 +304,8 @@ class Run:
             status=scheduler.status,
             readiness=self.readiness,
             failing=tuple(
-                Unwell(one.hook_run.node.key, Readiness.CHECK_FAILED, one_line(one.error))
-                for one in self._failing
+                Unwell(node.key, Readiness.CHECK_FAILED, one_line(error), node.options.required)
+                for node, error in ((one.hook_run.node, one.error) for one in self._failing)
             ),
             ended_by=scheduler.ended_by,
             error=one_line(error),
