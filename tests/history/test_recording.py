@@ -208,15 +208,20 @@ class TestARunThatFails:
         assert steps(run)["serving"] == [("job", "crashed")]
         assert run.steps.get(phase="serving").error == "it fell"
 
-    def test_job_that_is_stalled_no_more_is_recorded_at_once(self, lifespan: Lifespan) -> None:
+    def test_job_that_is_stalled_no_more_is_recorded(
+        self, lifespan: Lifespan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("lifespan_app.history.recording.record.LEAST_PAUSE", 0.1)
+
         async def main() -> None:
             alive = asyncio.Event()
 
             @lifespan.background(required=False, stall_after=0.05)
             async def job() -> None:
                 await alive.wait()
-                lifespan.beat()
-                await asyncio.Event().wait()
+                while True:
+                    lifespan.beat()
+                    await asyncio.sleep(0.01)
 
             async with lifespan.run():
                 await there_is(LifespanRun.objects.filter(steps__outcome="stalled"))

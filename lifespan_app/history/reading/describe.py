@@ -15,7 +15,7 @@ from django.utils.translation import gettext, ngettext
 from lifespan_app.engine.error_text import line_of
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Readiness, Status
 
-from .jobs import Job, job_of
+from .jobs import Job, JobGroup, job_of
 from .statistics import Spread
 
 BROKEN = frozenset(
@@ -308,8 +308,8 @@ def degraded(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> 
         yield ngettext("%d more hook failed", "%d more hooks failed", more) % more
     if not found:
         yield gettext("Serving for %(time)s, degraded") % words
-    elif not in_phase(found, Phase.STARTUP):
-        # What has crashed while the process serves may begin again.
+        yield from run.readiness_reason.splitlines()[:MOST_NAMES]
+    elif any(step.phase == Phase.SERVING and begins_again(run, step.key) for step in found):
         yield gettext("serving for %(time)s, degraded") % words
     elif len(found) == 1:
         yield gettext("serving without it for %(time)s") % words
@@ -336,7 +336,13 @@ def readiness(run: LifespanRun) -> str:
     return str(Readiness(run.readiness).label) if run.readiness in Readiness else ""
 
 
-def next_begin(job: Job, now: datetime) -> str:
+def begins_again(run: LifespanRun, key: str) -> bool:
+    """Return True if a job that has crashed begins again by itself."""
+    job = None if run.is_over else job_of(run, key)
+    return job is not None and job.next_at is not None
+
+
+def next_begin(job: Job | JobGroup, now: datetime) -> str:
     """Return when a job begins next, as the end of a sentence; empty if it does not."""
     if job.next_at is None:
         return ""

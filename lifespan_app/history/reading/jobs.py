@@ -137,6 +137,11 @@ class JobGroup:
         return min(self.jobs, key=lambda job: rank(job.state))
 
     @property
+    def every(self) -> float | None:
+        """Seconds from round to round; None if its function is no round."""
+        return self.worst.every
+
+    @property
     def worst_run(self) -> LifespanRun:
         """The process with the job in the worst state."""
         return self.runs[self.jobs.index(self.worst)]

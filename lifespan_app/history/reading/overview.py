@@ -95,6 +95,12 @@ class Deployment:
     hosts: Counter[str] = field(default_factory=Counter)
 
     @property
+    def unready(self) -> list[tuple[str, int]]:
+        """Why processes are not ready, in a word, each with the number of processes."""
+        unready = (run for run in self.runs if run.status == Status.NOT_READY)
+        return Counter(map(describe.readiness, unready)).most_common()
+
+    @property
     def last_heartbeat(self) -> datetime:
         """The oldest of the last heartbeats of its processes."""
         return min(run.last_seen_at for run in self.runs)

@@ -22,6 +22,7 @@ from lifespan_app.engine.reporting.report import (
     IN_SERVICE,
     IN_SHUTDOWN,
     IN_STARTUP,
+    Readiness,
     Report,
     Status,
     Step,
@@ -103,7 +104,8 @@ class Record:
 
     def run_changed(self, report: Report) -> None:
         """Schedule a write of the run's row, and of its startup steps once it is serving."""
-        may_wait = self._status in UP and report.status in UP
+        goes_on = report.status in UP and report.readiness is not Readiness.STOPPING
+        may_wait = goes_on and self._status in UP
         self._status, self._latest = report.status, report
         if report.ready_at is not None and not self._has_steps:
             self._has_steps = True

@@ -76,12 +76,15 @@ def shortened(text: str) -> str:
 
 
 def status_of(report: Report) -> str:
-    """Return the status of a run: ``not_ready`` for a process that serves and is not ready."""
-    if report.status not in (Status.SERVING, Status.DEGRADED) or report.ready:
+    """Return the status of a run: that of a process which serves follows from its readiness."""
+    if report.status not in (Status.SERVING, Status.DEGRADED):
         return report.status.value
-    if report.readiness is Readiness.STOPPING:
-        return Status.STOPPING.value
-    return NOT_READY
+    words = {
+        Readiness.OK: Status.SERVING,
+        Readiness.DEGRADED: Status.DEGRADED,
+        Readiness.STOPPING: Status.STOPPING,
+    }
+    return words.get(report.readiness, NOT_READY)
 
 
 def reason_of(report: Report) -> str:
