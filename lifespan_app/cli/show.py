@@ -176,8 +176,8 @@ class RunText:
 
     def about(self, job: Job) -> Iterator[str]:
         """Yield what else is known of a job."""
-        if job.led_by:
-            yield f"led by {job.led_by}"
+        if job.leads:
+            yield "this process leads"
         if job.reason:
             yield job.reason
         if job.last_success_at:

@@ -155,8 +155,8 @@ def lines_of(body: dict[str, Any]) -> Iterator[str]:
 def facts_of(job: dict[str, Any]) -> Iterator[str]:
     """Yield what is to be said of a job, in parts of a line."""
     yield f"{job['state']}: {job['reason']}" if job["reason"] else str(job["state"])
-    if job["led_by"]:
-        yield f"led by {job['led_by']}"
+    if job["leads"]:
+        yield "leads"
     if job["every"] is not None:
         yield count(job["rounds"], "round")
     if job["crashes"]:

@@ -268,7 +268,7 @@ async def test_permission_to_view_runs_shows_hooks_and_errors(lifespan: Lifespan
         "last_crash": f"ConnectionError: {SECRET}",
         "last_success_at": None,
         "next_at": None,
-        "led_by": "",
+        "leads": False,
     }
     assert datetime.fromisoformat(crashed_at) <= datetime.now(UTC)
     lifespan.clear()

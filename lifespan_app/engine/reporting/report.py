@@ -183,8 +183,8 @@ class JobReport(NamedTuple):
     """When a round has succeeded last, or when it has returned."""
     next_at: float | None = None
     """When it begins next; None if it runs, or does not begin again by itself."""
-    led_by: str = ""
-    """The process that leads, of a job that runs once for several processes."""
+    leads: bool = False
+    """True if this process leads, of a job that runs once for several processes."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a JSON object, with its times as ISO 8601 in UTC."""

@@ -34,13 +34,11 @@ class Job:
         "due",
         "given_up",
         "last_crash",
-        "led_by",
         "on_request",
         "options",
         "rounds",
         "stalled",
         "stalls_at",
-        "stands_by",
         "succeeded_at",
     )
 
@@ -66,10 +64,6 @@ class Job:
         self.crashed_at: float | None = None
         self.succeeded_at: float | None = None
         """When it has crashed last; when a round has succeeded last, or when it has returned."""
-        self.led_by = ""
-        """The process that leads, of a job that runs once for several processes."""
-        self.stands_by = False
-        """True while another process leads."""
         self._next_round = math.inf
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         most = 0 if options.give_up is None else options.give_up[0]

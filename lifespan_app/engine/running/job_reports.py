@@ -73,7 +73,6 @@ def job_report(hook_run: HookRun, epoch: float) -> JobReport:
         time_of_day(job.crashed_at, epoch),
         time_of_day(job.succeeded_at, epoch),
         time_of_day(job.due, epoch),
-        job.led_by,
     )
 
 
@@ -86,8 +85,6 @@ def state_of(hook_run: HookRun) -> JobState:
         return JobState.SKIPPED
     if hook_run.serving is not None and hook_run.serving.outcome in AFTER_OUTCOME:
         return AFTER_OUTCOME[hook_run.serving.outcome]
-    if job.stands_by:
-        return JobState.STANDING_BY
     if hook_run.lives:
         return JobState.RUNNING
     return JobState.STOPPED if hook_run.state is DOWN else JobState.WAITING

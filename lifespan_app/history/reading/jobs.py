@@ -46,7 +46,7 @@ class Job:
     last_crash_at: datetime | None
     last_success_at: datetime | None
     next_at: datetime | None
-    led_by: str
+    leads: bool
 
     @property
     def label(self) -> str:
@@ -101,7 +101,7 @@ def job_from(row: Any) -> Job | None:
             moment(row.get("last_crash_at")),
             moment(row.get("last_success_at")),
             moment(row.get("next_at")),
-            str(row.get("led_by", "")),
+            bool(row.get("leads", False)),
         )
     return None
 
@@ -163,9 +163,10 @@ class JobGroup:
         return min((job.next_at for job in self.jobs if job.next_at), default=None)
 
     @property
-    def led_by(self) -> str:
+    def leader(self) -> LifespanRun | None:
         """The process that leads, if the job runs once for several processes."""
-        return next((job.led_by for job in self.jobs if job.led_by), "")
+        pairs = zip(self.jobs, self.runs, strict=True)
+        return next((run for job, run in pairs if job.leads), None)
 
 
 def rank(state: str) -> int:
