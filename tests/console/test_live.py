@@ -363,14 +363,13 @@ def test_attempts_of_a_start_stand_on_its_line_while_it_is_tried_again(terminal:
                 return 1
             if "attempt 2: " in terminal.text:
                 shown.append(terminal.text)
-            raise OSError("\x1b[2Jno")
+            raise OSError("refused")
 
     lines = without_times("\n".join(seen(terminal, declare)))
 
     last = without_times(shown[0])[-1]
-    # What follows is when the next one begins, cut to the width of the terminal.
-    begin = r"  starting <time>  tests.console.test_live.broker: attempt 2: OSError: \x1b[2Jno"
-    assert last[:75] == begin[:75]
+    # The line is cut to the width of the terminal.
+    assert last.startswith("  starting <time>  tests.console.test_live.broker: attempt 2: OSError:")
     assert "  ok <time>  tests.console.test_live.broker" in lines
 
 
