@@ -43,6 +43,25 @@ BYTES_A_RUN = 2_000
 LIST = "/admin/lifespan_app/lifespanrun/"
 
 
+JOBS = [
+    {
+        "key": f"app_{number}.job_{number}",
+        "state": "waiting",
+        "reason": "",
+        "every": 60.0,
+        "rounds": 1_000,
+        "crashes": 1,
+        "last_crash": "OSError: nobody is there",
+        "last_crash_at": "2026-11-30T12:00:00.000+00:00",
+        "last_success_at": "2026-11-30T13:00:00.000+00:00",
+        "next_at": "2026-11-30T13:01:00.000+00:00",
+        "leads": False,
+    }
+    for number in range(4)
+]
+"""The background jobs of each run."""
+
+
 # Making the runs
 
 RUN_COLUMNS = [
@@ -62,6 +81,9 @@ RUN_COLUMNS = [
     "django_version",
     "started_at",
     "ready_at",
+    "readiness",
+    "readiness_reason",
+    "jobs",
     "last_seen_at",
     "startup_duration",
     "shutdown_duration",
@@ -96,6 +118,7 @@ STEP_COLUMNS = [
     "fingerprint",
     "waiting_at",
     "log",
+    "errors",
 ]
 
 
@@ -117,6 +140,10 @@ class Dialect:
     def uuid(self, number: str) -> str:
         """Return a UUID."""
         raise NotImplementedError
+
+    def json(self, text: str) -> str:
+        """Return a JSON value."""
+        return f"'{text}'"
 
     def flag(self, condition: str) -> str:
         """Return a condition as a value."""
@@ -157,6 +184,10 @@ class PostgreSQL(Dialect):
         """Return a duration."""
         return f"({microseconds}) * interval '1 microsecond'"
 
+    def json(self, text: str) -> str:
+        """Return a JSON value."""
+        return f"'{text}'::jsonb"
+
     def uuid(self, number: str) -> str:
         """Return a UUID."""
         return f"lpad(to_hex({number}), 32, '0')::uuid"
@@ -187,6 +218,9 @@ def runs_sql(dialect: Dialect, count: int) -> str:
         "django_version": "'6.1.3'",
         "started_at": dialect.at(before),
         "ready_at": dialect.at(before),
+        "readiness": f"CASE WHEN {live} THEN 'ok' ELSE 'stopped' END",
+        "readiness_reason": "''",
+        "jobs": dialect.json(json.dumps(JOBS)),
         "last_seen_at": dialect.at(f"CASE WHEN {live} THEN 0 ELSE {before} END"),
         "startup_duration": dialect.span("300000 + n % 97 * 1000"),
         "shutdown_duration": dialect.span("50000 + n % 31 * 1000"),
@@ -220,7 +254,7 @@ def steps_sql(dialect: Dialect, runs: str, hooks: int) -> str:
         "duration": dialect.span("n * 1000 + run.id % 100 * 10"),
         "outcome": f"CASE WHEN {failed} THEN 'failed' ELSE 'ok' END",
         "reason": "''",
-        "needs": "'[]'" if isinstance(dialect, SQLite) else "'[]'::jsonb",
+        "needs": dialect.json("[]"),
         "on_critical_chain": dialect.flag("n = 1"),
         "file": "'shop/lifespan.py'",
         "line": "12",
@@ -229,7 +263,8 @@ def steps_sql(dialect: Dialect, runs: str, hooks: int) -> str:
         "traceback": "''",
         "fingerprint": f"CASE WHEN {failed} THEN run.fingerprint ELSE '' END",
         "waiting_at": "''",
-        "log": "'[]'" if isinstance(dialect, SQLite) else "'[]'::jsonb",
+        "log": dialect.json("[]"),
+        "errors": dialect.json("[]"),
     }
     columns = ", ".join(f'"{name}"' for name in STEP_COLUMNS)
     chosen = ", ".join(values[name] for name in STEP_COLUMNS)

@@ -44,11 +44,15 @@ class Mode(models.TextChoices):
 
 
 class Status(models.TextChoices):
-    """The recorded state of a run."""
+    """The recorded state of a run.
+
+    A process that has started is ``not_ready`` while ``readyz`` answers 503.
+    """
 
     STARTING = "starting", _("starting")
     SERVING = "serving", _("serving")
     DEGRADED = "degraded", _("degraded")
+    NOT_READY = "not_ready", _("not ready")
     STOPPING = "stopping", _("stopping")
     STOPPED = "stopped", _("stopped")
     STARTUP_FAILED = "startup_failed", _("startup failed")
@@ -56,10 +60,30 @@ class Status(models.TextChoices):
     LOST = "lost", _("lost")
 
 
-LIVE = (Status.STARTING, Status.SERVING, Status.DEGRADED, Status.STOPPING)
+LIVE = (
+    Status.STARTING,
+    Status.SERVING,
+    Status.DEGRADED,
+    Status.NOT_READY,
+    Status.STOPPING,
+)
 """The statuses of a running process."""
 
 FAILED = (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED)
+
+
+class Readiness(models.TextChoices):
+    """Readiness for requests, or the reason against it: the word of ``readyz``."""
+
+    OK = "ok", _("ready")
+    DEGRADED = "degraded", _("ready, degraded")
+    STARTING = "starting", _("starting")
+    WARMING_UP = "warming_up", _("warming up")
+    WARM_UP_FAILED = "warm_up_failed", _("warm-up failed")
+    CRASHED = "crashed", _("crashed")
+    CHECK_FAILED = "check_failed", _("check failed")
+    STOPPING = "stopping", _("stopping")
+    STOPPED = "stopped", _("stopped")
 
 
 class Phase(models.TextChoices):
@@ -174,6 +198,12 @@ class LifespanRun(models.Model):
     ready_at = models.DateTimeField(_("ready"), null=True, blank=True)
     stopping_at = models.DateTimeField(_("stopping"), null=True, blank=True)
     stopped_at = models.DateTimeField(_("stopped"), null=True, blank=True)
+    readiness = models.CharField(
+        _("readiness"), max_length=16, choices=Readiness, blank=True, default=""
+    )
+    readiness_since = models.DateTimeField(_("readiness since"), null=True, blank=True)
+    readiness_reason = models.TextField(_("reason of the readiness"), blank=True, default="")
+    jobs = PlainData(_("background jobs"), default=list, blank=True)
     last_seen_at = models.DateTimeField(_("last seen"))
     lost_after = models.DateTimeField(_("lost after"), null=True, blank=True)
     startup_duration = models.DurationField(_("startup time"), null=True, blank=True)
@@ -257,6 +287,7 @@ class LifespanStep(models.Model):
     fingerprint = models.CharField(_("fingerprint"), max_length=32, blank=True)
     waiting_at = models.TextField(_("waiting at"), blank=True)
     log = PlainData(_("log"), default=list, blank=True)
+    errors = PlainData(_("errors of the attempts"), default=list, blank=True)
 
     objects = InHistory()
 

@@ -9,12 +9,21 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
 
-from lifespan_app.models import LIVE, LifespanRun, LifespanStep, Mode, Outcome, Phase, Status
+from lifespan_app.models import (
+    LIVE,
+    LifespanRun,
+    LifespanStep,
+    Mode,
+    Outcome,
+    Phase,
+    Readiness,
+    Status,
+)
 
 RESOURCE, START, BACKGROUND = "resource", "start", "background"
 HEARTBEAT = 30
@@ -463,6 +472,8 @@ def of_every_status() -> dict[str, LifespanRun]:
         "healthy": healthy(ago=780),
         "crashed_job": crashed_job(service_type="worker", server="", ago=760),
         "degraded": degraded(ago=300, host="web-2"),
+        "restarting_job": restarting_job(service_type="worker", ago=290),
+        "not_ready": not_ready(ago=280, host="web-2"),
         "stopping": stopping(ago=3_000),
         "starting": starting(host="web-2"),
         "reload": stopped(mode=Mode.RELOAD, ago=400, host="laptop"),
@@ -498,6 +509,55 @@ def stalled_job(**columns: Any) -> LifespanRun:
     return recorded(Status.DEGRADED, steps=[*started()[:-1], stall], **columns)
 
 
+def job(key: str, state: str, **columns: Any) -> dict[str, Any]:
+    """Return a background job as the column `jobs` has it; times are in seconds from now."""
+    times = {
+        name: None
+        if (at := columns.pop(name, None)) is None
+        else (datetime.now(UTC) + timedelta(seconds=at)).isoformat(timespec="milliseconds")
+        for name in ("last_crash_at", "last_success_at", "next_at")
+    }
+    values = {"reason": "", "every": None, "rounds": 1, "crashes": 0, "last_crash": ""}
+    return {"key": key, "state": state, **values, "leads": False, **times, **columns}
+
+
+def restarting_job(**columns: Any) -> LifespanRun:
+    """Write a run that serves, degraded, since a job of it has crashed 36 times and begins again."""
+    crash = step(
+        "search.refresh",
+        Phase.SERVING,
+        took=0.3,
+        kind=BACKGROUND,
+        outcome=Outcome.CRASHED,
+        attempt=36,
+        exception="KeyError",
+        error="'isbn'",
+    )
+    jobs = [
+        job(
+            "search.refresh",
+            "crashed",
+            rounds=36,
+            crashes=36,
+            last_crash="KeyError: 'isbn'",
+            last_crash_at=-18,
+            next_at=42.5,
+        ),
+        job("search.sweep", "waiting", every=60, rounds=10, last_success_at=-12, next_at=48),
+    ]
+    return recorded(Status.DEGRADED, steps=[*started()[:-1], crash], **{"jobs": jobs, **columns})
+
+
+def not_ready(**columns: Any) -> LifespanRun:
+    """Write a run that serves, and is not ready, since the check of a required resource fails."""
+    values = {
+        "readiness": Readiness.CHECK_FAILED,
+        "readiness_since": timezone.now() - timedelta(seconds=90),
+        "readiness_reason": "library.http_client: check failed: ConnectionError: refused",
+    }
+    return recorded(Status.NOT_READY, steps=started(), **{**values, **columns})
+
+
 def over(columns: dict[str, Any], after: float) -> dict[str, Any]:
     """Return when a run was over that ended so many seconds after its begin."""
     ended = timezone.now() - timedelta(seconds=columns.get("ago", 600) - after)
@@ -515,6 +575,8 @@ STORIES = {
         shutdown_failed,
         crashed_job,
         stalled_job,
+        restarting_job,
+        not_ready,
         lost,
         silent,
         starting,

@@ -20,6 +20,7 @@ CSS = {
     Status.STARTING: "busy",
     Status.SERVING: "good",
     Status.DEGRADED: "poor",
+    Status.NOT_READY: "bad",
     Status.STOPPING: "busy",
     Status.STOPPED: "over",
     Status.STARTUP_FAILED: "bad",
@@ -51,6 +52,10 @@ def moment(at: datetime | None, now: datetime) -> SafeString | str:
 def launch(run: Any) -> SafeString:
     """Return a run's badge, and its server start if it has several runs on the page."""
     shown = badge(run.status_at())
+    if run.status_at() == Status.NOT_READY:
+        why = Truncator(run.readiness_reason.partition("\n")[0]).chars(120)
+        words = gettext(": ").join(filter(None, (describe.readiness(run), why)))
+        shown = format_html('{} <span class="lifespan-quiet">{}</span>', shown, words)
     if run.together < 2:
         return shown
     if not run.is_first:

@@ -9,6 +9,7 @@ from typing import Any
 from django.utils.translation import gettext
 
 from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.jobs import jobs_of
 from lifespan_app.history.reading.queries import newest_pks
 from lifespan_app.history.reading.statistics import Spread, Start, usual
 from lifespan_app.history.reading.tracebacks import TracebackPart, innermost, parts_of
@@ -87,8 +88,10 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         step
         for phase in (Phase.STARTUP, Phase.SHUTDOWN)
         for step in describe.unfinished(steps, phase)
-        if not run.is_over
+        if not run.is_over or run.status == Status.LOST
     ]
+    jobs = jobs_of(run)
+    known = {job.key for job in jobs}
     return {
         "run": run,
         "status": run.status_at(now),
@@ -100,7 +103,8 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         "outcomes": describe.outcomes(steps),
         "skipped_more": max(len(skipped) - MOST_SKIPPED, 0),
         "phases": phases_of(run, steps, usually),
-        "jobs": describe.in_phase(steps, Phase.SERVING),
+        "jobs": jobs,
+        "served": [one for one in describe.in_phase(steps, Phase.SERVING) if one.key not in known],
         "served_for": describe.served_for(run, now),
         "workers": workers_of(run),
         "before": before_on_host(run),

@@ -17,6 +17,7 @@ from lifespan_app import conf
 from lifespan_app.admin import cells
 from lifespan_app.admin.waterfall import css_of
 from lifespan_app.history.reading import describe, overview
+from lifespan_app.history.reading.jobs import Job, JobGroup
 from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.statistics import Spread
 from lifespan_app.models import LifespanRun, LifespanStep
@@ -51,6 +52,12 @@ def grouped(number: int) -> str:
 def badge_of(run: LifespanRun, now: datetime) -> SafeString:
     """Return the badge of a run's status at a time."""
     return cells.badge(run.status_at(now))
+
+
+@register.simple_tag
+def next_begin(job: Job | JobGroup, now: datetime) -> str:
+    """Return when a job begins next; a dash if it does not."""
+    return describe.next_begin(job, now) or cells.NOTHING
 
 
 @register.filter

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.as_json import document
+from lifespan_app.history.reading.jobs import Job, jobs_of
 from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.statistics import UNCOUNTED
@@ -32,6 +33,7 @@ HAVE_FAILED = (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST)
 LATELY = 5_000
 """Among how many of the newest runs the beginning of a UUID is looked for."""
 MOST_LIVE = 200
+JOB_HEADS = ("Job", "State", "Count", "Next")
 GOOD = frozenset({Outcome.OK, Outcome.FINISHED, ""})
 
 
@@ -55,8 +57,15 @@ class RunText:
         for step in describe.broken(steps)[:MOST_LINES]:
             yield ""
             yield from self.trouble(step)
+        jobs = jobs_of(run)
+        known = {job.key for job in jobs}
         for phase, title in self.phases(run):
-            if found := describe.in_phase(steps, phase):
+            found = describe.in_phase(steps, phase)
+            if phase == Phase.SERVING and jobs:
+                yield ""
+                yield from self.jobs(run, jobs)
+                found = [step for step in found if step.key not in known]
+            if found:
                 yield ""
                 yield from self.phase(run, found, title)
 
@@ -101,6 +110,7 @@ class RunText:
         yield self.style.ERROR(printable(describe.failure_text(step)))
         if place := describe.place(step):
             yield f"  defined at {printable(place)}"
+        yield from self.attempts(step)
         if step.waiting_at:
             yield from folded(f"it waited at {printable(step.waiting_at)}", self.width, "  ")
         if raised := innermost(step.traceback):
@@ -114,6 +124,13 @@ class RunText:
         for _offset, level, logger, text in step.log[-MOST_LINES:]:
             yield from folded(printable(f"{level} {logger}: {text}"), self.width, "  > ", "    ")
 
+    def attempts(self, step: LifespanStep) -> Iterator[str]:
+        """Yield the errors of the attempts that failed before, the last ones."""
+        first = len(step.errors) - len(step.errors[-MOST_LINES:]) + 1
+        for number, error in enumerate(step.errors[-MOST_LINES:], start=first):
+            text = f"failed attempt {number}: {error}"
+            yield from folded(printable(text), self.width, "    ", "      ")
+
     def phase(self, run: LifespanRun, steps: Sequence[LifespanStep], title: str) -> Iterator[str]:
         """Yield the steps of a phase as a table, those that matter where there are many."""
         yield self.style.MIGRATE_HEADING(title)
@@ -126,8 +143,47 @@ class RunText:
             yield from table.row(row, style=str if step.outcome in GOOD else self.style.ERROR)
             if step.reason:
                 yield from folded(printable(step.reason), self.width, "    ")
+            if step.waiting_at and not step.outcome:
+                yield from folded(f"it waits at {printable(step.waiting_at)}", self.width, "    ")
+            if step.outcome in GOOD:
+                yield from self.attempts(step)
         if more := len(steps) - len(rows):
             yield f"  and {describe.hooks(more)} more, which took less"
+
+    def jobs(self, run: LifespanRun, jobs: Sequence[Job]) -> Iterator[str]:
+        """Yield the background jobs as a table, those that are unwell first where there are many."""
+        yield self.style.MIGRATE_HEADING("Jobs")
+        worst = sorted(jobs, key=lambda job: not job.is_unwell)[:MOST_LINES]
+        shown = [job for job in jobs if job in worst]
+        is_over = run.is_over or run.is_lost(self.now)
+        rows = [
+            [
+                printable(job.key),
+                job.label,
+                job.counts,
+                "" if is_over else describe.next_begin(job, self.now),
+            ]
+            for job in shown
+        ]
+        table = Table(rows, self.width, JOB_HEADS, gutter=2)
+        yield table.head()
+        for row, job in zip(rows, shown, strict=True):
+            yield from table.row(row, style=self.style.ERROR if job.is_unwell else str)
+            for text in self.about(job):
+                yield from folded(printable(text), self.width, "    ")
+        if more := len(jobs) - len(rows):
+            yield f"  and {more} more"
+
+    def about(self, job: Job) -> Iterator[str]:
+        """Yield what else is known of a job."""
+        if job.leads:
+            yield "this process leads"
+        if job.reason:
+            yield job.reason
+        if job.last_success_at:
+            yield f"last success {describe.clock(job.last_success_at)}"
+        if job.last_crash_at:
+            yield f"last crash {describe.clock(job.last_crash_at)}: {job.last_crash}"
 
     def cells(self, step: LifespanStep) -> list[str]:
         """Return what stands in the columns of a step."""
@@ -155,13 +211,18 @@ class RunText:
         ]
         table = Table(rows, self.width)
         for run, row in zip(runs, rows, strict=True):
-            yield from table.row(row, style=self.colour_of(run.status_at(self.now)))
+            status = run.status_at(self.now)
+            yield from table.row(row, style=self.colour_of(status))
+            if status == Status.NOT_READY:
+                for reason in run.readiness_reason.splitlines():
+                    yield from folded(printable(reason), self.width, "    ")
 
     def colour_of(self, status: Status) -> Callable[[str], str]:
         """Return what gives a text the colour of a status."""
         colours = {
             Status.SERVING: self.style.SUCCESS,
             Status.DEGRADED: self.style.WARNING,
+            Status.NOT_READY: self.style.ERROR,
             Status.STARTUP_FAILED: self.style.ERROR,
             Status.SHUTDOWN_FAILED: self.style.ERROR,
             Status.LOST: self.style.ERROR,

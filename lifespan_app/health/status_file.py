@@ -39,9 +39,20 @@ class StatusFile(Observer):
         self._path = os.fspath(path)
         self._followed: dict[str, _Followed] = {}
 
+    @property
+    def every(self) -> float:
+        """The seconds between two signs of life."""
+        return EVERY
+
     def watches_steps(self, phase: Phase) -> bool:
         """Return False: steps are not written."""
         return False
+
+    def beat(self, report: Report) -> None:
+        """Write a sign of life."""
+        followed = self._followed.get(report.uuid)
+        if followed is not None:
+            followed.write(report)
 
     def run_changed(self, report: Report) -> None:
         """Write the run's status; remove the file when the run has ended."""
@@ -55,14 +66,14 @@ class StatusFile(Observer):
         elif followed is not None:
             followed.write(report)
         elif (file := self._claimed()) is not None:
-            followed = self._followed[report.uuid] = _Followed(file, report.uuid)
+            followed = self._followed[report.uuid] = _Followed(file)
             followed.write(report)
 
     def progressed(self, report: Report) -> None:
         """Write the progress of the hooks that have not come up yet."""
         followed = self._followed.get(report.uuid)
         if followed is not None:
-            followed.write_soon()
+            followed.write_soon(report)
 
     def _claimed(self) -> Path | None:
         """Return the file of this process, or None if another living process writes it."""
@@ -96,20 +107,18 @@ def pending_of(report: Report) -> list[dict[str, Any]]:
 class _Followed:
     """The file of one run."""
 
-    def __init__(self, file: Path, uuid: str) -> None:
+    def __init__(self, file: Path) -> None:
         self._file = file
-        self._uuid = uuid
         self._loop = asyncio.get_running_loop()
         self._started = started(os.getpid())
         self._timer: asyncio.TimerHandle | None = None
-        self._checking: asyncio.Task[None] | None = None
         self._has_warned = False
         self._written_at = 0.0
-        self._beat_later(EVERY)
 
     def write(self, report: Report) -> None:
         """Write the status now."""
         self._written_at = self._loop.time()
+        self._cancel()
         try:
             atomic_file.write(self._file, json.dumps(self._status(report)))
         except OSError as error:
@@ -117,20 +126,23 @@ class _Followed:
                 self._has_warned = True
                 logger.warning("The status file can't be written: %s.", error)
 
-    def write_soon(self) -> None:
+    def write_soon(self, report: Report) -> None:
         """Write the status, but not more often than readers need."""
-        self._beat_later(max(0.0, self._written_at + SELDOM - self._loop.time()))
+        self._cancel()
+        delay = max(0.0, self._written_at + SELDOM - self._loop.time())
+        self._timer = self._loop.call_later(delay, self.write, report)
 
     def end(self) -> None:
         """Take the file away."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._checking is not None:
-            self._checking.cancel()
+        self._cancel()
         try:
             self._file.unlink(missing_ok=True)
         except OSError as error:
             logger.warning("The status file can't be taken away: %s.", error)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
 
     def _status(self, report: Report) -> dict[str, Any]:
         return {
@@ -146,20 +158,3 @@ class _Followed:
             "every": EVERY,
             "pending": pending_of(report),
         }
-
-    def _beat_later(self, seconds: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer = self._loop.call_later(seconds, self._beat)
-
-    def _beat(self) -> None:
-        from lifespan_app.integration.default import lifespan
-
-        self._beat_later(EVERY)
-        run = next((run for run in lifespan.runs if run.facts.uuid == self._uuid), None)
-        if run is None:
-            return
-        self.write(run.report())
-        # There may be no HTTP request that runs the checks. A new result is written as a change.
-        if self._checking is None or self._checking.done():
-            self._checking = self._loop.create_task(run.check(), name="lifespan status file")

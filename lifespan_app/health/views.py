@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
 from django.db.transaction import non_atomic_requests
@@ -17,22 +17,17 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.errors import NotRunning
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.report import (
     NOT_STARTED,
     READY,
-    Outcome,
-    Phase,
     Readiness,
-    Report,
-    why,
 )
 from lifespan_app.engine.running.current import get_running_run
 from lifespan_app.engine.running.portal import send
 from lifespan_app.engine.running.run import Run
-from lifespan_app.engine.wording import time_taken
+from lifespan_app.engine.wording import count, time_taken
 from lifespan_app.integration.default import lifespan
 from lifespan_app.probe import printable
 
@@ -42,17 +37,6 @@ PERMISSION = "lifespan_app.view_lifespanrun"
 """Its holders see runs in the admin, with the same details as here."""
 NOT_RUNNING = "not_running"
 """The reason in a process without a run."""
-
-WELL = frozenset({Outcome.OK, Outcome.FINISHED})
-
-
-class BadHook(NamedTuple):
-    """One hook that is not up as it should be."""
-
-    hook: str
-    what: str
-    error: str
-
 
 V = TypeVar("V", bound=Callable[..., Any])
 
@@ -151,21 +135,9 @@ def details(run: Run) -> dict[str, Any]:
         "run": report.uuid,
         "service_type": report.service_type,
         "pending": pending_of(report),
-        "troubles": [trouble._asdict() for trouble in troubles(run, report)],
+        "troubles": [trouble._asdict() for trouble in report.unwell],
+        "jobs": [job.as_json() for job in report.jobs],
     }
-
-
-def troubles(run: Run, report: Report) -> Iterator[BadHook]:
-    """Yield the hooks that are not up as they should be, in the order of the plan."""
-    for step in report.steps:
-        if step.phase is not Phase.SHUTDOWN and step.outcome and step.outcome not in WELL:
-            error = why(step)
-            yield BadHook(step.key, str(step.outcome), error)
-    for result in run.checking.failing() if run.checking is not None else ():
-        if result.error is not None:
-            yield BadHook(
-                result.hook_run.node.key, str(Readiness.CHECK_FAILED), one_line(result.error)
-            )
 
 
 def lines_of(body: dict[str, Any]) -> Iterator[str]:
@@ -176,3 +148,19 @@ def lines_of(body: dict[str, Any]) -> Iterator[str]:
         yield f"{pending['hook']}: pending for {time_taken(pending['seconds'])}{progress}{printable(doing)}"
     for trouble in body.get("troubles", ()):
         yield f"{trouble['hook']}: {trouble['what']}: {printable(trouble['error'])}"
+    for job in body.get("jobs", ()):
+        yield printable(f"{job['key']}: {'; '.join(facts_of(job))}")
+
+
+def facts_of(job: dict[str, Any]) -> Iterator[str]:
+    """Yield what is to be said of a job, in parts of a line."""
+    yield f"{job['state']}: {job['reason']}" if job["reason"] else str(job["state"])
+    if job["leads"]:
+        yield "leads"
+    if job["every"] is not None:
+        yield count(job["rounds"], "round")
+    if job["crashes"]:
+        crashes = count(job["crashes"], "crash", "crashes")
+        yield f"{crashes}, last at {job['last_crash_at']}: {job['last_crash']}"
+    if job["next_at"]:
+        yield f"next at {job['next_at']}"

@@ -34,8 +34,6 @@ INSTALLED_APPS = [
 ]
 
 LIFESPAN = {
-    # Hooks read it with `context.get_config()`.
-    "CONFIG": {"refresh_seconds": env.float("REFRESH_SECONDS", default=300.0)},
     # Streams of notices end before the server waits for open connections.
     "SHUTDOWN_NOTICE": True,
     "HOOKS": {"notices.notice_board": {"enabled": env.bool("NOTICES", default=True)}},
@@ -45,6 +43,8 @@ LIFESPAN = {
 
 # By default the sandbox requests itself, so it needs no network.
 CATALOGUE_URL = env.str("CATALOGUE_URL", default=f"{SITE_URL}catalogue/")
+
+REFRESH_SECONDS = env.float("REFRESH_SECONDS", default=300.0)
 
 # By default no service listens here: the `notices` hook fails, and the process serves without it.
 NOTICES_URL = env.str("NOTICES_URL", default="http://127.0.0.1:9/notices.txt")

@@ -1,11 +1,11 @@
-import asyncio
 import logging
 
 import httpx
+from django.conf import settings
 from library.bookshelf import Bookshelf
-from library.lookup import CatalogueError, all_books
+from library.lookup import all_books
 
-from lifespan_app import LifespanContext, lifespan
+from lifespan_app import lifespan
 
 from .index import Index
 from .spelling import Spelling
@@ -13,8 +13,6 @@ from .spelling import Spelling
 logger = logging.getLogger(__name__)
 
 WORDS_AT_A_TIME = 10
-FIRST_RETRY_SECONDS = 0.1
-QUIET_FAILURES = 5  # the first attempts may happen before the server listens
 
 
 @lifespan.resource
@@ -39,25 +37,17 @@ def announce(index: Index) -> None:
     logger.info("%d books can be found", len(index))
 
 
-@lifespan.background(required=False)
-async def refresh(
-    http_client: httpx.AsyncClient, bookshelf: Bookshelf, index: Index, context: LifespanContext
-) -> None:
-    """Load the books of the catalogue into the index, now and every `refresh_seconds`."""
-    seconds = max(1.0, context.get_config("refresh_seconds", 300.0))
-    failures, retry = 0, FIRST_RETRY_SECONDS
-    while True:
-        try:
-            found = await all_books(http_client)
-        except CatalogueError as error:
-            failures, pause, retry = failures + 1, retry, min(2 * retry, seconds)
-            level = logging.DEBUG if failures <= QUIET_FAILURES else logging.WARNING
-            logger.log(level, "%s Next try in %.1f s.", error, pause)
-        else:
-            index.replace([*found, *await bookshelf.abooks()])
-            logger.info("Index refreshed: %d books can be found", len(index))
-            failures, pause, retry = 0, seconds, FIRST_RETRY_SECONDS
-        await asyncio.sleep(pause)
+@lifespan.background(
+    every=settings.REFRESH_SECONDS,
+    first=2,  # the catalogue may be served by this process, which listens by then
+    timeout=30,
+    on_crash="restart",
+    required=False,
+)
+async def refresh(http_client: httpx.AsyncClient, bookshelf: Bookshelf, index: Index) -> None:
+    """Load the books of the catalogue into the index."""
+    index.replace([*await all_books(http_client), *await bookshelf.abooks()])
+    logger.info("Index refreshed: %d books can be found", len(index))
 
 
 @lifespan.on_shutdown

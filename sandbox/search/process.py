@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from lifespan_app import lifespan
 
-KINDS = {"start": "start function", "resource": "resource", "background": "background job"}
+KINDS = {"start": "start function", "resource": "resource"}
 """Without shutdown functions, which have nothing to show while the process serves."""
 
-UP = {"start": "done", "resource": "open", "background": "running"}
+UP = {"start": "done", "resource": "open"}
 
 STATUS_TONES = {"serving": "ok", "degraded": "warn", "starting": "warn"}
-OUTCOME_TONES = {"ok": "ok", "finished": "ok", "skipped": "warn", "cancelled": "warn"}
+OUTCOME_TONES = {"ok": "ok", "skipped": "warn", "cancelled": "warn"}
+JOB_TONES = {"running": "ok", "waiting": "ok", "standing_by": "ok", "finished": "ok"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,29 +33,41 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Job:
+    """One background job and its state."""
+
+    app: str
+    name: str
+    state: str
+    tone: str
+    rounds: int
+    last_success: datetime | None
+    next_round: datetime | None
+    error: str
+    """The error of its last crash, or ""."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Process:
     """The process, for the front page."""
 
     status: str
     tone: str
     rows: list[Row]
+    jobs: list[Job]
 
     @property
     def missing(self) -> list[str]:
-        return [f"{row.app}.{row.name}" for row in self.rows if row.tone not in ("ok", "")]
+        shown: list[Row | Job] = [*self.rows, *self.jobs]
+        return [f"{one.app}.{one.name}" for one in shown if one.tone not in ("ok", "")]
 
 
 def this_process() -> Process:
     """Return the process from the current report; without a lifespan it has no rows."""
     report = lifespan.report()
     if report is None:
-        return Process(status="no lifespan", tone="bad", rows=[])
-    # A background job has a step at startup and one while serving: use the last one.
-    steps = {
-        step.key: step
-        for step in report.steps
-        if step.kind in KINDS and step.phase in ("startup", "serving")
-    }
+        return Process(status="no lifespan", tone="bad", rows=[], jobs=[])
+    steps = [step for step in report.steps if step.kind in KINDS and step.phase == "startup"]
     return Process(
         status=report.status,
         tone=STATUS_TONES.get(report.status, "bad"),
@@ -63,22 +77,39 @@ def this_process() -> Process:
                 name=step.name,
                 kind=KINDS[step.kind],
                 outcome=_outcome(step.kind, step.outcome),
-                tone=_tone(step.kind, step.outcome),
-                milliseconds=None if step.kind == "background" else step.duration * 1000,
+                tone=_tone(step.outcome),
+                milliseconds=step.duration * 1000 if step.outcome else None,
                 error=step.error or step.reason,
             )
-            for step in steps.values()
+            for step in steps
+        ],
+        jobs=[
+            Job(
+                app=job.key.rpartition(".")[0],
+                name=job.key.rpartition(".")[2],
+                state=job.state.replace("_", " "),
+                tone=JOB_TONES.get(job.state, "bad"),
+                rounds=job.rounds,
+                last_success=_moment(job.last_success_at),
+                next_round=_moment(job.next_at),
+                error=job.last_crash,
+            )
+            for job in report.jobs
         ],
     )
 
 
+def _moment(at: float | None) -> datetime | None:
+    return None if at is None else datetime.fromtimestamp(at, UTC)
+
+
 def _outcome(kind: str, outcome: str | None) -> str:
-    if outcome == "ok" or (outcome is None and kind == "background"):
+    if outcome == "ok":
         return UP[kind]
     return (outcome or "starting").replace("_", " ")
 
 
-def _tone(kind: str, outcome: str | None) -> str:
+def _tone(outcome: str | None) -> str:
     if outcome is None:
-        return "ok" if kind == "background" else ""
+        return ""
     return OUTCOME_TONES.get(outcome, "bad")

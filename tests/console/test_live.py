@@ -15,7 +15,7 @@ from typing import IO
 import pytest
 from django.core.management.base import OutputWrapper
 
-from lifespan_app import Lifespan
+from lifespan_app import Lifespan, Retry
 from lifespan_app.cli.live import MANY, Live
 from tests.engine.apps import HostWithApps
 from tests.engine.journal import Journal
@@ -351,6 +351,26 @@ def test_how_far_a_hook_says_to_be_stands_on_its_line_while_it_starts(terminal: 
         r"  starting <time>  tests.console.test_live.model: 50 %, \x1b[2Jloading"
     )
     assert lines[1] == "  ok <time>  tests.console.test_live.model"
+
+
+def test_attempts_of_a_start_stand_on_its_line_while_it_is_tried_again(terminal: Terminal) -> None:
+    shown: list[str] = []
+
+    def declare(lifespan: Lifespan) -> None:
+        @lifespan.resource(retry=Retry(60, first=0.05, longest=0.05))
+        async def broker() -> int:
+            if len(shown) == 1:
+                return 1
+            if "attempt 2: " in terminal.text:
+                shown.append(terminal.text)
+            raise OSError("refused")
+
+    lines = without_times("\n".join(seen(terminal, declare)))
+
+    last = without_times(shown[0])[-1]
+    # The line is cut to the width of the terminal.
+    assert last.startswith("  starting <time>  tests.console.test_live.broker: attempt 2: OSError:")
+    assert "  ok <time>  tests.console.test_live.broker" in lines
 
 
 def test_hook_that_warms_up_is_shown_until_it_is_up(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +92,70 @@ def test_list_takes_a_line_per_run() -> None:
     assert len(lines) == 4
     assert lines[0].startswith("degraded  api")
     assert "web-2" in lines[0]
+
+
+def test_jobs_are_a_table_with_their_last_success_and_crash() -> None:
+    records.restarting_job()
+
+    lines = shown().splitlines()
+
+    start = lines.index("Jobs")
+    table = [line.split() for line in lines[start + 1 : start + 6]]
+    assert table[0] == ["Job", "State", "Count", "Next"]
+    assert table[1][:6] == ["search.refresh", "crashed", "36", "attempts,", "36", "crashes"]
+    assert table[1][6:9] == ["next", "attempt", "in"]
+    assert table[2][:2] == ["last", "crash"]
+    assert table[2][-2:] == ["KeyError:", "'isbn'"]
+    assert table[3][:4] == ["search.sweep", "waiting", "10", "rounds"]
+    assert table[4][:2] == ["last", "success"]
+
+
+def test_jobs_beyond_the_first_are_counted_and_the_unwell_ones_are_first() -> None:
+    jobs = [records.job(f"shop.job_{number}", "running") for number in range(30)]
+    records.healthy(jobs=[*jobs, records.job("shop.last", "given_up", reason="it is given up")])
+
+    text = shown()
+
+    assert re.search(r"shop\.last +given up +1 attempt\n    it is given up\n", text)
+    assert "  and 11 more" in text
+
+
+def test_jobs_in_json_have_their_times_as_iso_8601() -> None:
+    records.restarting_job()
+
+    told = json.loads(shown("--format", "json"))
+
+    [refresh, sweep] = told["run"]["jobs"]
+    assert (refresh["state"], refresh["crashes"]) == ("crashed", 36)
+    assert datetime.fromisoformat(sweep["next_at"]) > datetime.now(UTC)
+
+
+def test_attempts_of_a_start_are_shown_with_their_errors() -> None:
+    retried = records.step("shop.broker", errors=["OSError: refused", "OSError: busy"], attempt=3)
+    failed = records.no_notices(errors=[f"OSError: {n}" for n in range(30)], attempt=31)
+    records.recorded("degraded", steps=[retried, failed])
+
+    text = shown()
+
+    assert "failed attempt 1: OSError: refused\n    failed attempt 2: OSError: busy" in text
+    # Of many, the last ones.
+    assert "failed attempt 11: OSError: 10" in text
+    assert "failed attempt 10: OSError" not in text
+
+
+def test_place_where_a_start_waits_is_shown_while_it_waits() -> None:
+    records.starting()
+
+    assert "    it waits at catalogue/index.py:31 in read_all" in shown()
+
+
+def test_list_says_of_a_process_that_is_not_ready_why() -> None:
+    records.not_ready()
+
+    first, second = shown("--now").splitlines()
+
+    assert first.startswith("not ready: check failed  api")
+    assert second == "    library.http_client: check failed: ConnectionError: refused"
 
 
 def test_json_is_what_the_admin_hands_out() -> None:

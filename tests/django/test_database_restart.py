@@ -136,6 +136,27 @@ class TestRestarted:
         assert closed.startswith("closed by")
         assert closed.split()[-1] != opened.split()[-1]
 
+    def test_restarted_database_is_queried_again_by_rounds_in_threads(self, shop: Shop) -> None:
+        project = shop.hooks("""
+            @lifespan.background(every=0.05)
+            def ask_in_a_round():
+                try:
+                    write("answered by", ask("select pg_backend_pid()"))
+                except OperationalError:
+                    write("not answered")
+                    raise
+        """)
+        with Server(project, limit=60) as server:
+            before = wait_for_answer(server)
+            shop.cluster.stop()
+            server.wait_for_output("shop.ask_in_a_round.* crashed while serving")
+            shop.cluster.start()
+            assert wait_for_answer(server, other_than=before)
+            # A round that has ended holds no connection, and neither does its thread.
+            shop.cluster.wait_for_clients(1)
+            server.signal(signal.SIGTERM)
+            assert server.wait() == -signal.SIGTERM
+
     def test_restarted_database_is_queried_again_by_a_restarted_job(self, shop: Shop) -> None:
         project = shop.hooks("""
             @lifespan.background(on_crash="restart")

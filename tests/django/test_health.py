@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -255,13 +256,31 @@ async def test_permission_to_view_runs_shows_hooks_and_errors(lifespan: Lifespan
             "error": "ConnectionError: the line is cut",
         },
     ]
+    [job] = body["jobs"]
+    crashed_at = job.pop("last_crash_at")
+    assert job == {
+        "key": "tests.django.test_health.feed",
+        "state": "crashed",
+        "reason": "",
+        "every": None,
+        "rounds": 1,
+        "crashes": 1,
+        "last_crash": f"ConnectionError: {SECRET}",
+        "last_success_at": None,
+        "next_at": None,
+        "leads": False,
+    }
+    assert datetime.fromisoformat(crashed_at) <= datetime.now(UTC)
     lifespan.clear()
     answer = await ask_as(user, lifespan)
-    assert answer.content.decode().splitlines() == [
+    *troubles, job = answer.content.decode().splitlines()
+    assert troubles == [
         "crashed",
         f"tests.django.test_health.feed: crashed: ConnectionError: {SECRET}",
         "tests.django.test_health.connection: check_failed: ConnectionError: the line is cut",
     ]
+    assert job.startswith("tests.django.test_health.feed: crashed; 1 crash, last at 20")
+    assert job.endswith(f": ConnectionError: {SECRET}")
 
 
 @pytest.mark.asyncio

@@ -12,7 +12,7 @@ from lifespan_app import Lifespan, Resource
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.reporting.report import Report
 from tests.engine.apps import written_in
-from tests.engine.lookups import run_of
+from tests.engine.lookups import report_of, run_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
 
@@ -92,9 +92,10 @@ def test_check_that_returns_false_fails_and_none_passes() -> None:
 
         async with lifespan.run("app"):
             assert await readiness(lifespan) == "check_failed"
-            [said] = run_of(lifespan).checking.failing()  # type: ignore[union-attr]
-            assert "'has_connections' (tests/engine/test_resource_checks.py:" in str(said.error)
-            assert "returned False" in str(said.error)
+            [failing] = report_of(lifespan).failing
+            assert failing.hook == "shop.pool"
+            assert "'has_connections' (tests/engine/test_resource_checks.py:" in failing.error
+            assert "returned False" in failing.error
 
     run_virtually(main)
 
@@ -332,10 +333,8 @@ def test_closed_resources_are_not_checked() -> None:
 
         async with lifespan.run("app"):
             assert await readiness(lifespan) == "degraded"
-            run = run_of(lifespan)
-            assert run.checking is not None
-            assert run.checking.failing() == []
-            return run.report()
+            assert report_of(lifespan).failing == ()
+            return report_of(lifespan)
 
     assert run_virtually(main).ready
 

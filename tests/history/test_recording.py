@@ -208,7 +208,11 @@ class TestARunThatFails:
         assert steps(run)["serving"] == [("job", "crashed")]
         assert run.steps.get(phase="serving").error == "it fell"
 
-    def test_job_that_is_stalled_no_more_is_recorded_at_once(self, lifespan: Lifespan) -> None:
+    def test_job_that_is_stalled_no_more_is_recorded(
+        self, lifespan: Lifespan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("lifespan_app.history.recording.record.LEAST_PAUSE", 0.1)
+
         async def main() -> None:
             alive = asyncio.Event()
 

@@ -32,6 +32,11 @@ SENTENCES = {
     "crashed_job": (
         "search.refresh crashed after it had run for 3 min 2 s; serving without it for 10 min."
     ),
+    "restarting_job": "search.refresh has crashed 36 times; serving for 10 min, degraded.",
+    "not_ready": (
+        "Not ready for 1 min 30 s (check failed); library.http_client: check failed: "
+        "ConnectionError: refused; started 10 min ago."
+    ),
     "stalled_job": "search.refresh is stalled; serving without it for 10 min.",
     "lost": "No heartbeat since {last_seen}; it had served for 1 h 40 min.",
     "starting": "Starting for 7.0 s; it waits for catalogue.index.",
@@ -108,3 +113,33 @@ def test_spread_names_median_and_worst_of_its_sample() -> None:
     assert (found.count, found.p95, found.worst) == (20, 0.19, 0.5)
     assert found.median == pytest.approx(0.105)
     assert spread([]) is None
+
+
+@pytest.mark.django_db
+def test_advice_for_a_job_that_begins_again_says_when() -> None:
+    run = records.restarting_job()
+    [advice] = describe.advice(run, list(run.steps.all()), timezone.now())
+
+    assert advice.startswith("Fix the error at search/lifespan.py:19. It begins again by itself, ")
+    assert advice.endswith("next attempt in 42 s.")
+
+
+@pytest.mark.django_db
+def test_advice_for_a_job_that_begins_no_more_is_to_restart_the_process() -> None:
+    given_up = records.job("search.refresh", "given_up", crashes=5, last_crash="KeyError: 'isbn'")
+    run = records.restarting_job(jobs=[given_up])
+    steps = list(run.steps.order_by("pk"))
+
+    assert describe.headline(run, steps).startswith(
+        "search.refresh has crashed 5 times and is given up; serving without it for "
+    )
+    assert describe.advice(run, steps) == [
+        "Fix the error at search/lifespan.py:19, then restart the process."
+    ]
+
+
+@pytest.mark.django_db
+def test_advice_for_a_failing_check_is_to_look_at_the_service_behind_it() -> None:
+    [advice] = describe.advice(records.not_ready(), [])
+
+    assert "ready again as soon as the check passes" in advice

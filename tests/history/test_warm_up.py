@@ -47,7 +47,7 @@ def test_warm_up_step_is_written_as_running_and_then_as_it_ended(lifespan: Lifes
         loaded = asyncio.Event()
         model_that_waits(lifespan, loaded)
         async with asyncio.timeout(30), lifespan.run("app"):
-            await has_status("serving")
+            await has_status("not_ready")
             await until_written("")
             loaded.set()
             await until_written("ok")
@@ -87,7 +87,7 @@ def test_warm_up_that_fails_is_a_failure_of_the_running_run(lifespan: Lifespan) 
             yield
 
         async with asyncio.timeout(30), lifespan.run("app"):
-            await has_status("degraded")
+            await has_status("not_ready")
             await until_written("failed")
 
     asyncio.run(main())

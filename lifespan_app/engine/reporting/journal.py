@@ -12,10 +12,19 @@ from lifespan_app.engine.planning.plan import Node, edges_into
 
 from .failure import Failure, failure_of, short
 from .log_capture import LogLine, LogSink
-from .report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, OK, Outcome, Pending, Phase, Step
+from .report import (
+    IN_SERVICE,
+    IN_SHUTDOWN,
+    IN_STARTUP,
+    WELL,
+    JobReport,
+    Outcome,
+    Pending,
+    Phase,
+    Step,
+)
 
 HAS_STARTUP = frozenset({Kind.START, Kind.RESOURCE, Kind.MANAGER, Kind.STAGE})
-WELL = frozenset({OK, Outcome.FINISHED})
 
 StepId = tuple[int, Phase]
 """A step's hook, by its node's index, and the phase that the step is part of."""
@@ -93,9 +102,16 @@ class Journal:
     Args:
         nodes: the plan's nodes, with their edges.
         clock: returns seconds, for the log lines of steps.
+        jobs: returns the background jobs.
     """
 
-    def __init__(self, nodes: Sequence[Node], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        clock: Callable[[], float],
+        jobs: Callable[[], tuple[JobReport, ...]] = tuple,
+    ) -> None:
+        self._jobs = jobs
         self._nodes = nodes
         self._clock = clock
         self._entries: list[Entry] = []
@@ -186,7 +202,9 @@ class Journal:
         }
         moments = Moments(now, self.began, self.up_at, self.stop_began)
         progress = self._progress.copy()
-        snapshot = Snapshot(self._nodes, startable, self._entries, serving, logs, progress, moments)
+        snapshot = Snapshot(
+            self._nodes, startable, self._entries, serving, logs, progress, moments, self._jobs()
+        )
         if keep:
             self._kept = (written, snapshot)
         return snapshot
@@ -213,7 +231,9 @@ class Snapshot:
         logs: Mapping[StepId, tuple[LogLine, ...]],
         progress: Mapping[int, Progress],
         moments: Moments,
+        jobs: tuple[JobReport, ...] = (),
     ) -> None:
+        self.jobs = jobs
         self._nodes = nodes
         self._startable = startable
         # The journal's own list, which only grows: later entries are not part of this snapshot.
@@ -280,6 +300,7 @@ class Snapshot:
             entry.waiting_at,
             self._logs.get(entry.place, ()) if entry.outcome is None else entry.log,
             entry.tried.errors,
+            node.options.required,
         )
 
     def longest_chain(self, phase: Phase) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from lifespan_app.engine.error_text import path_of
@@ -42,6 +42,9 @@ class Observers:
         self._observers = [other for other in self._observers if other is not observer]
         self._of_steps = [other for other in self._of_steps if other is not observer]
 
+    def __iter__(self) -> Iterator[Observer]:
+        return iter(list(self._observers))
+
     @property
     def watch_steps(self) -> bool:
         """True if an observer wants each step of this phase."""
@@ -75,6 +78,20 @@ class Observers:
         """Call the observers: a hook has reported its progress."""
         for observer in list(self._observers):
             self._call(observer, observer.progressed, report)
+
+    def every(self, observer: Observer) -> float:
+        """Ask an observer for the seconds between two calls of ``beat``; 0 for none."""
+        return self._call(observer, lambda: observer.every) or 0.0
+
+    def beat(self, observer: Observer, report: Report) -> None:
+        """Call one observer, as it wants to be called regularly."""
+        if observer in self._observers:
+            self._call(observer, observer.beat, report)
+
+    def is_slow(self, report: Report) -> None:
+        """Call the observers: a phase takes long. A watchdog's thread may call."""
+        for observer in list(self._observers):
+            self._call(observer, observer.is_slow, report)
 
     def run_ended(self, report: Report, seconds_left: float) -> list[Awaitable[None]]:
         """Call the observers: the run has ended. Returns awaitables for their last writes."""

@@ -59,6 +59,28 @@ NOT_STARTED = frozenset({Readiness.STARTING, Readiness.WARMING_UP, Readiness.WAR
 """While something has not come up that has to."""
 
 
+class JobState(StrEnum):
+    """The state of a background job."""
+
+    WAITING = "waiting"
+    """It begins later: when the process serves, or at the time of its next round."""
+    RUNNING = "running"
+    CRASHED = "crashed"
+    """It has crashed, and no later round has succeeded; it may begin again."""
+    STALLED = "stalled"
+    """It runs, and has given no sign of life for too long."""
+    GIVEN_UP = "given_up"
+    """It has crashed too often, and does not begin again."""
+    STANDING_BY = "standing_by"
+    """Another process leads: it begins here when that one has ended."""
+    FINISHED = "finished"
+    """It has returned."""
+    SKIPPED = "skipped"
+    """It does not begin, since it needs a resource that is missing."""
+    STOPPED = "stopped"
+    """The process stops, or has stopped."""
+
+
 class Phase(StrEnum):
     """The part of a run that a step belongs to."""
 
@@ -85,6 +107,7 @@ class Outcome(StrEnum):
 # Module constants, as attributes of an Enum are slow to look up.
 IN_STARTUP, IN_SERVICE, IN_SHUTDOWN = Phase
 OK = Outcome.OK
+WELL = frozenset({OK, Outcome.FINISHED})
 
 
 class Step(NamedTuple):
@@ -119,6 +142,8 @@ class Step(NamedTuple):
     """Its log lines: offset in milliseconds, level, logger, text."""
     errors: tuple[str, ...] = ()
     """The errors of the attempts that have failed, of a start that is tried again."""
+    required: bool = True
+    """True if the process is not ready without it."""
 
     @property
     def key(self) -> str:
@@ -138,8 +163,58 @@ class Pending(NamedTuple):
     """Its last report of the current work."""
 
 
+class JobReport(NamedTuple):
+    """A background job of one run; times of day are since the epoch."""
+
+    key: str
+    state: JobState
+    reason: str = ""
+    """Why it is stalled, is given up or does not begin."""
+    every: float | None = None
+    """Seconds from round to round; None if its function is no round."""
+    rounds: int = 0
+    """How often it has begun: its rounds, or else its attempts."""
+    crashes: int = 0
+    """How often it has crashed."""
+    last_crash: str = ""
+    """The error of the last crash, in one line."""
+    last_crash_at: float | None = None
+    last_success_at: float | None = None
+    """When a round has succeeded last, or when it has returned."""
+    next_at: float | None = None
+    """When it begins next; None if it runs, or does not begin again by itself."""
+    leads: bool = False
+    """True if this process leads, of a job that runs once for several processes."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object, with its times as ISO 8601 in UTC."""
+        from datetime import UTC, datetime  # not paid for where nobody asks
+
+        return {
+            name: datetime.fromtimestamp(value, UTC).isoformat(timespec="milliseconds")
+            if value is not None and name.endswith("_at")
+            else value
+            for name, value in self._asdict().items()
+        }
+
+
+class Unwell(NamedTuple):
+    """A hook that is not as it should be while the process starts or serves."""
+
+    hook: str
+    what: str
+    """The outcome of its step, or ``check_failed``."""
+    error: str
+    required: bool = True
+    """True if the process is not ready without it."""
+
+
 class Details(Protocol):
     """Details that take a walk over all steps of a run: made on demand."""
+
+    @property
+    def jobs(self) -> tuple[JobReport, ...]:
+        """The background jobs, in the order of the plan."""
 
     def steps(self) -> tuple[Step, ...]:
         """Return the steps there are."""
@@ -173,6 +248,8 @@ class Facts(NamedTuple):
     hooks_total: int = 0
     status: Status = Status.STARTING
     readiness: Readiness = Readiness.STARTING
+    failing: tuple[Unwell, ...] = ()
+    """The resources whose checks fail."""
     ended_by: str = ""
     error: str = ""
     ready_at: float | None = None
@@ -209,6 +286,7 @@ class Report:
         server: str
         status: Status
         readiness: Readiness
+        failing: tuple[Unwell, ...]
         ended_by: str
         error: str
         started_at: float
@@ -240,6 +318,21 @@ class Report:
     def steps(self) -> tuple[Step, ...]:
         """The steps, in the order of the plan, phase by phase."""
         return self._details.steps()
+
+    @property
+    def jobs(self) -> tuple[JobReport, ...]:
+        """The background jobs, in the order of the plan."""
+        return self._details.jobs
+
+    @cached_property
+    def unwell(self) -> tuple[Unwell, ...]:
+        """The hooks that are not as they should be while the process starts or serves."""
+        failed = (
+            Unwell(step.key, step.outcome, why(step), step.required)
+            for step in self.steps
+            if step.phase is not IN_SHUTDOWN and step.outcome and step.outcome not in WELL
+        )
+        return (*failed, *self._facts.failing)
 
     @cached_property
     def longest_chain(self) -> tuple[str, ...]:
@@ -285,6 +378,7 @@ class Report:
             self._facts == other._facts
             and self.steps == other.steps
             and self.pending == other.pending
+            and self.jobs == other.jobs
         )
 
     def __hash__(self) -> int:
@@ -302,6 +396,11 @@ class Observer:
     and dropped; the run goes on.
     """
 
+    @property
+    def every(self) -> float:
+        """Seconds between two calls of ``beat``; 0 for none. Asked once for each run."""
+        return 0.0
+
     def watches_steps(self, phase: Phase) -> bool:
         """Return True to get ``step_changed`` in the phase that begins."""
         return True
@@ -317,6 +416,19 @@ class Observer:
 
     def progressed(self, report: Report) -> None:
         """Receive the progress of a hook: it is in ``report.pending``."""
+
+    def beat(self, report: Report) -> None:
+        """Receive the state of the run, every so many seconds from its begin to its end.
+
+        The checks of resources are asked at the same time; ``run_changed`` tells of a new result.
+        """
+
+    def is_slow(self, report: Report) -> None:
+        """Receive the steps so far, of a startup or a shutdown that takes long.
+
+        It is called with each log line about slow hooks. Their steps have ``waiting_at``. While a hook
+        blocks the event loop, it is called in another thread.
+        """
 
     def run_ended(self, report: Report, seconds_left: float) -> Awaitable[None] | None:
         """Receive the end of the run, for the last write.

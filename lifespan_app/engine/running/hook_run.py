@@ -492,6 +492,7 @@ class HookRun:
 
     def round_crashes(self, now: float, error: BaseException) -> Entry:
         """Have a round of its job crash; its task or thread may still be on its way out."""
+        self.job.has_crashed(now, error)
         self.serving = self._round_ends(Outcome.CRASHED, now, error)
         return self.serving
 
@@ -532,6 +533,10 @@ class HookRun:
         if self.job is not None:
             self.job.recovers()
             self.job.ends()
+            if error is None:
+                self.job.finishes(now)
+            else:
+                self.job.has_crashed(now, error)
         begun = now if self.startup is None else self.startup.ended
         serving = self.serving or Entry(self.node, IN_SERVICE, begun, now)
         self.serving = serving._replace(reason="").ends(outcome, now, error)

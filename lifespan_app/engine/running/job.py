@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.hooks.hook import Options
 from lifespan_app.engine.wording import count, time_limit
 
@@ -28,14 +29,18 @@ class Job:
         "_next_round",
         "_pauses",
         "begun",
+        "crashed_at",
+        "crashes_in_all",
         "due",
         "given_up",
+        "last_crash",
         "on_request",
         "options",
         "rounds",
         "stalled",
         "stalls_at",
         "standing_by",
+        "succeeded_at",
     )
 
     def __init__(self, options: Options) -> None:
@@ -56,6 +61,12 @@ class Job:
         """Why it waits for its lease, such as who leads; or an empty string."""
         self.on_request = False
         """True if it begins only on request, as in a test."""
+        self.crashes_in_all = 0
+        self.last_crash = ""
+        """The error of its last crash, in one line."""
+        self.crashed_at: float | None = None
+        self.succeeded_at: float | None = None
+        """When it has crashed last; when a round has succeeded last, or when it has returned."""
         self._next_round = math.inf
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         most = 0 if options.give_up is None else options.give_up[0]
@@ -101,11 +112,22 @@ class Job:
 
     def succeeds(self, now: float) -> None:
         """End a round as it should. The next one is due."""
+        self.succeeded_at = now
         self._pauses.start_over()
         self.is_due_at(max(now, self._next_round))
 
-    def crashes(self, now: float, chance: float) -> None:
-        """Crash. It is given up, or begins again if its options say so.
+    def finishes(self, now: float) -> None:
+        """Return, as a job without rounds."""
+        self.succeeded_at = now
+
+    def has_crashed(self, now: float, error: BaseException) -> None:
+        """Keep a crash for the report."""
+        self.crashes_in_all += 1
+        self.crashed_at = now
+        self.last_crash = one_line(error)
+
+    def goes_on_after_crash(self, now: float, chance: float) -> None:
+        """Be given up after a crash, or begin again if its options say so.
 
         Args:
             now: by the run's clock.

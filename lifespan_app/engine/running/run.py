@@ -30,15 +30,18 @@ from lifespan_app.engine.reporting.report import (
     Readiness,
     Report,
     Status,
+    Unwell,
 )
 from lifespan_app.engine.settings import Settings
 
+from .beats import Beats
 from .current import remember
 from .deadlines import Limits
 from .driver import Driver
 from .executor import Executor
 from .graph import Graph
 from .hook_run import UP, HookRun
+from .job_reports import JobReports
 from .log_sink import log_capture
 from .resources import Resources
 from .run_log import (
@@ -63,7 +66,7 @@ from .turns import Turns
 
 if TYPE_CHECKING:
     from .current import OpensRuns
-    from .health_check import Checking
+    from .health_check import Checking, Said
     from .spawned import Spawned
 
 Ts = TypeVarTuple("Ts")
@@ -161,8 +164,9 @@ class Run:
             self.plan.excluded,
         )
         self.server = server
-        journal = Journal(self.plan.nodes, self.adapter.clock)
         graph = Graph(self, self.plan, stages, self.adapter.app_label)
+        jobs = JobReports(graph.jobs, self.adapter)
+        journal = Journal(self.plan.nodes, self.adapter.clock, jobs)
         self.resources = Resources(self, graph.hook_runs)
         self.serving = self.resources.serving
         self.state = RunState(self.resources, self)
@@ -177,6 +181,7 @@ class Run:
         own_context = contextvars.copy_context()
         own_context.run(current_hook.set, self)
         self.driver = Driver(self.scheduler, self.adapter.clock, own_context)
+        self._beats = Beats(self, own_context)
         self.executor = Executor(
             self.scheduler,
             self.driver.handle,
@@ -196,6 +201,7 @@ class Run:
         self._waited = Waited(self.loop)
         self._captures = False
         self._checking: Checking | None = None
+        """The health checks of the open resources; None until they are needed."""
         self._spawned: Spawned | None = None
         remember(self)
 
@@ -224,7 +230,7 @@ class Run:
             Do.LEADS: say_leads,
             Do.STANDS_BY: say_stands_by,
             Do.LOST: say_lost,
-            Do.LOOK: self._slow_hooks.look,
+            Do.LOOK: self._look,
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,
         }
@@ -279,15 +285,18 @@ class Run:
     @property
     def readiness(self) -> Readiness:
         """Readiness for requests, or the reason against it."""
-        failing = self._checking.failing() if self._checking is not None else ()
         return self.scheduler.readiness(
-            stop_is_known=self.stopping.is_set(), failing=[said.hook_run for said in failing]
+            stop_is_known=self.stopping.is_set(), failing=[said.hook_run for said in self._failing]
         )
 
     @property
-    def checking(self) -> Checking | None:
-        """The health checks of the open resources; None until they are needed."""
-        return self._checking
+    def _failing(self) -> list[Said]:
+        return [] if self._checking is None else self._checking.failing()
+
+    @property
+    def has_checks(self) -> bool:
+        """True if a resource of its plan has a health check."""
+        return any(one.hook is not None and one.hook.checks for one in self.hook_runs)
 
     async def check(self) -> None:
         """Run the health checks of the open resources. On the run's own loop."""
@@ -320,6 +329,10 @@ class Run:
             hooks_total=scheduler.graph.hooks_total,
             status=scheduler.status,
             readiness=self.readiness,
+            failing=tuple(
+                Unwell(node.key, Readiness.CHECK_FAILED, one_line(error), node.options.required)
+                for node, error in ((one.hook_run.node, one.error) for one in self._failing)
+            ),
             ended_by=scheduler.ended_by,
             error=one_line(error),
             startup_duration=since(journal.began, journal.up_at),
@@ -359,6 +372,8 @@ class Run:
     def _begin(self, now: float) -> None:
         self._slow_hooks.begin(IN_STARTUP)
         self._tell_status(True)
+        for observer in self.observers:
+            self._beats.begin(observer)
         self.scheduler.begin(now, tells_steps=self.observers.phase_begins(IN_STARTUP))
 
     def _serve(self) -> None:
@@ -509,6 +524,7 @@ class Run:
         SIGNALS.remove(self)
         self.driver.close()
         self._slow_hooks.end()
+        self._beats.end()
         self._capture(False)
         self.executor.close()
         if self._spawned is not None:
@@ -553,6 +569,7 @@ class Run:
 
     def _observe(self, now: float, observer: Observer) -> None:
         self.observers.add(observer, self.phase)
+        self._beats.begin(observer)
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
 
     def unobserve(self, observer: Observer) -> None:
@@ -600,6 +617,18 @@ class Run:
     def _tell_attempt(self, hook_run: HookRun) -> None:
         say_tried_again(hook_run, self.scheduler.now)
         self._tell_progress(self.scheduler.now)
+
+    def tell_beat(self, observer: Observer) -> None:
+        """Notify one observer of the state of the run. On the run's own loop."""
+        self.driver.handle(lambda now: self.observers.beat(observer, self.report()))
+
+    def _look(self, slow: list[HookRun]) -> None:
+        self._slow_hooks.look(slow)
+        self.tell_slow()
+
+    def tell_slow(self) -> None:
+        """Notify the observers of the steps so far. Any thread may call this."""
+        self.observers.is_slow(self.report())
 
     def _tell_status(self, always: bool) -> None:
         serves = self.phase is IN_SERVICE

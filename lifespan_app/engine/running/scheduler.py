@@ -877,7 +877,7 @@ class Scheduler:
     def _after_crash(self, job: HookRun) -> None:
         if self.phase is not IN_SERVICE:
             return
-        job.job.crashes(self._now, self._random())
+        job.job.goes_on_after_crash(self._now, self._random())
         if job.job.given_up:
             self._write(job.not_restarted(f"it is given up: {job.job.given_up}", self._now))
             self.commands.append((Do.GIVEN_UP, job))

@@ -33,6 +33,9 @@ class Seen(Protocol):
     def log_fields(self) -> dict[str, str]:
         """Return the ``extra`` of a log record about it."""
 
+    def tell_slow(self) -> None:
+        """Notify the observers of the steps so far. Any thread may call this."""
+
 
 LOG_PATIENCE = 0.5
 """Seconds that the log has to take the line of a blocked loop: one of its handlers may block it."""
@@ -130,3 +133,18 @@ class SlowHooks:
             place or "the place can't be seen",
             about=self._run.log_fields(),
         )
+        hook_run = self._on_the_loop()
+        if hook_run is not None:
+            hook_run.located(str(place or ""))
+        self._run.tell_slow()
+
+    def _on_the_loop(self) -> HookRun | None:
+        """Return the hook whose code runs on the loop now. Called in another thread."""
+        from lifespan_app.engine.stacks.stacks import (
+            context_of,  # not paid for where nothing is slow
+        )
+
+        task = asyncio.current_task(self._run.loop)
+        context = None if task is None else context_of(task)
+        found = None if context is None else context.get(current_hook)
+        return found if isinstance(found, HookRun) else None

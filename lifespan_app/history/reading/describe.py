@@ -13,8 +13,9 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 
 from lifespan_app.engine.error_text import line_of
-from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
+from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Readiness, Status
 
+from .jobs import Job, JobGroup, job_of
 from .statistics import Spread
 
 BROKEN = frozenset(
@@ -209,7 +210,13 @@ def failure_text(step: LifespanStep) -> str:
             return gettext("%(hook)s was stalled") % words
         return gettext("%(hook)s is stalled") % words
     if step.phase == Phase.SERVING:
-        return gettext("%(hook)s crashed after it had run for %(time)s") % words
+        job = job_of(step.run, step.key)
+        if job is None or job.crashes < 2:
+            return gettext("%(hook)s crashed after it had run for %(time)s") % words
+        words["count"] = str(job.crashes)
+        if job.state == "given_up":
+            return gettext("%(hook)s has crashed %(count)s times and is given up") % words
+        return gettext("%(hook)s has crashed %(count)s times") % words
     if step.phase == Phase.SHUTDOWN:
         if step.outcome == Outcome.FAILED:
             return gettext("%(hook)s failed to stop after %(time)s") % words
@@ -233,8 +240,12 @@ def place(step: LifespanStep) -> str:
 
 
 def status(run: LifespanRun, now: datetime | None = None) -> str:
-    """Return the status of a run, in a word."""
-    return str(run.status_at(now).label)
+    """Return the status of a run, in a word; of a process that is not ready, with the reason in a word."""
+    found = run.status_at(now)
+    if found == Status.NOT_READY and run.readiness:
+        words = {"status": found.label, "readiness": Readiness(run.readiness).label}
+        return gettext("%(status)s: %(readiness)s") % words
+    return str(found.label)
 
 
 def headline(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime | None = None) -> str:
@@ -244,6 +255,7 @@ def headline(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime | No
         Status.STARTING: starting,
         Status.SERVING: serving,
         Status.DEGRADED: degraded,
+        Status.NOT_READY: not_ready,
         Status.STOPPING: stopping,
         Status.STOPPED: stopped,
         Status.STARTUP_FAILED: startup_failed,
@@ -296,12 +308,48 @@ def degraded(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> 
         yield ngettext("%d more hook failed", "%d more hooks failed", more) % more
     if not found:
         yield gettext("Serving for %(time)s, degraded") % words
+        yield from run.readiness_reason.splitlines()[:MOST_NAMES]
+    elif any(step.phase == Phase.SERVING and begins_again(run, step.key) for step in found):
+        yield gettext("serving for %(time)s, degraded") % words
     elif len(found) == 1:
         yield gettext("serving without it for %(time)s") % words
     else:
         yield gettext("serving without them for %(time)s") % words
     if count := len(skipped(steps)):
         yield ngettext("%d hook was skipped", "%d hooks were skipped", count) % count
+
+
+def not_ready(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
+    """Yield since when the process is not ready, why, and the serving time."""
+    since = run.readiness_since or run.last_seen_at
+    words = {"time": duration(elapsed(since, now)), "readiness": readiness(run)}
+    yield gettext("Not ready for %(time)s (%(readiness)s)") % words
+    reasons = run.readiness_reason.splitlines()
+    yield from reasons[:MOST_NAMES]
+    if (more := len(reasons) - MOST_NAMES) > 0:
+        yield ngettext("%d more hook failed", "%d more hooks failed", more) % more
+    yield gettext("started %(time)s ago") % {"time": duration(served_for(run, now))}
+
+
+def readiness(run: LifespanRun) -> str:
+    """Return the readiness of a run in words; empty for one that was recorded without."""
+    return str(Readiness(run.readiness).label) if run.readiness in Readiness else ""
+
+
+def begins_again(run: LifespanRun, key: str) -> bool:
+    """Return True if a job that has crashed begins again by itself."""
+    job = None if run.is_over else job_of(run, key)
+    return job is not None and job.next_at is not None
+
+
+def next_begin(job: Job | JobGroup, now: datetime) -> str:
+    """Return when a job begins next, as the end of a sentence; empty if it does not."""
+    if job.next_at is None:
+        return ""
+    words = {"time": duration(max(elapsed(now, job.next_at), timedelta()))}
+    if job.every is None:
+        return gettext("next attempt in %(time)s") % words
+    return gettext("next round in %(time)s") % words
 
 
 def stopping(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:
@@ -398,8 +446,15 @@ def advice(
     """Return the advice for a run, one sentence each."""
     now = now or timezone.now()
     sentences = [
-        sentence for step in broken(steps)[:MOST_NAMES] for sentence in advice_for(run, step)
+        sentence for step in broken(steps)[:MOST_NAMES] for sentence in advice_for(run, step, now)
     ]
+    if run.status_at(now) == Status.NOT_READY and run.readiness == Readiness.CHECK_FAILED:
+        sentences.append(
+            gettext(
+                "Check whether the service behind the resource responds. The process is ready again as "
+                "soon as the check passes."
+            )
+        )
     if run.status_at(now) == Status.LOST:
         sentences.append(
             gettext(
@@ -411,7 +466,7 @@ def advice(
     return list(dict.fromkeys(sentences))
 
 
-def advice_for(run: LifespanRun, step: LifespanStep) -> Iterator[str]:
+def advice_for(run: LifespanRun, step: LifespanStep, now: datetime) -> Iterator[str]:
     """Yield the advice for a failed step."""
     words = {
         "hook": step.key,
@@ -444,7 +499,14 @@ def advice_for(run: LifespanRun, step: LifespanStep) -> Iterator[str]:
             % words
         )
     elif step.phase == Phase.SERVING:
-        yield gettext("Fix the error at %(place)s, then restart the process.") % words
+        job = None if run.is_over else job_of(run, step.key)
+        if job is not None and job.next_at is not None:
+            words["next"] = next_begin(job, now)
+            yield (
+                gettext("Fix the error at %(place)s. It begins again by itself, %(next)s.") % words
+            )
+        else:
+            yield gettext("Fix the error at %(place)s, then restart the process.") % words
     else:
         yield (
             gettext("Look at %(place)s, and check whether the service it connects to is reachable.")

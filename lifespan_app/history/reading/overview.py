@@ -13,9 +13,10 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from lifespan_app.models import LIVE, LifespanRun, LifespanStep, Status
+from lifespan_app.models import LIVE, LifespanRun, LifespanStep, Readiness, Status
 
 from . import describe
+from .jobs import MOST_LISTED, JobGroup, job_groups
 from .statistics import (
     NEWEST,
     UNCOUNTED,
@@ -42,7 +43,14 @@ LOOP, LOOP_SPAN = 4, timedelta(minutes=10)
 
 UP = frozenset({Status.SERVING, Status.DEGRADED})
 HAVE_SERVED = frozenset(
-    {Status.SERVING, Status.DEGRADED, Status.STOPPING, Status.STOPPED, Status.SHUTDOWN_FAILED}
+    {
+        Status.SERVING,
+        Status.DEGRADED,
+        Status.NOT_READY,
+        Status.STOPPING,
+        Status.STOPPED,
+        Status.SHUTDOWN_FAILED,
+    }
 )
 SUMMARY = [
     "pk",
@@ -69,6 +77,10 @@ SUMMARY = [
     "startup_duration",
     "shutdown_duration",
     "recorded_late",
+    "readiness",
+    "readiness_since",
+    "readiness_reason",
+    "jobs",
 ]
 
 
@@ -81,6 +93,12 @@ class Deployment:
     runs: list[LifespanRun] = field(default_factory=list)
     statuses: Counter[str] = field(default_factory=Counter)
     hosts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def unready(self) -> list[tuple[str, int]]:
+        """Why processes are not ready, in a word, each with the number of processes."""
+        unready = (run for run in self.runs if run.status == Status.NOT_READY)
+        return Counter(map(describe.readiness, unready)).most_common()
 
     @property
     def last_heartbeat(self) -> datetime:
@@ -269,6 +287,18 @@ class Overview:
     is_cut: bool
     last_heartbeat: datetime | None
     """The newest of the sample."""
+    jobs: list[JobGroup]
+    """The background jobs of running processes, those that are unwell first."""
+
+    @property
+    def listed_jobs(self) -> list[JobGroup]:
+        """The first of the jobs, to be listed."""
+        return self.jobs[:MOST_LISTED]
+
+    @property
+    def more_jobs(self) -> int:
+        """The number of jobs that are not listed."""
+        return max(len(self.jobs) - MOST_LISTED, 0)
 
     @property
     def current(self) -> list[FailureGroup]:
@@ -345,6 +375,7 @@ def overview(now: datetime) -> Overview:
         is_empty=not sample.newest and not live,
         is_cut=len(live) == MOST_LIVE,
         last_heartbeat=max(heartbeats, default=None),
+        jobs=job_groups(run for run in live if not run.is_lost(now)),
     )
 
 
@@ -370,7 +401,7 @@ def deployed(live: Iterable[LifespanRun], now: datetime) -> list[Deployment]:
 
 def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[FailureGroup]:
     """Return the recent failures in groups: unresolved first, then the newest."""
-    wrong = [run for run in live if run.is_lost(now) or run.status == Status.DEGRADED]
+    wrong = [run for run in live if run.is_lost(now) or is_unwell(run)]
     cut: set[str] = set()
     for status in (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST):
         runs = LifespanRun.objects.filter(status=status).only(*SUMMARY)
@@ -401,10 +432,19 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
     return shown
 
 
+def is_unwell(run: LifespanRun) -> bool:
+    """Return True if a process serves, and something in it has failed."""
+    if run.status == Status.NOT_READY:
+        return bool(run.readiness != Readiness.WARMING_UP)
+    return bool(run.status == Status.DEGRADED)
+
+
 def signature(run: LifespanRun, now: datetime) -> tuple[str, ...]:
     """Return the key by which the runs of one failure are grouped."""
     if run.is_lost(now):
         return (Status.LOST, run.service_type)
+    if run.status == Status.NOT_READY:
+        return (run.status, run.readiness, run.readiness_reason.partition(":")[0])
     what = run.fingerprint or run.error or run.ended_by
     return (run.status, what) if what else (run.status, run.service_type)
 
@@ -426,7 +466,7 @@ def last_successful_starts(
 
 def is_resolved(run: LifespanRun, well: dict[str, datetime], now: datetime) -> bool:
     """Return True if a failure is resolved: its service type has started successfully since."""
-    if run.status == Status.DEGRADED and not run.is_lost(now):
+    if run.status in (Status.DEGRADED, Status.NOT_READY) and not run.is_lost(now):
         return False
     if run.status == Status.SHUTDOWN_FAILED:
         return True
@@ -438,6 +478,8 @@ def failed_at(run: LifespanRun) -> datetime:
     """Return the time of a run's failure, or the closest known one."""
     if run.status in (Status.LOST, Status.SERVING, Status.STOPPING):
         return run.last_seen_at
+    if run.status == Status.NOT_READY:
+        return run.readiness_since or run.last_seen_at
     if run.status == Status.SHUTDOWN_FAILED:
         return run.stopped_at or run.last_seen_at
     return run.started_at
@@ -452,6 +494,8 @@ def add_steps(failures: Iterable[FailureGroup]) -> None:
         by_run[step.run_id].append(step)
     for failure in failures:
         failure.steps = by_run[failure.latest.pk]
+        for step in failure.steps:
+            step.run = failure.latest
 
 
 def days_of(sample: Sample, now: datetime) -> list[Day]:
@@ -476,6 +520,6 @@ def is_broken(start: Start, now: datetime) -> bool:
 def kind_of(start: Start, now: datetime) -> str:
     """Return the result of a start: ``good``, ``poor`` or ``bad``."""
     is_silent = start.status in LIVE and start.lost_after and start.lost_after < now
-    if is_silent or start.status in (Status.LOST, Status.STARTUP_FAILED):
+    if is_silent or start.status in (Status.LOST, Status.STARTUP_FAILED, Status.NOT_READY):
         return "bad"
     return "poor" if start.status in (Status.DEGRADED, Status.SHUTDOWN_FAILED) else "good"

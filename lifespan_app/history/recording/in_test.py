@@ -36,10 +36,10 @@ class RecorderInTest(Observer):
 
     def run_changed(self, report: Report) -> None:
         """Write the run's row, and its startup steps once it is serving."""
-        self._write(report, lambda: self._rows.run(report))
+        self._write(report, self._rows.changes(report))
         if report.ready_at is not None and not self._has_steps:
             self._has_steps = True
-            self._write(report, lambda: self._rows.steps(report, [IN_STARTUP]))
+            self._write(report, lambda: self._rows.steps(report, [IN_STARTUP, IN_SERVICE]))
 
     def step_changed(self, report: Report, step: Step) -> None:
         """Write a step that has ended while the process serves, or a job that is stalled no more."""
@@ -56,7 +56,7 @@ class RecorderInTest(Observer):
         if not self._has_steps:
             phases.insert(0, IN_STARTUP)
         self._write(report, lambda: self._rows.steps(report, phases))
-        self._write(report, lambda: self._rows.run(report))
+        self._write(report, self._rows.changes(report))
         return self.written()
 
     async def written(self) -> None:

@@ -18,7 +18,15 @@ from typing import NamedTuple
 
 from lifespan_app import conf
 from lifespan_app.engine.logger import logger
-from lifespan_app.engine.reporting.report import IN_SERVICE, IN_SHUTDOWN, IN_STARTUP, Report, Step
+from lifespan_app.engine.reporting.report import (
+    IN_SERVICE,
+    IN_SHUTDOWN,
+    IN_STARTUP,
+    Readiness,
+    Report,
+    Status,
+    Step,
+)
 
 from . import spool
 from .forks import forks
@@ -39,8 +47,16 @@ RETRIES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 QUIET_TIME = 0.1
 """Seconds that the thread waits for further changes. The event loop is busy then, and both need the GIL."""
 
+LEAST_PAUSE = 5.0
+"""The least seconds between two writes of changes while the process serves; the last state wins."""
+
 JITTER = 0.1
 """The random deviation of a heartbeat, as a share, so that those of many workers are spread."""
+
+
+UP = (Status.SERVING, Status.DEGRADED)
+BEGUN = [IN_STARTUP, IN_SERVICE]
+"""The phases with steps when the process serves: background jobs have begun."""
 
 
 class Pending(NamedTuple):
@@ -48,6 +64,8 @@ class Pending(NamedTuple):
 
     number: int
     entry: Callable[[], Entry]
+    may_wait: bool
+    """True if it is written together with others, after the pause."""
 
 
 class Record:
@@ -72,6 +90,10 @@ class Record:
         self._spooled = 0
         self._spooling = threading.Lock()
         self._logged: set[str] = set()
+        self._free_at = 0.0
+        """When the next change of a process that serves may be written, by the monotonic clock."""
+        self._latest: Report | None = None
+        self._status: Status | None = None
         self._has_steps = False
         self._was_starting = False
         """True if hooks were still starting when those steps were written."""
@@ -82,15 +104,31 @@ class Record:
 
     def run_changed(self, report: Report) -> None:
         """Schedule a write of the run's row, and of its startup steps once it is serving."""
+        goes_on = report.status in UP and report.readiness is not Readiness.STOPPING
+        may_wait = goes_on and self._status in UP
+        self._status, self._latest = report.status, report
         if report.ready_at is not None and not self._has_steps:
             self._has_steps = True
             self._was_starting = bool(report.pending)
-            self._schedule("startup", lambda: self.rows.steps(report, [IN_STARTUP]))
-        self._schedule("run", lambda: self.rows.run(report))
+            self._schedule("startup", lambda: self.rows.steps(report, BEGUN))
+        self._schedule("run", self.rows.changes(report), may_wait=may_wait)
 
     def step_changed(self, step: Step) -> None:
-        """Schedule a write of one step."""
-        self._schedule(f"{step.phase} {step.kind} {step.key}", lambda: self.rows.step(step))
+        """Schedule a write of one step of a process that serves."""
+        name = f"{step.phase} {step.kind} {step.key}"
+        self._schedule(name, lambda: self.rows.step(step), may_wait=True)
+
+    def beat(self, report: Report) -> None:
+        """Keep the state of the jobs for the next heartbeat."""
+        self._latest = report
+
+    def is_slow(self, report: Report) -> None:
+        """Schedule a write of the steps so far. Any thread may call this."""
+        if report.stopping_at is None:
+            self._schedule("startup", lambda: self.rows.steps(report, [IN_STARTUP]))
+        else:
+            phases = [IN_SHUTDOWN] if self._has_steps else [IN_STARTUP, IN_SHUTDOWN]
+            self._schedule("shutdown", lambda: self.rows.steps(report, phases))
 
     async def finish(self, report: Report, seconds_left: float) -> None:
         """Schedule the last writes, and wait for them for at most so many seconds."""
@@ -99,7 +137,7 @@ class Record:
         if not self._has_steps or self._was_starting:
             phases.insert(0, IN_STARTUP)
         self._schedule("end", lambda: self.rows.steps(report, phases))
-        self._schedule("run", lambda: self.rows.run(report), is_last=True)
+        self._schedule("run", self.rows.changes(report), is_last=True)
         await asyncio.wait([self._over], timeout=min(LAST_PATIENCE, seconds_left * 0.5))
         if not self._over.done():
             # Not a failure yet, but the process may be killed soon.
@@ -108,18 +146,31 @@ class Record:
             if not self._over.done():
                 self._spool_pending(unanswered(seconds_left))
 
-    def _schedule(self, what: str, entry: Callable[[], Entry], *, is_last: bool = False) -> None:
+    def _schedule(
+        self,
+        what: str,
+        entry: Callable[[], Entry],
+        *,
+        may_wait: bool = False,
+        is_last: bool = False,
+    ) -> None:
         with self._changed:
             self._count += 1
-            self._pending[what] = Pending(self._count, entry)
-            self._closing = is_last
+            before = self._pending.get(what)
+            may_wait = may_wait and (before is None or before.may_wait)
+            self._pending[what] = Pending(self._count, entry, may_wait)
+            self._closing = self._closing or is_last
             self._changed.notify()
         if self._thread is None:
             name = f"lifespan record {self._uuid[:8]}"
             self._thread = threading.Thread(target=self._keep, name=name, daemon=True)
             self._thread.start()
         if not is_last:
-            self._loop.call_later(PATIENCE, self._spool_late, self._count)
+            late = PATIENCE + (max(0.0, self._free_at - time.monotonic()) if may_wait else 0.0)
+            with suppress(RuntimeError):  # the loop may be closed
+                self._loop.call_soon_threadsafe(
+                    self._loop.call_later, late, self._spool_late, self._count
+                )
 
     def _spool_late(self, number: int) -> None:
         """Spool pending writes up to a number, in another thread, since it may block."""
@@ -160,9 +211,11 @@ class Record:
                 else:
                     wait = max(0.0, min(beat_at, maintain_at) - time.monotonic())
                 is_closing = self._wait(wait, for_changes=not failed)
+                is_beat = time.monotonic() >= beat_at and not is_closing
                 try:
-                    with_retries(self._write_pending, PATIENCE)
-                    if time.monotonic() >= beat_at and not is_closing:
+                    if failed or is_closing or is_beat or self._has_changes():
+                        with_retries(self._write_pending, PATIENCE)
+                    if is_beat:
                         with_retries(self._beat, PATIENCE)
                         beat_at = self.next_beat()
                 except Exception as error:
@@ -187,16 +240,24 @@ class Record:
 
     def _has_changes(self) -> bool:
         with forks.go_on(), self._changed:
-            return self._closing or bool(self._pending)
+            return self._closing or self._due_at() <= time.monotonic()
+
+    def _due_at(self) -> float:
+        """Return when the pending writes are due, by the monotonic clock."""
+        if all(one.may_wait for one in self._pending.values()):
+            return self._free_at if self._pending else math.inf
+        return 0.0
 
     def _wait(self, seconds: float, *, for_changes: bool) -> bool:
         """Wait for changes or a timeout; return True if the run has ended."""
+        until = time.monotonic() + seconds
         with forks.go_on(), self._changed:
             is_first = self._count == 1 and bool(self._pending)
-            self._changed.wait_for(
-                lambda: self._closing or (for_changes and self._pending),
-                min(seconds, threading.TIMEOUT_MAX),
-            )
+            while not self._closing:
+                left = min(until, self._due_at() if for_changes else math.inf) - time.monotonic()
+                if left <= 0:
+                    break
+                self._changed.wait(min(left, threading.TIMEOUT_MAX))
             if for_changes and not is_first:
                 self._changed.wait_for(lambda: self._closing, QUIET_TIME)
             return self._closing
@@ -207,15 +268,19 @@ class Record:
         return time.monotonic() + (self._heartbeat * early_or_late or math.inf)
 
     def _beat(self) -> None:
-        self._writer.beat(self.rows.heartbeat())
+        jobs = {} if self._latest is None else {"jobs": self.rows.jobs(self._latest)}
+        self._writer.beat({**jobs, **self.rows.heartbeat()})
 
     def _write_pending(self) -> None:
+        """Write what is pending now. What comes meanwhile is left to the next time."""
+        with self._changed:
+            last = self._count
         while True:
             with self._changed:
-                what = next(iter(self._pending), None)
-                if what is None:
-                    return
-                one = self._pending[what]
+                pending = self._pending.items()
+                what, one = next((pair for pair in pending if pair[1].number <= last), ("", None))
+            if one is None:
+                return
             try:
                 self._writer.write(one.entry())
             except Exception as error:
@@ -224,6 +289,8 @@ class Record:
                 text = "A part of the record of run %s is left out."
                 logger.error(text, self._uuid, error=error)
             with self._changed:
+                if one.may_wait:
+                    self._free_at = time.monotonic() + LEAST_PAUSE
                 if self._pending[what] is one:
                     del self._pending[what]
 

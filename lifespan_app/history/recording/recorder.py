@@ -26,6 +26,11 @@ class Recorder(Observer):
     def __init__(self) -> None:
         self._records: dict[str, Record] = {}
 
+    @property
+    def every(self) -> float:
+        """The seconds between two heartbeats."""
+        return float(conf.get("HEARTBEAT")) if is_on() else 0.0
+
     def watches_steps(self, phase: Phase) -> bool:
         """Return True for the service; steps of other phases are read at the end of the phase."""
         return phase is IN_SERVICE
@@ -49,6 +54,18 @@ class Recorder(Observer):
             record.step_changed(step)
             # A second failure changes the number of failed hooks, but not the status.
             record.run_changed(report)
+
+    def beat(self, report: Report) -> None:
+        """Keep the state of the jobs for the next heartbeat."""
+        record = self._records.get(report.uuid)
+        if record is not None:
+            record.beat(report)
+
+    def is_slow(self, report: Report) -> None:
+        """Schedule a write of the steps so far."""
+        record = self._records.get(report.uuid)
+        if record is not None:
+            record.is_slow(report)
 
     def hook_failed(self, report: Report, step: Step, error: BaseException) -> None:
         """Store the fingerprint of the failure."""

@@ -9,14 +9,22 @@ from __future__ import annotations
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import django
 
 from lifespan_app.engine.error_text import one_line
-from lifespan_app.engine.reporting.report import Outcome, Phase, Report, Step
+from lifespan_app.engine.reporting.report import (
+    JobState,
+    Outcome,
+    Phase,
+    Readiness,
+    Report,
+    Status,
+    Step,
+)
 
 from . import identity
 from .fingerprint import fingerprint_of
@@ -30,6 +38,16 @@ phases, each step replaces its earlier row."""
 
 MOST = 2**31 - 1
 """The highest priority that fits the column; hooks may have a higher one."""
+
+NOT_READY = "not_ready"
+"""The status of a process that serves and is not ready; the engine has no word for both."""
+
+CALM = frozenset({JobState.RUNNING, JobState.WAITING, JobState.STANDING_BY, JobState.FINISHED})
+"""The states of jobs that are as they should be."""
+MOST_JOBS, MOST_TEXT = 100, 500
+"""The most jobs of a run that are stored, and the most characters of a text about one."""
+MOST_REASONS = 20
+"""The most hooks that the reason of the readiness names."""
 
 NOT_LOST_FOR = 3
 """The number of missed heartbeats after which a run is lost."""
@@ -52,6 +70,34 @@ def kept(text: str) -> str:
     return sanitize(masked(text))
 
 
+def shortened(text: str) -> str:
+    """Return a masked text of one line, cut for a list."""
+    return sanitize(masked(text), MOST_TEXT)
+
+
+def status_of(report: Report) -> str:
+    """Return the status of a run: that of a process which serves follows from its readiness."""
+    if report.status not in (Status.SERVING, Status.DEGRADED):
+        return report.status.value
+    words = {
+        Readiness.OK: Status.SERVING,
+        Readiness.DEGRADED: Status.DEGRADED,
+        Readiness.STOPPING: Status.STOPPING,
+    }
+    return words.get(report.readiness, NOT_READY)
+
+
+def reason_of(report: Report) -> str:
+    """Return which hooks are not as they should be while the process serves, a line each."""
+    if report.status not in (Status.SERVING, Status.DEGRADED) or report.readiness is Readiness.OK:
+        return ""
+    unwell = sorted(report.unwell, key=lambda one: not one.required)
+    lines = [f"{one.hook}: {one.what.replace('_', ' ')}: {one.error}" for one in unwell]
+    if report.readiness is Readiness.WARMING_UP:
+        lines = [": ".join(filter(None, (one.key, one.doing))) for one in report.pending]
+    return "\n".join(shortened(line) for line in lines[:MOST_REASONS])
+
+
 class Rows:
     """The rows of one run.
 
@@ -64,6 +110,8 @@ class Rows:
         self._fingerprints: dict[tuple[str, str], str] = {}
         self._first_failure: tuple[str, str] | None = None
         self._stalled: set[str] = set()
+        self._readiness = ""
+        self._readiness_since = 0.0
 
     def failed(self, step: Step, error: BaseException) -> None:
         """Store the fingerprint of a failure, which needs its traceback."""
@@ -72,7 +120,13 @@ class Rows:
         if self._first_failure is None:
             self._first_failure = fingerprint, one_line(error)
 
-    def run(self, report: Report) -> Entry:
+    def changes(self, report: Report) -> Callable[[], Entry]:
+        """Note the time of a change, and return a function that makes the row of the run."""
+        if report.readiness != self._readiness:
+            self._readiness, self._readiness_since = report.readiness, time.time()
+        return partial(self.run, report, self._readiness_since)
+
+    def run(self, report: Report, readiness_since: float | None = None) -> Entry:
         """Return the row of the run."""
         fingerprint, error = self._first_failure or ("", "")
         begun = report.startup_duration is not None
@@ -82,7 +136,11 @@ class Rows:
             "service_type": report.service_type,
             "environment": report.environment,
             "release": report.release,
-            "status": report.status.value,
+            "status": status_of(report),
+            "readiness": report.readiness.value,
+            "readiness_since": readiness_since,
+            "readiness_reason": reason_of(report),
+            "jobs": self.jobs(report),
             "ended_by": kept(report.ended_by),
             "pid": report.pid,
             "server": report.server,
@@ -105,6 +163,20 @@ class Rows:
         now = time.time()
         lost_after = now + NOT_LOST_FOR * self._heartbeat if self._heartbeat else None
         return {"last_seen_at": now, "lost_after": lost_after}
+
+    def jobs(self, report: Report) -> list[Row]:
+        """Return the column with the background jobs; of many, those that are unwell come first."""
+        jobs = report.jobs
+        if len(jobs) > MOST_JOBS:
+            jobs = tuple(sorted(jobs, key=lambda job: job.state in CALM)[:MOST_JOBS])
+        return [
+            {
+                **job.as_json(),
+                "reason": shortened(job.reason),
+                "last_crash": shortened(job.last_crash),
+            }
+            for job in jobs
+        ]
 
     def steps(self, report: Report, phases: Sequence[Phase]) -> Entry:
         """Return the rows of all steps of some phases."""
@@ -152,6 +224,7 @@ class Rows:
             # A stalled job may have crashed before: that failure is not this one's.
             "fingerprint": self._fingerprint(step),
             "waiting_at": kept(step.waiting_at),
+            "errors": [kept(error) for error in step.errors],
             "log": [
                 [line.offset_ms, line.level, line.logger, kept(line.text)] for line in step.log
             ],
