@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lifespan_app.engine.reporting.observers import Observers
 from lifespan_app.engine.reporting.report import Observer
 
+if TYPE_CHECKING:
+    from lifespan_app.engine.reporting.observers import Observers
 
-class Beating(Protocol):
-    """The part of a run that is needed here."""
+    class Beating(Protocol):
+        """The part of a run that is needed here."""
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of its hooks."""
+        @property
+        def loop(self) -> asyncio.AbstractEventLoop:
+            """The loop of its hooks."""
 
-    @property
-    def observers(self) -> Observers:
-        """Its observers."""
+        @property
+        def observers(self) -> Observers:
+            """Its observers."""
 
-    @property
-    def has_checks(self) -> bool:
-        """True if a resource of its plan has a health check."""
+        @property
+        def has_checks(self) -> bool:
+            """True if a resource of its plan has a health check."""
 
-    async def check(self) -> None:
-        """Run the health checks of the open resources."""
+        async def check(self) -> None:
+            """Run the health checks of the open resources."""
 
-    def tell_beat(self, observer: Observer) -> None:
-        """Notify one observer of the state of the run."""
+        def tell_beat(self, observer: Observer) -> None:
+            """Notify one observer of the state of the run."""
 
 
 class Beats:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lifespan_app.engine.reporting.report import JobReport, JobState, Outcome
 
 from .hook_run import DOWN, HookRun
+
+if TYPE_CHECKING:
+
+    class Clocks(Protocol):
+        """The two clocks of an adapter."""
+
+        def clock(self) -> float:
+            """Return seconds of a clock that never goes back."""
+
+        def time(self) -> float:
+            """Return the time of day, as seconds since the epoch."""
+
 
 CLOCK_WAS_SET = 0.1
 """The seconds by which the two clocks have to differ anew if the time of day was set."""
@@ -19,16 +31,6 @@ AFTER_OUTCOME = {
     Outcome.SKIPPED: JobState.SKIPPED,
 }
 """The states that a job keeps until it begins again, also after the process has stopped."""
-
-
-class Clocks(Protocol):
-    """The two clocks of an adapter."""
-
-    def clock(self) -> float:
-        """Return seconds of a clock that never goes back."""
-
-    def time(self) -> float:
-        """Return the time of day, as seconds since the epoch."""
 
 
 class JobReports:
