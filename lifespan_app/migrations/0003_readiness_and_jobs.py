@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('lifespan_app', '0001_history'),
+        ('lifespan_app', '0002_leases'),
     ]
 
     operations = [

@@ -11,6 +11,7 @@ import pytest
 from lifespan_app import Lifespan
 from lifespan_app.engine.reporting.report import JobReport, Observer, Report
 from tests.engine.apps import written_in
+from tests.engine.leases import Board
 from tests.engine.lookups import report_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 
@@ -249,6 +250,39 @@ def test_a_report_keeps_the_jobs_as_they_were() -> None:
         assert report.jobs[0].state == "running"
 
     play(main)
+
+
+def test_a_led_job_says_whether_it_leads_or_stands_by_and_its_observers_are_told() -> None:
+    told: list[tuple[str, bool, str]] = []
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        class Follower(Observer):
+            def run_changed(self, report: Report) -> None:
+                [job] = report.jobs
+                if (one := (str(job.state), job.leads, job.reason)) not in told:
+                    told.append(one)
+
+        board = Board()
+        lifespan.adapter.leases = board
+        lifespan.observe(Follower())
+        declare(lifespan, for_ever, once="cluster")
+        async with lifespan.run("app"):
+            await asyncio.sleep(1)
+            board.last.claimant.waits_behind("process 5 on host web-1")
+            await asyncio.sleep(1)
+            board.grant()
+            await asyncio.sleep(1)
+            board.last.claimant.loses_lease("has ended")
+            await asyncio.sleep(1)
+            assert job_of(lifespan).rounds == 1
+
+    play(main)
+    states = [(state, leads) for state, leads, _ in told]
+    assert states[0] == ("waiting", False)
+    assert ("standing_by", False) in states
+    assert "process 5 on host web-1" in " ".join(reason for *_, reason in told)
+    assert states.index(("running", True)) > states.index(("standing_by", False))
+    assert states[-2:] == [("standing_by", False), ("stopped", False)]
 
 
 @pytest.mark.parametrize("seconds", [0.0, 20.0])

@@ -64,10 +64,12 @@ def job_report(hook_run: HookRun, epoch: float) -> JobReport:
     """
     job = hook_run.job
     step = hook_run.serving or hook_run.startup
+    state = state_of(hook_run)
+    reason = "" if step is None else step.reason
     return JobReport(
         hook_run.node.key,
-        state_of(hook_run),
-        "" if step is None else step.reason,
+        state,
+        job.standing_by if state is JobState.STANDING_BY else reason,
         job.options.every,
         job.rounds,
         job.crashes_in_all,
@@ -75,6 +77,7 @@ def job_report(hook_run: HookRun, epoch: float) -> JobReport:
         time_of_day(job.crashed_at, epoch),
         time_of_day(job.succeeded_at, epoch),
         time_of_day(job.due, epoch),
+        hook_run.lease is not None,
     )
 
 
@@ -85,6 +88,8 @@ def state_of(hook_run: HookRun) -> JobState:
         return JobState.GIVEN_UP
     if hook_run.failed_to_start:
         return JobState.SKIPPED
+    if job.standing_by and hook_run.state is not DOWN:
+        return JobState.STANDING_BY
     if hook_run.serving is not None and hook_run.serving.outcome in AFTER_OUTCOME:
         return AFTER_OUTCOME[hook_run.serving.outcome]
     if hook_run.lives:

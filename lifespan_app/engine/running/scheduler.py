@@ -421,6 +421,8 @@ class Scheduler:
         self._now = now
         hook_run.waits_behind(who)
         self.commands.append((Do.STANDS_BY, hook_run, who))
+        if hook_run.is_job:
+            self.commands.append((Do.STATUS, True))
 
     def has_turn(self, now: float, hook_run: HookRun, lease: Lease) -> None:
         """Receive the lease of a hook: a start function is called, a job begins."""
@@ -432,6 +434,7 @@ class Scheduler:
             self.commands.append((Do.LEADS, hook_run))
             self._job_may_begin(hook_run)
             self._judge_service()
+            self.commands.append((Do.STATUS, True))
         elif hook_run.waits_for_turn:
             hook_run.has_turn(lease, self.deadlines.of_start(hook_run, now))
             self._start(hook_run, tell=False)
