@@ -249,11 +249,13 @@ async def test_permission_to_view_runs_shows_hooks_and_errors(lifespan: Lifespan
             "hook": "tests.django.test_health.feed",
             "what": "crashed",
             "error": f"ConnectionError: {SECRET}",
+            "required": True,
         },
         {
             "hook": "tests.django.test_health.connection",
             "what": "check_failed",
             "error": "ConnectionError: the line is cut",
+            "required": True,
         },
     ]
     [job] = body["jobs"]

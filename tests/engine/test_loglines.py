@@ -336,12 +336,12 @@ def test_nothing_is_captured_before_and_after_a_run(sink: LogSink) -> None:
 
 def test_two_runs_capture_once_until_the_last_one_ends(sink: LogSink) -> None:
     capture = LogCapture(sink_var.get)
-    capture.capture()
-    capture.capture()
+    capture.capture("first")
+    capture.capture("second")
     logger.warning("both")
-    capture.release()
+    capture.release("first")
     logger.warning("one")
-    capture.release()
+    capture.release("second")
     logger.warning("none")
 
     assert texts(sink) == ["both", "one"]

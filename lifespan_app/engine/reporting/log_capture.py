@@ -93,30 +93,31 @@ class LogCapture:
 
     def __init__(self, find_sink: Callable[[], LogSink | None]) -> None:
         self._handler = _Handler(find_sink)
-        self._captures = 0
+        self._wanted_by: set[object] = set()
 
-    def capture(self) -> None:
-        """Begin to capture; each call needs one of ``release``."""
+    def capture(self, owner: object) -> None:
+        """Capture until ``release`` is called with the same owner."""
         with _changing:
-            self._captures += 1
-            if self._captures == 1:
+            if not self._wanted_by:
                 _put_above_root(self._handler)
+            self._wanted_by.add(owner)
 
-    def release(self) -> None:
-        """Undo one call of ``capture``; the last one removes everything."""
+    def release(self, owner: object) -> None:
+        """Stop to capture for an owner, if it does; the last one removes everything."""
         with _changing:
-            self._captures -= 1
-            if self._captures == 0:
+            if self._wanted_by == {owner}:
                 _take_away(self._handler)
+            self._wanted_by.discard(owner)
 
     @contextmanager
     def capturing(self) -> Iterator[None]:
         """Capture inside a ``with`` block."""
-        self.capture()
+        owner = object()
+        self.capture(owner)
         try:
             yield
         finally:
-            self.release()
+            self.release(owner)
 
 
 class _Handler(logging.Handler):

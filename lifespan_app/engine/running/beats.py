@@ -6,17 +6,19 @@ import asyncio
 import contextvars
 from typing import TYPE_CHECKING, Protocol
 
-from lifespan_app.engine.reporting.report import Observer
+from lifespan_app.engine.reporting.report import IN_SERVICE, Observer, Phase
 
 if TYPE_CHECKING:
     from lifespan_app.engine.reporting.observers import Observers
 
-    class Beating(Protocol):
+    from .health_check import Checked, Checking, Said
+
+    class Beating(Checked, Protocol):
         """The part of a run that is needed here."""
 
         @property
-        def loop(self) -> asyncio.AbstractEventLoop:
-            """The loop of its hooks."""
+        def phase(self) -> Phase:
+            """The phase that it is in."""
 
         @property
         def observers(self) -> Observers:
@@ -26,15 +28,12 @@ if TYPE_CHECKING:
         def has_checks(self) -> bool:
             """True if a resource of its plan has a health check."""
 
-        async def check(self) -> None:
-            """Run the health checks of the open resources."""
-
         def tell_beat(self, observer: Observer) -> None:
             """Notify one observer of the state of the run."""
 
 
 class Beats:
-    """One timer for each observer that wants to be called regularly.
+    """One timer for each observer that wants to be called regularly, and the health checks.
 
     Args:
         run: the run.
@@ -45,7 +44,9 @@ class Beats:
         self._run = run
         self._context = context
         self._timers: dict[Observer, asyncio.TimerHandle] = {}
-        self._checking: asyncio.Task[None] | None = None
+        self._checking: Checking | None = None
+        """The health checks of the open resources; None until they are needed."""
+        self._asking: asyncio.Task[None] | None = None
 
     def begin(self, observer: Observer) -> None:
         """Call an observer from now on, if it wants that."""
@@ -57,8 +58,26 @@ class Beats:
         """Call no observer any more."""
         for timer in self._timers.values():
             timer.cancel()
+        if self._asking is not None:
+            self._asking.cancel()
+
+    async def check(self) -> None:
+        """Run the health checks of the open resources, while the process serves."""
+        if self._checking is None:
+            from .health_check import Checking  # not paid for where nobody asks
+
+            self._checking = Checking(self._run)
+        if self._run.phase is IN_SERVICE:
+            await self._checking.ask()
+
+    def end_checks(self) -> None:
+        """Stop checking: the resources are about to close."""
         if self._checking is not None:
-            self._checking.cancel()
+            self._checking.end()
+
+    def failing(self) -> list[Said]:
+        """Return the last results of health checks that are not healthy."""
+        return [] if self._checking is None else self._checking.failing()
 
     def _later(self, observer: Observer, seconds: float) -> None:
         context = self._context.copy()
@@ -70,5 +89,5 @@ class Beats:
         self._later(observer, seconds)
         self._run.tell_beat(observer)
         # There may be no HTTP request that asks the checks. A new result is told as a change.
-        if self._run.has_checks and (self._checking is None or self._checking.done()):
-            self._checking = self._run.loop.create_task(self._run.check(), name="lifespan checks")
+        if self._run.has_checks and (self._asking is None or self._asking.done()):
+            self._asking = self._run.loop.create_task(self.check(), name="lifespan checks")

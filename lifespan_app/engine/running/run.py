@@ -66,7 +66,7 @@ from .turns import Turns
 
 if TYPE_CHECKING:
     from .current import OpensRuns
-    from .health_check import Checking, Said
+    from .health_check import Said
     from .spawned import Spawned
 
 Ts = TypeVarTuple("Ts")
@@ -189,7 +189,7 @@ class Run:
             self.loop_is_ending,
             {Gives.CONTEXT: context, Gives.STATE: self.state},
         )
-        self.turns = Turns(
+        self._turns = Turns(
             self.adapter.leases if takes_leases else None,
             self.scheduler,
             self.driver.handle,
@@ -199,9 +199,6 @@ class Run:
         self.observers = Observers(self.adapter.observers)
         self.driver.carries_out(self._commands())
         self._waited = Waited(self.loop)
-        self._captures = False
-        self._checking: Checking | None = None
-        """The health checks of the open resources; None until they are needed."""
         self._spawned: Spawned | None = None
         remember(self)
 
@@ -225,8 +222,8 @@ class Run:
             Do.STALLED: say_stalled,
             Do.ROUND: self._round_has_ended,
             Do.HANGS: say_hangs,
-            Do.CLAIM: self.turns.claim,
-            Do.GIVE_BACK: self.turns.give_back,
+            Do.CLAIM: self._turns.claim,
+            Do.GIVE_BACK: self._turns.give_back,
             Do.LEADS: say_leads,
             Do.STANDS_BY: say_stands_by,
             Do.LOST: say_lost,
@@ -291,7 +288,7 @@ class Run:
 
     @property
     def _failing(self) -> list[Said]:
-        return [] if self._checking is None else self._checking.failing()
+        return self._beats.failing()
 
     @property
     def has_checks(self) -> bool:
@@ -300,12 +297,7 @@ class Run:
 
     async def check(self) -> None:
         """Run the health checks of the open resources. On the run's own loop."""
-        if self._checking is None:
-            from .health_check import Checking  # not paid for where nobody asks
-
-            self._checking = Checking(self)
-        if self.phase is IN_SERVICE:
-            await self._checking.ask()
+        await self._beats.check()
 
     def report(self) -> Report:
         """Return the report of the run so far. Any thread may call this."""
@@ -495,8 +487,7 @@ class Run:
         self.scheduler.graph.arm(None if spawned is None else spawned.close())
         self.serving.clear()
         self.stopping.set()
-        if self._checking is not None:
-            self._checking.end()
+        self._beats.end_checks()
         self.facts = self.facts._replace(stopping_at=self.adapter.time())
         self._slow_hooks.begin(IN_SHUTDOWN)
         self._capture(True)
@@ -537,8 +528,8 @@ class Run:
         self.observers.run_changed(report)
         seconds = self._time_to_write()
         writes = self.observers.run_ended(report, seconds)
-        if self.turns.is_used:
-            writes.append(self.turns.close())
+        if self._turns.is_used:
+            writes.append(self._turns.close())
         if not writes:
             self._leave()
             return
@@ -649,12 +640,10 @@ class Run:
 
     def _capture(self, wanted: bool) -> None:
         """Begin, or stop, to keep the log lines of hooks with their steps."""
-        if wanted is not self._captures:
-            self._captures = wanted
-            if wanted:
-                log_capture.capture()
-            else:
-                log_capture.release()
+        if wanted:
+            log_capture.capture(self)
+        else:
+            log_capture.release(self)
 
     def sink_of(self, hook_run: HookRun) -> LogSink | None:
         """Return the sink for log lines of a hook's running step, or None."""
