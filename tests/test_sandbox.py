@@ -79,7 +79,7 @@ class TestItsCommands:
         outcomes = dict(re.findall(r"^  (\w+) .*? (\w+\.\w+)$", ran.stdout, re.MULTILINE))
         assert outcomes.keys() >= {"ok", "failed"}
         assert outcomes["failed"] == "notices.notice_board"
-        assert ", degraded: 1 of 9 hooks failed" in ran.stdout
+        assert ", degraded: 1 of 10 hooks failed" in ran.stdout
 
     def test_runlifespan_serves_the_sandbox_with_static_files(self, project: Project) -> None:
         manage_sandbox(project, "migrate", "--verbosity", "0")
@@ -134,7 +134,8 @@ class TestServing:
     def test_front_page_shows_how_each_hook_went(self, sandbox: Sandbox) -> None:
         shown = once_all_is_up(sandbox)
 
-        assert shown.pop("search.refresh") in ("waiting", "running")
+        for job in ("search.refresh", "library.forget_books"):
+            assert shown.pop(job) in ("waiting", "running", "standing by")
         assert shown == {
             "catalogue.books": "open",
             "library.bookshelf": "open",
@@ -152,8 +153,15 @@ class TestServing:
 
         page = sandbox.until(shown, "The index was not refreshed")
 
-        last_success, next_round = re.findall(r"<td>(\d\d:\d\d:\d\d)</td>", page)
+        row = page[page.index('refresh <span class="kind">') :].partition("</tr>")[0]
+        last_success, next_round = re.findall(r"<td>(\d\d:\d\d:\d\d)</td>", row)
         assert last_success != next_round
+
+    def test_front_page_says_that_this_process_leads(self, sandbox: Sandbox) -> None:
+        def leads() -> bool:
+            return ", this process leads" in sandbox.get("/").text
+
+        sandbox.until(leads, "The only process does not lead")
 
     def test_front_page_says_why_the_process_is_degraded(self, sandbox: Sandbox) -> None:
         page = sandbox.get("/").text

@@ -40,6 +40,8 @@ class Job:
     name: str
     state: str
     tone: str
+    leads: bool
+    """True if it runs in one process of all, and this is the one."""
     rounds: int
     last_success: datetime | None
     next_round: datetime | None
@@ -89,6 +91,7 @@ def this_process() -> Process:
                 name=job.key.rpartition(".")[2],
                 state=job.state.replace("_", " "),
                 tone=JOB_TONES.get(job.state, "bad"),
+                leads=job.leads,
                 rounds=job.rounds,
                 last_success=_moment(job.last_success_at),
                 next_round=_moment(job.next_at),
