@@ -175,7 +175,7 @@ def settings() -> Settings:
         shutdown_notice=get("SHUTDOWN_NOTICE"),
         drain_seconds=float(get("DRAIN_SECONDS")),
         hooks=get("HOOKS"),
-        spawn=merged(KEYS["SPAWN"][0], get("SPAWN")),
+        spawn=merged(KEYS["SPAWN"][0], without_none(get("SPAWN"))),
     )
 
 
@@ -268,6 +268,11 @@ def read_config_file(path: Path) -> dict[str, Any]:
             "and values."
         )
     return value
+
+
+def without_none(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a dictionary without the keys whose value is None: they have their default."""
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

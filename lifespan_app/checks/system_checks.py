@@ -26,6 +26,9 @@ from lifespan_app.integration.default import lifespan
 
 TAG = "lifespan"
 
+MOST_SHOWN = 40
+"""The greatest number of known words in a hint: all keys of the setting, and not all hooks of a project."""
+
 DICT_CONFIG = "logging.config.dictConfig"
 
 ASGI_MIDDLEWARE = (
@@ -412,5 +415,7 @@ def unknown(
     what: str = "is not known",
 ) -> CheckMessage:
     """Return the message for a word that is not known."""
-    hint = f"{did_you_mean(word, known)} There are: {', '.join(sorted(known)[:20]) or 'none'}."
+    hint = (
+        f"{did_you_mean(word, known)} There are: {', '.join(sorted(known)[:MOST_SHOWN]) or 'none'}."
+    )
     return level(f"{place} {what}.", hint=hint.lstrip(), id=f"lifespan_app.{number}")

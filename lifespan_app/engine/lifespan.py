@@ -628,6 +628,7 @@ class Lifespan(Registry):
             NotRunning: no run is open here, or it is stopping.
             QueueFull: too many functions wait for a place.
             TypeError: it is no function, such as a coroutine object; or it yields.
+            TypeError, ValueError: the timeout is no number of seconds above 0.
         """
         from .running.spawned import spawn
 

@@ -37,6 +37,8 @@ LIFESPAN = {
     # Streams of notices end before the server waits for open connections.
     "SHUTDOWN_NOTICE": True,
     "HOOKS": {"notices.notice_board": {"enabled": env.bool("NOTICES", default=True)}},
+    # The first page is as quick as the others.
+    "WARM_UP": True,
     # The default under runserver. daphne has no lifespan either.
     "WITHOUT_SERVER_LIFESPAN": "thread",
 }

@@ -227,6 +227,15 @@ class TestE003AWrongType:
             ({"HOOKS": ["*"]}, "LIFESPAN['HOOKS'] must be a dictionary, not ['*']."),
             ({"HOOKS": {"*": 5}}, "LIFESPAN['HOOKS']['*'] must be a dictionary, not 5."),
             ({"PLATFORM": 5}, "LIFESPAN['PLATFORM'] must be a dictionary, not 5."),
+            ({"WARM_UP": "yes"}, "LIFESPAN['WARM_UP'] must be True or False, not 'yes'."),
+            (
+                {"SPAWN": {"running": 0}},
+                "LIFESPAN['SPAWN']['running'] must be a whole number above 0, not 0.",
+            ),
+            (
+                {"SPAWN": {"waiting": -1}},
+                "LIFESPAN['SPAWN']['waiting'] must be a whole number, 0 or more, not -1.",
+            ),
             (
                 {"PLATFORM": {"startup": "30"}},
                 "LIFESPAN['PLATFORM']['startup'] must be a number of seconds above 0, not '30'.",
@@ -283,6 +292,7 @@ class TestE003AWrongType:
             },
             {"PLATFORM": {"startup": 30, "termination_grace": 10.5}},
             {"PLATFORM": {"startup": None}},
+            {"SPAWN": {"running": 1, "waiting": 0}, "WARM_UP": True},
         ],
     )
     def test_e003_is_silent_where_all_is_right(self, settings: Settings, value: object) -> None:

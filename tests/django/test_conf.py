@@ -75,6 +75,13 @@ class TestSetting:
             hooks=hooks,
         )
 
+    @pytest.mark.parametrize("given", [{"running": 5}, {"running": 5, "waiting": None}])
+    def test_limit_of_spawn_that_is_not_given_is_the_default(
+        self, settings: Settings, given: dict[str, int | None]
+    ) -> None:
+        settings.LIFESPAN = {"SPAWN": given}
+        assert conf.settings().spawn == {"running": 5, "waiting": 1000}
+
     def test_setting_may_name_a_service_type_of_ours(self, settings: Settings) -> None:
         settings.LIFESPAN = {"SERVICE_TYPE": ServiceType.WORKER}
         assert conf.settings().service_type == "worker"

@@ -294,6 +294,13 @@ class TestWrongUse:
         with pytest.raises(TypeError, match="yields"):
             lifespan.spawn(work)
 
+    def test_timeout_that_is_no_time_is_refused(self, lifespan: Lifespan) -> None:
+        with lifespan.run_sync():
+            with pytest.raises(ValueError, match="timeout is a number of seconds above 0, not 0"):
+                lifespan.spawn(print, timeout=0)
+            with pytest.raises(TypeError, match="timeout is a number of seconds, not '5'"):
+                lifespan.spawn(print, timeout="5")  # type: ignore[arg-type]
+
     def test_function_outside_of_a_run_is_refused(self, lifespan: Lifespan) -> None:
         with pytest.raises(NotRunning, match=r"print\(\) can't be spawned: no lifespan is running"):
             lifespan.spawn(print)

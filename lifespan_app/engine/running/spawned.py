@@ -23,6 +23,7 @@ from lifespan_app.engine.hooks.hook import (
     Hook,
     is_awaitable,
 )
+from lifespan_app.engine.hooks.values import seconds
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.reporting.report import IN_SHUTDOWN
@@ -384,7 +385,7 @@ def spawn(
             "go through what it yields."
         )
     run = run_to_spawn(lifespan, name)
-    run.spawned().add(Call(hook, args, kwargs, timeout, place))
+    run.spawned().add(Call(hook, args, kwargs, seconds(timeout, "timeout"), place))
 
 
 def run_to_spawn(lifespan: OpensRuns, name: str) -> Any:
