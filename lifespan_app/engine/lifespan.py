@@ -187,7 +187,8 @@ class Lifespan(Registry):
         Args:
             service_type: the service type of the plan; None: that of the settings.
             settings: the settings; None: they are read now.
-            mode: the way that a run is opened with it, if it is opened in a way that takes no leases.
+            mode: the way in which a run is opened with it, such as ``"test"``; None: as by a server. It
+                says whether hooks that run once need a lease.
 
         Raises:
             PlanError: all problems, each with file, line and remedy.

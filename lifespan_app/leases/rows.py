@@ -17,6 +17,10 @@ from lifespan_app.history.recording.sanitize import sanitize
 from lifespan_app.models import LifespanLease
 
 MICROSECONDS = 1_000_000
+"""Those of a second."""
+EPOCH = "1970-01-01"
+MILLISECONDS = "(julianday('now') - 2440587.5) * 86400000"
+"""Those since the epoch, in SQLite."""
 LONGEST_ERROR = 2_000
 
 
@@ -27,17 +31,17 @@ class Clock(Func):
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         """Return the clock of the machine: SQLite has no other."""
-        template = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000"
+        template = f"CAST(ROUND({MILLISECONDS}) AS INTEGER) * 1000"
         return super().as_sql(compiler, connection, template=template, **context)
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         """Return the time at which the row is looked at, not that of the transaction's begin."""
-        template = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS bigint)"
+        template = f"(EXTRACT(EPOCH FROM clock_timestamp()) * {MICROSECONDS})::bigint"
         return super().as_sql(compiler, connection, template=template, **context)
 
     def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
         """Return the time at which the statement began."""
-        template = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01 00:00:00', UTC_TIMESTAMP(6))"
+        template = f"TIMESTAMPDIFF(MICROSECOND, '{EPOCH}', UTC_TIMESTAMP(6))"
         return super().as_sql(compiler, connection, template=template, **context)
 
 

@@ -51,7 +51,7 @@ def two_servers(
         one, two = (stack.enter_context(Server(project, environment=host)) for host in hosts)
         leader = next_leader(one, [])
         leads, other = (one, two) if one.process.pid == leader else (two, one)
-        other.wait_for_output("stands by: process")
+        other.wait_for_output("stands by here: process")
         yield leads, other
 
 
@@ -108,7 +108,7 @@ def test_number_of_a_leader_that_was_paused_past_its_lease_is_refused(
         os.killpg(pid, signal.SIGCONT)
 
         leader.wait_for_event(f"refused {pid} 1")
-        leader.wait_for_output(f"stands by: process {other.process.pid} on host .* leads")
+        leader.wait_for_output(f"stands by here: process {other.process.pid} on host .* leads")
         assert pids(project, "leads") == [pid, other.process.pid]
 
 

@@ -70,8 +70,10 @@ def say_leads(hook_run: HookRun) -> None:
 
 def say_stands_by(hook_run: HookRun, who: str) -> None:
     """Log who has the lease that a hook waits for."""
-    what = "stands by" if hook_run.is_job else "waits for its turn"
-    logger.info("%s %s: %s.", hook_run, what, who)
+    if hook_run.is_job:
+        logger.info("%s stands by here: %s.", hook_run, who)
+    else:
+        logger.info("%s waits for its turn: %s.", hook_run, who)
 
 
 def say_lost(hook_run: HookRun, reason: str) -> None:
