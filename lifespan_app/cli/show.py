@@ -18,7 +18,7 @@ from lifespan_app.history.reading.jobs import Job, jobs_of
 from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.statistics import UNCOUNTED
-from lifespan_app.history.reading.tracebacks import innermost
+from lifespan_app.history.reading.tracebacks import innermost, parts_of
 from lifespan_app.history.recording.redaction import masked
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
@@ -119,8 +119,10 @@ class RunText:
             said = f"{step.exception}: {step.error}".strip(": ")
             text = "\n".join(printable(line) for line in said.splitlines())
             yield from folded(text, self.width, "  ")
-        for line in step.traceback.splitlines():
-            yield f"  | {printable(line)}"
+        for part in parts_of(step.traceback):
+            lines = [f"  ({part.summary})"] if part.libraries else part.lines
+            for line in lines:
+                yield f"  | {printable(line)}"
         for _offset, level, logger, text in step.log[-MOST_LINES:]:
             yield from folded(printable(f"{level} {logger}: {text}"), self.width, "  > ", "    ")
 
