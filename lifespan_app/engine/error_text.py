@@ -321,9 +321,8 @@ def _is_users(error: BaseException, home: str | None) -> bool:
 
 def _replaces(error: BaseException, handled: BaseException) -> bool:
     """Return True if the function that handled an error has raised another one by a statement."""
-    handler, last = _own("__traceback__", handled), None
-    for last in tracebacks_of(error):
-        pass
+    handler = _own("__traceback__", handled)
+    last = next(iter([*tracebacks_of(error)][-1:]), None)
     if handler is None or last is None or handler.tb_frame is not last.tb_frame:
         return False
     code: bytes = getattr(last.tb_frame.f_code, "co_code", b"")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NoReturn, cast
 
 import pytest
 
@@ -60,15 +61,20 @@ def test_long_text_is_cut() -> None:
     assert len(one_line(ValueError("x" * 10_000))) < 600
 
 
-def raised_by(function: Callable[[], object]) -> BaseException:
+EMPTY: dict[str, str] = {}
+
+
+def raised_by(function: Callable[[], object]) -> Exception:
     try:
         function()
-    except BaseException as error:
+    except Exception as error:
         return error
+    except SystemExit as error:
+        return cast("Exception", error)
     raise AssertionError("nothing raised")
 
 
-def ask() -> None:
+def ask() -> NoReturn:
     raise ConnectionError("refused")
 
 
@@ -81,28 +87,28 @@ def translated() -> None:
 
 def replaced() -> None:
     try:
-        {}["DB"]
+        EMPTY["DB"]
     except KeyError:
         raise ValueError("set DB")  # noqa: B904
 
 
 def hidden() -> None:
     try:
-        {}["DB"]
+        EMPTY["DB"]
     except KeyError:
         raise ValueError("set DB") from None
 
 
 def exits() -> None:
     try:
-        {}["DB"]
+        EMPTY["DB"]
     except KeyError:
         sys.exit(3)
 
 
 def fails_while_handling() -> None:
     try:
-        {}["in the cache"]
+        EMPTY["in the cache"]
     except KeyError:
         ask()
 
@@ -141,7 +147,7 @@ def test_line_names_the_cause(function: Callable[[], object], line: str) -> None
     assert one_line(raised_by(function)) == line
 
 
-def library(folder: Path, code: str) -> ModuleType:
+def library(folder: Path, code: str) -> Any:
     """Return a module that lies where packages are installed."""
     file = folder / "site-packages/client.py"
     file.parent.mkdir()
@@ -214,7 +220,7 @@ def test_different_frames_of_a_traceback_are_all_there() -> None:
 
 
 def test_recursion_in_a_group_is_folded_too() -> None:
-    group = ExceptionGroup("two", [raised_by(lambda: even(10**6)), ValueError("no")])  # type: ignore[list-item]
+    group = ExceptionGroup("two", [raised_by(lambda: even(10**6)), ValueError("no")])
     text = traceback_of(group)
     assert "[The last 2 frames repeated " in text
     assert len(text.splitlines()) < 60
