@@ -19,7 +19,7 @@ from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.statistics import UNCOUNTED
 from lifespan_app.history.reading.tracebacks import innermost, parts_of
-from lifespan_app.history.recording.redaction import masked
+from lifespan_app.integration.redaction import masked
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
 from .command import FAILED, CommandWithExitCodes

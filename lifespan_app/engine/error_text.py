@@ -5,12 +5,15 @@ notes. The engine's work between the end of a hook and the next step must not de
 
 A line about an error names its cause: the innermost exception that has passed through the user's
 code, of those that were raised from one another, or are in a group.
+
+Each text is masked by the function that the program around the engine has given, so that no other
+module can forget it.
 """
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from opcode import opmap
 from types import TracebackType
 from typing import Any
@@ -40,6 +43,27 @@ SHOWN_CYCLES = 2
 """How often a cycle of frames is shown before the rest of its rounds is folded."""
 
 
+UNMASKABLE = "(This text could not be masked, so it is left out.)"
+"""A text whose masking has failed: it may hold a secret."""
+
+_mask: Callable[[str], str] = str
+"""The masking of secrets. It belongs to the process, like its settings and its environment."""
+
+
+def mask_with(function: Callable[[str], str]) -> None:
+    """Set the function that masks secrets in texts from now on."""
+    global _mask
+    _mask = function
+
+
+def masked(text: str) -> str:
+    """Return a text with the secrets masked that the program around the engine knows."""
+    try:
+        return _mask(text)
+    except BaseException:
+        return UNMASKABLE
+
+
 def is_a(
     error: BaseException | None, kind: type[BaseException] | tuple[type[BaseException], ...]
 ) -> bool:
@@ -48,11 +72,12 @@ def is_a(
 
 
 def text_of(error: BaseException) -> str:
-    """Return an error's ``str()``, or a substitute if that raises."""
+    """Return an error's ``str()``, masked, or a substitute if that raises."""
     try:
-        return str.__str__(str(error))
+        text = str.__str__(str(error))
     except BaseException:
         return f"<unprintable {class_name(error)} object>"
+    return masked(text)
 
 
 def class_name(error: BaseException) -> str:
@@ -190,12 +215,12 @@ def tracebacks_of(error: BaseException) -> Iterator[TracebackType]:
 def traceback_of(error: BaseException | None) -> str:
     """Return an error's traceback as text, without local variables, or an empty string for None.
 
-    Frames that repeat, as in a recursion, are folded.
+    Secrets are masked, and frames that repeat, as in a recursion, are folded.
     """
     if error is None:
         return ""
     try:
-        return without_repeats("".join(traceback.format_exception(error)))
+        return masked(without_repeats("".join(traceback.format_exception(error))))
     except BaseException:
         return f"{_frames_of(error)}{one_line(error)}\n"
 
@@ -289,7 +314,7 @@ def _parts_of(error: BaseException) -> tuple[BaseException, str]:
     outer = _outer(error, cause)
     if outer is not None:
         text = _first_line(
-            _message_of_group(outer) if is_a(outer, BaseExceptionGroup) else text_of(outer)
+            masked(_message_of_group(outer)) if is_a(outer, BaseExceptionGroup) else text_of(outer)
         )
         name = class_name(outer)
         more.append(f"raised as {name}: {text}" if text else f"raised as {name}")

@@ -25,10 +25,10 @@ from lifespan_app.engine.reporting.report import (
     Status,
     Step,
 )
+from lifespan_app.integration.redaction import masked
 
 from . import identity
 from .fingerprint import fingerprint_of
-from .redaction import masked
 from .sanitize import sanitize
 
 Row = dict[str, Any]

@@ -11,7 +11,7 @@ from lifespan_app import conf
 from lifespan_app.cli.command import CommandWithExitCodes, whole_number
 from lifespan_app.engine.wording import count
 from lifespan_app.history.recording.pruning import BATCH, prune
-from lifespan_app.history.recording.redaction import masked
+from lifespan_app.integration.redaction import masked
 
 
 class Command(CommandWithExitCodes):
