@@ -187,6 +187,19 @@ def causes_of(error: BaseException, home: str | None = None) -> list[BaseExcepti
     return list(found.values()) or [error]
 
 
+def way_to_cause(error: BaseException) -> list[BaseException]:
+    """Return an error and what it was raised from, the outermost first; of a group, its first error."""
+    way: dict[int, BaseException] = {}
+    one: BaseException | None = error
+    while one is not None and id(one) not in way:
+        if inside := _inside(one):
+            one = inside[0]
+        else:
+            way[id(one)] = one
+            one = raised_from(one)
+    return list(way.values())
+
+
 def raised_from(error: BaseException) -> BaseException | None:
     """Return the exception that an error was raised from, or None.
 

@@ -302,6 +302,7 @@ class Snapshot:
             self._logs.get(entry.place, ()) if entry.outcome is None else entry.log,
             entry.tried.errors,
             node.options.required,
+            *(("", "") if failure is None else failure.analysis),
         )
 
     def longest_chain(self, phase: Phase) -> tuple[str, ...]:
