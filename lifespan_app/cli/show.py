@@ -15,6 +15,7 @@ from django.utils import timezone
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.jobs import Job, jobs_of
+from lifespan_app.history.reading.migrations import unapplied
 from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.statistics import UNCOUNTED
@@ -81,7 +82,7 @@ class RunText:
         )
         yield f"  {began}"
         yield f"  UUID {run.uuid}"
-        if advice := describe.advice(run, steps, self.now):
+        if advice := [*describe.advice(run, steps, self.now), *unapplied(steps)]:
             yield ""
             yield self.style.MIGRATE_HEADING("What to do")
             for sentence in advice:
@@ -108,6 +109,8 @@ class RunText:
     def trouble(self, step: LifespanStep) -> Iterator[str]:
         """Yield all that is known of a step that went wrong."""
         yield self.style.ERROR(printable(describe.failure_text(step)))
+        if step.cause:
+            yield from folded(printable(step.cause), self.width, "  ")
         if place := describe.place(step):
             yield f"  defined at {printable(place)}"
         yield from self.attempts(step)

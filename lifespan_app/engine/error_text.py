@@ -188,7 +188,10 @@ def causes_of(error: BaseException, home: str | None = None) -> list[BaseExcepti
 
 
 def way_to_cause(error: BaseException) -> list[BaseException]:
-    """Return an error and what it was raised from, the outermost first; of a group, its first error."""
+    """Return an error and what it was raised from, the outermost first; of a group, its first error.
+
+    What was hidden with ``from None`` is on the way, too: libraries hide errors of the system.
+    """
     way: dict[int, BaseException] = {}
     one: BaseException | None = error
     while one is not None and id(one) not in way:
@@ -196,21 +199,25 @@ def way_to_cause(error: BaseException) -> list[BaseException]:
             one = inside[0]
         else:
             way[id(one)] = one
-            one = raised_from(one)
+            one = raised_from(one, hidden=True)
     return list(way.values())
 
 
-def raised_from(error: BaseException) -> BaseException | None:
+def raised_from(error: BaseException, *, hidden: bool = False) -> BaseException | None:
     """Return the exception that an error was raised from, or None.
 
     An exception that was being handled counts if the function that handled it has raised this one. If
     code that was called to handle it has failed, it is another matter: "not in the cache" is no cause
     of "connection refused". An error of this package quotes what it was raised from.
+
+    Args:
+        error: the error.
+        hidden: whether one that was hidden by ``from None`` counts.
     """
     if is_a(error, LifespanError):
         return None
     inner: BaseException | None = _own("__cause__", error)
-    if inner is None and not _own("__suppress_context__", error):
+    if inner is None and (hidden or not _own("__suppress_context__", error)):
         inner = _own("__context__", error)
         if inner is not None and not (is_a(error, SystemExit) or _replaces(error, inner)):
             return None

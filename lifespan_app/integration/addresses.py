@@ -50,7 +50,7 @@ IN_TEXT = (
 NAMES = (("host", "port"), ("remote_host", "remote_port"), ("hostname", "port"), ("_host", "_port"))
 """Names of parameters and attributes, in the functions and objects that connect."""
 
-ADDRESSES = ("address", "addr", "sockaddr", "sa", "server_address")
+ADDRESSES = ("address", "addr", "sockaddr", "sa", "server_address", "socket_address")
 """Names of parameters with a pair of host and port."""
 
 DEEPEST = 6
@@ -77,15 +77,18 @@ def address_of(error: BaseException) -> Address | None:
     for pattern in IN_TEXT:
         if found := pattern.search(text):
             return Address(found["host"].strip("[]"), int(found["port"]))
-    if (own := pair_in(error)) is not None:
-        return own
+    seen = [found for found in addresses_seen(error) if found is not None]
+    # A name that is being resolved has no port there.
+    return next((found for found in seen if found.port), next(iter(seen), None))
+
+
+def addresses_seen(error: BaseException) -> Iterator[Address | None]:
+    """Yield the addresses that an error has, and that its frames have, the innermost first."""
+    yield pair_in(error)
     for entry in reversed(list(tracebacks_of(error))):
         names = entry.tb_frame.f_locals
-        if (found_in := in_names(names)) is not None:
-            return found_in
-        if (found_in := pair_in(names.get("self"))) is not None:
-            return found_in
-    return None
+        yield in_names(names)
+        yield pair_in(names.get("self"))
 
 
 def in_names(names: Mapping[str, Any]) -> Address | None:

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lifespan_app import conf
@@ -207,7 +208,8 @@ def target_in(connection: BaseDatabaseWrapper) -> Target:
     """Return the database of one of Django's connections."""
     settings = connection.settings_dict
     engine = str(settings.get("ENGINE", "")).rpartition(".")[2]
-    name = ENGINES.get(engine, str(connection.display_name or "The database"))
+    # Not display_name: that of MySQL asks the server.
+    name = ENGINES.get(engine, str(connection.vendor))
     host, port = str(settings.get("HOST") or ""), str(settings.get("PORT") or "")
     if name == "SQLite":
         address = str(settings.get("NAME") or "")
@@ -221,9 +223,18 @@ def target_in(connection: BaseDatabaseWrapper) -> Target:
     return Target(name, f"DATABASES['{connection.alias}']", address)
 
 
+def database_in(setting: str) -> Target | None:
+    """Return the database of an entry of DATABASES, or None if a setting is none."""
+    found = re.fullmatch(r"DATABASES\['(.+)'\]", setting)
+    return None if found is None else target_in(connections[found[1]])
+
+
 def quoted_in(error: BaseException) -> str:
     """Return the first name in quotes of a text, in quotes."""
-    found = IN_QUOTES.search(re.sub(r"^.*?(?=FATAL|\()", "", text_of(error), flags=re.DOTALL))
+    last = error.args[-1] if error.args else ""
+    text = last if isinstance(last, str) else text_of(error)
+    # Before this word, PostgreSQL's library names the address.
+    found = IN_QUOTES.search(text.rpartition("FATAL")[2])
     return f" '{found[1]}'" if found else ""
 
 
@@ -286,11 +297,19 @@ def database_missing(target: Target, error: BaseException) -> Analysis:
     alias = re.search(r"'(.+)'", target.setting)
     option = f" --database {alias[1]}" if alias and alias[1] != "default" else ""
     return Analysis(
-        f"{target.at} has no {'table or column ' if named else ''}{what}{holds(target)}: a migration is not "
-        "applied there, or it is another database than you expect.",
+        f"{target.at} has no {'table or column ' if named else ''}{what}{holds(target)}: {NOT_MIGRATED}, or "
+        "it is another database than you expect.",
         f"Run 'manage.py migrate{option}' before the process starts; 'manage.py showmigrations --plan' lists "
         "what is missing.",
     )
+
+
+NOT_MIGRATED = "a migration is not applied there"
+
+
+def is_about_migrations(cause: str) -> bool:
+    """Return True if a cause of ours is a missing table or column."""
+    return NOT_MIGRATED in cause
 
 
 def database_denied(target: Target, error: BaseException) -> Analysis:
@@ -378,6 +397,8 @@ def system(error: OSError) -> Analysis | None:
 def refused(error: BaseException) -> Analysis:
     """Explain that nobody listens at an address."""
     found, setting = place_of(error)
+    if (target := database_in(setting)) is not None:
+        return database_refuses(target, error)
     start = "Start the service" if found is None else f"Start the service at {found}"
     return Analysis(
         f"Nothing listens at {found or 'the address'}{in_setting(setting)}: the connection was refused.",
@@ -499,6 +520,8 @@ SYSTEM: dict[int, Callable[[Any], Analysis | None]] = {
 def unresolved(error: OSError) -> Analysis:
     """Explain that the name of a host is not known."""
     found, setting = place_of(error)
+    if (target := database_in(setting)) is not None:
+        return database_host(target, error)
     host = f"'{found.host}'" if found is not None else "that the hook connects to"
     return Analysis(
         f"The host {host} can't be resolved{in_setting(setting)}: the name is wrong, or no name server knows it.",
@@ -612,7 +635,9 @@ def no_variable(error: KeyError) -> Analysis | None:
     for entry in tracebacks_of(error):
         code = entry.tb_frame.f_code
         if code.co_name == "__getitem__" and code is type(os.environ).__getitem__.__code__:
-            return without_variable(str(error.args[0]) if error.args else "")
+            # The mapping inside of os.environ has bytes.
+            name = error.args[0] if error.args else ""
+            return without_variable(os.fsdecode(name))
     return None
 
 

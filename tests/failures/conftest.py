@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -24,7 +25,7 @@ class Failed(NamedTuple):
 class Fail(Protocol):
     """Start a hook that fails, and return what is said of it."""
 
-    async def __call__(self, function: Callable[..., Any]) -> Failed: ...
+    def __call__(self, function: Callable[..., Any]) -> Failed: ...
 
 
 @pytest.fixture
@@ -42,14 +43,19 @@ def lifespan() -> Iterator[Lifespan]:
 def fail(lifespan: Lifespan) -> Fail:
     """Return a function that starts a hook, and returns its failure."""
 
-    async def failed(function: Callable[..., Any]) -> Failed:
-        lifespan.on_start(name="shop")(function)
+    async def start() -> str:
         server = Server(lifespan)
         answer = await server.startup()
         await server.raised()
+        message: str = answer["message"]
+        return message
+
+    def failed(function: Callable[..., Any]) -> Failed:
+        lifespan.on_start(name="shop")(function)
+        message = asyncio.run(start())
         report = lifespan.report()
         assert report is not None
         [step] = report.steps
-        return Failed(step.cause, step.action, step.error, answer["message"])
+        return Failed(step.cause, step.action, step.error, message)
 
     return failed

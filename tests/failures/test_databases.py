@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from tests.failures.conftest import Fail
 from tests.history.databases import opened, sqlite
 from tests.needs import needs_mariadb, needs_postgresql
 from tests.servers import _free_port
-
-pytestmark = pytest.mark.asyncio
 
 
 @pytest.fixture(autouse=True)
@@ -88,10 +86,10 @@ def query(alias: str, sql: str = "select 1") -> Callable[[], None]:
 
 
 @needs_postgresql
-async def test_postgresql_that_does_not_run(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_that_does_not_run(fail: Fail, postgresql: ByNetwork) -> None:
     port = _free_port()
     with opened(postgresql.entry(PORT=port), alias="books"):
-        failed = await fail(query("books"))
+        failed = fail(query("books"))
     assert failed.cause == (
         f"PostgreSQL at 127.0.0.1:{port} refuses connections (DATABASES['books']): no server listens there."
     )
@@ -99,9 +97,9 @@ async def test_postgresql_that_does_not_run(fail: Fail, postgresql: ByNetwork) -
 
 
 @needs_postgresql
-async def test_postgresql_without_the_database(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_without_the_database(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(NAME="nosuch"), alias="books"):
-        failed = await fail(query("books"))
+        failed = fail(query("books"))
     assert failed.cause == (
         f"PostgreSQL at 127.0.0.1:{postgresql.port} has no database 'nosuch' (DATABASES['books'])."
     )
@@ -109,67 +107,67 @@ async def test_postgresql_without_the_database(fail: Fail, postgresql: ByNetwork
 
 
 @needs_postgresql
-async def test_postgresql_with_a_wrong_password(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_with_a_wrong_password(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(PASSWORD="another"), alias="books"):
-        failed = await fail(query("books"))
+        failed = fail(query("books"))
     assert "refuses the user 'shop' (DATABASES['books'])" in failed.cause
     assert failed.action.startswith("Correct USER and PASSWORD in DATABASES['books']")
     assert "another" not in failed.message
 
 
 @needs_postgresql
-async def test_postgresql_without_a_free_connection(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_without_a_free_connection(fail: Fail, postgresql: ByNetwork) -> None:
     where = {"host": "127.0.0.1", "port": postgresql.port, "dbname": "postgres"}
     with ExitStack() as held, opened(postgresql.entry(), alias="books"):
-        with pytest.raises(psycopg.OperationalError):
+        with suppress(psycopg.OperationalError):
             while True:
                 held.enter_context(psycopg.connect(**where, user="shop", password="not-a-word"))  # type: ignore[arg-type]
-        failed = await fail(query("books"))
+        failed = fail(query("books"))
     assert "has no free connection (DATABASES['books'])" in failed.cause
     assert "max_connections" in failed.action
 
 
 @needs_postgresql
-async def test_postgresql_without_a_table(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_without_a_table(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(), alias="books"):
-        failed = await fail(query("books", "select * from shop_book"))
+        failed = fail(query("books", "select * from shop_book"))
     assert "has no table or column 'shop_book' (DATABASES['books'])" in failed.cause
     assert "Run 'manage.py migrate --database books'" in failed.action
 
 
 @needs_postgresql
-async def test_postgresql_without_a_column(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_without_a_column(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(), alias="books"):
-        failed = await fail(query("books", "select isbn from shelf"))
+        failed = fail(query("books", "select isbn from shelf"))
     assert "has no table or column 'isbn'" in failed.cause
 
 
 @needs_postgresql
-async def test_postgresql_that_denies_a_table(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_that_denies_a_table(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(), alias="books"):
-        failed = await fail(query("books", "select * from private"))
+        failed = fail(query("books", "select * from private"))
     assert failed.cause.startswith("The database user may not do that in PostgreSQL at 127.0.0.1")
 
 
 @needs_postgresql
-async def test_host_of_postgresql_without_an_address(fail: Fail, postgresql: ByNetwork) -> None:
+def test_host_of_postgresql_without_an_address(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(HOST="db.invalid"), alias="books"):
-        failed = await fail(query("books"))
-    assert failed.cause.startswith(f"The host of PostgreSQL at db.invalid:{postgresql.port} can't be ")
+        failed = fail(query("books"))
+    assert failed.cause.startswith(
+        f"The host of PostgreSQL at db.invalid:{postgresql.port} can't be "
+    )
     assert failed.action.startswith("Correct HOST in DATABASES['books']")
 
 
 @needs_postgresql
-async def test_postgresql_by_its_driver_alone(
-    fail: Fail, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_postgresql_by_its_driver_alone(fail: Fail, monkeypatch: pytest.MonkeyPatch) -> None:
     port = _free_port()
     monkeypatch.setenv("BOOKS_URL", f"postgresql://shop@127.0.0.1:{port}/books")
 
     async def shop() -> None:
         await psycopg.AsyncConnection.connect(f"postgresql://shop@127.0.0.1:{port}/books")
 
-    failed = await fail(shop)
+    failed = fail(shop)
     assert failed.cause == (
         f"PostgreSQL at 127.0.0.1:{port} refuses connections (the environment variable BOOKS_URL): no server "
         "listens there."
@@ -218,38 +216,38 @@ def mariadb() -> Iterator[MariaDBByNetwork]:
     ],
     ids=["does not run", "database", "password", "table", "column", "host"],
 )
-async def test_mariadb(
+def test_mariadb(
     fail: Fail, mariadb: MariaDBByNetwork, changed: dict[str, Any], sql: str, cause: str
 ) -> None:
     with opened(mariadb.entry(**changed), alias="books"):
-        failed = await fail(query("books", sql))
+        failed = fail(query("books", sql))
     assert cause in failed.cause
     assert failed.action
 
 
-async def test_sqlite_without_a_table(fail: Fail, tmp_path: Path) -> None:
+def test_sqlite_without_a_table(fail: Fail, tmp_path: Path) -> None:
     with opened(sqlite(tmp_path / "books"), alias="books"):
-        failed = await fail(query("books", "select * from shop_book"))
+        failed = fail(query("books", "select * from shop_book"))
     assert failed.cause.startswith(
         f"SQLite at {tmp_path}/books has no table or column 'shop_book' (DATABASES['books'])"
     )
 
 
-async def test_sqlite_in_a_folder_that_is_missing(fail: Fail, tmp_path: Path) -> None:
+def test_sqlite_in_a_folder_that_is_missing(fail: Fail, tmp_path: Path) -> None:
     with opened(sqlite(tmp_path / "nosuch/books"), alias="books"):
-        failed = await fail(query("books"))
+        failed = fail(query("books"))
     assert f"The SQLite file {tmp_path}/nosuch/books can't be opened" in failed.cause
     assert failed.action == "Create the folder, or correct NAME in DATABASES['books']."
 
 
-async def test_sqlite_that_another_process_writes(fail: Fail, tmp_path: Path) -> None:
+def test_sqlite_that_another_process_writes(fail: Fail, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "books")
     other.execute("create table shelf (id integer)")
     other.execute("begin exclusive")
     entry = {**sqlite(tmp_path / "books"), "OPTIONS": {"timeout": 0}}
     try:
         with opened(entry, alias="books"):
-            failed = await fail(query("books", "insert into shelf values (1)"))
+            failed = fail(query("books", "insert into shelf values (1)"))
     finally:
         other.close()
     assert failed.cause.startswith("Another process holds a lock in SQLite")

@@ -220,6 +220,8 @@ class Rows:
             "line": step.line,
             "exception": step.exception,
             "error": kept(step.error),
+            "cause": kept(step.cause),
+            "action": kept(step.action),
             "traceback": kept(step.traceback),
             # A stalled job may have crashed before: that failure is not this one's.
             "fingerprint": self._fingerprint(step),
