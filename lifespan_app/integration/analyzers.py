@@ -120,14 +120,14 @@ CODES: dict[object, str] = {
 TEXTS = (
     (
         UNKNOWN_HOST,
-        r"translate host name|resolve host|name or service not known|unknown mysql server",
+        r"(?:translate host name|resolve host|name or service not known|unknown mysql server)",
     ),
-    (UNKNOWN_HOST, r"name resolution|nodename nor servname"),
+    (UNKNOWN_HOST, r"(?:name resolution|nodename nor servname)"),
     (STARTING, r"database system is (?:starting up|shutting down|in recovery)"),
     (UNKNOWN_DATABASE, r"database \"[^\"]*\" does not exist|unknown database|open database file"),
     (
         PASSWORD,
-        r"password authentication failed|no password supplied|using password: |access denied for user",
+        r"(?:password authentication failed|no password supplied|using password: |access denied for user)",
     ),
     (PASSWORD, r"role \"[^\"]*\" does not exist|no pg_hba\.conf entry|authentication failed"),
     (
@@ -139,11 +139,17 @@ TEXTS = (
         MISSING,
         r"table '[^']*' doesn't exist|unknown column|column \S+ (?:of relation \S+ )?does not exist",
     ),
-    (DENIED, r"permission denied for|command denied to|readonly database|read-only transaction"),
+    (
+        DENIED,
+        r"(?:permission denied for|command denied to|readonly database|read-only transaction)",
+    ),
     (FULL, r"no space left|disk (?:is )?full|table is full"),
     (LOCKED, r"database (?:table )?is locked|lock wait timeout"),
-    (SILENT, r"timeout expired|timed out"),
-    (REFUSED, r"connection refused|can't connect to|connect call failed|no such file or directory"),
+    (SILENT, r"(?:timeout expired|timed out)"),
+    (
+        REFUSED,
+        r"(?:connection refused|can't connect to|connect call failed|no such file or directory)",
+    ),
 )
 """Parts of the texts of errors without a code, such as those before a connection is open."""
 
@@ -699,13 +705,13 @@ def wrong_loop(error: RuntimeError) -> Analysis | None:
 
 
 SERVERS = {
-    "gunicorn": "gunicorn itself gives a startup up after its --timeout, 30 s by default: raise that, too.",
+    "gunicorn": "gunicorn's own ASGI worker gives a startup up after 30 s, which no option changes.",
     "hypercorn": "hypercorn itself gives a startup up after its startup_timeout, 60 s by default: raise that, "
     "too.",
     "uvicorn": "uvicorn itself has no limit.",
     "granian": "granian itself has no limit.",
 }
-"""The limits of servers on a startup."""
+"""The limits of servers on a startup (gunicorn 27, gunicorn/workers/gasgi.py; hypercorn 0.18, config.py)."""
 
 
 @built_in("lifespan_app.engine.errors.LimitPassed")
@@ -714,7 +720,10 @@ def limit_passed(error: LimitPassed) -> Analysis:
     if not error.server_waits:
         return Analysis(error.cause, error.action)
     platform = conf.get("PLATFORM").get("startup")
-    server = SERVERS.get((server_of_process() or "").partition(" ")[0], "")
+    name = (server_of_process() or "").partition(" ")[0]
+    if name == "gunicorn" and "uvicorn.server" in sys.modules:
+        name = "uvicorn"
+    server = SERVERS.get(name, "")
     if platform is not None:
         server = f"The platform gives a startup up after {platform} s ({conf.SETTING}['PLATFORM']['startup'])."
     return Analysis(error.cause, f"{error.action} {server}".strip())
