@@ -12,6 +12,7 @@ from django.core.management.color import Style
 from django.db import DatabaseError
 from django.utils import timezone
 
+from lifespan_app.engine.error_text import one_line
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.jobs import Job, jobs_of
@@ -20,7 +21,6 @@ from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.statistics import UNCOUNTED
 from lifespan_app.history.reading.tracebacks import innermost, parts_of
-from lifespan_app.integration.redaction import masked
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
 from .command import FAILED, CommandWithExitCodes
@@ -267,7 +267,7 @@ def read(command: CommandWithExitCodes, options: Mapping[str, Any]) -> list[Reco
             return from_database(options) or from_files(options)
         why = "The history has no tables yet: run 'manage.py migrate lifespan_app'."
     except DatabaseError as error:
-        why = f"The database of the history does not respond: {masked(str(error)).strip()}"
+        why = f"The database of the history does not respond: {one_line(error)}"
     command.stderr.write(f"{why}\nShowing the runs that are stored in files on this host.")
     return from_files(options)
 

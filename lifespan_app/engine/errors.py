@@ -63,6 +63,7 @@ class LimitPassed(HookError):
         server_waits: True if the server waits meanwhile, and may have a limit of its own.
     """
 
+    # A pickled error is made again of its text alone, and then gets its attributes.
     def __init__(self, cause: str, action: str = "", *, server_waits: bool = False) -> None:
         super().__init__(f"{cause} {action}".strip())
         self.cause = cause

@@ -98,7 +98,7 @@ def in_names(names: Mapping[str, Any]) -> Address | None:
             return found
     for name in ADDRESSES:
         value = names.get(name)
-        if isinstance(value, tuple) and len(value) >= 2:
+        if type(value) is tuple and len(value) >= 2:
             if (found := address(value[0], value[1])) is not None:
                 return found
     return None
@@ -116,13 +116,12 @@ def pair_in(owner: object) -> Address | None:
 
 def address(host: object, port: object) -> Address | None:
     """Return an address of two values, or None if they are none."""
-    if isinstance(host, bytes):
-        host = host.decode(errors="replace")
-    if not (isinstance(host, str) and host and not host.startswith("/")):
+    # type() and not isinstance(): a lazy object in a frame would be made by that.
+    name = host.decode(errors="replace") if type(host) is bytes else host
+    if type(name) is not str or not name or name.startswith("/"):
         return None
-    if isinstance(port, bytes | str) and port.isdigit():
-        port = int(port)
-    return Address(host, port if isinstance(port, int) else 0)
+    digits = str(port) if type(port) in (int, str) else ""
+    return Address(name, int(digits) if digits.isdecimal() else 0)
 
 
 def setting_with(wanted: Address) -> str:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -194,8 +194,9 @@ def target_of(error: BaseException) -> Target:
     for entry in tracebacks_of(error):
         owner = entry.tb_frame.f_locals.get("self")
         owner = getattr(owner, "db", owner) if class_name_of(owner) in CURSORS else owner
-        if isinstance(owner, BaseDatabaseWrapper):
-            return target_in(owner)
+        # Not isinstance: a lazy object in a frame would be made by that.
+        if issubclass(type(owner), BaseDatabaseWrapper):
+            return target_in(cast("BaseDatabaseWrapper", owner))
     driver = path_of(type(error)).partition(".")[0]
     found = address_of(error)
     setting = "" if found is None else setting_with(found)

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import redis
 import redis.asyncio
+from django.utils.functional import SimpleLazyObject
 
 from tests.brokers import Redis
 from tests.failures.certificates import certificate, listening
@@ -106,6 +107,18 @@ def test_redis_that_does_not_run(fail: Fail, port: int, settings: Settings, is_a
     failed = fail(shop_async if is_async else shop)
     assert f"127.0.0.1:{port} (CACHES['default']['LOCATION']): the connection " in failed.cause
     assert "or correct CACHES['default']['LOCATION']." in failed.action
+
+
+def test_lazy_object_in_a_frame_is_left_alone(fail: Fail, port: int) -> None:
+    def make() -> object:
+        raise AssertionError("it was made")
+
+    def shop() -> None:
+        self = host = SimpleLazyObject(make)
+        assert self is host
+        socket.create_connection(("127.0.0.1", port))
+
+    assert f"Nothing listens at 127.0.0.1:{port}: " in fail(shop).cause
 
 
 @needs_redis

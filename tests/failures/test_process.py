@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pickle
 import resource
 import socket
 import sys
@@ -16,6 +17,7 @@ import environ
 from django.contrib.auth import get_user_model
 
 from lifespan_app import Lifespan
+from lifespan_app.errors import LimitPassed
 from tests.engine.exchange import Server
 from tests.failures.conftest import Fail
 
@@ -199,6 +201,12 @@ async def test_limit_of_the_platform_is_named(lifespan: Lifespan, settings: obje
     assert action.endswith(
         "The platform gives a startup up after 40 s (LIFESPAN['PLATFORM']['startup'])."
     )
+
+
+def test_error_of_a_limit_can_be_pickled() -> None:
+    error = LimitPassed("It took too long.", "Raise it.", server_waits=True)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), vars(again)) == (str(error), vars(error))
 
 
 def test_error_that_nobody_knows_has_no_sentences(fail: Fail) -> None:
