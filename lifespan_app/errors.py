@@ -3,6 +3,7 @@
 from .engine.errors import (
     HookError,
     LifespanError,
+    LimitPassed,
     NotRunning,
     PlanError,
     QueueFull,
@@ -17,6 +18,7 @@ from .engine.problem import Problem
 __all__ = [
     "HookError",
     "LifespanError",
+    "LimitPassed",
     "NotRunning",
     "PlanError",
     "Problem",

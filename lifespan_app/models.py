@@ -283,6 +283,8 @@ class LifespanStep(models.Model):
     line = models.PositiveIntegerField(_("line"), default=0)
     exception = models.CharField(_("exception"), max_length=255, blank=True)
     error = models.TextField(_("error"), blank=True)
+    cause = models.TextField(_("cause"), blank=True, default="")
+    action = models.TextField(_("what to do"), blank=True, default="")
     traceback = models.TextField(_("traceback"), blank=True)
     fingerprint = models.CharField(_("fingerprint"), max_length=32, blank=True)
     waiting_at = models.TextField(_("waiting at"), blank=True)

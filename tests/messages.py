@@ -113,7 +113,7 @@ def hints_of(node: ast.AST) -> Sequence[ast.AST]:
         return node.args
     if called(node) == "problem":
         return node.args[3:]
-    return node.args[1:2] if called(node) == "Problem" else []
+    return node.args[1:2] if called(node) in ("Problem", "Analysis", "LimitPassed") else []
 
 
 def called(node: ast.Call) -> str:

@@ -27,6 +27,7 @@ PUBLIC = {
     "lifespan_app.errors": [
         "HookError",
         "LifespanError",
+        "LimitPassed",
         "NotRunning",
         "PlanError",
         "QueueFull",
@@ -35,6 +36,7 @@ PUBLIC = {
         "UndeclaredUse",
         "WrongLoop",
     ],
+    "lifespan_app.failures": ["Analysis", "analyzer"],
     "lifespan_app.handler": ["LifespanASGIHandler"],
     "lifespan_app.health": ["livez", "readyz", "startupz"],
     "lifespan_app.middleware": ["AsyncMiddleware", "LifespanMiddleware", "LifespanStateMiddleware"],

@@ -10,6 +10,7 @@ from django.utils.translation import gettext
 
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.jobs import jobs_of
+from lifespan_app.history.reading.migrations import unapplied
 from lifespan_app.history.reading.queries import newest_pks
 from lifespan_app.history.reading.statistics import Spread, Start, usual
 from lifespan_app.history.reading.tracebacks import TracebackPart, innermost, parts_of
@@ -96,7 +97,7 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         "run": run,
         "status": run.status_at(now),
         "headline": describe.headline(run, steps, now),
-        "advice": describe.advice(run, steps, now),
+        "advice": [*describe.advice(run, steps, now), *unapplied(steps)],
         "troubles": [FailedStep(step, usually.get(step.key)) for step in wrong],
         "waits": waits,
         "skipped": skipped[:MOST_SKIPPED],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -20,6 +19,7 @@ from django.core.management.color import color_style, no_style
 from django.core.management.commands.runserver import naiveip_re
 from django.db import DatabaseError, connections
 
+from lifespan_app.engine.error_text import one_line, text_of, traceback_of
 from lifespan_app.engine.errors import PlanError
 from lifespan_app.integration.advice import PACKAGES
 from lifespan_app.integration.default import lifespan
@@ -136,7 +136,7 @@ def application() -> Any:
         found = load(place)
     except (PlanError, LookupError) as error:
         cause = error.__cause__
-        give_up("".join(traceback.format_exception(cause)) if cause else "", str(error))
+        give_up(traceback_of(cause), text_of(error))
     with ThreadPoolExecutor(1) as thread:
         refusal = thread.submit(no_answer, found, place, []).result()
     if refusal is not None:
@@ -157,10 +157,12 @@ def check() -> None:
         command.check(display_num_errors=True)
         command.check_migrations()
     except SystemCheckError as error:
-        give_up(str(error))
+        give_up(text_of(error))
     except DatabaseError as error:
         command.stderr.write(
-            command.style.WARNING(f"The database can't be asked for its migrations: {error}")
+            command.style.WARNING(
+                f"The database can't be asked for its migrations: {one_line(error)}"
+            )
         )
     finally:
         connections.close_all()

@@ -11,7 +11,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from lifespan_app.history.reading import describe
-from lifespan_app.history.recording.redaction import masked
+from lifespan_app.integration.redaction import masked
 from lifespan_app.leases import listing, rows
 from lifespan_app.leases.listing import State
 from lifespan_app.models import LifespanLease

@@ -12,14 +12,15 @@ from django.core.management.color import Style
 from django.db import DatabaseError
 from django.utils import timezone
 
+from lifespan_app.engine.error_text import one_line
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.jobs import Job, jobs_of
+from lifespan_app.history.reading.migrations import unapplied
 from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.statistics import UNCOUNTED
-from lifespan_app.history.reading.tracebacks import innermost
-from lifespan_app.history.recording.redaction import masked
+from lifespan_app.history.reading.tracebacks import innermost, parts_of
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
 from .command import FAILED, CommandWithExitCodes
@@ -81,7 +82,7 @@ class RunText:
         )
         yield f"  {began}"
         yield f"  UUID {run.uuid}"
-        if advice := describe.advice(run, steps, self.now):
+        if advice := [*describe.advice(run, steps, self.now), *unapplied(steps)]:
             yield ""
             yield self.style.MIGRATE_HEADING("What to do")
             for sentence in advice:
@@ -108,6 +109,8 @@ class RunText:
     def trouble(self, step: LifespanStep) -> Iterator[str]:
         """Yield all that is known of a step that went wrong."""
         yield self.style.ERROR(printable(describe.failure_text(step)))
+        if step.cause:
+            yield from folded(printable(step.cause), self.width, "  ")
         if place := describe.place(step):
             yield f"  defined at {printable(place)}"
         yield from self.attempts(step)
@@ -119,8 +122,10 @@ class RunText:
             said = f"{step.exception}: {step.error}".strip(": ")
             text = "\n".join(printable(line) for line in said.splitlines())
             yield from folded(text, self.width, "  ")
-        for line in step.traceback.splitlines():
-            yield f"  | {printable(line)}"
+        for part in parts_of(step.traceback):
+            lines = [f"  ({part.summary})"] if part.libraries else part.lines
+            for line in lines:
+                yield f"  | {printable(line)}"
         for _offset, level, logger, text in step.log[-MOST_LINES:]:
             yield from folded(printable(f"{level} {logger}: {text}"), self.width, "  > ", "    ")
 
@@ -262,7 +267,7 @@ def read(command: CommandWithExitCodes, options: Mapping[str, Any]) -> list[Reco
             return from_database(options) or from_files(options)
         why = "The history has no tables yet: run 'manage.py migrate lifespan_app'."
     except DatabaseError as error:
-        why = f"The database of the history does not respond: {masked(str(error)).strip()}"
+        why = f"The database of the history does not respond: {one_line(error)}"
     command.stderr.write(f"{why}\nShowing the runs that are stored in files on this host.")
     return from_files(options)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import NamedTuple
 
+from lifespan_app.engine.error_text import masked
 from lifespan_app.engine.lifespan import Lifespan
 from lifespan_app.engine.planning.plan import Node, Plan, Reason, Wait
 from lifespan_app.engine.reporting.report import (
@@ -186,7 +187,8 @@ def trial_run(
         if opened and not failure:
             begins(repeat + 1)
             left += leaked_descriptors(lifespan, service_type, watch, deadline, opened, clean_up)
-    return TrialRun(tuple(reports), tuple(dict.fromkeys(left)), failure, not_waited_for)
+    shown = dict.fromkeys(leak._replace(what=masked(leak.what)) for leak in left)
+    return TrialRun(tuple(reports), tuple(shown), failure, not_waited_for)
 
 
 @dataclass

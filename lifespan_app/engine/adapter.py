@@ -69,6 +69,10 @@ class Adapter:
         vars(changed).update(replaced)
         return changed
 
+    def masked(self, text: str) -> str:
+        """Return a text with its secrets masked: texts of errors and of progress, before they are shown."""
+        return text
+
     def app_label(self, module: str) -> str | None:
         """Return the label of the installed app that a module belongs to, or None."""
         return None

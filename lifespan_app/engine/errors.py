@@ -54,6 +54,23 @@ class HookError(LifespanError):
     """A hook broke a rule of the engine: it took too long, did not yield, yielded twice."""
 
 
+class LimitPassed(HookError):
+    """A hook has passed a time limit.
+
+    Args:
+        cause: the hook, the limit, and the location where the hook waits.
+        action: the setting that raises the limit.
+        server_waits: True if the server waits meanwhile, and may have a limit of its own.
+    """
+
+    # A pickled error is made again of its text alone, and then gets its attributes.
+    def __init__(self, cause: str, action: str = "", *, server_waits: bool = False) -> None:
+        super().__init__(f"{cause} {action}".strip())
+        self.cause = cause
+        self.action = action
+        self.server_waits = server_waits
+
+
 class PlanError(LifespanError):
     """The plan can't be made: everything that is wrong with it, all at once.
 

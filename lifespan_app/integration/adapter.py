@@ -40,6 +40,12 @@ class DjangoAdapter(ServerAdapter):
 
         return DjangoAdvice()
 
+    def masked(self, text: str) -> str:
+        """Return a text with the secrets masked that settings and environment hold."""
+        from .redaction import masked
+
+        return masked(text)
+
     def app_label(self, module: str) -> str | None:
         """Return the label of the installed app that a module belongs to, or None."""
         if not apps.apps_ready:

@@ -10,7 +10,7 @@ from django.apps import AppConfig, apps
 from django.utils.module_loading import module_has_submodule
 
 from lifespan_app import conf
-from lifespan_app.engine.error_text import class_name, text_of
+from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.problem import Problem
 
 from .default import lifespan
@@ -80,7 +80,7 @@ def problem(app: AppConfig, name: str, error: BaseException) -> Problem:
     if isinstance(error, SyntaxError) and error.filename:
         file, line = error.filename, error.lineno or 0
     return Problem(
-        f"'{name}' of app '{app.label}' can't be imported: {class_name(error)}: {text_of(error)}",
+        f"'{name}' of app '{app.label}' can't be imported: {one_line(error)}",
         "Fix the import error: no server can start until then. migrate, shell and the checks still "
         f"run. {exclusion(app.label)}",
         file,

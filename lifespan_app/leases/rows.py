@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 from django.db.models import BigIntegerField, F, Func
 
-from lifespan_app.history.recording.redaction import masked
 from lifespan_app.history.recording.sanitize import sanitize
+from lifespan_app.integration.redaction import masked
 from lifespan_app.models import LifespanLease
 
 MICROSECONDS = 1_000_000

@@ -59,6 +59,16 @@ def test_newest_run_is_shown_with_what_failed_and_what_to_do() -> None:
     assert "it needs 'notices.notice_board', which failed" in text
 
 
+def test_frames_of_libraries_are_folded() -> None:
+    records.degraded()
+
+    lines = shown().splitlines()
+
+    assert "  |   (2 frames of httpx, httpcore)" in lines
+    assert not [line for line in lines if "site-packages/httpx/_client.py" in line]
+    assert '  |   File "/srv/shop/notices/board.py", line 21, in notices' in lines
+
+
 def test_place_where_a_hook_hung_is_said() -> None:
     records.timed_out()
 

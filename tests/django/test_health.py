@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PATHS = ["/livez", "/readyz", "/startupz"]
 JSON = [(b"accept", b"application/json")]
 SECRET = "password=hunter2 refused"
+MASKED = "password=******************** refused"
 
 
 @pytest.fixture(autouse=True)
@@ -248,7 +249,7 @@ async def test_permission_to_view_runs_shows_hooks_and_errors(lifespan: Lifespan
         {
             "hook": "tests.django.test_health.feed",
             "what": "crashed",
-            "error": f"ConnectionError: {SECRET}",
+            "error": f"ConnectionError: {MASKED}",
             "required": True,
         },
         {
@@ -278,7 +279,7 @@ async def test_permission_to_view_runs_shows_hooks_and_errors(lifespan: Lifespan
     *troubles, job = answer.content.decode().splitlines()
     assert troubles == [
         "crashed",
-        f"tests.django.test_health.feed: crashed: ConnectionError: {SECRET}",
+        f"tests.django.test_health.feed: crashed: ConnectionError: {MASKED}",
         "tests.django.test_health.connection: check_failed: ConnectionError: the line is cut",
     ]
     assert job.startswith("tests.django.test_health.feed: crashed; 1 crash, last at 20")

@@ -1,15 +1,19 @@
-"""An error in one line: its class always, and of a group what is inside."""
+"""An error in one line: its class always, of a group what is inside, and of a chain its cause."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn, cast
 
 import pytest
 
 from lifespan_app import Lifespan
-from lifespan_app.engine.error_text import one_line
+from lifespan_app.engine.error_text import one_line, traceback_of
 from lifespan_app.engine.reporting.report import Report
 from tests.engine.apps import written_in
 from tests.engine.exchange import Server
@@ -40,7 +44,7 @@ def task_group(*errors: Exception) -> ExceptionGroup[Exception]:
         ),
         (
             ExceptionGroup("3 of 5 shards", [ConnectionError("refused"), OSError("no")]),
-            f"ExceptionGroup: 3 of 5 shards: {REFUSED} (and 1 more)",
+            f"{REFUSED} (and 1 more, raised as ExceptionGroup: 3 of 5 shards)",
         ),
         (
             BaseExceptionGroup("unhandled errors in a TaskGroup", [SystemExit(3)]),
@@ -55,6 +59,171 @@ def test_error_as_one_line(error: BaseException, line: str) -> None:
 
 def test_long_text_is_cut() -> None:
     assert len(one_line(ValueError("x" * 10_000))) < 600
+
+
+EMPTY: dict[str, str] = {}
+
+
+def raised_by(function: Callable[[], object]) -> Exception:
+    try:
+        function()
+    except Exception as error:
+        return error
+    except SystemExit as error:
+        return cast("Exception", error)
+    raise AssertionError("nothing raised")
+
+
+def ask() -> NoReturn:
+    raise ConnectionError("refused")
+
+
+def translated() -> None:
+    try:
+        ask()
+    except ConnectionError as error:
+        raise RuntimeError("no notices") from error
+
+
+def replaced() -> None:
+    try:
+        EMPTY["DB"]
+    except KeyError:
+        raise ValueError("set DB")  # noqa: B904
+
+
+def hidden() -> None:
+    try:
+        EMPTY["DB"]
+    except KeyError:
+        raise ValueError("set DB") from None
+
+
+def exits() -> None:
+    try:
+        EMPTY["DB"]
+    except KeyError:
+        sys.exit(3)
+
+
+def fails_while_handling() -> None:
+    try:
+        EMPTY["in the cache"]
+    except KeyError:
+        ask()
+
+
+def in_a_group() -> None:
+    raise ExceptionGroup("unhandled errors in a TaskGroup", [raised_by(translated), OSError("no")])
+
+
+async def passes_its_time() -> None:
+    async with asyncio.timeout(0):
+        await asyncio.sleep(1)
+
+
+@pytest.mark.parametrize(
+    ("function", "line"),
+    [
+        (translated, f"{REFUSED} (raised as RuntimeError: no notices)"),
+        (replaced, "KeyError: 'DB' (raised as ValueError: set DB)"),
+        (hidden, "ValueError: set DB"),
+        (exits, "KeyError: 'DB' (raised as SystemExit: 3)"),
+        (fails_while_handling, REFUSED),
+        (in_a_group, f"{REFUSED} (and 1 more, raised as RuntimeError: no notices)"),
+        (lambda: asyncio.run(passes_its_time()), "TimeoutError"),
+    ],
+    ids=[
+        "from",
+        "in except",
+        "from None",
+        "sys.exit",
+        "failure of a handler",
+        "group",
+        "time limit",
+    ],
+)
+def test_line_names_the_cause(function: Callable[[], object], line: str) -> None:
+    assert one_line(raised_by(function)) == line
+
+
+def library(folder: Path, code: str) -> Any:
+    """Return a module that lies where packages are installed."""
+    file = folder / "site-packages/client.py"
+    file.parent.mkdir()
+    module = ModuleType("client")
+    exec(compile(code, str(file), "exec"), vars(module))
+    return module
+
+
+def test_cause_that_only_a_library_has_seen_is_left_out(tmp_path: Path) -> None:
+    client = library(
+        tmp_path,
+        "def get():\n"
+        "    try:\n"
+        "        raise OSError(111)\n"
+        "    except OSError as error:\n"
+        "        raise ConnectionError('no notices') from error\n",
+    )
+    assert one_line(raised_by(lambda: client.get())) == "ConnectionError: no notices"
+
+
+def test_users_error_inside_of_a_librarys_is_the_cause(tmp_path: Path) -> None:
+    client = library(
+        tmp_path,
+        "def call(function):\n"
+        "    try:\n"
+        "        function()\n"
+        "    except Exception as error:\n"
+        "        raise ValueError('callback failed') from error\n",
+    )
+    error = raised_by(lambda: client.call(ask))
+    assert one_line(error) == f"{REFUSED} (raised as ValueError: callback failed)"
+
+
+def test_causes_in_a_circle_come_to_an_end() -> None:
+    first, second = ValueError("first"), KeyError("second")
+    first.__cause__, second.__cause__ = second, first
+    assert one_line(first) == "ValueError: first"
+
+
+def test_long_chain_has_one_line() -> None:
+    error: BaseException = ValueError(0)
+    for number in range(1, 5_000):
+        outer = ValueError(number)
+        outer.__cause__ = error
+        error = outer
+    assert one_line(error) == "ValueError: 4999"
+
+
+def even(number: int) -> bool:
+    return number == 0 or odd(number - 1)
+
+
+def odd(number: int) -> bool:
+    return number != 0 and even(number - 1)
+
+
+def test_functions_that_call_each_other_are_folded_in_a_traceback() -> None:
+    text = traceback_of(raised_by(lambda: even(10**6)))
+    assert text.count(", in odd") == 2
+    assert "  [The last 2 frames repeated " in text
+    assert text.splitlines()[-1].startswith("RecursionError")
+    assert len(text.splitlines()) < 30
+
+
+def test_different_frames_of_a_traceback_are_all_there() -> None:
+    text = traceback_of(raised_by(lambda: even(3) or ask()))
+    assert "repeated" not in text
+    text = traceback_of(raised_by(lambda: [None for _ in range(5) if ask()]))
+    assert "repeated" not in text
+
+
+def test_recursion_in_a_group_is_folded_too() -> None:
+    group = ExceptionGroup("two", [raised_by(lambda: even(10**6)), ValueError("no")])
+    text = traceback_of(group)
+    assert "[The last 2 frames repeated " in text
+    assert len(text.splitlines()) < 60
 
 
 def report_of(lifespan: Lifespan) -> Report:

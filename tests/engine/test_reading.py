@@ -499,7 +499,7 @@ def test_optional_resource_that_took_too_long_has_the_reason() -> None:
             await asyncio.sleep(30)
             with pytest.raises(ResourceClosed) as caught:
                 client.current()
-            assert f"did not come up, at {time_of_day(2)}: HookError" in str(caught.value)
+            assert f"did not come up, at {time_of_day(2)}: LimitPassed" in str(caught.value)
             assert "within its limit of 2 s" in str(caught.value)
 
     run_virtually(main)

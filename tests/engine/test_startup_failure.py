@@ -297,7 +297,7 @@ def test_required_hook_that_passes_its_limit_fails_the_startup() -> None:
     assert journal.when("open slow: cancelled") == journal.when("raised") == 4
     step = report.step("shop.slow")
     assert (step.outcome, step.duration) == ("timed_out", 4)
-    assert step.exception == "lifespan_app.engine.errors.HookError"
+    assert step.exception == "lifespan_app.engine.errors.LimitPassed"
 
 
 def test_limit_counts_from_the_hook_s_own_begin() -> None:

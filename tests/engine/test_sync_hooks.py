@@ -304,9 +304,9 @@ HANGS = """
 @pytest.mark.parametrize(
     ("decorator", "before", "after", "expected"),
     [
-        ("on_start", "", "", ["HookError", "the end"]),
+        ("on_start", "", "", ["LimitPassed", "the end"]),
         ("on_shutdown", "", "", ["serving", "ExceptionGroup", "the end"]),
-        ("resource", "", "yield", ["HookError", "the end"]),
+        ("resource", "", "yield", ["LimitPassed", "the end"]),
     ],
     ids=["start function", "shutdown function", "resource"],
 )

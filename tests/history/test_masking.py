@@ -13,7 +13,7 @@ import pytest
 from django.test import override_settings
 from django.views.debug import SafeExceptionReporterFilter
 
-from lifespan_app.history.recording.redaction import MASK, forget_secrets, masked
+from lifespan_app.integration.redaction import MASK, forget_secrets, masked
 
 if TYPE_CHECKING:
     from pytest_django import Settings

@@ -28,7 +28,7 @@ defaults = Defaults()
 settings.configure(defaults, SECRET_KEY="hunter2 is secret", INSTALLED_APPS=["lifespan_app"])
 import django
 django.setup()
-from lifespan_app.history.recording import sensitive
+from lifespan_app.integration import sensitive
 
 defaults.read.clear()
 found = dict(sensitive.explicit_settings())

@@ -312,6 +312,6 @@ def test_missing_tables_are_named(
 
     assert str(caught.value) == (
         "The history in database 'empty' can't be pruned: "
-        "no such table: lifespan_app_lifespanrun\n"
+        "OperationalError: no such table: lifespan_app_lifespanrun\n"
         "Has 'manage.py migrate --database empty' made its tables?"
     )

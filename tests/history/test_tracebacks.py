@@ -63,3 +63,36 @@ def test_innermost_own_frame_is_found_also_within_a_group() -> None:
 )
 def test_file_is_known_as_own_or_library_code(file: str, library: str) -> None:
     assert library_of(file) == library
+
+
+def deep(levels: int, lines: list[str]) -> str:
+    """Return a traceback of many different lines of the project's own."""
+    frames = [
+        f'  File "/srv/shop/step.py", line {line}, in step\n    work()' for line in range(levels)
+    ]
+    return "\n".join(["Traceback (most recent call last):", *frames, *lines])
+
+
+def test_middle_of_many_own_frames_is_folded() -> None:
+    parts = parts_of(deep(100, ["ValueError: no"]))
+
+    assert [part.summary for part in parts if part.libraries] == ["80 frames of your code"]
+    assert sum(part.frames for part in parts) == 100
+    assert "\n".join(part.text for part in parts) == deep(100, ["ValueError: no"])
+    assert parts[-1].lines[-1] == "ValueError: no"
+
+
+def test_some_own_frames_are_all_shown() -> None:
+    assert not [part for part in parts_of(deep(21, [])) if part.libraries]
+
+
+def test_recursion_of_an_earlier_version_is_folded() -> None:
+    cycle = """\
+  File "/srv/shop/a.py", line 1, in even
+    odd()
+  File "/srv/shop/a.py", line 2, in odd
+    even()
+"""
+    [part] = parts_of(f"Traceback:\n{cycle * 400}RecursionError: too deep")
+    assert len(part.lines) == 11
+    assert part.lines[-2] == "  [The last 2 frames repeated 398 more times]"

@@ -6,7 +6,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from lifespan_app.engine.analysis import Analysis, analysis_of
 from lifespan_app.engine.error_text import path_and_text, traceback_of
+
+UNKNOWN = Analysis("", "")
 
 
 class Failure(NamedTuple):
@@ -14,14 +17,24 @@ class Failure(NamedTuple):
 
     error: BaseException
     exception: str
-    """The full name of its class."""
+    """The full name of the class of its cause."""
     message: str
     traceback: str
+    analysis: Analysis = UNKNOWN
+    """The sentences of an analyzer; empty without one."""
+
+    def renewed(self) -> "Failure":
+        """Return it with the text as it is now: the error has got notes since."""
+        exception, message = path_and_text(self.error)
+        return self._replace(
+            exception=exception, message=message, traceback=traceback_of(self.error)
+        )
 
 
 def failure_of(error: BaseException) -> Failure:
     """Return an error with its text as it is now."""
-    return Failure(error, *path_and_text(error), traceback_of(error))
+    analysis = analysis_of(error) or UNKNOWN
+    return Failure(error, *path_and_text(error), traceback_of(error), analysis)
 
 
 def short(path: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from lifespan_app.engine.error_text import masked
 from lifespan_app.engine.hooks.hook import Kind
 from lifespan_app.engine.planning.plan import Node, edges_into
 
@@ -38,7 +39,7 @@ class Progress(NamedTuple):
 
     def __str__(self) -> str:
         share = f"{int(self.fraction * 100)} %"
-        return f"{share}, {self.doing}" if self.doing else share
+        return f"{share}, {masked(self.doing)}" if self.doing else share
 
 
 class Tried(NamedTuple):
@@ -301,6 +302,7 @@ class Snapshot:
             self._logs.get(entry.place, ()) if entry.outcome is None else entry.log,
             entry.tried.errors,
             node.options.required,
+            *(("", "") if failure is None else failure.analysis),
         )
 
     def longest_chain(self, phase: Phase) -> tuple[str, ...]:
@@ -338,6 +340,8 @@ class Snapshot:
             if entry is None or entry.outcome is None:
                 seconds = 0.0 if entry is None else self._moments.now - entry.begun
                 said: tuple[Any, ...] = self._progress.get(node.index, ())
+                if said:
+                    said = (said[0], masked(said[1]))
                 if entry is not None and entry.tried.errors:
                     said = (None, attempt(entry, self._moments.now))
                 yield Pending(node.key, seconds, *said)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from lifespan_app.engine.error_text import one_line, text_of, was_raised
+from lifespan_app.engine.error_text import text_of, was_raised
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.wording import count, time_taken
 
-from .report import Observer, Phase, Report, Status, Step
+from .report import Observer, Phase, Report, Status, Step, explained
 
 ENDS = 4
 """The number of hooks that a line names at each end of a long chain."""
@@ -113,7 +113,8 @@ class Log(Observer):
         """Log a failure with its traceback."""
         if not was_raised(error):
             # The engine's own error: its text is complete, and its traceback of no use.
-            logger.error("Lifespan hook %s", text_of(error), about=report.log_fields(step))
+            text = f"{step.cause} {step.action}" if step.cause else text_of(error)
+            logger.error("Lifespan hook %s", text, about=report.log_fields(step))
             return
         logger.error(
             "Lifespan hook '%s' (%s:%d) %s after %s: %s",
@@ -122,7 +123,7 @@ class Log(Observer):
             step.line,
             WHAT_FAILED[step.phase],
             time_taken(step.duration),
-            one_line(error),
+            explained(step),
             error=error,
             about=report.log_fields(step),
         )

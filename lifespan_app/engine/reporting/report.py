@@ -144,6 +144,10 @@ class Step(NamedTuple):
     """The errors of the attempts that have failed, of a start that is tried again."""
     required: bool = True
     """True if the process is not ready without it."""
+    cause: str = ""
+    """A sentence about the cause of its error, by an analyzer of ``lifespan_app.failures``."""
+    action: str = ""
+    """A sentence about what to do."""
 
     @property
     def key(self) -> str:
@@ -438,6 +442,14 @@ class Observer:
             seconds_left: how long a returned awaitable is waited for.
         """
         return None
+
+
+def explained(step: Step) -> str:
+    """Return the failure of a step in one line: cause and action, if they are known, and the error."""
+    line = line_of(step.exception, step.error)
+    if not step.cause:
+        return line
+    return f"{step.cause} {step.action} ({line})"
 
 
 def why(step: Step) -> str:

@@ -12,7 +12,7 @@ from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import BACKGROUND, IN_THREAD, ONLY_AT_END, SYNC_GENERATOR
 from lifespan_app.engine.lease import Lease
 from lifespan_app.engine.planning.plan import Node
-from lifespan_app.engine.reporting.failure import failure_of, short
+from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.reporting.journal import HAS_STARTUP, NOT_TRIED, Entry
 from lifespan_app.engine.reporting.report import (
     IN_SERVICE,
@@ -649,7 +649,7 @@ class HookRun:
         """Keep the text of the error that it has failed with anew: it has got notes since."""
         for step in (self.startup, self.serving):
             if step is not None and step.failure is not None:
-                renewed = step._replace(failure=failure_of(step.failure.error))
+                renewed = step._replace(failure=step.failure.renewed())
                 self._keep(renewed)
                 return renewed
         return None

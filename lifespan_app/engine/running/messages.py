@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lifespan_app.engine.error_text import in_full, one_line, text_of
+from lifespan_app.engine.error_text import in_full, is_a, one_line, text_of
+from lifespan_app.engine.errors import LifespanError
+from lifespan_app.engine.reporting.failure import Failure
 from lifespan_app.engine.reporting.log import WHAT_FAILED
 from lifespan_app.engine.reporting.report import Outcome, Phase
 from lifespan_app.engine.wording import count, time_taken
@@ -42,14 +44,35 @@ def first_line(run: Run, error: BaseException) -> str:
             first = first_attempt(hook_run)
             tried = f"\n{first}" if first else ""
             if start.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
-                return f"lifespan_app: hook {text_of(error)}{tried}"
+                return f"lifespan_app: hook {limit_text(start.failure, error)}{tried}"
             what, after = WHAT_FAILED[Phase.STARTUP], time_taken(start.ended - start.begun)
-            return f"lifespan_app: hook {hook_run} {what} after {after}: {in_full(error)}{tried}"
-        if hook_run.serving_error is error:
             return (
-                f"lifespan_app: hook {hook_run} crashed before the process served: {in_full(error)}"
+                f"lifespan_app: hook {hook_run} {what} after {after}: "
+                f"{explained(start.failure, error)}{tried}"
             )
-    return f"lifespan_app: {text_of(error)}"
+        if hook_run.serving_error is error:
+            failure = None if hook_run.serving is None else hook_run.serving.failure
+            return (
+                f"lifespan_app: hook {hook_run} crashed before the process served: "
+                f"{explained(failure, error)}"
+            )
+    return f"lifespan_app: {text_of(error) if is_a(error, LifespanError) else in_full(error)}"
+
+
+def explained(failure: Failure | None, error: BaseException) -> str:
+    """Return an error, behind the sentences about its cause and what to do, if these are known."""
+    if failure is None or not failure.analysis.cause:
+        return in_full(error)
+    name = failure.exception.rpartition(".")[2]
+    cause, action = failure.analysis
+    return f"{name}: {cause}\nWhat to do: {action}\nThe error: {in_full(error)}"
+
+
+def limit_text(failure: Failure | None, error: BaseException) -> str:
+    """Return the text of an error about a limit, with what an analyzer has added."""
+    if failure is None or not failure.analysis.cause:
+        return text_of(error)
+    return " ".join(failure.analysis)
 
 
 def service_message(run: Run) -> str:
@@ -83,5 +106,6 @@ def shutdown_message(run: Run) -> str:
     for hook_run in run.hook_runs:
         error = hook_run.stop_error
         if error is not None:
-            lines.append(f"{hook_run}: {in_full(error)}")
+            failure = None if hook_run.shutdown is None else hook_run.shutdown.failure
+            lines.append(f"{hook_run}: {explained(failure, error)}")
     return "\n".join(lines)

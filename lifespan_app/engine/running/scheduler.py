@@ -16,7 +16,7 @@ from typing import Any
 
 from lifespan_app.engine.advice import GENERIC, Advice
 from lifespan_app.engine.error_text import add_note, one_line
-from lifespan_app.engine.errors import HookError
+from lifespan_app.engine.errors import HookError, LimitPassed
 from lifespan_app.engine.hooks.hook import RESOURCE
 from lifespan_app.engine.lease import Lease
 from lifespan_app.engine.planning.plan import Gives
@@ -834,7 +834,7 @@ class Scheduler:
     def _round_ended(self, job: HookRun, error: BaseException | None) -> None:
         if not job.cancel_attempts:
             if self._now + EARLY >= job.deadline:
-                self._round_crashes(job, HookError(self._texts.of_round(job)))
+                self._round_crashes(job, self._texts.of_round(job))
             elif error is not None:
                 self._round_crashes(job, error)
             else:
@@ -853,7 +853,7 @@ class Scheduler:
         """Cancel a round that has passed its limit; a thread is left, and no round begins before it ends."""
         if not job.cancel_attempts:
             self._where(job)
-            self._round_crashes(job, HookError(self._texts.of_round(job)))
+            self._round_crashes(job, self._texts.of_round(job))
         self._interrupt(job)
 
     def _interrupt(self, job: HookRun) -> None:
@@ -1050,8 +1050,7 @@ class Scheduler:
             hook_run.cancel_begins()
             self._say(hook_run, self._texts.passed(hook_run, at), at)
 
-    def _say(self, hook_run: HookRun, text: str, at: float) -> None:
-        error = HookError(text)
+    def _say(self, hook_run: HookRun, error: LimitPassed, at: float) -> None:
         attempts = hook_run.attempts
         if attempts is not None and hook_run.state is STARTING and hook_run.on_loop:
             goes_on = self.phase is IN_STARTUP or self._may_start_late(hook_run)
@@ -1099,7 +1098,7 @@ class Scheduler:
 
     def _pass(self, hook_runs: Iterable[HookRun]) -> None:
         """Act on the passed limits of hooks."""
-        passed: list[tuple[HookRun, str]] = []
+        passed: list[tuple[HookRun, LimitPassed]] = []
         for hook_run in hook_runs:
             if hook_run.cancel_attempts:
                 self._cancel(hook_run)
@@ -1113,8 +1112,8 @@ class Scheduler:
                 self._cancel(hook_run)
             else:
                 hook_run.cancel_begins()
-        for hook_run, text in passed:
-            self._say(hook_run, text, self._now)
+        for hook_run, error in passed:
+            self._say(hook_run, error, self._now)
             if not (hook_run.on_loop or hook_run.abandoned):
                 self._cancel(hook_run)
 
@@ -1138,7 +1137,7 @@ class Scheduler:
         for hook_run in self.graph.hook_runs:
             is_required = hook_run.hook is not None and hook_run.node.options.required
             if is_required and not hook_run.settled and not hook_run.non_blocking:
-                self._fail(HookError(self._texts.never_began(hook_run)))
+                self._fail(self._texts.never_began(hook_run))
                 return
         self.deadlines.end_startup(warming_up=True)
 
@@ -1157,7 +1156,7 @@ class Scheduler:
             if stops and not hook_run.cancel_attempts:
                 if hook_run.shutdown is None:
                     self._where(hook_run)
-                    error = HookError(self._texts.last_second(hook_run))
+                    error = self._texts.last_second(hook_run)
                     self._fail_to_stop(hook_run, error, Outcome.TIMED_OUT)
                 if hook_run.on_loop:
                     self._cancel(hook_run)

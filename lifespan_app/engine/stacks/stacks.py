@@ -9,15 +9,15 @@ import gc
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from enum import Enum
 from pathlib import Path
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, NamedTuple
 
+from lifespan_app.engine.whose_code import Whose, owner_of, package_of, working_folder
+
 __all__ = [
     "Frame",
     "Location",
-    "is_users",
     "locations_of",
     "tasks_by_value",
     "tasks_with",
@@ -45,9 +45,6 @@ _WRAPPERS = frozenset(
 
 The wrapped object is the first one that they refer to, before a value that is being sent.
 """
-
-_TYPED_IN = ("<stdin", "<console", "<ipython-input", "<python-input")
-"""The prefixes of the file names of code that is typed into an interpreter."""
 
 _At = tuple[CodeType, int]
 
@@ -136,16 +133,6 @@ def where_loop(ident: int, *, home: str | None = None) -> Location | None:
         return _place(reversed(inside), home)
     except Exception:
         return None
-
-
-def is_users(filename: str, *, home: str | None = None) -> bool:
-    """Return True if a file is the user's code: not a library's, Python's, or this package's.
-
-    Args:
-        filename: as a code object has it.
-        home: as in ``where_task``.
-    """
-    return _sort(filename, _working_folder(), _package_of(home))[0] is _Whose.USER
 
 
 def tasks_with(
@@ -322,100 +309,24 @@ def _at(frame: FrameType) -> _At:
 _THIS_FILE = _at.__code__.co_filename
 
 
-class _Whose(Enum):
-    USER = "user"
-    LIBRARY = "library"
-    OURS = "ours"
-    STANDARD = "standard"
-
-
 def _place(lines: Iterable[_At], home: str | None) -> Location | None:
     """Choose the two most useful lines of all, which come outermost first."""
-    folder = _working_folder()
-    package = _package_of(home)
-    innermost: dict[_Whose, Frame] = {}
+    folder = working_folder()
+    package = package_of(home)
+    innermost: dict[Whose, Frame] = {}
     for code, line in reversed(list(lines)):
-        whose, file = _sort(code.co_filename, folder, package)
+        whose, file = owner_of(code.co_filename, folder, package)
         spot = Frame(file, line, code.co_name)
-        if whose is _Whose.USER:
+        if whose is Whose.USER:
             # Below the user's line, a client's ``receive`` is more useful than the lock inside it.
-            return Location(spot, _first(innermost, _Whose.LIBRARY, _Whose.OURS, _Whose.STANDARD))
+            return Location(spot, _first(innermost, Whose.LIBRARY, Whose.OURS, Whose.STANDARD))
         innermost.setdefault(whose, spot)
-    found = _first(innermost, _Whose.LIBRARY, _Whose.STANDARD, _Whose.OURS)
+    found = _first(innermost, Whose.LIBRARY, Whose.STANDARD, Whose.OURS)
     return None if found is None else Location(None, found)
 
 
-def _package_of(home: str | None) -> str | None:
-    """Return the package that counts as the user's code, for a hook that is installed."""
-    installed = None if home is None else _below_packages(Path(home))
-    return None if installed is None else installed.parts[0]
-
-
-def _first(spots: dict[_Whose, Frame], *order: _Whose) -> Frame | None:
+def _first(spots: dict[Whose, Frame], *order: Whose) -> Frame | None:
     return next((spots[whose] for whose in order if whose in spots), None)
-
-
-@functools.lru_cache(maxsize=2_048)
-def _sort(filename: str, folder: Path, package: str | None) -> tuple[_Whose, str]:
-    """Return the owner of a file, and the file's short name."""
-    if filename.startswith("<"):
-        if filename.startswith(_TYPED_IN):
-            return _Whose.USER, filename
-        frozen = filename.startswith("<frozen ")
-        return (_Whose.STANDARD if frozen else _Whose.LIBRARY), filename
-    path = Path(filename)
-    if not path.is_absolute():
-        return _Whose.USER, str(path)
-    known = _folders()
-    if path.is_relative_to(known.ours):
-        return _Whose.OURS, str(path.relative_to(known.ours.parent))
-    if (installed := _below_packages(path)) is not None:
-        own = installed.parts[0] == package
-        return (_Whose.USER if own else _Whose.LIBRARY), str(installed)
-    for standard in known.standard:
-        if path.is_relative_to(standard):
-            return _Whose.STANDARD, str(path.relative_to(standard))
-    if path.parent == known.scripts:
-        return _Whose.LIBRARY, path.name
-    # Relative to the root folder, a path would just lose its first slash.
-    if folder.name and path.is_relative_to(folder):
-        return _Whose.USER, str(path.relative_to(folder))
-    return _Whose.USER, filename
-
-
-def _below_packages(path: Path) -> Path | None:
-    """Return the path from the package on, for a file of an installed package."""
-    for folder in path.parents:
-        if folder.name in ("site-packages", "dist-packages"):
-            return path.relative_to(folder)
-    return None
-
-
-def _working_folder() -> Path:
-    try:
-        return Path.cwd()
-    except OSError:  # it has been removed
-        return Path()
-
-
-class _Folders(NamedTuple):
-    ours: Path
-    scripts: Path
-    standard: tuple[Path, ...]
-
-
-@functools.cache
-def _folders() -> _Folders:
-    """Return the folders of this package, of installed commands, and of the standard library."""
-    import sysconfig  # takes 2 ms, needed only for slow hooks
-
-    paths = sysconfig.get_paths()
-    standard = {Path(asyncio.__file__).parents[1], Path(paths["stdlib"]), Path(paths["platstdlib"])}
-    return _Folders(
-        ours=Path(__file__).parents[2],
-        scripts=Path(paths["scripts"]),
-        standard=tuple(sorted(standard | {folder.resolve() for folder in standard})),
-    )
 
 
 @functools.cache

@@ -474,7 +474,16 @@ def advice_for(run: LifespanRun, step: LifespanStep, now: datetime) -> Iterator[
         "waiting": step.waiting_at,
         "setting": f"LIFESPAN['HOOKS']['{step.key}']",
     }
-    if step.phase == Phase.SHUTDOWN:
+    timed_out = step.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED)
+    if timed_out and step.waiting_at and step.phase != Phase.SHUTDOWN:
+        yield (
+            gettext("It hung at %(waiting)s: check whether the service it calls there responds.")
+            % words
+        )
+    if step.action:
+        # An analyzer has found the cause, which says more than where to look.
+        yield step.action
+    elif step.phase == Phase.SHUTDOWN:
         yield (
             gettext(
                 "Look at %(place)s, after its yield: it may not have released what it holds. If it "
@@ -482,15 +491,7 @@ def advice_for(run: LifespanRun, step: LifespanStep, now: datetime) -> Iterator[
             )
             % words
         )
-        return
-    if step.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED):
-        if step.waiting_at:
-            yield (
-                gettext(
-                    "It hung at %(waiting)s: check whether the service it calls there responds."
-                )
-                % words
-            )
+    elif timed_out:
         yield gettext("If it only needs longer, raise %(setting)s['timeout'].") % words
     elif step.outcome == Outcome.STALLED:
         words["waiting"] = step.waiting_at or words["place"]
@@ -512,6 +513,8 @@ def advice_for(run: LifespanRun, step: LifespanStep, now: datetime) -> Iterator[
             gettext("Look at %(place)s, and check whether the service it connects to is reachable.")
             % words
         )
+    if step.phase == Phase.SHUTDOWN:
+        return
     if run.status == Status.STARTUP_FAILED:
         yield (
             gettext(

@@ -6,10 +6,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext, ngettext
+
+from lifespan_app.engine.error_text import without_repeats
+
 FRAME = re.compile(r'^[\s|+]*File "(?P<file>.*)", line (?P<line>\d+), in (?P<function>.*)$')
 INSTALLED = re.compile(r"(?:site|dist)-packages[/\\]([^/\\]+)")
 STANDARD = re.compile(r"[/\\][Pp]ython3?[\w.]*[/\\]|^<frozen ")
 OURS = re.compile(r"(?:^|[/\\])lifespan_app[/\\](?!tests[/\\])")
+
+SHOWN_OWN = 10
+"""The most frames of the project's own at each end of a long run of them; others are folded."""
 
 
 @dataclass
@@ -17,7 +24,7 @@ class TracebackPart:
     """Lines of a traceback that are shown or folded together."""
 
     libraries: list[str] = field(default_factory=list)
-    """The libraries of the frames; empty for the project's own frames and for other lines."""
+    """The libraries of folded frames; empty for lines that are shown."""
     lines: list[str] = field(default_factory=list)
     frames: int = 0
 
@@ -31,6 +38,17 @@ class TracebackPart:
         """The libraries, each once."""
         return ", ".join(dict.fromkeys(self.libraries))
 
+    @property
+    def summary(self) -> str:
+        """The number of the folded frames, and the libraries."""
+        words = {"counter": self.frames, "names": self.names}
+        return (
+            ngettext(
+                "%(counter)s frame of %(names)s", "%(counter)s frames of %(names)s", self.frames
+            )
+            % words
+        )
+
 
 def library_of(file: str) -> str:
     """Return the library that a file belongs to; empty for the project's own code."""
@@ -42,11 +60,11 @@ def library_of(file: str) -> str:
 
 
 def parts_of(traceback: str) -> list[TracebackPart]:
-    """Return the parts of a traceback; consecutive library frames are one part."""
+    """Return the parts of a traceback: frames of libraries, and the middle of many own ones, are folded."""
     parts: list[TracebackPart] = []
     library = ""
     indent = 0
-    for line in traceback.rstrip().splitlines():
+    for line in without_repeats(traceback.rstrip()).splitlines():
         frame = FRAME.match(line)
         if frame:
             library = library_of(frame["file"])
@@ -61,7 +79,21 @@ def parts_of(traceback: str) -> list[TracebackPart]:
         if library:
             part.libraries.append(library)
         part.frames += frame is not None
-    return parts
+    return [piece for part in parts for piece in pieces_of(part)]
+
+
+def pieces_of(part: TracebackPart) -> list[TracebackPart]:
+    """Return the pieces of a part: the middle of many frames of the project's own is folded."""
+    at = [number for number, line in enumerate(part.lines) if FRAME.match(line)]
+    if part.libraries or len(at) <= 2 * SHOWN_OWN + 1:
+        return [part]
+    begin, end = at[SHOWN_OWN], at[-SHOWN_OWN]
+    middle = len(at) - 2 * SHOWN_OWN
+    return [
+        TracebackPart([], part.lines[:begin], SHOWN_OWN),
+        TracebackPart([gettext("your code")], part.lines[begin:end], middle),
+        TracebackPart([], part.lines[end:], SHOWN_OWN),
+    ]
 
 
 def depth(line: str) -> int:

@@ -25,10 +25,10 @@ from lifespan_app.engine.reporting.report import (
     Status,
     Step,
 )
+from lifespan_app.integration.redaction import masked
 
 from . import identity
 from .fingerprint import fingerprint_of
-from .redaction import masked
 from .sanitize import sanitize
 
 Row = dict[str, Any]
@@ -220,6 +220,8 @@ class Rows:
             "line": step.line,
             "exception": step.exception,
             "error": kept(step.error),
+            "cause": kept(step.cause),
+            "action": kept(step.action),
             "traceback": kept(step.traceback),
             # A stalled job may have crashed before: that failure is not this one's.
             "fingerprint": self._fingerprint(step),

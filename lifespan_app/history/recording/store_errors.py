@@ -16,8 +16,8 @@ from django.db import (
 from django.utils.connection import ConnectionDoesNotExist
 
 from lifespan_app.engine.wording import time_limit
+from lifespan_app.integration.redaction import masked
 
-from .redaction import masked
 from .sanitize import sanitize
 
 TEMPORARY = (DatabaseError, InterfaceError, ConnectionDoesNotExist, ImproperlyConfigured, OSError)

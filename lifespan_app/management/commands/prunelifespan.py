@@ -9,9 +9,9 @@ from django.db import DatabaseError
 
 from lifespan_app import conf
 from lifespan_app.cli.command import CommandWithExitCodes, whole_number
+from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.wording import count
 from lifespan_app.history.recording.pruning import BATCH, prune
-from lifespan_app.history.recording.redaction import masked
 
 
 class Command(CommandWithExitCodes):
@@ -72,7 +72,7 @@ exit codes:
         except DatabaseError as error:
             alias = conf.get("HISTORY_DATABASE")
             raise CommandError(
-                f"The history in database '{alias}' can't be pruned: {masked(str(error).strip())}\n"
+                f"The history in database '{alias}' can't be pruned: {one_line(error)}\n"
                 f"Has 'manage.py migrate --database {alias}' made its tables?"
             ) from error
         if shows_progress and pruned:

@@ -1,4 +1,4 @@
-"""Masking of secrets in texts before they are stored.
+"""Masking of secrets in texts before they are stored, logged or sent.
 
 Masked are: user and password in URLs; values after names such as ``password`` or ``api_key`` in DSNs,
 JSON, keyword arguments, command options and headers; and the values of settings and environment

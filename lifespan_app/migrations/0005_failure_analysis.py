@@ -1,0 +1,14 @@
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    dependencies = [("lifespan_app", "0002_leases"), ("lifespan_app", "0003_readiness_and_jobs")]
+
+    operations = [
+        migrations.AddField(
+            "lifespanstep", "cause", models.TextField("cause", blank=True, default="")
+        ),
+        migrations.AddField(
+            "lifespanstep", "action", models.TextField("what to do", blank=True, default="")
+        ),
+    ]
