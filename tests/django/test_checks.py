@@ -227,6 +227,23 @@ class TestE003AWrongType:
             ({"HOOKS": ["*"]}, "LIFESPAN['HOOKS'] must be a dictionary, not ['*']."),
             ({"HOOKS": {"*": 5}}, "LIFESPAN['HOOKS']['*'] must be a dictionary, not 5."),
             ({"PLATFORM": 5}, "LIFESPAN['PLATFORM'] must be a dictionary, not 5."),
+            ({"ALERTS": "mail"}, "LIFESPAN['ALERTS'] must be a list, not 'mail'."),
+            ({"ALERTS": ["mail"]}, "LIFESPAN['ALERTS'][0] must be a dictionary, not 'mail'."),
+            ({"ALERTS": [{}]}, "LIFESPAN['ALERTS'][0]['to'] must be a string, not None."),
+            (
+                {"ALERTS": [{"to": "a.b", "on": ["fails"]}]},
+                "LIFESPAN['ALERTS'][0]['on'] must be a list of changes, which are serving, degraded, "
+                "not_ready, recovered, failed, lost, stopped, not ['fails'].",
+            ),
+            (
+                {"ALERTS": [{"to": "a.b", "on": "failed"}]},
+                "LIFESPAN['ALERTS'][0]['on'] must be a list of changes, which are serving, degraded, "
+                "not_ready, recovered, failed, lost, stopped, not 'failed'.",
+            ),
+            (
+                {"ALERTS": [{"to": "a.b", "options": ["url"]}]},
+                "LIFESPAN['ALERTS'][0]['options'] must be a dictionary, not ['url'].",
+            ),
             (
                 {"PLATFORM": {"startup": "30"}},
                 "LIFESPAN['PLATFORM']['startup'] must be a number of seconds above 0, not '30'.",
