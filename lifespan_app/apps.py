@@ -67,6 +67,10 @@ class SimpleLifespanConfig(AppConfig):
         observers = lifespan.adapter.observers
         if not any(isinstance(observer, Recorder) for observer in observers):
             observers.append(Recorder())
+        if conf.get("ALERTS"):
+            from .alerts import delivery
+
+            delivery.connect()
         if conf.get("COMMANDS"):
             from .processes import commands
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,6 +59,27 @@ PATH = ValueType("a path", lambda value: isinstance(value, (str, os.PathLike)) a
 ERROR, THREAD = "error", "thread"
 WITHOUT = ValueType(f"'{ERROR}' or '{THREAD}'", lambda value: value in (ERROR, THREAD))
 TABLE = ValueType("a dictionary", lambda value: isinstance(value, Mapping))
+
+
+class Change(StrEnum):
+    """What has changed in a run: the values of ``on`` in ``ALERTS``, and of the signal ``run_changed``."""
+
+    SERVING = "serving"
+    DEGRADED = "degraded"
+    NOT_READY = "not_ready"
+    RECOVERED = "recovered"
+    FAILED = "failed"
+    LOST = "lost"
+    STOPPED = "stopped"
+
+
+LIST = ValueType("a list", lambda value: isinstance(value, (list, tuple)))
+CHANGES = ValueType(
+    f"a list of changes, which are {', '.join(Change)}",
+    lambda value: (
+        isinstance(value, (list, tuple, set, frozenset)) and all(one in [*Change] for one in value)
+    ),
+)
 LABELS = ValueType(
     "a list of app labels",
     lambda value: (
@@ -90,6 +112,8 @@ KEYS: dict[str, tuple[Any, ValueType]] = {
     "WITHOUT_SERVER_LIFESPAN": (None, WITHOUT),  # depends on the process: ``BackgroundRun``
     "STATUS_FILE": (None, PATH),
     "WARM_UP": (False, FLAG),
+    "SLOW_LOOP": (1.0, FROM_ZERO),
+    "ALERTS": ([], LIST),
 }
 """Every key, with its default and the type of its value; None is the default, too."""
 
@@ -111,6 +135,13 @@ INNER_KEYS: dict[str, dict[str, ValueType]] = {
     "SPAWN": {"running": PLACES, "waiting": WAITING},
 }
 """The keys of the dictionaries in the setting, except ``CONFIG``, ``COMMANDS`` and ``HOOKS``."""
+
+ALERT_KEYS: dict[str, tuple[Any, ValueType]] = {
+    "to": ("", WORD),
+    "on": ((Change.FAILED, Change.LOST, Change.NOT_READY), CHANGES),
+    "options": ({}, TABLE),
+}
+"""The keys of each dictionary in ``ALERTS``, with the default and the type of the value."""
 
 FROM_ENVIRONMENT = {
     "SERVICE_TYPE": "LIFESPAN_SERVICE_TYPE",
@@ -154,6 +185,29 @@ def excluded_apps() -> frozenset[str]:
     return frozenset(get("AUTODISCOVER").get("exclude") or ())
 
 
+class Alert(NamedTuple):
+    """One entry of ``ALERTS``."""
+
+    to: str
+    """The dotted path of the function that is called."""
+    on: tuple[str, ...]
+    options: Mapping[str, Any]
+
+
+def alerts() -> list[Alert]:
+    """Return the entries of ``ALERTS``; none if the setting is of the wrong type, which is reported."""
+    if any(wrong_types()):
+        return []
+    found = []
+    for entry in get("ALERTS"):
+        values = {key: entry.get(key) for key in ALERT_KEYS}
+        given = {
+            key: ALERT_KEYS[key][0] if value is None else value for key, value in values.items()
+        }
+        found.append(Alert(given["to"], tuple(given["on"]), given["options"]))
+    return found
+
+
 def settings() -> Settings:
     """Return the engine's settings, read anew from the project's settings.
 
@@ -174,6 +228,7 @@ def settings() -> Settings:
         shutdown_deadline=float(get("SHUTDOWN_DEADLINE")),
         shutdown_notice=get("SHUTDOWN_NOTICE"),
         drain_seconds=float(get("DRAIN_SECONDS")),
+        slow_loop=float(get("SLOW_LOOP")),
         hooks=get("HOOKS"),
         spawn=merged(KEYS["SPAWN"][0], without_none(get("SPAWN"))),
     )
@@ -194,6 +249,9 @@ def wrong_types() -> Iterator[str]:
             value = inner.get(key) if isinstance(inner, Mapping) else None
             if value is not None and not kind.fits(value):
                 yield wrong_type(f"{SETTING}['{name}']['{key}']", kind, value)
+    alerts = setting.get("ALERTS")
+    for number, entry in enumerate(alerts if LIST.fits(alerts) else ()):
+        yield from wrong_types_of_alert(f"{SETTING}['ALERTS'][{number}]", entry)
     commands = setting.get("COMMANDS")
     for command, service_type in commands.items() if isinstance(commands, Mapping) else ():
         if not WORD.fits(service_type):
@@ -209,6 +267,17 @@ def wrong_types() -> Iterator[str]:
         for option, value in options.items():
             if option in HOOK_OPTIONS and not HOOK_OPTIONS[option].fits(value):
                 yield wrong_type(f"{place}['{option}']", HOOK_OPTIONS[option], value)
+
+
+def wrong_types_of_alert(place: str, entry: object) -> Iterator[str]:
+    """Yield a sentence for each value of the wrong type in an entry of ``ALERTS``."""
+    if not isinstance(entry, Mapping):
+        yield wrong_type(place, TABLE, entry)
+        return
+    for key, (_, kind) in ALERT_KEYS.items():
+        value = entry.get(key)
+        if not kind.fits(value) and (value is not None or key == "to"):
+            yield wrong_type(f"{place}['{key}']", kind, value)
 
 
 def wrong_type(place: str, kind: ValueType, value: object) -> str:

@@ -13,6 +13,7 @@ key, so the newest rows are read from the end of an index, without sorting or co
 * status with ``lost_after``: for the search for lost runs at each start. Only running processes have
   one of these statuses, so few rows match;
 * ``started_at``: for pruning and for the filter by time;
+* ``quiet_until`` of alerts: for pruning. The unique constraint finds the one of a change;
 * app label, name and primary key of steps: for the newest runs of a hook. The steps of a run are
   found by the index of the foreign key.
 """
@@ -208,6 +209,8 @@ class LifespanRun(models.Model):
     lost_after = models.DateTimeField(_("lost after"), null=True, blank=True)
     startup_duration = models.DurationField(_("startup time"), null=True, blank=True)
     shutdown_duration = models.DurationField(_("shutdown time"), null=True, blank=True)
+    loop_blocks = models.PositiveIntegerField(_("event loop blocked"), default=0)
+    longest_block = models.DurationField(_("longest block"), null=True, blank=True)
     hooks_total = models.PositiveIntegerField(_("hooks"), default=0)
     hooks_failed = models.PositiveIntegerField(_("hooks failed"), default=0)
     slowest_hook = models.CharField(_("slowest hook"), max_length=320, blank=True)
@@ -258,6 +261,32 @@ class LifespanRun(models.Model):
     def status_at(self, now: datetime | None = None) -> Status:
         """Return the status at a time: the recorded one, or lost if the heartbeat is overdue."""
         return Status.LOST if self.is_lost(now) else Status(self.status)
+
+
+class LifespanAlert(models.Model):
+    """An alert that was sent, so that no other process sends the same one within an hour."""
+
+    id = models.BigAutoField(primary_key=True)
+    change = models.CharField(_("change"), max_length=16)
+    environment = models.CharField(_("environment"), max_length=64, blank=True)
+    service_type = models.CharField(_("service type"), max_length=64)
+    fingerprint = models.CharField(_("fingerprint"), max_length=32, blank=True)
+    quiet_until = models.DateTimeField(_("quiet until"), db_index=True)
+
+    objects = InHistory()
+
+    class Meta:
+        verbose_name = _("alert")
+        verbose_name_plural = _("alerts")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["change", "environment", "service_type", "fingerprint"],
+                name="lifespan_alert_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service_type} {self.change}"
 
 
 class LifespanStep(models.Model):

@@ -467,6 +467,7 @@ def test_settings_agree() -> None:
         *conf.KEYS,
         *conf.HOOK_OPTIONS,
         *(key for keys in conf.INNER_KEYS.values() for key in keys),
+        *conf.ALERT_KEYS,
         *variables,
     }
 

@@ -151,6 +151,12 @@ def check_keys() -> Iterator[CheckMessage]:
         for key in table(table(conf.declared()).get(name)):
             if key not in keys:
                 yield unknown("E002", f"{conf.SETTING}['{name}'][{key!r}]", key, keys)
+    alerts: Any = table(conf.declared()).get("ALERTS")
+    for number, entry in enumerate(alerts if conf.LIST.fits(alerts) else ()):
+        for key in table(entry):
+            if key not in conf.ALERT_KEYS:
+                place = f"{conf.SETTING}['ALERTS'][{number}][{key!r}]"
+                yield unknown("E002", place, key, conf.ALERT_KEYS)
     for name, options in table(table(conf.declared()).get("HOOKS")).items():
         for option in table(options):
             if option not in conf.HOOK_OPTIONS:
@@ -266,6 +272,15 @@ def check_spool() -> Iterator[CheckMessage]:
             "server alone and has room. Until then they are only logged, as JSON.",
             id="lifespan_app.W012",
         )
+
+
+@registered
+def check_alerts() -> Iterator[CheckMessage]:
+    """E017, W016, W017: alerts that can't be sent, or that nobody gets."""
+    if conf.alerts():
+        from .alerts import alert_messages
+
+        yield from alert_messages()
 
 
 @registered

@@ -22,6 +22,8 @@ class Settings(NamedTuple):
     """True if a signal announces the shutdown before the server does."""
     drain_seconds: float = 0.0
     """The delay of the server's handler of that signal."""
+    slow_loop: float = 1.0
+    """The time from which the loop counts as blocked while the process serves; 0: it is not watched."""
     hooks: Mapping[str, Mapping[str, Any]] = {}
     spawn: Mapping[str, int] = {"running": 100, "waiting": 1000}
     """How many spawned functions run at once, and how many wait for a place."""

@@ -137,6 +137,7 @@ def details(run: Run) -> dict[str, Any]:
         "pending": pending_of(report),
         "troubles": [trouble._asdict() for trouble in report.unwell],
         "jobs": [job.as_json() for job in report.jobs],
+        "loop": {"blocks": report.loop_blocks, "longest": round(report.longest_block, 3)},
     }
 
 
@@ -148,6 +149,9 @@ def lines_of(body: dict[str, Any]) -> Iterator[str]:
         yield f"{pending['hook']}: pending for {time_taken(pending['seconds'])}{progress}{printable(doing)}"
     for trouble in body.get("troubles", ()):
         yield f"{trouble['hook']}: {trouble['what']}: {printable(trouble['error'])}"
+    if (loop := body.get("loop", {})).get("blocks"):
+        blocks = count(loop["blocks"], "time")
+        yield f"event loop: blocked {blocks}, for {time_taken(loop['longest'])} at most"
     for job in body.get("jobs", ()):
         yield printable(f"{job['key']}: {'; '.join(facts_of(job))}")
 

@@ -443,6 +443,30 @@ BROKEN = (
         in_deployment=True,
     ),
     Broken(
+        id="E017",
+        what="an alert to a function that there is not",
+        make=sound(LIFESPAN={"ALERTS": [{"to": "lifespan_app.alerts.email_admin"}]}),
+        says="LIFESPAN['ALERTS'][0]['to'] is 'lifespan_app.alerts.email_admin', which can't be "
+        "imported: ImportError:",
+        hint="Name a function, such as 'lifespan_app.alerts.email_admins'",
+    ),
+    Broken(
+        id="W016",
+        what="alerts without a history",
+        make=sound(LIFESPAN={"HISTORY": False, "ALERTS": [{"to": "lifespan_app.alerts.webhook"}]}),
+        says="LIFESPAN['ALERTS'] sends nothing, as LIFESPAN['HISTORY'] is False",
+        level="WARNING",
+        hint="Set HISTORY to True, or remove ALERTS.",
+    ),
+    Broken(
+        id="W017",
+        what="a mail to nobody",
+        make=sound(LIFESPAN={"ALERTS": [{"to": "lifespan_app.alerts.email_admins"}]}),
+        says="LIFESPAN['ALERTS'][0]['to'] is 'lifespan_app.alerts.email_admins', and ADMINS is empty",
+        level="WARNING",
+        hint="Add an address to ADMINS.",
+    ),
+    Broken(
         id="I001",
         what="a hook that runs once per server",
         make=shop('@lifespan.on_start(service_types=["server"])\nasync def lock(): ...'),

@@ -236,6 +236,23 @@ class TestE003AWrongType:
                 {"SPAWN": {"waiting": -1}},
                 "LIFESPAN['SPAWN']['waiting'] must be a whole number, 0 or more, not -1.",
             ),
+            ({"ALERTS": "mail"}, "LIFESPAN['ALERTS'] must be a list, not 'mail'."),
+            ({"ALERTS": ["mail"]}, "LIFESPAN['ALERTS'][0] must be a dictionary, not 'mail'."),
+            ({"ALERTS": [{}]}, "LIFESPAN['ALERTS'][0]['to'] must be a string, not None."),
+            (
+                {"ALERTS": [{"to": "a.b", "on": ["fails"]}]},
+                "LIFESPAN['ALERTS'][0]['on'] must be a list of changes, which are serving, degraded, "
+                "not_ready, recovered, failed, lost, stopped, not ['fails'].",
+            ),
+            (
+                {"ALERTS": [{"to": "a.b", "on": "failed"}]},
+                "LIFESPAN['ALERTS'][0]['on'] must be a list of changes, which are serving, degraded, "
+                "not_ready, recovered, failed, lost, stopped, not 'failed'.",
+            ),
+            (
+                {"ALERTS": [{"to": "a.b", "options": ["url"]}]},
+                "LIFESPAN['ALERTS'][0]['options'] must be a dictionary, not ['url'].",
+            ),
             (
                 {"PLATFORM": {"startup": "30"}},
                 "LIFESPAN['PLATFORM']['startup'] must be a number of seconds above 0, not '30'.",
@@ -517,8 +534,13 @@ class TestW005AStartupThatMayTakeTooLong:
         assert "and the platform gives a startup up after 34 s" in told
 
     def test_w005_goes_by_celery_for_a_worker(
-        self, chain: Lifespan, installed: set[str], settings: Settings
+        self,
+        chain: Lifespan,
+        installed: set[str],
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        monkeypatch.delitem(sys.modules, "lifespan_app.contrib.celery", raising=False)
         installed.update({"gunicorn", "celery"})
         settings.LIFESPAN = {"SERVICE_TYPE": "worker"}
         [told] = self.told()

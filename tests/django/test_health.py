@@ -268,7 +268,7 @@ async def test_permission_to_view_runs_shows_hooks_and_errors(lifespan: Lifespan
         "every": None,
         "rounds": 1,
         "crashes": 1,
-        "last_crash": f"ConnectionError: {SECRET}",
+        "last_crash": f"ConnectionError: {MASKED}",
         "last_success_at": None,
         "next_at": None,
         "leads": False,
@@ -283,7 +283,7 @@ async def test_permission_to_view_runs_shows_hooks_and_errors(lifespan: Lifespan
         "tests.django.test_health.connection: check_failed: ConnectionError: the line is cut",
     ]
     assert job.startswith("tests.django.test_health.feed: crashed; 1 crash, last at 20")
-    assert job.endswith(f": ConnectionError: {SECRET}")
+    assert job.endswith(f": ConnectionError: {MASKED}")
 
 
 @pytest.mark.asyncio

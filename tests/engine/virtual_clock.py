@@ -127,7 +127,8 @@ class VirtualHost(HostWithApps):
     def __init__(self, loop: VirtualLoop, settings: Settings | None = None) -> None:
         super().__init__()
         self.loop = loop
-        self.given = settings or Settings()
+        # A thread watches the loop by the wall clock, and a timer of it never lets the loop be idle.
+        self.given = (settings or Settings())._replace(slow_loop=0.0)
 
     def settings(self) -> Settings:
         """Return the settings of the test."""

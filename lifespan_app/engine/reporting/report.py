@@ -261,6 +261,10 @@ class Facts(NamedTuple):
     stopped_at: float | None = None
     startup_duration: float | None = None
     shutdown_duration: float | None = None
+    loop_blocks: int = 0
+    """How often the event loop was blocked while the process served."""
+    longest_block: float = 0.0
+    """The longest of these times, in seconds."""
 
     def log_fields(self) -> dict[str, str]:
         """Return the ``extra`` of a log record about the run."""
@@ -299,6 +303,8 @@ class Report:
         stopped_at: float | None
         startup_duration: float | None
         shutdown_duration: float | None
+        loop_blocks: int
+        longest_block: float
         hooks_total: int
         excluded: tuple[Excluded, ...]
     else:

@@ -329,6 +329,8 @@ class Run:
             error=one_line(error),
             startup_duration=since(journal.began, journal.up_at),
             shutdown_duration=since(journal.stop_began, journal.over_at),
+            loop_blocks=self._slow_hooks.loop.count,
+            longest_block=self._slow_hooks.loop.longest,
         )
 
     # Startup.
@@ -378,6 +380,8 @@ class Run:
         watched = self.observers.phase_begins(IN_SERVICE)
         self.resources.serve()
         self.scheduler.service_begins(self.adapter.clock(), tells_steps=watched)
+        if self.facts.mode != Mode.TEST:
+            self._slow_hooks.loop.begin(self.loop)
         if self.server is not None and self.settings.shutdown_notice:
             SIGNALS.add(self, self.settings.drain_seconds)
         settle(self._waited.decided)
@@ -488,6 +492,7 @@ class Run:
         self.serving.clear()
         self.stopping.set()
         self._beats.end_checks()
+        self._slow_hooks.loop.end()
         self.facts = self.facts._replace(stopping_at=self.adapter.time())
         self._slow_hooks.begin(IN_SHUTDOWN)
         self._capture(True)
@@ -515,6 +520,7 @@ class Run:
         SIGNALS.remove(self)
         self.driver.close()
         self._slow_hooks.end()
+        self._slow_hooks.loop.end()
         self._beats.end()
         self._capture(False)
         self.executor.close()

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.report import IN_STARTUP, Phase
+from lifespan_app.engine.settings import Settings
 from lifespan_app.engine.stacks.watchdog import Watchdog
 from lifespan_app.engine.wording import time_taken
 
 from .deadlines import SLOW_SHUTDOWN, SLOW_STARTUP
 from .hook_run import HookRun
+from .slow_loop import LOG_PATIENCE, SlowLoop
 
 if TYPE_CHECKING:
     from lifespan_app.engine.stacks.stacks import Location
@@ -30,15 +32,18 @@ class Seen(Protocol):
     def adapter(self) -> Any:
         """The engine's adapter."""
 
+    @property
+    def settings(self) -> Settings:
+        """The engine's settings."""
+
+    def status_changed(self) -> None:
+        """Notify the observers of the run's status. On the run's own loop."""
+
     def log_fields(self) -> dict[str, str]:
         """Return the ``extra`` of a log record about it."""
 
     def tell_slow(self) -> None:
         """Notify the observers of the steps so far. Any thread may call this."""
-
-
-LOG_PATIENCE = 0.5
-"""Seconds that the log has to take the line of a blocked loop: one of its handlers may block it."""
 
 
 class SlowHooks:
@@ -50,6 +55,10 @@ class SlowHooks:
 
     def __init__(self, run: Seen) -> None:
         self._run = run
+        self.loop = SlowLoop(
+            run.settings.slow_loop, run.adapter.clock, run.log_fields, run.status_changed
+        )
+        """The loop while the process serves."""
         self._watchdog: Watchdog | None = None
 
     def begin(self, phase: Phase) -> None:

@@ -1,4 +1,4 @@
-"""Detection of lost runs at each start."""
+"""Detection of lost runs, at each start and at each heartbeat."""
 
 from __future__ import annotations
 
@@ -7,30 +7,63 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from lifespan_app.models import LIVE, LifespanRun, Status
+from lifespan_app.conf import Change
+from lifespan_app.engine.logger import logger
+from lifespan_app.models import LIVE, LifespanRun, Mode, Status
 
 from . import identity
+from .changes import fields_of, run_changed, send
 
 AT_ONCE = 400
-"""The most runs of each kind that one start checks; for SQLite's limit see ``pruning``."""
+"""The most runs of each kind that one search returns; for SQLite's limit see ``pruning``."""
+
+OF_DEVELOPMENT = (Mode.RELOAD, Mode.CHECK, Mode.TEST)
+"""Modes of processes that are often killed, so that it is not logged."""
 
 
-def mark_lost(now: datetime) -> int:
-    """Mark lost runs, and return their number.
+def lost_runs(now: datetime) -> dict[int, Q]:
+    """Return the primary keys of runs to mark as lost, each with a condition that must hold then.
 
     Lost are the runs with an overdue heartbeat, on any host, and those on this host whose process has
-    ended. It takes two queries, and an update only if there are lost runs.
+    ended. It takes two queries.
 
     Args:
         now: the current time, as the columns store it.
     """
-    silent = overdue_runs(now)
-    gone = ended_runs(now)
-    if not silent and not gone:
-        return 0
     # A run with a heartbeat since then is not lost.
-    lost = Q(pk__in=gone) | Q(pk__in=silent, lost_after__lt=now)
-    return LifespanRun.objects.filter(lost, status__in=LIVE).update(status=Status.LOST)
+    silent = dict.fromkeys(overdue_runs(now), Q(lost_after__lt=now))
+    return {**silent, **dict.fromkeys(ended_runs(now), Q())}
+
+
+def mark_lost(pk: int, condition: Q) -> bool:
+    """Mark a run as lost, log it, and tell it. Returns False if another process has done so.
+
+    Args:
+        pk: its primary key.
+        condition: what must still hold.
+    """
+    found = LifespanRun.objects.filter(condition, pk=pk, status__in=LIVE)
+    run = found.first()
+    if run is None:
+        return False
+    previous = run.status
+    if not found.filter(status=previous).update(status=Status.LOST):
+        return False
+    run.status = Status.LOST
+    if run.mode not in OF_DEVELOPMENT:
+        logger.error(
+            "Run %s of '%s' on %s, pid %d, is lost: its last heartbeat was at %s. It was killed, its "
+            "host is down, or it can't reach the database.",
+            str(run.uuid)[:8],
+            run.service_type,
+            run.host or "an unknown host",
+            run.pid,
+            f"{run.last_seen_at:%Y-%m-%d %H:%M:%S %Z}".strip(),
+            about=fields_of(run),
+        )
+    if run_changed.has_listeners(LifespanRun):
+        send(run, Change.LOST, previous)
+    return True
 
 
 def overdue_runs(now: datetime) -> list[int]:

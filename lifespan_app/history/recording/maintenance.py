@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 
 from django.db import DatabaseError, connections
+from django.db.models import Q
 
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.wording import count
@@ -19,7 +20,7 @@ from lifespan_app.models import LifespanRun
 
 from . import spool
 from .database_id import database_ids, project_id
-from .lost import mark_lost
+from .lost import lost_runs, mark_lost
 from .pruning import prune_some
 from .store import Writer, alias, forget_connection, moment, with_reconnect, with_retries
 from .store_errors import failure_of, is_lock_error, is_of_database, is_refusal
@@ -47,11 +48,22 @@ def maintain() -> Pieces:
     It begins after the first successful write. A failed part is logged and left to the next start; the
     others are done.
     """
-    for step, what in STEPS.items():
-        try:
-            yield from step()
-        except Exception as error:
-            logger.warning("%s: %s. The next start tries again.", what, failure_of(error).what)
+    for step in STEPS:
+        yield from logged(step)
+
+
+def look_for_lost() -> Pieces:
+    """Mark lost runs, at a heartbeat."""
+    yield from logged(mark_lost_runs)
+
+
+def logged(step: Callable[[], Pieces]) -> Pieces:
+    """Do one part, and log its failure."""
+    try:
+        yield from step()
+    except Exception as error:
+        what = failure_of(error).what
+        logger.warning("%s: %s. The next start tries again.", STEPS[step], what)
 
 
 def import_waiting() -> Pieces:
@@ -128,7 +140,10 @@ def import_spooled(waiting: spool.Claimed) -> Pieces:
 
 def mark_lost_runs() -> Pieces:
     """Mark lost runs, by the database's clock, since this machine's may be ahead."""
-    yield from done(lambda: mark_lost(moment(database_time())))
+    found: dict[int, Q] = {}
+    yield from done(lambda: found.update(lost_runs(moment(database_time()))))
+    for pk, condition in found.items():
+        yield from done(partial(mark_lost, pk, condition))
 
 
 def delete_old_runs() -> Pieces:

@@ -17,6 +17,7 @@ from contextlib import closing, suppress
 from typing import NamedTuple
 
 from lifespan_app import conf
+from lifespan_app.conf import Change
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.report import (
     IN_SERVICE,
@@ -29,9 +30,10 @@ from lifespan_app.engine.reporting.report import (
 )
 
 from . import spool
+from .changes import Changes, state_of, wait_for
 from .forks import forks
-from .maintenance import Pieces, maintain
-from .rows import Entry, Rows
+from .maintenance import Pieces, look_for_lost, maintain
+from .rows import NOT_LOST_FOR, Entry, Rows
 from .store import Writer, alias, forget_connection, release_connection, with_retries
 from .store_errors import StoreError, failure_of, is_temporary, unanswered
 
@@ -40,6 +42,9 @@ PATIENCE = 5.0
 
 LAST_PATIENCE = 1.0
 """The same at the end of the run, when the process may be killed at any moment."""
+
+ALERT_PATIENCE = 2.0
+"""The longest that a process which fails waits for the alerts about it."""
 
 RETRIES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 """Seconds until the next attempt, after the first, second ... failure."""
@@ -66,6 +71,8 @@ class Pending(NamedTuple):
     entry: Callable[[], Entry]
     may_wait: bool
     """True if it is written together with others, after the pause."""
+    report: Report | None = None
+    """The report that it writes, if it is the row of the run."""
 
 
 class Record:
@@ -98,6 +105,14 @@ class Record:
         self._was_starting = False
         """True if hooks were still starting when those steps were written."""
         self._thread: threading.Thread | None = None
+        self._changes = Changes()
+        self._to_tell: list[Report] = []
+        """Reports that are written and not told yet. In the thread only."""
+        self._alerts: list[threading.Thread] = []
+        """The threads that receivers of the last change have started. In the thread only."""
+        self._is_telling = False
+        """True while receivers of changes are called: no write goes on meanwhile."""
+        self._written: asyncio.Future[None] = self._loop.create_future()
         self._over: asyncio.Future[None] = self._loop.create_future()
 
     # On the loop.
@@ -111,7 +126,7 @@ class Record:
             self._has_steps = True
             self._was_starting = bool(report.pending)
             self._schedule("startup", lambda: self.rows.steps(report, BEGUN))
-        self._schedule("run", self.rows.changes(report), may_wait=may_wait)
+        self._schedule("run", self.rows.changes(report), report, may_wait=may_wait)
 
     def step_changed(self, step: Step) -> None:
         """Schedule a write of one step of a process that serves."""
@@ -137,19 +152,30 @@ class Record:
         if not self._has_steps or self._was_starting:
             phases.insert(0, IN_STARTUP)
         self._schedule("end", lambda: self.rows.steps(report, phases))
-        self._schedule("run", self.rows.changes(report), is_last=True)
-        await asyncio.wait([self._over], timeout=min(LAST_PATIENCE, seconds_left * 0.5))
-        if not self._over.done():
+        self._schedule("run", self.rows.changes(report), report, is_last=True)
+        await asyncio.wait([self._written], timeout=min(LAST_PATIENCE, seconds_left * 0.5))
+        if not self._written.done():
             # Not a failure yet, but the process may be killed soon.
             self._spool_pending(None)
-            await asyncio.wait([self._over], timeout=max(0.0, until - time.monotonic()))
-            if not self._over.done():
+            if self._is_telling:
+                logger.warning(
+                    "A receiver of run_changed has not returned: the end of run %s waits in a file.",
+                    self._uuid,
+                )
+                return
+            threading.Thread(target=self._tell_spooled, daemon=True).start()
+            await asyncio.wait([self._written], timeout=max(0.0, until - time.monotonic()))
+            if not self._written.done():
                 self._spool_pending(unanswered(seconds_left))
+        if is_told(report):
+            left = min(ALERT_PATIENCE, until - time.monotonic())
+            await asyncio.wait([self._over], timeout=max(0.0, left))
 
     def _schedule(
         self,
         what: str,
         entry: Callable[[], Entry],
+        report: Report | None = None,
         *,
         may_wait: bool = False,
         is_last: bool = False,
@@ -158,7 +184,7 @@ class Record:
             self._count += 1
             before = self._pending.get(what)
             may_wait = may_wait and (before is None or before.may_wait)
-            self._pending[what] = Pending(self._count, entry, may_wait)
+            self._pending[what] = Pending(self._count, entry, may_wait, report)
             self._closing = self._closing or is_last
             self._changed.notify()
         if self._thread is None:
@@ -177,8 +203,11 @@ class Record:
         with self._changed:
             waits = any(self._spooled < one.number <= number for one in self._pending.values())
         if waits:
-            failure = unanswered(PATIENCE)
-            threading.Thread(target=self._spool_pending, args=[failure], daemon=True).start()
+            threading.Thread(target=self._spool_and_tell, daemon=True).start()
+
+    def _spool_and_tell(self) -> None:
+        self._spool_pending(unanswered(PATIENCE))
+        self._tell_spooled()
 
     # In the thread.
 
@@ -193,18 +222,21 @@ class Record:
                 if self._spool is not None:
                     self._spool.close()
             forget_connection()
-            with suppress(RuntimeError):  # the loop may be closed
-                self._loop.call_soon_threadsafe(self._end)
+            self._settle(self._written)
+            with forks.go_on():
+                wait_for(self._alerts, ALERT_PATIENCE)
+            self._settle(self._over)
 
-    def _end(self) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
+    def _settle(self, future: asyncio.Future[None]) -> None:
+        with suppress(RuntimeError):  # the loop may be closed
+            self._loop.call_soon_threadsafe(settle, future)
 
     def _write_until_closed(self) -> None:
         failed = 0
         beat_at = self.next_beat()
-        with closing(maintain()) as maintenance:
-            maintain_at = 0.0
+        lost_at = 0.0
+        with closing(maintain()) as first_maintenance:
+            maintenance, maintain_at = first_maintenance, 0.0
             while True:
                 if failed:
                     wait = RETRIES[min(failed, len(RETRIES)) - 1]
@@ -218,13 +250,20 @@ class Record:
                     if is_beat:
                         with_retries(self._beat, PATIENCE)
                         beat_at = self.next_beat()
+                        if maintain_at == math.inf and time.monotonic() >= lost_at:
+                            maintenance, maintain_at = look_for_lost(), 0.0
                 except Exception as error:
                     failed += 1
+                    # The other processes can't have written either: give them time for a heartbeat.
+                    lost_at = time.monotonic() + NOT_LOST_FOR * self._heartbeat
                     forget_connection()
                     self._spool_pending(failure_of(error))
+                    self._tell(is_closing)
+                    self._alerts += self._tell_spooled()
                 else:
                     failed = 0
                     self._recovered()
+                    self._tell(is_closing)
                     if not is_closing:
                         maintain_at = self._maintain(maintenance, beat_at)
                     release_connection()
@@ -269,7 +308,23 @@ class Record:
 
     def _beat(self) -> None:
         jobs = {} if self._latest is None else {"jobs": self.rows.jobs(self._latest)}
-        self._writer.beat({**jobs, **self.rows.heartbeat()})
+        if self._writer.beat({**jobs, **self.rows.heartbeat()}):
+            self._changes.found_again(self._writer.row, self._writer.pk)
+
+    def _tell(self, is_closing: bool) -> None:
+        """Send the changes that are written."""
+        if is_closing:
+            # What a receiver does must not count as a slow write.
+            forget_connection()
+            self._settle(self._written)
+        if self._to_tell:
+            told = (self._writer.row, self._writer.pk)
+            self._is_telling = not is_closing
+            self._alerts = [
+                thread for one in self._to_tell for thread in self._changes.tell(one, *told)
+            ]
+            self._is_telling = False
+            self._to_tell = []
 
     def _write_pending(self) -> None:
         """Write what is pending now. What comes meanwhile is left to the next time."""
@@ -288,6 +343,9 @@ class Record:
                     raise
                 text = "A part of the record of run %s is left out."
                 logger.error(text, self._uuid, error=error)
+            else:
+                if one.report is not None:
+                    self._to_tell.append(one.report)
             with self._changed:
                 if one.may_wait:
                     self._free_at = time.monotonic() + LEAST_PAUSE
@@ -306,6 +364,14 @@ class Record:
                 logger.info("The history of this run is in the database again.")
 
     # In any thread.
+
+    def _tell_spooled(self) -> list[threading.Thread]:
+        """Send the change that waits in the spool file; return the threads of receivers."""
+        with self._changed:
+            one = self._pending.get("run")
+        if one is None or one.report is None or one.number > self._spooled:
+            return []
+        return self._changes.tell(one.report, one.entry()["run"], None)
 
     @forks.wait()
     def _spool_pending(self, failure: StoreError | None) -> None:
@@ -345,6 +411,18 @@ class Record:
             return f"It can't wait in a file either ({error}), so it is logged as JSON."
         # A failed heartbeat is not stored: the next one replaces it.
         return f"Pending records are in {self._spool.path or self._spool.folder}."
+
+
+def is_told(report: Report) -> bool:
+    """Return True if the end of a run is waited for until its alerts are sent, for a short time."""
+    end = state_of(report)
+    return end is Change.FAILED or any(end in alert.on for alert in conf.alerts())
+
+
+def settle(future: asyncio.Future[None]) -> None:
+    """Wake the tasks that wait for a future."""
+    if not future.done():
+        future.set_result(None)
 
 
 def entries_of(pending: Iterable[Pending]) -> list[Entry]:

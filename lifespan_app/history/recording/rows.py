@@ -150,6 +150,8 @@ class Rows:
             "stopped_at": report.stopped_at,
             "startup_duration": report.startup_duration,
             "shutdown_duration": report.shutdown_duration,
+            "loop_blocks": report.loop_blocks,
+            "longest_block": report.longest_block or None,
             "hooks_total": report.hooks_total,
             "hooks_failed": report.hooks_failed if begun else 0,
             "slowest_hook": report.slowest_hook if begun else "",

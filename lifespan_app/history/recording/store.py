@@ -24,7 +24,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from lifespan_app import conf
-from lifespan_app.models import LifespanRun, LifespanStep, RunQuerySet
+from lifespan_app.models import LifespanRun, LifespanStep, RunQuerySet, Status
 
 from .forks import forks
 from .rows import Entry, Row
@@ -71,9 +71,25 @@ class Writer:
                 raise
             self._write(ascii_only(entry))
 
-    def beat(self, heartbeat: Row) -> None:
-        """Write a heartbeat and the status, which another start may have set to lost."""
+    @property
+    def row(self) -> Row:
+        """The known columns of the run."""
+        return self._run
+
+    @property
+    def pk(self) -> int | None:
+        """The primary key of the run; None before its first write."""
+        return self._pk
+
+    def beat(self, heartbeat: Row) -> bool:
+        """Write a heartbeat. Returns True if another process had marked the run as lost."""
+        found = LifespanRun.objects.filter(pk=self._pk)
+        if found.exclude(status=Status.LOST).update(**fitted(LifespanRun, heartbeat)):
+            self._run |= heartbeat
+            return False
+        was_lost = found.filter(status=Status.LOST).exists()
         self._write_run({"status": self._run["status"], **heartbeat})
+        return was_lost
 
     def _write(self, entry: Entry) -> None:
         if "run" in entry:

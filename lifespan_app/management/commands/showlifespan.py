@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from lifespan_app.cli import leases, show
+from lifespan_app.cli import leases, monitor, show
 from lifespan_app.cli.command import CommandWithExitCodes
 
 
@@ -20,9 +20,10 @@ class Command(CommandWithExitCodes):
     )
     exit_codes = """\
 exit codes:
-  0  the run is shown, or the lease is released
+  0  the run is shown, or the lease is released; with --expect or --fail-on: all is as expected
   1  there is no such run, or no such lease
-  2  an argument or a setting is invalid
+  2  not as expected (CRITICAL for Nagios); an argument or a setting is invalid
+  3  with --expect or --fail-on: the database can't be read (UNKNOWN for Nagios)
 """
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -50,6 +51,23 @@ exit codes:
             "counts no more.",
         )
         parser.add_argument(
+            "--expect",
+            metavar="TYPE=N",
+            type=monitor.expectation,
+            action="append",
+            default=[],
+            help="With --now: fail unless at least N processes of a service type are serving. May be "
+            "repeated.",
+        )
+        parser.add_argument(
+            "--fail-on",
+            metavar="WHAT",
+            type=monitor.states,
+            default=[],
+            help="With --now: fail if there are such runs: lost, failed, not-ready, separated by "
+            "commas. A failed or lost run counts for 24 hours, or until a later start has succeeded.",
+        )
+        parser.add_argument(
             "--format", choices=["text", "json"], default="text", help="Default: %(default)s."
         )
 
@@ -60,5 +78,7 @@ exit codes:
             leases.show(self, options)
         elif options["release"] is not None:
             leases.release(self, options["release"])
+        elif options["expect"] or options["fail_on"]:
+            monitor.judge(self, options)
         else:
             show.show(self, options)

@@ -1,0 +1,68 @@
+"""Whether enough processes serve, and none has failed: for a monitoring system that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
+
+from django.utils import timezone
+
+from lifespan_app.conf import Change
+from lifespan_app.models import LifespanRun, Mode, Readiness, RunQuerySet, Status
+
+from . import describe
+
+LATELY = timedelta(hours=24)
+"""The age from which a failed or lost run is not told any more."""
+
+FAIL_ON = (Change.LOST, Change.FAILED, Change.NOT_READY)
+OF_DEVELOPMENT = (Mode.RELOAD, Mode.CHECK, Mode.TEST)
+
+
+def problems(expected: Mapping[str, int], fail_on: Collection[str]) -> list[str]:
+    """Return what is not as expected, a clause each.
+
+    A failed or lost run of the last 24 hours counts until a run of its service type that began later has
+    started well.
+
+    Args:
+        expected: the least number of serving processes, by service type.
+        fail_on: some of ``lost``, ``failed`` and ``not_ready``.
+    """
+    runs = LifespanRun.objects.exclude(mode__in=OF_DEVELOPMENT).order_by()
+    found = [*too_few(runs, expected)]
+    if Change.LOST in fail_on:
+        found += unresolved(runs.lost(), "is lost")
+    if Change.FAILED in fail_on:
+        found += unresolved(runs.failed(), "failed")
+    if Change.NOT_READY in fail_on:
+        # A process that warms up is as expected.
+        not_ready = runs.live().filter(status=Status.NOT_READY)
+        not_ready = not_ready.exclude(readiness=Readiness.WARMING_UP)
+        found += [f"{named(run)} is not ready" for run in not_ready.order_by("pk")]
+    return found
+
+
+def too_few(runs: RunQuerySet, expected: Mapping[str, int]) -> Iterator[str]:
+    """Yield the service types with fewer serving processes than expected."""
+    for service_type, least in expected.items():
+        serving = runs.serving().filter(service_type=service_type).count()
+        if serving < least:
+            yield f"{serving} of {least} processes of '{service_type}' are serving"
+
+
+def unresolved(bad: RunQuerySet, what: str) -> Iterator[str]:
+    """Yield the newest run of each service type that no later good start has made up for."""
+    bad = bad.filter(started_at__gte=timezone.now() - LATELY)
+    for service_type in sorted(set(bad.values_list("service_type", flat=True))):
+        run = bad.filter(service_type=service_type).latest("started_at")
+        ended = run.stopped_at or run.last_seen_at
+        later = LifespanRun.objects.filter(service_type=service_type, started_at__gte=ended)
+        if not later.filter(ready_at__isnull=False).exists():
+            error = run.error.partition("\n")[0]
+            yield f"{named(run)} {what}, {describe.ago(ended)}{': ' if error else ''}{error}"
+
+
+def named(run: LifespanRun) -> str:
+    """Return the service type, the first digits of the UUID, and the process of a run."""
+    return f"'{run.service_type}' {str(run.uuid)[:8]} ({run.host or 'unknown host'}, pid {run.pid})"
