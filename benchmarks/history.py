@@ -66,6 +66,7 @@ JOBS = [
 
 RUN_COLUMNS = [
     "uuid",
+    "short_id",
     "launch",
     "mode",
     "service_type",
@@ -91,7 +92,9 @@ RUN_COLUMNS = [
     "hooks_failed",
     "slowest_hook",
     "error",
+    "error_class",
     "fingerprint",
+    "left_out",
     "recorded_late",
     "lost_after",
 ]
@@ -145,6 +148,10 @@ class Dialect:
         """Return a JSON value."""
         return f"'{text}'"
 
+    def short_id(self, number: str) -> str:
+        """Return the short form of a UUID, as UUIDs by chance have it."""
+        raise NotImplementedError
+
     def flag(self, condition: str) -> str:
         """Return a condition as a value."""
         return f"({condition})"
@@ -170,6 +177,10 @@ class SQLite(Dialect):
         """Return a UUID."""
         return f"printf('%032x', {number})"
 
+    def short_id(self, number: str) -> str:
+        """Return the short form of a UUID, as UUIDs by chance have it."""
+        return f"printf('%08x', {number})"
+
 
 class PostgreSQL(Dialect):
     """The SQL of PostgreSQL, which has types."""
@@ -192,6 +203,10 @@ class PostgreSQL(Dialect):
         """Return a UUID."""
         return f"lpad(to_hex({number}), 32, '0')::uuid"
 
+    def short_id(self, number: str) -> str:
+        """Return the short form of a UUID, as UUIDs by chance have it."""
+        return f"lpad(to_hex({number}), 8, '0')"
+
 
 def runs_sql(dialect: Dialect, count: int) -> str:
     """Return the statement that inserts runs."""
@@ -201,6 +216,7 @@ def runs_sql(dialect: Dialect, count: int) -> str:
     live = f"n > {count} - 200"
     values = {
         "uuid": dialect.uuid("n"),
+        "short_id": dialect.short_id("n"),
         "launch": f"'launch-' || {text('n / 4')}",
         "mode": "CASE n % 50 WHEN 7 THEN 'check' WHEN 8 THEN 'reload' ELSE 'server' END",
         "service_type": "CASE n % 4 WHEN 0 THEN 'api' WHEN 1 THEN 'app' WHEN 2 THEN 'worker'"
@@ -217,7 +233,7 @@ def runs_sql(dialect: Dialect, count: int) -> str:
         "python_version": "'3.13.9'",
         "django_version": "'6.1.3'",
         "started_at": dialect.at(before),
-        "ready_at": dialect.at(before),
+        "ready_at": f"CASE WHEN {failed} THEN NULL ELSE {dialect.at(before)} END",
         "readiness": f"CASE WHEN {live} THEN 'ok' ELSE 'stopped' END",
         "readiness_reason": "''",
         "jobs": dialect.json(json.dumps(JOBS)),
@@ -228,7 +244,9 @@ def runs_sql(dialect: Dialect, count: int) -> str:
         "hooks_failed": f"CASE WHEN {failed} THEN 1 ELSE 0 END",
         "slowest_hook": "'app_0.hook_0'",
         "error": f"CASE WHEN {failed} THEN 'OSError: nobody is there' ELSE '' END",
+        "error_class": f"CASE WHEN {failed} THEN 'OSError' ELSE '' END",
         "fingerprint": f"CASE WHEN {failed} THEN 'fingerprint-' || {text('n / 20 % 4')} ELSE '' END",
+        "left_out": "'[]'" if isinstance(dialect, SQLite) else "'[]'::jsonb",
         "recorded_late": dialect.flag("1 = 0"),
         "lost_after": f"CASE WHEN {live} THEN {dialect.at('-86400')} ELSE NULL END",
     }
@@ -327,6 +345,11 @@ def pages(count: int) -> dict[str, str]:
             for term in ("web-7", "web-1", "web", "1.7", "1.29", "1.", "nowhere")
         },
         "list, search by UUID": f"{LIST}?q={count // 2:032x}",
+        "list, search by short id": f"{LIST}?q={count // 2:08x}",
+        "list, search by process id": f"{LIST}?q={1000 + count // 2 % 30000}",
+        "list, search by a class of errors": f"{LIST}?q=OSError",
+        "list, search by a hook": f"{LIST}?q=app_0.hook_0",
+        "index": "/admin/",
         "list, a launch": f"{LIST}?launch=launch-{count // 8}",
         "list, a fingerprint": f"{LIST}?fingerprint=fingerprint-1",
         "newest run": f"{LIST}{count}/change/",
@@ -361,7 +384,9 @@ class Plans:
                 for row in cursor.fetchall():
                     line = str(row[-1])
                     is_scan = (
+                        # The newest rows are read from the end of an index, up to a limit.
                         line.startswith("SCAN lifespan_app")
+                        and "INDEX lifespan_run_started" not in line
                         if self.vendor == "sqlite"
                         else "Seq Scan on lifespan_app" in line
                     )

@@ -153,6 +153,9 @@ FROM_ENVIRONMENT = {
 
 CONFIG_FILE = "LIFESPAN_CONFIG_FILE"
 
+SKIP = "LIFESPAN_SKIP"
+"""The environment variable with the keys of hooks to leave out, separated by commas."""
+
 STARTS_FILE = "LIFESPAN_STARTS_FILE"
 """The environment variable in which a launcher names the file for startup reports."""
 LAUNCH = "LIFESPAN_LAUNCH"
@@ -231,7 +234,14 @@ def settings() -> Settings:
         slow_loop=float(get("SLOW_LOOP")),
         hooks=get("HOOKS"),
         spawn=merged(KEYS["SPAWN"][0], without_none(get("SPAWN"))),
+        skip=skipped(),
     )
+
+
+def skipped() -> frozenset[str]:
+    """Return the keys of the hooks that ``LIFESPAN_SKIP`` leaves out."""
+    keys = os.environ.get(SKIP, "").split(",")
+    return frozenset(key.strip() for key in keys if key.strip())
 
 
 def wrong_types() -> Iterator[str]:

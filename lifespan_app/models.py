@@ -2,17 +2,19 @@
 
 The indexes serve a million runs and some millions of steps, on SQLite, PostgreSQL and MariaDB. They
 have plain columns only, since Django ignores conditions on MariaDB
-(https://docs.djangoproject.com/en/stable/ref/models/indexes/#condition). Each ends with the primary
-key, so the newest rows are read from the end of an index, without sorting or counting:
+(https://docs.djangoproject.com/en/stable/ref/models/indexes/#condition). Each ends with the start and
+the primary key of a run, so the newest rows are read from the end of an index, without sorting or
+counting. The primary key alone is not enough: a run that is imported late has a high one.
 
 * status, service type, mode or fingerprint, newest first: for pages and commands;
+* short id, process id or class of the error: for searches;
 * host or release, by value or prefix: for searches. PostgreSQL needs operator classes for prefixes,
   which Django ignores on other databases
   (https://www.postgresql.org/docs/current/indexes-opclass.html);
 * launch: for the other workers of a server;
 * status with ``lost_after``: for the search for lost runs at each start. Only running processes have
   one of these statuses, so few rows match;
-* ``started_at``: for pruning and for the filter by time;
+* ``started_at``: for the newest of all, for pruning and for the filter by time;
 * ``quiet_until`` of alerts: for pruning. The unique constraint finds the one of a change;
 * app label, name and primary key of steps: for the newest runs of a hook. The steps of a run are
   found by the index of the foreign key.
@@ -182,6 +184,9 @@ class LifespanRun(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     uuid = models.UUIDField(_("UUID"), unique=True)
+    # A column of its own, as MariaDB sorts UUIDs by their last digits:
+    # https://mariadb.com/docs/server/reference/data-types/string-data-types/uuid-data-type
+    short_id = models.CharField(_("id"), max_length=8, blank=True)
     launch = models.CharField(_("launch"), max_length=64, blank=True)
     mode = models.CharField(_("mode"), max_length=16, choices=Mode)
     service_type = models.CharField(_("service type"), max_length=64)
@@ -195,7 +200,7 @@ class LifespanRun(models.Model):
     server = models.CharField(_("server"), max_length=64, blank=True)
     python_version = models.CharField(_("Python"), max_length=32, blank=True)
     django_version = models.CharField(_("Django"), max_length=32, blank=True)
-    started_at = models.DateTimeField(_("started"), db_index=True)
+    started_at = models.DateTimeField(_("started"))
     ready_at = models.DateTimeField(_("ready"), null=True, blank=True)
     stopping_at = models.DateTimeField(_("stopping"), null=True, blank=True)
     stopped_at = models.DateTimeField(_("stopped"), null=True, blank=True)
@@ -215,33 +220,43 @@ class LifespanRun(models.Model):
     hooks_failed = models.PositiveIntegerField(_("hooks failed"), default=0)
     slowest_hook = models.CharField(_("slowest hook"), max_length=320, blank=True)
     error = models.TextField(_("error"), blank=True)
+    error_class = models.CharField(_("class of the error"), max_length=100, blank=True)
     fingerprint = models.CharField(_("fingerprint"), max_length=32, blank=True)
+    left_out = PlainData(_("left out by LIFESPAN_SKIP"), default=list, blank=True)
     recorded_late = models.BooleanField(_("recorded late"), default=False)
 
     objects = InHistory.from_queryset(RunQuerySet)()
 
     class Meta:
-        ordering: ClassVar = ["-id"]
+        ordering: ClassVar = ["-started_at", "-id"]
         verbose_name = _("run")
         verbose_name_plural = _("runs")
         indexes: ClassVar = [
-            models.Index(fields=["launch", "id"], name="lifespan_run_launch"),
-            models.Index(fields=["mode", "id"], name="lifespan_run_mode"),
-            models.Index(fields=["service_type", "id"], name="lifespan_run_service_type"),
-            models.Index(fields=["status", "id"], name="lifespan_run_status"),
+            models.Index(fields=["started_at", "id"], name="lifespan_run_started"),
+            models.Index(fields=["launch", "started_at", "id"], name="lifespan_run_launch"),
+            models.Index(fields=["mode", "started_at", "id"], name="lifespan_run_mode"),
+            models.Index(
+                fields=["service_type", "started_at", "id"], name="lifespan_run_service_type"
+            ),
+            models.Index(fields=["status", "started_at", "id"], name="lifespan_run_status"),
+            models.Index(fields=["short_id"], name="lifespan_run_short_id"),
+            models.Index(fields=["pid", "started_at", "id"], name="lifespan_run_pid"),
+            models.Index(fields=["error_class", "started_at", "id"], name="lifespan_run_error"),
             models.Index(fields=["status", "lost_after"], name="lifespan_run_lost_after"),
             # For prefixes, see above.
             models.Index(
-                fields=["host", "id"],
+                fields=["host", "started_at", "id"],
                 name="lifespan_run_host",
-                opclasses=["varchar_pattern_ops", "int8_ops"],
+                opclasses=["varchar_pattern_ops", "timestamptz_ops", "int8_ops"],
             ),
             models.Index(
-                fields=["release", "id"],
+                fields=["release", "started_at", "id"],
                 name="lifespan_run_release",
-                opclasses=["varchar_pattern_ops", "int8_ops"],
+                opclasses=["varchar_pattern_ops", "timestamptz_ops", "int8_ops"],
             ),
-            models.Index(fields=["fingerprint", "id"], name="lifespan_run_fingerprint"),
+            models.Index(
+                fields=["fingerprint", "started_at", "id"], name="lifespan_run_fingerprint"
+            ),
         ]
 
     def __str__(self) -> str:

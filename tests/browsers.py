@@ -21,6 +21,7 @@ SWITCHES = [
 ]
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
+TABLET: ViewportSize = {"width": 1024, "height": 800}
 DESK: ViewportSize = {"width": 1280, "height": 900}
 
 

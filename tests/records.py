@@ -14,6 +14,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from lifespan_app.history.reading.describe import BROKEN
 from lifespan_app.models import (
     LIVE,
     LifespanRun,
@@ -113,13 +114,14 @@ def recorded(
     began = now - timedelta(seconds=ago)
     identity = uuid.uuid4()
     up_after = columns.pop("up_after", 0.42)
-    broken = [one for one in steps if one.exception or one.outcome == Outcome.SKIPPED]
+    broken = [one for one in steps if one.outcome in BROKEN]
     first = next((one for one in steps if one.exception), None)
     in_startup = [one for one in steps if one.phase == Phase.STARTUP]
     slowest = max(in_startup, key=lambda one: one.duration, default=None)
     seen = now - timedelta(seconds=min(ago, 8))
     values: dict[str, Any] = {
         "uuid": identity,
+        "short_id": str(identity)[:8],
         "launch": fingerprint_of("launch", str(identity)),
         "mode": Mode.SERVER,
         "service_type": "api",
@@ -141,6 +143,7 @@ def recorded(
     }
     if first is not None:
         values["error"] = f"{first.exception.rpartition('.')[2]}: {first.error}"
+        values["error_class"] = first.exception.rpartition(".")[2][:100]
         values["fingerprint"] = first.fingerprint
     values |= columns
     if status in LIVE:
@@ -164,7 +167,7 @@ def started(names: Sequence[str] = ()) -> list[LifespanStep]:
             "catalogue.index",
             at=0.03,
             took=0.31,
-            needs=[["library.http_client", "parameter"]],
+            needs=[["library.http_client", "needs"]],
             on_critical_chain=True,
             log=[
                 [3.2, "INFO", "catalogue", "Reading 12,400 books"],
@@ -176,7 +179,7 @@ def started(names: Sequence[str] = ()) -> list[LifespanStep]:
             at=0.34,
             took=0.08,
             kind=START,
-            needs=[["catalogue.index", "parameter"], ["library.bookshelf", "declared"]],
+            needs=[["catalogue.index", "needs"], ["library.bookshelf", "declared"]],
             on_critical_chain=True,
         ),
         step("search.refresh", Phase.SERVING, took=0, kind=BACKGROUND, outcome=""),
@@ -203,7 +206,7 @@ def no_notices(**columns: Any) -> LifespanStep:
             "exception": "httpx.ConnectError",
             "error": "No notice service at http://127.0.0.1:9/notices.txt",
             "traceback": NO_NOTICES,
-            "needs": [["library.http_client", "parameter"]],
+            "needs": [["library.http_client", "needs"]],
             "log": [[180.4, "WARNING", "notices", "No answer from http://127.0.0.1:9/, once more"]],
             **columns,
         },
@@ -226,7 +229,7 @@ def degraded(**columns: Any) -> LifespanRun:
         outcome=Outcome.SKIPPED,
         kind=START,
         reason="it needs 'notices.notice_board', which failed",
-        needs=[["notices.notice_board", "parameter"]],
+        needs=[["notices.notice_board", "needs"]],
     )
     return recorded(Status.DEGRADED, steps=[*started(), no_notices(), skipped], **columns)
 
@@ -251,12 +254,12 @@ def startup_failed(**columns: Any) -> LifespanRun:
             took=0,
             outcome=Outcome.SKIPPED,
             reason="the startup had already failed",
-            needs=[["library.http_client", "parameter"]],
+            needs=[["library.http_client", "needs"]],
         ),
         step("catalogue.prices", took=0.2, outcome=Outcome.CANCELLED),
         step("library.bookshelf", Phase.SHUTDOWN, took=0.004),
     ]
-    ended = {"ready_at": None, "startup_duration": None, "shutdown_duration": seconds(0.01)}
+    ended = {"ready_at": None, "startup_duration": seconds(0.2), "shutdown_duration": seconds(0.01)}
     return recorded(
         Status.STARTUP_FAILED,
         steps=steps,
@@ -283,7 +286,7 @@ def timed_out(**columns: Any) -> LifespanRun:
         ),
         step("library.bookshelf", Phase.SHUTDOWN, took=0.004),
     ]
-    ended = {"ready_at": None, "startup_duration": None, "shutdown_duration": seconds(0.01)}
+    ended = {"ready_at": None, "startup_duration": seconds(10), "shutdown_duration": seconds(0.01)}
     return recorded(
         Status.STARTUP_FAILED,
         steps=steps,
@@ -453,6 +456,7 @@ def hostile(text: str = HOSTILE, **columns: Any) -> LifespanRun:
             "ended_by": text[:200],
             "error": text,
             "slowest_hook": broken.key[:320],
+            "ready_at": None,
             **over(columns, 1),
             **columns,
         },

@@ -461,7 +461,7 @@ def test_decorators_are_on_the_page_on_hooks() -> None:
 
 
 def test_settings_agree() -> None:
-    variables = {*conf.FROM_ENVIRONMENT.values(), conf.CONFIG_FILE, conf.LAUNCH}
+    variables = {*conf.FROM_ENVIRONMENT.values(), conf.CONFIG_FILE, conf.LAUNCH, conf.SKIP}
 
     assert first_column("settings") == {
         *conf.KEYS,

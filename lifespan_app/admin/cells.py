@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.urls import NoReverseMatch, reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext, ngettext
 
 from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.queries import SHORT_ID
 from lifespan_app.history.reading.statistics import Spread
 from lifespan_app.models import LifespanRun, Mode, Status
 
@@ -38,69 +39,87 @@ def badge(status: Status) -> SafeString:
 
 
 def moment(at: datetime | None, now: datetime) -> SafeString | str:
-    """Return the age of a moment, with the exact time as title."""
+    """Return the age of a moment and its exact time."""
     if at is None:
         return NOTHING
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>',
+        '<time datetime="{}">{} <span class="lifespan-exact">({})</span></time>',
         at.isoformat(),
-        describe.clock(at),
         describe.ago(at, now),
+        describe.short_clock(at, now),
     )
 
 
-def launch(run: Any) -> SafeString:
-    """Return a run's badge, and its server start if it has several runs on the page."""
-    shown = badge(run.status_at())
-    if run.status_at() == Status.NOT_READY:
-        why = Truncator(run.readiness_reason.partition("\n")[0]).chars(120)
-        words = gettext(": ").join(filter(None, (describe.readiness(run), why)))
-        shown = format_html('{} <span class="lifespan-quiet">{}</span>', shown, words)
+def run(run: Any) -> SafeString:
+    """Return a run's status and id, and its server start if it has several runs on the page."""
+    shown = format_html(
+        '{} <span class="lifespan-id">{}</span>', badge(run.status_at()), str(run.uuid)[:SHORT_ID]
+    )
     if run.together < 2:
         return shown
-    if not run.is_first:
-        return format_html(
-            '<span class="lifespan-launch">{}</span><span class="lifespan-quiet">{}</span>',
-            shown,
-            gettext("same server start"),
+    words = gettext("same server start")
+    if run.is_first:
+        words = ngettext(
+            "%d worker of one server start", "%d workers of one server start", run.together
         )
-    words = ngettext(
-        "%d worker of one server start", "%d workers of one server start", run.together
-    )
+        words = words % run.together
     return format_html(
-        '<span class="lifespan-launch is-first">{}</span><span class="lifespan-quiet">{}</span>',
+        '<span class="lifespan-launch{}">{}</span><span class="lifespan-quiet">{}</span>',
+        " is-first" if run.is_first else "",
         shown,
-        words % run.together,
+        words,
     )
 
 
-def two_lines(first: str, *second: object) -> SafeString:
-    """Return a text with a smaller second line."""
-    below = " ".join(str(word) for word in second if word)
-    return format_html('{}<span class="lifespan-quiet">{}</span>', first or NOTHING, below)
-
-
-def service(run: LifespanRun) -> SafeString:
-    """Return service type and release, and the mode if it is not a server."""
-    mode = "" if run.mode == Mode.SERVER else Mode(run.mode).label
-    return two_lines(run.service_type, run.release, mode)
+def what(run: LifespanRun) -> SafeString:
+    """Return what became of a run, and the number of its failed hooks."""
+    words = {"failed": run.hooks_failed, "total": run.hooks_total}
+    if run.hooks_failed:
+        hooks = ngettext(
+            "%(failed)d of %(total)d hook failed",
+            "%(failed)d of %(total)d hooks failed",
+            run.hooks_total,
+        )
+    else:
+        hooks = ngettext("%(total)d hook", "%(total)d hooks", run.hooks_total)
+    is_bad = bool(run.error) or run.status_at() in (Status.LOST, Status.NOT_READY)
+    return format_html(
+        '<span class="lifespan-what{}">{}</span><span class="lifespan-quiet">{}</span>',
+        " lifespan-error" if is_bad else "",
+        Truncator(describe.why(run)).chars(160),
+        hooks % words,
+    )
 
 
 def process(run: LifespanRun) -> SafeString:
-    """Return host, process id and server."""
-    return two_lines(run.host, gettext("pid %d") % run.pid, Truncator(run.server).chars(24))
-
-
-def failed(run: LifespanRun) -> SafeString:
-    """Return the number of failed hooks and of all hooks."""
-    words = gettext("%(failed)d of %(total)d") % {
-        "failed": run.hooks_failed,
-        "total": run.hooks_total,
-    }
+    """Return service type and release; below, host, process id, server, and the mode of another process."""
+    mode = "" if run.mode == Mode.SERVER else Mode(run.mode).label
+    server = Truncator(run.server).chars(24)
+    below = [run.host, gettext("pid %d") % run.pid, server, mode]
     return format_html(
-        '<span class="lifespan-nowrap{}">{}</span>',
-        " lifespan-error" if run.hooks_failed else "",
-        words,
+        '{} {}<span class="lifespan-quiet">{}</span>',
+        run.service_type,
+        run.release,
+        " · ".join(str(word) for word in below if word),
+    )
+
+
+def times(run: Any) -> SafeString:
+    """Return the startup and the shutdown time, each with a bar that has a mark at the median."""
+    if run.ready_at is None:
+        if run.startup_duration is None:
+            return format_html("{}", NOTHING)
+        return format_html(
+            "{}",
+            gettext("failed after %(time)s") % {"time": describe.duration(run.startup_duration)},
+        )
+    lines = [(gettext("startup"), run.startup_duration, run.usual_startup)]
+    if run.shutdown_duration is not None:
+        lines.append((gettext("shutdown"), run.shutdown_duration, run.usual_shutdown))
+    return format_html_join(
+        "",
+        '<span class="lifespan-time"><span class="lifespan-quiet">{}</span> {}</span>',
+        ((word, against_usual(taken, usually)) for word, taken, usually in lines),
     )
 
 
@@ -118,12 +137,11 @@ def against_usual(taken: timedelta | None, usually: Spread | None) -> SafeString
         usually.count,
     ) % {"time": describe.duration(usually.median), "count": usually.count}
     return format_html(
-        '<span class="lifespan-nowrap" title="{}">{}</span>'
+        '<span class="lifespan-nowrap">{}</span>'
         '<svg class="lifespan-meter" width="72" height="8" role="img" aria-label="{}">'
         '<rect class="ground" width="72" height="8" rx="2"/>'
         '<rect class="taken{}" width="{}" height="8" rx="2"/>'
         '<path class="usual" d="M36 0v8"/></svg>',
-        words,
         text,
         words,
         " is-slow" if share >= 1.5 else "",

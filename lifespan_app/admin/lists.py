@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from itertools import groupby
 from typing import Any
-from uuid import UUID
 
 from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -21,7 +20,13 @@ from django.utils.translation import gettext_lazy as _
 
 from lifespan_app import conf
 from lifespan_app.engine.context import ServiceType
-from lifespan_app.history.reading.queries import any_of, either_begins_with, newest_pks, search_pks
+from lifespan_app.history.reading.queries import (
+    BY_START,
+    any_of,
+    conditions_of,
+    newest_pks,
+    search_pks,
+)
 from lifespan_app.history.reading.statistics import UNCOUNTED, Sample, newest_runs
 from lifespan_app.models import FAILED, LIVE, LifespanRun, Mode, Status, on_time, overdue
 
@@ -151,22 +156,6 @@ ASKED = LINKED | {chosen.parameter_name for chosen in FILTERS}
 """Allowed query parameters; other columns have no index."""
 
 
-def uuid_of(term: str) -> UUID | None:
-    """Return the UUID in a search term; None for another text."""
-    try:
-        return UUID(term.strip())
-    except ValueError:
-        return None
-
-
-def search(runs: Any, term: str) -> Any:
-    """Return the runs with this prefix of host or release, or with this UUID."""
-    term = term.strip()
-    if uuid := uuid_of(term):
-        return runs.filter(uuid=uuid)
-    return runs.filter(either_begins_with(term)) if term else runs
-
-
 class Pages:
     """The numbered pages of a list, newest first. Nothing is counted beyond ``MORE_THAN``.
 
@@ -174,38 +163,27 @@ class Pages:
         runs: all runs of the list.
         size: the number of runs per page.
         number: the current page, from 1.
-        prefix: a prefix of their host or release.
-        parts: conditions of which one must hold, if any.
+        sought: conditions of the search, of which one must hold, if any.
+        parts: conditions of the status, of which one must hold, if any.
     """
 
     def __init__(
-        self, runs: Any, size: int, number: int, prefix: str = "", parts: Sequence[Q] = ()
+        self, runs: Any, size: int, number: int, sought: Sequence[Q] = (), parts: Sequence[Q] = ()
     ) -> None:
-        self._runs = runs
-        self._prefix = prefix
-        self._parts = parts
         self.number = number
         self.size = size
         skip = (number - 1) * size
         most = max(MORE_THAN - skip, size) + 1
-        keys = self._keys(skip, most)
+        if sought:
+            keys = search_pks(runs.filter(any_of(parts)), sought, most, skip)
+        else:
+            keys = newest_pks(runs, most, skip, parts)
         self.keys = keys[:size]
         self.known = skip + len(keys)
         """The number of runs, as far as they were counted."""
         self.is_all = len(keys) < most
         """True if there are no further runs."""
         self.has_next = len(keys) > size
-
-    def _keys(self, skip: int, most: int) -> list[int]:
-        runs = self._runs
-        if runs.query.order_by[:1] == ("-started_at",):
-            runs = runs.filter(any_of(self._parts))
-            if self._prefix:
-                runs = runs.filter(either_begins_with(self._prefix))
-            return list(runs.values_list("pk", flat=True)[skip : skip + most])
-        if self._prefix:
-            return search_pks(runs.filter(any_of(self._parts)), self._prefix, most, skip)
-        return newest_pks(runs, most, skip, self._parts)
 
     def rows(self) -> list[Any]:
         """Read the runs of the page; those of one launch stand together."""
@@ -232,6 +210,8 @@ class RunList(ChangeList):
     pages: Pages
     parts: list[Q]
     """Conditions of which one must hold, from the status filter."""
+    sought: list[Q]
+    """Conditions of which one must hold, from the search."""
     before: Any
     """The runs that match the other filters, without the search."""
 
@@ -241,18 +221,17 @@ class RunList(ChangeList):
         self.before = super().get_queryset(request, exclude_parameters)
         self.query = term
         self.parts = StatusFilter.parts_of(request.GET.get(StatusFilter.parameter_name))
-        return search(self.before.filter(any_of(self.parts)), term)
+        self.sought = conditions_of(term)
+        return self.before.filter(any_of(self.parts), any_of(self.sought))
 
     def get_ordering(self, request: HttpRequest, queryset: Any) -> list[Any]:
-        """Return an order that an index has: by start with a span, else by primary key."""
-        started = request.GET.get(StartedFilter.parameter_name)
-        return ["-started_at", "-pk"] if started in StartedFilter.SPANS else ["-pk"]
+        """Return the order that every index has."""
+        return list(BY_START)
 
     def get_results(self, request: HttpRequest) -> None:
         """Read the current page."""
-        prefix = "" if uuid_of(self.query) else self.query.strip()
-        runs = self.queryset if uuid_of(self.query) else self.before
-        self.pages = Pages(runs, self.list_per_page, self.page_num, prefix, self.parts)
+        self.page_num = max(self.page_num, 1)
+        self.pages = Pages(self.before, self.list_per_page, self.page_num, self.sought, self.parts)
         rows = self.pages.rows()
         if not rows and self.page_num > 1:
             raise IncorrectLookupParameters

@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Q
 from django.utils.translation import gettext
 
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.jobs import jobs_of
 from lifespan_app.history.reading.migrations import unapplied
-from lifespan_app.history.reading.queries import newest_pks
-from lifespan_app.history.reading.statistics import Spread, Start, usual
+from lifespan_app.history.reading.queries import BY_START
+from lifespan_app.history.reading.statistics import Spread, usual_in
 from lifespan_app.history.reading.tracebacks import TracebackPart, innermost, parts_of
-from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
+from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, RunQuerySet, Status
 
 from .waterfall import Waterfall, waterfall
 
@@ -47,6 +48,11 @@ class FailedStep:
         return innermost(self.step.traceback)
 
     @property
+    def has_frames(self) -> bool:
+        """True if the traceback has a frame; without one it only repeats the error."""
+        return any(part.frames for part in self.parts)
+
+    @property
     def parts(self) -> list[TracebackPart]:
         """The parts of the traceback."""
         return parts_of(self.step.traceback)
@@ -57,7 +63,7 @@ class PhasePart:
     """One phase of the run."""
 
     phase: Phase
-    steps: list[LifespanStep]
+    steps: list[Any]
     taken: timedelta | None
     waterfall: Waterfall | None
     title: str
@@ -82,7 +88,7 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         step.run = run
     usually = usual_before(run)
     for step in steps:
-        step.usually = usually.get(step.key) if step.phase == Phase.STARTUP else None
+        step.usually = usually.get((step.key, step.phase))
     skipped = describe.skipped(steps)
     wrong = describe.broken(steps)
     waits = [
@@ -98,12 +104,12 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         "status": run.status_at(now),
         "headline": describe.headline(run, steps, now),
         "advice": [*describe.advice(run, steps, now), *unapplied(steps)],
-        "troubles": [FailedStep(step, usually.get(step.key)) for step in wrong],
+        "troubles": [FailedStep(step, usually.get((step.key, step.phase))) for step in wrong],
         "waits": waits,
         "skipped": skipped[:MOST_SKIPPED],
         "outcomes": describe.outcomes(steps),
         "skipped_more": max(len(skipped) - MOST_SKIPPED, 0),
-        "phases": phases_of(run, steps, usually),
+        "phases": phases_of(run, steps),
         "jobs": jobs,
         "served": [one for one in describe.in_phase(steps, Phase.SERVING) if one.key not in known],
         "served_for": describe.served_for(run, now),
@@ -114,9 +120,7 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
     }
 
 
-def phases_of(
-    run: LifespanRun, steps: list[LifespanStep], usually: dict[str, Spread]
-) -> list[PhasePart]:
+def phases_of(run: LifespanRun, steps: list[Any]) -> list[PhasePart]:
     """Return startup and shutdown, if they have steps."""
     parts = []
     for phase, taken in (
@@ -125,8 +129,7 @@ def phases_of(
     ):
         if found := describe.in_phase(steps, phase):
             began = [step for step in found if step.outcome != Outcome.SKIPPED]
-            known = usually if phase == Phase.STARTUP else {}
-            drawn = waterfall(began, taken, known) if began else None
+            drawn = waterfall(began, taken) if began else None
             parts.append(PhasePart(phase, found, taken, drawn, title_of(phase, run)))
     return parts
 
@@ -138,19 +141,25 @@ def title_of(phase: Phase, run: LifespanRun) -> str:
     return gettext("Rollback") if run.status == Status.STARTUP_FAILED else gettext("Shutdown")
 
 
-def usual_before(run: LifespanRun) -> dict[str, Spread]:
-    """Return the durations of hooks in earlier runs of the same service type."""
-    earlier = LifespanRun.objects.filter(service_type=run.service_type, pk__lt=run.pk)
-    columns = earlier.order_by("-pk").values_list(*Start._fields)
-    looked_at: list[Start] = []
+def usual_before(run: LifespanRun) -> dict[tuple[str, str], Spread]:
+    """Return the durations of hooks, by key and phase, in earlier runs of the same service type."""
+    earlier = before(run).filter(service_type=run.service_type)
+    looked_at: list[int] = []
     steps = 0
-    for row in columns[:USUAL_RUNS]:
-        start = Start(*row)
-        steps += start.hooks_total
+    for pk, hooks_total in earlier.values_list("pk", "hooks_total")[:USUAL_RUNS]:
+        steps += 2 * hooks_total
         if looked_at and steps > USUAL_STEPS:
             break
-        looked_at.append(start)
-    return dict(usual(looked_at))
+        looked_at.append(pk)
+    return usual_in(looked_at, Phase.STARTUP, Phase.SHUTDOWN)
+
+
+def before(run: LifespanRun) -> RunQuerySet:
+    """Return the runs that started before a run, newest first."""
+    earlier = Q(started_at__lt=run.started_at) | Q(started_at=run.started_at, pk__lt=run.pk)
+    # The first condition is for the index.
+    runs = LifespanRun.objects.filter(earlier, started_at__lte=run.started_at)
+    return runs.order_by(*BY_START)
 
 
 def workers_of(run: LifespanRun) -> list[LifespanRun]:
@@ -158,15 +167,14 @@ def workers_of(run: LifespanRun) -> list[LifespanRun]:
     if not run.launch:
         return []
     runs = LifespanRun.objects.of_launch(run.launch).exclude(pk=run.pk)
-    return list(runs.order_by("-pk")[:MOST_WORKERS])
+    return list(runs.order_by(*BY_START)[:MOST_WORKERS])
 
 
 def before_on_host(run: LifespanRun) -> LifespanRun | None:
     """Return the previous run on this host, of the same service type and another launch."""
     if not run.host:
         return None
-    runs = LifespanRun.objects.filter(host=run.host, pk__lt=run.pk)
-    for earlier in runs.order_by("-pk")[:MOST_WORKERS]:
+    for earlier in before(run).filter(host=run.host)[:MOST_WORKERS]:
         if earlier.service_type == run.service_type and earlier.launch != run.launch:
             return earlier
     return None
@@ -176,6 +184,4 @@ def same_failure(run: LifespanRun) -> list[LifespanRun]:
     """Return the earlier runs with the same failure."""
     if not run.fingerprint:
         return []
-    runs = LifespanRun.objects.filter(fingerprint=run.fingerprint, pk__lt=run.pk)
-    found = LifespanRun.objects.in_bulk(newest_pks(runs, MOST_BEFORE))
-    return sorted(found.values(), key=lambda earlier: earlier.pk, reverse=True)
+    return list(before(run).filter(fingerprint=run.fingerprint)[:MOST_BEFORE])

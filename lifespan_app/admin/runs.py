@@ -9,9 +9,16 @@ from django.contrib.admin import helpers
 from django.contrib.admin.utils import model_ngettext
 from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+    JsonResponse,
+)
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -20,11 +27,12 @@ from django.utils.translation import gettext_lazy as _
 from lifespan_app import conf
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.hook_history import hook_history
-from lifespan_app.history.reading.queries import tables_exist
+from lifespan_app.history.reading.queries import any_of, conditions_of, tables_exist
+from lifespan_app.integration.redaction import masked
 from lifespan_app.models import LifespanRun
 
 from . import cells, deletion
-from .lists import ASKED, FILTERS, RunList, search
+from .lists import ASKED, FILTERS, RunList
 from .run_page import context_of
 
 MOST_NAMED = 20
@@ -43,11 +51,13 @@ def delete_selected(
         model_admin.message_user(request, words, messages.SUCCESS)
         return None
     run_count, step_count = deletion.counts(queryset)
+    live_count = queryset.live().count()
     is_across = request.POST.get("select_across") == "1"
     context = {
         "title": gettext("Delete runs"),
         "run_count": run_count,
         "step_count": step_count,
+        "live_count": live_count,
         "runs": queryset[:MOST_NAMED],
         "more": max(run_count - MOST_NAMED, 0),
         "is_across": is_across,
@@ -61,20 +71,20 @@ class LifespanRunAdmin(admin.ModelAdmin):
     """The recorded runs; they can be viewed and deleted, but not added or changed."""
 
     list_display = (
-        "state",
-        "started",
+        "run",
+        "what",
         "service",
-        "process_id",
-        "startup_time",
-        "failed",
-        "slowest",
-        "shutdown_time",
+        "started",
+        "times",
     )
-    list_display_links = ("state",)
+    list_display_links = ("run",)
     list_filter = FILTERS
     list_per_page = 100
     search_fields = ("host", "release")
-    search_help_text = _("The beginning of a host or a release, or a whole UUID")
+    search_help_text = _(
+        "The beginning of a host or of a release, the id of a run, a process id, the key of a hook, or "
+        "the class of an error"
+    )
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
     sortable_by = ()
@@ -127,8 +137,8 @@ class LifespanRunAdmin(admin.ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: Any, search_term: str
     ) -> tuple[Any, bool]:
-        """Search by prefix, in indexed columns."""
-        return search(queryset, search_term), False
+        """Search in indexed columns."""
+        return queryset.filter(any_of(conditions_of(search_term))), False
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -168,19 +178,19 @@ class LifespanRunAdmin(admin.ModelAdmin):
             },
         )
 
-    @admin.display(description=_("status"))
-    def state(self, run: LifespanRun) -> SafeString:
-        """Return the status."""
-        return cells.launch(run)
+    @admin.display(description=_("run"))
+    def run(self, run: LifespanRun) -> SafeString:
+        """Return the status and the id."""
+        return cells.run(run)
 
-    @admin.display(description=_("service"))
-    def service(self, run: LifespanRun) -> SafeString | str:
-        """Return service type and release."""
-        return cells.service(run)
+    @admin.display(description=_("what happened"))
+    def what(self, run: LifespanRun) -> SafeString:
+        """Return what became of the run."""
+        return cells.what(run)
 
     @admin.display(description=_("process"))
-    def process_id(self, run: LifespanRun) -> SafeString:
-        """Return host, process id and server."""
+    def service(self, run: LifespanRun) -> SafeString:
+        """Return service type, release, host, process id and server."""
         return cells.process(run)
 
     @admin.display(description=_("started"))
@@ -188,25 +198,10 @@ class LifespanRunAdmin(admin.ModelAdmin):
         """Return the start of the run."""
         return cells.moment(run.started_at, timezone.now())
 
-    @admin.display(description=_("startup"))
-    def startup_time(self, run: Any) -> SafeString | str:
-        """Return the startup time."""
-        return cells.against_usual(run.startup_duration, run.usual_startup)
-
-    @admin.display(description=_("shutdown"))
-    def shutdown_time(self, run: Any) -> SafeString | str:
-        """Return the shutdown time."""
-        return cells.against_usual(run.shutdown_duration, run.usual_shutdown)
-
-    @admin.display(description=_("slowest hook"))
-    def slowest(self, run: LifespanRun) -> SafeString | str:
-        """Return the hook with the longest startup."""
-        return cells.hook_link(run.slowest_hook, self.admin_site.name, longest=60)
-
-    @admin.display(description=_("failed"))
-    def failed(self, run: LifespanRun) -> SafeString:
-        """Return the number of failed hooks."""
-        return cells.failed(run)
+    @admin.display(description=_("times"))
+    def times(self, run: Any) -> SafeString | str:
+        """Return the startup and the shutdown time."""
+        return cells.times(run)
 
     # A run
 
@@ -239,18 +234,20 @@ class LifespanRunAdmin(admin.ModelAdmin):
         )
 
     def json_view(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Return a run as a JSON download."""
+        """Return a run as JSON."""
         self.require_view_permission(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        run = LifespanRun.objects.filter(pk=pk).first()
+        try:
+            run = LifespanRun.objects.filter(pk=pk).first()
+            steps = [] if run is None else list(run.steps.order_by("pk"))
+        except DatabaseError as error:
+            return JsonResponse({"error": masked(str(error))}, status=503)
         if run is None:
             raise Http404
         self.require_view_permission(request, run)
-        answer = JsonResponse(
-            document(run, run.steps.order_by("pk")), json_dumps_params={"indent": 2}
-        )
-        answer["Content-Disposition"] = f'attachment; filename="lifespan-{run.uuid}.json"'
+        answer = JsonResponse(document(run, steps), json_dumps_params={"indent": 2})
+        answer["Content-Disposition"] = f'inline; filename="lifespan-{run.uuid}.json"'
         return answer
 
     # A hook
@@ -296,6 +293,12 @@ class LifespanRunAdmin(admin.ModelAdmin):
         """Delete a run; Django writes the log entry."""
         obj.steps.all().delete()
         obj.delete()
+
+    def response_delete(self, request: HttpRequest, obj_display: str, obj_id: Any) -> HttpResponse:
+        """Return to the list; Django would do so only for users who may change runs."""
+        super().response_delete(request, obj_display, obj_id)
+        name = "admin:lifespan_app_lifespanrun_changelist"
+        return HttpResponseRedirect(reverse(name, current_app=self.admin_site.name))
 
     def delete_queryset(self, request: HttpRequest, queryset: Any) -> None:
         """Delete runs by query, in batches."""

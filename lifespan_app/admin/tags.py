@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,8 +16,9 @@ from django.utils.safestring import SafeString
 from lifespan_app import conf
 from lifespan_app.admin import cells
 from lifespan_app.admin.waterfall import css_of
-from lifespan_app.history.reading import describe, overview
+from lifespan_app.history.reading import describe, overview, states
 from lifespan_app.history.reading.jobs import Job, JobGroup
+from lifespan_app.history.reading.overview import MOST_COLUMNS
 from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.statistics import Spread
 from lifespan_app.models import LifespanRun, LifespanStep
@@ -34,6 +35,7 @@ register.filter("moment", cells.moment)
 register.filter("age", describe.age)
 register.filter("edge", describe.edge)
 register.filter("usually", describe.usually)
+register.filter("upper_times", describe.upper)
 
 
 @register.filter
@@ -75,6 +77,24 @@ def hook_link(context: template.Context, key: str) -> SafeString | str:
 @register.simple_tag(takes_context=True)
 def lifespan_overview(context: template.Context) -> dict[str, Any]:
     """Read the content of the overview page, if the user may view runs."""
+    return read(context, lambda now: {"overview": overview.overview(now)})
+
+
+@register.simple_tag(takes_context=True)
+def lifespan_states(context: template.Context) -> dict[str, Any]:
+    """Read the state of each service type, if the user may view runs."""
+    return read(context, lambda now: {"states": states.current_states(now)})
+
+
+def read(
+    context: template.Context, content: Callable[[datetime], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what a page shows, or why it can't be read.
+
+    Args:
+        context: the context of the page.
+        content: reads the content at a time.
+    """
     request = context["request"]
     site = next((site for site in all_sites if site.name == site_name(context)), None)
     if site is None or not site.is_registered(LifespanRun):
@@ -90,7 +110,7 @@ def lifespan_overview(context: template.Context) -> dict[str, Any]:
         if not tables_exist():
             return {**found, "is_missing": True}
         now = timezone.now()
-        return {**found, "now": now, "overview": overview.overview(now)}
+        return {**found, "now": now, **content(now)}
     except DatabaseError as error:
         return {**found, "is_missing": True, "error": str(error)}
 
@@ -120,10 +140,23 @@ def path_of(values: Sequence[float], width: int, height: int) -> str:
 
 
 @register.filter
+def longest_of(steps: Sequence[LifespanStep]) -> timedelta:
+    """Return the longest duration of the steps in a chart."""
+    durations = (step.duration for step in steps[:MOST_COLUMNS])
+    return max(durations, default=timedelta()) or timedelta(seconds=1)
+
+
+@register.filter
+def oldest_shown(steps: Sequence[LifespanStep]) -> datetime:
+    """Return the start of the run of the oldest step in a chart."""
+    return steps[:MOST_COLUMNS][-1].run.started_at
+
+
+@register.filter
 def columns_of(steps: Sequence[LifespanStep]) -> list[dict[str, Any]]:
     """Return steps, newest first, as columns of a chart: oldest first, in percentages."""
-    shown = list(reversed(steps[:100]))
-    highest = max((step.duration for step in shown), default=timedelta()) or timedelta(seconds=1)
+    shown = list(reversed(steps[:MOST_COLUMNS]))
+    highest = longest_of(steps)
     size = 100 / max(len(shown), 20)
     return [
         {

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.statistics import Spread
@@ -58,21 +59,18 @@ class Waterfall:
         return max(step.duration for step in self.folded)
 
 
-def waterfall(
-    steps: Iterable[LifespanStep], taken: timedelta | None, usually: Mapping[str, Spread]
-) -> Waterfall:
+def waterfall(steps: Iterable[Any], taken: timedelta | None) -> Waterfall:
     """Return the layout of a phase's steps.
 
     Args:
-        steps: the steps of the phase, in the order of the plan.
+        steps: the steps of the phase, in the order of the plan, each with its usual duration.
         taken: the duration of the phase, if known.
-        usually: the usual durations of hooks, by key.
     """
     steps = list(steps)
     ends = [describe.ended(step).total_seconds() for step in steps]
     whole = max([*ends, taken.total_seconds() if taken else 0.0]) or 0.001
     chosen = {step.pk for step in sorted(steps, key=weight)[:MOST_BARS]}
-    bars = [bar_of(step, whole, usually.get(step.key)) for step in steps if step.pk in chosen]
+    bars = [bar_of(step, whole, step.usually) for step in steps if step.pk in chosen]
     folded = [step for step in steps if step.pk not in chosen]
     return Waterfall(bars, ticks_of(whole), folded)
 

@@ -109,9 +109,11 @@ def startup_limits(service_type: str) -> Iterator[tuple[str, float, str]]:
         return
     known = WORKER_LIMITS if service_type == "worker" else SERVER_LIMITS
     for module, (name, seconds) in known.items():
-        if module == "celery" and OPENS_IN_CELERY in sys.modules:
-            continue
-        if is_installed(module):
+        if module == "celery":
+            # Many environments have it; a project that uses it imports its Celery app.
+            if module in sys.modules and OPENS_IN_CELERY not in sys.modules:
+                yield name, seconds, place
+        elif is_installed(module):
             yield name, seconds, place
 
 

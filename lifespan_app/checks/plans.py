@@ -22,6 +22,7 @@ PROBLEM_IDS = {
     "cycle": "E006",
     "missing": "E007",
     "left out": "E008",
+    "skip": "E016",
     "key": "E009",
     "imported twice": "E009",
     "state name": "E009",
@@ -45,6 +46,7 @@ def draft(settings: Settings, service_type: str) -> tuple[Plan, list[Problem]]:
         service_type,
         adapter.app_label,
         settings.hooks,
+        skip=settings.skip,
         advice=adapter.advice,
         refusals=lifespan.refusals(settings),
     )

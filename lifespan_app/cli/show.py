@@ -17,7 +17,7 @@ from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.jobs import Job, jobs_of
 from lifespan_app.history.reading.migrations import unapplied
-from lifespan_app.history.reading.queries import tables_exist
+from lifespan_app.history.reading.queries import SHORT_ID, tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.statistics import UNCOUNTED
 from lifespan_app.history.reading.tracebacks import innermost, parts_of
@@ -82,6 +82,9 @@ class RunText:
         )
         yield f"  {began}"
         yield f"  UUID {run.uuid}"
+        if run.left_out:
+            keys = ", ".join(printable(key) for key, _reason in run.left_out)
+            yield from folded(f"LIFESPAN_SKIP leaves out {keys}", self.width, "  ")
         if advice := [*describe.advice(run, steps, self.now), *unapplied(steps)]:
             yield ""
             yield self.style.MIGRATE_HEADING("What to do")
@@ -246,9 +249,9 @@ def weight(step: LifespanStep) -> tuple[bool, bool, float]:
 
 def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
     """Read and print the runs that are asked for. Raises ``CommandError`` where there are none."""
-    runs = read(command, options)
+    runs, is_known = read(command, options)
     if not runs:
-        raise CommandError(nothing(options), returncode=FAILED)
+        raise CommandError(nothing(options, is_known=is_known), returncode=FAILED)
     now = timezone.now()
     if options["format"] == "json":
         documents = [document(run, steps, now) for run, steps in runs]
@@ -260,20 +263,29 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
         command.stdout.write(line)
 
 
-def read(command: CommandWithExitCodes, options: Mapping[str, Any]) -> list[Recorded]:
-    """Return the runs that are asked for, from the database or from files."""
+def read(command: CommandWithExitCodes, options: Mapping[str, Any]) -> tuple[list[Recorded], bool]:
+    """Return the runs that are asked for, and whether the database could be read."""
     try:
         if tables_exist():
-            return from_database(options) or from_files(options)
+            return from_database(options) or from_files(options), True
         why = "The history has no tables yet: run 'manage.py migrate lifespan_app'."
+        is_known = True
     except DatabaseError as error:
+        is_known = False
         why = f"The database of the history does not respond: {one_line(error)}"
     command.stderr.write(f"{why}\nShowing the runs that are stored in files on this host.")
-    return from_files(options)
+    return from_files(options), is_known
 
 
-def nothing(options: Mapping[str, Any]) -> str:
-    """Return why there is nothing to show."""
+def nothing(options: Mapping[str, Any], *, is_known: bool) -> str:
+    """Return why there is nothing to show.
+
+    Args:
+        options: the options of the command.
+        is_known: whether the database could be read.
+    """
+    if not is_known:
+        return "Not known: the database can't be read, and no such run is in a file on this host."
     if options["uuid"]:
         return f"No recorded run has a UUID that begins with '{options['uuid']}'."
     if options["last_failed"]:
@@ -287,24 +299,27 @@ def from_database(options: Mapping[str, Any]) -> list[Recorded]:
     """Return the runs that are asked for."""
     if options["now"]:
         live = LifespanRun.objects.live().exclude(mode__in=UNCOUNTED)
-        return [(run, []) for run in live.order_by("-pk")[:MOST_LIVE]]
+        return [(run, []) for run in live[:MOST_LIVE]]
     runs = LifespanRun.objects.all()
     if options["uuid"]:
         runs = runs.filter(pk__in=keys_of(options["uuid"]))
     elif options["last_failed"]:
         newest = [
-            some.order_by("-pk").values_list("pk", flat=True).first()
+            some.values_list("pk", flat=True).first()
             for some in (runs.failed(), runs.filter(status=Status.LOST), runs.silent())
         ]
         runs = runs.filter(pk__in=[key for key in newest if key is not None])
-    run = runs.order_by("-pk").first()
+    run = runs.first()
     return [] if run is None else [(run, list(run.steps.order_by("pk")))]
 
 
 def keys_of(beginning: str) -> list[int]:
     """Return the primary keys of the newest runs whose UUID begins so."""
     wanted = beginning.replace("-", "").lower()
-    newest = LifespanRun.objects.order_by("-pk").values_list("pk", "uuid")[:LATELY]
+    runs = LifespanRun.objects.all()
+    if len(wanted) >= SHORT_ID:
+        runs = runs.filter(short_id=wanted[:SHORT_ID])
+    newest = runs.values_list("pk", "uuid")[:LATELY]
     return [key for key, uuid in newest if uuid.hex.startswith(wanted)]
 
 

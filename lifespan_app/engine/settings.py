@@ -27,3 +27,5 @@ class Settings(NamedTuple):
     hooks: Mapping[str, Mapping[str, Any]] = {}
     spawn: Mapping[str, int] = {"running": 100, "waiting": 1000}
     """How many spawned functions run at once, and how many wait for a place."""
+    skip: frozenset[str] = frozenset()
+    """The keys of hooks to leave out, together with what depends on them."""

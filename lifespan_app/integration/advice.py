@@ -188,8 +188,8 @@ class DjangoAdvice(Advice):
         return "'manage.py runlifespan -- COMMAND', with the server's command."
 
     def name_of(self, setting: str) -> str:
-        """Return the key of a setting."""
-        return setting.upper()
+        """Return the key of a setting, or the environment variable in its place."""
+        return conf.SKIP if setting == "skip" else setting.upper()
 
     def setting(self, name: str, *keys: str) -> str:
         """Return the expression for a setting, or for a key in it."""

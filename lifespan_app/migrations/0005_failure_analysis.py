@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("lifespan_app", "0002_leases"), ("lifespan_app", "0003_readiness_and_jobs")]
+    dependencies = [("lifespan_app", "0004_search")]
 
     operations = [
         migrations.AddField(

@@ -11,10 +11,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 from lifespan_app.engine.errors import PlanError
 from lifespan_app.engine.lifespan import Lifespan
-from lifespan_app.engine.reporting.report import Mode, Status
+from lifespan_app.engine.reporting.report import Mode, Status, degraded_by
 from lifespan_app.engine.running.messages import shutdown_message, startup_message
 from lifespan_app.engine.running.run import Run
-from lifespan_app.engine.wording import count, time_taken
+from lifespan_app.engine.wording import time_taken
 
 from .capture_signals import ENDING, HANGUP, CapturedSignals
 from .notify import Notifier
@@ -173,10 +173,7 @@ class PlanRunner:
         report = run.report()
         degraded = ""
         if report.status is Status.DEGRADED:
-            degraded = (
-                f", degraded: {report.hooks_failed} of {count(report.hooks_total, 'hook')} failed or were "
-                "skipped"
-            )
+            degraded = f", degraded: {degraded_by(report)}"
         return f"Ready after {time_taken(report.startup_duration or 0.0)}{degraded}."
 
     def _begun(self) -> None:

@@ -21,7 +21,7 @@ def queries_of(client: Client, address: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("address", "most"),
-    [(HOME, 8), (LIST, 6), (f"{LIST}?status=startup_failed", 6), (f"{LIST}?q=web", 8)],
+    [(HOME, 8), (LIST, 6), (f"{LIST}?status=startup_failed", 6), (f"{LIST}?q=web", 9)],
     ids=["overview", "list", "filter", "search"],
 )
 def test_more_runs_cost_no_more_queries(reader: Client, address: str, most: int) -> None:
@@ -61,7 +61,7 @@ def test_runs_of_several_statuses_are_the_newest_of_all(
 ) -> None:
     monkeypatch.setattr("lifespan_app.history.reading.queries.WINDOW", 2)
     writers = (records.lost, records.startup_failed, records.shutdown_failed, records.silent)
-    broken = [write() for _ in range(3) for write in writers]
+    broken = [write(ago=900 - n) for n in range(3) for write in writers]
     records.healthy()
 
     text = reader.get(f"{LIST}?status=broken").content.decode()

@@ -75,7 +75,10 @@ def of_fruit(run: LifespanRun) -> None:
     """Take every word out of a run that it has not from its pages."""
     changed = {"service_type": "apple", "host": "pear", "release": "1", "environment": "fig"}
     changed |= {"server": "plum", "ended_by": "lime", "error": "date", "slowest_hook": "kiwi.kiwi"}
-    LifespanRun.objects.filter(pk=run.pk).update(**changed)
+    changed["readiness_reason"] = run.readiness_reason and "date"
+    fruit = {"key": "kiwi.kiwi", "reason": "lime", "last_crash": "date"}
+    jobs = [{**job, **fruit} for job in run.jobs]
+    LifespanRun.objects.filter(pk=run.pk).update(**changed, jobs=jobs)
     for step in run.steps.all():
         step.app_label = step.name = "kiwi"
         step.kind = step.reason = "lime"

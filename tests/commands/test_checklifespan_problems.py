@@ -191,6 +191,14 @@ BROKEN = (
         environment={"LIFESPAN_CONFIG_FILE": "no-such-file.toml"},
     ),
     Broken(
+        id="E016",
+        what="a hook to skip that there is not",
+        make=sound(),
+        says="LIFESPAN_SKIP names 'shop.tall', which is no hook's key. Did you mean 'shop.till'?",
+        hint="Correct the key, or remove it.",
+        environment={"LIFESPAN_SKIP": "shop.tall"},
+    ),
+    Broken(
         id="E006",
         what="a circle",
         make=shop(CIRCLE),

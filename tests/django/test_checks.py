@@ -543,6 +543,9 @@ class TestW005AStartupThatMayTakeTooLong:
         monkeypatch.delitem(sys.modules, "lifespan_app.contrib.celery", raising=False)
         installed.update({"gunicorn", "celery"})
         settings.LIFESPAN = {"SERVICE_TYPE": "worker"}
+        monkeypatch.delitem(sys.modules, "celery", raising=False)
+        assert self.told() == []  # another worker's project may have it in its environment
+        monkeypatch.setitem(sys.modules, "celery", ModuleType("celery"))
         [told] = self.told()
         assert "a process of Celery's pool gives a startup up after 4 s" in told
 
@@ -553,8 +556,8 @@ class TestW005AStartupThatMayTakeTooLong:
         settings: Settings,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        installed.add("celery")
         settings.LIFESPAN = {"SERVICE_TYPE": "worker"}
+        monkeypatch.setitem(sys.modules, "celery", ModuleType("celery"))
         monkeypatch.setitem(sys.modules, "lifespan_app.contrib.celery", ModuleType("celery"))
         assert self.told() == []
 
@@ -649,6 +652,31 @@ class TestI001AHookForTheServer:
         async def take_a_lock() -> None: ...
 
         settings.LIFESPAN = {"SERVICE_TYPE": "server"}
+        assert system_checks.check_plan() == []
+
+
+class TestE016AHookToSkip:
+    def test_e016_names_a_key_that_no_hook_has(
+        self, lifespan: Lifespan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        @lifespan.on_start(name="warm_up")
+        async def warm() -> None: ...
+
+        monkeypatch.setenv("LIFESPAN_SKIP", "tests.django.test_checks.warm_ip")
+        [message] = system_checks.check_plan()
+        assert message.id == "lifespan_app.E016"
+        assert message.msg == (
+            "LIFESPAN_SKIP names 'tests.django.test_checks.warm_ip', which is no hook's key. Did you "
+            "mean 'tests.django.test_checks.warm_up'?"
+        )
+
+    def test_e016_is_silent_for_a_hook_that_is_there(
+        self, lifespan: Lifespan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        @lifespan.on_start(name="warm_up")
+        async def warm() -> None: ...
+
+        monkeypatch.setenv("LIFESPAN_SKIP", "tests.django.test_checks.warm_up")
         assert system_checks.check_plan() == []
 
 

@@ -149,6 +149,13 @@ class TestEnvironment:
         monkeypatch.setenv(variable, "")
         assert getattr(conf.settings(), field) == "from the setting"
 
+    def test_keys_of_hooks_to_skip_are_separated_by_commas(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        assert conf.settings().skip == frozenset()
+        monkeypatch.setenv("LIFESPAN_SKIP", " shop.cache,shop.mail ,")
+        assert conf.settings().skip == {"shop.cache", "shop.mail"}
+
 
 class TestConfigFile:
     @pytest.fixture

@@ -564,6 +564,7 @@ def test_on_crash_stop_ends_the_body_where_no_server_is() -> None:
 
         with pytest.raises(asyncio.CancelledError):
             await asyncio.ensure_future(program())
+        assert report_of(lifespan).ended_by == "the crash of 'shop.leader'"
 
     run_virtually(main)
 

@@ -100,7 +100,7 @@ def test_degraded_start_is_a_warning_with_the_number_of_failed_hooks(
 
     assert lines(caplog)[-1] == (
         "WARNING",
-        "Lifespan 'app' started: 3 hooks in 1.000 s, degraded: 2 of them failed or were skipped; "
+        "Lifespan 'app' started: 3 hooks in 1.000 s, degraded: 1 failed, 1 skipped; "
         "longest chain: shop.feed.",
     )
 

@@ -171,7 +171,7 @@ def test_dependents_of_a_failed_optional_hook_are_skipped(run: RunOnLoop) -> Non
             await asyncio.sleep(0)
             report = report_of(lifespan)
             assert report.status == "degraded"
-            assert report.hooks_failed == 5
+            assert (report.hooks_failed, report.hooks_skipped) == (1, 4)
             reasons = {step.key: step.reason for step in report.steps if step.outcome == "skipped"}
             place = f"(tests/engine/journal.py:{feed.hook.line})"
             because = f"it needs 'shop.feed' {place}, which failed: OSError: {NOBODY}"

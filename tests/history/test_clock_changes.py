@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lifespan_app.history.reading import describe
-from lifespan_app.history.reading.overview import RECENT, Day
+from lifespan_app.history.reading.overview import Day
+from lifespan_app.history.reading.states import RECENT
 from lifespan_app.history.recording.store import fitted
 from lifespan_app.history.recording.store import moment as moment_to_write
 from lifespan_app.models import LifespanRun, Status

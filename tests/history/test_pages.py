@@ -7,19 +7,30 @@ from typing import Any
 
 import pytest
 from django.db import connections
+from django.db.models import Q
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from lifespan_app.admin.lists import search
 from lifespan_app.history.reading import queries
 from lifespan_app.history.reading.hook_history import hook_history
 from lifespan_app.history.reading.overview import overview
-from lifespan_app.history.reading.queries import begins_with, search_pks
+from lifespan_app.history.reading.queries import (
+    begins_with,
+    conditions_of,
+    newest_pks,
+    search_pks,
+)
 from lifespan_app.models import LifespanRun
 from tests import records
 from tests.history.databases import HistoryDatabase
 
 pytestmark = [pytest.mark.slow, pytest.mark.every_pair]
+
+
+def found(term: str, most: int = 100, skip: int = 0, **filters: Any) -> list[int]:
+    """Return the primary keys that a search finds, newest first."""
+    runs = LifespanRun.objects.filter(**filters)
+    return search_pks(runs, conditions_of(term), most, skip)
 
 
 def plan(database: HistoryDatabase, runs: Any) -> str:
@@ -52,8 +63,37 @@ def test_signs_that_mean_something_in_a_pattern_mean_themselves(
     for other in ("100x", "axb", "cxd", "z", "x"):
         records.recorded("stopped", host=f"{other}-1")
 
-    assert list(search(LifespanRun.objects.all(), prefix)) == [wanted]
-    assert search_pks(LifespanRun.objects.all(), prefix, 100) == [wanted.pk]
+    assert found(prefix) == [wanted.pk]
+
+
+def test_ids_and_classes_of_errors_are_searched_by_an_index(
+    history_database: HistoryDatabase,
+) -> None:
+    wanted = records.startup_failed(pid=987_654)
+    for _ in range(40):
+        records.recorded("stopped", host="web")
+    columns = {"short_id": wanted.short_id, "pid": wanted.pid, "error_class": wanted.error_class}
+
+    for column, value in columns.items():
+        runs = LifespanRun.objects.filter(**{column: value})
+        assert f"lifespan_run_{column.removesuffix('_class')}" in plan(history_database, runs)
+        assert found(str(value)) == [wanted.pk]
+    assert found("builtins.ConnectionRefusedError") == [wanted.pk]
+    assert found("library.http_client") == [wanted.pk]
+
+
+def test_newest_run_is_the_one_that_started_last(history_database: HistoryDatabase) -> None:
+    started = [records.recorded("stopped", ago=ago, host="web-1").pk for ago in (30, 900, 10, 60)]
+    newest = [started[number] for number in (2, 0, 3, 1)]
+
+    runs = LifespanRun.objects.all()
+    assert newest_pks(runs, 10) == newest
+    assert newest_pks(runs, 10, parts=[Q(status="stopped"), Q(status="lost")]) == newest
+    assert found("web") == newest
+    for column in ("status", "service_type", "mode", "fingerprint", "launch"):
+        of_column = LifespanRun.objects.filter(**{column: "stopped"})[:5]
+        explained = plan(history_database, of_column)
+        assert f"lifespan_run_{column}" in explained or "lost_after" in explained
 
 
 def test_uuid_is_searched_as_it_is(history_database: HistoryDatabase) -> None:
@@ -61,7 +101,7 @@ def test_uuid_is_searched_as_it_is(history_database: HistoryDatabase) -> None:
     records.recorded("stopped")
 
     for term in (str(wanted.uuid), wanted.uuid.hex, f" {wanted.uuid} "):
-        assert list(search(LifespanRun.objects.all(), term)) == [wanted]
+        assert found(term) == [wanted.pk]
 
 
 def test_search_finds_the_newest_that_everything_fits(
@@ -74,17 +114,13 @@ def test_search_finds_the_newest_that_everything_fits(
     many = [records.recorded("stopped", host=f"web-{number}") for number in range(12)]
     for _ in range(6):
         records.recorded("stopped", host="db")
-    runs = LifespanRun.objects.all()
     fitting = [*reversed(many), by_release, *reversed(old)]
 
-    assert search_pks(runs, "web", 100) == [run.pk for run in fitting]
-    assert search_pks(runs, "web", 3, skip=2) == [run.pk for run in fitting[2:5]]
+    assert found("web") == [run.pk for run in fitting]
+    assert found("web", 3, skip=2) == [run.pk for run in fitting[2:5]]
     # Those that were looked at first are all of another status.
-    lost = runs.filter(status="lost")
-    assert search_pks(lost, "web", 3) == [run.pk for run in reversed(old)][:3]
-    assert search_pks(runs, "web-1", 100) == [
-        run.pk for run in fitting if run.host.startswith("web-1")
-    ]
+    assert found("web", 3, status="lost") == [run.pk for run in reversed(old)][:3]
+    assert found("web-1") == [run.pk for run in fitting if run.host.startswith("web-1")]
 
 
 def test_every_page_is_read_from_every_database(history_database: HistoryDatabase) -> None:

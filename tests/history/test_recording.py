@@ -125,6 +125,25 @@ class TestARunThatGoesWell:
         assert line == ["WARNING", "books", "ten books"]
         assert offset >= 0
 
+    def test_hooks_that_the_environment_leaves_out_are_recorded(
+        self, lifespan: Lifespan, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        books(lifespan)
+        key = next(node.key for node in lifespan.plan("app").hooks if node.key.endswith(".shelf"))
+        monkeypatch.setenv("LIFESPAN_SKIP", key)
+
+        async def main() -> None:
+            async with lifespan.run("app"):
+                pass
+
+        asyncio.run(main())
+
+        [run] = LifespanRun.objects.all()
+        assert [key, "left out by LIFESPAN_SKIP"] in run.left_out
+        assert all("LIFESPAN_SKIP" in reason for _key, reason in run.left_out)
+        assert not run.steps.filter(name="shelf").exists()
+        assert run.short_id == str(run.uuid)[:8]
+
 
 class TestARunThatFails:
     def test_failed_start_is_recorded_with_its_rollback(self, lifespan: Lifespan) -> None:
@@ -145,6 +164,7 @@ class TestARunThatFails:
 
         assert (run.status, run.ended_by) == ("startup_failed", "startup failed")
         assert run.error == "OSError: nobody is there"
+        assert run.error_class == "OSError"
         assert len(run.fingerprint) == 32
         assert run.ready_at is None
         assert failed.outcome == "failed"

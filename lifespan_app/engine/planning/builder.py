@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
@@ -59,6 +59,7 @@ def build_plan(
     *,
     label_of: Callable[[str], str | None] = lambda module: None,
     overrides: Overrides | None = None,
+    skip: Collection[str] = (),
     broken: Sequence[Problem] = (),
     advice: Advice = GENERIC,
     refusals: Mapping[str, Refusal] = NO_REFUSALS,
@@ -71,6 +72,7 @@ def build_plan(
             and their dependencies.
         label_of: returns the app label of a module, or None outside an installed app.
         overrides: the ``hooks`` of the settings, by hook key or ``"*"``.
+        skip: the keys of hooks to leave out, together with what depends on them.
         broken: problems known before, such as modules that could not be imported.
         advice: the names of settings in the texts.
         refusals: the values of the option ``once`` that can't be used, each with the reason.
@@ -79,7 +81,7 @@ def build_plan(
         PlanError: all problems, each with file, line and remedy.
     """
     plan, problems = draft_plan(
-        hooks, service_type, label_of, overrides or {}, broken, advice, refusals
+        hooks, service_type, label_of, overrides or {}, skip, broken, advice, refusals
     )
     if problems:
         cause = next((problem.cause for problem in problems if problem.cause), None)
@@ -92,6 +94,7 @@ def draft_plan(
     service_type: str,
     label_of: Callable[[str], str | None],
     overrides: Overrides,
+    skip: Collection[str] = (),
     broken: Sequence[Problem] = (),
     advice: Advice = GENERIC,
     refusals: Mapping[str, Refusal] = NO_REFUSALS,
@@ -99,9 +102,10 @@ def draft_plan(
     """Return the plan as far as it can be made, for display, and its problems.
 
     Args:
-        hooks, service_type, label_of, overrides, broken, advice, refusals: as for ``build_plan``.
+        hooks, service_type, label_of, overrides, skip, broken, advice, refusals: as for
+            ``build_plan``.
     """
-    draft = _Draft(hooks, service_type, label_of, overrides, broken, advice)
+    draft = _Draft(hooks, service_type, label_of, overrides, skip, broken, advice)
     draft.refuse(refusals)
     return draft.finish(), draft.problems
 
@@ -115,6 +119,7 @@ class _Draft:
         service_type: str,
         label_of: Callable[[str], str | None],
         overrides: Overrides,
+        skip: Collection[str],
         broken: Sequence[Problem],
         advice: Advice,
     ) -> None:
@@ -123,6 +128,7 @@ class _Draft:
         self.problems: list[Problem] = list(broken)
         self.candidates = self._draft(sorted(hooks, key=attrgetter("order")), label_of, overrides)
         self._choose()
+        self._skip(skip)
         self.by_hook = {candidate.hook: candidate for candidate in self.candidates}
         self._index()
         for candidate in self.candidates:
@@ -199,6 +205,27 @@ class _Draft:
                 listed = ", ".join(sorted(types)) or "none"
                 candidate.exclude(f"for service type {listed}, not {self.service_type}")
 
+    def _skip(self, keys: Collection[str]) -> None:
+        self.skipped: set[int] = set()
+        for candidate in self.candidates if keys else ():
+            if candidate.key in keys and not candidate.excluded:
+                candidate.exclude(f"left out by {self.advice.name_of('skip')}")
+                self.skipped.add(id(candidate))
+        if keys and not self.problems:  # else a module with such a hook may be missing
+            known = sorted({candidate.key for candidate in self.candidates})
+            for key in sorted(set(keys) - set(known)):
+                self.problems.append(self._unknown_to_skip(key, known))
+
+    def _unknown_to_skip(self, key: str, known: list[str]) -> Problem:
+        from lifespan_app.engine.problem import Problem
+
+        message = f"{self.advice.name_of('skip')} names '{key}', which is no hook's key."
+        return Problem(
+            f"{message}{did_you_mean(key, known)}",
+            f"Correct the key, or remove it. {listed('Hooks', known)}",
+            code="skip",
+        )
+
     def _keep_server_hooks(self) -> None:
         kept: set[int] = set()
         ready = [
@@ -234,7 +261,12 @@ class _Draft:
             for candidate in dependents.get(id(missing), ()):
                 if candidate.excluded:
                     continue
-                if candidate.options.required:
+                if id(missing) in self.skipped:
+                    self.skipped.add(id(candidate))
+                    skip = self.advice.name_of("skip")
+                    candidate.exclude(f"needs '{missing.key}', which is left out by {skip}")
+                    ready.append(candidate)
+                elif candidate.options.required:
                     self.problem(
                         "left out",
                         candidate,

@@ -26,6 +26,9 @@ from .report import (
 )
 
 HAS_STARTUP = frozenset({Kind.START, Kind.RESOURCE, Kind.MANAGER, Kind.STAGE})
+NOT_RUN = frozenset({Outcome.SKIPPED, Outcome.CANCELLED})
+"""The outcomes of hooks that did not fail themselves: another one did, or the process was stopped."""
+NOT_FAILED = NOT_RUN | WELL
 
 StepId = tuple[int, Phase]
 """A step's hook, by its node's index, and the phase that the step is part of."""
@@ -305,6 +308,16 @@ class Snapshot:
             *(("", "") if failure is None else failure.analysis),
         )
 
+    def _ended(self, phase: Phase) -> list[Entry]:
+        """Return the entries of a phase that have ended by themselves.
+
+        The failure of a required hook skips and cancels others, which may end later than it.
+        """
+        ended = [entry for entry in self._of(phase) if entry.outcome]
+        if phase is IN_STARTUP and any(map(stops_startup, ended)):
+            return [entry for entry in ended if entry.outcome not in NOT_RUN]
+        return ended
+
     def longest_chain(self, phase: Phase) -> tuple[str, ...]:
         """Return the keys of the hooks that a phase has waited for, first to last.
 
@@ -314,7 +327,7 @@ class Snapshot:
         return tuple(entry.node.key for entry in self._chain(phase))
 
     def _chain(self, phase: Phase) -> list[Entry]:
-        ended = [entry for entry in self._of(phase) if entry.outcome and self._is_waited_for(entry)]
+        ended = [entry for entry in self._ended(phase) if self._is_waited_for(entry)]
         last: Entry | None = max(ended, key=lambda entry: entry.ended, default=None)
         chain: list[Entry] = []
         while last is not None:
@@ -347,25 +360,31 @@ class Snapshot:
                 yield Pending(node.key, seconds, *said)
 
     def hooks_failed(self) -> int:
-        """Return the number of hooks that have failed, were skipped, or have failed to stop."""
-        return len(
-            {
-                entry.node.index
-                for entry in self._last.values()
-                if entry.outcome is not None
-                and (
-                    entry.failure is not None
-                    if entry.phase is IN_SHUTDOWN
-                    else entry.outcome not in WELL
-                )
-            }
-        )
+        """Return the number of hooks that have failed, in any phase."""
+        return len({entry.node.index for entry in self._last.values() if has_failed(entry)})
+
+    def hooks_skipped(self) -> int:
+        """Return the number of hooks that were skipped."""
+        entries = self._last.values()
+        return len({entry.node.index for entry in entries if entry.outcome is Outcome.SKIPPED})
 
     def slowest_hook(self) -> str:
-        """Return the key of the hook that took longest to start."""
-        started = (entry for entry in self._of(IN_STARTUP) if entry.outcome)
+        """Return the key of the hook that took longest to start, or to fail to."""
+        started = self._ended(IN_STARTUP)
         slowest = max(started, key=lambda entry: entry.ended - entry.begun, default=None)
         return slowest.node.key if slowest else ""
+
+
+def has_failed(entry: Entry) -> bool:
+    """Return True if an entry is a failure."""
+    if entry.phase is IN_SHUTDOWN:
+        return entry.failure is not None
+    return entry.outcome is not None and entry.outcome not in NOT_FAILED
+
+
+def stops_startup(entry: Entry) -> bool:
+    """Return True if an entry is the failed start of a required hook."""
+    return has_failed(entry) and entry.node.options.required
 
 
 def attempt(entry: Entry, now: float) -> str:

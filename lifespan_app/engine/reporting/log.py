@@ -9,7 +9,7 @@ from lifespan_app.engine.error_text import text_of, was_raised
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.wording import count, time_taken
 
-from .report import Observer, Phase, Report, Status, Step, explained
+from .report import Observer, Phase, Report, Status, Step, degraded_by, explained
 
 ENDS = 4
 """The number of hooks that a line names at each end of a long chain."""
@@ -50,7 +50,7 @@ class Log(Observer):
         chain = shown(report.longest_chain)
         degraded = ""
         if report.status is Status.DEGRADED:
-            degraded = f", degraded: {report.hooks_failed} of them failed or were skipped"
+            degraded = f", degraded: {degraded_by(report)}"
         log = logger.info if is_whole else logger.warning
         log(
             "Lifespan '%s' started: %s in %s%s%s.",

@@ -232,6 +232,9 @@ class Details(Protocol):
     def hooks_failed(self) -> int:
         """Return the number of hooks that have failed."""
 
+    def hooks_skipped(self) -> int:
+        """Return the number of hooks that were skipped."""
+
     def slowest_hook(self) -> str:
         """Return the key of the hook that took longest to start."""
 
@@ -361,8 +364,13 @@ class Report:
 
     @cached_property
     def hooks_failed(self) -> int:
-        """The number of hooks that have failed, were skipped, or have failed to stop."""
+        """The number of hooks that have failed, in any phase."""
         return self._details.hooks_failed()
+
+    @cached_property
+    def hooks_skipped(self) -> int:
+        """The number of hooks that were skipped, since another one has failed."""
+        return self._details.hooks_skipped()
 
     @cached_property
     def slowest_hook(self) -> str:
@@ -371,7 +379,8 @@ class Report:
 
     def complete(self) -> "Report":
         """Read everything now, and return the report: later it costs nothing."""
-        _ = self.steps, self.longest_chain, self.longest_stop, self.hooks_failed, self.slowest_hook
+        _ = self.steps, self.longest_chain, self.longest_stop
+        _ = self.hooks_failed, self.hooks_skipped, self.slowest_hook
         return self
 
     def step(self, key: str, phase: str = Phase.STARTUP) -> Step:
@@ -448,6 +457,12 @@ class Observer:
             seconds_left: how long a returned awaitable is waited for.
         """
         return None
+
+
+def degraded_by(report: Report) -> str:
+    """Return the numbers of failed and skipped hooks: "1 failed, 2 skipped"."""
+    skipped = f", {report.hooks_skipped} skipped" if report.hooks_skipped else ""
+    return f"{report.hooks_failed} failed{skipped}"
 
 
 def explained(step: Step) -> str:

@@ -286,7 +286,7 @@ class Scheduler:
             self._roll_back(ended_by, quick=quick)
         elif self.phase is IN_SERVICE:
             self.status = Status.STOPPING
-            self.ended_by = ended_by
+            self.ended_by = self.ended_by or ended_by
             self._enter(IN_SHUTDOWN)
             self.deadlines.begin_shutdown(now, quick=quick)
             if self.warming_up:
@@ -885,6 +885,7 @@ class Scheduler:
             self._write(job.not_restarted(f"it is given up: {job.job.given_up}", self._now))
             self.commands.append((Do.GIVEN_UP, job))
         if job.job.stop_option:
+            self.ended_by = f"the crash of '{job.node.key}'"
             self.commands.append((Do.ASK_TO_STOP, job))
         self.deadlines.expect(job.looks_at)
 

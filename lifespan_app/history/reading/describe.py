@@ -5,6 +5,7 @@ The functions take rows and send no query, so the rows may also come from a spoo
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 
 from lifespan_app.engine.error_text import line_of
+from lifespan_app.engine.planning.plan import HARD
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Readiness, Status
 
 from .jobs import Job, JobGroup, job_of
@@ -169,15 +171,23 @@ def outcomes(steps: Iterable[LifespanStep]) -> dict[str, int]:
 
 def usually(sample: Spread) -> str:
     """Return the usual duration of a hook, with the size of the sample."""
-    words = {"median": duration(sample.median), "p95": duration(sample.p95), "n": sample.count}
+    words = {"median": duration(sample.median), "spread": upper(sample), "n": sample.count}
     return (
         ngettext(
-            "usually %(median)s (p95 %(p95)s, %(n)d run)",
-            "usually %(median)s (p95 %(p95)s, %(n)d runs)",
+            "usually %(median)s (%(spread)s, %(n)d run)",
+            "usually %(median)s (%(spread)s, %(n)d runs)",
             sample.count,
         )
         % words
     )
+
+
+def upper(sample: Spread) -> str:
+    """Return the longest durations of a sample: the 95th percentile if there are enough values."""
+    worst = gettext("slowest %(time)s") % {"time": duration(sample.worst)}
+    if sample.tail is None:
+        return worst
+    return gettext("p95 %(p95)s, %(worst)s") % {"p95": duration(sample.tail), "worst": worst}
 
 
 def edge(reason: str) -> str:
@@ -246,6 +256,31 @@ def status(run: LifespanRun, now: datetime | None = None) -> str:
         words = {"status": found.label, "readiness": Readiness(run.readiness).label}
         return gettext("%(status)s: %(readiness)s") % words
     return str(found.label)
+
+
+def why(run: LifespanRun, now: datetime | None = None) -> str:
+    """Return what became of a run, in a line, from its row alone."""
+    now = now or timezone.now()
+    status = run.status_at(now)
+    if status == Status.LOST:
+        text = gettext("No heartbeat since %(time)s") % {"time": clock(run.last_seen_at)}
+        return (
+            text
+            if run.ready_at
+            else gettext("%(text)s; it had not finished starting") % {"text": text}
+        )
+    if status == Status.NOT_READY:
+        reasons = filter(None, (readiness(run), run.readiness_reason.partition("\n")[0]))
+        return gettext("Not ready: %(why)s") % {"why": gettext(": ").join(reasons)}
+    if run.error:
+        return run.error.strip().partition("\n")[0]
+    if status == Status.STARTING:
+        return next(starting(run, (), now))
+    if status == Status.STOPPING:
+        return next(stopping(run, (), now))
+    if status in (Status.SERVING, Status.DEGRADED):
+        return gettext("Serving for %(time)s") % {"time": duration(served_for(run, now))}
+    return has_served(run, now)
 
 
 def headline(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime | None = None) -> str:
@@ -422,7 +457,7 @@ def has_served(run: LifespanRun, now: datetime) -> str:
     if run.ended_by == "lifespan.shutdown":
         return gettext("Served for %(time)s; stopped by the server") % words
     if run.ended_by:
-        return gettext("Served for %(time)s; stopped by: %(why)s") % words
+        return gettext("Served for %(time)s; stopped by %(why)s") % words
     return gettext("Served for %(time)s") % words
 
 
@@ -446,7 +481,9 @@ def advice(
     """Return the advice for a run, one sentence each."""
     now = now or timezone.now()
     sentences = [
-        sentence for step in broken(steps)[:MOST_NAMES] for sentence in advice_for(run, step, now)
+        sentence
+        for step in broken(steps)[:MOST_NAMES]
+        for sentence in advice_for(run, step, now, dependents(step.key, steps))
     ]
     if run.status_at(now) == Status.NOT_READY and run.readiness == Readiness.CHECK_FAILED:
         sentences.append(
@@ -458,16 +495,43 @@ def advice(
     if run.status_at(now) == Status.LOST:
         sentences.append(
             gettext(
-                "It was killed (kill -9, out of memory), or its host went down: look at the log of "
-                "%(host)s around %(time)s, and whether a newer run has taken its place."
+                "It was killed (kill -9, out of memory), or its host went down, or it can't reach the "
+                "database of the history: look at the log of %(host)s around %(time)s, and whether a "
+                "newer run has taken its place. If the process goes on, its next heartbeat shows it again."
             )
             % {"host": run.host or gettext("its host"), "time": clock(run.last_seen_at)}
         )
     return list(dict.fromkeys(sentences))
 
 
-def advice_for(run: LifespanRun, step: LifespanStep, now: datetime) -> Iterator[str]:
-    """Yield the advice for a failed step."""
+def dependents(key: str, steps: Iterable[LifespanStep]) -> list[str]:
+    """Return the keys of the hooks that need a hook, directly or by another one."""
+    needed: dict[str, list[str]] = defaultdict(list)
+    for step in steps:
+        for target, reason in step.needs:
+            if step.phase != Phase.SHUTDOWN and reason in HARD:
+                needed[target].append(step.key)
+    found: dict[str, None] = {}
+    waiting = [key]
+    while waiting:
+        for one in needed[waiting.pop()]:
+            if one not in found:
+                found[one] = None
+                waiting.append(one)
+    return list(found)
+
+
+def advice_for(
+    run: LifespanRun, step: LifespanStep, now: datetime, dependents: Sequence[str]
+) -> Iterator[str]:
+    """Yield the advice for a failed step.
+
+    Args:
+        run: the run.
+        step: the step.
+        now: the time of the advice.
+        dependents: the keys of the hooks that can't start without it.
+    """
     words = {
         "hook": step.key,
         "place": place(step) or step.key,
@@ -516,15 +580,25 @@ def advice_for(run: LifespanRun, step: LifespanStep, now: datetime) -> Iterator[
     if step.phase == Phase.SHUTDOWN:
         return
     if run.status == Status.STARTUP_FAILED:
+        words["skipped"] = named(dependents) or gettext("no other hook")
         yield (
             gettext(
-                "To start without it: %(setting)s = {'required': False}. Hooks that depend on "
-                "it are then skipped."
+                "To start without it now, set LIFESPAN_SKIP=%(hook)s in the environment; to let it "
+                "fail from now on, %(setting)s = {'required': False}. These are then skipped: "
+                "%(skipped)s."
             )
             % words
         )
     elif run.status == Status.DEGRADED and step.phase == Phase.STARTUP:
         yield gettext("The process serves without it: restart it once %(hook)s can start.") % words
+
+
+def short_clock(moment: datetime, now: datetime) -> str:
+    """Return a moment in the current time zone, without its date if that is today's."""
+    if timezone.is_aware(moment):
+        moment, now = timezone.localtime(moment), timezone.localtime(now)
+    form = "%H:%M:%S %Z" if moment.date() == now.date() else "%Y-%m-%d %H:%M:%S %Z"
+    return moment.strftime(form).rstrip()
 
 
 def clock(moment: datetime) -> str:

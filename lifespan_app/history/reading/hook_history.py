@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ MOST_STEPS = 600
 """The most steps of the hook that are read, of all phases."""
 SHOWN = 25
 """The most runs that are listed."""
+WELL = frozenset({Outcome.OK, Outcome.FINISHED})
 COLUMNS = [
     "pk",
     "app_label",
@@ -54,14 +55,33 @@ class StepGroup:
     """Newest first."""
 
     @property
+    def runs(self) -> list[RunOfHook]:
+        """The runs that these steps are of, newest first."""
+        parts: dict[int, list[LifespanStep]] = defaultdict(list)
+        for step in self.steps:
+            parts[step.run_id].append(step)
+        return [RunOfHook(steps[0].run, steps) for steps in parts.values()]
+
+    @property
     def broken(self) -> int:
-        """The number of failed steps."""
-        return sum(step.outcome in describe.BROKEN for step in self.steps)
+        """The number of runs in which it failed, in any phase."""
+        return sum(run.is_broken for run in self.runs)
+
+    @property
+    def outcomes(self) -> list[tuple[str, int]]:
+        """The outcomes other than success, each with the number of steps."""
+        bad = [step.outcome for step in self.steps if step.outcome and step.outcome not in WELL]
+        return [(str(Outcome(word).label), count) for word, count in Counter(bad).most_common()]
 
     @property
     def spread(self) -> Spread | None:
         """The durations of the successful steps."""
         return spread(durations(self.steps))
+
+    @property
+    def startup(self) -> Spread | None:
+        """The durations of the successful startups."""
+        return spread(durations(describe.in_phase(self.steps, Phase.STARTUP)))
 
     @property
     def latest(self) -> LifespanStep:
@@ -72,6 +92,28 @@ class StepGroup:
     def first(self) -> LifespanStep:
         """The oldest of the sample."""
         return self.steps[-1]
+
+
+@dataclass
+class RunOfHook:
+    """The steps of the hook in one run, in the order of the phases."""
+
+    run: LifespanRun
+    steps: list[LifespanStep]
+
+    def __post_init__(self) -> None:
+        order = list(Phase)
+        self.steps.sort(key=lambda step: order.index(Phase(step.phase)))
+
+    @property
+    def is_broken(self) -> bool:
+        """True if it failed in any phase."""
+        return any(step.outcome in describe.BROKEN for step in self.steps)
+
+    @property
+    def worst(self) -> LifespanStep:
+        """The step that failed, else the first one."""
+        return next((step for step in self.steps if step.outcome in describe.BROKEN), self.steps[0])
 
 
 @dataclass
@@ -90,54 +132,45 @@ class HookHistory:
         return f"{self.app_label}.{self.name}"
 
     @property
-    def startups(self) -> list[LifespanStep]:
-        """Its steps of the startup, or of the first phase in which it has some."""
-        for phase in Phase:
-            if found := describe.in_phase(self.steps, phase):
-                return found
-        return []
-
-    @property
     def whole(self) -> StepGroup:
-        """All its startups."""
-        return StepGroup(self.key, self.startups)
+        """All its steps."""
+        return StepGroup(self.key, list(self.steps))
 
     @property
-    def latest(self) -> LifespanStep:
-        """Its newest startup."""
-        return self.startups[0]
+    def phases(self) -> list[StepGroup]:
+        """Its steps by phase."""
+        return [
+            StepGroup(str(phase.label), found)
+            for phase in Phase
+            if (found := describe.in_phase(self.steps, phase))
+        ]
 
     @property
-    def shutdown(self) -> Spread | None:
-        """The durations of its shutdowns."""
-        if self.latest.phase == Phase.SHUTDOWN:
-            return None
-        return spread(durations(describe.in_phase(self.steps, Phase.SHUTDOWN)))
+    def latest(self) -> RunOfHook:
+        """Its newest run."""
+        return self.whole.runs[0]
 
     @property
-    def shown(self) -> list[LifespanStep]:
-        """Its newest startups, to be listed."""
-        return self.startups[:SHOWN]
-
-    def by(self, column: str) -> list[StepGroup]:
-        """Return its startups grouped by a column of their runs, the newest group first."""
-        parts: dict[str, list[LifespanStep]] = defaultdict(list)
-        for step in self.startups:
-            parts[getattr(step.run, column)].append(step)
-        return [StepGroup(name, steps) for name, steps in parts.items()]
+    def shown(self) -> list[RunOfHook]:
+        """Its newest runs, to be listed."""
+        return self.whole.runs[:SHOWN]
 
     @property
     def releases(self) -> list[StepGroup]:
-        """Its startups by release."""
-        return self.by("release")
+        """Its steps by release, the newest first."""
+        return self.by(lambda run: run.release)
 
     @property
     def places(self) -> list[StepGroup]:
-        """Its startups by service type and host."""
+        """Its steps by service type and host."""
+        return self.by(lambda run: f"{run.service_type} · {run.host}")[:SHOWN]
+
+    def by(self, name_of: Callable[[LifespanRun], str]) -> list[StepGroup]:
+        """Return its steps in groups by a property of their runs, the newest group first."""
         parts: dict[str, list[LifespanStep]] = defaultdict(list)
-        for step in self.startups:
-            parts[f"{step.run.service_type} · {step.run.host}"].append(step)
-        return [StepGroup(name, steps) for name, steps in parts.items()][:SHOWN]
+        for step in self.steps:
+            parts[name_of(step.run)].append(step)
+        return [StepGroup(name, steps) for name, steps in parts.items()]
 
     @property
     def errors(self) -> list[StepGroup]:
@@ -151,7 +184,7 @@ class HookHistory:
     @property
     def since(self) -> datetime:
         """The start of the oldest run in the sample."""
-        return self.startups[-1].run.started_at
+        return self.steps[-1].run.started_at
 
 
 def durations(steps: Iterable[LifespanStep]) -> list[float]:
@@ -160,11 +193,15 @@ def durations(steps: Iterable[LifespanStep]) -> list[float]:
 
 
 def hook_history(app_label: str, name: str) -> HookHistory | None:
-    """Read the history of a hook; None if no run has it."""
+    """Read the history of a hook, newest run first; None if no run has it.
+
+    The sample is the steps that were recorded last; one that was imported late stands where its run does.
+    """
     steps: Any = LifespanStep.objects.filter(app_label=app_label, name=name)
     found = list(steps.select_related("run").only(*COLUMNS).order_by("-pk")[:MOST_STEPS])
     if not found:
         return None
+    found.sort(key=lambda step: (step.run.started_at, step.run_id, step.pk), reverse=True)
     return HookHistory(app_label, name, found, dependents_of(f"{app_label}.{name}", found[0].run))
 
 

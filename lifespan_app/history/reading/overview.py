@@ -13,10 +13,23 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from lifespan_app.models import LIVE, LifespanRun, LifespanStep, Readiness, Status
+from lifespan_app.models import LifespanRun, LifespanStep, Readiness, Status
 
 from . import describe
 from .jobs import MOST_LISTED, JobGroup, job_groups
+from .queries import BY_START
+from .states import (
+    MOST_LIVE,
+    RECENT,
+    SUMMARY,
+    ServiceState,
+    has_recovered,
+    is_broken,
+    is_crash,
+    kind_of,
+    read_live,
+    states_of,
+)
 from .statistics import (
     NEWEST,
     UNCOUNTED,
@@ -28,101 +41,18 @@ from .statistics import (
     slowest_hooks,
 )
 
-MOST_LIVE = 2_000
-"""The most running processes that are listed."""
 MOST_FAILED = 200
 """The most failed runs of each status that are grouped."""
 MOST_GROUPS = 12
 MOST_COLUMNS = 100
 """The most starts in a chart."""
-RECENT = timedelta(days=7)
-"""The age up to which failures are shown."""
 DAY = timedelta(hours=24)
 LOOP, LOOP_SPAN = 4, timedelta(minutes=10)
 """The number of failed starts of a service type within this time that is a restart loop."""
-
-UP = frozenset({Status.SERVING, Status.DEGRADED})
-HAVE_SERVED = frozenset(
-    {
-        Status.SERVING,
-        Status.DEGRADED,
-        Status.NOT_READY,
-        Status.STOPPING,
-        Status.STOPPED,
-        Status.SHUTDOWN_FAILED,
-    }
-)
-SUMMARY = [
-    "pk",
-    "uuid",
-    "launch",
-    "mode",
-    "service_type",
-    "release",
-    "status",
-    "host",
-    "pid",
-    "server",
-    "started_at",
-    "ready_at",
-    "stopping_at",
-    "stopped_at",
-    "last_seen_at",
-    "lost_after",
-    "hooks_total",
-    "hooks_failed",
-    "error",
-    "fingerprint",
-    "ended_by",
-    "startup_duration",
-    "shutdown_duration",
-    "recorded_late",
-    "readiness",
-    "readiness_since",
-    "readiness_reason",
-    "jobs",
-]
-
-
-@dataclass
-class Deployment:
-    """The processes of one service type and release."""
-
-    service_type: str
-    release: str
-    runs: list[LifespanRun] = field(default_factory=list)
-    statuses: Counter[str] = field(default_factory=Counter)
-    hosts: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def unready(self) -> list[tuple[str, int]]:
-        """Why processes are not ready, in a word, each with the number of processes."""
-        unready = (run for run in self.runs if run.status == Status.NOT_READY)
-        return Counter(map(describe.readiness, unready)).most_common()
-
-    @property
-    def last_heartbeat(self) -> datetime:
-        """The oldest of the last heartbeats of its processes."""
-        return min(run.last_seen_at for run in self.runs)
-
-    @property
-    def up(self) -> int:
-        """The number of serving processes, including degraded ones."""
-        return sum(self.statuses[status] for status in UP)
-
-    @property
-    def places(self) -> list[tuple[str, int]]:
-        """The hosts, each with its number of processes."""
-        return self.hosts.most_common()
-
-    @property
-    def rest(self) -> list[tuple[str, int]]:
-        """The other statuses than serving, each with its number of processes."""
-        return [
-            (status, self.statuses[status])
-            for status in Status
-            if status != Status.SERVING and self.statuses[status]
-        ]
+ONE_START = timedelta(seconds=5)
+"""Workers of one launch that fail within this time have failed together."""
+MOST_DOWN = 3
+"""The most service types that the headline names."""
 
 
 @dataclass
@@ -160,6 +90,11 @@ class FailureGroup:
         return max(failed_at(run) for run in self.runs)
 
     @property
+    def server_starts(self) -> int:
+        """The number of server starts that the runs are of."""
+        return len({run.launch or run.pk for run in self.runs})
+
+    @property
     def service_types(self) -> list[str]:
         """The service types that have this failure."""
         return sorted({run.service_type for run in self.runs})
@@ -194,7 +129,10 @@ class Day:
     service_type: str
     starts: list[Start]
     now: datetime
-    is_cut: bool = False
+    unread: str = ""
+    """The part of the strip that is older than the sample, as a percentage; empty if there is none."""
+    since: datetime | None = None
+    """The start of the sample, if it is younger than the strip."""
 
     @property
     def failed(self) -> int:
@@ -204,21 +142,20 @@ class Day:
     @property
     def is_looping(self) -> bool:
         """True if the service type is in a restart loop."""
-        lately = [
-            start
-            for start in self.starts
-            if start.status == Status.STARTUP_FAILED
-            and describe.elapsed(start.started_at, self.now) <= LOOP_SPAN
-        ]
-        return len(lately) >= LOOP
+        lately = []
+        for start in self.starts:
+            if describe.elapsed(start.started_at, self.now) > LOOP_SPAN:
+                break
+            if has_recovered(start, self.now):
+                break  # the older ones are resolved
+            if start.status == Status.STARTUP_FAILED or is_crash(start):
+                lately.append(start)
+        return attempts(lately) >= LOOP
 
     def ticks(self) -> list[tuple[str, str]]:
         """Return the position of each start on a strip, as a percentage, and its result."""
         return [
-            (
-                f"{100 - 100 * describe.elapsed(start.started_at, self.now) / DAY:.2f}%",
-                kind_of(start, self.now),
-            )
+            (position(start.started_at, self.now), kind_of(start, self.now))
             for start in self.starts
         ]
 
@@ -234,6 +171,7 @@ class Column:
     begins: bool
     """True if it is the first run of a release."""
     title: str
+    start: Start
 
 
 @dataclass
@@ -251,12 +189,21 @@ class Times:
         """The releases in the sample, newest first."""
         return list(dict.fromkeys(start.release for start in self.starts if start.release))
 
+    @property
+    def shown(self) -> list[Start]:
+        """The successful starts in the chart, oldest first."""
+        good = [start for start in self.starts if start.startup is not None]
+        return good[:MOST_COLUMNS][::-1]
+
+    @property
+    def highest(self) -> float:
+        """The longest startup time in the chart, in seconds."""
+        return max(start.startup or 0 for start in self.shown)
+
     def chart(self) -> list[Column]:
         """Return the startup times as columns, oldest first."""
-        shown = [start for start in reversed(self.starts) if start.startup is not None][
-            -MOST_COLUMNS:
-        ]
-        highest = max(start.startup or 0 for start in shown) or 1
+        shown = self.shown
+        highest = self.highest or 1
         size = 100 / max(len(shown), 20)
         columns = []
         for number, start in enumerate(shown):
@@ -269,6 +216,7 @@ class Times:
                     height=f"{height:.1f}%",
                     begins=number > 0 and start.release != shown[number - 1].release,
                     title=f"{start.release} {describe.duration(start.startup)}".strip(),
+                    start=start,
                 )
             )
         return columns
@@ -279,7 +227,8 @@ class Overview:
     """The content of the overview page."""
 
     now: datetime
-    deployments: list[Deployment]
+    states: list[ServiceState]
+    """The service types of the last days, the worst first."""
     failures: list[FailureGroup]
     days: list[Day]
     times: list[Times]
@@ -313,17 +262,41 @@ class Overview:
     @property
     def running(self) -> int:
         """The number of running processes."""
-        return sum(count for one in self.deployments for count in one.statuses.values())
+        return sum(one.running for one in self.states)
 
     @property
     def headline(self) -> str:
-        """The number of serving processes, in a sentence."""
-        up = sum(one.up for one in self.deployments)
-        degraded = sum(one.statuses[Status.DEGRADED] for one in self.deployments)
-        words = {"up": up, "all": self.running}
+        """The service types that are down, then the number of serving processes."""
         if not self.running:
+            return self.not_running
+        down = [one for one in self.states if one.is_down]
+        sentences = [
+            gettext("%(type)s: %(state)s.") % {"type": one.service_type, "state": one.sentence}
+            for one in down[:MOST_DOWN]
+        ]
+        if (more := len(down) - MOST_DOWN) > 0:
+            sentences.append(
+                ngettext("%d more service type is down.", "%d more service types are down.", more)
+                % more
+            )
+        if len(down) < len(self.states):
+            sentences.append(self.serving)
+        return " ".join(sentences)
+
+    @property
+    def not_running(self) -> str:
+        """The last sign of life, in a sentence."""
+        if any(one.is_down for one in self.states) or not self.states:
             time = describe.clock(self.last_heartbeat or self.now)
             return gettext("No process has been heard of since %(time)s.") % {"time": time}
+        return gettext("No process is running; the last ones were stopped.")
+
+    @property
+    def serving(self) -> str:
+        """The number of serving processes, in a sentence."""
+        up = sum(one.up for one in self.states)
+        degraded = sum(one.degraded for one in self.states)
+        words = {"up": up, "all": self.running}
         if up == self.running == 1:
             sentence = gettext("1 process is serving")
         else:
@@ -354,7 +327,6 @@ def overview(now: datetime) -> Overview:
     """Read the content of the overview page, with a constant number of queries."""
     sample = newest_runs()
     live = read_live()
-    deployments = deployed(live, now)
     failures = failed(live, sample, now)
     heartbeats = [start.last_seen_at for start in sample.newest]
     heartbeats += [run.last_seen_at for run in live]
@@ -368,7 +340,7 @@ def overview(now: datetime) -> Overview:
     ]
     return Overview(
         now=now,
-        deployments=deployments,
+        states=states_of(live, sample, now),
         failures=failures,
         days=days_of(sample, now),
         times=times,
@@ -379,33 +351,13 @@ def overview(now: datetime) -> Overview:
     )
 
 
-def read_live() -> list[LifespanRun]:
-    """Read the runs without a recorded end; some may be lost by the clock."""
-    runs = LifespanRun.objects.filter(status__in=LIVE).exclude(mode__in=UNCOUNTED)
-    return list(runs.only(*SUMMARY).order_by("-pk")[:MOST_LIVE])
-
-
-def deployed(live: Iterable[LifespanRun], now: datetime) -> list[Deployment]:
-    """Return the running processes by service type and release."""
-    found: dict[tuple[str, str], Deployment] = {}
-    for run in live:
-        if run.is_lost(now):
-            continue
-        key = run.service_type, run.release
-        one = found.setdefault(key, Deployment(*key))
-        one.runs.append(run)
-        one.statuses[run.status] += 1
-        one.hosts[run.host] += 1
-    return sorted(found.values(), key=lambda one: (one.service_type, -one.runs[0].pk))
-
-
 def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[FailureGroup]:
     """Return the recent failures in groups: unresolved first, then the newest."""
     wrong = [run for run in live if run.is_lost(now) or is_unwell(run)]
     cut: set[str] = set()
     for status in (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST):
         runs = LifespanRun.objects.filter(status=status).only(*SUMMARY)
-        newest = list(runs.order_by("-pk")[:MOST_FAILED])
+        newest = list(runs.order_by(*BY_START)[:MOST_FAILED])
         if len(newest) == MOST_FAILED:
             cut.add(status)
         wrong += [
@@ -413,14 +365,18 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
             for run in newest
             if run.mode not in UNCOUNTED and describe.elapsed(failed_at(run), now) <= RECENT
         ]
+    crashes = [start.pk for start in sample.newest if is_crash(start)][:MOST_FAILED]
+    wrong += LifespanRun.objects.filter(pk__in=crashes).only(*SUMMARY)
     groups: dict[Any, list[LifespanRun]] = defaultdict(list)
     for run in wrong:
         groups[signature(run, now)].append(run)
-    well = last_successful_starts(sample, live, now)
+    well, lasting = last_successful_starts(sample, live, now)
     failures = [
         FailureGroup(
-            sorted(runs, key=lambda run: run.pk, reverse=True),
-            is_resolved=all(is_resolved(run, well, now) for run in runs),
+            sorted(runs, key=lambda run: (run.started_at, run.pk), reverse=True),
+            is_resolved=all(
+                is_resolved(run, lasting if is_crash(run) else well, now) for run in runs
+            ),
             is_cut=str(runs[0].status) in cut,
             now=now,
         )
@@ -451,17 +407,19 @@ def signature(run: LifespanRun, now: datetime) -> tuple[str, ...]:
 
 def last_successful_starts(
     sample: Sample, live: Iterable[LifespanRun], now: datetime
-) -> dict[str, datetime]:
-    """Return the time of the last successful start of each service type."""
-    found: dict[str, datetime] = {}
+) -> tuple[dict[str, datetime], dict[str, datetime]]:
+    """Return the time of the last start of each service type that succeeded, and that lasted."""
+    well: dict[str, datetime] = {}
+    lasting: dict[str, datetime] = {}
     candidates: list[Any] = [*sample.newest, *live]
-    for start in candidates:
-        is_silent = start.status in LIVE and start.lost_after and start.lost_after < now
-        if start.status in HAVE_SERVED and not is_silent:
-            known = found.get(start.service_type)
-            if known is None or start.started_at > known:
-                found[start.service_type] = start.started_at
-    return found
+    for start in sorted(candidates, key=lambda start: start.started_at):
+        is_bad = is_broken(start, now) and start.status != Status.NOT_READY
+        if start.ready_at is None or is_bad:
+            continue
+        well[start.service_type] = start.started_at
+        if has_recovered(start, now):
+            lasting[start.service_type] = start.started_at
+    return well, lasting
 
 
 def is_resolved(run: LifespanRun, well: dict[str, datetime], now: datetime) -> bool:
@@ -474,13 +432,30 @@ def is_resolved(run: LifespanRun, well: dict[str, datetime], now: datetime) -> b
     return last is not None and last > failed_at(run)
 
 
+def attempts(starts: Iterable[Start]) -> int:
+    """Return the number of failed starts; workers of one launch that fail together are one."""
+    last: dict[str, datetime] = {}
+    count = 0
+    for start in sorted(starts, key=lambda start: start.started_at):
+        launch = start.launch or str(start.pk)
+        if launch not in last or start.started_at - last[launch] > ONE_START:
+            last[launch] = start.started_at
+            count += 1
+    return count
+
+
+def position(moment: datetime, now: datetime) -> str:
+    """Return the place of a moment on the strip of 24 hours, as a percentage."""
+    return f"{100 - 100 * describe.elapsed(moment, now) / DAY:.2f}%"
+
+
 def failed_at(run: LifespanRun) -> datetime:
     """Return the time of a run's failure, or the closest known one."""
     if run.status in (Status.LOST, Status.SERVING, Status.STOPPING):
         return run.last_seen_at
     if run.status == Status.NOT_READY:
         return run.readiness_since or run.last_seen_at
-    if run.status == Status.SHUTDOWN_FAILED:
+    if run.status in (Status.SHUTDOWN_FAILED, Status.STOPPED):
         return run.stopped_at or run.last_seen_at
     return run.started_at
 
@@ -489,7 +464,7 @@ def add_steps(failures: Iterable[FailureGroup]) -> None:
     """Read the failed steps of the newest run of each group, in one query."""
     by_run: dict[int, list[LifespanStep]] = defaultdict(list)
     steps = LifespanStep.objects.filter(run__in=[one.latest.pk for one in failures])
-    wrong = steps.exclude(outcome="ok").defer("traceback", "log", "needs")
+    wrong = steps.exclude(outcome="ok").defer("traceback", "log")
     for step in wrong.order_by("pk")[: MOST_GROUPS * 200]:
         by_run[step.run_id].append(step)
     for failure in failures:
@@ -508,18 +483,8 @@ def days_of(sample: Sample, now: datetime) -> list[Day]:
     ]
     for start in lately:
         by_type[start.service_type].append(start)
-    is_cut = len(lately) == NEWEST
-    return [Day(name, starts, now, is_cut) for name, starts in sorted(by_type.items())]
-
-
-def is_broken(start: Start, now: datetime) -> bool:
-    """Return True if a start has failed, or its process is lost."""
-    return kind_of(start, now) == "bad"
-
-
-def kind_of(start: Start, now: datetime) -> str:
-    """Return the result of a start: ``good``, ``poor`` or ``bad``."""
-    is_silent = start.status in LIVE and start.lost_after and start.lost_after < now
-    if is_silent or start.status in (Status.LOST, Status.STARTUP_FAILED, Status.NOT_READY):
-        return "bad"
-    return "poor" if start.status in (Status.DEGRADED, Status.SHUTDOWN_FAILED) else "good"
+    if len(lately) < NEWEST:
+        return [Day(name, starts, now) for name, starts in sorted(by_type.items())]
+    since = lately[-1].started_at
+    unread = position(since, now)
+    return [Day(name, starts, now, unread, since) for name, starts in sorted(by_type.items())]

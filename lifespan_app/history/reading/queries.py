@@ -1,35 +1,45 @@
-"""Queries for the newest matching runs that neither count nor read the whole table."""
+"""Queries for the newest matching runs that neither count nor read the whole table.
+
+The newest runs are those that started last: a run that was imported late has a high primary key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from functools import reduce
 from operator import or_
 from typing import Any
+from uuid import UUID
 
 from django.db import connections
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Q, QuerySet
 
 from lifespan_app import conf
-from lifespan_app.models import LifespanRun
+from lifespan_app.models import LifespanRun, LifespanStep
 
 WINDOW = 10_000
 """The number of newest rows that are searched first."""
 
 CANDIDATES = 2_000
-"""The number of rows per column that a search reads first."""
+"""The number of rows per condition that a search reads first."""
+
+BY_START = ("-started_at", "-pk")
+"""The order of runs, newest first."""
 
 AFTER_ALL = "\U0010ffff"
 
+SHORT_ID = 8
+"""The number of digits of a run's id that pages and log lines show."""
 
-def newest_pk() -> int:
-    """Return the primary key of the newest run, or 0."""
-    return LifespanRun.objects.aggregate(newest=Max("pk"))["newest"] or 0
+MOST_PID = 2**63 - 1
 
 
-def in_window(newest: int) -> Q:
-    """Return the condition that a run is among the newest rows."""
-    return Q(pk__gt=newest - WINDOW, pk__lte=newest)
+def in_window() -> Q:
+    """Return the condition that a run is among the newest rows, with one query."""
+    starts = LifespanRun.objects.order_by(*BY_START).values_list("started_at", flat=True)
+    oldest = starts[WINDOW : WINDOW + 1].first()
+    return Q() if oldest is None else Q(started_at__gt=oldest)
 
 
 def newest_pks(
@@ -46,15 +56,27 @@ def newest_pks(
         skip: the number of newer runs to leave out.
         parts: conditions of which one must hold; each has an index, their disjunction has none.
     """
-    keys = runs.order_by("-pk").values_list("pk", flat=True)
-    in_view = keys.filter(in_window(newest_pk()), any_of(parts))
-    found = list(in_view[skip : skip + most])
+    found = keys_of(runs.filter(in_window(), any_of(parts)))[skip : skip + most]
     if len(found) == most:
-        return found
+        return list(found)
     if not parts:
-        return list(keys[skip : skip + most])
-    merged = {key for part in parts for key in keys.filter(part)[: skip + most]}
-    return sorted(merged, reverse=True)[skip : skip + most]
+        return list(keys_of(runs)[skip : skip + most])
+    merged: dict[int, datetime] = {}
+    for part in parts:
+        merged.update(
+            runs.filter(part).order_by(*BY_START).values_list("pk", "started_at")[: skip + most]
+        )
+    return newest_of(merged)[skip : skip + most]
+
+
+def keys_of(runs: QuerySet[LifespanRun]) -> Any:
+    """Return the primary keys of runs, newest first, as a queryset."""
+    return runs.order_by(*BY_START).values_list("pk", flat=True)
+
+
+def newest_of(starts: dict[int, datetime]) -> list[int]:
+    """Return primary keys by their starts, newest first."""
+    return sorted(starts, key=lambda pk: (starts[pk], pk), reverse=True)
 
 
 def any_of(parts: Sequence[Q]) -> Q:
@@ -62,31 +84,74 @@ def any_of(parts: Sequence[Q]) -> Q:
     return reduce(or_, parts, Q())
 
 
-def search_pks(runs: QuerySet[LifespanRun], prefix: str, most: int, skip: int = 0) -> list[int]:
-    """Return the primary keys of runs by the prefix of their host or release, newest first.
+def conditions_of(term: str) -> list[Q]:
+    """Return the conditions of a search, of which one must hold; each has an index.
 
-    An index of host or release and primary key returns the newest candidates without reading the
-    table; the other filters are applied to these, if they are enough.
+    A search finds the beginning of a host or of a release, the id of a run, a process id, the class of
+    an error, and the runs of a hook by its key.
+
+    Args:
+        term: the text of the search.
+    """
+    term = term.strip()
+    if not term:
+        return []
+    if uuid := uuid_of(term):
+        return [Q(uuid=uuid)]
+    parts = [begins_with("host", term), begins_with("release", term)]
+    parts.append(Q(error_class=term.rpartition(".")[2]))
+    if len(term) == SHORT_ID:
+        parts.append(Q(short_id=term.lower()))
+    if term.isascii() and term.isdigit() and int(term) <= MOST_PID:
+        parts.append(Q(pid=int(term)))
+    if keys := runs_of_hook(term):
+        parts.append(Q(pk__in=keys))
+    return parts
+
+
+def uuid_of(term: str) -> UUID | None:
+    """Return the UUID in a search term; None for another text."""
+    try:
+        return UUID(term.strip())
+    except ValueError:
+        return None
+
+
+def runs_of_hook(key: str) -> Iterable[int]:
+    """Return the primary keys of the newest runs with a hook; none if the text is no hook's key."""
+    app_label, _, name = key.rpartition(".")
+    if not app_label:
+        return ()
+    steps = LifespanStep.objects.filter(app_label=app_label, name=name)
+    return set(steps.order_by("-pk").values_list("run", flat=True)[:CANDIDATES])
+
+
+def search_pks(
+    runs: QuerySet[LifespanRun], parts: Sequence[Q], most: int, skip: int = 0
+) -> list[int]:
+    """Return the primary keys of runs that match a search, newest first.
+
+    An index returns the newest candidates of each condition without reading the table; the other
+    filters are applied to these, if they are enough.
 
     Args:
         runs: the runs that match the other filters.
-        prefix: the text.
+        parts: the conditions of the search, of which one must hold.
         most: the largest number of keys to return.
         skip: the number of newer runs to leave out.
     """
-    keys = runs.filter(either_begins_with(prefix)).order_by("-pk").values_list("pk", flat=True)
-    found = list(keys.filter(in_window(newest_pk()))[skip : skip + most])
+    keys = keys_of(runs.filter(any_of(parts)))
+    found = list(keys.filter(in_window())[skip : skip + most])
     if len(found) == most:
         return found
-    fitting: set[int] = set()
+    starts: dict[int, datetime] = {}
     is_all = True
-    for column in ("host", "release"):
-        some = LifespanRun.objects.filter(begins_with(column, prefix)).order_by("-pk")
-        newest = list(some.values_list("pk", flat=True)[:CANDIDATES])
+    for part in parts:
+        some = LifespanRun.objects.filter(part).order_by(*BY_START).values_list("pk", "started_at")
+        newest = list(some[:CANDIDATES])
         is_all = is_all and len(newest) < CANDIDATES
-        fitting.update(newest)
-    newest = sorted(fitting, reverse=True)[:CANDIDATES]
-    among = runs.filter(pk__in=newest).order_by("-pk").values_list("pk", flat=True)
+        starts.update(newest)
+    among = keys_of(runs.filter(pk__in=newest_of(starts)[:CANDIDATES]))
     found = list(among[skip : skip + most])
     return found if is_all or len(found) == most else list(keys[skip : skip + most])
 
@@ -104,11 +169,6 @@ def begins_with(column: str, prefix: str) -> Q:
     if vendor == "sqlite":
         return Q((f"{column}__gte", prefix), (f"{column}__lt", prefix + AFTER_ALL))
     return Q((f"{column}__{'istartswith' if vendor == 'mysql' else 'startswith'}", prefix))
-
-
-def either_begins_with(prefix: str) -> Q:
-    """Return the condition that the host or the release of a run begins with a prefix."""
-    return begins_with("host", prefix) | begins_with("release", prefix)
 
 
 def tables_exist() -> bool:

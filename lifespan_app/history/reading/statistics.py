@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from statistics import median
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from lifespan_app.models import LifespanRun, LifespanStep, Mode, Outcome, Phase
 
-from .queries import in_window, newest_pk
+from .queries import BY_START, in_window
 
 NEWEST = 1_000
 """The number of runs in a sample."""
@@ -26,6 +26,8 @@ MOST_STEPS = 4_000
 """The most steps that are read to find the slowest hooks, in whole runs."""
 COMPARED = 50
 """The number of runs that ``checklifespan --compare`` reads."""
+ENOUGH = 20
+"""The number of values from which on a 95th percentile says more than the largest value."""
 POINTS = 40
 """The most values in a sparkline."""
 UNCOUNTED = (Mode.RELOAD, Mode.CHECK)
@@ -42,6 +44,11 @@ class Spread:
     worst: float
     newest: Sequence[float] = field(repr=False, default=())
     """The last values, oldest first."""
+
+    @property
+    def tail(self) -> float | None:
+        """The 95th percentile; None of fewer than 20 values, of which it would be the largest."""
+        return self.p95 if self.count >= ENOUGH else None
 
 
 def spread(values: Sequence[float]) -> Spread | None:
@@ -75,19 +82,24 @@ class Start(NamedTuple):
     started_at: datetime
     last_seen_at: datetime
     lost_after: datetime | None
+    ready_at: datetime | None
+    stopped_at: datetime | None
     startup_duration: timedelta | None
     shutdown_duration: timedelta | None
     hooks_total: int
+    launch: str
+    ended_by: str
+    readiness: str
 
     @property
     def startup(self) -> float | None:
-        """The startup time in seconds; None if the startup was not completed."""
-        return seconds(self.startup_duration)
+        """The startup time in seconds; None if the startup failed, or has not ended."""
+        return None if self.ready_at is None else seconds(self.startup_duration)
 
     @property
     def shutdown(self) -> float | None:
-        """The shutdown time in seconds; None if the shutdown was not completed."""
-        return seconds(self.shutdown_duration)
+        """The shutdown time in seconds; None without a complete shutdown, or after a failed start."""
+        return None if self.ready_at is None else seconds(self.shutdown_duration)
 
 
 class Sample:
@@ -135,8 +147,8 @@ class Sample:
 
 def newest_runs() -> Sample:
     """Read the newest runs."""
-    runs = LifespanRun.objects.filter(in_window(newest_pk())).exclude(mode__in=UNCOUNTED)
-    rows = runs.order_by("-pk").values_list(*Start._fields)[:NEWEST]
+    runs = LifespanRun.objects.filter(in_window()).exclude(mode__in=UNCOUNTED)
+    rows = runs.order_by(*BY_START).values_list(*Start._fields)[:NEWEST]
     return Sample(Start(*row) for row in rows)
 
 
@@ -163,7 +175,7 @@ def slowest_hooks(starts: Sequence[Start], most: int = 5) -> dict[str, list[Hook
     """Return the slowest hooks of these runs by service type."""
     of_run = {start.pk: start.service_type for start in starts}
     taken: dict[str, dict[tuple[str, str], list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run, app_label, name, value in startups(of_run):
+    for run, app_label, name, _, value in successes(list(of_run), Phase.STARTUP):
         taken[of_run[run]][app_label, name].append(value)
     slowest = {}
     for service_type, hooks in taken.items():
@@ -177,17 +189,17 @@ def slowest_hooks(starts: Sequence[Start], most: int = 5) -> dict[str, list[Hook
     return slowest
 
 
-def usual(starts: Sequence[Start]) -> Mapping[str, Spread]:
-    """Return the startup times of each hook in these runs, by key."""
-    return usual_in([start.pk for start in starts])
+def usual_in(runs: Sequence[int], *phases: Phase) -> dict[tuple[str, str], Spread]:
+    """Return the times of each hook in these runs, by key and phase.
 
-
-def usual_in(runs: Iterable[int]) -> dict[str, Spread]:
-    """Return the startup times of each hook in the runs with these primary keys, by key."""
-    taken: dict[str, list[float]] = defaultdict(list)
-    for _, app_label, name, value in startups(runs):
-        taken[f"{app_label}.{name}"].append(value)
-    return {key: found for key, values in taken.items() if (found := spread(values)) is not None}
+    Args:
+        runs: the primary keys of the runs, newest first.
+        phases: the phases; jobs, which serve, have no usual time.
+    """
+    taken: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for _, app_label, name, phase, value in successes(runs, *phases):
+        taken[f"{app_label}.{name}", phase].append(value)
+    return {place: found for place, values in taken.items() if (found := spread(values))}
 
 
 def recorded_starts(service_type: str) -> dict[str, float]:
@@ -201,16 +213,15 @@ def recorded_starts(service_type: str) -> dict[str, float]:
         DatabaseError: the history can't be read.
     """
     of_type = LifespanRun.objects.filter(service_type=service_type).exclude(mode=Mode.TEST)
-    newest = of_type.order_by("-id").values_list("id", flat=True)
+    newest = of_type.order_by(*BY_START).values_list("id", flat=True)
     runs = list(newest.exclude(mode=Mode.CHECK)[:COMPARED]) or list(newest[:COMPARED])
-    return {key: found.median for key, found in usual_in(runs).items()}
+    return {key: found.median for (key, _), found in usual_in(runs, Phase.STARTUP).items()}
 
 
-def startups(runs: Iterable[int]) -> Iterable[tuple[int, str, str, float]]:
-    """Yield the successful hook starts of runs: run, app, name and seconds, newest run first."""
-    steps: Any = LifespanStep.objects.filter(
-        run__in=list(runs), phase=Phase.STARTUP, outcome=Outcome.OK
-    )
-    rows = steps.order_by("-run", "pk").values_list("run", "app_label", "name", "duration")
-    for run, app_label, name, taken in rows:
-        yield run, app_label, name, taken.total_seconds()
+def successes(runs: Sequence[int], *phases: Phase) -> list[tuple[int, str, str, str, float]]:
+    """Return the steps of runs that went well: run, app, name, phase and seconds, newest run first."""
+    place = {run: number for number, run in enumerate(runs)}
+    steps: Any = LifespanStep.objects.filter(run__in=runs, phase__in=phases, outcome=Outcome.OK)
+    columns = "run", "app_label", "name", "phase", "duration"
+    rows = sorted(steps.order_by("pk").values_list(*columns), key=lambda row: place[row[0]])
+    return [(*row, taken.total_seconds()) for *row, taken in rows]

@@ -64,7 +64,7 @@ def trouble() -> list[RecentFailure]:
     found = []
     for service_type in sorted(set(bad.order_by().values_list("service_type", flat=True))):
         of_type = bad.filter(service_type=service_type)
-        last = of_type.order_by("-id")[0]
+        last = of_type[0]
         runs = count(of_type.count(), "run")
         status = last.status_at().label
         why = last.error.strip().partition("\n")[0][:LENGTH]

@@ -138,7 +138,7 @@ def _batches(now: datetime, limit: datetime, keep_last: int, batch: int) -> Iter
 
 def _last_of(service_type: str, count: int) -> set[int]:
     """Return the primary keys of the newest runs of a service type."""
-    runs = LifespanRun.objects.filter(service_type=service_type).order_by("-pk")
+    runs = LifespanRun.objects.filter(service_type=service_type)
     return set(runs.values_list("pk", flat=True)[:count])
 
 

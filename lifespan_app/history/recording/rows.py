@@ -15,6 +15,7 @@ from typing import Any
 
 import django
 
+from lifespan_app import conf
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.reporting.report import (
     JobState,
@@ -108,7 +109,7 @@ class Rows:
     def __init__(self, heartbeat: float) -> None:
         self._heartbeat = heartbeat
         self._fingerprints: dict[tuple[str, str], str] = {}
-        self._first_failure: tuple[str, str] | None = None
+        self._first_failure: tuple[str, str, str] | None = None
         self._stalled: set[str] = set()
         self._readiness = ""
         self._readiness_since = 0.0
@@ -118,7 +119,8 @@ class Rows:
         fingerprint = fingerprint_of(step, error)
         self._fingerprints[step.key, step.phase] = fingerprint
         if self._first_failure is None:
-            self._first_failure = fingerprint, one_line(error)
+            error_class = step.exception.rpartition(".")[2]
+            self._first_failure = fingerprint, one_line(error), error_class
 
     def changes(self, report: Report) -> Callable[[], Entry]:
         """Note the time of a change, and return a function that makes the row of the run."""
@@ -128,10 +130,11 @@ class Rows:
 
     def run(self, report: Report, readiness_since: float | None = None) -> Entry:
         """Return the row of the run."""
-        fingerprint, error = self._first_failure or ("", "")
+        fingerprint, error, error_class = self._first_failure or ("", "", "")
         begun = report.startup_duration is not None
         row = {
             "uuid": report.uuid,
+            "short_id": report.uuid[:8],
             "mode": report.mode,
             "service_type": report.service_type,
             "environment": report.environment,
@@ -156,7 +159,13 @@ class Rows:
             "hooks_failed": report.hooks_failed if begun else 0,
             "slowest_hook": report.slowest_hook if begun else "",
             "error": kept(report.error or error),
+            "error_class": error_class,
             "fingerprint": fingerprint,
+            "left_out": [
+                [excluded.key, excluded.reason]
+                for excluded in report.excluded
+                if conf.SKIP in excluded.reason
+            ],
         }
         return {"run": row | facts(report.pid) | self.heartbeat()}
 
