@@ -154,7 +154,7 @@ def test_source_archive_tests_itself(builds: list[Path], tmp_path: Path) -> None
         env={
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("LIFESPAN_", "PYTEST_", "PYTHONPATH"))
+            if not name.startswith(("LIFESPAN_", "PYTEST_", "PYTHON"))
         },
         capture_output=True,
         text=True,
@@ -163,3 +163,4 @@ def test_source_archive_tests_itself(builds: list[Path], tmp_path: Path) -> None
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert re.search(r"^\d{2,} passed", ran.stdout, re.MULTILINE)
+    assert list(folder.glob("lifespan_app/engine/__pycache__/*.pyc")), "its package was not used"
