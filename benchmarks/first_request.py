@@ -74,7 +74,10 @@ from config.settings import *
 {COMMON}
 # They would be at work while the first request is answered.
 LIFESPAN["HOOKS"] = {{
-    key: {{"enabled": False}} for key in ("search.refresh", "search.spelling", "notices.notice_board")
+    key: {{"enabled": False}}
+    for key in (
+        "search.refresh", "search.spelling", "notices.notice_board", "library.forget_books"
+    )
 }}
 LIFESPAN["CONFIG"] = {{"refresh_seconds": 300.0}}
 """

@@ -23,7 +23,7 @@ LOCALE_MIDDLEWARE = "django.middleware.locale.LocaleMiddleware"
 STEP_TIMEOUT = 10.0
 """Seconds that a step may take."""
 PATIENCE = 5.0
-"""Seconds after which no more templates are compiled, and no more connections are waited for."""
+"""Seconds after which a step begins nothing more: another language, template or connection."""
 LOOK = 0.01
 """Seconds between two looks at a pool."""
 
@@ -36,10 +36,13 @@ def urls() -> None:
     from django.utils import translation
 
     resolver = get_resolver()
+    until = time.monotonic() + PATIENCE
     names = ["", *(f"{namespace}:" for namespace in namespaces(resolver))]
     # Each namespace has a table of its own, for each language:
     # https://github.com/django/django/blob/stable/5.2.x/django/urls/resolvers.py
     for language in languages():
+        if time.monotonic() > until:
+            break
         with translation.override(language):
             for name in names:
                 with suppress(NoReverseMatch):
@@ -98,7 +101,7 @@ def names_of_templates(loader: Any) -> Iterator[str]:
     """Yield the names of the HTML templates in the folders of a loader."""
     for inner in loader.loaders:
         for folder in inner.get_dirs() if hasattr(inner, "get_dirs") else ():
-            for path in sorted(Path(folder).rglob("*.html")):
+            for path in Path(folder).rglob("*.html"):
                 yield path.relative_to(folder).as_posix()
 
 

@@ -29,6 +29,9 @@ from .warm_django import template_engines
 TIMES = 8
 """Python adapts code to what it has seen in its first calls: https://peps.python.org/pep-0659/"""
 
+LEFT_OUT = ("django.middleware.cache", "django.contrib.sites")
+"""The cache would keep the answer, and the site of a request is read from the database."""
+
 WORDS = '{% load i18n %}{% translate "Home" %}{{ user }}'
 LINKS = '{% for n in numbers %}{% url "p" n %}{% endfor %}'
 """The parts of a small template, as pages have them."""
@@ -65,7 +68,7 @@ class Handler(ASGIHandler):
         names = [
             name
             for name in settings.MIDDLEWARE
-            if is_djangos(name) and not name.startswith("django.middleware.cache")
+            if is_djangos(name) and not name.startswith(LEFT_OUT)
         ]
         loads = base.BaseHandler.load_middleware
         changed = UserSettingsHolder(settings)

@@ -249,6 +249,7 @@ class TestTheRequest:
         [
             {"ALLOWED_HOSTS": [".example.com"]},
             {"SECURE_SSL_REDIRECT": True},
+            {"MIDDLEWARE": ["django.contrib.sites.middleware.CurrentSiteMiddleware"]},
             {"SECURE_SSL_REDIRECT": True, "SECURE_PROXY_SSL_HEADER": ("HTTP_X_SCHEME", "https")},
         ],
         ids=lambda changes: ", ".join(changes),

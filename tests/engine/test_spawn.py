@@ -17,7 +17,7 @@ from lifespan_app import Lifespan
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import LifespanError, NotRunning, QueueFull
 from tests.engine.conftest import RunOnLoop
-from tests.engine.lookups import report_of
+from tests.engine.lookups import report_of, run_of
 from tests.engine.virtual_clock import VirtualLoop, run_virtually
 from tests.forks import in_a_fork
 
@@ -369,6 +369,50 @@ class TestTheEndOfTheRun:
             return events
 
         assert run(main) == ["work with client", "job stops", "client closes"]
+
+    def test_function_may_be_spawned_until_the_stop_begins(self, run: RunOnLoop) -> None:
+        async def main(lifespan: Lifespan) -> list[str]:
+            events: list[str] = []
+
+            @lifespan.on_drain
+            async def deregister() -> None:
+                events.append("drain")
+
+            async def work() -> None:
+                await asyncio.sleep(0.05)
+                events.append("work")
+
+            async with lifespan.run("app"):
+                run_of(lifespan).notice("SIGTERM")
+                lifespan.spawn(work)
+            assert spawned_step(lifespan).outcome == "ok"
+            return events
+
+        assert run(main) == ["drain", "work"]
+
+    def test_rollback_waits_for_what_a_hook_has_spawned(self, run: RunOnLoop) -> None:
+        async def main(lifespan: Lifespan) -> None:
+            events: list[str] = []
+
+            async def work() -> None:
+                await asyncio.sleep(0.05)
+                events.append("work")
+
+            @lifespan.resource
+            async def client() -> AsyncIterator[str]:
+                yield "client"
+                events.append("client closes")
+
+            @lifespan.on_start
+            async def fail(client: str) -> None:
+                lifespan.spawn(work)
+                raise ZeroDivisionError
+
+            with pytest.raises(ZeroDivisionError):
+                await lifespan.startup("app")
+            assert events == ["work", "client closes"]
+
+        run(main)
 
     def test_run_without_spawned_functions_has_no_step_for_them(self, run: RunOnLoop) -> None:
         async def main(lifespan: Lifespan) -> None:
