@@ -35,20 +35,21 @@ def shadow_messages() -> Iterator[CheckMessage]:
     routing: Any = sys.modules.get(ROUTING)
     if routing is None:
         return
-    mounts = {mount for handler in routing.MountingASGIHandler.made for mount in handler.mounts}
+    made = routing.MountingASGIHandler.made
+    prefixes = {mount.prefix for handler in made for mount in handler.mounts}
     try:
         routes = list(routes_of(get_resolver()))
     except Exception:
         # The URLconf can't be imported. Django's own check shows the error.
         return
-    for mount in sorted(mounts, key=lambda mount: mount.prefix):
-        shadowed = [route for route, start in routes if is_below(start, mount.prefix)]
+    for prefix in sorted(prefixes):
+        shadowed = [route for route, start in routes if is_below(start, prefix)]
         if shadowed:
             yield Warning(
-                f"mounts[{mount.prefix}] hides {named(shadowed)} of the URLconf: the mounted application "
-                "gets the requests.",
+                f"mounts[{prefix}] hides {named(shadowed)} of the URLconf: the mounted application gets the "
+                "requests.",
                 hint="Remove the routes, or mount the application at another prefix.",
-                obj=f"mounts[{mount.prefix}]",
+                obj=f"mounts[{prefix}]",
                 id="lifespan_app.W015",
             )
 

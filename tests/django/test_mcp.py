@@ -44,7 +44,7 @@ def test_client_is_answered_by_both_packages_under_each_server(
     with Server(
         project, kind, application="mysite.asgi:application", environment=SETTINGS
     ) as server:
-        for prefix in ("/mcp", "/mcp/", "/sdk/"):
+        for prefix in ("/mcp", "/sdk/"):
             address = f"http://127.0.0.1:{server.port}{prefix}"
             asked = project.run("client.py", address)
             assert asked.stdout == "9.99\n", asked.stderr + server.output

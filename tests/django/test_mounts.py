@@ -259,6 +259,47 @@ class TestTheState:
         assert answer.text == '["their pool","our client","our client","our client"]'
         assert without.text == answer.text
 
+    async def test_lifespan_of_a_mount_reads_our_resources(self, ours: Any) -> None:
+        @asynccontextmanager
+        async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
+            yield {"pool": f"a pool with {ours.current()}"}
+
+        api = FastAPI(lifespan=lifespan)
+
+        @api.get("/")
+        async def read(request: Request) -> Any:
+            return request.state.pool
+
+        application = get_asgi_application(mounts={"/api": api})
+        async with started(application):
+            assert (await ask(application, "/api/")).text == '"a pool with our client"'
+
+    async def test_task_of_a_mounts_lifespan_reads_our_resources(self, ours: Any) -> None:
+        """MCP's servers answer in tasks of their own."""
+        questions: asyncio.Queue[asyncio.Future[str]] = asyncio.Queue()
+
+        async def work() -> None:
+            while True:
+                (await questions.get()).set_result(ours.current())
+
+        @asynccontextmanager
+        async def lifespan(app: Any) -> AsyncIterator[None]:
+            working = asyncio.create_task(work())
+            yield
+            working.cancel()
+
+        api = FastAPI(lifespan=lifespan)
+
+        @api.get("/")
+        async def read(request: Request) -> str:
+            question: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            questions.put_nowait(question)
+            return await question
+
+        application = get_asgi_application(mounts={"/api": api})
+        async with started(application):
+            assert (await ask(application, "/api/")).text == '"our client"'
+
     async def test_mounts_may_have_values_of_one_name(self, make: Make, ours: Any) -> None:
         mounts = {"/a": make("a", pool=1), "/b": make("b", pool=2, client="b's own")}
         for app in mounts.values():
