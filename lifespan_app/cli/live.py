@@ -319,7 +319,7 @@ def what_is_said(step: Step) -> str:
     if not step.exception:
         return printable(step.reason)
     place = f"{step.file}:{step.line}"
-    if step.exception.endswith(".HookError") and place in step.error:
+    if step.exception.endswith((".HookError", ".LimitPassed")) and place in step.error:
         # An error of the engine contains the hook, file and line.
         return first_line(step.error)
     return f"{printable(why(step))} ({printable(place)})"

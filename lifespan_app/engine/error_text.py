@@ -339,7 +339,8 @@ def _parts_of(error: BaseException) -> tuple[BaseException, str]:
         name = class_name(outer)
         more.append(f"raised as {name}: {text}" if text else f"raised as {name}")
     behind = f" ({', '.join(more)})" if more else ""
-    return cause, f"{text_of(cause)}{behind}".strip()
+    text = text_of(cause)
+    return cause, f"{text}{behind}" if text else behind.strip()
 
 
 def _outer(error: BaseException, cause: BaseException) -> BaseException | None:
