@@ -45,10 +45,6 @@ class Clock(Func):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-VENDORS = ("sqlite", "postgresql", "mysql")
-"""The databases with a ``Clock``; MariaDB's vendor is ``mysql``."""
-
-
 class Key(NamedTuple):
     """What a lease is for."""
 
