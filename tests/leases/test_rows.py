@@ -116,6 +116,17 @@ def test_other_hook_scope_or_environment_is_another_lease(other: Key) -> None:
     assert held(other, OTHER) == 1
 
 
+@pytest.mark.parametrize(
+    "release", ["\udcff", "a\0b", "x" * 300, "2026 🍒"], ids=["surrogate", "NUL", "long", "emoji"]
+)
+def test_release_may_be_any_text(release: str) -> None:
+    key, other = MIGRATE._replace(value=release), MIGRATE._replace(value=f"{release}y")
+    succeeded(key)
+
+    assert rows.take(key, OTHER, 60) is None
+    assert held(other, OTHER) == 1
+
+
 def test_secret_in_an_error_is_not_stored() -> None:
     failed(error="OperationalError: can't reach postgres://shop:hunter2@db/shop")
 
