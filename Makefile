@@ -119,6 +119,10 @@ check: $(DEVELOPMENT_SET_UP) ## Run Django's system checks, look for missing mig
 bench: $(DEVELOPMENT_SET_UP) ## Measure the figures, side by side
 	@$(RUN) -m benchmarks
 
+.PHONY: torture
+torture: $(DEVELOPMENT_SET_UP) ## Kill, pause and restart servers and their database: SECONDS=600 DATABASE=postgresql
+	@$(RUN) -m tests.leases.torture --seconds $(or $(SECONDS),600) --database $(or $(DATABASE),postgresql)
+
 .PHONY: docs
 docs: $(VENV)/pyvenv.cfg ## Build the documentation into docs/_build/html
 	@$(INSTALL) --editable . --requirement docs/requirements.txt

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
-from contextlib import suppress
-
-from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
-from django.utils.connection import ConnectionDoesNotExist
+from typing import TYPE_CHECKING
 
 from lifespan_app import conf
 from lifespan_app.engine.lease import (
@@ -19,12 +14,15 @@ from lifespan_app.engine.lease import (
     Wanted,
 )
 from lifespan_app.engine.settings import Settings
-from lifespan_app.history.recording.identity import launch
-from lifespan_app.history.recording.store import alias
 
-from .claim import DatabaseClaim
-from .keeper import keeper
-from .rows import VENDORS, Key
+if TYPE_CHECKING:
+    from .claim import DatabaseClaim
+    from .rows import Key
+
+# Every process of a project imports this module; the others are for those with a hook that runs once.
+
+VENDORS = ("sqlite", "postgresql", "mysql")
+"""The databases with a ``rows.Clock``; MariaDB's vendor is ``mysql``."""
 
 OFF = Refusal(
     f"{conf.SETTING}['HISTORY'] is False, so there is no table of leases",
@@ -46,13 +44,13 @@ class DatabaseLeases:
 
     def refusals(self, settings: Settings) -> Mapping[str, Refusal]:
         """Return the values of ``once`` that can't be used, each with the reason."""
+        from lifespan_app.history.recording.identity import launch
+
         everywhere = (*ONCE_AT_START, *ONCE_WHILE_SERVING)
         if not conf.get("HISTORY"):
             return dict.fromkeys(everywhere, OFF)
-        vendor = ""
-        with suppress(ConnectionDoesNotExist, ImproperlyConfigured):  # other checks report these
-            vendor = connections[alias()].vendor
-        if vendor and vendor not in VENDORS:
+        vendor = vendor_of_history()
+        if vendor not in VENDORS:
             reason = f"leases work on PostgreSQL, MariaDB and SQLite, not on {vendor}"
             hint = "Set HISTORY_DATABASE to such a database, or leave out once=."
             return dict.fromkeys(everywhere, Refusal(reason, hint))
@@ -65,6 +63,9 @@ class DatabaseLeases:
 
     def claim(self, wanted: Wanted, claimant: Claimant) -> DatabaseClaim:
         """Claim a lease for a hook. On the loop of the run."""
+        from .claim import DatabaseClaim
+        from .keeper import keeper
+
         claim = DatabaseClaim(
             key_of(wanted),
             claimant,
@@ -78,6 +79,12 @@ class DatabaseLeases:
 
 def key_of(wanted: Wanted) -> Key:
     """Return the key of the lease that a hook needs in this process."""
+    import socket
+
+    from lifespan_app.history.recording.identity import launch
+
+    from .rows import Key
+
     if wanted.once == "release":
         value = wanted.release
     elif wanted.once == "launch":
@@ -85,3 +92,15 @@ def key_of(wanted: Wanted) -> Key:
     else:
         value = socket.gethostname() if wanted.once == "host" else ""
     return Key(wanted.hook, wanted.once, value, wanted.environment)
+
+
+def vendor_of_history() -> str:
+    """Return the vendor of the history's database; that of SQLite if it can't be had, which checks report."""
+    from django.core.exceptions import ImproperlyConfigured
+    from django.db import connections
+    from django.utils.connection import ConnectionDoesNotExist
+
+    try:
+        return connections[conf.get("HISTORY_DATABASE")].vendor
+    except (ConnectionDoesNotExist, ImproperlyConfigured):
+        return "sqlite"

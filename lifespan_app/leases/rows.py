@@ -7,14 +7,26 @@ may win with a time that has passed meanwhile.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from django.db.models import BigIntegerField, F, Func
+from django.db import DatabaseError
+from django.db.models import BigIntegerField, CharField, F, Func
 
-from lifespan_app.history.recording.sanitize import sanitize
+from lifespan_app.history.recording.sanitize import ascii_only, sanitize
+from lifespan_app.history.recording.store import CANT_STORE
 from lifespan_app.integration.redaction import masked
 from lifespan_app.models import LifespanLease
+
+T = TypeVar("T")
+
+LENGTHS = {
+    field.name: field.max_length
+    for field in LifespanLease._meta.get_fields()
+    if isinstance(field, CharField)
+}
+"""The most characters of each column."""
 
 MICROSECONDS = 1_000_000
 """Those of a second."""
@@ -45,10 +57,6 @@ class Clock(Func):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-VENDORS = ("sqlite", "postgresql", "mysql")
-"""The databases with a ``Clock``; MariaDB's vendor is ``mysql``."""
-
-
 class Key(NamedTuple):
     """What a lease is for."""
 
@@ -61,7 +69,8 @@ class Key(NamedTuple):
     @property
     def id(self) -> str:
         """Its primary key: a hash, since databases compare texts in different ways."""
-        return hashlib.sha256("\n".join(self).encode()).hexdigest()[:32]
+        # What repr() writes has no lone surrogates, and no two keys have the same.
+        return hashlib.sha256(repr(tuple(self)).encode()).hexdigest()[:32]
 
     @property
     def name(self) -> str:
@@ -89,8 +98,15 @@ def look(key: Key) -> LifespanLease | None:
 
 def make(key: Key) -> None:
     """Add the row of a lease, unless there is one."""
-    row = LifespanLease(id=key.id, **key._asdict())
-    LifespanLease.objects.bulk_create([row], ignore_conflicts=True)
+
+    def write(plain: Callable[[str], str]) -> None:
+        columns = {
+            name: sanitize(plain(value), LENGTHS[name]) for name, value in key._asdict().items()
+        }
+        row = LifespanLease(id=key.id, **columns)
+        LifespanLease.objects.bulk_create([row], ignore_conflicts=True)
+
+    in_any_encoding(write)
 
 
 def take(key: Key, holder: Holder, seconds: float) -> int | None:
@@ -132,21 +148,31 @@ def end(key: Key, holder: Holder, *, success: bool, error: str, still_runs: bool
     if error:
         changes |= {"failed_number": F("number"), "error": told(error)}
     mine = LifespanLease.objects.filter(pk=key.id, holder=holder.id)
-    return (mine.update(**changes) if changes else mine.count()) > 0
+
+    def write(plain: Callable[[Any], Any]) -> int:
+        told_plainly = {name: plain(value) for name, value in changes.items()}
+        return mine.update(**told_plainly) if changes else mine.count()
+
+    return in_any_encoding(write) > 0
 
 
 def store_result(key: Key, holder: Holder, *, success: bool, error: str) -> None:
     """Store the result of a start function that ran while the table of leases was missing."""
     make(key)
-    LifespanLease.objects.filter(pk=key.id, number=0).update(
-        host=holder.host,
-        pid=holder.pid,
-        number=1,
-        since=Clock(),
-        succeeded_at=Clock() if success else None,
-        failed_number=1 if error else 0,
-        error=told(error),
-    )
+    mine = LifespanLease.objects.filter(pk=key.id, number=0)
+
+    def write(plain: Callable[[str], str]) -> None:
+        mine.update(
+            host=holder.host,
+            pid=holder.pid,
+            number=1,
+            since=Clock(),
+            succeeded_at=Clock() if success else None,
+            failed_number=1 if error else 0,
+            error=plain(told(error)),
+        )
+
+    in_any_encoding(write)
 
 
 def release(ids: list[str]) -> int:
@@ -157,6 +183,20 @@ def release(ids: list[str]) -> int:
     """
     leases = LifespanLease.objects.filter(pk__in=ids)
     return leases.update(holder="", until=0, succeeded_at=None)
+
+
+def in_any_encoding(write: Callable[[Callable[[Any], Any]], T]) -> T:
+    """Write texts as they are, or without special characters where the columns have an old encoding.
+
+    Args:
+        write: gets the function that makes each text storable.
+    """
+    try:
+        return write(lambda text: text)
+    except DatabaseError as error:
+        if not any(words in str(error).lower() for words in CANT_STORE):
+            raise
+        return write(ascii_only)
 
 
 def told(error: str) -> str:

@@ -20,7 +20,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from lifespan_app.models import LifespanAlert, LifespanRun, LifespanStep
+from lifespan_app.models import LifespanAlert, LifespanLease, LifespanRun, LifespanStep
 from tests.clusters import TAKE_PYMYSQL
 from tests.projects import Project
 
@@ -48,7 +48,7 @@ class HistoryDatabase:
 
     def clear(self) -> None:
         """Remove all rows of the history."""
-        for model in (LifespanStep, LifespanRun, LifespanAlert):
+        for model in (LifespanStep, LifespanRun, LifespanAlert, LifespanLease):
             with self.connection.cursor() as cursor:
                 cursor.execute(f"DELETE FROM {model._meta.db_table}")
 

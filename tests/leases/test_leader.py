@@ -8,9 +8,11 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from textwrap import dedent
 
 import pytest
 
+from tests.clusters import PostgreSQL
 from tests.leases.databases import LEASE_SECONDS, POLLING, WRITING, Database, pids
 from tests.projects import Project
 from tests.servers import Server
@@ -162,3 +164,57 @@ def test_blocked_loop_keeps_its_lease(project: Project) -> None:
 
         assert pids(project, "leads")[:1] == [leader.process.pid]
         assert "could not be renewed" not in leader.output
+
+
+def test_lease_shares_the_only_connection_of_a_pool(project: Project, database: Database) -> None:
+    if not isinstance(database.cluster, PostgreSQL):
+        pytest.skip("only PostgreSQL has Django's pool")
+    views = """
+    from asgiref.sync import sync_to_async
+    from django.db import connection
+    from django.http import HttpResponse
+
+    def ask():
+        with connection.cursor() as cursor:
+            cursor.execute("select 1")
+            return cursor.fetchone()[0]
+
+    async def number(request):
+        return HttpResponse(await sync_to_async(ask)())
+    """
+    project.app("front", views=views)
+    project.settings(
+        "DATABASES['default']['OPTIONS'] = {'pool': {'min_size': 0, 'max_size': 1, 'timeout': 2}}"
+    )
+    with two_servers(project, database) as (leader, other):
+        for _ in range(20):
+            assert leader.get("/number/").text == other.get("/number/").text == "1"
+
+        assert pids(project, "leads") == [leader.process.pid]
+
+
+def test_fork_of_the_leader_does_not_lead(project: Project) -> None:
+    forking = """
+    import asyncio
+    import os
+
+    from journal import write
+    from lifespan_app import lifespan
+    from lifespan_app.leases.keeper import keeper
+
+
+    @lifespan.background(once="cluster")
+    async def poll(context):
+        write("leads", os.getpid(), context.lease.number)
+        if not (child := os.fork()):
+            write("child", len(keeper._claims))
+            os._exit(0)
+        os.waitpid(child, 0)
+        await asyncio.Event().wait()
+    """
+    with two_servers(project, Database(None), dedent(forking)) as (leader, other):
+        other.wait_for_event("child 0")
+        before = pids(project, "leads")
+        leader.signal(signal.SIGTERM)
+
+        assert next_leader(other, before) == other.process.pid

@@ -9,9 +9,11 @@ from lifespan_app.leases.rows import Holder, Key
 from lifespan_app.models import LifespanLease
 from tests.leases.stored import HERE, MIGRATE, POLL, failed, held, succeeded
 
-pytestmark = pytest.mark.django_db
+pytestmark = pytest.mark.usefixtures("history_database")
 
 OTHER = Holder("b" * 32, "web-2", 6)
+ASCII_ONLY = "OSError: \\U0001f40d \\x00 \\udcff"
+"""What columns of an old encoding take."""
 
 
 def row_of(key: Key) -> LifespanLease:
@@ -114,6 +116,37 @@ def test_other_hook_scope_or_environment_is_another_lease(other: Key) -> None:
     held()
 
     assert held(other, OTHER) == 1
+
+
+@pytest.mark.parametrize(
+    "release", ["\udcff", "a\0b", "x" * 300, "2026 🍒"], ids=["surrogate", "NUL", "long", "emoji"]
+)
+def test_release_may_be_any_text(release: str) -> None:
+    key, other = MIGRATE._replace(value=release), MIGRATE._replace(value=f"{release}y")
+    succeeded(key)
+
+    assert rows.take(key, OTHER, 60) is None
+    assert held(other, OTHER) == 1
+
+
+def test_error_may_be_any_text() -> None:
+    failed(error="OSError: \N{SNAKE} \0 \udcff")
+
+    assert row_of(MIGRATE).error in ("OSError: \N{SNAKE} \\x00 \\udcff", ASCII_ONLY)
+
+
+def test_result_of_a_run_without_a_table_is_stored_afterwards() -> None:
+    rows.store_result(MIGRATE, HERE, success=True, error="")
+
+    assert row_of(MIGRATE).number == 1
+    assert rows.take(MIGRATE, OTHER, 60) is None
+
+
+def test_failure_of_a_run_without_a_table_leaves_the_lease_to_the_next() -> None:
+    rows.store_result(MIGRATE, HERE, success=False, error="OSError: \N{SNAKE}")
+
+    assert row_of(MIGRATE).failed_number == 1
+    assert rows.take(MIGRATE, OTHER, 60) == 2
 
 
 def test_secret_in_an_error_is_not_stored() -> None:
