@@ -3,14 +3,17 @@
 The engine knows no database. ``Adapter.leases`` is the backend, which the program around it gives.
 """
 
-from __future__ import annotations
+# Without "from __future__ import annotations": a named tuple compiles each annotation that is a
+# string, which takes most of the time that its class does.
 
-import asyncio
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from .settings import Settings
+if TYPE_CHECKING:
+    import asyncio
+
+    from .settings import Settings
 
 ONCE_AT_START = ("release", "launch")
 ONCE_WHILE_SERVING = ("cluster", "host")
@@ -55,51 +58,52 @@ class Refusal(NamedTuple):
     """The remedy."""
 
 
-class Claimant(Protocol):
-    """The hook that wants a lease. Its methods are called on the loop of the run."""
+if TYPE_CHECKING:
+    # A protocol is expensive to create, and only type checkers read these.
 
-    def waits_behind(self, who: str) -> None:
-        """Hear who has the lease, or why nobody can have it: a clause such as "process 5 leads"."""
+    class Claimant(Protocol):
+        """The hook that wants a lease. Its methods are called on the loop of the run."""
 
-    def has_turn(self, lease: Lease) -> None:
-        """Receive the lease."""
+        def waits_behind(self, who: str) -> None:
+            """Hear who has the lease, or why nobody can have it: a clause such as "process 5 leads"."""
 
-    def loses_lease(self, reason: str) -> None:
-        """Stop: the lease is lost. The claim has ended."""
+        def has_turn(self, lease: Lease) -> None:
+            """Receive the lease."""
 
-    def is_answered(self, who: str, error: BaseException | None) -> None:
-        """Take the result of a start function. The claim has ended.
+        def loses_lease(self, reason: str) -> None:
+            """Stop: the lease is lost. The claim has ended."""
 
-        Args:
-            who: the process that has run it.
-            error: its failure, or why the lease can't be had; None if it has succeeded.
-        """
+        def is_answered(self, who: str, error: BaseException | None) -> None:
+            """Take the result of a start function. The claim has ended.
 
+            Args:
+                who: the process that has run it.
+                error: its failure, or why the lease can't be had; None if it has succeeded.
+            """
 
-class Claim(Protocol):
-    """A claim to a lease, until it ends."""
+    class Claim(Protocol):
+        """A claim to a lease, until it ends."""
 
-    over: asyncio.Future[None]
-    """Done once the end of the claim is stored, or can't be stored."""
+        over: asyncio.Future[None]
+        """Done once the end of the claim is stored, or can't be stored."""
 
-    def end(self, *, success: bool, error: str, still_runs: bool) -> None:
-        """Give the lease back, or wait for it no longer. On the loop of the run.
+        def end(self, *, success: bool, error: str, still_runs: bool) -> None:
+            """Give the lease back, or wait for it no longer. On the loop of the run.
 
-        Args:
-            success: whether a start function has succeeded, which counts for the key from now on.
-            error: the failure of a start function, for those who wait; or an empty string.
-            still_runs: whether the hook's code may still run: then the lease has to run out.
-        """
+            Args:
+                success: whether a start function has succeeded, which counts for the key from now on.
+                error: the failure of a start function, for those who wait; or an empty string.
+                still_runs: whether the hook's code may still run: then the lease has to run out.
+            """
 
+    class Leases(Protocol):
+        """A backend of leases."""
 
-class Leases(Protocol):
-    """A backend of leases."""
+        def refusals(self, settings: Settings) -> Mapping[str, Refusal]:
+            """Return the values of ``once`` that can't be used, each with the reason."""
 
-    def refusals(self, settings: Settings) -> Mapping[str, Refusal]:
-        """Return the values of ``once`` that can't be used, each with the reason."""
-
-    def claim(self, wanted: Wanted, claimant: Claimant) -> Claim:
-        """Claim a lease for a hook. On the loop of the run."""
+        def claim(self, wanted: Wanted, claimant: Claimant) -> Claim:
+            """Claim a lease for a hook. On the loop of the run."""
 
 
 NO_BACKEND = Refusal(
@@ -108,7 +112,7 @@ NO_BACKEND = Refusal(
 )
 
 
-def refusals(leases: Leases | None, settings: Settings) -> Mapping[str, Refusal]:
+def refusals(leases: "Leases | None", settings: "Settings") -> Mapping[str, Refusal]:
     """Return the values of ``once`` that can't be used, each with the reason."""
     if leases is None:
         return dict.fromkeys((*ONCE_AT_START, *ONCE_WHILE_SERVING), NO_BACKEND)

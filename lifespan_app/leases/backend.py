@@ -9,13 +9,14 @@ from lifespan_app import conf
 from lifespan_app.engine.lease import (
     ONCE_AT_START,
     ONCE_WHILE_SERVING,
-    Claimant,
     Refusal,
     Wanted,
 )
 from lifespan_app.engine.settings import Settings
 
 if TYPE_CHECKING:
+    from lifespan_app.engine.lease import Claimant
+
     from .claim import DatabaseClaim
     from .rows import Key
 

@@ -9,19 +9,22 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from django.db import DatabaseError
 
 from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.lease import Claimant, Lease
+from lifespan_app.engine.lease import Lease
 from lifespan_app.engine.logger import logger
 from lifespan_app.history.recording.store_errors import failure_of
 
 from . import rows
 from .locks import Lock
 from .rows import Holder, Key
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.lease import Claimant
 
 POLL = 0.5
 """Seconds between two looks at a lease that another process has."""

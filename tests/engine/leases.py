@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from lifespan_app.engine.lease import Claimant, Lease, Refusal, Wanted
+from lifespan_app.engine.lease import Lease, Refusal, Wanted
 from lifespan_app.engine.settings import Settings
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.lease import Claimant
 
 
 class Claim:

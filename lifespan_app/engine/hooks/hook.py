@@ -9,23 +9,24 @@ import sys
 import types
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from lifespan_app.engine.lease import ONCE_AT_START, ONCE_WHILE_SERVING
-
-from .retry import Retry, retry_of
 from .values import crashes_within, number, one_of, seconds, share, words
 
+if TYPE_CHECKING:
+    from typing import Protocol
 
-class Handle(Protocol):
-    """The handle of a resource, by which code refers to its hook."""
+    from .retry import Retry
 
-    @property
-    def hook(self) -> "Hook":
-        """The resource's declaration."""
+    # A protocol is expensive to create, and only type checkers read it.
+    class Handle(Protocol):
+        """The handle of a resource, by which code refers to its hook."""
 
+        @property
+        def hook(self) -> "Hook":
+            """The resource's declaration."""
 
-HookReference: TypeAlias = str | Callable[..., Any] | Handle
+    HookReference: TypeAlias = str | Callable[..., Any] | Handle
 
 REFUSED_NAMES = frozenset({"context", "state"}) | {
     name for name in dir(MutableMapping) if not name.startswith("_")
@@ -104,7 +105,7 @@ class Options(NamedTuple):
     """Seconds until the first round begins."""
     stall_after: float | None = None
     """Seconds without a finished round, or without a sign of life, after which a job is stalled."""
-    retry: Retry | None = None
+    retry: "Retry | None" = None
     """How a start that fails is tried again; None: it is not."""
     once: str | None = None
     """Where only one process runs it; None: each one does."""
@@ -151,7 +152,7 @@ class Hook:
         *,
         name: str | None = None,
         service_types: Iterable[str] | None = None,
-        depends_on: Iterable[HookReference] = (),
+        depends_on: "Iterable[HookReference]" = (),
         order: int = 0,
         declared_at: types.FrameType | None = None,
         form: Form | None = None,
@@ -202,6 +203,9 @@ class Hook:
         if self.kind is Kind.RESOURCE:
             refuse_name(self.options.state_name, where)
         if self.options.once is not None:
+            # Not paid for by an import.
+            from lifespan_app.engine.lease import ONCE_AT_START, ONCE_WHILE_SERVING
+
             allowed = ONCE_WHILE_SERVING if self.kind is Kind.BACKGROUND else ONCE_AT_START
             one_of(allowed, self.options.once, f"once of {where}")
 
@@ -269,6 +273,11 @@ class Hook:
 
 def valid(options: Options, name: str) -> Options:
     """Return the options in their stored form. Raises for invalid values."""
+    retry: Retry | None = None
+    if options.retry is not None:
+        from .retry import retry_of  # not paid for by an import
+
+        retry = retry_of(options.retry)
     return options._replace(
         priority=number(options.priority, "priority"),
         timeout=seconds(options.timeout, "timeout"),
@@ -279,7 +288,7 @@ def valid(options: Options, name: str) -> Options:
         jitter=share(options.jitter, "jitter"),
         first=seconds(options.first or None, "first") or 0.0,
         stall_after=seconds(options.stall_after, "stall_after"),
-        retry=retry_of(options.retry),
+        retry=retry,
     )
 
 

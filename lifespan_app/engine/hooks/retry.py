@@ -4,9 +4,6 @@
 
 from typing import NamedTuple, Self
 
-from lifespan_app.engine.error_text import is_a, leaves_of
-from lifespan_app.engine.errors import LifespanError
-
 from .values import seconds
 
 ExceptionClasses = type[Exception] | tuple[type[Exception], ...]
@@ -64,6 +61,9 @@ class Retry(RetryFields):
 
         Of a group, each error has to be one of the classes, unless the group itself is.
         """
+        from lifespan_app.engine.error_text import is_a, leaves_of  # not paid for by an import
+        from lifespan_app.engine.errors import LifespanError
+
         leaves = list(leaves_of(error))
         if any(is_a(leaf, LifespanError) for leaf in leaves):
             return False

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from lifespan_app.engine.hooks.hook import MANAGER, RESOURCE, START, Hook
-from lifespan_app.engine.hooks.retry import retry_of
 
 from .plan import Gives, Reason
 
@@ -69,6 +68,8 @@ class Candidate:
         if self.hook.kind is not RESOURCE:
             known.pop("wait", None)
         if "retry" in known:
+            from lifespan_app.engine.hooks.retry import retry_of  # not paid for by other plans
+
             known["retry"] = retry_of(known["retry"]) if self.hook.kind in STARTS else None
         self.options = self.options._replace(**known)
 

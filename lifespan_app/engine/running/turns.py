@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.lease import Claim, Lease, Leases, Wanted
+from lifespan_app.engine.lease import Lease, Wanted
 from lifespan_app.engine.reporting.report import OK, Outcome
 
 from .hook_run import HookRun
 from .scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.lease import Claim, Leases
 
 GIVE_BACK_TIME = 1.0
 """Seconds that the end of a run waits until its leases are given back; after it they run out."""
