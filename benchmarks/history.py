@@ -96,6 +96,7 @@ RUN_COLUMNS = [
     "fingerprint",
     "left_out",
     "recorded_late",
+    "loop_blocks",
     "lost_after",
 ]
 
@@ -117,6 +118,8 @@ STEP_COLUMNS = [
     "line",
     "exception",
     "error",
+    "cause",
+    "action",
     "traceback",
     "fingerprint",
     "waiting_at",
@@ -246,8 +249,9 @@ def runs_sql(dialect: Dialect, count: int) -> str:
         "error": f"CASE WHEN {failed} THEN 'OSError: nobody is there' ELSE '' END",
         "error_class": f"CASE WHEN {failed} THEN 'OSError' ELSE '' END",
         "fingerprint": f"CASE WHEN {failed} THEN 'fingerprint-' || {text('n / 20 % 4')} ELSE '' END",
-        "left_out": "'[]'" if isinstance(dialect, SQLite) else "'[]'::jsonb",
+        "left_out": dialect.json("[]"),
         "recorded_late": dialect.flag("1 = 0"),
+        "loop_blocks": "0",
         "lost_after": f"CASE WHEN {live} THEN {dialect.at('-86400')} ELSE NULL END",
     }
     columns = ", ".join(f'"{name}"' for name in RUN_COLUMNS)
@@ -278,6 +282,8 @@ def steps_sql(dialect: Dialect, runs: str, hooks: int) -> str:
         "line": "12",
         "exception": f"CASE WHEN {failed} THEN 'OSError' ELSE '' END",
         "error": f"CASE WHEN {failed} THEN 'nobody is there' ELSE '' END",
+        "cause": "''",
+        "action": "''",
         "traceback": "''",
         "fingerprint": f"CASE WHEN {failed} THEN run.fingerprint ELSE '' END",
         "waiting_at": "''",

@@ -20,6 +20,10 @@ from .terminal import folded, printable
 HEADS = ("Hook", "Kind", "Start", "Stop", "Where")
 LEGEND = "Hooks of one layer can start side by side; all stop in reverse. '-' is no limit."
 GUTTER = 4
+MOST_EXCLUDED = 20
+"""The most excluded hooks with a line each; above it, each reason has one."""
+SHOWN_EXCLUDED = 6
+"""The most excluded hooks that are named beside their reason."""
 
 
 class ShownWait(NamedTuple):
@@ -181,8 +185,18 @@ class PlanText:
         yield from folded(LEGEND, self.width)
 
     def excluded(self, hooks: Sequence[Excluded]) -> Iterator[str]:
-        """Yield the excluded hooks."""
+        """Yield the excluded hooks; many of them by their reason, so that the problems stay in sight."""
         yield self.style.MIGRATE_HEADING("Left out")
+        if len(hooks) > MOST_EXCLUDED:
+            by_reason: dict[str, list[str]] = {}
+            for hook in hooks:
+                by_reason.setdefault(hook.reason, []).append(hook.key)
+            for reason, keys in by_reason.items():
+                shown = ", ".join(printable(key) for key in keys[:SHOWN_EXCLUDED])
+                more = len(keys) - SHOWN_EXCLUDED
+                text = f"{printable(reason)}: {shown}{f' and {more} more' if more > 0 else ''}"
+                yield from folded(text, self.width, " " * GUTTER, " " * (GUTTER + 2))
+            return
         rows = [
             (printable(hook.key), printable(hook.reason), f"{printable(hook.file)}:{hook.line}")
             for hook in hooks

@@ -39,6 +39,7 @@ def take(folder: Path) -> None:
                 if hide := page.get_by_role("button", name="Toggle navigation"):
                     if hide.count() and page.locator("#main.shifted").count():
                         hide.click()
+                page.evaluate("scrollTo(0, 0)")
                 page.screenshot(path=folder / f"{name}.png")
             phone = logged_in(browser, server.url, viewport=PHONE, color_scheme="dark")
             phone.goto(run)

@@ -129,8 +129,8 @@ def test_every_page_is_read_from_every_database(history_database: HistoryDatabas
     shown = overview(timezone.now())
     hook = hook_history("catalogue", "index")
 
-    assert shown.running == 9
-    assert {failure.status for failure in shown.current} == {"degraded", "lost"}
+    assert shown.running == 11
+    assert {failure.status for failure in shown.current} == {"degraded", "not_ready"}
     assert hook is not None
     assert len(hook.errors) == 1
     assert re.search("of|processes", shown.headline)
