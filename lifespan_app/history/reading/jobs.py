@@ -126,6 +126,11 @@ class JobGroup:
     """The processes, in the order of the jobs."""
 
     @property
+    def unwell(self) -> frozenset[str]:
+        """The states in which a job is not as it should be."""
+        return UNWELL
+
+    @property
     def states(self) -> list[tuple[str, str, int]]:
         """The states: the state, its word and the number of processes, the worst first."""
         counted = Counter(job.state for job in self.jobs)
