@@ -151,8 +151,8 @@ def test_process_that_warms_up_is_not_broken(readiness: str, is_broken: bool) ->
     records.not_ready(readiness=readiness)
     found = overview(timezone.now())
 
-    broken = "api: 1 running, not serving."
-    assert found.headline == (broken if is_broken else "0 of 1 processes are serving.")
+    broken = "api: 1 running, not ready."
+    assert found.headline == (broken if is_broken else "0 of 1 processes are serving, 1 not ready.")
     assert bool(found.current) is is_broken
 
 
@@ -173,3 +173,19 @@ def test_failure_of_a_process_that_is_not_ready_began_when_its_readiness_ended()
 
     assert failure.last_at == run.readiness_since
     assert timezone.now() - failure.last_at < timedelta(minutes=3)
+
+
+@pytest.mark.django_db
+def test_overview_begins_with_the_service_type_that_is_not_ready() -> None:
+    records.healthy(service_type="app")
+    records.not_ready(service_type="worker")
+    records.healthy(service_type="worker")
+    found = overview(timezone.now())
+
+    assert found.headline == "2 of 3 processes are serving, 1 not ready."
+    [worker, app] = found.states
+    assert (worker.service_type, worker.level) == ("worker", "bad")
+    assert worker.sentence == "1 of 2 serving, 1 not ready"
+    assert app.level == "good"
+    # It has started: what is not ready now is no failed start.
+    assert [day.failed for day in found.days] == [0, 0]

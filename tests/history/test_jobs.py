@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,21 @@ def test_crash_is_recorded_at_once_with_its_error_masked(lifespan: Lifespan) -> 
                 assert "ConnectionError: postgres://" in text
                 assert "hunter2" not in text
             assert run.readiness_reason.startswith("tests.history.test_jobs.work: crashed: ")
+
+    asyncio.run(main())
+
+
+def test_crash_is_recorded_at_once_with_its_log_lines(on_sqlite: Lifespan) -> None:
+    @on_sqlite.background
+    async def work() -> None:
+        logging.getLogger("shop").warning("about to fall")
+        raise ConnectionError("refused")
+
+    async def main() -> None:
+        async with on_sqlite.run():
+            await there_is(LifespanRun.objects.filter(steps__outcome="crashed"))
+            step = await LifespanStep.objects.aget(outcome="crashed")
+            assert [line[3] for line in step.log] == ["about to fall"]
 
     asyncio.run(main())
 

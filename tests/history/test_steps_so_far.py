@@ -148,3 +148,42 @@ async def wait():
         wait_for_record(server, lambda: recorded("startup") == [("load", "ok"), ("wait", "ok")])
     loaded = LifespanStep.objects.get(name="load", phase="startup")
     assert loaded.attempt == len(loaded.errors) + 1
+
+
+def test_start_that_hangs_without_its_database_keeps_its_steps_in_a_file(project: Project) -> None:
+    nowhere = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": "shop",
+        "HOST": "127.0.0.1",
+        "PORT": 9,
+    }
+    spool = {"SPOOL_DIR": str(project.folder / "spool")}
+    project.settings(DATABASES={"default": nowhere}, LIFESPAN=spool).app(
+        "books",
+        lifespan="""
+            import asyncio
+
+            from lifespan_app import lifespan
+
+
+            @lifespan.on_start
+            async def load():
+                await asyncio.sleep(600)
+        """,
+    )
+    with Server(project, ready=False) as server:
+        server.wait_for_output("books.load.* has been starting for")
+        server.until(
+            lambda: "in load" in file_of(project),
+            "The steps are in no file",
+        )
+        server.signal(signal.SIGKILL)
+        server.wait()
+
+    shown = project.manage("showlifespan").stdout
+    assert "it waits at books/lifespan.py:8 in load" in " ".join(shown.split())
+
+
+def file_of(project: Project) -> str:
+    """Return what waits in the files of a project."""
+    return "".join(file.read_text() for file in (project.folder / "spool").glob("*.jsonl"))

@@ -143,3 +143,15 @@ def test_advice_for_a_failing_check_is_to_look_at_the_service_behind_it() -> Non
     [advice] = describe.advice(records.not_ready(), [])
 
     assert "ready again as soon as the check passes" in advice
+
+
+@pytest.mark.django_db
+def test_job_that_runs_again_after_a_crash_is_told_so() -> None:
+    runs = records.job("search.refresh", "running", rounds=2, crashes=1, last_crash="KeyError")
+    run = records.restarting_job(jobs=[runs])
+    [crash] = describe.broken(run.steps.all())
+
+    assert describe.failure_text(crash) == "search.refresh had crashed, and runs again"
+    assert describe.advice(run, [crash]) == [
+        "Fix the error at search/lifespan.py:19, so that it does not crash again."
+    ]

@@ -145,8 +145,8 @@ class Journal:
         """Record the end of the run."""
         self.over_at = now
 
-    def write(self, entry: Entry) -> None:
-        """Add an entry; a step that has ended gets its log lines."""
+    def write(self, entry: Entry) -> Entry:
+        """Add an entry, and return it: a step that has ended gets its log lines."""
         self._writes += 1
         if self._sinks and entry.outcome is not None:
             sink = self._sinks.get(entry.place)
@@ -156,6 +156,7 @@ class Journal:
             self._serving[entry.node.index] = entry
         else:
             self._entries.append(entry)
+        return entry
 
     def begin_lines(self, index: int, phase: Phase) -> None:
         """Begin a step without log lines: that of a job which restarts."""

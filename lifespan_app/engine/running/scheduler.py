@@ -1208,7 +1208,7 @@ class Scheduler:
         return None
 
     def _write(self, entry: Entry) -> None:
-        self.journal.write(entry)
+        entry = self.journal.write(entry)
         if self._tells_steps:
             self.commands.append((STEP, entry))
 

@@ -221,6 +221,8 @@ def failure_text(step: LifespanStep) -> str:
         return gettext("%(hook)s is stalled") % words
     if step.phase == Phase.SERVING:
         job = job_of(step.run, step.key)
+        if job is not None and job.is_well:
+            return gettext("%(hook)s had crashed, and runs again") % words
         if job is None or job.crashes < 2:
             return gettext("%(hook)s crashed after it had run for %(time)s") % words
         words["count"] = str(job.crashes)
@@ -570,6 +572,8 @@ def advice_for(
             yield (
                 gettext("Fix the error at %(place)s. It begins again by itself, %(next)s.") % words
             )
+        elif job is not None and job.is_well:
+            yield gettext("Fix the error at %(place)s, so that it does not crash again.") % words
         else:
             yield gettext("Fix the error at %(place)s, then restart the process.") % words
     else:

@@ -28,6 +28,7 @@ STATES = {
 }
 """The states of a job, the worst first."""
 UNWELL = frozenset({"given_up", "crashed", "stalled", "skipped"})
+WELL = frozenset({"running", "waiting", "standing_by", "finished"})
 MOST_LISTED = 50
 """The most jobs in a table of all processes."""
 
@@ -59,9 +60,9 @@ class Job:
         return self.state in UNWELL
 
     @property
-    def why(self) -> str:
-        """Why it is in this state: the reason, or the error of its last crash."""
-        return self.reason or (self.last_crash if self.is_unwell else "")
+    def is_well(self) -> bool:
+        """True if it does its work, or will, though it may have crashed before."""
+        return self.state in WELL
 
     @property
     def counts(self) -> str:
@@ -123,6 +124,11 @@ class JobGroup:
     jobs: list[Job] = field(default_factory=list)
     runs: list[LifespanRun] = field(default_factory=list)
     """The processes, in the order of the jobs."""
+
+    @property
+    def unwell(self) -> frozenset[str]:
+        """The states in which a job is not as it should be."""
+        return UNWELL
 
     @property
     def states(self) -> list[tuple[str, str, int]]:

@@ -137,7 +137,9 @@ class Day:
     @property
     def failed(self) -> int:
         """The number of failed or lost runs."""
-        return sum(is_broken(start, self.now) for start in self.starts)
+        return sum(
+            is_broken(start, self.now) and start.status != Status.NOT_READY for start in self.starts
+        )
 
     @property
     def is_looping(self) -> bool:
@@ -314,6 +316,11 @@ class Overview:
             sentence = gettext("%(sentence)s, %(degraded)d of them degraded") % {
                 "sentence": sentence,
                 "degraded": degraded,
+            }
+        if not_ready := sum(one.not_ready for one in self.states):
+            sentence = gettext("%(sentence)s, %(not_ready)d not ready") % {
+                "sentence": sentence,
+                "not_ready": not_ready,
             }
         return gettext("%(sentence)s.") % {"sentence": sentence}
 

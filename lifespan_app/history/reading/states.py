@@ -131,6 +131,11 @@ class ServiceState:
         return sum(one.statuses[Status.DEGRADED] for one in self.deployments)
 
     @property
+    def not_ready(self) -> int:
+        """The number of processes that have started, and are not ready."""
+        return sum(one.statuses[Status.NOT_READY] for one in self.deployments)
+
+    @property
     def last(self) -> Start | None:
         """The start that tells how the last ones went: the newest, unless another was heard of later.
 
@@ -159,7 +164,7 @@ class ServiceState:
     @property
     def rank(self) -> int:
         """The place among the others, the worst first."""
-        if self.is_down:
+        if self.is_down or self.not_ready:
             return 0
         if self.running:
             return 1 if self.degraded or self.up < self.running else 2
@@ -173,19 +178,30 @@ class ServiceState:
     @property
     def sentence(self) -> str:
         """The state, in a sentence."""
-        words = {"up": self.up, "all": self.running, "degraded": self.degraded}
         if not self.running:
             return self.not_running
-        if not self.up:
+        words = {
+            "up": self.up,
+            "all": self.running,
+            "degraded": self.degraded,
+            "not_ready": self.not_ready,
+        }
+        if self.not_ready == self.running:
             return (
-                ngettext(
-                    "%(all)d running, not serving", "%(all)d running, none serving", self.running
-                )
+                ngettext("%(all)d running, not ready", "%(all)d running, none ready", self.running)
                 % words
             )
-        sentence = gettext("%(up)d of %(all)d serving") % words
+        if self.up:
+            sentence = gettext("%(up)d of %(all)d serving") % words
+        else:
+            sentence = ngettext(
+                "%(all)d running, not serving", "%(all)d running, none serving", self.running
+            )
+            sentence %= words
         if self.degraded:
             sentence += gettext(", %(degraded)d degraded") % words
+        if self.not_ready:
+            sentence += gettext(", %(not_ready)d not ready") % words
         return sentence
 
     @property

@@ -193,6 +193,9 @@ class Record:
             self._thread.start()
         if not is_last:
             late = PATIENCE + (max(0.0, self._free_at - time.monotonic()) if may_wait else 0.0)
+            if self._logged and not may_wait:
+                # The database is known to be out of reach, and the process may be killed soon.
+                late = 0.0
             with suppress(RuntimeError):  # the loop may be closed
                 self._loop.call_soon_threadsafe(
                     self._loop.call_later, late, self._spool_late, self._count
@@ -206,7 +209,7 @@ class Record:
             threading.Thread(target=self._spool_and_tell, daemon=True).start()
 
     def _spool_and_tell(self) -> None:
-        self._spool_pending(unanswered(PATIENCE))
+        self._spool_pending(None if self._logged else unanswered(PATIENCE))
         self._tell_spooled()
 
     # In the thread.
