@@ -158,11 +158,30 @@ def test_only_the_clock_of_the_database_counts(project: Project, database: Datab
 
 
 def test_blocked_loop_keeps_its_lease(project: Project) -> None:
-    blocking = POLLING.replace("await asyncio.Event().wait()", "time.sleep(7); write('woken')")
-    with two_servers(project, Database(None), f"import time\n{blocking}") as (leader, other):
+    blocking = """
+    import asyncio
+    import os
+    import time
+    from pathlib import Path
+
+    from journal import write
+    from lifespan_app import lifespan
+
+
+    @lifespan.background(once="cluster")
+    async def poll():
+        write("leads", os.getpid())
+        while not Path("go").exists():
+            await asyncio.sleep(0.02)
+        time.sleep(7)
+        write("woken")
+        await asyncio.Event().wait()
+    """
+    with two_servers(project, Database(None), dedent(blocking)) as (leader, other):
+        project.file("go", "")
         other.wait_for_event("woken")
 
-        assert pids(project, "leads")[:1] == [leader.process.pid]
+        assert pids(project, "leads") == [leader.process.pid]
         assert "could not be renewed" not in leader.output
 
 
