@@ -258,7 +258,9 @@ def test_receiver_that_fails_is_logged_and_changes_nothing(
 
 
 def test_receiver_that_hangs_holds_no_start_and_no_stop_up(
-    lifespan: Lifespan, receiver: Callable[[Callable[..., Any]], None]
+    lifespan: Lifespan,
+    receiver: Callable[[Callable[..., Any]], None],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     hangs, ends = threading.Event(), threading.Event()
 
@@ -268,20 +270,19 @@ def test_receiver_that_hangs_holds_no_start_and_no_stop_up(
 
     receiver(hang)
 
-    async def main() -> float:
+    async def main() -> None:
         async with lifespan.run():
             await until(hangs.is_set)
             await has_status("serving")
-            stops = time.monotonic()
-        return time.monotonic() - stops
+        assert not ends.is_set()
 
-    took = asyncio.run(main())
+    asyncio.run(main())
     ends.set()
     for thread in threading.enumerate():
         if thread.name.startswith("lifespan record"):
             thread.join()
-    # One second, after which the end of the run is in a file.
-    assert took < 5
+    [said] = [line for line in caplog.messages if "has not returned" in line]
+    assert said.endswith("waits in a file.")
 
 
 def test_failing_start_waits_two_seconds_for_a_thread_of_a_receiver(
@@ -309,7 +310,7 @@ def test_failing_start_waits_two_seconds_for_a_thread_of_a_receiver(
 
     took = asyncio.run(main())
     ends.set()
-    assert 2 <= took < 6
+    assert 2 <= took < 30
 
 
 # Lost runs.

@@ -200,6 +200,41 @@ class TestADatabaseThatIsDown:
         assert kept() == [("stopped", 2, True), ("stopped", 2, False)]
         assert len(warnings()) == 1
 
+    @pytest.mark.slow
+    def test_processes_that_could_not_write_either_get_time_before_they_are_called_lost(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        settings: Settings,
+        warnings: Callable[[], list[str]],
+        looked: threading.Event,
+    ) -> None:
+        settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 2}
+
+        def silent() -> None:
+            past = timezone.now() - timedelta(minutes=1)
+            a_run(status="serving", service_type="silent", lost_after=past)
+            connections["history"].close()
+
+        async def beat_after(run: LifespanRun) -> LifespanRun:
+            return await there_is(
+                LifespanRun.objects.filter(pk=run.pk, last_seen_at__gt=run.last_seen_at)
+            )
+
+        async def main() -> None:
+            async with lifespan.run():
+                await all_is_written(looked)
+                await asyncio.to_thread(postgresql.stop)
+                await until(warnings)
+                await asyncio.to_thread(postgresql.start)
+                await asyncio.to_thread(silent)
+                run = await there_is(LifespanRun.objects.filter(service_type="app"))
+                await beat_after(await beat_after(run))
+                await there_is(LifespanRun.objects.filter(service_type="silent", status="serving"))
+                await has_status("lost")
+
+        asyncio.run(main())
+
     def test_pool_whose_connections_are_all_in_use_is_no_database_to_start(
         self,
         postgresql: PostgreSQL,

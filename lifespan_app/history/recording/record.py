@@ -126,7 +126,9 @@ class Record:
             self._has_steps = True
             self._was_starting = bool(report.pending)
             self._schedule("startup", lambda: self.rows.steps(report, BEGUN))
-        self._schedule("run", self.rows.changes(report), report, may_wait=may_wait)
+        # The end is told by ``finish``, after the steps are written.
+        to_tell = report if report.stopped_at is None else None
+        self._schedule("run", self.rows.changes(report), to_tell, may_wait=may_wait)
 
     def step_changed(self, step: Step) -> None:
         """Schedule a write of one step of a process that serves."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from lifespan_app.cli import leases, monitor, show
+from lifespan_app.cli import leases, monitor, show, timing
 from lifespan_app.cli.command import CommandWithExitCodes
 
 
@@ -51,6 +51,18 @@ exit codes:
             "counts no more.",
         )
         parser.add_argument(
+            "--blame",
+            action="store_true",
+            help="Of the run's startup: each hook with its time, the slowest first.",
+        )
+        parser.add_argument(
+            "--critical-chain",
+            nargs="?",
+            const="",
+            metavar="HOOK",
+            help="Of the run's startup: a hook, by default the last one, and what it waited for.",
+        )
+        parser.add_argument(
             "--expect",
             metavar="TYPE=N",
             type=monitor.expectation,
@@ -80,5 +92,7 @@ exit codes:
             leases.release(self, options["release"])
         elif options["expect"] or options["fail_on"]:
             monitor.judge(self, options)
+        elif options["blame"] or options["critical_chain"] is not None:
+            timing.show(self, options)
         else:
             show.show(self, options)

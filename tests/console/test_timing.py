@@ -1,0 +1,98 @@
+"""``showlifespan --blame`` and ``--critical-chain``: what a startup took its time for."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from lifespan_app.models import LifespanRun
+from tests.history.records import a_run, a_step
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_files(settings: Settings, tmp_path: Path) -> None:
+    settings.LIFESPAN = {"SPOOL_DIR": tmp_path / "spool"}
+
+
+def hook(run: LifespanRun, name: str, at: int, took: int, *needs: str, **values: Any) -> None:
+    """Write a start of a hook, with its times in milliseconds."""
+    times = {"offset": timedelta(milliseconds=at), "duration": timedelta(milliseconds=took)}
+    edges = [[f"books.{need}", "needs"] for need in needs]
+    a_step(run, name=name, needs=edges, **{**times, **values})
+
+
+@pytest.fixture
+def run() -> LifespanRun:
+    """Return a run in which two hooks start side by side, and the quicker one has a dependent."""
+    run = a_run()
+    hook(run, "client", 0, 200, on_critical_chain=True, file="books/lifespan.py", line=7)
+    hook(run, "cache", 0, 100)
+    hook(run, "index", 200, 500, "client", "cache", on_critical_chain=True)
+    hook(run, "slow", 0, 650)
+    hook(run, "left_out", 0, 0, outcome="skipped")
+    hook(run, "client", 0, 900, phase="shutdown")
+    return run
+
+
+def shown(*arguments: str) -> list[str]:
+    output = StringIO()
+    call_command("showlifespan", *arguments, stdout=output, no_color=True)
+    return output.getvalue().splitlines()
+
+
+def test_hooks_are_blamed_the_slowest_first(run: LifespanRun) -> None:
+    assert shown("--blame") == [
+        "0.65 s  books.slow",
+        "0.50 s  books.index",
+        "0.20 s  books.client (books/lifespan.py:7)",
+        "0.10 s  books.cache",
+    ]
+
+
+def test_chain_names_what_the_startup_waited_for_last(run: LifespanRun) -> None:
+    assert shown("--critical-chain") == [
+        "books.index @0.20 s +0.50 s",
+        "└─books.client @0 ms +0.20 s (dependency)",
+    ]
+
+
+def test_chain_of_a_hook_names_what_it_waited_for(run: LifespanRun) -> None:
+    assert shown(str(run.uuid)[:7], "--critical-chain", "books.slow") == [
+        "books.slow @0 ms +0.65 s"
+    ]
+
+
+def test_chain_that_is_a_cycle_in_a_damaged_record_ends() -> None:
+    run = a_run()
+    hook(run, "first", 0, 10, "second")
+    hook(run, "second", 0, 20, "first")
+
+    assert len(shown("--critical-chain")) == 2
+
+
+def test_startup_without_hooks_prints_nothing() -> None:
+    a_run()
+
+    assert shown("--blame") == []
+    assert shown("--critical-chain") == []
+
+
+def test_hook_that_there_is_not_is_refused(run: LifespanRun) -> None:
+    with pytest.raises(CommandError, match=r"No hook 'books.indx' has started in this run. Did"):
+        shown("--critical-chain", "books.indx")
+
+
+@pytest.mark.parametrize("arguments", [["--now"], ["--format", "json"]], ids=str)
+def test_only_one_run_is_shown_as_text(run: LifespanRun, arguments: list[str]) -> None:
+    with pytest.raises(CommandError, match="leave out --now and --format"):
+        shown("--blame", *arguments)
