@@ -349,6 +349,11 @@ class LifespanStep(models.Model):
         return f"{self.key} {self.phase}"
 
     @property
+    def explanation(self) -> str:
+        """The cause; empty if the error begins with it, as that of a time limit does."""
+        return "" if self.error.startswith(self.cause) else self.cause
+
+    @property
     def key(self) -> str:
         """The hook's key."""
         return f"{self.app_label}.{self.name}"

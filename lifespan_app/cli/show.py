@@ -112,8 +112,8 @@ class RunText:
     def trouble(self, step: LifespanStep) -> Iterator[str]:
         """Yield all that is known of a step that went wrong."""
         yield self.style.ERROR(printable(describe.failure_text(step)))
-        if step.cause:
-            yield from folded(printable(step.cause), self.width, "  ")
+        if step.explanation:
+            yield from folded(printable(step.explanation), self.width, "  ")
         if place := describe.place(step):
             yield f"  defined at {printable(place)}"
         yield from self.attempts(step)

@@ -359,8 +359,8 @@ class TestTheEdgesOfARun:
         assert isinstance(raised, ExceptionGroup)
         kinds = sorted(type(error).__name__ for error in raised.exceptions)
         assert kinds == [
-            "HookError",
-            "HookError",
+            "LimitPassed",
+            "LimitPassed",
             "LookupError",
             "ZeroDivisionError",
             "ZeroDivisionError",

@@ -60,6 +60,13 @@ def test_terminal_shows_cause_and_action(tmp_path: Path, settings: Any) -> None:
     assert "Look at" not in text
 
 
+def test_cause_that_the_error_begins_with_is_shown_once(tmp_path: Path, settings: Any) -> None:
+    settings.LIFESPAN = {"SPOOL_DIR": tmp_path / "spool"}
+    run = with_sentences()
+    run.steps.filter(outcome="failed").update(error=f"{CAUSE} {ACTION}")
+    assert shown().count(CAUSE) == 1
+
+
 def test_unapplied_migrations_are_named(tmp_path: Path, settings: Any) -> None:
     settings.LIFESPAN = {"SPOOL_DIR": tmp_path / "spool"}
     run = with_sentences(NO_TABLE)

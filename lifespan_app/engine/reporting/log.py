@@ -113,7 +113,7 @@ class Log(Observer):
         """Log a failure with its traceback."""
         if not was_raised(error):
             # The engine's own error: its text is complete, and its traceback of no use.
-            text = f"{step.cause} {step.action}" if step.cause else text_of(error)
+            text = f"{step.cause} {step.action}".strip() or text_of(error)
             logger.error("Lifespan hook %s", text, about=report.log_fields(step))
             return
         logger.error(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lifespan_app.engine.error_text import in_full, is_a, one_line, text_of
-from lifespan_app.engine.errors import LifespanError
+from lifespan_app.engine.error_text import class_path, in_full, is_a, one_line, text_of
+from lifespan_app.engine.errors import LifespanError, LimitPassed
 from lifespan_app.engine.reporting.failure import Failure
 from lifespan_app.engine.reporting.log import WHAT_FAILED
 from lifespan_app.engine.reporting.report import Outcome, Phase
@@ -63,6 +63,9 @@ def explained(failure: Failure | None, error: BaseException) -> str:
     """Return an error, behind the sentences about its cause and what to do, if these are known."""
     if failure is None or not failure.analysis.cause:
         return in_full(error)
+    if is_a(error, LimitPassed):
+        # Its text is these sentences.
+        return f"{class_path(error)}: {limit_text(failure, error)}"
     name = failure.exception.rpartition(".")[2]
     cause, action = failure.analysis
     return f"{name}: {cause}\nWhat to do: {action}\nThe error: {in_full(error)}"
@@ -72,7 +75,7 @@ def limit_text(failure: Failure | None, error: BaseException) -> str:
     """Return the text of an error about a limit, with what an analyzer has added."""
     if failure is None or not failure.analysis.cause:
         return text_of(error)
-    return " ".join(failure.analysis)
+    return " ".join(failure.analysis).strip()
 
 
 def service_message(run: Run) -> str:
