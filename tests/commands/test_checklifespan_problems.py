@@ -191,6 +191,14 @@ BROKEN = (
         environment={"LIFESPAN_CONFIG_FILE": "no-such-file.toml"},
     ),
     Broken(
+        id="E015",
+        what="a function that runs once for each release, and no release",
+        make=shop('@lifespan.on_start(once="release")\ndef migrate(): ...'),
+        says="'shop.migrate' has once='release', and this process knows no release.",
+        place="shop/lifespan.py: @lifespan.on_start",
+        hint="Set LIFESPAN['RELEASE'], or the environment variable LIFESPAN_RELEASE",
+    ),
+    Broken(
         id="E016",
         what="a hook to skip that there is not",
         make=sound(),
@@ -368,7 +376,7 @@ BROKEN = (
         id="W008",
         what="a database without the tables of the history",
         make=without_tables,
-        says="Runs are not recorded: 1 migration is not applied to the database 'default'.",
+        says="Runs are not recorded: 6 migrations are not applied to the database 'default'.",
         level="WARNING",
         hint="manage.py migrate lifespan_app",
         in_deployment=True,
