@@ -17,7 +17,6 @@ from lifespan_app.engine.hooks.hook import (
     RESOURCE,
     SHUTDOWN,
     Hook,
-    HookReference,
     Kind,
     Parameter,
     refuse_name,
@@ -37,6 +36,7 @@ from .order import in_order, nodes_in_order
 from .plan import DECLARED, NEEDS, Excluded, Gives, Plan
 
 if TYPE_CHECKING:
+    from lifespan_app.engine.hooks.hook import HookReference
     from lifespan_app.engine.lease import Refusal
     from lifespan_app.engine.problem import Problem
 
