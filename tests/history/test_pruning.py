@@ -165,7 +165,7 @@ def test_recorder_prunes_some_at_a_time(
     settings.LIFESPAN = {**settings.LIFESPAN, "HISTORY_DAYS": 30}
     for number in range(5):
         an_old_run(host=f"run {number}", days=40 - number)
-    serves = an_old_run(host="serves", days=50, status="serving")
+    serves = an_old_run(host="serves", days=32, status="serving")
 
     assert list(iter(lambda: prune_some(3), 0)) == [2, 2, 1]
     assert hosts() == ["serves"]
