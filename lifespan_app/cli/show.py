@@ -13,6 +13,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from lifespan_app.engine.error_text import one_line
+from lifespan_app.engine.wording import count
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.jobs import Job, jobs_of
@@ -82,6 +83,9 @@ class RunText:
         )
         yield f"  {began}"
         yield f"  UUID {run.uuid}"
+        if run.loop_blocks:
+            longest = describe.duration(run.longest_block)
+            yield f"  event loop: blocked {count(run.loop_blocks, 'time')}, for {longest} at most"
         if run.left_out:
             keys = ", ".join(printable(key) for key, _reason in run.left_out)
             yield from folded(f"LIFESPAN_SKIP leaves out {keys}", self.width, "  ")

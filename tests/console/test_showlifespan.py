@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,6 +73,14 @@ def test_place_where_a_hook_hung_is_said() -> None:
     records.timed_out()
 
     assert "it waited at catalogue/index.py:31 in read_all" in shown()
+
+
+def test_blocks_of_the_event_loop_are_said() -> None:
+    records.healthy()
+    assert "event loop" not in shown()
+
+    records.healthy(loop_blocks=3, longest_block=timedelta(seconds=2.5), ago=1)
+    assert "\n  event loop: blocked 3 times, for 2.5 s at most\n" in shown()
 
 
 def test_newest_run_that_failed_is_found_behind_others() -> None:
