@@ -205,8 +205,13 @@ class HookRun:
     @property
     def abandoned(self) -> bool:
         """True if nobody waits for its task or thread any more, which may still run."""
-        steps = (self.startup, self.serving, self.shutdown)
-        return any(step is not None and step.outcome is ABANDONED_AS for step in steps)
+        # Asked of each hook at the end of a run, so without a loop.
+        startup, serving, shutdown = self.startup, self.serving, self.shutdown
+        return (
+            (startup is not None and startup.outcome is ABANDONED_AS)
+            or (serving is not None and serving.outcome is ABANDONED_AS)
+            or (shutdown is not None and shutdown.outcome is ABANDONED_AS)
+        )
 
     @property
     def stop_asked(self) -> bool:
