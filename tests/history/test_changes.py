@@ -190,6 +190,12 @@ def test_process_that_warms_up_or_stops_has_no_change_to_tell(readiness: Readine
     assert state_of(report(Status.SERVING, readiness)) == SERVING.get(readiness)
 
 
+def test_failed_startup_is_told_when_its_rollback_has_ended() -> None:
+    rolls_back = report(Status.STARTUP_FAILED, Readiness.STOPPING)
+
+    assert state_of(rolls_back) is None
+
+
 def report(status: Status, readiness: Readiness) -> Report:
     facts = Facts("", "app", "", "", "server", 1, "", 0.0, (), 0, status, readiness)
     return Report(facts, None)  # type: ignore[arg-type]  # no detail is asked for

@@ -49,8 +49,9 @@ WHILE_SERVING = {
 
 def state_of(report: Report) -> Change | None:
     """Return the state of a run in the words of its changes; None for one that is not told."""
-    if report.status in AT_THE_END:
-        return AT_THE_END[report.status]
+    # While a failed startup is rolled back, it has not ended, and its steps are not written.
+    if report.stopped_at is not None:
+        return AT_THE_END.get(report.status)
     if report.status in (Status.SERVING, Status.DEGRADED):
         return WHILE_SERVING.get(report.readiness)
     return None
