@@ -141,4 +141,7 @@ def problem_codes() -> set[str]:
                     code = node.args[place]
                     if isinstance(code, ast.Constant):
                         codes.add(str(code.value))
+                if called(node) == "Problem":
+                    named = [word.value for word in node.keywords if word.arg == "code"]
+                    codes |= {str(one.value) for one in named if isinstance(one, ast.Constant)}
     return codes

@@ -79,7 +79,7 @@ class TestItsCommands:
         outcomes = dict(re.findall(r"^  (\w+) .*? (\w+\.\w+)$", ran.stdout, re.MULTILINE))
         assert outcomes.keys() >= {"ok", "failed"}
         assert outcomes["failed"] == "notices.notice_board"
-        assert ", degraded: 1 of 10 hooks failed" in ran.stdout
+        assert ", degraded: 1 failed" in ran.stdout
 
     def test_runlifespan_serves_the_sandbox_with_static_files(self, project: Project) -> None:
         manage_sandbox(project, "migrate", "--verbosity", "0")

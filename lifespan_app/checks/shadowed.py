@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.core.checks import CheckMessage, Warning
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import RegexPattern
+from django.utils import translation
 
 ROUTING = "lifespan_app.serving.routing"
 PLAIN = re.compile(r"[\w/~-]*")
@@ -38,7 +40,9 @@ def shadow_messages() -> Iterator[CheckMessage]:
     made = routing.MountingASGIHandler.made
     prefixes = {mount.prefix for handler in made for mount in handler.mounts}
     try:
-        routes = list(routes_of(get_resolver()))
+        # The prefix of i18n_patterns() follows the language that is active.
+        with translation.override(settings.LANGUAGE_CODE):
+            routes = list(routes_of(get_resolver()))
     except Exception:
         # The URLconf can't be imported. Django's own check shows the error.
         return

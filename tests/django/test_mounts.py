@@ -441,6 +441,7 @@ class TestThePath:
 
         assert answer.text == "7"
 
+    @pytest.mark.django_db(transaction=True)
     async def test_wsgi_application_is_mounted_with_asgirefs_adapter(
         self, ours: Any, mount: MountViews
     ) -> None:
@@ -467,6 +468,7 @@ class TestWebSockets:
 
         assert text == "/root/chat our client"
 
+    @pytest.mark.django_db(transaction=True)
     async def test_channels_router_may_be_mounted(self, ours: Any) -> None:
         class Chat(AsyncWebsocketConsumer):  # type: ignore[misc]
             async def connect(self) -> None:

@@ -53,6 +53,8 @@ def test_settings_are_those_with_seconds() -> None:
         "SHUTDOWN_DEADLINE",
         "DRAIN_SECONDS",
         "HEARTBEAT",
+        "LEASE_SECONDS",
+        "SLOW_LOOP",
     }
 
 

@@ -9,6 +9,7 @@ import pytest
 from django.conf.urls.i18n import i18n_patterns
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path, re_path
+from django.utils import translation
 
 from lifespan_app.asgi import get_asgi_application
 from lifespan_app.checks.shadowed import shadow_messages
@@ -67,6 +68,12 @@ def test_route_below_a_prefix_is_hidden(pattern: Any, settings: Any) -> None:
     (message,) = hidden(settings, path("other/", view), pattern)
 
     assert message.startswith("mounts[/mcp] hides '")
+
+
+def test_language_of_an_earlier_request_does_not_count(settings: Any) -> None:
+    pattern = i18n_patterns(path("mcp/", view), prefix_default_language=False)
+    with translation.override("de"):
+        assert hidden(settings, *pattern)
 
 
 @pytest.mark.parametrize(

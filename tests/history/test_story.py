@@ -125,6 +125,16 @@ def test_advice_for_a_job_that_begins_again_says_when() -> None:
 
 
 @pytest.mark.django_db
+def test_attempt_whose_time_has_come_is_begun_now() -> None:
+    run = records.restarting_job()
+    later = timezone.now() + timedelta(minutes=1)
+
+    [advice] = describe.advice(run, list(run.steps.all()), later)
+
+    assert advice.endswith("next attempt now.")
+
+
+@pytest.mark.django_db
 def test_advice_for_a_job_that_begins_no_more_is_to_restart_the_process() -> None:
     given_up = records.job("search.refresh", "given_up", crashes=5, last_crash="KeyError: 'isbn'")
     run = records.restarting_job(jobs=[given_up])

@@ -383,7 +383,11 @@ def next_begin(job: Job | JobGroup, now: datetime) -> str:
     """Return when a job begins next, as the end of a sentence; empty if it does not."""
     if job.next_at is None:
         return ""
-    words = {"time": duration(max(elapsed(now, job.next_at), timedelta()))}
+    left = elapsed(now, job.next_at)
+    if left <= timedelta():
+        # It has begun since the last heartbeat, or is about to.
+        return gettext("next attempt now") if job.every is None else gettext("next round now")
+    words = {"time": duration(left)}
     if job.every is None:
         return gettext("next attempt in %(time)s") % words
     return gettext("next round in %(time)s") % words
