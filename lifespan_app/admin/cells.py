@@ -13,7 +13,7 @@ from django.utils.translation import gettext, ngettext
 
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.queries import SHORT_ID
-from lifespan_app.history.reading.statistics import Spread
+from lifespan_app.history.reading.statistics import Spread, is_slow
 from lifespan_app.models import LifespanRun, Mode, Status
 
 NOTHING = "–"
@@ -144,7 +144,7 @@ def against_usual(taken: timedelta | None, usually: Spread | None) -> SafeString
         '<path class="usual" d="M36 0v8"/></svg>',
         text,
         words,
-        " is-slow" if share >= 1.5 else "",
+        " is-slow" if is_slow(taken, usually) else "",
         f"{min(share, 2) * 36:.1f}",
     )
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Q
 from django.utils.translation import gettext
 
 from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.against_last_good import against_last_good
 from lifespan_app.history.reading.jobs import jobs_of
 from lifespan_app.history.reading.migrations import unapplied
-from lifespan_app.history.reading.queries import BY_START
-from lifespan_app.history.reading.statistics import Spread, usual_in
+from lifespan_app.history.reading.queries import BY_START, before
+from lifespan_app.history.reading.statistics import Spread, usual_before
 from lifespan_app.history.reading.tracebacks import TracebackPart, innermost, parts_of
-from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, RunQuerySet, Status
+from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
 from .waterfall import Waterfall, waterfall
 
@@ -23,8 +23,6 @@ MOST_WORKERS = 64
 """The most other runs of a launch that are listed."""
 MOST_BEFORE = 5
 """The most earlier runs with the same failure that are listed."""
-USUAL_RUNS, USUAL_STEPS = 20, 4_000
-"""The most earlier runs, and steps of them, in the sample of usual durations."""
 MOST_SKIPPED = 50
 MOST_OPEN_ROWS = 40
 """The most rows of an unfolded table."""
@@ -86,7 +84,8 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
     steps: list[Any] = list(run.steps.order_by("pk"))
     for step in steps:
         step.run = run
-    usually = usual_before(run)
+    usual = usual_before(run)
+    usually = usual.hooks
     for step in steps:
         step.usually = usually.get((step.key, step.phase))
     skipped = describe.skipped(steps)
@@ -104,6 +103,7 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         "status": run.status_at(now),
         "headline": describe.headline(run, steps, now),
         "advice": [*describe.advice(run, steps, now), *unapplied(steps)],
+        "against": against_last_good(run, steps, now, usual),
         "troubles": [FailedStep(step, usually.get((step.key, step.phase))) for step in wrong],
         "waits": waits,
         "skipped": skipped[:MOST_SKIPPED],
@@ -139,27 +139,6 @@ def title_of(phase: Phase, run: LifespanRun) -> str:
     if phase == Phase.STARTUP:
         return gettext("Startup")
     return gettext("Rollback") if run.status == Status.STARTUP_FAILED else gettext("Shutdown")
-
-
-def usual_before(run: LifespanRun) -> dict[tuple[str, str], Spread]:
-    """Return the durations of hooks, by key and phase, in earlier runs of the same service type."""
-    earlier = before(run).filter(service_type=run.service_type)
-    looked_at: list[int] = []
-    steps = 0
-    for pk, hooks_total in earlier.values_list("pk", "hooks_total")[:USUAL_RUNS]:
-        steps += 2 * hooks_total
-        if looked_at and steps > USUAL_STEPS:
-            break
-        looked_at.append(pk)
-    return usual_in(looked_at, Phase.STARTUP, Phase.SHUTDOWN)
-
-
-def before(run: LifespanRun) -> RunQuerySet:
-    """Return the runs that started before a run, newest first."""
-    earlier = Q(started_at__lt=run.started_at) | Q(started_at=run.started_at, pk__lt=run.pk)
-    # The first condition is for the index.
-    runs = LifespanRun.objects.filter(earlier, started_at__lte=run.started_at)
-    return runs.order_by(*BY_START)
 
 
 def workers_of(run: LifespanRun) -> list[LifespanRun]:

@@ -25,6 +25,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from lifespan_app import conf
+from lifespan_app.history.reading.against_last_good import against_last_good
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.hook_history import hook_history
 from lifespan_app.history.reading.queries import any_of, conditions_of, tables_exist
@@ -241,12 +242,15 @@ class LifespanRunAdmin(admin.ModelAdmin):
         try:
             run = LifespanRun.objects.filter(pk=pk).first()
             steps = [] if run is None else list(run.steps.order_by("pk"))
+            now = timezone.now()
+            against = None if run is None else against_last_good(run, steps, now)
         except DatabaseError as error:
             return JsonResponse({"error": masked(str(error))}, status=503)
         if run is None:
             raise Http404
         self.require_view_permission(request, run)
-        answer = JsonResponse(document(run, steps), json_dumps_params={"indent": 2})
+        found = document(run, steps, now, against)
+        answer = JsonResponse(found, json_dumps_params={"indent": 2})
         answer["Content-Disposition"] = f'inline; filename="lifespan-{run.uuid}.json"'
         return answer
 

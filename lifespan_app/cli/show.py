@@ -15,6 +15,7 @@ from django.utils import timezone
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.wording import count
 from lifespan_app.history.reading import describe
+from lifespan_app.history.reading.against_last_good import Comparison, against_last_good
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.jobs import Job, jobs_of
 from lifespan_app.history.reading.migrations import unapplied
@@ -53,9 +54,14 @@ class RunText:
         self.width = width
         self.now = now
 
-    def run(self, run: LifespanRun, steps: Sequence[LifespanStep]) -> Iterator[str]:
+    def run(
+        self, run: LifespanRun, steps: Sequence[LifespanStep], against: Comparison | None = None
+    ) -> Iterator[str]:
         """Yield all that there is to say of a run."""
         yield from self.head(run, steps)
+        if against is not None:
+            yield ""
+            yield from self.against(against)
         for step in describe.broken(steps)[:MOST_LINES]:
             yield ""
             yield from self.trouble(step)
@@ -94,6 +100,13 @@ class RunText:
             yield self.style.MIGRATE_HEADING("What to do")
             for sentence in advice:
                 yield from folded(printable(sentence), self.width, "  - ", "    ")
+
+    def against(self, found: Comparison) -> Iterator[str]:
+        """Yield what differs from the last good run."""
+        yield self.style.MIGRATE_HEADING("Compared with the last good run")
+        yield from folded(printable(found.headline), self.width, "  ")
+        for difference in found.differences:
+            yield from folded(printable(difference.text), self.width, "  - ", "    ")
 
     def line_of(self, run: LifespanRun) -> str:
         """Return which process a run is of."""
@@ -257,14 +270,26 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
     if not runs:
         raise CommandError(nothing(options, is_known=is_known), returncode=FAILED)
     now = timezone.now()
+    against = None if options["now"] else compared(*runs[0], now)
     if options["format"] == "json":
-        documents = [document(run, steps, now) for run, steps in runs]
+        documents = [document(run, steps, now, against) for run, steps in runs]
         command.stdout.write(json.dumps(documents if options["now"] else documents[0], indent=2))
         return
     text = RunText(command.style, width_of_page(), now)
-    lines = text.list([run for run, _ in runs]) if options["now"] else text.run(*runs[0])
+    lines = text.list([run for run, _ in runs]) if options["now"] else text.run(*runs[0], against)
     for line in lines:
         command.stdout.write(line)
+
+
+def compared(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Comparison | None:
+    """Return the comparison with the last good run; None of a run that is only in a file."""
+    if run.pk is None:
+        return None
+    try:
+        return against_last_good(run, steps, now)
+    # The database may have gone away since the run was read.
+    except DatabaseError:
+        return None
 
 
 def read(command: CommandWithExitCodes, options: Mapping[str, Any]) -> tuple[list[Recorded], bool]:

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django.utils import timezone
 
 from lifespan_app.history.reading import queries
+from lifespan_app.history.reading.against_last_good import against_last_good
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.recording import spool
 from lifespan_app.models import LifespanRun
@@ -138,6 +141,49 @@ def test_jobs_beyond_the_first_are_counted_and_the_unwell_ones_are_first() -> No
     assert "  and 11 more" in text
 
 
+def test_failed_run_is_compared_with_the_last_good_one() -> None:
+    good = records.stopped(ago=900)
+    records.timed_out(release="1.9.0")
+
+    lines = shown().splitlines()
+
+    start = lines.index("Compared with the last good run")
+    assert lines[start + 1].startswith(f"  The last good run is {good.short_id}, started ")
+    assert "  - Release: 1.9.0, was 1.8.2" in lines[start + 2 :]
+    assert "  - Startup of catalogue.index: 10 s, usually 0.31 s (slowest 0.31 s, 1 run)" in lines
+
+
+def test_good_run_is_not_compared() -> None:
+    records.stopped(ago=900)
+    records.healthy(release="1.9.0")
+
+    assert "last good run" not in shown()
+    assert json.loads(shown("--format", "json"))["against_last_good"] is None
+
+
+def test_comparison_is_in_the_json() -> None:
+    good = records.stopped(ago=900)
+    records.timed_out(release="1.9.0")
+
+    found = json.loads(shown("--format", "json"))["against_last_good"]
+
+    assert found["last_good"] == str(good.uuid)
+    assert {"what": "release", "hook": None, "was": "1.8.2", "now": "1.9.0"} in found["differences"]
+
+
+def test_run_is_shown_without_a_comparison_if_the_database_goes_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records.timed_out()
+
+    def fail(*_arguments: Any) -> None:
+        raise OperationalError("the connection is closed")
+
+    monkeypatch.setattr("lifespan_app.cli.show.against_last_good", fail)
+
+    assert "catalogue.index did not start within 10 s" in shown()
+
+
 def test_jobs_in_json_have_their_times_as_iso_8601() -> None:
     records.restarting_job()
 
@@ -181,7 +227,9 @@ def test_json_is_what_the_admin_hands_out() -> None:
 
     told = json.loads(shown("--format", "json"))
 
-    expected = json.loads(json.dumps(document(run, run.steps.order_by("pk"))))
+    steps = list(run.steps.order_by("pk"))
+    against = against_last_good(run, steps, timezone.now())
+    expected = json.loads(json.dumps(document(run, steps, against=against)))
     for of_the_moment in ("headline", "run"):
         told.pop(of_the_moment)
         expected.pop(of_the_moment)

@@ -12,20 +12,32 @@ from django.db.models import Model
 from lifespan_app.models import LifespanRun, LifespanStep
 
 from . import describe
+from .against_last_good import Comparison
 
 VERSION = 1
 """The document's version, increased when a key is removed or changes its meaning."""
 
 
 def document(
-    run: LifespanRun, steps: Iterable[LifespanStep], now: datetime | None = None
+    run: LifespanRun,
+    steps: Iterable[LifespanStep],
+    now: datetime | None = None,
+    against: Comparison | None = None,
 ) -> dict[str, Any]:
-    """Return a run and its steps: times as ISO 8601, durations in seconds."""
+    """Return a run and its steps: times as ISO 8601, durations in seconds.
+
+    Args:
+        run: the run.
+        steps: its steps.
+        now: the time at which its status counts; by default, the present.
+        against: the comparison with the last good run, if there is one.
+    """
     steps = list(steps)
     return {
         "version": VERSION,
         "headline": describe.headline(run, steps, now),
         "is_lost": run.is_lost(now),
+        "against_last_good": None if against is None else against.as_json(),
         "run": columns(run, without=("id",)),
         "steps": [{"key": step.key, **columns(step, without=("id", "run"))} for step in steps],
     }

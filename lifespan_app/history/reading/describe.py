@@ -111,14 +111,14 @@ def hooks(count: int) -> str:
     return ngettext("%d hook", "%d hooks", count) % count
 
 
-def named(keys: Sequence[str]) -> str:
+def named(keys: Sequence[str], most: int = MOST_NAMES) -> str:
     """Return the first names of hooks, and the number of the others."""
-    shown = gettext(", ").join(keys[:MOST_NAMES])
-    if len(keys) <= MOST_NAMES:
+    shown = gettext(", ").join(keys[:most])
+    if len(keys) <= most:
         return shown
     return gettext("%(names)s and %(rest)s") % {
         "names": shown,
-        "rest": ngettext("%d more", "%d more", len(keys) - MOST_NAMES) % (len(keys) - MOST_NAMES),
+        "rest": ngettext("%d more", "%d more", len(keys) - most) % (len(keys) - most),
     }
 
 

@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.models import Q, QuerySet
 
 from lifespan_app import conf
-from lifespan_app.models import LifespanRun, LifespanStep
+from lifespan_app.models import LifespanRun, LifespanStep, RunQuerySet
 
 WINDOW = 10_000
 """The number of newest rows that are searched first."""
@@ -77,6 +77,20 @@ def keys_of(runs: QuerySet[LifespanRun]) -> Any:
 def newest_of(starts: dict[int, datetime]) -> list[int]:
     """Return primary keys by their starts, newest first."""
     return sorted(starts, key=lambda pk: (starts[pk], pk), reverse=True)
+
+
+def before(run: LifespanRun, *, with_it: bool = False) -> RunQuerySet:
+    """Return the runs that started before a run, newest first.
+
+    Args:
+        run: the run.
+        with_it: True to begin with the run itself.
+    """
+    own = Q(pk__lte=run.pk) if with_it else Q(pk__lt=run.pk)
+    earlier = Q(started_at__lt=run.started_at) | Q(own, started_at=run.started_at)
+    # The first condition is for the index.
+    runs = LifespanRun.objects.filter(earlier, started_at__lte=run.started_at)
+    return runs.order_by(*BY_START)
 
 
 def any_of(parts: Sequence[Q]) -> Q:

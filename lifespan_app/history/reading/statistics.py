@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from lifespan_app.models import LifespanRun, LifespanStep, Mode, Outcome, Phase
 
-from .queries import BY_START, in_window
+from .queries import BY_START, before, in_window
 
 NEWEST = 1_000
 """The number of runs in a sample."""
@@ -24,10 +24,14 @@ PER_SERVICE_TYPE = 200
 """The most runs of one service type in a sample."""
 MOST_STEPS = 4_000
 """The most steps that are read to find the slowest hooks, in whole runs."""
+USUAL_RUNS, USUAL_STEPS = 20, 4_000
+"""The most earlier runs, and steps of them, in the sample of usual durations."""
 COMPARED = 50
 """The number of runs that ``checklifespan --compare`` reads."""
 ENOUGH = 20
 """The number of values from which on a 95th percentile says more than the largest value."""
+SLOW = 1.5
+"""A duration is slow from this multiple of the median on."""
 POINTS = 40
 """The most values in a sparkline."""
 UNCOUNTED = (Mode.RELOAD, Mode.CHECK)
@@ -200,6 +204,52 @@ def usual_in(runs: Sequence[int], *phases: Phase) -> dict[tuple[str, str], Sprea
     for _, app_label, name, phase, value in successes(runs, *phases):
         taken[f"{app_label}.{name}", phase].append(value)
     return {place: found for place, values in taken.items() if (found := spread(values))}
+
+
+@dataclass(frozen=True)
+class Usual:
+    """The usual durations in some runs."""
+
+    runs: Sequence[int]
+    """The primary keys of the runs, newest first."""
+    startup: Spread | None
+    shutdown: Spread | None
+    hooks: dict[tuple[str, str], Spread]
+    """By key and phase."""
+
+
+def usual_before(run: LifespanRun, *, with_it: bool = False) -> Usual:
+    """Return the durations in the runs of the same service type before a run, in two queries.
+
+    Args:
+        run: the run.
+        with_it: True to include the run itself.
+    """
+    rows: list[tuple[int, timedelta | None, timedelta | None]] = []
+    steps = 0
+    columns = "pk", "hooks_total", "ready_at", "startup_duration", "shutdown_duration"
+    runs_before = before(run, with_it=with_it).filter(service_type=run.service_type)
+    newest = runs_before.values_list(*columns)[:USUAL_RUNS]
+    for pk, hooks_total, ready_at, startup, shutdown in newest:
+        steps += 2 * hooks_total
+        if rows and steps > USUAL_STEPS:
+            break
+        # The startup and the rollback of a failed start are no usual ones.
+        rows.append((pk, startup, shutdown) if ready_at else (pk, None, None))
+    runs = [pk for pk, _, _ in rows]
+    return Usual(
+        runs,
+        spread([taken.total_seconds() for _, taken, _ in rows if taken is not None]),
+        spread([taken.total_seconds() for _, _, taken in rows if taken is not None]),
+        usual_in(runs, Phase.STARTUP, Phase.SHUTDOWN),
+    )
+
+
+def is_slow(taken: timedelta | None, usually: Spread | None) -> bool:
+    """Return True if a duration is at least 1.5 times the median."""
+    if taken is None or usually is None or not usually.median:
+        return False
+    return taken.total_seconds() >= SLOW * usually.median
 
 
 def recorded_starts(service_type: str) -> dict[str, float]:

@@ -1,0 +1,305 @@
+"""The differences of a failed or slow run from the last good one, as far as they are recorded.
+
+A good run has started without a failed hook and not slowly, and was stopped in order or still serves.
+It has the same service type and environment. Runs of checks, tests and reloading servers are compared
+with each other only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from django.db.models import Q
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from lifespan_app.engine.planning.plan import HARD
+from lifespan_app.models import (
+    LifespanRun,
+    LifespanStep,
+    Mode,
+    Outcome,
+    Phase,
+    Readiness,
+    Status,
+    on_time,
+)
+
+from . import describe
+from .queries import SHORT_ID, before
+from .states import kind_of
+from .statistics import ENOUGH, SLOW, UNCOUNTED, Spread, Usual, is_slow, usual_before
+
+SEARCHED = 5_000
+"""The number of earlier runs, by each of three indexes, among which the last good one is searched."""
+MOST_NAMES = 10
+"""The most hooks that one difference names."""
+MOST_HOOKS = 10
+"""The most hooks with other durations, and the most with other options."""
+NOISE = 0.01
+"""Seconds by which a hook must be out of its range."""
+BESIDES = (*UNCOUNTED, Mode.TEST)
+"""Modes whose runs say nothing about processes that serve."""
+GOOD = (Status.SERVING, Status.STOPPING, Status.STOPPED)
+
+
+TEXTS = {
+    "release": _("Release: %(now)s, was %(was)s"),
+    "python_version": _("Python: %(now)s, was %(was)s"),
+    "django_version": _("Django: %(now)s, was %(was)s"),
+    "server": _("Server: %(now)s, was %(was)s"),
+    "mode": _("Mode: %(now)s, was %(was)s"),
+    "left_out": _("Left out by LIFESPAN_SKIP: %(now)s, was %(was)s"),
+    "hooks_added": _("Hooks added: %(now)s"),
+    "hooks_removed": _("Hooks removed: %(was)s"),
+    "priority": _("Priority of %(hook)s: %(now)s, was %(was)s"),
+    "needs": _("%(hook)s depends on: %(now)s; was: %(was)s"),
+    "startup": _("Startup: %(now)s, %(was)s"),
+    "shutdown": _("Shutdown: %(now)s, %(was)s"),
+    "hook_startup": _("Startup of %(hook)s: %(now)s, %(was)s"),
+    "hook_shutdown": _("Shutdown of %(hook)s: %(now)s, %(was)s"),
+}
+"""The text of each kind of difference."""
+COLUMNS = ("release", "python_version", "django_version", "server", "mode")
+
+
+class Difference(NamedTuple):
+    """One thing in which two runs differ."""
+
+    what: str
+    """A key of ``TEXTS``."""
+    was: Any
+    """The value in the last good run; of a duration, the median in seconds."""
+    now: Any
+    """The value in this run; of a duration, seconds."""
+    hook: str = ""
+    """The key of the hook; empty if it is about the run."""
+    usually: Spread | None = None
+    """The usual durations, if it is about a duration."""
+
+    @property
+    def text(self) -> str:
+        """The difference in a line."""
+        if self.usually is not None:
+            was, now = describe.usually(self.usually), describe.duration(self.now)
+        else:
+            was, now = self.said(self.was), self.said(self.now)
+        return str(TEXTS[self.what]) % {"hook": self.hook, "was": was, "now": now}
+
+    def said(self, value: Any) -> str:
+        """Return a value as text: the first keys of a list, and a dash for nothing."""
+        if isinstance(value, list):
+            value = describe.named(value, MOST_NAMES)
+        elif self.what == "mode":
+            value = Mode(value).label
+        return "–" if value == "" else str(value)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {"what": self.what, "hook": self.hook or None, "was": self.was, "now": self.now}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A failed or slow run, compared with the last good one."""
+
+    run: LifespanRun
+    good: LifespanRun | None
+    """The last good run; None if none is found."""
+    differences: Sequence[Difference] = ()
+
+    @property
+    def headline(self) -> str:
+        """What it is compared with, or why it is not."""
+        where = self.run.environment or gettext("no environment")
+        words = {"type": self.run.service_type, "environment": where}
+        if self.good is None:
+            return gettext("No good run of %(type)s (%(environment)s) before it is found.") % words
+        words |= {
+            "id": str(self.good.uuid)[:SHORT_ID],
+            "time": describe.clock(self.good.started_at),
+        }
+        if self.differences:
+            return gettext("The last good run is %(id)s, started %(time)s.") % words
+        return (
+            gettext(
+                "The last good run is %(id)s, started %(time)s. Release, versions and hooks are the "
+                "same, and no duration is out of its range."
+            )
+            % words
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as a JSON object."""
+        return {
+            "last_good": None if self.good is None else str(self.good.uuid),
+            "differences": [one.as_json() for one in self.differences],
+        }
+
+
+def against_last_good(
+    run: LifespanRun, steps: Sequence[LifespanStep], now: datetime, usual: Usual | None = None
+) -> Comparison | None:
+    """Compare a run with the last good one; None for a run that is neither failed nor slow.
+
+    The number of queries is limited, whatever the number of runs and hooks: two for the durations, two
+    or six for the last good run, one for its steps, and two more after many failed runs.
+
+    Args:
+        run: the run, as it is in the database.
+        steps: its steps.
+        now: the time at which its status counts.
+        usual: the durations in the runs before it, if they have been read.
+    """
+    if usual is None:
+        usual = usual_before(run)
+    startup = startup_so_far(run, now)
+    warms_up = run.status_at(now) == Status.NOT_READY and run.readiness == Readiness.WARMING_UP
+    if (warms_up or kind_of(run, now) == "good") and not (
+        is_slow(startup, usual.startup) or is_slow(run.shutdown_duration, usual.shutdown)
+    ):
+        return None
+    good = last_good(run, usual.startup, now)
+    if good is None:
+        return Comparison(run, None)
+    if good.pk not in usual.runs:
+        # All runs since have failed, and hooks that failed have no usual duration in them.
+        usual = usual_before(good, with_it=True)
+    found = [
+        Difference(name, getattr(good, name), getattr(run, name))
+        for name in COLUMNS
+        if getattr(good, name) != getattr(run, name)
+    ]
+    found += hooks_changed(run, steps, good)
+    for what, taken, usually in (
+        ("startup", startup, usual.startup),
+        ("shutdown", run.shutdown_duration, usual.shutdown),
+    ):
+        if taken is not None and usually is not None and is_slow(taken, usually):
+            found.append(Difference(what, usually.median, taken.total_seconds(), usually=usually))
+    return Comparison(run, good, [*found, *out_of_range(steps, usual)])
+
+
+def startup_so_far(run: LifespanRun, now: datetime) -> timedelta | None:
+    """Return the startup time; of a process that starts, the time until now."""
+    if run.status_at(now) == Status.STARTING:
+        return describe.elapsed(run.started_at, now)
+    return run.startup_duration
+
+
+def last_good(run: LifespanRun, startup: Spread | None, now: datetime) -> LifespanRun | None:
+    """Return the last good run before a run; None if none is found.
+
+    It is searched among the newest 5,000 runs of the same service type, by the index
+    ``lifespan_run_service_type``. A restart loop may have more failed ones: then, by
+    ``lifespan_run_status``, among as many that have stopped, and as many that serve.
+    """
+    is_good = Q(
+        on_time(now) | Q(status=Status.STOPPED),
+        Q(mode=run.mode) if run.mode in BESIDES else ~Q(mode__in=BESIDES),
+        service_type=run.service_type,
+        environment=run.environment,
+        status__in=GOOD,
+        ready_at__isnull=False,
+        hooks_failed=0,
+    )
+    if startup is not None and startup.median:
+        is_good &= Q(startup_duration__lt=timedelta(seconds=SLOW * startup.median))
+    found = newest_of(run, Q(service_type=run.service_type), is_good)
+    if found is not None:
+        return found
+    others = [newest_of(run, Q(status=one), is_good) for one in (Status.STOPPED, Status.SERVING)]
+    return max(filter(None, others), key=lambda one: one.started_at, default=None)
+
+
+def newest_of(run: LifespanRun, indexed: Q, wanted: Q) -> LifespanRun | None:
+    """Return the newest run before a run that is wanted, in two queries.
+
+    Args:
+        run: the run.
+        indexed: a condition with an index; the newest 5,000 runs that meet it are looked at.
+        wanted: the other conditions.
+    """
+    newest = before(run).filter(indexed)
+    starts = newest.values_list("started_at", flat=True)
+    oldest = starts[SEARCHED : SEARCHED + 1].first()
+    within = Q() if oldest is None else Q(started_at__gt=oldest)
+    found: LifespanRun | None = newest.filter(within, wanted).first()
+    return found
+
+
+class Hook(NamedTuple):
+    """The recorded options of a hook."""
+
+    kind: str
+    priority: int
+    needs: list[str]
+    """The keys that it depends on, sorted."""
+
+
+def hooks_changed(
+    run: LifespanRun, steps: Iterable[LifespanStep], good: LifespanRun
+) -> Iterator[Difference]:
+    """Yield the hooks that were left out, added, removed, or have other options, with one query."""
+    now, was = hooks_of(steps), hooks_of(good.steps.defer("traceback", "log", "errors"))
+    left_out, left_out_before = ([key for key, *_ in one.left_out] for one in (run, good))
+    if set(left_out) != set(left_out_before):
+        yield Difference("left_out", left_out_before, left_out)
+    # A hook that has no step need not be missing: the run may have ended before its turn.
+    known, known_before = kinds_recorded(run), kinds_recorded(good)
+    new = [key for key, hook in now.items() if key not in was and hook.kind in known_before]
+    old = [key for key, hook in was.items() if key not in now and hook.kind in known]
+    if added := [key for key in new if key not in left_out_before]:
+        yield Difference("hooks_added", [], added)
+    if removed := [key for key in old if key not in left_out]:
+        yield Difference("hooks_removed", removed, [])
+    both = [key for key in now if key in was]
+    for what in ("priority", "needs"):
+        changed = [key for key in both if getattr(now[key], what) != getattr(was[key], what)]
+        for key in changed[:MOST_HOOKS]:
+            yield Difference(what, getattr(was[key], what), getattr(now[key], what), key)
+
+
+def hooks_of(steps: Iterable[LifespanStep]) -> dict[str, Hook]:
+    """Return the hooks that steps are of, by key."""
+    found: dict[str, Hook] = {}
+    for step in steps:
+        # The edges of a shutdown are those of the startup in reverse.
+        if step.phase != Phase.SHUTDOWN or step.key not in found:
+            needs = sorted(target for target, reason in step.needs if reason in HARD)
+            found[step.key] = Hook(step.kind, step.priority, needs)
+    return found
+
+
+def kinds_recorded(run: LifespanRun) -> set[str]:
+    """Return the kinds of hooks of which each has a step in a run."""
+    kinds = set()
+    is_up = run.ready_at is not None and run.readiness != Readiness.WARMING_UP
+    if is_up or run.status == Status.STARTUP_FAILED:
+        kinds |= {"resource", "start"}
+    if is_up:
+        kinds.add("background")
+    if run.status in (Status.STOPPED, Status.SHUTDOWN_FAILED):
+        kinds.add("shutdown")
+    return kinds
+
+
+def out_of_range(steps: Iterable[LifespanStep], usual: Usual) -> list[Difference]:
+    """Return the hooks that took longer than their range, those that took longest first.
+
+    The range ends at the 95th percentile, of fewer than 20 values at the longest. A hook that was
+    cancelled has taken at least as long.
+    """
+    found = []
+    for step in steps:
+        usually = usual.hooks.get((step.key, step.phase))
+        if usually is None or step.outcome == Outcome.SKIPPED:
+            continue
+        taken = step.duration.total_seconds()
+        end = usually.worst if usually.count < ENOUGH else usually.p95
+        if is_slow(step.duration, usually) and taken >= end + NOISE:
+            found.append(Difference(f"hook_{step.phase}", usually.median, taken, step.key, usually))
+    return sorted(found, key=lambda one: one.now, reverse=True)[:MOST_HOOKS]
