@@ -315,9 +315,17 @@ def fill(alias: str, count: int) -> None:
         cursor.execute(runs_sql(dialect, count))
         cursor.execute(steps_sql(dialect, f"run.id <= {newest}", 3))
         cursor.execute(steps_sql(dialect, f"run.id > {newest}", 30))
+        # A failed run with no good one before it, of its environment.
+        table = "lifespan_app_lifespanrun"
+        cursor.execute(f"UPDATE {table} SET environment = 'staging' WHERE id = {lonely(count)}")
         if connection.vendor == "postgresql":
             # As autovacuum does after such a load; SQLite never has statistics by itself.
             cursor.execute("VACUUM ANALYZE")
+
+
+def lonely(count: int) -> int:
+    """Return the key of the failed run with an environment of its own."""
+    return count - 400 - count % 20
 
 
 # Asking for the pages
@@ -360,6 +368,7 @@ def pages(count: int) -> dict[str, str]:
         "list, a fingerprint": f"{LIST}?fingerprint=fingerprint-1",
         "newest run": f"{LIST}{count}/change/",
         "run that failed": f"{LIST}{count - 200 - (count - 200) % 20}/change/",
+        "run that failed, without a good one": f"{LIST}{lonely(count)}/change/",
         "oldest run": f"{LIST}1/change/",
         "run as JSON": f"{LIST}{count}/json/",
         "hook of all runs": f"{LIST}hook/app_0/hook_0/",
