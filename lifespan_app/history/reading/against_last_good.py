@@ -33,7 +33,7 @@ from .queries import SHORT_ID, before
 from .states import kind_of
 from .statistics import ENOUGH, SLOW, UNCOUNTED, Spread, Usual, is_slow, usual_before
 
-SEARCHED = 5_000
+SEARCHED = 2_000
 """The number of earlier runs, by each of three indexes, among which the last good one is searched."""
 MOST_NAMES = 10
 """The most hooks that one difference names."""
@@ -193,7 +193,7 @@ def startup_so_far(run: LifespanRun, now: datetime) -> timedelta | None:
 def last_good(run: LifespanRun, startup: Spread | None, now: datetime) -> LifespanRun | None:
     """Return the last good run before a run; None if none is found.
 
-    It is searched among the newest 5,000 runs of the same service type, by the index
+    It is searched among the newest 2,000 runs of the same service type, by the index
     ``lifespan_run_service_type``. A restart loop may have more failed ones: then, by
     ``lifespan_run_status``, among as many that have stopped, and as many that serve.
     """
@@ -220,7 +220,7 @@ def newest_of(run: LifespanRun, indexed: Q, wanted: Q) -> LifespanRun | None:
 
     Args:
         run: the run.
-        indexed: a condition with an index; the newest 5,000 runs that meet it are looked at.
+        indexed: a condition with an index; the newest 2,000 runs that meet it are looked at.
         wanted: the other conditions.
     """
     newest = before(run).filter(indexed)
