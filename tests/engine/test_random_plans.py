@@ -23,6 +23,11 @@ FOUND = {
     73: "the same, with a shutdown function that was left running",
     254: "a quick stop took longer than a SHUTDOWN_DEADLINE that is shorter still",
     271: "a hook cancelled by the end of the loop was said to have cancelled itself",
+    63: "hooks stopped beside spawned functions where the plan had a drain function",
+    152: "a start function that had lost its lease ran on, and nobody waited for it",
+    222: "the same, and it came up after what it needs was closed",
+    372: "a wait for a lease that had passed its limit was claimed again, and never given back",
+    3941: "an attempt that ignored its cancellation held the startup up past its deadline",
 }
 
 
