@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -239,6 +240,27 @@ def test_start_whose_lease_is_lost_runs_on_no_longer() -> None:
         return events
 
     assert run_virtually(main) == ["migrate ends at 1", "client closes at 1"]
+
+
+def test_start_that_ignores_its_cancellation_is_abandoned_also_without_its_lease() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> tuple[Any, Any]:
+        board = with_board(lifespan, at_once=True)
+
+        @lifespan.on_start(once="release")
+        @written_in("shop.lifespan")
+        async def migrate() -> None:
+            while True:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(1000)
+
+        opening = asyncio.create_task(lifespan.startup("app"))
+        loop.call_later(1, opening.cancel)
+        # It has been cancelled twice by then.
+        loop.call_later(2.5, lambda: board.last.claimant.loses_lease("could not be renewed"))
+        await asyncio.wait([opening])
+        return report_of(lifespan).step("shop.migrate").outcome, second()
+
+    assert run_virtually(main) == ("abandoned", 3)
 
 
 def test_wait_that_passes_its_limit_is_given_up_before_the_next_attempt() -> None:

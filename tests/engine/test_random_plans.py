@@ -13,8 +13,8 @@ import pytest
 
 from tests.engine.random_plans import run_world
 
-BLOCKS = 20
-PLANS_A_BLOCK = 500
+BLOCKS = 10
+PLANS_A_BLOCK = 400
 THREADED_A_BLOCK = 60
 FIRST_SEED = 1_000_000
 
@@ -27,6 +27,7 @@ FOUND = {
     152: "a start function that had lost its lease ran on, and nobody waited for it",
     222: "the same, and it came up after what it needs was closed",
     372: "a wait for a lease that had passed its limit was claimed again, and never given back",
+    50_015: "an abandoned start function was said to have failed, since it had lost its lease too",
     3941: "an attempt that ignored its cancellation held the startup up past its deadline",
 }
 
@@ -60,7 +61,7 @@ def test_every_rule_holds_with_real_threads() -> None:
 @pytest.mark.once
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_every_rule_holds_for_thousands_of_plans(block: int) -> None:
-    """The same for 10,000 plans, in blocks that can run side by side."""
+    """The same for 4,000 plans, in blocks that can run side by side; `make torture` runs 100,000."""
     first = FIRST_SEED + block * PLANS_A_BLOCK
     for seed in range(first, first + PLANS_A_BLOCK):
         run_world(seed, threads=False)
@@ -69,8 +70,8 @@ def test_every_rule_holds_for_thousands_of_plans(block: int) -> None:
 @pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("block", range(BLOCKS))
-def test_every_rule_holds_for_a_thousand_plans_with_threads(block: int) -> None:
-    """The same for 1,200 plans with real threads."""
+def test_every_rule_holds_for_hundreds_of_plans_with_threads(block: int) -> None:
+    """The same for 600 plans with real threads."""
     first = FIRST_SEED + block * THREADED_A_BLOCK
     for seed in range(first, first + THREADED_A_BLOCK):
         run_world(seed, threads=True)

@@ -461,7 +461,12 @@ class Scheduler:
         self.commands.append((Do.LOST, hook_run, reason))
         if hook_run.is_job:
             self._job_loses_lease(hook_run, reason)
-        elif hook_run.state is STARTING and hook_run.startup is None and hook_run.on_loop:
+        elif (
+            hook_run.state is STARTING
+            and hook_run.startup is None
+            and hook_run.on_loop
+            and not hook_run.cancel_attempts
+        ):
             # Cancelled first, so that a rollback does not take it for a hook within its limits.
             self._cancel(hook_run)
             error = HookError(f"{hook_run} was cancelled: its lease {reason}.")
