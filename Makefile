@@ -120,7 +120,7 @@ bench: $(DEVELOPMENT_SET_UP) ## Measure the figures, side by side
 	@$(RUN) -m benchmarks
 
 .PHONY: torture
-torture: $(DEVELOPMENT_SET_UP) ## Try for an hour what must never fail: PART=model, servers, soak or leases; QUICK=1; SEED=
+torture: $(DEVELOPMENT_SET_UP) ## Try for long what must never fail: PART=model, servers, soak or leases; QUICK=1; SEED=1
 	@$(RUN) -m tests.torture $(if $(PART),--part $(PART)) $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) \
 		$(if $(PLANS),--plans $(PLANS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATABASE),--database $(DATABASE))
 

@@ -560,8 +560,8 @@ async def play(world: World, lifespan: Lifespan, loop: VirtualLoop) -> Seen:
     )
 
 
-def run_world(seed: int, *, threads: bool) -> None:
-    """Run the world of a seed, and hold it against what must be true of every one.
+def run_world(seed: int, *, threads: bool) -> tuple[World, Seen]:
+    """Run the world of a seed, hold it against what must be true of every one, and return both.
 
     Raises:
         AssertionError: with the whole world and what was seen, and the seed first.
@@ -580,6 +580,36 @@ def run_world(seed: int, *, threads: bool) -> None:
         raise AssertionError(
             "\n".join([*faults, str(world), f"raised {seen.raised!r}", str(seen.report), steps])
         )
+    return world, seen
+
+
+def fates_of(world: World, seen: Seen) -> set[str]:
+    """Return what has befallen a world, in words: to see that plans reach it at all."""
+    fates = {f"a step {step.phase} {step.outcome}" for step in seen.report.steps}
+    fates.add(f"a run {seen.report.status}")
+    fates |= {"an attempt after a failed one" for step in seen.report.steps if step.attempt > 1}
+    fates |= {"a job given up" for step in seen.report.steps if "is given up" in step.reason}
+    fates |= {"a lease granted" for _ in world.board.grants}
+    fates |= {"a lease lost" for _ in world.board.lost}
+    fates |= {"a start run by another process" for _ in world.board.answered}
+    fates |= {"a lease left to run out" for claim in world.board.claims if claim.still_runs}
+    fates |= {"a spawned function that waits" for work in world.spawner.works if work.waited}
+    fates |= {"a spawned function cut off" for work in world.spawner.works if not work.begins}
+    fates |= {"a spawned function refused" for _ in world.spawner.refused_at}
+    fates |= {"no place for a spawned function" for _ in range(world.spawner.full)}
+    begun = stop_begun(seen)
+    for event in world.journal:
+        if made_form(world, event.name) == "drain" and begun and event.time < begun - EARLY:
+            fates.add("a drain function at the notice")
+    for made in world.hooks:
+        up = times(world, made.name, "entered")
+        ready = seen.report.startup_duration
+        if up and ready is not None and is_aside(seen, made.name):
+            if up[0].time > seen.began + ready + EARLY:
+                fates.add("a resource up while the process serves")
+        if len(times(world, made.name, "work")) > 1:
+            fates.add("a job begun again")
+    return fates
 
 
 def faults_of(world: World, seen: Seen) -> Iterable[str]:

@@ -29,6 +29,11 @@ class Work:
     ended_at: float | None = None
     begins: int = 0
 
+    @property
+    def waited(self) -> bool:
+        """True if it has begun after another one had ended."""
+        return self.began_at is not None and self.began_at > self.accepted_at
+
 
 class Spawner:
     """Whatever is spawned in one run.
@@ -57,6 +62,8 @@ class Spawner:
         self._behave = behave
         self.works: list[Work] = []
         self.refused_at: list[float] = []
+        self.full = 0
+        """How often there was no place."""
         self.faults: list[str] = []
 
     def __str__(self) -> str:
@@ -79,6 +86,7 @@ class Spawner:
             except NotRunning:
                 self.refused_at.append(self._loop.now)
             except QueueFull:
+                self.full += 1
                 self._check_that_it_is_full()
             else:
                 self.works.append(work)
