@@ -120,8 +120,9 @@ bench: $(DEVELOPMENT_SET_UP) ## Measure the figures, side by side
 	@$(RUN) -m benchmarks
 
 .PHONY: torture
-torture: $(DEVELOPMENT_SET_UP) ## Kill, pause and restart servers and their database: SECONDS=600 DATABASE=postgresql
-	@$(RUN) -m tests.leases.torture --seconds $(or $(SECONDS),600) --database $(or $(DATABASE),postgresql)
+torture: $(DEVELOPMENT_SET_UP) ## Try for long what must never fail: PART=model, servers, soak or leases; QUICK=1; SEED=1
+	@$(RUN) -m tests.torture $(if $(PART),--part $(PART)) $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) \
+		$(if $(PLANS),--plans $(PLANS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATABASE),--database $(DATABASE))
 
 .PHONY: docs
 docs: $(VENV)/pyvenv.cfg ## Build the documentation into docs/_build/html

@@ -1,9 +1,10 @@
 """Random plans that go wrong in random ways, and what must hold for every one of them.
 
 A plan is made from a seed, and so is what happens to it: hooks that raise, hang, ignore their
-cancellation, cancel themselves or raise BaseExceptions, at startup and at shutdown; a caller that
-is cancelled once or twice; a loop that ends. All of it runs on a virtual clock, so a seed gives the
-same run each time.
+cancellation, cancel themselves or raise BaseExceptions, at startup and at shutdown; retries, rounds
+and jobs that are given up; leases that are granted, refused and lost; spawned functions; drain
+functions and a notice of the stop; a caller that is cancelled once or twice; a loop that ends. All of
+it runs on a virtual clock, so a seed gives the same run each time.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ from lifespan_app import Lifespan, Retry
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.planning.plan import HARD, Plan
 from lifespan_app.engine.reporting.report import Outcome, Phase, Report, Status
+from lifespan_app.engine.running.turns import GIVE_BACK_TIME
 from lifespan_app.engine.settings import Settings
+from tests.engine.lookups import run_of
+from tests.engine.random_leases import RandomBoard
+from tests.engine.random_spawns import Spawner, random_limits
 from tests.engine.virtual_clock import Released, VirtualLoop, run_virtually
 
 EARLY = 0.001
@@ -104,17 +109,24 @@ class World:
     cancel_at: float
     cancel_again_after: float
     end_loop_at: float
+    notice_after: float
+    """Seconds of serving after which the stop is announced."""
     journal: list[Event] = field(default_factory=list)
     tasks: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
     errors: list[BaseException] = field(default_factory=list)
     stubborn: set[str] = field(default_factory=set)
+    board: RandomBoard = field(init=False, repr=False)
+    spawner: Spawner = field(init=False, repr=False)
 
     def __str__(self) -> str:
         lines = [f"seed {self.seed}", *map(str, self.hooks), f"settings {self.settings}"]
         lines.append(
             f"serve {self.serve_for:g}, cancel at {self.cancel_at:g}, again after "
-            f"{self.cancel_again_after:g}, loop ends at {self.end_loop_at:g}"
+            f"{self.cancel_again_after:g}, loop ends at {self.end_loop_at:g}, notice after "
+            f"{self.notice_after:g}"
         )
+        lines.append(f"grants {self.board.grants}, answered {self.board.answered}")
+        lines.append(str(self.spawner))
         lines += [f"  {event.time - 1000:8.3f} {event.name} {event.what}" for event in self.journal]
         return "\n".join(lines)
 
@@ -172,7 +184,18 @@ def make_world(seed: int, *, threads: bool) -> World:
         if made.form not in NOTHING_ON and aside.random() < 0.3:
             made.options["retry"] = Retry(aside.choice((1, 3, 8)), first=FIRST_PAUSE, longest=1)
             made.flaky = aside.choice((0, 1, 2, 3))
+    aside = random.Random(f"once {seed}")
+    for made in hooks if aside.random() < 0.4 else ():
+        if made.form in ONCE and aside.random() < 0.5:
+            made.options["once"] = aside.choice(ONCE[made.form])
+    aside = random.Random(f"drains {seed}")
+    notice_after = math.inf
+    if aside.random() < 0.25:
+        leave = make_manner(aside, trouble, "drain")
+        hooks.append(Made("drain", "drain", Manner(), leave, [], [], {}))
+        notice_after = aside.choice((math.inf, 0.0, 0.5))
     settings = Settings(
+        spawn=random_limits(seed),
         startup_deadline=rng.choice((3.0, 6.0, 30.0)),
         shutdown_timeout=rng.choice((1.0, 3.0, 5.0)),
         shutdown_deadline=rng.choice((2.0, 5.0, 8.0)),
@@ -180,9 +203,8 @@ def make_world(seed: int, *, threads: bool) -> World:
     cancel_at = rng.uniform(0, 8) if rng.random() < 0.3 else math.inf
     again = rng.uniform(0, 2) if rng.random() < 0.5 else math.inf
     end_loop = rng.uniform(0, 8) if rng.random() < 0.15 else math.inf
-    return World(
-        seed, hooks, settings, rng.choice((-1.0, 0.0, 1.0, 3.0)), cancel_at, again, end_loop
-    )
+    serve_for = rng.choice((-1.0, 0.0, 1.0, 3.0))
+    return World(seed, hooks, settings, serve_for, cancel_at, again, end_loop, notice_after)
 
 
 def make_job_begin_again(rng: random.Random, made: Made, *, threads: bool) -> None:
@@ -204,7 +226,14 @@ def make_job_begin_again(rng: random.Random, made: Made, *, threads: bool) -> No
 
 RESOURCES = frozenset({"generator", "manager", "value", "sync generator"})
 JOBS = frozenset({"job", "sync job"})
-NOTHING_ON = frozenset({"shutdown", "sync shutdown"}) | JOBS
+NOTHING_ON = frozenset({"shutdown", "sync shutdown", "drain"}) | JOBS
+ONCE = {
+    "function": ("release", "launch"),
+    "sync function": ("release", "launch"),
+    "job": ("cluster", "host"),
+    "sync job": ("cluster", "host"),
+}
+"""The values of ``once`` for the forms that take it."""
 
 
 def make_manner(rng: random.Random, trouble: float, form: str) -> Manner:
@@ -223,6 +252,23 @@ class Play:
         self.world = world
         self.lifespan = lifespan
         self.loop = loop
+        world.board = RandomBoard(world.seed, loop, self.runs, self.is_up)
+        world.spawner = Spawner(world.seed, lifespan, loop, world.settings, self.behave_as_spawned)
+        lifespan.adapter.leases = world.board
+
+    def runs(self, name: str) -> bool:
+        """Tell whether the code of a hook is running."""
+        begun = sum(len(times(self.world, name, what)) for what in ("enter", "work"))
+        ended = sum(len(times(self.world, name, what)) for what in ("failed", "up", "worked"))
+        return begun > ended
+
+    def is_up(self, name: str) -> bool:
+        """Tell whether a start function has come to its end."""
+        return bool(times(self.world, name, "up"))
+
+    async def behave_as_spawned(self, name: str, delay: float, way: str) -> None:
+        """Do what a spawned function does."""
+        await self.behave(name, Manner(delay, way), "spawned")
 
     def note(self, name: str, what: str) -> None:
         where = threading.get_ident()
@@ -274,8 +320,16 @@ class Play:
         elif manner.way != "ok":
             self.fail(name, manner.way, half)
 
+    def begin(self, made: Made, what: str) -> None:
+        """Note that the code of a hook begins."""
+        if "once" in made.options:
+            self.world.board.begins(made.name)
+        self.note(made.name, what)
+        if made.form in JOBS:
+            self.world.spawner.spawn_some()
+
     async def enter(self, made: Made) -> None:
-        self.note(made.name, "enter")
+        self.begin(made, "enter")
         try:
             self.be_flaky(made)
             await self.behave(made.name, made.enter, "enter")
@@ -284,7 +338,7 @@ class Play:
             raise
 
     def enter_in_thread(self, made: Made) -> None:
-        self.note(made.name, "enter")
+        self.begin(made, "enter")
         try:
             self.be_flaky(made)
             self.behave_in_thread(made.name, made.enter, "enter")
@@ -322,6 +376,7 @@ class Play:
             "sync function": self.lifespan.on_start,
             "shutdown": self.lifespan.on_shutdown,
             "sync shutdown": self.lifespan.on_shutdown,
+            "drain": self.lifespan.on_drain,
             "job": self.lifespan.background,
             "sync job": self.lifespan.background,
         }.get(made.form, self.lifespan.resource)
@@ -332,6 +387,7 @@ class Play:
         async def generator(**given: Any) -> Any:
             await self.enter(made)
             self.note(made.name, "entered")
+            self.world.spawner.spawn_some()
             try:
                 yield made.name
             finally:
@@ -350,6 +406,7 @@ class Play:
         async def value(**given: Any) -> str:
             await self.enter(made)
             self.note(made.name, "up")
+            self.world.spawner.spawn_some()
             return made.name
 
         return value
@@ -367,9 +424,12 @@ class Play:
 
         return shutdown
 
+    def make_drain(self, made: Made) -> Callable[..., Any]:
+        return self.make_shutdown(made)
+
     def make_job(self, made: Made) -> Callable[..., Any]:
         async def job(**given: Any) -> None:
-            self.note(made.name, "work")
+            self.begin(made, "work")
             try:
                 await self.behave(made.name, made.enter, "work")
                 if "every" not in made.options:
@@ -381,7 +441,7 @@ class Play:
 
     def make_sync_job(self, made: Made) -> Callable[..., Any]:
         def job(**given: Any) -> None:
-            self.note(made.name, "work")
+            self.begin(made, "work")
             try:
                 self.behave_in_thread(made.name, made.enter, "work")
             finally:
@@ -393,6 +453,7 @@ class Play:
         def generator(**given: Any) -> Any:
             self.enter_in_thread(made)
             self.note(made.name, "entered")
+            self.world.spawner.spawn_some()
             try:
                 yield made.name
             finally:
@@ -408,6 +469,7 @@ class Play:
         def function(**given: Any) -> None:
             self.enter_in_thread(made)
             self.note(made.name, "up")
+            self.world.spawner.spawn_some()
 
         return function
 
@@ -449,6 +511,9 @@ async def play(world: World, lifespan: Lifespan, loop: VirtualLoop) -> Seen:
         # Caught here: a Task lets a SystemExit out of the loop.
         try:
             async with lifespan.run("app"):
+                world.spawner.spawn_some()
+                if world.notice_after < math.inf:
+                    loop.call_later(world.notice_after, run_of(lifespan).notice, "SIGTERM")
                 try:
                     if world.serve_for >= 0:
                         await asyncio.sleep(world.serve_for)
@@ -495,8 +560,8 @@ async def play(world: World, lifespan: Lifespan, loop: VirtualLoop) -> Seen:
     )
 
 
-def run_world(seed: int, *, threads: bool) -> None:
-    """Run the world of a seed, and hold it against what must be true of every one.
+def run_world(seed: int, *, threads: bool) -> tuple[World, Seen]:
+    """Run the world of a seed, hold it against what must be true of every one, and return both.
 
     Raises:
         AssertionError: with the whole world and what was seen, and the seed first.
@@ -515,6 +580,36 @@ def run_world(seed: int, *, threads: bool) -> None:
         raise AssertionError(
             "\n".join([*faults, str(world), f"raised {seen.raised!r}", str(seen.report), steps])
         )
+    return world, seen
+
+
+def fates_of(world: World, seen: Seen) -> set[str]:
+    """Return what has befallen a world, in words: to see that plans reach it at all."""
+    fates = {f"a step {step.phase} {step.outcome}" for step in seen.report.steps}
+    fates.add(f"a run {seen.report.status}")
+    fates |= {"an attempt after a failed one" for step in seen.report.steps if step.attempt > 1}
+    fates |= {"a job given up" for step in seen.report.steps if "is given up" in step.reason}
+    fates |= {"a lease granted" for _ in world.board.grants}
+    fates |= {"a lease lost" for _ in world.board.lost}
+    fates |= {"a start run by another process" for _ in world.board.answered}
+    fates |= {"a lease left to run out" for claim in world.board.claims if claim.still_runs}
+    fates |= {"a spawned function that waits" for work in world.spawner.works if work.waited}
+    fates |= {"a spawned function cut off" for work in world.spawner.works if not work.begins}
+    fates |= {"a spawned function refused" for _ in world.spawner.refused_at}
+    fates |= {"no place for a spawned function" for _ in range(world.spawner.full)}
+    begun = stop_begun(seen)
+    for event in world.journal:
+        if made_form(world, event.name) == "drain" and begun and event.time < begun - EARLY:
+            fates.add("a drain function at the notice")
+    for made in world.hooks:
+        up = times(world, made.name, "entered")
+        ready = seen.report.startup_duration
+        if up and ready is not None and is_aside(seen, made.name):
+            if up[0].time > seen.began + ready + EARLY:
+                fates.add("a resource up while the process serves")
+        if len(times(world, made.name, "work")) > 1:
+            fates.add("a job begun again")
+    return fates
 
 
 def faults_of(world: World, seen: Seen) -> Iterable[str]:
@@ -532,6 +627,9 @@ def faults_of(world: World, seen: Seen) -> Iterable[str]:
     yield from jobs_are_given_up(world, seen)
     yield from attempts_are_as_they_were_asked_for(world, seen)
     yield from the_report_tells_the_truth(world, seen)
+    yield from drains_come_first(world, seen)
+    yield from world.board.faults_at_the_end()
+    yield from spawned_functions_end_first(world, seen)
 
 
 def times(world: World, name: str, what: str) -> list[Event]:
@@ -545,6 +643,18 @@ def outcome_of(seen: Seen, name: str, phase: Phase = Phase.STARTUP) -> Outcome |
         if step.name == name and step.phase is phase:
             return step.outcome
     return None
+
+
+def steps_of_hooks(world: World, seen: Seen) -> Iterable[tuple[Made, Any]]:
+    """Return the steps of hooks; that of spawned functions is left out."""
+    hooks = {made.name: made for made in world.hooks}
+    return [(hooks[step.name], step) for step in seen.report.steps if step.name in hooks]
+
+
+def reason_of(seen: Seen, name: str) -> str:
+    """Return why a hook's start has ended as it has, or an empty string."""
+    steps = [one for one in seen.report.steps if one.name == name and one.phase is Phase.STARTUP]
+    return steps[0].reason if steps else ""
 
 
 def is_abandoned(seen: Seen, name: str) -> bool:
@@ -599,7 +709,7 @@ def nothing_before_what_it_needs(world: World, seen: Seen) -> Iterable[str]:
                     for what in ("entered", "up")
                     if (before, what) in position
                 ]
-                is_up = bool(up) and up[0] < mine
+                is_up = (bool(up) and up[0] < mine) or before in world.board.answered
                 if wait.reason in HARD and wait.hard and not is_up:
                     yield f"{name} began before {before}, which it needs, was up"
                 outcome = outcome_of(seen, before)
@@ -683,7 +793,7 @@ def allowed_to_stop(world: World, seen: Seen) -> float:
         allowed = min(allowed, 3.0)
     begun = stop_begun(seen)
     if seen.report.ready_at is None and begun is not None:
-        allowed = min(allowed, seen.began + startup_allowed(world) + 4.0 - begun)
+        allowed = min(allowed, seen.began + startup_allowed(world, seen) + 4.0 - begun)
     if world.cancel_at < math.inf and begun is not None:
         cancelled = seen.began + world.cancel_at
         if cancelled > begun:
@@ -691,9 +801,13 @@ def allowed_to_stop(world: World, seen: Seen) -> float:
     return allowed
 
 
-def startup_allowed(world: World) -> float:
+def startup_allowed(world: World, seen: Seen) -> float:
     """Return the seconds that the startup has: explicit longer limits lift the deadline."""
-    limits = [made.options.get("timeout", 0.0) for made in world.hooks if made.form not in JOBS]
+    limits = [
+        made.options.get("timeout", 0.0)
+        for made in world.hooks
+        if made.form not in JOBS and not is_aside(seen, made.name)
+    ]
     return max([world.settings.startup_deadline or 0.0, *limits])
 
 
@@ -764,7 +878,7 @@ def nothing_is_left_running(world: World, seen: Seen) -> Iterable[str]:
             # A thread can't be cancelled: one that is still at it is given up as well.
             if "sync" not in made.form:
                 yield f"{made.name} was abandoned, and would have let itself be cancelled"
-    for name in seen.tasks_left:
+    for name in seen.tasks_left - world.spawner.task_names():
         if name not in world.stubborn:
             yield f"a task is left running: {name}"
         elif not is_abandoned(seen, name):
@@ -775,7 +889,7 @@ def no_phase_passes_its_deadline(world: World, seen: Seen) -> Iterable[str]:
     """Startup, rollback and shutdown have ended by their deadlines."""
     report = seen.report
     begun = stop_begun(seen)
-    startup = startup_allowed(world)
+    startup = startup_allowed(world, seen)
     if report.startup_duration is not None and report.startup_duration > startup + EARLY:
         yield f"the startup took {report.startup_duration:.3f} s of {startup:.3f} s"
     if begun is None:
@@ -786,7 +900,10 @@ def no_phase_passes_its_deadline(world: World, seen: Seen) -> Iterable[str]:
         allowed = min(allowed, seen.began + startup + 4.0 - begun)
     if report.ended_by in ("cancelled", "the event loop ended"):
         allowed = min(3.0, allowed)
-    if took > max(allowed, 0.0) + EARLY:
+    allowed = max(allowed, 0.0)
+    if world.board.claims:
+        allowed += GIVE_BACK_TIME
+    if took > allowed + EARLY:
         yield f"the stop took {took:.3f} s of {allowed:.3f} s ({report.ended_by})"
 
 
@@ -808,8 +925,10 @@ def limits_are_kept(world: World, seen: Seen) -> Iterable[str]:
                 yield f"{made.name} came up after its limit of {limit:g} s, and that was taken"
         for step in seen.report.steps:
             if step.name == made.name and step.phase is Phase.STARTUP:
+                # One that runs once has its limit for the wait, and again for the function.
+                limit *= 1 + ("once" in made.options)
                 if step.outcome is Outcome.TIMED_OUT and step.duration > limit + EARLY:
-                    if step.duration < startup_allowed(world) - EARLY:
+                    if step.duration < startup_allowed(world, seen) - EARLY:
                         yield f"{made.name} was timed out after {step.duration:g} of {limit:g} s"
 
 
@@ -818,8 +937,7 @@ def what_starts_is_cancelled_by_a_rollback(world: World, seen: Seen) -> Iterable
     begun = stop_begun(seen)
     if begun is None or seen.report.ready_at is not None or seen.loop_ended:
         return
-    for step in seen.report.steps:
-        made = next(made for made in world.hooks if made.name == step.name)
+    for made, step in steps_of_hooks(world, seen):
         if step.phase is not Phase.STARTUP or step.outcome is not Outcome.CANCELLED:
             continue
         ended = seen.began + step.offset + step.duration
@@ -846,8 +964,10 @@ def jobs_stop_in_reverse(world: World, seen: Seen) -> Iterable[str]:
                 continue
             if seen.loop_ended or first[-1].time >= given_up:
                 continue
-            if any(made.name == low and "every" in made.options for made in world.hooks):
-                # Its round may end by itself before its turn.
+            if any(
+                made.name == low and made.options.keys() & {"every", "once"} for made in world.hooks
+            ):
+                # Its round may end by itself before its turn, or its lease be lost.
                 continue
             if world.journal.index(first[-1]) < world.journal.index(last[-1]):
                 yield f"job {low} was stopped before {high}"
@@ -864,10 +984,12 @@ def rounds_never_overlap(world: World, seen: Seen) -> Iterable[str]:
                 yield f"{made.name}: {one.what} at {one.time:g} and again at {two.time:g}"
         begins = [event.time for event in events if event.what == "work"]
         soonest = made.options.get("every", math.inf)
+        # A new lease is a new beginning.
+        again = world.board.was_granted
         if made.options.get("on_crash") == "restart":
             soonest = min(soonest, 1.0)
         for earlier, later in itertools.pairwise(begins):
-            if later - earlier < soonest - EARLY:
+            if later - earlier < soonest - EARLY and not again(made.name, earlier, later):
                 yield f"{made.name} began at {earlier:g} and again at {later:g}"
 
 
@@ -895,7 +1017,8 @@ def attempts_are_as_they_were_asked_for(world: World, seen: Seen) -> Iterable[st
         for step in seen.report.steps:
             if step.name == made.name and step.phase is Phase.STARTUP:
                 # One that is cancelled in the moment in which it begins has run nothing.
-                unseen = step.outcome is Outcome.CANCELLED
+                # An attempt of one that runs once may end while it waits for its lease.
+                unseen = math.inf if "once" in made.options else step.outcome is Outcome.CANCELLED
                 if not 0 <= step.attempt - len(begins) <= unseen:
                     yield f"{made.name} began {len(begins)} times, and is said to be at {step.attempt}"
         if "retry" in made.options and begins[-1] > begins[0] + made.options["retry"].for_ - EARLY:
@@ -904,15 +1027,16 @@ def attempts_are_as_they_were_asked_for(world: World, seen: Seen) -> Iterable[st
 
 def jobs_are_given_up(world: World, seen: Seen) -> Iterable[str]:
     """A job that was given up does not begin again, and one that begins again was not given up."""
-    for step in seen.report.steps:
-        made = next(made for made in world.hooks if made.name == step.name)
+    for made, step in steps_of_hooks(world, seen):
         most = made.options.get("give_up", (math.inf, 0))[0]
         if step.phase is Phase.SERVING and step.reason.startswith("it is given up"):
             ended = seen.began + (seen.report.startup_duration or 0) + step.offset + step.duration
             if any(event.time > ended + EARLY for event in times(world, made.name, "work")):
                 yield f"{made.name} began again after it was given up"
         elif made.form in JOBS and most == 1 and step.outcome is Outcome.CRASHED:
-            if stop_begun(seen) is None or step.offset + step.duration < world.serve_for - EARLY:
+            stop = stop_begun(seen)
+            ended = seen.began + (seen.report.startup_duration or 0) + step.offset + step.duration
+            if stop is None or ended < stop - EARLY:
                 yield f"{made.name} crashed, and was not given up"
 
 
@@ -932,11 +1056,19 @@ def the_report_tells_the_truth(world: World, seen: Seen) -> Iterable[str]:
             continue
         up = bool(times(world, name, "entered") or times(world, name, "up"))
         begun = bool(times(world, name, "enter"))
-        if outcome is Outcome.OK and not up:
+        if outcome is Outcome.OK and not up and name not in world.board.answered:
             yield f"{name} is said to have come up, and did not"
-        if up and outcome not in (Outcome.OK, Outcome.TIMED_OUT, Outcome.ABANDONED):
+        # One that has lost its lease is cancelled, and may ignore that.
+        too_late = outcome is Outcome.FAILED and name in world.board.lost
+        if (
+            up
+            and not too_late
+            and outcome not in (Outcome.OK, Outcome.TIMED_OUT, Outcome.ABANDONED)
+        ):
             yield f"{name} came up, and is said to be {outcome}"
-        if outcome is Outcome.SKIPPED and begun:
+        # Its last attempt had failed, and the startup's time was used up before the next one.
+        between = "retry" in made.options and "had failed with" in reason_of(seen, name)
+        if outcome is Outcome.SKIPPED and begun and not between:
             yield f"{name} began, and is said to have been skipped"
         if outcome is None:
             yield f"the report says nothing of {name}"
@@ -948,6 +1080,50 @@ def the_report_tells_the_truth(world: World, seen: Seen) -> Iterable[str]:
         if left is Outcome.OK and made.leave.way in ("raise", "exit", "cancels itself"):
             if made.form in ("generator", "manager", "sync generator"):
                 yield f"{name} failed to stop, and is said to have stopped"
+
+
+def first_leave(world: World, seen: Seen) -> float | None:
+    """Return when the first hook was told to stop, but for drain functions; None: out of order."""
+    begun, given_up = stop_begun(seen), order_given_up(world, seen)
+    leaves = [
+        event.time
+        for event in world.journal
+        if event.what == "leave"
+        and made_form(world, event.name) != "drain"
+        and not leave_is_a_crash(world, seen, event.name)
+        and outcome_of(seen, event.name) not in (Outcome.TIMED_OUT, Outcome.ABANDONED)
+    ]
+    if begun is None or not leaves or leaves[0] >= given_up or seen.loop_ended:
+        return None
+    return leaves[0]
+
+
+def drains_come_first(world: World, seen: Seen) -> Iterable[str]:
+    """A drain function ends before any hook is told to stop, and begins when the stop is known."""
+    first, begun = first_leave(world, seen), stop_begun(seen)
+    for made in world.hooks:
+        if made.form != "drain":
+            continue
+        for event in times(world, made.name, "leave"):
+            noticed = world.notice_after < math.inf
+            if not noticed and (begun is None or event.time < begun - EARLY):
+                yield f"{made.name} began at {event.time:g}, and nobody had asked for a stop"
+        ends = times(world, made.name, "left")
+        if (
+            ends
+            and first is not None
+            and ends[0].time > first
+            and not is_abandoned(seen, made.name)
+        ):
+            yield f"{made.name} ended at {ends[0].time:g}, and a hook was told to stop at {first:g}"
+
+
+def spawned_functions_end_first(world: World, seen: Seen) -> Iterable[str]:
+    """Spawned functions end, or are cut off, before any hook is told to stop."""
+    outcome = outcome_of(seen, "spawned", Phase.SHUTDOWN)
+    yield from world.spawner.faults_at_the_end(
+        seen.over, stop_begun(seen), first_leave(world, seen), outcome
+    )
 
 
 __all__ = ["HookError", "Released", "run_world"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -209,6 +211,70 @@ def test_start_whose_lease_is_lost_is_cancelled_and_fails() -> None:
 
     with pytest.raises(HookError, match="was cancelled: its lease could not be renewed"):
         run_virtually(main)
+
+
+def test_start_whose_lease_is_lost_runs_on_no_longer() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[str]:
+        board = with_board(lifespan, at_once=True)
+        events: list[str] = []
+
+        @lifespan.resource
+        @written_in("shop.lifespan")
+        async def client() -> AsyncIterator[str]:
+            yield "client"
+            events.append(f"client closes at {second():g}")
+
+        @lifespan.on_start(once="release")
+        @written_in("shop.lifespan")
+        async def migrate(client: str) -> None:
+            try:
+                await asyncio.sleep(2)
+                events.append("migrates on")
+            finally:
+                events.append(f"migrate ends at {second():g}")
+
+        loop.call_later(1, lambda: board.last.claimant.loses_lease("could not be renewed"))
+        with pytest.raises(HookError):
+            await lifespan.startup("app")
+        await asyncio.sleep(5)
+        return events
+
+    assert run_virtually(main) == ["migrate ends at 1", "client closes at 1"]
+
+
+def test_start_that_ignores_its_cancellation_is_abandoned_also_without_its_lease() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> tuple[Any, Any]:
+        board = with_board(lifespan, at_once=True)
+
+        @lifespan.on_start(once="release")
+        @written_in("shop.lifespan")
+        async def migrate() -> None:
+            while True:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(1000)
+
+        opening = asyncio.create_task(lifespan.startup("app"))
+        loop.call_later(1, opening.cancel)
+        # It has been cancelled twice by then.
+        loop.call_later(2.5, lambda: board.last.claimant.loses_lease("could not be renewed"))
+        await asyncio.wait([opening])
+        return report_of(lifespan).step("shop.migrate").outcome, second()
+
+    assert run_virtually(main) == ("abandoned", 3)
+
+
+def test_wait_that_passes_its_limit_is_given_up_before_the_next_attempt() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[Any]:
+        board = with_board(lifespan)
+        migrating(lifespan, timeout=3, retry=20)
+        loop.call_later(8, board.grant)
+        async with lifespan.run("app"):
+            pass
+        return [claim.ended for claim in board.claims]
+
+    *given_up, granted = run_virtually(main)
+    assert given_up == [{"success": False, "error": "", "still_runs": False}] * 2
+    assert granted == {"success": True, "error": "", "still_runs": False}
 
 
 def test_start_in_a_thread_that_is_abandoned_leaves_its_lease_to_run_out() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -343,6 +344,26 @@ def test_attempts_end_with_the_deadline_of_the_startup() -> None:
         assert loop.now < 1030
 
     run_virtually(main, settings=Settings(startup_deadline=30.0))
+
+
+def test_attempt_that_ignores_its_cancellation_does_not_delay_the_startups_deadline() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        @lifespan.resource(retry=60, timeout=0.5, required=False)
+        @written_in("shop.lifespan")
+        async def broker() -> AsyncIterator[str]:
+            ends = loop.now + 30
+            while loop.now < ends:
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(ends - loop.now)
+            yield "broker"
+
+        async with lifespan.run("app"):
+            assert second() == 1
+            step = report_of(lifespan).step("shop.broker")
+            assert step.outcome == "timed_out"
+            assert "did not start within its limit of 0.5 s" in step.error
+
+    run_virtually(main, settings=Settings(startup_deadline=1.0))
 
 
 def test_an_optional_hook_that_fails_after_all_attempts_leaves_the_process_degraded() -> None:

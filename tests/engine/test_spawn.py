@@ -370,6 +370,29 @@ class TestTheEndOfTheRun:
 
         assert run(main) == ["work with client", "job stops", "client closes"]
 
+    def test_nothing_stops_before_it_beside_a_drain_function(self, run: RunOnLoop) -> None:
+        async def main(lifespan: Lifespan) -> list[str]:
+            events: list[str] = []
+
+            @lifespan.on_drain
+            async def deregister() -> None:
+                events.append("drain")
+
+            @lifespan.resource
+            async def client() -> AsyncIterator[str]:
+                yield "client"
+                events.append("client closes")
+
+            async def work() -> None:
+                await asyncio.sleep(0.05)
+                events.append(f"work with {client.current()}")
+
+            async with lifespan.run("app"):
+                lifespan.spawn(work)
+            return events
+
+        assert run(main) == ["drain", "work with client", "client closes"]
+
     def test_function_may_be_spawned_until_the_stop_begins(self, run: RunOnLoop) -> None:
         async def main(lifespan: Lifespan) -> list[str]:
             events: list[str] = []

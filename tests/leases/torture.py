@@ -1,6 +1,6 @@
 """Servers that lead a job in turn, while they and their database are killed, paused and restarted.
 
-    python -m tests.leases.torture --seconds 600 --database postgresql
+    python -m tests.torture --part leases --seconds 600 --database postgresql
 
 The leader writes the time of the database into a table, again and again, with its number. A number that
 is written after a newer one was written is refused. That may only happen to a process that was paused
@@ -9,22 +9,21 @@ past its lease: a process that ran on would be a second holder.
 
 from __future__ import annotations
 
-import argparse
 import random
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tests.clusters import Cluster
 from tests.leases.databases import CLUSTERS, LEASE_SECONDS, Database
 from tests.projects import Project
 from tests.servers import Server
+from tests.torture.results import Row
 
 SERVERS = 4
 LATE = 2.0
@@ -196,32 +195,30 @@ def tortured(
         return torture, torture.beats()
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Torture servers, and print what came of it. Returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--database", choices=list(CLUSTERS), default="postgresql")
-    parser.add_argument("--seed", type=int)
-    asked = parser.parse_args(arguments)
+def leases(database: str, seconds: float, seed: int) -> Row:
+    """Torture servers for so long; return what came of it."""
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        torture, beats = tortured(Path(folder), asked.database, asked.seconds, asked.seed)
-    sys.stdout.writelines(f"{line}\n" for line in summary(torture, beats))
-    return 1 if second_holders(torture, beats) or not beats else 0
+        torture, beats = tortured(Path(folder), database, seconds, seed)
+    faults = [f"a second holder wrote {beat}" for beat in second_holders(torture, beats)]
+    if not beats:
+        faults.append("nobody wrote anything")
+    done = ", ".join(f"{name} {count}" for name, count in sorted(torture.done.items()))
+    return Row(
+        "leases",
+        f"{SERVERS} servers, {database}: {done}",
+        summary(beats),
+        faults,
+        str(seed),
+        time.monotonic() - begun,
+    )
 
 
-def summary(torture: Torture, beats: list[Beat]) -> list[str]:
-    """Return what was done, and what came of it."""
-    numbers = [beat.number for beat in beats]
+def summary(beats: list[Beat]) -> str:
+    """Return what the leaders have written."""
+    holders = len({beat.number for beat in beats})
     refused = sum(beat.refused for beat in beats)
-    wrong: list[Any] = second_holders(torture, beats)
-    return [
-        f"done: {', '.join(f'{name} {count}' for name, count in sorted(torture.done.items()))}",
-        f"{len(beats):,} writes by {len(set(numbers))} holders",
-        f"{refused} writes of old numbers were refused, all after a pause of their process"
-        if not wrong
-        else f"{len(wrong)} writes by second holders: {wrong[:5]}",
-    ]
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return (
+        f"{len(beats):,} writes by {holders} holders, one at a time; "
+        f"{refused} of processes that had been paused were refused"
+    )

@@ -70,8 +70,13 @@ class Graph:
             drain.depends_on(list(dict.fromkeys([*asked, *ends])))
 
     def _ends(self) -> list[HookRun]:
-        """Return the hooks without dependents, except for drain functions."""
-        return [one for one in self.hook_runs if not (one.dependents or one in self.drains)]
+        """Return the hooks without dependents, as if there were no drain functions."""
+        drains = self.drains
+        return [
+            one
+            for one in self.hook_runs
+            if one not in drains and all(dependent in drains for dependent in one.dependents)
+        ]
 
     def _add(self, row: Sequence[Hook | None], stage: str) -> HookRun:
         """Add hooks that wait for all present ones, side by side; return the last of them."""

@@ -188,8 +188,9 @@ class HookRun:
 
     @property
     def waits_for_turn(self) -> bool:
-        """True while its start waits for its lease."""
-        return self.state is STARTING and self.once is not None and self.once.lease is None
+        """True while its start waits for its lease; one that has lost its lease may still run."""
+        waits = self.once is not None and self.once.lease is None
+        return waits and self.state is STARTING and self.execution is None
 
     @property
     def lease(self) -> Lease | None:

@@ -461,7 +461,12 @@ class Scheduler:
         self.commands.append((Do.LOST, hook_run, reason))
         if hook_run.is_job:
             self._job_loses_lease(hook_run, reason)
-        elif hook_run.state is STARTING and hook_run.startup is None and hook_run.on_loop:
+        elif (
+            hook_run.state is STARTING
+            and hook_run.startup is None
+            and hook_run.on_loop
+            and not hook_run.cancel_attempts
+        ):
             # Cancelled first, so that a rollback does not take it for a hook within its limits.
             self._cancel(hook_run)
             error = HookError(f"{hook_run} was cancelled: its lease {reason}.")
@@ -577,6 +582,9 @@ class Scheduler:
         due = self._now + attempts.pause(self._random())
         if not is_for or due >= attempts.until:
             return False
+        if hook_run.lease is None:
+            # The wait for it has passed a limit: the next attempt claims it anew.
+            self._give_back(hook_run)
         hook_run.is_tried_again(due)
         self.deadlines.expect(due)
         self.commands.append((Do.TRY_AGAIN, hook_run))
@@ -1081,10 +1089,7 @@ class Scheduler:
             how = "hangs in its thread, which can't be cancelled"
         error = HookError(f"{hook_run} {how}, and was abandoned.")
         self.commands.append((Do.ABANDON, hook_run, how))
-        passed = None if hook_run.attempts is None else hook_run.attempts.passed
-        if passed is not None and hook_run.state is STARTING and hook_run.startup is None:
-            hook_run.attempts.fails(passed)
-            self._fail_to_start(hook_run, passed, Outcome.TIMED_OUT, self._now)
+        self._fail_last_attempt(hook_run)
         if hook_run.state is STOPPING and hook_run.stop_error is None:
             if hook_run.is_job:
                 self._job_fails_to_stop(hook_run, error, Outcome.ABANDONED)
@@ -1096,6 +1101,13 @@ class Scheduler:
             self._stop_next_jobs(hook_run)
         if hook_run.released:
             self._down(hook_run)
+
+    def _fail_last_attempt(self, hook_run: HookRun) -> None:
+        """Fail a start whose attempt has passed its limit and goes on: there is no other attempt."""
+        passed = None if hook_run.attempts is None else hook_run.attempts.passed
+        if passed is not None and hook_run.state is STARTING and hook_run.startup is None:
+            hook_run.attempts.fails(passed)
+            self._fail_to_start(hook_run, passed, Outcome.TIMED_OUT, self._now)
 
     def _pass(self, hook_runs: Iterable[HookRun]) -> None:
         """Act on the passed limits of hooks."""
@@ -1119,11 +1131,15 @@ class Scheduler:
                 self._cancel(hook_run)
 
     def _pass_startup_deadline(self) -> None:
-        late = [
+        starting = [
             one
             for one in self.deadlines.watched()
-            if one.state is STARTING and not one.cancel_attempts and not one.non_blocking
+            if one.state is STARTING and not one.non_blocking
         ]
+        late = [one for one in starting if not one.cancel_attempts]
+        for hook_run in starting:
+            if not hook_run.node.options.required:
+                self._fail_last_attempt(hook_run)
         self._pass([one for one in late if not one.node.options.required])
         for hook_run in self.graph.hook_runs:
             if hook_run.hook is None or hook_run.node.options.required or hook_run.non_blocking:
@@ -1133,6 +1149,9 @@ class Scheduler:
                 self._give_back(hook_run)
                 self._settle(hook_run)
         self._pass([one for one in late if one.node.options.required])
+        for hook_run in starting:
+            if self.phase is IN_STARTUP:
+                self._fail_last_attempt(hook_run)
         if self.phase is not IN_STARTUP:
             return
         for hook_run in self.graph.hook_runs:

@@ -1,0 +1,1 @@
+"""The parts of ``make torture``: what is tried for longer than a test run allows."""

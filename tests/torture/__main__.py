@@ -1,0 +1,82 @@
+"""Try for long what must never fail, and print one table.
+
+    python -m tests.torture --part model --seed 1 --plans 100000
+
+Parts: ``model``, ``servers``, ``soak``, ``leases``. Without ``--part`` all of them run, one after the
+other. Whatever is chosen at random comes from ``--seed``, which is printed. The exit code is 1 if
+something has happened that should not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Callable, Sequence
+
+from tests.torture.results import HEAD, Row, table
+
+LEASE_SECONDS, LEASE_SECONDS_QUICK = 600.0, 60.0
+
+
+def model(asked: argparse.Namespace) -> Row:
+    """Run random plans."""
+    from tests.torture.model import PLANS, PLANS_QUICK, model
+
+    return model(asked.seed, asked.plans or (PLANS_QUICK if asked.quick else PLANS))
+
+
+def servers(asked: argparse.Namespace) -> Row:
+    """Stop real servers under load."""
+    from tests.torture.servers import ALL_CELLS, QUICK_CELLS, servers
+
+    return servers(QUICK_CELLS if asked.quick else ALL_CELLS)
+
+
+def soak(asked: argparse.Namespace) -> Row:
+    """Start and stop a thousand times in one process."""
+    from tests.torture.soak import STARTS, STARTS_QUICK, soak
+
+    return soak(STARTS_QUICK if asked.quick else STARTS)
+
+
+def leases(asked: argparse.Namespace) -> Row:
+    """Kill, pause and restart servers that lead a job in turn, and their database."""
+    from tests.leases.torture import leases
+
+    seconds = asked.seconds or (LEASE_SECONDS_QUICK if asked.quick else LEASE_SECONDS)
+    return leases(asked.database, seconds, asked.seed)
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Row]] = {
+    "model": model,
+    "servers": servers,
+    "soak": soak,
+    "leases": leases,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the parts, and print what came of them. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("--part", choices=list(PARTS))
+    parser.add_argument("--quick", action="store_true", help="five minutes in all")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--plans", type=int, help="of the model check")
+    parser.add_argument("--seconds", type=float, help="of the leases")
+    parser.add_argument(
+        "--database", choices=("postgresql", "mariadb"), default="postgresql", help="of the leases"
+    )
+    asked = parser.parse_args(arguments)
+    if asked.seed is None:
+        asked.seed = random.SystemRandom().randrange(1_000_000_000)
+    sys.stderr.write(f"seed {asked.seed}\n")
+    rows = [PARTS[part](asked) for part in ([asked.part] if asked.part else PARTS)]
+    sys.stdout.write(f"\n{table(HEAD, [row.cells for row in rows])}\n")
+    for row in rows:
+        sys.stdout.writelines(f"{row.part}: {fault}\n" for fault in row.faults)
+    return 1 if any(row.faults for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
