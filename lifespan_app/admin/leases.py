@@ -7,8 +7,8 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from lifespan_app.leases import listing, rows
 from lifespan_app.models import LifespanLease
@@ -20,7 +20,7 @@ def release(model_admin: LifespanLeaseAdmin, request: HttpRequest, queryset: Any
     selected = list(queryset)
     count = rows.release([lease.pk for lease in selected])
     for lease in selected:
-        model_admin.log_change(request, lease, "Released.")
+        model_admin.log_change(request, lease, gettext("Released."))
     words = ngettext("%d lease was released.", "%d leases were released.", count) % count
     model_admin.message_user(request, words, messages.SUCCESS)
 

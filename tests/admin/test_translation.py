@@ -81,7 +81,7 @@ def of_fruit(run: LifespanRun) -> None:
     LifespanRun.objects.filter(pk=run.pk).update(**changed, jobs=jobs)
     for step in run.steps.all():
         step.app_label = step.name = "kiwi"
-        step.kind = step.reason = "lime"
+        step.reason = "lime"
         step.error = step.exception = step.error and "date"
         step.waiting_at = step.waiting_at and "fig"
         step.file = step.traceback = "fig"

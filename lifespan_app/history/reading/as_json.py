@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Model
+from django.utils import translation
 
 from lifespan_app.models import LifespanRun, LifespanStep
 
@@ -22,9 +23,11 @@ def document(
 ) -> dict[str, Any]:
     """Return a run and its steps: times as ISO 8601, durations in seconds."""
     steps = list(steps)
+    with translation.override(None):  # as in the terminal, whoever asks for it
+        headline = describe.headline(run, steps, now)
     return {
         "version": VERSION,
-        "headline": describe.headline(run, steps, now),
+        "headline": headline,
         "is_lost": run.is_lost(now),
         "run": columns(run, without=("id",)),
         "steps": [{"key": step.key, **columns(step, without=("id", "run"))} for step in steps],
