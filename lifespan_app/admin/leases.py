@@ -36,6 +36,9 @@ class LifespanLeaseAdmin(admin.ModelAdmin):
     sortable_by = ()
     actions = (release,)
 
+    class Media:
+        css = {"all": ["lifespan_app/history.css"]}
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: processes take leases."""
         return False
