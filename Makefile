@@ -106,6 +106,12 @@ format: $(DEVELOPMENT_SET_UP) ## Format the code, and repair what ruff can repai
 	@$(RUN) -m ruff check --fix-only
 	@$(RUN) -m ruff format
 
+.PHONY: messages
+messages: $(DEVELOPMENT_SET_UP) ## Collect the texts of the pages into the catalogues, and compile those (needs gettext)
+	@cd lifespan_app && export PYTHONSAFEPATH=1 && \
+	$(abspath $(RUN)) -m django makemessages --all --add-location file --no-obsolete && \
+	$(abspath $(RUN)) -m django compilemessages
+
 .PHONY: check
 check: $(DEVELOPMENT_SET_UP) ## Run Django's system checks, look for missing migrations, start and stop the sandbox
 	@$(RUN) sandbox/manage.py check

@@ -156,10 +156,12 @@ MARIADB = Program(
 )
 REDIS = Program(name="Redis's server", commands=("redis-server",), package="redis-server")
 NAMESPACES = Namespaces(name="unshare", commands=("unshare",), package="util-linux")
+GETTEXT = Program(name="gettext", commands=("msgfmt",), package="gettext")
 GRAPHVIZ = Program(name="Graphviz", commands=("dot",), package="graphviz")
 MERMAID = MermaidsParser(name="Mermaid's parser", commands=("node",), package="nodejs")
 
 needs_chromium = needs(CHROMIUM)
+needs_gettext = needs(GETTEXT)
 needs_graphviz = needs(GRAPHVIZ)
 needs_mariadb = needs(MARIADB)
 needs_namespaces = needs(NAMESPACES)

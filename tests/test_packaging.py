@@ -97,7 +97,10 @@ def test_wheel_holds_what_is_not_python_too(names: set[str]) -> None:
         f"{PACKAGE}/py.typed",
         f"{PACKAGE}/static/lifespan_app/history.css",
         f"{PACKAGE}/templates/admin/lifespan_app/app_index.html",
-        f"{PACKAGE}/locale/en/LC_MESSAGES/django.po",
+        f"{PACKAGE}/locale/de/LC_MESSAGES/django.po",
+        f"{PACKAGE}/locale/de/LC_MESSAGES/django.mo",
+        f"{PACKAGE}/locale/fr/LC_MESSAGES/django.po",
+        f"{PACKAGE}/locale/fr/LC_MESSAGES/django.mo",
         f"django_lifespan_app-{version()}.dist-info/licenses/LICENSE",
     } <= names
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from lifespan_app.leases import listing, rows
 from lifespan_app.models import LifespanLease
@@ -20,7 +20,7 @@ def release(model_admin: LifespanLeaseAdmin, request: HttpRequest, queryset: Any
     selected = list(queryset)
     count = rows.release([lease.pk for lease in selected])
     for lease in selected:
-        model_admin.log_change(request, lease, "Released.")
+        model_admin.log_change(request, lease, gettext("Released."))
     words = ngettext("%d lease was released.", "%d leases were released.", count) % count
     model_admin.message_user(request, words, messages.SUCCESS)
 
@@ -35,6 +35,9 @@ class LifespanLeaseAdmin(admin.ModelAdmin):
     show_full_result_count = False
     sortable_by = ()
     actions = (release,)
+
+    class Media:
+        css = {"all": ["lifespan_app/history.css"]}
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Return False: processes take leases."""

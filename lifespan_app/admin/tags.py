@@ -27,6 +27,7 @@ register = template.Library()
 
 register.filter("clock", describe.clock)
 register.filter("place", describe.place)
+register.filter("kind", describe.kind)
 register.filter("outcome", describe.outcome)
 register.filter("outcome_class", css_of)
 register.filter("error_line", describe.error_line)

@@ -35,7 +35,8 @@ def body(run: LifespanRun) -> str:
     """Return what is known of a run, for a mail."""
     steps = steps_of(run)
     lines = [describe.headline(run, steps), *failures(run, steps), ""]
-    process = [run.service_type, run.release, run.environment, run.host, f"pid {run.pid}"]
+    pid = gettext("pid %d") % run.pid
+    process = [run.service_type, run.release, run.environment, run.host, pid]
     lines += [", ".join(word for word in [*process, run.server] if word)]
     lines += [gettext("Started %(time)s") % {"time": describe.clock(run.started_at)}, ""]
     if advice := describe.advice(run, steps):

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import QuerySet, TextChoices
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from lifespan_app.models import LifespanLease
@@ -45,7 +46,7 @@ def since(lease: LifespanLease) -> datetime | None:
 
 def process(lease: LifespanLease) -> str:
     """Return the process that has it, or had it last."""
-    return f"{lease.host} pid {lease.pid}" if lease.number else ""
+    return f"{lease.host} {gettext('pid %d') % lease.pid}" if lease.number else ""
 
 
 def document(lease: LifespanLease) -> dict[str, Any]:

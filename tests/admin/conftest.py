@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
 from django.urls import path
 
 import lifespan_app.admin
+from lifespan_app.history.reading import queries
+from lifespan_app.models import LifespanRun, LifespanStep
 
 from .project import MIDDLEWARE
 
@@ -58,3 +62,16 @@ def reader(db: None) -> Client:
 def stranger(db: None) -> Client:
     """Return a client of a member of staff who has no permission."""
     return client_of("stranger")
+
+
+@pytest.fixture
+def no_tables(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Take the tables of the history away."""
+    monkeypatch.setattr(queries, "_migrated", set())
+    with connection.schema_editor() as editor:
+        editor.delete_model(LifespanStep)
+        editor.delete_model(LifespanRun)
+    yield
+    with connection.schema_editor() as editor:
+        editor.create_model(LifespanRun)
+        editor.create_model(LifespanStep)

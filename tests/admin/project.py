@@ -9,6 +9,7 @@ from tests.servers import HOST, Server
 
 HOME = "/admin/lifespan_app/"
 LIST = f"{HOME}lifespanrun/"
+LEASES = f"{HOME}lifespanlease/"
 
 TESTS = Path(__file__).resolve().parents[2]
 
@@ -84,6 +85,7 @@ django.setup()
 from django.contrib.auth.models import Permission, User
 
 from tests import records
+from tests.leases import stored
 
 records.HEARTBEAT = 3_600  # those that are there stay there while the tests run
 
@@ -99,6 +101,8 @@ if not sys.argv[1:]:
     print("many", records.with_many_hooks(3_000, ago=19_000, service_type="plugins", host="web-9").pk)
     print("hostile", records.hostile(ago=16_000).pk)
 if "empty" not in sys.argv:
+    stored.held(seconds=3_600)
+    stored.failed()
     for story, run in records.of_every_status().items():
         print(story, run.pk)
 """

@@ -21,7 +21,7 @@ from playwright.sync_api import (
     expect,
 )
 
-from tests.admin.project import HOME, LIST, AdminProject, AdminServer
+from tests.admin.project import HOME, LEASES, LIST, AdminProject, AdminServer
 from tests.browsers import DESK, PHONE, TABLET
 from tests.needs import needs_chromium
 
@@ -49,17 +49,21 @@ OTHERS = {
     "overview": HOME,
     "list": LIST,
     "list_of_nothing": f"{LIST}?q=nowhere",
+    "leases": LEASES,
     "hook": f"{LIST}hook/catalogue/index/",
     "hook_that_failed": f"{LIST}hook/notices/notice_board/",
     "hook_that_crashed": f"{LIST}hook/search/refresh/",
 }
 SIZES = {"desk": DESK, "tablet": TABLET, "phone": PHONE}
 CUT_OFF = """
-[...document.querySelectorAll(".lifespan-scroll, .lifespan-traceback, #changelist .results")]
-    .filter(one => one.scrollWidth > one.clientWidth + 1)
-    .map(one => one.ariaLabel || one.className)
+[...document.querySelectorAll(
+    ".lifespan-scroll, .lifespan-traceback, .results, #result_list th, #result_list td, caption"
+)]
+    .filter(one => one.scrollWidth > one.clientWidth + 1
+        || one.matches("caption") && one.offsetWidth < one.parentElement.offsetWidth - 1)
+    .map(one => one.ariaLabel || one.className || one.textContent)
 """
-"""The parts of a page that are wider than their place, in a browser whose sidebar is open."""
+"""The parts of a page that are wider than their place, and squeezed headings of tables."""
 # Loading style sheets anew, axe takes what they import for relative to the page.
 AXE = {"resultTypes": ["violations"], "preload": False}
 Open = Callable[..., Page]
@@ -153,6 +157,20 @@ def test_page_fits_and_axe_finds_nothing_to_complain_of(
             continue
         found = Axe().run(page, context="#content", options=AXE)
         assert found.violations_count == 0, found.generate_report()
+
+
+@pytest.mark.parametrize("language", ["de", "fr"])
+def test_translated_pages_fit(open_page: Open, pks: dict[str, int], language: str) -> None:
+    """German and French words are longer than English ones."""
+    for name in (*OTHERS, "startup_failed", "degraded", "crashed_job"):
+        page = open_page(path_of(name, pks), locale=language)
+        assert page.locator("html").get_attribute("lang") == language
+        for size, viewport in SIZES.items():
+            page.set_viewport_size(viewport)
+            keep(page, f"{name}-{size}-{language}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], name
+            assert page.evaluate(CUT_OFF) == [], (name, size)
+        page.context.close()
 
 
 def wait_for_colours(page: Page) -> None:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connection
 from django.test import Client
 
-from lifespan_app.history.reading import queries
-from lifespan_app.models import LifespanRun, LifespanStep
 from tests import records
 from tests.admin.project import HOME, LIST
 
@@ -18,19 +14,6 @@ if TYPE_CHECKING:
     from pytest_django import Settings
 
 PAGES = [HOME, LIST, f"{LIST}1/change/", f"{LIST}hook/library/http_client/"]
-
-
-@pytest.fixture
-def no_tables(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Take the tables of the history away."""
-    monkeypatch.setattr(queries, "_migrated", set())
-    with connection.schema_editor() as editor:
-        editor.delete_model(LifespanStep)
-        editor.delete_model(LifespanRun)
-    yield
-    with connection.schema_editor() as editor:
-        editor.create_model(LifespanRun)
-        editor.create_model(LifespanStep)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -11,11 +11,15 @@ from html.parser import HTMLParser
 
 import pytest
 from django.test import Client
+from django.utils import dateformat, timezone
 from django.utils.translation import trans_real
 
+from lifespan_app.leases.rows import Key
 from lifespan_app.models import LifespanRun
 from tests import records
-from tests.admin.project import HOME, LIST
+from tests.admin.conftest import client_of
+from tests.admin.project import HOME, LEASES, LIST
+from tests.leases import stored
 
 DATA = re.compile(
     r"""
@@ -81,7 +85,7 @@ def of_fruit(run: LifespanRun) -> None:
     LifespanRun.objects.filter(pk=run.pk).update(**changed, jobs=jobs)
     for step in run.steps.all():
         step.app_label = step.name = "kiwi"
-        step.kind = step.reason = "lime"
+        step.reason = "lime"
         step.error = step.exception = step.error and "date"
         step.waiting_at = step.waiting_at and "fig"
         step.file = step.traceback = "fig"
@@ -128,6 +132,41 @@ def test_no_empty_page_has_a_word_that_can_not_be_translated(reader: Client) -> 
     for address in (HOME, LIST):
         found = untranslated(content(reader.get(address).content.decode()))
         assert set(found) - {"app", "api", "worker", "scheduler", "server", "test"} == set()
+
+
+@pytest.mark.usefixtures("marked")
+def test_leases_have_no_word_that_can_not_be_translated(db: None) -> None:
+    stored.held(Key("kiwi.plum", "", "", ""))
+    stored.failed(Key("kiwi.lime", "", "", ""), error="date")
+    client = client_of("somebody", "view_lifespanlease", "change_lifespanlease")
+
+    found = untranslated(content(client.get(LEASES).content.decode()))
+
+    # The host; Django's own words: that of its search button, and the month.
+    month = dateformat.format(timezone.now(), "N").strip(".")
+    assert set(found) - {"web", "Search", month} == set()
+
+
+@pytest.mark.usefixtures("marked")
+def test_other_pages_have_no_word_that_can_not_be_translated(root: Client) -> None:
+    of_fruit(records.healthy())
+    selected = {"action": "delete_selected", "_selected_action": [LifespanRun.objects.get().pk]}
+    pages = [
+        root.get("/admin/"),
+        root.post(LIST, selected),
+        root.post(LIST, {**selected, "post": "yes"}, follow=True),
+    ]
+
+    found = {word for page in pages for word in untranslated(content(page.content.decode()))}
+
+    assert found - {"app", "api", "worker", "scheduler", "server", "test", "root"} == set()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("marked", "no_tables")
+def test_missing_tables_have_no_word_that_can_not_be_translated(root: Client) -> None:
+    for address in (HOME, LIST, "/admin/"):
+        assert set(untranslated(content(root.get(address).content.decode()))) <= {"root"}
 
 
 def test_word_that_was_forgotten_is_found() -> None:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from lifespan_app.history.reading import queries
 from lifespan_app.history.reading.against_last_good import against_last_good
 from lifespan_app.history.reading.as_json import document
+from lifespan_app.history.reading.troubles import trouble
 from lifespan_app.history.recording import spool
 from lifespan_app.models import LifespanRun
 from tests import records
@@ -357,3 +358,17 @@ def test_run_that_waits_in_a_file_is_shown_where_the_database_is_down(
         assert "shop.cache failed after 0.50 s" in told.stdout
         assert "The database of the history does not respond" in told.stderr
         assert "hunter2" not in told.stderr
+
+
+def test_terminal_and_checks_are_english_whatever_the_language() -> None:
+    records.startup_failed()
+    records.healthy(ago=300)
+
+    with translation.override("de"):
+        text = shown("--last") + shown("--now")
+        [failure] = trouble()
+
+    assert "Serving for 5 min" in text
+    assert "serving" in text
+    assert "in Betrieb" not in text
+    assert failure.what.partition("the last one: ")[2].startswith("startup failed: ")

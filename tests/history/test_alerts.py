@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core import mail
 from django.db import connections
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from lifespan_app.alerts import claims, delivery, email_admins, webhook
 from lifespan_app.alerts.claims import Claim
@@ -264,6 +264,17 @@ def test_mail_to_the_admins_says_what_failed_and_what_to_do(
     ):
         assert line in message.body.splitlines()
     assert "- Look at books/lifespan.py:12, and check" in message.body
+
+
+def test_mail_is_in_the_language_of_the_project(
+    sqlite_history: HistoryDatabase, admins: None
+) -> None:
+    with translation.override("de"):
+        email_admins(failed_run(), "failed", "starting")
+
+    [message] = mail.outbox
+    assert message.subject == "[Django] api konnte nicht starten (production, 1.8.2)"
+    assert "books.shelf ist nach 3 ms fehlgeschlagen; nichts wurde bedient." in message.body
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Model
+from django.utils import translation
 
 from lifespan_app.models import LifespanRun, LifespanStep
 
@@ -33,9 +34,11 @@ def document(
         against: the comparison with the last good run, if there is one.
     """
     steps = list(steps)
+    with translation.override(None):  # as in the terminal, whoever asks for it
+        headline = describe.headline(run, steps, now)
     return {
         "version": VERSION,
-        "headline": describe.headline(run, steps, now),
+        "headline": headline,
         "is_lost": run.is_lost(now),
         "against_last_good": None if against is None else against.as_json(),
         "run": columns(run, without=("id",)),

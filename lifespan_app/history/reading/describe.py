@@ -201,6 +201,20 @@ def edge(reason: str) -> str:
     return words.get(reason, reason)
 
 
+def kind(step: LifespanStep) -> str:
+    """Return the kind of the hook of a step, in words."""
+    words = {
+        "resource": gettext("resource"),
+        "start": gettext("start function"),
+        "shutdown": gettext("shutdown function"),
+        "background": gettext("background job"),
+        "drain": gettext("drain function"),
+        "manager": gettext("lifespan manager"),
+        "stage": gettext("stage"),
+    }
+    return words.get(step.kind, step.kind)
+
+
 def outcome(step: LifespanStep) -> str:
     """Return the outcome of a step, in a word."""
     if step.outcome:

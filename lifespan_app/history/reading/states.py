@@ -218,10 +218,10 @@ class ServiceState:
         return (
             ngettext(
                 "0 running, did not serve in the last start",
-                "0 running, did not serve in the last %d starts",
+                "0 running, did not serve in the last %(count)d starts",
                 count,
             )
-            % count
+            % {"count": count}
             if count > 1
             else gettext("0 running, has not served")
         )

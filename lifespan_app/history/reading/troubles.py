@@ -10,7 +10,7 @@ from typing import NamedTuple
 from django.db import DatabaseError, connections
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.utils import timezone
+from django.utils import timezone, translation
 from django.utils.connection import ConnectionDoesNotExist
 
 from lifespan_app import conf
@@ -66,7 +66,8 @@ def trouble() -> list[RecentFailure]:
         of_type = bad.filter(service_type=service_type)
         last = of_type[0]
         runs = count(of_type.count(), "run")
-        status = last.status_at().label
+        with translation.override(None):  # checks are English
+            status = str(last.status_at().label)
         why = last.error.strip().partition("\n")[0][:LENGTH]
         hint = f"'manage.py showlifespan {last.uuid}' and the admin tell what happened."
         found.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandParser, no_translations
 
 from lifespan_app.cli import leases, monitor, show, timing
 from lifespan_app.cli.command import CommandWithExitCodes
@@ -83,6 +83,8 @@ exit codes:
             "--format", choices=["text", "json"], default="text", help="Default: %(default)s."
         )
 
+    # Of what is printed, only some texts are those of the pages, which have translations.
+    @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the selected runs."""
         self.refuse_wrong_settings()
