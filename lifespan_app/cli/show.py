@@ -283,7 +283,7 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
 
 def compared(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Comparison | None:
     """Return the comparison with the last good run; None of a run that is only in a file."""
-    if run.pk is None:
+    if not run.pk:
         return None
     try:
         return against_last_good(run, steps, now)
