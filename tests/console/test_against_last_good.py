@@ -28,6 +28,11 @@ LIFESPAN = """
         await asyncio.Event().wait()
 
 
+    @lifespan.background(every=3_600, first=3_600)
+    async def has_no_round_yet(shelf):
+        pass
+
+
     @lifespan.on_shutdown
     async def bye():
         pass

@@ -91,6 +91,20 @@ def test_job_that_had_no_turn_is_not_told_as_removed() -> None:
     ]
 
 
+def test_job_that_has_not_begun_is_known_by_its_state() -> None:
+    jobs = [records.job("shop.refresh", "waiting", every=60)]
+    served(step("shop.refresh", Phase.SERVING, kind="background"))
+
+    assert lines(failed(jobs=[*jobs, records.job("shop.sweep", "stopped")], ago=60)) == [
+        "Hooks added: shop.sweep"
+    ]
+    served(jobs=jobs, ago=50)
+    assert lines(failed(jobs=[records.job("shop.sweep", "stopped")], ago=40)) == [
+        "Hooks added: shop.sweep",
+        "Hooks removed: shop.refresh",
+    ]
+
+
 def test_hook_that_waits_in_a_start_is_not_told_as_removed() -> None:
     served(step("shop.cache"), step("shop.index"))
     starting = records.recorded(
@@ -160,6 +174,29 @@ def test_start_that_goes_on_for_long_is_told() -> None:
     [line] = lines(records.recorded(Status.STARTING, ready_at=None, startup_duration=None, ago=7))
 
     assert line.startswith("Startup: 7.")
+
+
+def test_difference_of_some_milliseconds_is_not_slow() -> None:
+    for _ in range(3):
+        served(up_after=0.001, shutdown_duration=seconds(0.001))
+
+    assert compared(served(ago=60, up_after=0.009, shutdown_duration=seconds(0.009))) is None
+
+
+def test_rollback_is_not_compared_with_a_shutdown() -> None:
+    served()
+
+    assert lines(failed(shutdown_duration=seconds(3.0))) == []
+
+
+def test_run_with_a_failed_hook_is_compared_also_when_it_has_stopped() -> None:
+    good = served()
+
+    found = compared(served(records.no_notices(), ago=60))
+
+    assert found is not None
+    assert found.good == good
+    assert [one.text for one in found.differences] == ["Hooks added: notices.notice_board"]
 
 
 def test_slow_shutdown_is_told() -> None:

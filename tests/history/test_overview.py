@@ -168,10 +168,11 @@ class TestTimes:
     def test_failed_starts_are_not_in_the_startup_times(self) -> None:
         records.healthy(up_after=1.4)
         for _ in range(5):
-            records.startup_failed()
+            records.startup_failed(release="1.9.0")
 
         (times,) = read().times
 
+        assert times.releases == ["1.8.2"]
         assert times.startup.count == 1
         assert times.startup.median == 1.4
         assert len(times.chart()) == 1

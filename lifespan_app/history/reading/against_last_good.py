@@ -31,7 +31,7 @@ from lifespan_app.models import (
 from . import describe
 from .queries import SHORT_ID, before
 from .states import kind_of
-from .statistics import ENOUGH, SLOW, UNCOUNTED, Spread, Usual, is_slow, usual_before
+from .statistics import ENOUGH, NOISE, SLOW, UNCOUNTED, Spread, Usual, is_slow, usual_before
 
 SEARCHED = 2_000
 """The number of earlier runs, by each of three indexes, among which the last good one is searched."""
@@ -39,8 +39,6 @@ MOST_NAMES = 10
 """The most hooks that one difference names."""
 MOST_HOOKS = 10
 """The most hooks with other durations, and the most with other options."""
-NOISE = 0.01
-"""Seconds by which a hook must be out of its range."""
 BESIDES = (*UNCOUNTED, Mode.TEST)
 """Modes whose runs say nothing about processes that serve."""
 GOOD = (Status.SERVING, Status.STOPPING, Status.STOPPED)
@@ -156,11 +154,15 @@ def against_last_good(
     """
     if usual is None:
         usual = usual_before(run)
-    startup = startup_so_far(run, now)
-    warms_up = run.status_at(now) == Status.NOT_READY and run.readiness == Readiness.WARMING_UP
-    if (warms_up or kind_of(run, now) == "good") and not (
-        is_slow(startup, usual.startup) or is_slow(run.shutdown_duration, usual.shutdown)
-    ):
+    status = run.status_at(now)
+    startup = run.startup_duration
+    if status == Status.STARTING:
+        startup = describe.elapsed(run.started_at, now)
+    # The rollback of a failed start is no shutdown.
+    shutdown = None if status == Status.STARTUP_FAILED else run.shutdown_duration
+    warms_up = status == Status.NOT_READY and run.readiness == Readiness.WARMING_UP
+    is_well = (warms_up or kind_of(run, now) == "good") and not run.hooks_failed
+    if is_well and not is_slow(startup, usual.startup) and not is_slow(shutdown, usual.shutdown):
         return None
     good = last_good(run, usual.startup, now)
     if good is None:
@@ -176,18 +178,11 @@ def against_last_good(
     found += hooks_changed(run, steps, good)
     for what, taken, usually in (
         ("startup", startup, usual.startup),
-        ("shutdown", run.shutdown_duration, usual.shutdown),
+        ("shutdown", shutdown, usual.shutdown),
     ):
         if taken is not None and usually is not None and is_slow(taken, usually):
             found.append(Difference(what, usually.median, taken.total_seconds(), usually=usually))
     return Comparison(run, good, [*found, *out_of_range(steps, usual)])
-
-
-def startup_so_far(run: LifespanRun, now: datetime) -> timedelta | None:
-    """Return the startup time; of a process that starts, the time until now."""
-    if run.status_at(now) == Status.STARTING:
-        return describe.elapsed(run.started_at, now)
-    return run.startup_duration
 
 
 def last_good(run: LifespanRun, startup: Spread | None, now: datetime) -> LifespanRun | None:
@@ -206,8 +201,9 @@ def last_good(run: LifespanRun, startup: Spread | None, now: datetime) -> Lifesp
         ready_at__isnull=False,
         hooks_failed=0,
     )
-    if startup is not None and startup.median:
-        is_good &= Q(startup_duration__lt=timedelta(seconds=SLOW * startup.median))
+    if startup is not None:
+        slow_from = timedelta(seconds=max(SLOW * startup.median, startup.median + NOISE))
+        is_good &= Q(startup_duration__lt=slow_from)
     found = newest_of(run, Q(service_type=run.service_type), is_good)
     if found is not None:
         return found
@@ -248,10 +244,11 @@ def hooks_changed(
     left_out, left_out_before = ([key for key, *_ in one.left_out] for one in (run, good))
     if set(left_out) != set(left_out_before):
         yield Difference("left_out", left_out_before, left_out)
+    kinds, kinds_before = kinds_by_key(run, now), kinds_by_key(good, was)
     # A hook that has no step need not be missing: the run may have ended before its turn.
     known, known_before = kinds_recorded(run), kinds_recorded(good)
-    new = [key for key, hook in now.items() if key not in was and hook.kind in known_before]
-    old = [key for key, hook in was.items() if key not in now and hook.kind in known]
+    new = [key for key, kind in kinds.items() if key not in kinds_before and kind in known_before]
+    old = [key for key, kind in kinds_before.items() if key not in kinds and kind in known]
     if added := [key for key in new if key not in left_out_before]:
         yield Difference("hooks_added", [], added)
     if removed := [key for key in old if key not in left_out]:
@@ -274,13 +271,19 @@ def hooks_of(steps: Iterable[LifespanStep]) -> dict[str, Hook]:
     return found
 
 
+def kinds_by_key(run: LifespanRun, hooks: dict[str, Hook]) -> dict[str, str]:
+    """Return the kinds of the recorded hooks; a job that has not begun yet has no step."""
+    jobs = {job["key"]: "background" for job in run.jobs}
+    return {**jobs, **{key: hook.kind for key, hook in hooks.items()}}
+
+
 def kinds_recorded(run: LifespanRun) -> set[str]:
-    """Return the kinds of hooks of which each has a step in a run."""
+    """Return the kinds of hooks of which each is recorded in a run."""
     kinds = set()
     is_up = run.ready_at is not None and run.readiness != Readiness.WARMING_UP
     if is_up or run.status == Status.STARTUP_FAILED:
         kinds |= {"resource", "start"}
-    if is_up:
+    if is_up or run.jobs:
         kinds.add("background")
     if run.status in (Status.STOPPED, Status.SHUTDOWN_FAILED):
         kinds.add("shutdown")
@@ -300,6 +303,6 @@ def out_of_range(steps: Iterable[LifespanStep], usual: Usual) -> list[Difference
             continue
         taken = step.duration.total_seconds()
         end = usually.worst if usually.count < ENOUGH else usually.p95
-        if is_slow(step.duration, usually) and taken >= end + NOISE:
+        if is_slow(step.duration, usually) and taken > end:
             found.append(Difference(f"hook_{step.phase}", usually.median, taken, step.key, usually))
     return sorted(found, key=lambda one: one.now, reverse=True)[:MOST_HOOKS]

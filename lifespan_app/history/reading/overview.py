@@ -188,8 +188,9 @@ class Times:
 
     @property
     def releases(self) -> list[str]:
-        """The releases in the sample, newest first."""
-        return list(dict.fromkeys(start.release for start in self.starts if start.release))
+        """The releases of the successful starts, newest first."""
+        good = (start for start in self.starts if start.startup is not None)
+        return list(dict.fromkeys(start.release for start in good if start.release))
 
     @property
     def shown(self) -> list[Start]:

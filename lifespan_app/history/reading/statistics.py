@@ -32,6 +32,8 @@ ENOUGH = 20
 """The number of values from which on a 95th percentile says more than the largest value."""
 SLOW = 1.5
 """A duration is slow from this multiple of the median on."""
+NOISE = 0.01
+"""The seconds by which a slow duration is longer, at least."""
 POINTS = 40
 """The most values in a sparkline."""
 UNCOUNTED = (Mode.RELOAD, Mode.CHECK)
@@ -246,10 +248,10 @@ def usual_before(run: LifespanRun, *, with_it: bool = False) -> Usual:
 
 
 def is_slow(taken: timedelta | None, usually: Spread | None) -> bool:
-    """Return True if a duration is at least 1.5 times the median."""
-    if taken is None or usually is None or not usually.median:
+    """Return True if a duration is at least 1.5 times the median, and 10 ms longer."""
+    if taken is None or usually is None:
         return False
-    return taken.total_seconds() >= SLOW * usually.median
+    return taken.total_seconds() >= max(SLOW * usually.median, usually.median + NOISE)
 
 
 def recorded_starts(service_type: str) -> dict[str, float]:
