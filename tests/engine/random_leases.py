@@ -141,11 +141,16 @@ class RandomBoard:
             self.loop.call_later(self.random.choice(DELAYS), fate)
         return claim
 
-    def begins(self, name: str) -> None:
-        """Note that the code of a hook begins, which needs the lease."""
+    def begins(self, name: str, *, in_thread: bool) -> None:
+        """Note that the code of a hook begins, which needs the lease.
+
+        A thread to which it was handed over can't be cancelled: the lease may be lost before it begins.
+        """
         mine = [claim for claim in self.claims if claim.name == name]
         if not mine or mine[-1].granted_at is None:
             self.faults.append(f"{name} began without its lease")
+        elif in_thread and mine[-1].granted_at == self.loop.now:
+            return
         elif mine[-1].is_over and not mine[-1].still_runs:
             self.faults.append(f"{name} began after it had lost its lease")
 

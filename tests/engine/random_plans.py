@@ -323,7 +323,7 @@ class Play:
     def begin(self, made: Made, what: str) -> None:
         """Note that the code of a hook begins."""
         if "once" in made.options:
-            self.world.board.begins(made.name)
+            self.world.board.begins(made.name, in_thread="sync" in made.form)
         self.note(made.name, what)
         if made.form in JOBS:
             self.world.spawner.spawn_some()

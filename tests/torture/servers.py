@@ -99,6 +99,7 @@ async def till(store):
         await held()
         await behave()
     yield "till"
+    write("stops")
     if MOMENT == "stopping":
         await held()
     if MOMENT != "starting":
@@ -347,10 +348,16 @@ def looked_at(seen: Seen, project: Project, load: Load) -> None:
     seen.status = ", ".join(statuses)
     if seen.read_closed:
         seen.faults.append(f"{seen.read_closed} requests read a resource after its close")
+    order = project.events()
+    stops = order.index("stops") if "stops" in order else len(order)
+    late = sum(order.index(f"begins {number}") > stops for number in lost)
     if seen.lost and cell.promises_answers:
         instead = Counter(load.others.get(number, "nothing") for number in lost)
         came = ", ".join(f"{count} x {what}" for what, count in instead.items())
-        seen.faults.append(f"{seen.lost} requests that had begun were not answered: {came}")
+        seen.faults.append(
+            f"{seen.lost} requests that had begun were not answered: {came}; {late} of them had "
+            "begun while hooks stopped"
+        )
     if seen.code is None:
         seen.faults.append(f"it had not ended after {LONGEST:g} s")
     if events["closes"] > events["opens"]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.projects import Project
 from tests.torture.results import Row, table
 
-STARTS, STARTS_QUICK = 1_000, 200
+STARTS, STARTS_QUICK = 1_000, 100
 WARM_UP = 0.3
 """The share of the starts that is left out, in which caches fill."""
 MOST = {"memory, KiB": 4.0, "objects": 5.0, "threads": 0.001, "tasks": 0.001, "descriptors": 0.001}
