@@ -35,7 +35,6 @@ MOST_LINES = 30
 IMPORT = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \| *(\S+)\n", re.MULTILINE)
 """A line of ``-X importtime``: microseconds without nested imports, microseconds with them, and the module.
 https://docs.python.org/3/using/cmdline.html#cmdoption-X"""
-HEADING = re.compile(r"^import time: self \[us\].*\n", re.MULTILINE)
 
 TEXTS = {
     "python": "Python",
@@ -126,7 +125,8 @@ def boot(application: str | None) -> Boot:
         try:
             result = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            said = HEADING.sub("", IMPORT.sub("", done.stderr)).strip().splitlines()
+            lines = done.stderr.strip().splitlines()
+            said = [line for line in lines if not line.startswith("import time:")]
             why = "\n".join(map(printable, said[-MOST_LINES:])) or one_line(error)
             raise CommandError(
                 f"The project can't be prepared in a fresh process, which ended with "
@@ -183,7 +183,7 @@ def run(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
     if options["format"] == "json":
         command.stdout.write(document(found, allowed))
     else:
-        command.stdout.write("\n".join(lines(command, found)))
+        command.stdout.write("\n".join(lines_of(command, found)))
     if allowed is not None and found.seconds > allowed:
         raise CommandError(
             f"The start before the hooks took {time_taken(found.seconds)}; its budget is "
@@ -205,7 +205,7 @@ def document(found: Boot, allowed: float | None) -> str:
     return json.dumps({"version": VERSION, "boot": fields}, indent=2)
 
 
-def lines(command: CommandWithExitCodes, found: Boot) -> Iterator[str]:
+def lines_of(command: CommandWithExitCodes, found: Boot) -> Iterator[str]:
     """Yield the results for a terminal."""
     yield command.style.MIGRATE_HEADING(f"{time_taken(found.seconds)} before the hooks")
     parts = [[TEXTS[name], time_taken(taken)] for name, taken in found.parts.items()]
