@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from time import time
+
+_boot = {"imported": time()}
+"""The times, since the epoch, of the steps of a start before any run: see ``history/recording/boot.py``."""
+
 # To import ``typing`` would take a probe, which only reads a file, as long as all the rest.
 TYPE_CHECKING = False
 

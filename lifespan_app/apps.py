@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
@@ -56,13 +57,15 @@ class SimpleLifespanConfig(AppConfig):
 
     def ready(self) -> None:
         """Put Django around the default ``Lifespan``, register the checks, attach the recorder."""
-        from . import conf
+        from . import _boot, conf
         from .checks import system_checks  # noqa: F401  # registers them
+        from .history.recording import boot
         from .history.recording.recorder import Recorder
         from .integration.default import lifespan
         from .leases.backend import DatabaseLeases
 
         install(lifespan)
+        boot.times = _boot
         lifespan.adapter.leases = DatabaseLeases()
         observers = lifespan.adapter.observers
         if not any(isinstance(observer, Recorder) for observer in observers):
@@ -75,6 +78,7 @@ class SimpleLifespanConfig(AppConfig):
             from .processes import commands
 
             commands.install()
+        _boot["app_ready"] = time.time()
 
 
 class LifespanConfig(SimpleLifespanConfig):
@@ -85,6 +89,8 @@ class LifespanConfig(SimpleLifespanConfig):
     def ready(self) -> None:
         """Do the same as the simple config, and autodiscover."""
         super().ready()
+        from . import _boot
         from .integration.autodiscover import autodiscover
 
         autodiscover()
+        _boot["app_ready"] = time.time()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import django
+from django.apps import apps
 
+from . import _boot
 from .serving.handler import LifespanASGIHandler
 
 
@@ -31,7 +34,11 @@ def get_asgi_application(
         ValueError: a prefix begins without a slash, ends with one, or is there twice.
     """
     try:
+        were_ready = apps.ready
         django.setup(set_prefix=False)
+        if not were_ready:
+            # The ready() of other apps may come after ours.
+            _boot["apps_ready"] = time.time()
         from .apps import install
         from .integration.default import lifespan
         from .integration.not_installed import warn_not_installed
@@ -39,6 +46,7 @@ def get_asgi_application(
         install(lifespan)
         warn_not_installed()
         lifespan.plan()
+        _boot["application"] = time.time()
         if mounts:
             from .serving.mounted import MountLocation
             from .serving.routing import MountingASGIHandler

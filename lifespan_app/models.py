@@ -200,6 +200,7 @@ class LifespanRun(models.Model):
     server = models.CharField(_("server"), max_length=64, blank=True)
     python_version = models.CharField(_("Python"), max_length=32, blank=True)
     django_version = models.CharField(_("Django"), max_length=32, blank=True)
+    boot = PlainData(_("before the hooks"), default=dict, blank=True)
     started_at = models.DateTimeField(_("started"))
     ready_at = models.DateTimeField(_("ready"), null=True, blank=True)
     stopping_at = models.DateTimeField(_("stopping"), null=True, blank=True)

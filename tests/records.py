@@ -133,6 +133,7 @@ def recorded(
         "server": "uvicorn 0.54.0",
         "python_version": "3.13.9",
         "django_version": "6.1.3",
+        "boot": {"process": 4.31, "imported": 3.9, "app_ready": 1.2, "application": 0.7},
         "started_at": began,
         "ready_at": began + timedelta(seconds=up_after),
         "last_seen_at": seen,

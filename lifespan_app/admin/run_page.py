@@ -10,6 +10,7 @@ from django.utils.translation import gettext
 
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.against_last_good import against_last_good
+from lifespan_app.history.reading.boot import boot_of
 from lifespan_app.history.reading.jobs import jobs_of
 from lifespan_app.history.reading.migrations import unapplied
 from lifespan_app.history.reading.queries import BY_START, before
@@ -109,6 +110,7 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         "skipped": skipped[:MOST_SKIPPED],
         "outcomes": describe.outcomes(steps),
         "skipped_more": max(len(skipped) - MOST_SKIPPED, 0),
+        "boot": boot_of(run),
         "phases": phases_of(run, steps),
         "jobs": jobs,
         "served": [one for one in describe.in_phase(steps, Phase.SERVING) if one.key not in known],

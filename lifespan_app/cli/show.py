@@ -17,6 +17,7 @@ from lifespan_app.engine.wording import count
 from lifespan_app.history.reading import describe
 from lifespan_app.history.reading.against_last_good import Comparison, against_last_good
 from lifespan_app.history.reading.as_json import document
+from lifespan_app.history.reading.boot import boot_of
 from lifespan_app.history.reading.jobs import Job, jobs_of
 from lifespan_app.history.reading.migrations import unapplied
 from lifespan_app.history.reading.queries import SHORT_ID, tables_exist
@@ -65,6 +66,7 @@ class RunText:
         for step in describe.broken(steps)[:MOST_LINES]:
             yield ""
             yield from self.trouble(step)
+        yield from self.boot(run)
         jobs = jobs_of(run)
         known = {job.key for job in jobs}
         for phase, title in self.phases(run):
@@ -107,6 +109,16 @@ class RunText:
         yield from folded(printable(found.headline), self.width, "  ")
         for difference in found.differences:
             yield from folded(printable(difference.text), self.width, "  - ", "    ")
+
+    def boot(self, run: LifespanRun) -> Iterator[str]:
+        """Yield what came before the hooks, if it is recorded."""
+        boot = boot_of(run)
+        if boot is None:
+            return
+        yield ""
+        yield from folded(boot.summary, self.width)
+        for part in boot.parts:
+            yield f"  {part.took:>8}  {part.text}"
 
     def line_of(self, run: LifespanRun) -> str:
         """Return which process a run is of."""

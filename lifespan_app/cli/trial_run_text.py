@@ -73,7 +73,8 @@ def add_options(parser: CommandParser) -> None:
         type=as_argument(budget.budget),
         metavar="BUDGET",
         help="How long the startup may take, such as 2s, and hooks: "
-        "total=2s,library.http_client=300ms. The median counts.",
+        "total=2s,library.http_client=300ms. The median counts. With --boot: how long all before "
+        "the hooks may take.",
     )
     runs.add_argument(
         "--compare",

@@ -51,6 +51,25 @@ def started(pid: int) -> str:
     return "" if found is None else found.start
 
 
+def began(pid: int | str = "self") -> float | None:
+    """Return the time at which a process began, since the epoch; None if it is unknown.
+
+    A forked process begins at its fork. One that has replaced its program (``exec``) has begun with the
+    first one. The precision is a clock tick, 10 ms. Only Linux tells without a library of its own.
+    """
+    found = stat(pid)
+    if found is None:
+        return None
+    try:
+        from time import CLOCK_BOOTTIME, clock_gettime, time
+    except ImportError:
+        return None
+    # ``btime`` of /proc/stat is in whole seconds. The start and this clock both count the time that the
+    # machine was suspended, and both have the offset of a time namespace (time_namespaces(7)).
+    age = clock_gettime(CLOCK_BOOTTIME) - int(found.start) / os.sysconf("SC_CLK_TCK")
+    return time() - age
+
+
 def is_gone(pid: int, start: str = "") -> bool:
     """Return True if a process has certainly ended, even if another one has its number now.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -66,3 +68,23 @@ def test_run_page_counts_failed_skipped_and_cancelled_hooks(reader: Client) -> N
     page = reader.get(f"{LIST}{run.pk}/change/").content.decode()
 
     assert f"{run.hooks_total}: 1 failed, " in page
+
+
+def test_run_page_shows_what_came_before_the_hooks(reader: Client) -> None:
+    run = records.healthy()
+    page = reader.get(f"{LIST}{run.pk}/change/").content.decode()
+
+    assert "Ready 4.7 s after the process began: 4.3 s before the hooks, 0.42 s of hooks." in page
+    assert "<dt>Until the ASGI application was made</dt><dd>0.50 s</dd>" in page
+    assert page.index("Until the ASGI") < page.index("lifespan-waterfall")
+
+
+def test_run_page_counts_the_blocks_of_the_event_loop(reader: Client) -> None:
+    calm = records.stopped()
+    blocked = records.stopped(loop_blocks=3, longest_block=timedelta(seconds=2.5))
+
+    def page(run: LifespanRun) -> str:
+        return reader.get(f"{LIST}{run.pk}/change/").content.decode()
+
+    assert "event loop" not in page(calm)
+    assert "The event loop was blocked 3 times, for 2.5 s at most." in page(blocked)

@@ -87,6 +87,20 @@ def test_blocks_of_the_event_loop_are_said() -> None:
     assert "\n  event loop: blocked 3 times, for 2.5 s at most\n" in shown()
 
 
+def test_parts_of_the_start_stand_before_the_hooks() -> None:
+    run = records.healthy()
+
+    text = shown()
+    said = "Ready 4.7 s after the process began: 4.3 s before the hooks, 0.42 s of hooks.\n"
+    assert text.index(said) < text.index("Startup: 0.42 s")
+    assert "\n     2.7 s  until the ready() of lifespan_app had run\n" in text
+
+    boot = json.loads(shown("--format", "json"))["boot"]
+    assert (boot["begins"], boot["forked"], boot["seconds"]) == ("process", False, 4.73)
+    assert boot["parts"][0] == {"until": "imported", "seconds": 0.41}
+    assert document(run, [])["boot"] == boot
+
+
 def test_newest_run_that_failed_is_found_behind_others() -> None:
     records.startup_failed(ago=900)
     lost = records.silent(ago=800)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -378,6 +379,20 @@ def test_signal_during_the_startup_gives_it_up(shop: Project) -> None:
     assert "ready" not in shop.events()
     assert "lost" not in {run["status"] for run in shop.runs()}
     assert "starting" not in {run["status"] for run in shop.runs()}
+
+
+def test_process_of_the_pool_begins_at_its_fork_in_the_record(
+    shop: Project, client: Celery
+) -> None:
+    with worker(shop, "--concurrency", "1") as server:
+        server.wait_for_event("ready")
+        assert ask(client, "fetch", "a").startswith("a ")
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0, server.output
+
+    boot = json.loads(shop.manage("showlifespan", "--format", "json").stdout)["boot"]
+    assert boot["forked"] is True
+    assert [part["until"] for part in boot["parts"]] == ["startup", "ready"]
 
 
 # Beat.

@@ -14,6 +14,7 @@ from lifespan_app.models import LifespanRun, LifespanStep
 
 from . import describe
 from .against_last_good import Comparison
+from .boot import boot_of
 
 VERSION = 1
 """The document's version, increased when a key is removed or changes its meaning."""
@@ -36,11 +37,13 @@ def document(
     steps = list(steps)
     with translation.override(None):  # as in the terminal, whoever asks for it
         headline = describe.headline(run, steps, now)
+        boot = boot_of(run)
     return {
         "version": VERSION,
         "headline": headline,
         "is_lost": run.is_lost(now),
         "against_last_good": None if against is None else against.as_json(),
+        "boot": None if boot is None else boot.as_json(),
         "run": columns(run, without=("id",)),
         "steps": [{"key": step.key, **columns(step, without=("id", "run"))} for step in steps],
     }

@@ -29,6 +29,7 @@ from lifespan_app.engine.reporting.report import (
 from lifespan_app.integration.redaction import masked
 
 from . import identity
+from .boot import boot_record
 from .fingerprint import fingerprint_of
 from .sanitize import sanitize
 
@@ -113,6 +114,7 @@ class Rows:
         self._stalled: set[str] = set()
         self._readiness = ""
         self._readiness_since = 0.0
+        self._boot: dict[str, float] | None = None
 
     def failed(self, step: Step, error: BaseException) -> None:
         """Store the fingerprint of a failure, which needs its traceback."""
@@ -132,6 +134,8 @@ class Rows:
         """Return the row of the run."""
         fingerprint, error, error_class = self._first_failure or ("", "", "")
         begun = report.startup_duration is not None
+        if self._boot is None:
+            self._boot = boot_record(report.uuid, report.started_at)
         row = {
             "uuid": report.uuid,
             "short_id": report.uuid[:8],
@@ -147,6 +151,7 @@ class Rows:
             "ended_by": kept(report.ended_by),
             "pid": report.pid,
             "server": report.server,
+            "boot": self._boot,
             "started_at": report.started_at,
             "ready_at": report.ready_at,
             "stopping_at": report.stopping_at,

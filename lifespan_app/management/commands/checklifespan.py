@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from lifespan_app.cli import check, trial_run_text
+from lifespan_app.cli import boot, check, trial_run_text
 from lifespan_app.cli.command import CommandWithExitCodes
 from lifespan_app.cli.problems import LEVELS
 
@@ -22,7 +22,7 @@ class Command(CommandWithExitCodes):
     exit_codes = """\
 exit codes:
   0  nothing is wrong
-  1  a problem at or over --fail-level
+  1  a problem at or over --fail-level; with --boot: over the budget, or the project can't be imported
   2  an argument that can't be used
 with --run also, the highest one where there are several:
   3  over the budget, or slower than before
@@ -58,10 +58,20 @@ with --run also, the highest one where there are several:
             "'module:name'. Default: ASGI_APPLICATION, else 'application' in the asgi.py beside "
             "the URLconf.",
         )
+        parser.add_argument(
+            "--boot",
+            action="store_true",
+            help="Start a fresh process up to its hooks, and show what took how long: the import and "
+            "the ready() of each app, and the imports of each package.",
+        )
         trial_run_text.add_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Show the plan and its problems, with ``--run`` a trial run, and fail for problems."""
+        if options["boot"]:
+            boot.refuse(options)
+            boot.run(self, options)
+            return
         trial_run_text.refuse(options)
         found = check.check_for(self, options["service_type"], options["asgi"])
         if options["run"] and found.can_run:
