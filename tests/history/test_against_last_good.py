@@ -142,6 +142,25 @@ def test_options_of_a_hook_that_have_changed_are_told() -> None:
     ]
 
 
+def test_limits_of_a_hook_that_have_changed_are_told() -> None:
+    served(step("shop.cache", required=False, timeout=5.0), step("shop.index", required=True))
+
+    changed = step("shop.cache", required=True, timeout=2.5)
+    index = step("shop.index", required=True, timeout=30.0)
+
+    assert lines(failed(changed, index)) == [
+        "shop.cache is required: yes, was no",
+        "Time limit of shop.cache: 2.5 s, was 5.0 s",
+        "Time limit of shop.index: 30 s, was –",
+    ]
+
+
+def test_limits_that_an_earlier_version_did_not_record_are_not_compared() -> None:
+    served(step("shop.cache"))
+
+    assert lines(failed(step("shop.cache", required=True, timeout=5.0))) == []
+
+
 def test_hook_that_took_longer_than_its_range_is_told() -> None:
     for _ in range(3):
         served(step("shop.cache", took=0.2), step("shop.index", took=0.3))

@@ -10,6 +10,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
+import django
 import pytest
 from django.core import mail
 from django.db import connections
@@ -232,7 +233,9 @@ def test_alert_is_sent_though_its_table_is_missing(
 
 @pytest.fixture
 def admins(settings: Settings) -> None:
-    settings.ADMINS = ["ann@example.com"]
+    # Since Django 6.0 pairs of name and address are deprecated; before, only they are taken.
+    address = "ann@example.com"
+    settings.ADMINS = [address] if django.VERSION >= (6,) else [("Ann", address)]
     # Django 6.1 has no default one; before, the setting is not known.
     settings.MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from lifespan_app.engine.error_text import masked
-from lifespan_app.engine.hooks.hook import Kind
+from lifespan_app.engine.hooks.hook import ONLY_AT_END, Kind
 from lifespan_app.engine.planning.plan import Node, edges_into
 
 from .failure import Failure, failure_of, short
@@ -307,6 +307,7 @@ class Snapshot:
             entry.tried.errors,
             node.options.required,
             *(("", "") if failure is None else failure.analysis),
+            own_limit(node, entry.phase),
         )
 
     def _ended(self, phase: Phase) -> list[Entry]:
@@ -386,6 +387,13 @@ def has_failed(entry: Entry) -> bool:
 def stops_startup(entry: Entry) -> bool:
     """Return True if an entry is the failed start of a required hook."""
     return has_failed(entry) and entry.node.options.required
+
+
+def own_limit(node: Node, phase: Phase) -> float | None:
+    """Return the time limit that a hook has of its own in a phase; None: it has none."""
+    options = node.options
+    at_end = node.hook is not None and node.hook.kind in ONLY_AT_END
+    return options.timeout if phase is not IN_SHUTDOWN or at_end else options.shutdown_timeout
 
 
 def attempt(entry: Entry, now: float) -> str:

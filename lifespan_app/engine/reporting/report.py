@@ -148,6 +148,8 @@ class Step(NamedTuple):
     """A sentence about the cause of its error, by an analyzer of ``lifespan_app.failures``."""
     action: str = ""
     """A sentence about what to do."""
+    timeout: float | None = None
+    """The hook's own time limit in this phase, in seconds; None: it has none."""
 
     @property
     def key(self) -> str:

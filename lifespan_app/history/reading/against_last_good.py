@@ -54,6 +54,8 @@ TEXTS = {
     "hooks_added": _("Hooks added: %(now)s"),
     "hooks_removed": _("Hooks removed: %(was)s"),
     "priority": _("Priority of %(hook)s: %(now)s, was %(was)s"),
+    "required": _("%(hook)s is required: %(now)s, was %(was)s"),
+    "timeout": _("Time limit of %(hook)s: %(now)s, was %(was)s"),
     "needs": _("%(hook)s depends on: %(now)s; was: %(was)s"),
     "startup": _("Startup: %(now)s, %(was)s"),
     "shutdown": _("Shutdown: %(now)s, %(was)s"),
@@ -93,7 +95,11 @@ class Difference(NamedTuple):
             value = describe.named(value, MOST_NAMES)
         elif self.what == "mode":
             value = Mode(value).label
-        return "–" if value == "" else str(value)
+        elif self.what == "required":
+            return gettext("yes") if value else gettext("no")
+        elif self.what == "timeout" and value is not None:
+            return describe.duration(value)
+        return "–" if value in ("", None) else str(value)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a JSON object."""
@@ -232,6 +238,9 @@ class Hook(NamedTuple):
 
     kind: str
     priority: int
+    required: bool | None
+    """None: neither this nor its limit was recorded."""
+    timeout: float | None
     needs: list[str]
     """The keys that it depends on, sorted."""
 
@@ -254,8 +263,14 @@ def hooks_changed(
     if removed := [key for key in old if key not in left_out]:
         yield Difference("hooks_removed", removed, [])
     both = [key for key in now if key in was]
-    for what in ("priority", "needs"):
-        changed = [key for key in both if getattr(now[key], what) != getattr(was[key], what)]
+    recorded = [key for key in both if None not in (now[key].required, was[key].required)]
+    for what, keys in {
+        "priority": both,
+        "required": recorded,
+        "timeout": recorded,
+        "needs": both,
+    }.items():
+        changed = [key for key in keys if getattr(now[key], what) != getattr(was[key], what)]
         for key in changed[:MOST_HOOKS]:
             yield Difference(what, getattr(was[key], what), getattr(now[key], what), key)
 
@@ -267,7 +282,7 @@ def hooks_of(steps: Iterable[LifespanStep]) -> dict[str, Hook]:
         # The edges of a shutdown are those of the startup in reverse.
         if step.phase != Phase.SHUTDOWN or step.key not in found:
             needs = sorted(target for target, reason in step.needs if reason in HARD)
-            found[step.key] = Hook(step.kind, step.priority, needs)
+            found[step.key] = Hook(step.kind, step.priority, step.required, step.timeout, needs)
     return found
 
 

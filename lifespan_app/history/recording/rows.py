@@ -225,6 +225,8 @@ class Rows:
             "kind": step.kind,
             "phase": step.phase.value,
             "priority": min(max(step.priority, -MOST), MOST),
+            "required": step.required,
+            "timeout": step.timeout,
             "attempt": step.attempt,
             "offset": step.offset,
             "duration": step.duration,
