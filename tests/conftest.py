@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +83,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         costly = "slow" in marks or OF_PROCESSES & fixtures
         if costly and "every_pair" not in marks:
             item.add_marker("once")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Forget the language of a test's last request, which Django leaves active in its thread."""
+    translation = sys.modules.get("django.utils.translation.trans_real")
+    if translation is not None:
+        translation.deactivate()
 
 
 def pytest_collection_finish() -> None:

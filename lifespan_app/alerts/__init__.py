@@ -59,6 +59,7 @@ def webhook(
         ValueError: the address is neither ``http`` nor ``https``.
     """
     import json
+    from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
     from . import texts
@@ -67,5 +68,10 @@ def webhook(
         raise ValueError("the url of the webhook must begin with http:// or https://")
     data = json.dumps(texts.payload(run, change, previous)).encode()
     sent = Request(url, data, {"Content-Type": "application/json", **(headers or {})})
-    with urlopen(sent, timeout=timeout):
-        pass
+    try:
+        with urlopen(sent, timeout=timeout):
+            pass
+    except HTTPError as error:
+        # It is the answer too, and holds the connection.
+        error.close()
+        raise

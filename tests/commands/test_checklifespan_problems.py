@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lifespan_app import migrations
 from tests.commands.schemas import errors_of
 from tests.messages import source_of_checks
 from tests.projects import Project
@@ -18,6 +20,8 @@ from tests.projects import Project
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 # Broken projects, one for each problem that can be found before anything runs.
+
+MIGRATIONS = len([*Path(migrations.__file__).parent.glob("[0-9]*.py")])
 
 HEAD = "from lifespan_app import lifespan\n\n\n"
 SOUND = HEAD + "@lifespan.resource\nasync def till():\n    yield 'till'\n"
@@ -376,7 +380,7 @@ BROKEN = (
         id="W008",
         what="a database without the tables of the history",
         make=without_tables,
-        says="Runs are not recorded: 6 migrations are not applied to the database 'default'.",
+        says=f"Runs are not recorded: {MIGRATIONS} migrations are not applied to the database 'default'.",
         level="WARNING",
         hint="manage.py migrate lifespan_app",
         in_deployment=True,

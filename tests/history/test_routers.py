@@ -78,5 +78,5 @@ def test_reads_and_writes_go_to_the_history_database(project: Project, alias: st
     assert done.stderr == ""
     first, *others = done.stdout.splitlines()
     assert first == f"{alias} stopped ['shelf', 'shelf']"
-    ours = ["lifespan_app_lifespanrun", "lifespan_app_lifespanstep"]
+    ours = [f"lifespan_app_lifespan{name}" for name in ("alert", "lease", "run", "step")]
     assert others == [f"{name} {ours if name == alias else []}" for name in names]

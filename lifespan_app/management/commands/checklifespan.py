@@ -22,7 +22,8 @@ class Command(CommandWithExitCodes):
     exit_codes = """\
 exit codes:
   0  nothing is wrong
-  1  a problem at or over --fail-level; with --boot: over the budget, or the project can't be imported
+  1  a problem at or over --fail-level
+     with --boot: over the budget, or the project can't be imported
   2  an argument that can't be used
 with --run also, the highest one where there are several:
   3  over the budget, or slower than before
