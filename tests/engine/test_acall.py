@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import pytest
 
 from lifespan_app import Lifespan, Resource
 from lifespan_app.errors import LifespanError, NotRunning, WrongLoop
+from tests.engine.shelves import Shelf
 from tests.forks import in_a_fork
 
 T = TypeVar("T")
@@ -19,32 +20,10 @@ T = TypeVar("T")
 variable = contextvars.ContextVar("variable", default="unset")
 
 
-class Shelf:
-    """Something that works on one loop only."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-
-    async def count(self, at_least: int = 0) -> int:
-        assert asyncio.get_running_loop() is self.loop
-        return max(3, at_least)
-
-
 @pytest.fixture
 def lifespan() -> Lifespan:
     """Return a registry of the test's own."""
     return Lifespan()
-
-
-@pytest.fixture
-def shelf(lifespan: Lifespan) -> Resource[Shelf]:
-    """Declare a resource called `shelf`, and return its handle."""
-
-    @lifespan.resource
-    async def shelf() -> AsyncIterator[Shelf]:
-        yield Shelf()
-
-    return shelf
 
 
 def on_another_loop(lifespan: Lifespan, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
