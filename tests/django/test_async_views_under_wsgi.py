@@ -350,7 +350,7 @@ class show:
 """
 
 
-def test_the_debug_toolbar_shows_the_queries_of_an_async_view(project: Project) -> None:
+def test_debug_toolbar_shows_the_queries_of_an_async_view(project: Project) -> None:
     write_shop(project)
     installed = ["lifespan_app", "django.contrib.auth", "django.contrib.contenttypes", "shop"]
     project.settings(
@@ -376,7 +376,7 @@ def test_the_debug_toolbar_shows_the_queries_of_an_async_view(project: Project) 
     assert "1 query in " in page
 
 
-def test_a_startup_that_fails_stops_only_the_views_that_read(project: Project) -> None:
+def test_startup_that_fails_stops_only_the_views_that_read(project: Project) -> None:
     write_shop(project, MIDDLEWARE=[]).file("shop/lifespan.py", FAILS)
     assert project.manage("migrate", "--verbosity", "0").returncode == 0
     with Server(project, RUNSERVER, options=("--noreload",)) as server:

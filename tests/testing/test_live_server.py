@@ -201,7 +201,7 @@ async def counted(request):
 @pytest.mark.every_pair
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", [None, "error"])
-def test_a_static_live_server_test_case_runs_async_views(
+def test_static_live_server_test_case_runs_async_views(
     project: Project, setting: str | None
 ) -> None:
     """Also where the project has a setting for processes that are not tests."""
