@@ -342,23 +342,16 @@ def shutdown_failed(**columns: Any) -> LifespanRun:
     )
 
 
-def crashed(**columns: Any) -> LifespanStep:
-    """Return the step of a background job that has crashed."""
-    return step(
+def crashed_job(**columns: Any) -> LifespanRun:
+    """Write a run that serves, degraded, since a background job of it has crashed."""
+    crash = step(
         "search.refresh",
         Phase.SERVING,
+        took=182.0,
         kind=BACKGROUND,
         outcome=Outcome.CRASHED,
         exception="KeyError",
         error="'isbn'",
-        **columns,
-    )
-
-
-def crashed_job(**columns: Any) -> LifespanRun:
-    """Write a run that serves, degraded, since a background job of it has crashed."""
-    crash = crashed(
-        took=182.0,
         traceback=(
             "Traceback (most recent call last):\n"
             '  File "/srv/shop/search/lifespan.py", line 44, in refresh\n'
@@ -535,7 +528,16 @@ def job(key: str, state: str, **columns: Any) -> dict[str, Any]:
 
 def restarting_job(**columns: Any) -> LifespanRun:
     """Write a run that serves, degraded, since a job of it has crashed 36 times and begins again."""
-    crash = crashed(took=0.3, attempt=36)
+    crash = step(
+        "search.refresh",
+        Phase.SERVING,
+        took=0.3,
+        kind=BACKGROUND,
+        outcome=Outcome.CRASHED,
+        attempt=36,
+        exception="KeyError",
+        error="'isbn'",
+    )
     jobs = [
         job(
             "search.refresh",
