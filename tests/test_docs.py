@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,13 +19,20 @@ from threading import Thread
 from typing import Literal
 
 import pytest
+from django.core.management import load_command_class
+from django.core.management.base import BaseCommand
 from playwright.sync_api import Browser
+from prometheus_client import CollectorRegistry
 
-from lifespan_app import conf
+from lifespan_app import Lifespan, conf
+from lifespan_app.conf import Change
+from lifespan_app.contrib.prometheus import Metrics
 from lifespan_app.engine.hooks.hook import DECORATORS
+from lifespan_app.engine.reporting.report import JobState, Readiness
 from tests.browsers import PHONE
 from tests.clusters import PostgreSQL
 from tests.documents import (
+    CHECKOUT,
     DOCS,
     SETTINGS,
     Block,
@@ -98,6 +105,26 @@ ANSWERS: dict[str, dict[str, str | None]] = {
     "howto/after-the-response: tasks": {"/borrow/": "Borrowed."},
     "moving/asgi-lifecycle: FastAPI": {"/": '{"EUR":1.0}'},
     "moving/asgi-lifecycle: today": {"/state/": "open"},
+}
+
+REGISTRY = CollectorRegistry()
+Metrics(registry=REGISTRY)
+METRICS = [
+    f"{family.name}_total" if family.type == "counter" else family.name
+    for family in REGISTRY.collect()
+]
+
+# What only the package itself reads of a Lifespan.
+INTERNAL = {
+    "changed",
+    "clear",
+    "declares_all",
+    "forget",
+    "has_open_run",
+    "hooks",
+    "prepare",
+    "refusals",
+    "rolled_back",
 }
 
 # Pages whose examples are management commands.
@@ -479,6 +506,74 @@ def test_defaults_of_settings_agree() -> None:
     for key, (default, _) in conf.KEYS.items():
         if key != "ENVIRONMENT":
             assert ast.literal_eval(rows[key]) == default
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("settings", Change),
+        ("howto/alerts", Change),
+        ("howto/health", Readiness),
+        ("howto/background-jobs", JobState),
+        ("howto/alerts", METRICS),
+    ],
+    ids=["changes in the settings", "changes", "readiness", "states of a job", "metrics"],
+)
+def test_words_of_a_list_are_on_the_page(page: str, words: Iterable[str]) -> None:
+    text = (DOCS / f"{page}.rst").read_text()
+
+    assert [str(word) for word in words if f"``{word}``" not in text] == []
+
+
+@pytest.mark.parametrize(
+    "command", [file.stem for file in (DOCS / "commands").glob("*lifespan.rst")]
+)
+def test_options_of_a_command_are_on_its_page(command: str) -> None:
+    parser = load_command_class("lifespan_app", command).create_parser("manage.py", command)
+    of_django = BaseCommand().create_parser("manage.py", command)
+    text = (DOCS / "commands" / f"{command}.rst").read_text()
+    options = set(parser._option_string_actions)
+    own = options - set(of_django._option_string_actions)
+    described = set(re.findall(r"^``(--[a-z-]+)", text, re.MULTILINE))
+
+    assert [option for option in sorted(own) if f"``{option}" not in text] == []
+    assert described <= options
+
+
+def test_public_methods_of_lifespan_are_in_the_reference() -> None:
+    methods = {name for name in dir(Lifespan) if not name.startswith("_")}
+    reference = set(re.findall(r":: (\w+)", (DOCS / "api.rst").read_text()))
+
+    assert methods - reference == INTERNAL
+
+
+def test_public_modules_are_in_the_reference() -> None:
+    package = Path(conf.__file__).parent
+    modules = {
+        ".".join(path.relative_to(package.parent).with_suffix("").parts)
+        for folder in (package, package / "contrib")
+        for path in folder.glob("[a-z]*.py")
+    }
+    reference = (DOCS / "api.rst").read_text()
+
+    assert {name for name in modules if not re.search(rf"\b{name}\b", reference)} == {
+        "lifespan_app.conf",
+        "lifespan_app.contrib.celery_spawned",
+        "lifespan_app.pytest_plugin",
+    }
+
+
+@pytest.mark.parametrize("page", [*sorted(CHECKOUT.glob("*.rst")), *pages()[1:]], ids=name_of)
+def test_line_of_a_page_has_110_columns_at_most(page: Path) -> None:
+    """Code has the width of its output, and messages that are headings stand on one line."""
+    lines = page.read_text().splitlines()
+
+    assert [
+        f"{number}: {line}"
+        for number, line in enumerate(lines, 1)
+        if len(line) > 110
+        and not re.match(r"(    .*|\.\. .*|   \.\. .*| *(``[^`]+``[.,;]? ?)+)$", line)
+    ] == []
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ SERVERS: dict[str, tuple[Kind, tuple[str, ...], str]] = {
 @pytest.mark.server
 @pytest.mark.parametrize("server", SERVERS)
 @pytest.mark.parametrize("page", PAGES)
-def test_its_views_use_the_client_under_every_kind_of_server(
+def test_views_of_a_first_project_use_the_client_under_every_kind_of_server(
     page: str, server: str, project: Project
 ) -> None:
     """With the import in `wsgi.py` that the server needs; `startproject` has written the rest."""

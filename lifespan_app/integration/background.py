@@ -139,7 +139,7 @@ class BackgroundRun:
                 return self._run
         raise NotRunning(
             f"{refusal}: the lifespan could not be opened in a background thread: {failure.text} "
-            f"The first use that comes {time_limit(RETRY_SECONDS)} later tries it anew."
+            f"The first use after {time_limit(RETRY_SECONDS)} tries again."
         ) from failure.error
 
     def may_open(self) -> bool:

@@ -258,7 +258,7 @@ class LifespanRunning:
     @contextmanager
     def _closing_on_error(self) -> Iterator[None]:
         if self._run is not None:
-            raise LifespanError("lifespan_running() opens one run: call it anew for another one.")
+            raise LifespanError("lifespan_running() opens one run. Call it again for another one.")
         try:
             yield
         except BaseException:

@@ -32,7 +32,7 @@ def test_page_before_the_first_is_the_first(reader: Client, number: int) -> None
     assert listed(reader, f"?p={number}") == [run.pk]
 
 
-def test_row_says_why(reader: Client) -> None:
+def test_row_of_a_failed_run_says_why(reader: Client) -> None:
     records.startup_failed()
     records.silent()
     records.healthy()
@@ -85,7 +85,9 @@ def test_exact_time_and_zone_are_text(reader: Client) -> None:
 
 class TestTheFirstPageOfTheSite:
     @pytest.mark.parametrize("site", ["/admin/", "/operations/"])
-    def test_it_has_a_line_of_state_and_a_link(self, reader: Client, site: str) -> None:
+    def test_first_page_of_the_site_has_a_line_of_state_and_a_link(
+        self, reader: Client, site: str
+    ) -> None:
         records.healthy(service_type="app")
         records.startup_failed(service_type="api")
 
@@ -95,12 +97,14 @@ class TestTheFirstPageOfTheSite:
         assert "app: 1 of 1 serving" in text
         assert f'href="{site}lifespan_app/">Overview of all processes' in text
 
-    def test_it_shows_nothing_to_those_who_may_not_see_runs(self, stranger: Client) -> None:
+    def test_first_page_of_the_site_shows_nothing_to_those_who_may_not_see_runs(
+        self, stranger: Client
+    ) -> None:
         records.healthy()
 
         assert "Overview of all processes" not in text_of(stranger, "/admin/")
 
-    def test_it_opens_while_the_history_cannot_be_read(
+    def test_first_page_of_the_site_opens_while_the_history_can_not_be_read(
         self, reader: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse() -> bool:

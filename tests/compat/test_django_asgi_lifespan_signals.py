@@ -253,7 +253,7 @@ class TestConnecting:
         await run_through()
         assert len(calls) == 1
 
-    async def test_connecting_a_function_weakly_or_strongly(self, signal: Any) -> None:
+    async def test_function_may_be_connected_weakly_or_strongly(self, signal: Any) -> None:
         called: list[str] = []
 
         def function(name: str) -> Callable[[], None]:
@@ -285,7 +285,7 @@ class TestDisconnecting:
     @pytest.mark.parametrize("form", ["", "_async"], ids=["sync", "async"])
     @pytest.mark.parametrize("shape", SHAPES)
     @pytest.mark.parametrize("weak", [True, False])
-    async def test_disconnecting_a_receiver(
+    async def test_disconnected_receiver_is_not_called(
         self, signal: Any, shape: str, form: str, weak: bool
     ) -> None:
         receivers = Receivers()
@@ -295,7 +295,7 @@ class TestDisconnecting:
         await run_through()
         assert receivers.calls == []
 
-    async def test_disconnecting_a_function(self, signal: Any) -> None:
+    async def test_disconnected_function_is_not_called(self, signal: Any) -> None:
         called: list[str] = []
 
         def receiver() -> None:
@@ -307,7 +307,9 @@ class TestDisconnecting:
         assert called == []
 
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_disconnecting_by_dispatch_uid_or_sender(self, signal: Any, shape: str) -> None:
+    async def test_receiver_is_disconnected_by_its_dispatch_uid_or_sender(
+        self, signal: Any, shape: str
+    ) -> None:
         receivers = Receivers()
         receiver = getattr(receivers, shape)
         signal.connect(receiver, dispatch_uid="one")
@@ -319,7 +321,9 @@ class TestDisconnecting:
         assert receivers.calls == []
 
     @pytest.mark.parametrize("shape", SHAPES)
-    async def test_disconnecting_and_connecting_again(self, signal: Any, shape: str) -> None:
+    async def test_disconnected_receiver_can_be_connected_again(
+        self, signal: Any, shape: str
+    ) -> None:
         receivers = Receivers()
         receiver = getattr(receivers, shape)
         signal.connect(receiver)

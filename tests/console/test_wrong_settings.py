@@ -32,7 +32,9 @@ WRONG = {
 
 @pytest.mark.parametrize("command", ["showlifespan", "prunelifespan"])
 @pytest.mark.parametrize(("setting", "said"), WRONG.values(), ids=WRONG)
-def test_they_say_it_and_fail(project: Project, command: str, setting: Any, said: str) -> None:
+def test_command_names_the_wrong_setting_and_fails(
+    project: Project, command: str, setting: Any, said: str
+) -> None:
     project.settings(LIFESPAN=setting)
 
     done = project.manage(command)
@@ -43,7 +45,7 @@ def test_they_say_it_and_fail(project: Project, command: str, setting: Any, said
 
 
 @pytest.mark.parametrize("command", ["showlifespan", "prunelifespan", "checklifespan"])
-def test_their_help_is_there_all_the_same(project: Project, command: str) -> None:
+def test_help_of_a_command_needs_no_valid_setting(project: Project, command: str) -> None:
     project.settings(LIFESPAN=["HISTORY"])
 
     assert project.manage(command, "--help").returncode == 0

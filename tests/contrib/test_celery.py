@@ -72,7 +72,7 @@ async def client(context):
 
 TASKS = """
 import os
-import time
+import threading
 
 import journal
 from celery import current_app, shared_task
@@ -92,9 +92,8 @@ def tick():
 
 
 @shared_task
-def sleep():
-    while True:
-        time.sleep(0.01)
+def never_end():
+    threading.Event().wait()
 
 
 @shared_task
@@ -256,7 +255,7 @@ def test_cold_shutdown_breaks_tasks_off_and_closes(
 ) -> None:
     with worker(shop, "--concurrency", "2") as server:
         server.wait_for_event("ready")
-        client.send_task("shop.tasks.sleep")
+        client.send_task("shop.tasks.never_end")
         # The worker has to know which process does the task: it does not break off what it can't find.
         server.until(lambda: in_work(client), "The task did not begin")
         if number == signal.SIGINT:

@@ -186,7 +186,8 @@ LIFESPAN = """
 """
 
 VIEWS = """
-    import time
+    import logging
+    import threading
 
     from django.http import HttpResponse
     from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -200,7 +201,11 @@ VIEWS = """
 
 
     async def blocks(request):
-        time.sleep(0.5)
+        is_logged = threading.Event()
+        handler = logging.Handler()
+        handler.emit = lambda record: "has been blocked" in record.getMessage() and is_logged.set()
+        logging.getLogger("lifespan_app").addHandler(handler)
+        assert is_logged.wait(30)
         return HttpResponse("done")
 """
 
@@ -224,7 +229,9 @@ def test_four_workers_are_scraped_as_one(project: Project, folder: Path) -> None
     with Server(project, options=["--workers", "4"], environment=environment) as server:
 
         def scrape() -> Samples:
-            return parsed(server.get("/metrics/").text)
+            answer = server.get("/metrics/")
+            # prometheus_client can't read the file that a starting worker has just made.
+            return parsed(answer.text) if answer.status == 200 else {}
 
         server.until(lambda: scrape().get(("lifespan_ready", "app")) == 4, "Not all are ready.")
         server.get("/blocks/")
@@ -240,5 +247,5 @@ def test_four_workers_are_scraped_as_one(project: Project, folder: Path) -> None
     assert metrics["lifespan_job_rounds_total", "books.refresh", "app"] == 4
     assert metrics["lifespan_job_crashes_total", "books.refresh", "app"] == 0
     assert metrics["lifespan_job_last_success_timestamp_seconds", "books.refresh", "app"] > 1e9
-    assert metrics["lifespan_loop_longest_block_seconds", "app"] >= 0.3
+    assert metrics["lifespan_loop_longest_block_seconds", "app"] >= 0.2
     assert len([*folder.glob("counter_*.db")]) == 4

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,6 +50,19 @@ def lifespan() -> Iterator[Lifespan]:
     lifespan.last_run = None
     yield lifespan
     lifespan.clear()
+
+
+@pytest.fixture
+def ours(lifespan: Lifespan, happened: list[str]) -> Any:
+    """Declare a resource called `client`, and return its handle."""
+
+    @lifespan.resource
+    async def client() -> AsyncIterator[str]:
+        happened.append("ours opens")
+        yield "our client"
+        happened.append("ours closes")
+
+    return client
 
 
 @pytest.fixture(params=["django", "lifespan_app"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator
 from textwrap import dedent
 from typing import Any
 
@@ -24,32 +23,19 @@ from tests.servers import GRANIAN, GUNICORN, HYPERCORN, UVICORN, Kind, Server
 pytestmark = pytest.mark.once
 
 
-@pytest.fixture
-def client(lifespan: Lifespan, happened: list[str]) -> Any:
-    """Declare a resource, and return its handle."""
-
-    @lifespan.resource
-    async def client() -> AsyncIterator[str]:
-        happened.append("opens")
-        yield "our client"
-        happened.append("closes")
-
-    return client
-
-
 class TestInOneLoop:
     @pytest.fixture(params=[Starlette, FastAPI])
     def framework(self, request: pytest.FixtureRequest) -> Any:
         return request.param
 
     async def test_as_lifespan_opens_and_closes_the_plan(
-        self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
+        self, lifespan: Lifespan, framework: Any, ours: Any, happened: list[str]
     ) -> None:
         async with started(framework(lifespan=lifespan.as_lifespan())) as server:
             assert server.state == {"client": "our client"}
-            assert client.current() == "our client"
+            assert ours.current() == "our client"
 
-        assert happened == ["opens", "closes"]
+        assert happened == ["ours opens", "ours closes"]
         report = lifespan.report()
         assert report is not None
         assert (report.mode, report.status) == (Mode.SERVER, Status.STOPPED)
@@ -67,17 +53,17 @@ class TestInOneLoop:
         assert told == ["api", "worker"]
 
     async def test_as_lifespan_can_be_started_again(
-        self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
+        self, lifespan: Lifespan, framework: Any, ours: Any, happened: list[str]
     ) -> None:
         application = framework(lifespan=lifespan.as_lifespan())
         for _ in range(2):
             async with started(application):
                 pass
 
-        assert happened == ["opens", "closes"] * 2
+        assert happened == ["ours opens", "ours closes"] * 2
 
     async def test_as_lifespan_inside_ours_is_one_run(
-        self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
+        self, lifespan: Lifespan, framework: Any, ours: Any, happened: list[str]
     ) -> None:
         mounted = framework(lifespan=lifespan.as_lifespan())
         application = LifespanMiddleware(
@@ -87,7 +73,7 @@ class TestInOneLoop:
             assert len(lifespan.runs) == 1
             assert server.state == {"client": "our client"}
 
-        assert happened == ["opens", "closes"]
+        assert happened == ["ours opens", "ours closes"]
 
     async def test_as_lifespan_that_can_not_start_says_so(
         self, lifespan: Lifespan, framework: Any
@@ -118,22 +104,22 @@ class TestInOneLoop:
         assert isinstance(await server.end(), ExceptionGroup)
 
     def test_as_lifespan_works_under_starlettes_test_client(
-        self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
+        self, lifespan: Lifespan, framework: Any, ours: Any, happened: list[str]
     ) -> None:
         with TestClient(framework(lifespan=lifespan.as_lifespan())):
-            assert happened == ["opens"]
-        assert happened == ["opens", "closes"]
+            assert happened == ["ours opens"]
+        assert happened == ["ours opens", "ours closes"]
 
     async def test_requests_read_by_handle_from_as_lifespan(
-        self, lifespan: Lifespan, client: Any
+        self, lifespan: Lifespan, ours: Any
     ) -> None:
         application = Starlette(lifespan=lifespan.as_lifespan())
 
         def in_sync(request: Request) -> PlainTextResponse:
-            return PlainTextResponse(client(request))
+            return PlainTextResponse(ours(request))
 
         async def in_async(request: Request) -> PlainTextResponse:
-            return PlainTextResponse(client(request))
+            return PlainTextResponse(ours(request))
 
         application.add_route("/sync", in_sync)
         application.add_route("/async", in_async)

@@ -156,34 +156,34 @@ def server(
 class TestEveryWSGIServer:
     """What a view that was written for an ASGI server does there."""
 
-    def test_lets_an_async_view_await_a_resource(self, server: Server) -> None:
+    def test_async_view_awaits_a_resource_under_wsgi(self, server: Server) -> None:
         assert server.get("/awaited/").text == "<emma>"
 
-    def test_lets_async_middleware_await_a_resource(self, server: Server) -> None:
+    def test_async_middleware_awaits_a_resource_under_wsgi(self, server: Server) -> None:
         assert server.get("/awaited/").headers["Page"] == "<middleware>"
 
-    def test_lets_a_stream_await_a_resource(self, server: Server) -> None:
+    def test_stream_awaits_a_resource_under_wsgi(self, server: Server) -> None:
         assert server.get("/streamed/").text == "<a><b><c>"
 
     @pytest.mark.parametrize("path", ["/converted/", "/called/"])
-    def test_lets_a_sync_view_await_a_resource(self, server: Server, path: str) -> None:
+    def test_sync_view_awaits_a_resource_under_wsgi(self, server: Server, path: str) -> None:
         assert server.get(path).text == "<emma>"
 
-    def test_gives_a_request_its_state(self, server: Server) -> None:
+    def test_wsgi_server_gives_a_request_its_state(self, server: Server) -> None:
         assert server.get("/state/").text == "(True, True) noted <emma>"
 
-    def test_lets_an_async_view_query_the_database(self, server: Server) -> None:
+    def test_async_view_queries_the_database_under_wsgi(self, server: Server) -> None:
         assert server.get("/stored/").text == "1"
 
-    def test_makes_sync_calls_of_async_code_in_the_thread_of_the_request(
+    def test_sync_calls_of_async_code_run_in_the_thread_of_the_request(
         self, server: Server
     ) -> None:
         assert server.get("/in_thread_of_the_request/").text == "True"
 
-    def test_shows_async_code_the_rows_of_the_transaction_around_it(self, server: Server) -> None:
+    def test_async_code_sees_the_rows_of_the_transaction_around_it(self, server: Server) -> None:
         assert server.get("/in_a_transaction/").text == "1"
 
-    def test_answers_500_to_a_view_that_raises_and_serves_on(self, server: Server) -> None:
+    def test_view_that_raises_is_answered_with_500_under_wsgi(self, server: Server) -> None:
         for _ in range(2):
             answer = server.get("/broken/")
             assert answer.status == 500
@@ -202,7 +202,7 @@ def test_two_async_views_run_side_by_side(server: Server) -> None:
 class TestTheLoop:
     """When it is opened and closed, and for whom."""
 
-    def test_is_not_opened_by_a_sync_view(self, project: Project) -> None:
+    def test_loop_is_not_opened_by_a_sync_view(self, project: Project) -> None:
         with Server(
             write_shop(project, MIDDLEWARE=[]), RUNSERVER, options=("--noreload",)
         ) as server:
@@ -217,7 +217,7 @@ class TestTheLoop:
             server.wait()
         assert project.events() == ["opens", "closes"]
 
-    def test_is_not_opened_by_livez(self, project: Project) -> None:
+    def test_loop_is_not_opened_by_livez(self, project: Project) -> None:
         write_shop(project, MIDDLEWARE=[]).settings(ROOT_URLCONF="lifespan_app.urls")
         with Server(project, RUNSERVER, options=("--noreload",)) as server:
             assert server.get("/livez").status == 200
@@ -225,7 +225,7 @@ class TestTheLoop:
             assert server.get("/readyz").status == 200
             assert project.events() == ["opens"]
 
-    def test_is_opened_once_for_views_that_come_at_once(self, project: Project) -> None:
+    def test_loop_is_opened_once_for_views_that_come_at_once(self, project: Project) -> None:
         with (
             Server(write_shop(project), RUNSERVER, options=("--noreload",)) as server,
             ThreadPoolExecutor(8) as pool,
@@ -234,7 +234,7 @@ class TestTheLoop:
         assert answers == ["<emma>"] * 8
         assert project.events() == ["opens"]
 
-    def test_is_that_of_a_run_that_was_opened_by_hand(self, project: Project) -> None:
+    def test_loop_is_that_of_a_run_that_was_opened_by_hand(self, project: Project) -> None:
         """In a gunicorn worker, with no setting and Django's own application."""
         write_shop(project).file(
             "gunicorn.conf.py",
@@ -250,7 +250,7 @@ class TestTheLoop:
             assert server.get("/awaited/").text == "<emma>"
         assert project.events() == ["opens"]
 
-    def test_is_a_new_one_in_a_fork(self, project: Project) -> None:
+    def test_loop_is_a_new_one_in_a_fork(self, project: Project) -> None:
         """gunicorn's master has answered a request before it makes its worker."""
         write_shop(project, LIFESPAN=THREAD).file(
             "gunicorn.conf.py",
@@ -275,7 +275,7 @@ def test_requests_of_an_asgi_server_are_left_alone_from_the_first_on(project: Pr
 class TestDjangosOwnWay:
     """What stays as it is without us."""
 
-    def test_is_left_to_projects_that_say_so(self, project: Project) -> None:
+    def test_djangos_own_way_is_left_to_projects_that_say_so(self, project: Project) -> None:
         """Their async views have a loop of their own, and resources are not read there."""
         write_shop(project, LIFESPAN={"WITHOUT_SERVER_LIFESPAN": "error"})
         with Server(project, RUNSERVER, options=("--noreload",)) as server:
@@ -292,7 +292,7 @@ class TestDjangosOwnWay:
             "WSGI has none. In wsgi.py, import get_wsgi_application from lifespan_app.wsgi" in text
         )
 
-    def test_refuses_async_views_with_atomic_requests(self, project: Project) -> None:
+    def test_async_views_with_atomic_requests_are_refused(self, project: Project) -> None:
         write_shop(project).settings("DATABASES['default']['ATOMIC_REQUESTS'] = True")
         with Server(project, RUNSERVER, options=("--noreload",)) as server:
             assert server.get("/plain/").text == "plain"
@@ -300,7 +300,7 @@ class TestDjangosOwnWay:
                 "You cannot use ATOMIC_REQUESTS with async views." in server.get("/awaited/").text
             )
 
-    def test_shows_the_frames_of_an_error(self, project: Project) -> None:
+    def test_error_shows_the_frames_of_an_async_view(self, project: Project) -> None:
         """No frame of ours is among them."""
         frames = {}
         for setting in ("thread", "error"):
@@ -311,7 +311,7 @@ class TestDjangosOwnWay:
         assert frames["thread"][-1] == "raises"
         assert frames["thread"] == frames["error"]
 
-    def test_is_a_request_class_of_the_projects_own(self, project: Project) -> None:
+    def test_request_class_of_the_projects_own_stays(self, project: Project) -> None:
         write_shop(
             project,
             wsgi="""
@@ -350,7 +350,7 @@ class show:
 """
 
 
-def test_the_debug_toolbar_shows_the_queries_of_an_async_view(project: Project) -> None:
+def test_debug_toolbar_shows_the_queries_of_an_async_view(project: Project) -> None:
     write_shop(project)
     installed = ["lifespan_app", "django.contrib.auth", "django.contrib.contenttypes", "shop"]
     project.settings(
@@ -376,7 +376,7 @@ def test_the_debug_toolbar_shows_the_queries_of_an_async_view(project: Project) 
     assert "1 query in " in page
 
 
-def test_a_startup_that_fails_stops_only_the_views_that_read(project: Project) -> None:
+def test_startup_that_fails_stops_only_the_views_that_read(project: Project) -> None:
     write_shop(project, MIDDLEWARE=[]).file("shop/lifespan.py", FAILS)
     assert project.manage("migrate", "--verbosity", "0").returncode == 0
     with Server(project, RUNSERVER, options=("--noreload",)) as server:

@@ -169,7 +169,7 @@ def of_a_thread(request):
 """
 
     @pytest.mark.parametrize("kind", [UVICORN, RUNSERVER], ids=lambda kind: str(kind.name))
-    def test_gives_the_one_connection_of_a_pool_back(
+    def test_acall_gives_the_one_connection_of_a_pool_back(
         self, project: Project, postgresql: PostgreSQL, kind: Kind
     ) -> None:
         resource = "@lifespan.resource\nasync def shelf():\n    yield 'shelf'"

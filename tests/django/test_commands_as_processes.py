@@ -90,7 +90,7 @@ def shop(project: Project) -> Project:
 
 
 WORK = """
-import time
+import threading
 
 import journal
 from django.core.management.base import BaseCommand
@@ -106,8 +106,7 @@ class Command(BaseCommand):
         journal.write(lifespan.call(client.current().fetch, "emma"))
         if once:
             return "done"
-        while True:
-            time.sleep(0.01)
+        threading.Event().wait()
 """
 
 
@@ -364,7 +363,7 @@ def test_under_the_autoreloader_only_the_child_opens_the_plan(shop: Project) -> 
 
 
 RELOADING = """
-import time
+import threading
 
 import journal
 from django.core.management.base import BaseCommand
@@ -387,8 +386,7 @@ class Command(BaseCommand):
 
     def work(self):
         journal.write("works")
-        while True:
-            time.sleep(0.01)
+        threading.Event().wait()
 """
 
 
@@ -461,7 +459,6 @@ def test_fork_of_the_command_dies_of_a_signal_as_any_process(shop: Project) -> N
         """
         import os
         import signal
-        import time
 
         import journal
         from django.core.management.base import BaseCommand
@@ -474,7 +471,7 @@ def test_fork_of_the_command_dies_of_a_signal_as_any_process(shop: Project) -> N
                 if child == 0:
                     os.write(write, b"!")
                     while True:
-                        time.sleep(0.01)
+                        signal.pause()
                 os.read(read, 1)
                 os.kill(child, signal.SIGTERM)
                 _, status = os.waitpid(child, 0)

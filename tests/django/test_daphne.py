@@ -81,13 +81,13 @@ def test_async_views_run_side_by_side(server: Server) -> None:
     assert answers == ["met", "met"]
 
 
-def test_a_view_that_raises_is_answered_with_500(server: Server) -> None:
+def test_view_that_raises_is_answered_with_500(server: Server) -> None:
     answer = server.get("/broken/")
     assert answer.status == 500
     assert "in broken" in answer.text
 
 
-def test_the_plan_is_open_from_the_first_request_to_the_end(server: Server) -> None:
+def test_plan_is_open_from_the_first_request_to_the_end(server: Server) -> None:
     assert server.get("/awaited/").text == "<emma>"
     server.signal(signal.SIGTERM if server.kind is DAPHNE else signal.SIGINT)
     server.wait()
@@ -106,7 +106,7 @@ def test_livez_does_not_open_the_plan(shop: Project) -> None:
         assert shop.events() == ["opens"]
 
 
-def test_a_client_that_goes_cancels_the_view(shop: Project) -> None:
+def test_client_that_goes_cancels_the_view(shop: Project) -> None:
     shop.settings(LIFESPAN=THREAD)
     with Server(shop, DAPHNE) as server:
         server.get("/awaited/")
@@ -116,7 +116,7 @@ def test_a_client_that_goes_cancels_the_view(shop: Project) -> None:
         server.wait_for_event("cancelled")
 
 
-def test_a_body_comes_whole(shop: Project) -> None:
+def test_body_comes_whole(shop: Project) -> None:
     shop.settings(LIFESPAN=THREAD)
     body = b"emma " * 100_000
     with Server(shop, DAPHNE) as server:

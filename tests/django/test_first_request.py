@@ -86,7 +86,7 @@ class TestIsSaidOnce:
         ],
         ids=["uvicorn", "granian", "daphne", "WSGI"],
     )
-    def test_under_a_server_that_begins_none(
+    def test_warning_comes_once_under_a_server_without_a_lifespan(
         self, shop: Project, kind: Kind, options: list[str], cure: str
     ) -> None:
         said = output_of(shop, kind, *options)
@@ -108,7 +108,7 @@ class TestIsSaidOnce:
         ],
         ids=["mounted", "Django's own"],
     )
-    def test_where_the_application_passes_none_on(
+    def test_warning_comes_once_where_the_application_passes_no_lifespan_on(
         self, shop: Project, asgi: str, cure: str
     ) -> None:
         assert f"{SAYS_SO} {cure}" in output_of(shop.asgi(asgi), UVICORN)
@@ -116,17 +116,17 @@ class TestIsSaidOnce:
 
 class TestIsNotSaid:
     @pytest.mark.parametrize("kind", [UVICORN, GRANIAN], ids=["uvicorn", "granian"])
-    def test_where_a_lifespan_has_begun(self, shop: Project, kind: Kind) -> None:
+    def test_no_warning_where_a_lifespan_has_begun(self, shop: Project, kind: Kind) -> None:
         assert "served without a lifespan" not in output_of(shop, kind)
 
-    def test_where_a_thread_opens_the_plan_later(self, shop: Project) -> None:
+    def test_no_warning_where_a_thread_opens_the_plan_later(self, shop: Project) -> None:
         assert "served without a lifespan" not in output_of(shop, RUNSERVER, "--noreload")
 
-    def test_where_no_hook_is_for_this_service_type(self, shop: Project) -> None:
+    def test_no_warning_where_no_hook_is_for_this_service_type(self, shop: Project) -> None:
         shop.file("shop/lifespan.py", LIFESPAN.replace("@lifespan.on_start\n", ""))
         assert "served without a lifespan" not in output_of(shop, UVICORN, "--lifespan", "off")
 
-    def test_in_tests(self, shop: Project) -> None:
+    def test_no_warning_in_tests(self, shop: Project) -> None:
         shop.file(
             "shop/tests.py",
             """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,22 +13,9 @@ from starlette.applications import Starlette
 from lifespan_app import Lifespan, LifespanMiddleware
 from lifespan_app.asgi import get_asgi_application
 from lifespan_app.engine.reporting.report import Outcome, Phase
+from tests.django.inner_applications import lifespan_of_two, lifespan_that_tells
 from tests.exchanges import ask
 from tests.scopes import STARTED, ServerSide, started
-
-
-@pytest.fixture
-def ours(lifespan: Lifespan, happened: list[str]) -> Any:
-    """Declare a resource, and return its handle."""
-
-    @lifespan.resource
-    async def client() -> AsyncIterator[str]:
-        happened.append("ours opens")
-        yield "our client"
-        happened.append("ours closes")
-
-    return client
-
 
 Make = Callable[..., Any]
 
@@ -39,13 +25,7 @@ def make(request: pytest.FixtureRequest, happened: list[str]) -> Make:
     """Return a function that makes an application of a framework, with a lifespan."""
 
     def application(name: str, **state: Any) -> Any:
-        @asynccontextmanager
-        async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
-            happened.append(f"{name} opens")
-            yield state
-            happened.append(f"{name} closes")
-
-        return request.param(lifespan=lifespan)
+        return request.param(lifespan=lifespan_that_tells(happened, name, **state))
 
     return application
 
@@ -66,15 +46,7 @@ class TestTheOrder:
         ]
 
     async def test_mounted_lifespans_open_side_by_side(self, ours: Any) -> None:
-        """Each waits for the other to have begun, at startup and at shutdown."""
-        doors = [asyncio.Barrier(2), asyncio.Barrier(2)]
-
-        @asynccontextmanager
-        async def lifespan(app: Any) -> AsyncIterator[None]:
-            await doors[0].wait()
-            yield
-            await doors[1].wait()
-
+        lifespan = lifespan_of_two()
         mounted = [FastAPI(lifespan=lifespan), FastAPI(lifespan=lifespan)]
         async with started(LifespanMiddleware(FastAPI(), forward=mounted)):
             pass

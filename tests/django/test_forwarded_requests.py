@@ -39,16 +39,16 @@ class TestARunElsewhere:
         return handler if request.param == "our handler" else LifespanMiddleware(handler)
 
     @pytest.mark.usefixtures("elsewhere")
-    async def test_answers(self, application: Any) -> None:
+    async def test_forwarded_request_is_answered(self, application: Any) -> None:
         assert (await ask(application, "/counted/")).text == "3"
 
     @pytest.mark.usefixtures("elsewhere")
-    async def test_gives_the_scope_its_state(self, application: Any) -> None:
+    async def test_forwarded_request_has_the_state_in_its_scope(self, application: Any) -> None:
         """The server hands none to requests."""
         assert (await ask(application, "/state_of_scope/")).text == "3"
 
     @pytest.mark.usefixtures("elsewhere")
-    async def test_leaves_the_scope_of_the_server_alone(self, application: Any) -> None:
+    async def test_forwarding_leaves_the_scope_of_the_server_alone(self, application: Any) -> None:
         exchange = Exchange(application, "/counted/")
         before = set(exchange._communicator.scope)
         await exchange.send_body()
@@ -61,21 +61,21 @@ class TestStayingHere:
     """Where there is nothing to go over for."""
 
     @pytest.mark.usefixtures("elsewhere")
-    async def test_an_application_with_a_lifespan_of_its_own(self) -> None:
+    async def test_request_stays_where_the_application_has_its_own_lifespan(self) -> None:
         application = LifespanASGIHandler()
         async with lifespan_of(application) as state:
             answer = await ask(application, "/threads/", state=dict(state))
         assert answer.text == str(threading.get_ident())
 
-    async def test_a_run_on_this_loop(self, lifespan: Lifespan) -> None:
+    async def test_request_stays_on_the_loop_of_its_run(self, lifespan: Lifespan) -> None:
         async with lifespan.run():
             assert (await ask(LifespanASGIHandler(), "/counted/")).text == "3"
 
-    async def test_no_run(self) -> None:
+    async def test_request_stays_on_its_loop_without_a_run(self) -> None:
         answer = await ask(LifespanASGIHandler(), "/threads/")
         assert answer.text == str(threading.get_ident())
 
-    async def test_a_loop_that_does_not_run_now(
+    async def test_request_stays_where_the_loop_of_the_run_has_stopped(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         """An error at once, and nothing hangs."""

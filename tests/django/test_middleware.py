@@ -32,6 +32,7 @@ from lifespan_app.errors import HookError
 from lifespan_app.handler import LifespanASGIHandler
 from tests.compat.conftest import no_receivers
 from tests.django.conftest import MountViews
+from tests.django.inner_applications import lifespan_that_tells
 from tests.exchanges import LIMIT, ask
 from tests.projects import Project
 from tests.scopes import MISSING, STARTED, STOPPED, ServerSide, started
@@ -45,35 +46,10 @@ __all__ = ["no_receivers"]
 Application = Callable[..., Any]
 
 
-@pytest.fixture
-def client(lifespan: Lifespan, happened: list[str]) -> Any:
-    """Declare a resource called `client`, and return its handle."""
-
-    @lifespan.resource
-    async def client() -> AsyncIterator[str]:
-        happened.append("ours opens")
-        yield "our client"
-        happened.append("ours closes")
-
-    return client
-
-
 @pytest.fixture(params=[Starlette, FastAPI])
 def framework(request: pytest.FixtureRequest) -> Any:
     """Return a framework whose applications have a lifespan of their own."""
     return request.param
-
-
-def lifespan_that(happened: list[str], **state: Any) -> Any:
-    """Return the lifespan of a Starlette or FastAPI application that yields this state."""
-
-    @asynccontextmanager
-    async def inner_lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
-        happened.append("theirs opens")
-        yield state
-        happened.append("theirs closes")
-
-    return inner_lifespan
 
 
 async def no_lifespan(scope: Any, receive: Any, send: Any) -> None:
@@ -84,10 +60,10 @@ async def no_lifespan(scope: Any, receive: Any, send: Any) -> None:
 
 class TestAroundDjango:
     async def test_views_read_resources_below_the_middleware(
-        self, mount: MountViews, client: Any
+        self, mount: MountViews, ours: Any
     ) -> None:
         def view(request: HttpRequest) -> HttpResponse:
-            return HttpResponse(client(request))
+            return HttpResponse(ours(request))
 
         mount(view=view)
         application = LifespanMiddleware(get_djangos_application())
@@ -97,7 +73,7 @@ class TestAroundDjango:
         assert answer.text == "our client"
 
     async def test_request_state_comes_from_the_state_middleware(
-        self, mount: MountViews, client: Any, settings: Settings
+        self, mount: MountViews, ours: Any, settings: Settings
     ) -> None:
         settings.MIDDLEWARE = ["lifespan_app.middleware.LifespanStateMiddleware"]
 
@@ -136,22 +112,22 @@ class TestAnInnerLifespan:
     """The inner application's lifespan lies inside ours."""
 
     async def test_inner_lifespan_opens_after_ours_and_closes_before_it(
-        self, framework: Any, client: Any, happened: list[str]
+        self, framework: Any, ours: Any, happened: list[str]
     ) -> None:
-        inner = framework(lifespan=lifespan_that(happened))
+        inner = framework(lifespan=lifespan_that_tells(happened))
         async with started(LifespanMiddleware(inner)):
             assert happened == ["ours opens", "theirs opens"]
         assert happened[2:] == ["theirs closes", "ours closes"]
 
     @pytest.mark.parametrize("state", [{}, MISSING])
     async def test_inner_lifespan_shares_its_state_with_ours(
-        self, framework: Any, client: Any, happened: list[str], state: Any
+        self, framework: Any, ours: Any, happened: list[str], state: Any
     ) -> None:
         async def view(request: Request) -> Any:
-            read = [request.state.client, request.state.pool, client(request)]
+            read = [request.state.client, request.state.pool, ours(request)]
             return JSONResponse(read)
 
-        inner = framework(lifespan=lifespan_that(happened, pool="their pool"))
+        inner = framework(lifespan=lifespan_that_tells(happened, pool="their pool"))
         inner.add_route("/", view)
         application = LifespanMiddleware(inner)
         async with started(application, state=state) as server:
@@ -161,22 +137,22 @@ class TestAnInnerLifespan:
         assert answer.text == '["our client","their pool","our client"]'
 
     async def test_inner_lifespan_has_our_resources_in_its_state(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
         @asynccontextmanager
         async def inner_lifespan(app: Any) -> AsyncIterator[None]:
-            happened.append(client.current())
+            happened.append(ours.current())
             yield
-            happened.append(client.current())
+            happened.append(ours.current())
 
         async with started(LifespanMiddleware(Starlette(lifespan=inner_lifespan))):
             pass
         assert happened == ["ours opens", "our client", "our client", "ours closes"]
 
     async def test_inner_lifespan_that_sets_a_key_of_ours_is_an_error(
-        self, framework: Any, client: Any, happened: list[str]
+        self, framework: Any, ours: Any, happened: list[str]
     ) -> None:
-        inner = framework(lifespan=lifespan_that(happened, client="their client"))
+        inner = framework(lifespan=lifespan_that_tells(happened, client="their client"))
         application = LifespanMiddleware(inner)
         server = ServerSide(application)
         answer = await server.startup()
@@ -184,7 +160,7 @@ class TestAnInnerLifespan:
         error = await server.end()
         assert isinstance(error, HookError)
         assert "'client'" in str(error)
-        assert f"{client.hook.module}.client' (tests/django/test_middleware.py:" in str(error)
+        assert f"{ours.hook.module}.client' (tests/django/conftest.py:" in str(error)
         line = self.line_of("application = LifespanMiddleware(inner)")
         assert f"'{__name__}.inner' (tests/django/test_middleware.py:{line})" in str(error)
         assert "state_name=" in str(error)
@@ -197,17 +173,17 @@ class TestAnInnerLifespan:
         return next(n for n, line in enumerate(lines, 1) if n > first and text in line)
 
     async def test_inner_lifespan_may_hand_on_our_resource(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
         @asynccontextmanager
         async def inner_lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
-            yield {"client": client.current()}
+            yield {"client": ours.current()}
 
         async with started(LifespanMiddleware(Starlette(lifespan=inner_lifespan))):
             pass
 
     async def test_inner_lifespan_that_fails_to_start_fails_ours_after_a_rollback(
-        self, framework: Any, client: Any, happened: list[str], caplog: pytest.LogCaptureFixture
+        self, framework: Any, ours: Any, happened: list[str], caplog: pytest.LogCaptureFixture
     ) -> None:
         @asynccontextmanager
         async def inner_lifespan(app: Any) -> AsyncIterator[None]:
@@ -224,7 +200,7 @@ class TestAnInnerLifespan:
         assert isinstance(await server.end(), ZeroDivisionError)
 
     async def test_inner_lifespan_that_fails_to_stop_stops_ours_all_the_same(
-        self, framework: Any, client: Any, happened: list[str]
+        self, framework: Any, ours: Any, happened: list[str]
     ) -> None:
         @asynccontextmanager
         async def inner_lifespan(app: Any) -> AsyncIterator[None]:
@@ -242,7 +218,7 @@ class TestAnInnerLifespan:
         assert [type(one) for one in error.exceptions] == [ZeroDivisionError]
 
     async def test_inner_lifespan_that_hangs_at_startup_is_given_up(
-        self, client: Any, happened: list[str], settings: Settings
+        self, ours: Any, happened: list[str], settings: Settings
     ) -> None:
         settings.LIFESPAN = {"STARTUP_DEADLINE": 0.3}
 
@@ -262,7 +238,7 @@ class TestAnInnerLifespan:
         assert isinstance(await server.end(), HookError)
 
     async def test_inner_lifespan_that_hangs_at_shutdown_is_given_up(
-        self, client: Any, happened: list[str], settings: Settings
+        self, ours: Any, happened: list[str], settings: Settings
     ) -> None:
         settings.LIFESPAN = {"SHUTDOWN_TIMEOUT": 0.3}
 
@@ -282,7 +258,7 @@ class TestAnInnerLifespan:
         assert happened == ["ours opens", "theirs gives up", "ours closes"]
 
     async def test_inner_lifespan_that_crashes_makes_the_process_not_ready(
-        self, client: Any, lifespan: Lifespan, happened: list[str]
+        self, ours: Any, lifespan: Lifespan, happened: list[str]
     ) -> None:
         crash = asyncio.Event()
 
@@ -307,9 +283,9 @@ class TestAnInnerLifespan:
         assert happened == ["ours opens", "ours closes"]
 
     async def test_inner_lifespan_is_closed_when_the_server_cancels(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
-        inner = Starlette(lifespan=lifespan_that(happened))
+        inner = Starlette(lifespan=lifespan_that_tells(happened))
         server = ServerSide(LifespanMiddleware(inner))
         await server.startup()
         server.task.cancel()
@@ -318,7 +294,7 @@ class TestAnInnerLifespan:
 
     @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
     async def test_inner_lifespan_that_raises_a_base_exception_fails_ours(
-        self, client: Any, happened: list[str], kind: type[BaseException]
+        self, ours: Any, happened: list[str], kind: type[BaseException]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
             await receive()
@@ -338,13 +314,13 @@ class TestAnInnerApplication:
         "inner", [get_djangos_application, lambda: no_lifespan], ids=["django", "raises"]
     )
     async def test_inner_application_that_raises_before_it_asks_has_no_lifespan(
-        self, client: Any, happened: list[str], inner: Callable[[], Application]
+        self, ours: Any, happened: list[str], inner: Callable[[], Application]
     ) -> None:
         async with started(LifespanMiddleware(inner())):
             assert happened == ["ours opens"]
 
     async def test_inner_application_that_returns_before_it_asks_has_no_lifespan(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None: ...
 
@@ -352,7 +328,7 @@ class TestAnInnerApplication:
             assert happened == ["ours opens"]
 
     async def test_inner_application_without_an_answer_is_served_with_a_warning(
-        self, client: Any, caplog: pytest.LogCaptureFixture
+        self, ours: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
             await receive()
@@ -361,7 +337,7 @@ class TestAnInnerApplication:
             assert "returned without an answer" in caplog.text
 
     async def test_inner_application_that_raises_after_it_has_asked_fails_the_startup(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
             await receive()
@@ -373,7 +349,7 @@ class TestAnInnerApplication:
         assert isinstance(await server.end(), ZeroDivisionError)
 
     async def test_inner_application_that_sends_startup_failed_fails_the_startup(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
             await receive()
@@ -386,7 +362,7 @@ class TestAnInnerApplication:
         assert happened == ["ours opens", "ours closes"]
 
     async def test_error_of_an_inner_application_that_sends_startup_failed_is_raised(
-        self, client: Any
+        self, ours: Any
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
             await receive()
@@ -401,7 +377,7 @@ class TestAnInnerApplication:
         assert isinstance(await server.end(), ZeroDivisionError)
 
     async def test_failed_shutdown_of_an_inner_application_fails_the_shutdown(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
             await receive()
@@ -417,7 +393,7 @@ class TestAnInnerApplication:
         assert happened == ["ours opens", "ours closes"]
 
     async def test_inner_application_that_ends_its_lifespan_early_is_served_on(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
         async def inner(scope: Any, receive: Any, send: Any) -> None:
             await receive()
@@ -427,9 +403,9 @@ class TestAnInnerApplication:
             assert happened == ["ours opens"]
 
     async def test_inner_application_is_asked_once_for_each_start_of_a_server(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
-        application = LifespanMiddleware(Starlette(lifespan=lifespan_that(happened)))
+        application = LifespanMiddleware(Starlette(lifespan=lifespan_that_tells(happened)))
         for _ in range(2):
             async with started(application):
                 pass
@@ -441,7 +417,7 @@ class TestOursInOurs:
 
     @pytest.fixture(params=["handler", "middleware", "both"])
     def nested(self, request: pytest.FixtureRequest, happened: list[str]) -> Any:
-        innermost: Any = Starlette(lifespan=lifespan_that(happened))
+        innermost: Any = Starlette(lifespan=lifespan_that_tells(happened))
         if request.param == "middleware":
             return LifespanMiddleware(LifespanMiddleware(innermost))
         if request.param == "handler":
@@ -449,7 +425,7 @@ class TestOursInOurs:
         return LifespanMiddleware(LifespanMiddleware(get_asgi_application()))
 
     async def test_nested_middleware_is_one_run(
-        self, nested: Any, lifespan: Lifespan, client: Any, happened: list[str]
+        self, nested: Any, lifespan: Lifespan, ours: Any, happened: list[str]
     ) -> None:
         async with started(nested):
             assert len(lifespan.runs) == 1
@@ -457,15 +433,15 @@ class TestOursInOurs:
         assert ours == ["ours opens", "ours closes"]
 
     async def test_nested_middleware_runs_the_lifespan_of_the_innermost_once(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
-        innermost = Starlette(lifespan=lifespan_that(happened))
+        innermost = Starlette(lifespan=lifespan_that_tells(happened))
         async with started(LifespanMiddleware(LifespanMiddleware(innermost))):
             pass
         assert happened == ["ours opens", "theirs opens", "theirs closes", "ours closes"]
 
     async def test_nested_middleware_calls_the_inner_handlers_on_shutdown(
-        self, client: Any, happened: list[str]
+        self, ours: Any, happened: list[str]
     ) -> None:
         handler = get_asgi_application()
         async with started(LifespanMiddleware(handler)):
@@ -473,7 +449,7 @@ class TestOursInOurs:
         assert happened == ["ours opens", "function", "ours closes"]
 
     async def test_nested_middleware_driven_by_the_lifespan_of_a_framework_is_one_run(
-        self, lifespan: Lifespan, framework: Any, client: Any, happened: list[str]
+        self, lifespan: Lifespan, framework: Any, ours: Any, happened: list[str]
     ) -> None:
         handler = get_asgi_application()
         handler.on_shutdown.append(lambda: happened.append("function"))
@@ -490,10 +466,10 @@ class TestOursInOurs:
         assert happened == ["ours opens", "function", "ours closes"]
 
     async def test_nested_middleware_serves_requests_with_that_run(
-        self, mount: MountViews, client: Any
+        self, mount: MountViews, ours: Any
     ) -> None:
         def view(request: Any) -> HttpResponse:
-            return JsonResponse([request.state["client"], client(request)], safe=False)
+            return JsonResponse([request.state["client"], ours(request)], safe=False)
 
         mount(view=view)
         application = LifespanMiddleware(get_asgi_application())
@@ -502,26 +478,26 @@ class TestOursInOurs:
         assert answer.text == '["our client", "our client"]'
 
     async def test_nested_middleware_in_a_framework_finds_the_run_around_it(
-        self, mount: MountViews, client: Any, happened: list[str]
+        self, mount: MountViews, ours: Any, happened: list[str]
     ) -> None:
         def view(request: Any) -> HttpResponse:
             return JsonResponse([request.state["client"], request.state["pool"]], safe=False)
 
         mount(view=view)
         routes = [Mount("/django", get_asgi_application())]
-        inner = Starlette(routes=routes, lifespan=lifespan_that(happened, pool="their pool"))
+        inner = Starlette(routes=routes, lifespan=lifespan_that_tells(happened, pool="their pool"))
         application = LifespanMiddleware(inner)
         async with started(application):
             answer = await ask(application, "/django/view/")
         assert answer.text == '["our client", "their pool"]'
 
     async def test_nested_middleware_may_be_the_frameworks_own(
-        self, framework: Any, client: Any, happened: list[str]
+        self, framework: Any, ours: Any, happened: list[str]
     ) -> None:
         async def view(request: Request) -> Any:
-            return JSONResponse([request.state.client, request.state.pool, client(request)])
+            return JSONResponse([request.state.client, request.state.pool, ours(request)])
 
-        inner = framework(lifespan=lifespan_that(happened, pool="their pool"))
+        inner = framework(lifespan=lifespan_that_tells(happened, pool="their pool"))
         inner.add_route("/", view)
         inner.add_middleware(LifespanMiddleware)
         async with started(inner) as server:
@@ -531,13 +507,13 @@ class TestOursInOurs:
 
 
 class TestRequests:
-    def test_http_and_websocket_requests_read_by_handle(self, client: Any) -> None:
+    def test_http_and_websocket_requests_read_by_handle(self, ours: Any) -> None:
         async def view(request: StarletteRequest) -> JSONResponse:
-            return JSONResponse(client(request))
+            return JSONResponse(ours(request))
 
         async def socket(websocket: WebSocket) -> None:
             await websocket.accept()
-            await websocket.send_json([client(websocket), websocket.state.client])
+            await websocket.send_json([ours(websocket), websocket.state.client])
             await websocket.close()
 
         inner = Starlette(routes=[Route("/", view), WebSocketRoute("/socket", socket)])

@@ -31,22 +31,9 @@ from lifespan_app.asgi import get_asgi_application
 from lifespan_app.engine.reporting.report import Outcome, Phase, Report
 from lifespan_app.handler import LifespanASGIHandler
 from tests.django.conftest import MountViews
+from tests.django.inner_applications import lifespan_of_two, lifespan_that_tells
 from tests.exchanges import LIMIT, ask, http_scope
 from tests.scopes import STARTED, STOPPED, ServerSide, started
-
-
-@pytest.fixture
-def ours(lifespan: Lifespan, happened: list[str]) -> Any:
-    """Declare a resource, and return its handle."""
-
-    @lifespan.resource
-    async def client() -> AsyncIterator[str]:
-        happened.append("ours opens")
-        yield "our client"
-        happened.append("ours closes")
-
-    return client
-
 
 Make = Callable[..., FastAPI]
 
@@ -56,13 +43,7 @@ def make(happened: list[str]) -> Make:
     """Return a function that makes an application with a lifespan, and with the state it is given."""
 
     def application(name: str, **state: Any) -> FastAPI:
-        @asynccontextmanager
-        async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
-            happened.append(f"{name} opens")
-            yield state
-            happened.append(f"{name} closes")
-
-        return FastAPI(lifespan=lifespan)
+        return FastAPI(lifespan=lifespan_that_tells(happened, name, **state))
 
     return application
 
@@ -132,15 +113,7 @@ class TestTheOrder:
         ]
 
     async def test_mounts_open_side_by_side(self, ours: Any) -> None:
-        """Each waits for the other to have begun, at startup and at shutdown."""
-        doors = [asyncio.Barrier(2), asyncio.Barrier(2)]
-
-        @asynccontextmanager
-        async def lifespan(app: Any) -> AsyncIterator[None]:
-            await doors[0].wait()
-            yield
-            await doors[1].wait()
-
+        lifespan = lifespan_of_two()
         mounts = {"/a": FastAPI(lifespan=lifespan), "/b": FastAPI(lifespan=lifespan)}
         async with started(get_asgi_application(mounts=mounts)):
             pass

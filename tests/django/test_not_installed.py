@@ -77,7 +77,9 @@ class TestAnAppThatIsNotInstalled:
         project.app("shop", lifespan="raise AssertionError", installed=False).app("library")
         assert "W001" not in warnings_of(project, "check")
 
-    def test_may_be_imported_by_an_installed_one(self, shop: Project) -> None:
+    def test_app_that_is_not_installed_may_be_imported_by_an_installed_one(
+        self, shop: Project
+    ) -> None:
         shop.app("library", lifespan="import shop.lifespan")
         assert "W001" not in warnings_of(shop, "check")
 

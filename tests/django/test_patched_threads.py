@@ -96,7 +96,7 @@ def test_gunicorns_gevent_worker_is_named_and_goes_on(shop: Project, worker_clas
     assert shop.events() == []
 
 
-def test_a_run_opened_by_hand_is_refused_too(shop: Project) -> None:
+def test_run_opened_by_hand_is_refused_too(shop: Project) -> None:
     with Server(shop, GUNICORN_WSGI, options=("--worker-class", "gevent")) as server:
         said = server.get("/opened/").text
         assert said.startswith("LifespanError: No lifespan can be opened: gunicorn's worker class")
@@ -132,7 +132,7 @@ def test_program_with_patched_threads_gets_the_name_of_the_library(
     assert f"can't be read: {library} has patched Python's threads" in done.stdout
 
 
-def test_a_library_that_is_only_imported_is_no_obstacle(shop: Project) -> None:
+def test_library_that_is_only_imported_is_no_obstacle(shop: Project) -> None:
     shop.settings(LIFESPAN={"WITHOUT_SERVER_LIFESPAN": "thread"})
     done = shop.run(
         "-c",

@@ -70,7 +70,7 @@ class TestTheSteps:
         assert report_of(lifespan).status == "stopped"
         assert found["urls"].key == "django.urls"
 
-    async def test_without_the_setting_there_are_none(
+    async def test_no_steps_of_django_without_the_setting(
         self, lifespan: Lifespan, settings: Settings
     ) -> None:
         settings.LIFESPAN = {"HISTORY": False}
@@ -209,7 +209,7 @@ class TestWhatIsWarm:
 class TestTheRequest:
     """Django's own middleware answers one, and nobody else sees it."""
 
-    async def test_projects_own_code_does_not_see_it(
+    async def test_projects_own_code_does_not_see_the_request_of_the_warm_up(
         self, lifespan: Lifespan, settings: Settings, module: Any
     ) -> None:
         seen: list[object] = []
@@ -254,7 +254,7 @@ class TestTheRequest:
         ],
         ids=lambda changes: ", ".join(changes),
     )
-    async def test_it_is_answered(
+    async def test_request_of_the_warm_up_is_answered(
         self,
         lifespan: Lifespan,
         settings: Settings,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 import pytest
 import uvloop
 
-from lifespan_app import Lifespan
+from lifespan_app import Lifespan, Resource
 from tests.engine.apps import HostWithApps
+from tests.engine.shelves import Shelf
 from tests.engine.virtual_clock import run_virtually
 
 T = TypeVar("T")
@@ -44,3 +45,14 @@ def run(request: pytest.FixtureRequest) -> RunOnLoop:
 def lifespan() -> Lifespan:
     """Return a registry of the test's own, for what needs no loop."""
     return Lifespan(HostWithApps())
+
+
+@pytest.fixture
+def shelf(lifespan: Lifespan) -> Resource[Shelf]:
+    """Declare a resource called `shelf`, and return its handle."""
+
+    @lifespan.resource
+    async def shelf() -> AsyncIterator[Shelf]:
+        yield Shelf()
+
+    return shelf

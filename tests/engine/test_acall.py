@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import pytest
 
 from lifespan_app import Lifespan, Resource
 from lifespan_app.errors import LifespanError, NotRunning, WrongLoop
+from tests.engine.shelves import Shelf
 from tests.forks import in_a_fork
 
 T = TypeVar("T")
@@ -19,32 +20,10 @@ T = TypeVar("T")
 variable = contextvars.ContextVar("variable", default="unset")
 
 
-class Shelf:
-    """Something that works on one loop only."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-
-    async def count(self, at_least: int = 0) -> int:
-        assert asyncio.get_running_loop() is self.loop
-        return max(3, at_least)
-
-
 @pytest.fixture
 def lifespan() -> Lifespan:
     """Return a registry of the test's own."""
     return Lifespan()
-
-
-@pytest.fixture
-def shelf(lifespan: Lifespan) -> Resource[Shelf]:
-    """Declare a resource called `shelf`, and return its handle."""
-
-    @lifespan.resource
-    async def shelf() -> AsyncIterator[Shelf]:
-        yield Shelf()
-
-    return shelf
 
 
 def on_another_loop(lifespan: Lifespan, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -60,23 +39,23 @@ async def count(shelf: Resource[Shelf]) -> int:
 class TestOnAnotherLoop:
     """Where a resource can't be awaited."""
 
-    def test_it_returns_the_result_of_the_function(
+    def test_acall_returns_the_result_of_the_function(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         assert on_another_loop(lifespan, lambda: lifespan.acall(count, shelf)) == 3
 
-    def test_it_raises_the_error_of_the_function(self, lifespan: Lifespan) -> None:
+    def test_acall_raises_the_error_of_the_function(self, lifespan: Lifespan) -> None:
         async def fail() -> None:
             raise ZeroDivisionError("there")
 
         with pytest.raises(ZeroDivisionError, match="there"):
             on_another_loop(lifespan, lambda: lifespan.acall(fail))
 
-    def test_wrong_loop_recommends_it(self, lifespan: Lifespan, shelf: Resource[Shelf]) -> None:
+    def test_wrong_loop_recommends_acall(self, lifespan: Lifespan, shelf: Resource[Shelf]) -> None:
         with pytest.raises(WrongLoop, match=r"await lifespan\.acall\(async_function"):
             on_another_loop(lifespan, lambda: count(shelf))
 
-    def test_the_function_sees_the_callers_context_variables(self, lifespan: Lifespan) -> None:
+    def test_called_function_sees_the_callers_context_variables(self, lifespan: Lifespan) -> None:
         async def read() -> str:
             return variable.get()
 
@@ -86,7 +65,7 @@ class TestOnAnotherLoop:
 
         assert on_another_loop(lifespan, call) == "the caller's"
 
-    def test_the_loop_goes_on_meanwhile(self, lifespan: Lifespan) -> None:
+    def test_loop_of_the_caller_goes_on_during_an_acall(self, lifespan: Lifespan) -> None:
         async def call() -> str:
             woken = asyncio.Event()
             here = asyncio.get_running_loop()
@@ -115,14 +94,14 @@ class TestOnAnotherLoop:
             on_another_loop(lifespan, lambda: lifespan.acall(hang, timeout=0.01))
         assert cancelled == ["there"]
 
-    def test_a_timeout_of_the_functions_own_is_its_error(self, lifespan: Lifespan) -> None:
+    def test_timeout_of_the_function_itself_is_its_own(self, lifespan: Lifespan) -> None:
         async def give_up() -> None:
             raise TimeoutError("the function's own")
 
         with pytest.raises(TimeoutError, match="the function's own"):
             on_another_loop(lifespan, lambda: lifespan.acall(give_up, timeout=10))
 
-    def test_a_caller_that_is_cancelled_cancels_the_function(self, lifespan: Lifespan) -> None:
+    def test_cancelled_caller_cancels_the_function(self, lifespan: Lifespan) -> None:
         cancelled: list[str] = []
 
         async def call() -> None:
@@ -147,9 +126,7 @@ class TestOnAnotherLoop:
         on_another_loop(lifespan, call)
         assert cancelled == ["there"]
 
-    def test_a_function_that_is_cancelled_does_not_cancel_its_caller(
-        self, lifespan: Lifespan
-    ) -> None:
+    def test_cancelled_function_does_not_cancel_its_caller(self, lifespan: Lifespan) -> None:
         async def cancel_itself() -> None:
             raise asyncio.CancelledError
 
@@ -160,13 +137,13 @@ class TestOnAnotherLoop:
 class TestOnTheLoopOfTheRun:
     """Where one could await as well: code that does not know where it runs."""
 
-    async def test_it_returns_the_result_of_the_function(
+    async def test_acall_returns_the_result_of_the_function(
         self, lifespan: Lifespan, shelf: Resource[Shelf]
     ) -> None:
         async with lifespan.run():
             assert await lifespan.acall(shelf.current().count, 5) == 5
 
-    async def test_a_hook_may_call_it_while_the_run_starts(self, lifespan: Lifespan) -> None:
+    async def test_hook_may_acall_while_the_run_starts(self, lifespan: Lifespan) -> None:
         counted: list[int] = []
 
         @lifespan.on_start
@@ -181,7 +158,7 @@ class TestOnTheLoopOfTheRun:
             with pytest.raises(TimeoutError, match=r"wait\(\).*took more than 0.01 s.*acall"):
                 await lifespan.acall(asyncio.Event().wait, timeout=0.01)
 
-    async def test_a_timeout_of_the_functions_own_is_its_error(self, lifespan: Lifespan) -> None:
+    async def test_timeout_of_the_function_itself_is_its_own(self, lifespan: Lifespan) -> None:
         async def give_up() -> None:
             raise TimeoutError("the function's own")
 
@@ -193,11 +170,11 @@ class TestOnTheLoopOfTheRun:
 class TestWhatIsRefused:
     """At once, with a reason."""
 
-    async def test_no_lifespan(self, lifespan: Lifespan) -> None:
+    async def test_acall_where_nothing_runs_is_refused(self, lifespan: Lifespan) -> None:
         with pytest.raises(NotRunning, match=r"count\(\) can't be called: no lifespan is running"):
             await lifespan.acall(Shelf().count)
 
-    async def test_a_loop_that_has_stopped_for_now(self, lifespan: Lifespan) -> None:
+    async def test_acall_on_a_stopped_loop_is_refused(self, lifespan: Lifespan) -> None:
         """As that of a fixture whose test runs on another one."""
         stopped = asyncio.new_event_loop()
         await asyncio.to_thread(stopped.run_until_complete, lifespan.startup())
@@ -208,7 +185,7 @@ class TestWhatIsRefused:
             await asyncio.to_thread(stopped.run_until_complete, lifespan.shutdown())
             stopped.close()
 
-    async def test_one_of_two_runs(self, lifespan: Lifespan) -> None:
+    async def test_acall_that_may_mean_two_runs_is_refused(self, lifespan: Lifespan) -> None:
         runs = [lifespan.prepare("app"), lifespan.prepare("app")]
         for run in runs:
             await run.start()
@@ -219,18 +196,18 @@ class TestWhatIsRefused:
         for run in runs:
             await run.stop()
 
-    def test_the_run_of_the_process_that_a_fork_came_from(self, lifespan: Lifespan) -> None:
+    def test_acall_in_a_fork_is_refused(self, lifespan: Lifespan) -> None:
         with lifespan.run_sync():
             said = in_a_fork(lambda: asyncio.run(lifespan.acall(asyncio.sleep, 0)))
         assert said.startswith("NotRunning: sleep() can't be called in process")
         assert "forked from" in said
 
-    async def test_coroutine_instead_of_a_function(self, lifespan: Lifespan) -> None:
+    async def test_acall_of_a_coroutine_is_refused(self, lifespan: Lifespan) -> None:
         given: Any = Shelf().count()
         with pytest.raises(TypeError, match=r"lifespan\.acall\(fetch, url\), not"):
             await lifespan.acall(given)
 
-    async def test_a_sync_function(self, lifespan: Lifespan) -> None:
+    async def test_acall_of_a_sync_function_is_refused(self, lifespan: Lifespan) -> None:
         def count() -> int:
             return 3
 

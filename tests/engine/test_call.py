@@ -12,37 +12,16 @@ import pytest
 
 from lifespan_app import Lifespan, Resource
 from lifespan_app.errors import LifespanError, NotRunning, UndeclaredUse
+from tests.engine.shelves import Shelf
 from tests.forks import in_a_fork
 
 variable = contextvars.ContextVar("variable", default="unset")
-
-
-class Shelf:
-    """Something that works on one loop only."""
-
-    def __init__(self) -> None:
-        self.loop = asyncio.get_running_loop()
-
-    async def count(self, at_least: int = 0, *more: int) -> int:
-        assert asyncio.get_running_loop() is self.loop
-        return max(3, at_least, *more)
 
 
 @pytest.fixture
 def lifespan() -> Lifespan:
     """Return a registry of the test's own."""
     return Lifespan()
-
-
-@pytest.fixture
-def shelf(lifespan: Lifespan) -> Resource[Shelf]:
-    """Declare a resource called `shelf`, and return its handle."""
-
-    @lifespan.resource
-    async def shelf() -> AsyncIterator[Shelf]:
-        yield Shelf()
-
-    return shelf
 
 
 def call_from_here(lifespan: Lifespan, function: Callable[[], Awaitable[int]]) -> int:

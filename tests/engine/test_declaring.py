@@ -307,7 +307,7 @@ def test_rounds_that_can_not_be_are_refused(
 
 
 @pytest.mark.parametrize("hook", [generator, async_generator, AsyncContext])
-def test_a_round_is_a_coroutine_function_or_a_plain_one(
+def test_round_is_a_coroutine_function_or_a_plain_one(
     lifespan: Lifespan, hook: Callable[..., Any]
 ) -> None:
     with pytest.raises(TypeError, match=r"With every= a plain function may be a round"):

@@ -56,7 +56,7 @@ def declare(lifespan: Lifespan) -> tuple[Resource[object], Resource[Reader]]:
     return client, reader
 
 
-def test_a_thread_of_the_outer_run_reads_on_while_inner_ones_come_and_go() -> None:
+def test_thread_of_the_outer_run_reads_on_while_inner_ones_come_and_go() -> None:
     lifespan = Lifespan()
     client, _ = declare(lifespan)
     with lifespan.run_sync("app") as outer:
@@ -67,7 +67,7 @@ def test_a_thread_of_the_outer_run_reads_on_while_inner_ones_come_and_go() -> No
             assert outer["reader"].ask() is outer["client"]
 
 
-def test_a_thread_that_a_hook_of_an_inner_run_starts_carries_that_run() -> None:
+def test_thread_that_a_hook_of_an_inner_run_starts_carries_that_run() -> None:
     lifespan = Lifespan()
     declare(lifespan)
     with lifespan.run_sync("app") as outer, lifespan.run_sync("worker") as inner:

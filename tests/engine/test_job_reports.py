@@ -57,7 +57,7 @@ async def for_ever() -> None:
     await asyncio.Event().wait()
 
 
-def test_a_job_waits_until_the_process_serves_then_runs_and_has_stopped_in_the_end() -> None:
+def test_job_waits_until_the_process_serves_then_runs_and_has_stopped_in_the_end() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         states = []
 
@@ -79,7 +79,7 @@ def test_a_job_waits_until_the_process_serves_then_runs_and_has_stopped_in_the_e
     play(main)
 
 
-def test_a_periodic_job_waits_between_rounds_and_says_when_the_next_one_is_due() -> None:
+def test_periodic_job_waits_between_rounds_and_says_when_the_next_one_is_due() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         declare(lifespan, lambda: asyncio.sleep(10), every=60, first=5, jitter=0)
         async with lifespan.run("app"):
@@ -98,7 +98,7 @@ def test_a_periodic_job_waits_between_rounds_and_says_when_the_next_one_is_due()
     play(main)
 
 
-def test_a_round_that_crashes_is_counted_and_the_job_is_crashed_until_one_succeeds() -> None:
+def test_round_that_crashes_is_counted_and_the_job_is_crashed_until_one_succeeds() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         works: list[Callable[[], Any]] = [crash, crash, lambda: asyncio.sleep(1)]
         declare(lifespan, lambda: works.pop(0)(), every=60, jitter=0)
@@ -123,7 +123,7 @@ def test_a_round_that_crashes_is_counted_and_the_job_is_crashed_until_one_succee
     play(main)
 
 
-def test_a_job_that_restarts_says_when_and_runs_then() -> None:
+def test_job_that_restarts_says_when_and_runs_then() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         works = [crash, for_ever]
         declare(lifespan, lambda: works.pop(0)(), on_crash="restart")
@@ -139,7 +139,7 @@ def test_a_job_that_restarts_says_when_and_runs_then() -> None:
     play(main)
 
 
-def test_a_job_that_crashes_once_and_for_all_begins_no_more() -> None:
+def test_job_that_crashes_once_and_for_all_begins_no_more() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         declare(lifespan, crash)
         async with lifespan.run("app"):
@@ -151,7 +151,7 @@ def test_a_job_that_crashes_once_and_for_all_begins_no_more() -> None:
     play(main)
 
 
-def test_a_job_that_crashes_too_often_is_given_up_and_says_why() -> None:
+def test_job_that_crashes_too_often_is_given_up_and_says_why() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         declare(lifespan, crash, on_crash="restart", give_up=(3, 300))
         async with lifespan.run("app"):
@@ -164,7 +164,7 @@ def test_a_job_that_crashes_too_often_is_given_up_and_says_why() -> None:
     play(main)
 
 
-def test_a_job_without_a_sign_of_life_is_stalled_until_it_gives_one() -> None:
+def test_job_without_a_sign_of_life_is_stalled_until_it_gives_one() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         async def work() -> None:
             await asyncio.sleep(100)
@@ -182,7 +182,7 @@ def test_a_job_without_a_sign_of_life_is_stalled_until_it_gives_one() -> None:
     play(main)
 
 
-def test_a_job_that_returns_is_finished_and_has_succeeded_then() -> None:
+def test_job_that_returns_is_finished_and_has_succeeded_then() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         declare(lifespan, lambda: asyncio.sleep(7))
         async with lifespan.run("app"):
@@ -193,7 +193,7 @@ def test_a_job_that_returns_is_finished_and_has_succeeded_then() -> None:
     play(main)
 
 
-def test_a_job_whose_resource_is_missing_is_skipped_and_says_why() -> None:
+def test_job_whose_resource_is_missing_is_skipped_and_says_why() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource(required=False)
         @written_in("shop.lifespan")
@@ -241,7 +241,7 @@ def test_reports_of_one_moment_are_equal_though_clocks_are_not_read_at_once() ->
     play(main)
 
 
-def test_a_report_keeps_the_jobs_as_they_were() -> None:
+def test_report_keeps_the_jobs_as_they_were() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         declare(lifespan, lambda: asyncio.sleep(7))
         async with lifespan.run("app"):
@@ -252,7 +252,7 @@ def test_a_report_keeps_the_jobs_as_they_were() -> None:
     play(main)
 
 
-def test_a_led_job_says_whether_it_leads_or_stands_by_and_its_observers_are_told() -> None:
+def test_led_job_says_whether_it_leads_or_stands_by_and_its_observers_are_told() -> None:
     told: list[tuple[str, bool, str]] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -286,7 +286,7 @@ def test_a_led_job_says_whether_it_leads_or_stands_by_and_its_observers_are_told
 
 
 @pytest.mark.parametrize("seconds", [0.0, 20.0])
-def test_an_observer_is_called_as_regularly_as_it_wants(seconds: float) -> None:
+def test_observer_is_called_as_regularly_as_it_wants(seconds: float) -> None:
     beats: list[tuple[float, str]] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -346,7 +346,7 @@ def test_checks_are_asked_when_an_observer_is_called_regularly() -> None:
     assert told == ["starting", "ok", "check_failed", "stopping", "stopped"]
 
 
-def test_an_observer_gets_the_steps_so_far_of_a_startup_that_takes_long() -> None:
+def test_observer_gets_the_steps_so_far_of_a_startup_that_takes_long() -> None:
     seen: list[tuple[float, list[tuple[str, str | None]], str]] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:

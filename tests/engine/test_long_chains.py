@@ -44,7 +44,7 @@ def test_chain_is_skipped_if_its_first_hook_fails(kind: str) -> None:
     assert outcomes == ["failed"] + ["skipped"] * LENGTH
 
 
-def test_a_chain_of_hooks_that_do_nothing_starts_and_stops() -> None:
+def test_chain_of_hooks_that_do_nothing_starts_and_stops() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         for number in range(LENGTH):
 

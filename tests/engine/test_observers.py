@@ -196,7 +196,9 @@ def test_broken_observer_is_dropped_and_changes_nothing(
     assert journal.events[-3:] == ["serving", "close client", "close client: done"]
     assert witness.statuses == ["starting", "degraded", "stopping", "stopped"]
     assert len(witness.ended) == 1
-    [record] = [record for record in caplog.records if "It is told no more" in record.getMessage()]
+    [record] = [
+        record for record in caplog.records if "It is not called again" in record.getMessage()
+    ]
     assert record.name == "lifespan_app"
     assert record.exc_info is not None
 

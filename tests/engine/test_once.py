@@ -71,7 +71,7 @@ def leading(lifespan: Lifespan, **options: Any) -> list[tuple[float, str]]:
 # Start functions.
 
 
-def test_a_start_waits_for_its_turn_and_its_success_is_told() -> None:
+def test_start_waits_for_its_turn_and_its_success_is_told() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[tuple[float, Lease | None]]:
         board = with_board(lifespan)
         calls = migrating(lifespan)

@@ -39,7 +39,7 @@ def client_of(lifespan: Lifespan) -> Resource[str]:
     return client
 
 
-def test_a_task_of_an_observer_reads_until_the_shutdown(run: RunOnLoop) -> None:
+def test_task_of_an_observer_reads_until_the_shutdown(run: RunOnLoop) -> None:
     """It was started while the last hook came up, and reads while others stop."""
     read: list[str] = []
 
@@ -86,7 +86,7 @@ def test_lines_of_an_observer_are_no_step_s(run: RunOnLoop) -> None:
 
 
 @pytest.mark.parametrize("form", ["async", "sync"])
-def test_an_observer_is_inside_of_the_run_and_of_no_hook(form: str) -> None:
+def test_observer_is_inside_of_the_run_and_of_no_hook(form: str) -> None:
     inside: list[object] = []
 
     class Follows(Observer):
@@ -163,7 +163,7 @@ def test_observer_added_from_another_thread_is_called() -> None:
 # Snapshots.
 
 
-def test_a_report_stays_as_it_is_while_the_run_goes_on(run: RunOnLoop) -> None:
+def test_report_stays_as_it_is_while_the_run_goes_on(run: RunOnLoop) -> None:
     """Nothing has to be read at once: it is a value, whenever it is looked at."""
 
     async def main(lifespan: Lifespan) -> list[Report]:

@@ -33,7 +33,7 @@ def client_of(lifespan: Lifespan, name: str = "client") -> None:
         yield "client"
 
 
-def test_a_start_reads_the_settings_once() -> None:
+def test_start_reads_the_settings_once() -> None:
     host = Counting()
 
     async def main(_: Lifespan, loop: VirtualLoop) -> None:
@@ -46,7 +46,7 @@ def test_a_start_reads_the_settings_once() -> None:
     assert host.reads == 1
 
 
-def test_a_plan_is_made_anew_only_when_something_has_changed(
+def test_plan_is_made_anew_only_when_something_has_changed(
     monkeypatch: pytest.MonkeyPatch, lifespan: Lifespan
 ) -> None:
     made: list[str] = []

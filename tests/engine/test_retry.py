@@ -72,7 +72,7 @@ def refused() -> ConnectionError:
 # Attempts.
 
 
-def test_a_start_is_tried_again_after_longer_and_longer_pauses() -> None:
+def test_start_is_tried_again_after_longer_and_longer_pauses() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
         done = broker(lifespan, *[refused()] * 7, None)
         async with lifespan.run("app") as state:
@@ -254,7 +254,7 @@ def test_only_errors_of_the_classes_are_tried_again(
     assert len(run_virtually(main)) == attempts
 
 
-def test_a_hook_that_yields_nothing_is_not_tried_again() -> None:
+def test_hook_that_yields_nothing_is_not_tried_again() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource(retry=60)
         @written_in("shop.lifespan")
@@ -284,7 +284,7 @@ def test_timeout_is_the_limit_of_one_attempt() -> None:
     assert run_virtually(main) == [0, 2.5, 5.5]
 
 
-def test_a_passed_timeout_is_not_tried_again_where_only_other_errors_are() -> None:
+def test_passed_timeout_is_not_tried_again_where_only_other_errors_are() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
         done = broker(
             lifespan, 50.0, None, timeout=2, retry=Retry(60, on=(ValueError,)), required=False
@@ -317,7 +317,7 @@ def test_after_all_attempts_the_startup_fails_with_the_last_error_and_names_the_
     run_virtually(main)
 
 
-def test_an_attempt_that_goes_on_when_the_time_is_used_up_has_failed() -> None:
+def test_attempt_that_goes_on_when_the_time_is_used_up_has_failed() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         broker(lifespan, refused(), 1_000.0, retry=10)
         with pytest.raises(HookError, match=r"did not start within the 10 s of its retry\."):
@@ -327,7 +327,7 @@ def test_an_attempt_that_goes_on_when_the_time_is_used_up_has_failed() -> None:
     run_virtually(main)
 
 
-def test_the_time_of_retries_replaces_that_of_optional_hooks() -> None:
+def test_time_of_retries_replaces_that_of_optional_hooks() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         broker(lifespan, 15.0, required=False, retry=20)
         async with lifespan.run("app"):
@@ -366,7 +366,7 @@ def test_attempt_that_ignores_its_cancellation_does_not_delay_the_startups_deadl
     run_virtually(main, settings=Settings(startup_deadline=1.0))
 
 
-def test_an_optional_hook_that_fails_after_all_attempts_leaves_the_process_degraded() -> None:
+def test_optional_hook_that_fails_after_all_attempts_leaves_the_process_degraded() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         broker(lifespan, refused(), retry=5, required=False)
         async with lifespan.run("app"):
@@ -376,7 +376,7 @@ def test_an_optional_hook_that_fails_after_all_attempts_leaves_the_process_degra
     run_virtually(main)
 
 
-def test_an_attempt_that_ignores_its_cancellation_is_abandoned() -> None:
+def test_attempt_that_ignores_its_cancellation_is_abandoned() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         calls: list[float] = []
 
@@ -400,7 +400,7 @@ def test_an_attempt_that_ignores_its_cancellation_is_abandoned() -> None:
     run_virtually(main)
 
 
-def test_a_thread_that_passes_its_limit_is_not_tried_again() -> None:
+def test_thread_that_passes_its_limit_is_not_tried_again() -> None:
     calls: list[float] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -420,7 +420,7 @@ def test_a_thread_that_passes_its_limit_is_not_tried_again() -> None:
 # What ends the wait.
 
 
-def test_a_stop_ends_the_wait_at_once() -> None:
+def test_stop_ends_the_wait_at_once() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -454,7 +454,7 @@ def test_another_hook_that_fails_ends_the_wait_at_once() -> None:
     run_virtually(main, settings=FAR)
 
 
-def test_a_caller_that_is_cancelled_ends_the_wait_at_once() -> None:
+def test_caller_that_is_cancelled_ends_the_wait_at_once() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         broker(lifespan, refused(), retry=Retry(200, first=100, longest=100))
         starting = asyncio.ensure_future(lifespan.startup())
@@ -469,7 +469,7 @@ def test_a_caller_that_is_cancelled_ends_the_wait_at_once() -> None:
 # Resources that the startup does not wait for.
 
 
-def test_a_resource_that_nobody_waits_for_is_tried_again_while_the_process_serves() -> None:
+def test_resource_that_nobody_waits_for_is_tried_again_while_the_process_serves() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.resource(wait=False, retry=100)
         @written_in("shop.lifespan")
@@ -491,7 +491,7 @@ def test_a_resource_that_nobody_waits_for_is_tried_again_while_the_process_serve
     run_virtually(main, settings=Settings(startup_deadline=5.0))
 
 
-def test_a_process_that_stops_waits_for_no_attempt() -> None:
+def test_process_that_stops_waits_for_no_attempt() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         broker(lifespan, refused(), wait=False, retry=Retry(600, first=100, longest=100))
         async with lifespan.run("app"):
@@ -566,7 +566,7 @@ def test_observers_are_told_of_attempts_as_of_progress() -> None:
     assert follower.doing == [f"attempt 1: ConnectionRefusedError: {REFUSED}, next in 0.5 s"]
 
 
-def test_a_million_attempts_keep_a_hundred_errors() -> None:
+def test_million_attempts_keep_a_hundred_errors() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         broker(
             lifespan,
@@ -608,14 +608,14 @@ def test_a_million_attempts_keep_a_hundred_errors() -> None:
     ],
     ids=str,
 )
-def test_a_retry_that_can_not_be_is_refused(values: dict[str, Any], text: str) -> None:
+def test_retry_that_can_not_be_is_refused(values: dict[str, Any], text: str) -> None:
     with pytest.raises((TypeError, ValueError), match=text):
         Retry(**values)
 
 
 @pytest.mark.parametrize("retry", [0, -1, float("nan"), "60", True, (60,), {}])
 @pytest.mark.parametrize("decorator", ["on_start", "resource"])
-def test_an_option_that_is_no_retry_is_refused(decorator: str, retry: Any) -> None:
+def test_option_that_is_no_retry_is_refused(decorator: str, retry: Any) -> None:
     lifespan = Lifespan()
 
     async def hook() -> None: ...

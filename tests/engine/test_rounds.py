@@ -84,12 +84,12 @@ def play(
 # When rounds begin.
 
 
-def test_a_round_begins_at_once_and_then_every_minute_from_the_begin_of_the_one_before() -> None:
+def test_round_begins_at_once_and_then_every_minute_from_the_begin_of_the_one_before() -> None:
     done = play(lambda lifespan, loop: rounds(lifespan, 10.0))
     assert begins(done) == [0, 60, 120, 180]
 
 
-def test_the_first_round_can_begin_later() -> None:
+def test_first_round_can_begin_later() -> None:
     done = play(lambda lifespan, loop: rounds(lifespan, 10.0, first=30))
     assert begins(done) == [30, 90, 150]
 
@@ -104,7 +104,7 @@ def test_rounds_are_up_to_a_tenth_closer_or_further_apart(chance: float, apart: 
 
 
 @pytest.mark.parametrize(("jitter", "apart"), [(0, 60.0), (1, 120.0)])
-def test_the_jitter_is_a_share_of_the_time_between_rounds(jitter: float, apart: float) -> None:
+def test_jitter_is_a_share_of_the_time_between_rounds(jitter: float, apart: float) -> None:
     def declare(lifespan: Lifespan, loop: VirtualLoop) -> Any:
         lifespan.adapter.random = lambda: 1.0  # type: ignore[method-assign]
         return rounds(lifespan, jitter=jitter)
@@ -128,7 +128,7 @@ def test_rounds_go_on_for_as_long_as_the_process_serves() -> None:
     assert len(begins(done)) == 5_001
 
 
-def test_a_week_of_rounds_leaves_nothing_behind_in_the_journal() -> None:
+def test_week_of_rounds_leaves_nothing_behind_in_the_journal() -> None:
     def then(lifespan: Lifespan, loop: VirtualLoop) -> None:
         assert len(run_of(lifespan).journal._entries) == 0
         assert served(lifespan).attempt == 10_081
@@ -139,7 +139,7 @@ def test_a_week_of_rounds_leaves_nothing_behind_in_the_journal() -> None:
 # What is said of them.
 
 
-def test_the_step_is_that_of_the_last_round() -> None:
+def test_step_is_that_of_the_last_round() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         rounds(lifespan, 10.0)
         async with lifespan.run("app"):
@@ -173,7 +173,7 @@ def test_rounds_that_go_well_are_no_news() -> None:
     assert follower.told == [(1, None), (3, "crashed"), (4, "ok")]
 
 
-def test_a_step_holds_the_log_lines_of_its_own_round() -> None:
+def test_step_holds_the_log_lines_of_its_own_round() -> None:
     def declare(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.background(every=60)
         @written_in("shop.lifespan")
@@ -192,7 +192,7 @@ def test_a_step_holds_the_log_lines_of_its_own_round() -> None:
 
 
 @pytest.mark.parametrize("required", [True, False])
-def test_a_round_that_raises_marks_the_job_crashed_until_one_succeeds(
+def test_round_that_raises_marks_the_job_crashed_until_one_succeeds(
     required: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -218,7 +218,7 @@ def test_a_round_that_raises_marks_the_job_crashed_until_one_succeeds(
     assert all(record.exc_info for record in errors)
 
 
-def test_a_crashed_round_comes_again_sooner_where_crashes_restart_it() -> None:
+def test_crashed_round_comes_again_sooner_where_crashes_restart_it() -> None:
     error = ConnectionError(LOST)
     done = play(
         lambda lifespan, loop: rounds(
@@ -229,7 +229,7 @@ def test_a_crashed_round_comes_again_sooner_where_crashes_restart_it() -> None:
     assert begins(done) == [0, 60, 61, 63, 67, 127, 128, 188]
 
 
-def test_a_pause_is_never_longer_than_the_time_between_rounds() -> None:
+def test_pause_is_never_longer_than_the_time_between_rounds() -> None:
     done = play(
         lambda lifespan, loop: rounds(lifespan, ConnectionError(LOST), every=5, on_crash="restart"),
         30,
@@ -253,7 +253,7 @@ def test_rounds_that_crash_too_often_end_the_job(on_crash: str) -> None:
     assert len(begins(done)) == 3
 
 
-def test_a_round_that_cancels_itself_has_crashed() -> None:
+def test_round_that_cancels_itself_has_crashed() -> None:
     def then(lifespan: Lifespan, loop: VirtualLoop) -> None:
         assert served(lifespan).outcome == "crashed"
         assert "was cancelled by its own code" in served(lifespan).error
@@ -262,7 +262,7 @@ def test_a_round_that_cancels_itself_has_crashed() -> None:
     assert begins(done) == [0, 60]
 
 
-def test_a_round_can_have_the_server_asked_to_stop() -> None:
+def test_round_can_have_the_server_asked_to_stop() -> None:
     asked: list[float] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -312,7 +312,7 @@ def test_rounds_end_with_the_resource_that_they_need() -> None:
 # A limit for each round.
 
 
-def test_a_round_that_passes_its_limit_is_cancelled_and_has_crashed() -> None:
+def test_round_that_passes_its_limit_is_cancelled_and_has_crashed() -> None:
     def then(lifespan: Lifespan, loop: VirtualLoop) -> None:
         step = served(lifespan)
         assert (step.outcome, step.duration) == ("crashed", 5)
@@ -323,7 +323,7 @@ def test_a_round_that_passes_its_limit_is_cancelled_and_has_crashed() -> None:
     assert done == [(0, "begins"), (5, "cancelled"), (60, "begins"), (65, "cancelled")]
 
 
-def test_a_round_that_ignores_its_cancellation_holds_up_the_next_one(
+def test_round_that_ignores_its_cancellation_holds_up_the_next_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     begun: list[float] = []
@@ -349,7 +349,7 @@ def test_a_round_that_ignores_its_cancellation_holds_up_the_next_one(
     assert len([text for text in caplog.messages if "ignores its cancellation" in text]) == 1
 
 
-def test_a_round_that_succeeds_too_late_has_crashed() -> None:
+def test_round_that_succeeds_too_late_has_crashed() -> None:
     """It has blocked the loop, so that nobody could look."""
 
     def declare(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -364,7 +364,7 @@ def test_a_round_that_succeeds_too_late_has_crashed() -> None:
     play(declare, 10, then)
 
 
-def test_a_limit_from_outside_is_that_of_a_round() -> None:
+def test_limit_from_outside_is_that_of_a_round() -> None:
     from lifespan_app.engine.settings import Settings
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[tuple[float, str]]:
@@ -380,7 +380,7 @@ def test_a_limit_from_outside_is_that_of_a_round() -> None:
 # Rounds in a thread.
 
 
-def test_a_sync_function_is_a_round_in_a_thread() -> None:
+def test_sync_function_is_a_round_in_a_thread() -> None:
     threads: list[int] = []
 
     def declare(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -398,7 +398,7 @@ def test_a_sync_function_is_a_round_in_a_thread() -> None:
     play(declare, 145, then)
 
 
-def test_a_thread_that_passes_its_limit_is_left_and_no_round_begins_before_it_returns(
+def test_thread_that_passes_its_limit_is_left_and_no_round_begins_before_it_returns(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     begun: list[float] = []
@@ -425,7 +425,7 @@ def test_a_thread_that_passes_its_limit_is_left_and_no_round_begins_before_it_re
     assert len([text for text in caplog.messages if "did not end its round" in text]) == 1
 
 
-def test_a_thread_that_never_returns_is_abandoned_at_the_shutdown() -> None:
+def test_thread_that_never_returns_is_abandoned_at_the_shutdown() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -448,7 +448,7 @@ def test_a_thread_that_never_returns_is_abandoned_at_the_shutdown() -> None:
     assert journal.when("close client: done") == 23
 
 
-def test_a_thread_that_returns_in_time_is_waited_for_at_the_shutdown() -> None:
+def test_thread_that_returns_in_time_is_waited_for_at_the_shutdown() -> None:
     ended: list[float] = []
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -466,7 +466,7 @@ def test_a_thread_that_returns_in_time_is_waited_for_at_the_shutdown() -> None:
     assert ended == [4]
 
 
-def test_a_round_in_a_thread_that_returns_a_coroutine_is_told_so() -> None:
+def test_round_in_a_thread_that_returns_a_coroutine_is_told_so() -> None:
     async def work() -> None: ...
 
     def declare(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -478,7 +478,7 @@ def test_a_round_in_a_thread_that_returns_a_coroutine_is_told_so() -> None:
     play(declare, 1, then)
 
 
-def test_a_round_in_a_thread_raises_anything() -> None:
+def test_round_in_a_thread_raises_anything() -> None:
     def declare(lifespan: Lifespan, loop: VirtualLoop) -> None:
         @lifespan.background(every=60)
         @written_in("shop.lifespan")
@@ -494,7 +494,7 @@ def test_a_round_in_a_thread_raises_anything() -> None:
 # The end.
 
 
-def test_a_round_that_runs_at_the_shutdown_is_cancelled_before_the_first_hook_stops() -> None:
+def test_round_that_runs_at_the_shutdown_is_cancelled_before_the_first_hook_stops() -> None:
     journal = Journal()
 
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[tuple[float, str]]:
@@ -509,7 +509,7 @@ def test_a_round_that_runs_at_the_shutdown_is_cancelled_before_the_first_hook_st
     assert journal.when("close client") == 70
 
 
-def test_a_job_that_waits_for_its_next_round_holds_up_nothing() -> None:
+def test_job_that_waits_for_its_next_round_holds_up_nothing() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[tuple[float, str]]:
         done = rounds(lifespan, 1.0)
         async with lifespan.run("app"):
@@ -521,7 +521,7 @@ def test_a_job_that_waits_for_its_next_round_holds_up_nothing() -> None:
     assert run_virtually(main) == [(0, "begins"), (1, "ends")]
 
 
-def test_a_job_that_waits_for_its_first_round_holds_up_nothing() -> None:
+def test_job_that_waits_for_its_first_round_holds_up_nothing() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[tuple[float, str]]:
         done = rounds(lifespan, first=60)
         async with lifespan.run("app"):
@@ -555,7 +555,7 @@ def test_no_round_begins_while_the_process_stops() -> None:
 
 
 @pytest.mark.parametrize("required", [True, False])
-def test_a_job_without_a_finished_round_for_too_long_is_stalled(
+def test_job_without_a_finished_round_for_too_long_is_stalled(
     required: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -595,7 +595,7 @@ def job_that_beats(lifespan: Lifespan, *pauses: float) -> None:
         await asyncio.sleep(10_000)
 
 
-def test_a_job_that_gives_no_sign_of_life_is_stalled_until_it_gives_one(
+def test_job_that_gives_no_sign_of_life_is_stalled_until_it_gives_one(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
@@ -636,7 +636,7 @@ def test_threads_of_a_job_may_give_its_signs_of_life() -> None:
     run_virtually(main)
 
 
-def test_a_job_that_has_ended_or_waits_for_its_restart_does_not_stall() -> None:
+def test_job_that_has_ended_or_waits_for_its_restart_does_not_stall() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         lifespan.background(stall_after=30, name="once")(written_in("shop.lifespan")(nothing))
         Journal().job(lifespan, "crashes", 1, OSError(LOST), stall_after=30, required=False)
@@ -651,7 +651,7 @@ def test_a_job_that_has_ended_or_waits_for_its_restart_does_not_stall() -> None:
 async def nothing() -> None: ...
 
 
-def test_a_sign_of_life_outside_of_jobs_does_nothing() -> None:
+def test_sign_of_life_outside_of_jobs_does_nothing() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         lifespan.beat()
 
@@ -665,7 +665,7 @@ def test_a_sign_of_life_outside_of_jobs_does_nothing() -> None:
     run_virtually(main)
 
 
-def test_a_job_that_is_stopped_does_not_stall_afterwards() -> None:
+def test_job_that_is_stopped_does_not_stall_afterwards() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         journal = Journal()
         journal.resource(lifespan, "client", closes=4)

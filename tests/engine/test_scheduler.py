@@ -174,7 +174,7 @@ def test_hooks_start_along_the_graph_and_stop_against_it() -> None:
     assert plot.scheduler.status == "stopped"
 
 
-def test_a_plan_without_hooks_serves_at_once_and_is_over_at_once() -> None:
+def test_plan_without_hooks_serves_at_once_and_is_over_at_once() -> None:
     plot = Plot(lambda lifespan: None)
     assert plot.begin() == ["serve"]
     assert plot.serves() == []
@@ -190,7 +190,7 @@ def flaky(lifespan: Lifespan, **options: Any) -> None:
     resource(lifespan, "client")
 
 
-def test_a_start_that_fails_begins_again_after_a_pause() -> None:
+def test_start_that_fails_begins_again_after_a_pause() -> None:
     plot = Plot(flaky, Limits(startup=300.0, stop=5.0, shutdown=8.0))
     assert plot.begin() == ["start db", "start client"]
     plot.up("client")
@@ -202,7 +202,7 @@ def test_a_start_that_fails_begins_again_after_a_pause() -> None:
     assert (plot.entry("db").attempt, plot.entry("db").outcome) == (4, "ok")
 
 
-def test_an_attempt_that_passes_its_limit_begins_again_once_it_has_ended() -> None:
+def test_attempt_that_passes_its_limit_begins_again_once_it_has_ended() -> None:
     plot = Plot(lambda lifespan: flaky(lifespan, timeout=5))
     plot.begin()
     assert plot.at(5.0) == ["cancel db"]
@@ -210,7 +210,7 @@ def test_an_attempt_that_passes_its_limit_begins_again_once_it_has_ended() -> No
     assert plot.at(5.5) == ["start db"]
 
 
-def test_an_attempt_that_would_begin_too_late_is_none() -> None:
+def test_attempt_that_would_begin_too_late_is_none() -> None:
     plot = Plot(lambda lifespan: flaky(lifespan, retry=2))
     plot.begin()
     plot.up("client")
@@ -220,7 +220,7 @@ def test_an_attempt_that_would_begin_too_late_is_none() -> None:
     assert plot.scheduler.first_error is error
 
 
-def test_a_stop_waits_for_no_attempt() -> None:
+def test_stop_waits_for_no_attempt() -> None:
     plot = Plot(flaky)
     plot.begin()
     plot.up("client")
@@ -234,7 +234,7 @@ def test_a_stop_waits_for_no_attempt() -> None:
 # A required hook raises, or a limit passes.
 
 
-def test_a_required_hook_raises() -> None:
+def test_required_hook_that_raises_fails_the_startup_and_closes_what_is_open() -> None:
     plot = Plot(chain)
     plot.begin()
     plot.up("client")
@@ -247,7 +247,7 @@ def test_a_required_hook_raises() -> None:
     assert plot.scheduler.status == "startup_failed"
 
 
-def test_a_required_hook_raises_while_another_one_starts() -> None:
+def test_required_hook_that_raises_cancels_hooks_that_are_starting() -> None:
     plot = Plot(chain)
     plot.begin()
     assert plot.ends("db", OSError()) == ["cancel client", "stop begins"]
@@ -256,7 +256,7 @@ def test_a_required_hook_raises_while_another_one_starts() -> None:
     assert plot.entry("client").outcome == "cancelled"
 
 
-def test_a_required_hook_passes_its_timeout() -> None:
+def test_required_hook_that_passes_its_timeout_fails_the_startup() -> None:
     plot = Plot(lambda lifespan: resource(lifespan, "db", timeout=2.0))
     assert plot.begin() == ["start db"]
     assert plot.scheduler.wake_at == 2.0
@@ -267,7 +267,7 @@ def test_a_required_hook_passes_its_timeout() -> None:
     assert plot.entry("db").outcome == "timed_out"
 
 
-def test_the_startup_passes_its_deadline() -> None:
+def test_startup_that_passes_its_deadline_has_four_seconds_for_the_rollback() -> None:
     plot = Plot(chain, LIMITS._replace(startup=3.0))
     plot.begin()
     plot.up("client")
@@ -278,7 +278,7 @@ def test_the_startup_passes_its_deadline() -> None:
     assert plot.scheduler.deadlines.deadline == 7.0
 
 
-def test_an_optional_hook_fails_first_at_the_deadline_and_the_rest_serves() -> None:
+def test_optional_hook_fails_first_at_the_deadline_and_the_rest_serves() -> None:
     def declare(lifespan: Lifespan) -> None:
         resource(lifespan, "client")
         resource(lifespan, "feed", required=False, timeout=60.0)
@@ -327,7 +327,7 @@ def test_dependents_of_a_failed_optional_hook_are_skipped() -> None:
     assert plot.readiness() is Readiness.DEGRADED
 
 
-def test_an_optional_hook_has_ten_seconds() -> None:
+def test_optional_hook_has_ten_seconds() -> None:
     plot = Plot(lambda lifespan: resource(lifespan, "feed", required=False))
     plot.begin()
     assert plot.at(9.9) == []
@@ -350,7 +350,7 @@ def test_dependent_with_a_default_starts_without_a_failed_optional_hook() -> Non
     assert given == {}
 
 
-def test_an_optional_hook_that_has_failed_is_not_stopped() -> None:
+def test_optional_hook_that_has_failed_is_not_stopped() -> None:
     plot = Plot(lambda lifespan: resource(lifespan, "feed", required=False))
     plot.begin()
     plot.ends("feed", OSError("down"))
@@ -361,7 +361,7 @@ def test_an_optional_hook_that_has_failed_is_not_stopped() -> None:
 # The startup does not wait for a hook.
 
 
-def test_the_process_serves_and_is_not_ready_before_a_hook_is_up_that_it_did_not_wait_for() -> None:
+def test_process_serves_and_is_not_ready_before_a_hook_is_up_that_it_did_not_wait_for() -> None:
     plot = Plot(lambda lifespan: resource(lifespan, "model", wait=False))
     assert plot.begin() == ["serve", "start model"]
     plot.serves()
@@ -370,7 +370,7 @@ def test_the_process_serves_and_is_not_ready_before_a_hook_is_up_that_it_did_not
     assert plot.readiness() is Readiness.OK
 
 
-def test_the_process_is_not_ready_when_a_hook_fails_that_it_did_not_wait_for() -> None:
+def test_process_is_not_ready_when_a_hook_fails_that_it_did_not_wait_for() -> None:
     plot = Plot(lambda lifespan: resource(lifespan, "model", wait=False))
     plot.begin()
     plot.serves()
@@ -391,7 +391,7 @@ def served(declare: Callable[[Lifespan], object], *names: str, limits: Limits = 
     return plot
 
 
-def test_a_stop_raises_and_every_other_hook_still_stops() -> None:
+def test_stop_raises_and_every_other_hook_still_stops() -> None:
     plot = served(chain, "db", "client", "cache")
     plot.stops()
     error = OSError("not closed")
@@ -402,7 +402,7 @@ def test_a_stop_raises_and_every_other_hook_still_stops() -> None:
     assert plot.scheduler.status == "shutdown_failed"
 
 
-def test_a_stop_passes_its_shutdown_timeout() -> None:
+def test_stop_that_passes_its_limit_is_cancelled() -> None:
     plot = served(lambda lifespan: resource(lifespan, "db", shutdown_timeout=2.0), "db")
     assert plot.stops() == ["release db"]
     assert plot.at(2.0) == ["cancel db"]
@@ -420,7 +420,7 @@ def test_all_errors_of_a_shutdown_are_kept() -> None:
     assert plot.scheduler.stop_errors == [first, second]
 
 
-def test_a_second_stop_joins_the_first() -> None:
+def test_second_stop_joins_the_first() -> None:
     plot = served(chain, "db", "client", "cache")
     plot.stops()
     plot.scheduler.stop(plot.now, quick=False, ended_by="another")
@@ -431,7 +431,7 @@ def test_a_second_stop_joins_the_first() -> None:
 # The shutdown nears its deadline.
 
 
-def test_a_second_before_the_deadline_the_order_is_given_up() -> None:
+def test_order_is_given_up_one_second_before_the_deadline_of_the_shutdown() -> None:
     slow = Limits(startup=30.0, stop=60.0, shutdown=8.0)
     plot = served(chain, "db", "client", "cache", limits=slow)
     plot.stops()
@@ -463,7 +463,7 @@ def test_startup_that_fails_with_no_time_left_stops_every_hook_at_once() -> None
 # A hook ignores its cancellation.
 
 
-def test_a_hook_is_cancelled_once_more_after_a_second_and_then_abandoned() -> None:
+def test_hook_is_cancelled_once_more_after_a_second_and_then_abandoned() -> None:
     plot = served(lambda lifespan: resource(lifespan, "db", shutdown_timeout=2.0), "db")
     plot.stops()
     assert plot.at(2.0) == ["cancel db"]
@@ -480,7 +480,7 @@ def test_hook_that_comes_up_after_its_cancellation_exits_at_once() -> None:
     assert plot.ends("feed") == []
 
 
-def test_a_thread_is_abandoned_at_once() -> None:
+def test_thread_is_abandoned_at_once() -> None:
     plot = Plot(lambda lifespan: resource(lifespan, "db", timeout=2.0, in_thread=True))
     plot.begin()
     assert plot.at(2.0) == ["stop begins", "abandon db"]
@@ -490,7 +490,7 @@ def test_a_thread_is_abandoned_at_once() -> None:
 # Cancelled.
 
 
-def test_a_cancelled_startup_stops_open_hooks_quickly() -> None:
+def test_cancelled_startup_stops_open_hooks_quickly() -> None:
     plot = Plot(chain)
     plot.begin()
     plot.up("client")
@@ -510,7 +510,7 @@ def test_hook_that_fails_during_the_rollback_of_a_cancelled_startup_is_reported(
     assert plot.scheduler.first_error is None
 
 
-def test_a_second_cancellation_cuts_nothing_short() -> None:
+def test_second_cancellation_cuts_nothing_short() -> None:
     plot = served(lambda lifespan: resource(lifespan, "db"), "db")
     plot.stops(quick=True)
     plot.now = 0.5
@@ -520,7 +520,7 @@ def test_a_second_cancellation_cuts_nothing_short() -> None:
     assert plot.at(0.9) == []
 
 
-def test_a_cancellation_makes_a_stop_that_is_under_way_a_quick_one() -> None:
+def test_cancellation_makes_a_stop_that_is_under_way_a_quick_one() -> None:
     plot = served(lambda lifespan: resource(lifespan, "db"), "db")
     plot.stops()
     plot.now = 2.0
@@ -528,7 +528,7 @@ def test_a_cancellation_makes_a_stop_that_is_under_way_a_quick_one() -> None:
     assert plot.at(3.0) == ["cancel db"]
 
 
-def test_the_end_of_the_loop_is_no_failure_of_a_hook() -> None:
+def test_end_of_the_loop_is_no_failure_of_a_hook() -> None:
     plot = Plot(chain)
     plot.begin()
     plot.scheduler.loop_ends(plot.now)
@@ -540,7 +540,7 @@ def test_the_end_of_the_loop_is_no_failure_of_a_hook() -> None:
 # Errors of other kinds.
 
 
-def test_a_hook_s_own_cancelled_error_is_its_failure() -> None:
+def test_cancelled_error_of_a_hooks_own_is_its_failure() -> None:
     plot = Plot(chain)
     plot.begin()
     plot.ends("db", asyncio.CancelledError())
@@ -549,7 +549,7 @@ def test_a_hook_s_own_cancelled_error_is_its_failure() -> None:
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "Ctrl+C"])
-def test_a_base_exception_is_unwound_like_any_other(error: BaseException) -> None:
+def test_base_exception_is_unwound_like_any_other(error: BaseException) -> None:
     plot = Plot(chain)
     plot.begin()
     plot.up("client")
@@ -572,7 +572,7 @@ def test_of_several_errors_the_first_is_kept_and_noted() -> None:
 # The stop is known before it begins.
 
 
-def test_a_drain_function_runs_as_soon_as_the_stop_is_known_and_everything_else_stays_up() -> None:
+def test_drain_function_runs_as_soon_as_the_stop_is_known_and_everything_else_stays_up() -> None:
     def declare(lifespan: Lifespan) -> None:
         resource(lifespan, "db")
         lifespan.on_drain(name="leave")(written_in("shop.lifespan")(nothing))
@@ -587,7 +587,7 @@ def test_a_drain_function_runs_as_soon_as_the_stop_is_known_and_everything_else_
 # While serving.
 
 
-def test_a_job_that_crashes_is_not_begun_again() -> None:
+def test_job_that_crashes_is_not_begun_again() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh"))
     assert plot.begin() == ["serve"]
     assert plot.serves() == ["start refresh"]
@@ -596,7 +596,7 @@ def test_a_job_that_crashes_is_not_begun_again() -> None:
     assert plot.at(3600.0) == []
 
 
-def test_a_job_that_crashes_is_begun_again_after_longer_and_longer_pauses() -> None:
+def test_job_that_crashes_is_begun_again_after_longer_and_longer_pauses() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", on_crash="restart"))
     plot.begin()
     plot.serves()
@@ -608,7 +608,7 @@ def test_a_job_that_crashes_is_begun_again_after_longer_and_longer_pauses() -> N
     assert plot.entry("refresh", Phase.SERVING).attempt == 4
 
 
-def test_a_job_is_begun_once_where_its_turn_comes_in_the_moment_in_which_all_is_settled() -> None:
+def test_job_is_begun_once_where_its_turn_comes_in_the_moment_in_which_all_is_settled() -> None:
     """What it would use, and the startup does not wait for, is skipped with the last hook."""
 
     def declare(lifespan: Lifespan) -> None:
@@ -652,7 +652,7 @@ def test_crashed_job_is_not_restarted_without_its_dependencies() -> None:
     assert "it needs 'shop.db'" in plot.entry("refresh", Phase.SERVING).reason
 
 
-def test_an_optional_job_that_crashes_leaves_the_process_degraded() -> None:
+def test_optional_job_that_crashes_leaves_the_process_degraded() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", required=False))
     plot.begin()
     plot.serves()
@@ -660,7 +660,7 @@ def test_an_optional_job_that_crashes_leaves_the_process_degraded() -> None:
     assert plot.readiness() is Readiness.DEGRADED
 
 
-def test_a_job_that_crashes_has_the_server_asked_to_stop() -> None:
+def test_job_that_crashes_has_the_server_asked_to_stop() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", on_crash="stop"))
     plot.begin()
     plot.serves()
@@ -671,7 +671,7 @@ def test_a_job_that_crashes_has_the_server_asked_to_stop() -> None:
     ("on_give_up", "answer"),
     [("log", ["given up refresh"]), ("stop", ["given up refresh", "ask to stop refresh"])],
 )
-def test_a_job_that_crashes_too_often_is_given_up(on_give_up: str, answer: list[str]) -> None:
+def test_job_that_crashes_too_often_is_given_up(on_give_up: str, answer: list[str]) -> None:
     plot = Plot(
         lambda lifespan: job(
             lifespan, "refresh", on_crash="restart", give_up=(3, 10), on_give_up=on_give_up
@@ -699,7 +699,7 @@ def test_crashes_that_are_long_ago_do_not_count() -> None:
         assert plot.at(plot.hook("refresh").job.due) == ["start refresh"], crash
 
 
-def test_the_next_round_is_due_a_minute_after_the_begin_of_the_last_one() -> None:
+def test_next_round_is_due_a_minute_after_the_begin_of_the_last_one() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60))
     plot.begin()
     assert plot.serves() == ["start refresh"]
@@ -712,7 +712,7 @@ def test_the_next_round_is_due_a_minute_after_the_begin_of_the_last_one() -> Non
     assert plot.at(3600.0) == ["start refresh"]
 
 
-def test_a_round_that_crashes_leaves_the_job_crashed_until_one_succeeds() -> None:
+def test_round_that_crashes_leaves_the_job_crashed_until_one_succeeds() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, on_crash="restart"))
     plot.begin()
     plot.serves()
@@ -724,7 +724,7 @@ def test_a_round_that_crashes_leaves_the_job_crashed_until_one_succeeds() -> Non
     assert plot.readiness() is Readiness.OK
 
 
-def test_a_round_that_passes_its_limit_is_cancelled_twice_and_then_waited_for() -> None:
+def test_round_that_passes_its_limit_is_cancelled_twice_and_then_waited_for() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, timeout=5))
     plot.begin()
     plot.serves()
@@ -736,7 +736,7 @@ def test_a_round_that_passes_its_limit_is_cancelled_twice_and_then_waited_for() 
     assert plot.at(3600.0) == ["start refresh"]
 
 
-def test_a_job_that_gives_no_sign_of_life_is_stalled() -> None:
+def test_job_that_gives_no_sign_of_life_is_stalled() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", stall_after=30))
     plot.begin()
     plot.serves()
@@ -748,7 +748,7 @@ def test_a_job_that_gives_no_sign_of_life_is_stalled() -> None:
     assert plot.at(60.0) == ["stalled refresh"]
 
 
-def test_a_job_does_not_stall_between_two_rounds() -> None:
+def test_job_does_not_stall_between_two_rounds() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, jitter=0, stall_after=70))
     plot.begin()
     plot.serves()
@@ -761,7 +761,7 @@ def test_a_job_does_not_stall_between_two_rounds() -> None:
     assert plot.at(270.0) == ["stalled refresh"]
 
 
-def test_a_stop_in_the_last_second_ends_as_soon_as_the_job_is_down_too() -> None:
+def test_stop_in_the_last_second_ends_as_soon_as_the_job_is_down_too() -> None:
     def declare(lifespan: Lifespan) -> None:
         resource(lifespan, "db")
         job(lifespan, "refresh")
@@ -778,7 +778,7 @@ def test_a_stop_in_the_last_second_ends_as_soon_as_the_job_is_down_too() -> None
     assert plot.ends("drain", asyncio.CancelledError()) == ["finish"]
 
 
-def test_a_required_start_that_waits_for_its_next_attempt_at_the_deadline_names_the_last_one() -> (
+def test_required_start_that_waits_for_its_next_attempt_at_the_deadline_names_the_last_one() -> (
     None
 ):
     plot = Plot(flaky, Limits(startup=30.0, stop=5.0, shutdown=8.0))
@@ -795,7 +795,7 @@ def test_a_required_start_that_waits_for_its_next_attempt_at_the_deadline_names_
     assert "nobody there" in str(error)
 
 
-def test_an_optional_start_that_waits_for_its_next_attempt_at_the_deadline_is_skipped_with_it() -> (
+def test_optional_start_that_waits_for_its_next_attempt_at_the_deadline_is_skipped_with_it() -> (
     None
 ):
     plot = Plot(
@@ -815,7 +815,7 @@ def test_an_optional_start_that_waits_for_its_next_attempt_at_the_deadline_is_sk
     assert (entry.begun, entry.ended) == (0.0, 30.0)
 
 
-def test_a_job_that_waits_for_its_next_round_is_down_with_the_hooks() -> None:
+def test_job_that_waits_for_its_next_round_is_down_with_the_hooks() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60))
     plot.begin()
     plot.serves()
@@ -823,7 +823,7 @@ def test_a_job_that_waits_for_its_next_round_is_down_with_the_hooks() -> None:
     assert plot.stops() == ["finish"]
 
 
-def test_a_job_that_returns_is_finished() -> None:
+def test_job_that_returns_is_finished() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh"))
     plot.begin()
     plot.serves()
@@ -832,7 +832,7 @@ def test_a_job_that_returns_is_finished() -> None:
     assert plot.readiness() is Readiness.OK
 
 
-def test_a_resource_whose_own_tasks_crash_is_down() -> None:
+def test_resource_whose_own_tasks_crash_is_down() -> None:
     plot = served(chain, "db", "client", "cache")
     assert plot.ends("client", OSError("lost")) == []
     assert plot.hook("client").crashed
@@ -857,19 +857,19 @@ def test_jobs_stop_before_the_first_hook_those_of_the_highest_priority_first() -
 # A slow hook.
 
 
-def test_it_is_looked_where_slow_hooks_wait_at_four_times_of_a_startup() -> None:
+def test_lines_of_slow_hooks_are_looked_for_four_times_in_a_startup() -> None:
     plot = Plot(lambda lifespan: resource(lifespan, "db"), LIMITS._replace(startup=60.0))
     plot.begin()
     assert plot.looks_until(50.0) == {5.0: ["db"], 10.0: ["db"], 20.0: ["db"], 40.0: ["db"]}
 
 
-def test_it_is_looked_where_hooks_wait_that_are_slow_to_stop() -> None:
+def test_lines_of_hooks_that_are_slow_to_stop_are_looked_for() -> None:
     plot = served(lambda lifespan: resource(lifespan, "db"), "db")
     plot.stops()
     assert plot.looks_until(4.5) == {2.0: ["db"], 4.0: ["db"]}
 
 
-def test_a_step_that_begins_to_stop_waits_where_its_start_has_waited_no_longer() -> None:
+def test_step_that_begins_to_stop_waits_where_its_start_has_waited_no_longer() -> None:
     plot = Plot(lambda lifespan: resource(lifespan, "db"))
     plot.begin()
     plot.hook("db").located("shop/db.py:7")
@@ -885,7 +885,7 @@ def test_a_step_that_begins_to_stop_waits_where_its_start_has_waited_no_longer()
 # The engine's own faults.
 
 
-def test_a_fault_of_the_engine_stops_open_hooks_in_order() -> None:
+def test_fault_of_the_engine_stops_open_hooks_in_order() -> None:
     plot = Plot(chain)
     plot.begin()
     plot.up("db")

@@ -81,7 +81,7 @@ def test_resource_is_not_replaced_by_writing(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         two_resources(lifespan)
         async with lifespan.run("app") as state:
-            with pytest.raises(TypeError, match=r"'n' is a resource.*write under another name"):
+            with pytest.raises(TypeError, match=r"'n' is a resource.*under another name"):
                 state["n"] = 4
             with pytest.raises(TypeError, match="is a resource"):
                 state.word = "four"

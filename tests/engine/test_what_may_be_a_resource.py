@@ -354,8 +354,8 @@ def test_value_without_close_is_not_warned_of(
 
 
 YIELD_ONCE = (
-    "Yield exactly once on every way through it: what is before the 'yield' runs at startup, what "
-    "is after it at shutdown."
+    "Yield exactly once on every path: the code before 'yield' runs at startup, the code after it "
+    "at shutdown."
 )
 
 

@@ -86,7 +86,7 @@ def query(alias: str, sql: str = "select 1") -> Callable[[], None]:
 
 
 @needs_postgresql
-def test_postgresql_that_does_not_run(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_that_does_not_run_is_named(fail: Fail, postgresql: ByNetwork) -> None:
     port = _free_port()
     with opened(postgresql.entry(PORT=port), alias="books"):
         failed = fail(query("books"))
@@ -97,7 +97,7 @@ def test_postgresql_that_does_not_run(fail: Fail, postgresql: ByNetwork) -> None
 
 
 @needs_postgresql
-def test_postgresql_without_the_database(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_without_the_database_is_named(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(NAME="nosuch"), alias="books"):
         failed = fail(query("books"))
     assert failed.cause == (
@@ -107,7 +107,7 @@ def test_postgresql_without_the_database(fail: Fail, postgresql: ByNetwork) -> N
 
 
 @needs_postgresql
-def test_postgresql_with_a_wrong_password(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_with_a_wrong_password_is_named(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(PASSWORD="another"), alias="books"):
         failed = fail(query("books"))
     assert "refuses the user 'shop' (DATABASES['books'])" in failed.cause
@@ -116,7 +116,7 @@ def test_postgresql_with_a_wrong_password(fail: Fail, postgresql: ByNetwork) -> 
 
 
 @needs_postgresql
-def test_postgresql_without_a_free_connection(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_without_a_free_connection_is_named(fail: Fail, postgresql: ByNetwork) -> None:
     where = {"host": "127.0.0.1", "port": postgresql.port, "dbname": "postgres"}
     with ExitStack() as held, opened(postgresql.entry(), alias="books"):
         with suppress(psycopg.OperationalError):
@@ -128,7 +128,7 @@ def test_postgresql_without_a_free_connection(fail: Fail, postgresql: ByNetwork)
 
 
 @needs_postgresql
-def test_postgresql_without_a_table(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_without_a_table_is_named(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(), alias="books"):
         failed = fail(query("books", "select * from shop_book"))
     assert "has no table or column 'shop_book' (DATABASES['books'])" in failed.cause
@@ -136,21 +136,21 @@ def test_postgresql_without_a_table(fail: Fail, postgresql: ByNetwork) -> None:
 
 
 @needs_postgresql
-def test_postgresql_without_a_column(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_without_a_column_is_named(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(), alias="books"):
         failed = fail(query("books", "select isbn from shelf"))
     assert "has no table or column 'isbn'" in failed.cause
 
 
 @needs_postgresql
-def test_postgresql_that_denies_a_table(fail: Fail, postgresql: ByNetwork) -> None:
+def test_postgresql_that_denies_a_table_is_named(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(), alias="books"):
         failed = fail(query("books", "select * from private"))
     assert failed.cause.startswith("The database user may not do that in PostgreSQL at 127.0.0.1")
 
 
 @needs_postgresql
-def test_host_of_postgresql_without_an_address(fail: Fail, postgresql: ByNetwork) -> None:
+def test_host_of_postgresql_without_an_address_is_named(fail: Fail, postgresql: ByNetwork) -> None:
     with opened(postgresql.entry(HOST="db.invalid"), alias="books"):
         failed = fail(query("books"))
     assert failed.cause.startswith(
@@ -160,7 +160,9 @@ def test_host_of_postgresql_without_an_address(fail: Fail, postgresql: ByNetwork
 
 
 @needs_postgresql
-def test_postgresql_by_its_driver_alone(fail: Fail, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgresql_by_its_driver_alone_is_named(
+    fail: Fail, monkeypatch: pytest.MonkeyPatch
+) -> None:
     port = _free_port()
     monkeypatch.setenv("BOOKS_URL", f"postgresql://shop@127.0.0.1:{port}/books")
 
@@ -216,7 +218,7 @@ def mariadb() -> Iterator[MariaDBByNetwork]:
     ],
     ids=["does not run", "database", "password", "table", "column", "host"],
 )
-def test_mariadb(
+def test_failure_of_mariadb_is_named(
     fail: Fail, mariadb: MariaDBByNetwork, changed: dict[str, Any], sql: str, cause: str
 ) -> None:
     with opened(mariadb.entry(**changed), alias="books"):
@@ -225,7 +227,7 @@ def test_mariadb(
     assert failed.action
 
 
-def test_sqlite_without_a_table(fail: Fail, tmp_path: Path) -> None:
+def test_sqlite_without_a_table_is_named(fail: Fail, tmp_path: Path) -> None:
     with opened(sqlite(tmp_path / "books"), alias="books"):
         failed = fail(query("books", "select * from shop_book"))
     assert failed.cause.startswith(
@@ -233,14 +235,14 @@ def test_sqlite_without_a_table(fail: Fail, tmp_path: Path) -> None:
     )
 
 
-def test_sqlite_in_a_folder_that_is_missing(fail: Fail, tmp_path: Path) -> None:
+def test_sqlite_in_a_folder_that_is_missing_is_named(fail: Fail, tmp_path: Path) -> None:
     with opened(sqlite(tmp_path / "nosuch/books"), alias="books"):
         failed = fail(query("books"))
     assert f"The SQLite file {tmp_path}/nosuch/books can't be opened" in failed.cause
     assert failed.action == "Create the folder, or correct NAME in DATABASES['books']."
 
 
-def test_sqlite_that_another_process_writes(fail: Fail, tmp_path: Path) -> None:
+def test_sqlite_that_another_process_writes_is_named(fail: Fail, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "books")
     other.execute("create table shelf (id integer)")
     other.execute("begin exclusive")

@@ -59,7 +59,7 @@ def test_localhost_with_two_addresses_is_one_address(
     assert f":{port} (FEED_URL): the connection was refused." in fail(shop).cause
 
 
-def test_sync_socket(fail: Fail, port: int) -> None:
+def test_refused_sync_socket_is_named(fail: Fail, port: int) -> None:
     def shop() -> None:
         socket.create_connection(("127.0.0.1", port))
 
@@ -67,7 +67,9 @@ def test_sync_socket(fail: Fail, port: int) -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_httpx(fail: Fail, port: int, is_async: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_connection_of_httpx_is_named(
+    fail: Fail, port: int, is_async: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("NOTICES", f"http://127.0.0.1:{port}/")
 
     def shop() -> None:
@@ -82,7 +84,7 @@ def test_httpx(fail: Fail, port: int, is_async: bool, monkeypatch: pytest.Monkey
     assert "ConnectError" in failed.message.splitlines()[0]
 
 
-def test_aiohttp(fail: Fail, port: int) -> None:
+def test_refused_connection_of_aiohttp_is_named(fail: Fail, port: int) -> None:
     async def shop() -> None:
         async with aiohttp.ClientSession() as session:
             await session.get(f"http://127.0.0.1:{port}/")
@@ -91,7 +93,9 @@ def test_aiohttp(fail: Fail, port: int) -> None:
 
 
 @pytest.mark.parametrize("is_async", [False, True], ids=["sync", "async"])
-def test_redis_that_does_not_run(fail: Fail, port: int, settings: Settings, is_async: bool) -> None:
+def test_redis_that_does_not_run_is_named(
+    fail: Fail, port: int, settings: Settings, is_async: bool
+) -> None:
     location = f"redis://127.0.0.1:{port}/1"
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": location}
@@ -122,7 +126,7 @@ def test_lazy_object_in_a_frame_is_left_alone(fail: Fail, port: int) -> None:
 
 
 @needs_redis
-def test_redis_with_a_wrong_password(fail: Fail) -> None:
+def test_wrong_password_of_redis_is_named(fail: Fail) -> None:
     with Redis() as server:
         redis.Redis.from_url(server.url).config_set("requirepass", "right-one")
 
@@ -133,7 +137,7 @@ def test_redis_with_a_wrong_password(fail: Fail) -> None:
     assert failed.cause == "Redis refuses the user: user or password is missing or wrong."
 
 
-def test_host_of_redis_without_an_address(fail: Fail, settings: Settings) -> None:
+def test_host_of_redis_without_an_address_is_named(fail: Fail, settings: Settings) -> None:
     settings.REDIS_URL = "redis://cache.invalid"
 
     def shop() -> None:
@@ -144,7 +148,7 @@ def test_host_of_redis_without_an_address(fail: Fail, settings: Settings) -> Non
     assert failed.action.startswith("Correct REDIS_URL, or look at the name resolution")
 
 
-def test_host_without_an_address(fail: Fail) -> None:
+def test_host_without_an_address_is_named(fail: Fail) -> None:
     def shop() -> None:
         urllib.request.urlopen("http://notices.invalid/")
 
@@ -153,7 +157,7 @@ def test_host_without_an_address(fail: Fail) -> None:
     assert failed.message.splitlines()[0].endswith(failed.cause)
 
 
-def test_service_that_does_not_answer(fail: Fail) -> None:
+def test_service_that_does_not_answer_is_named(fail: Fail) -> None:
     with listening(silent=True) as port:
 
         def shop() -> None:
@@ -177,25 +181,25 @@ class TestTLS:
         assert failed.cause.startswith(f"The server at localhost:{port} ")
         return failed.cause
 
-    def test_certificate_signed_by_itself(self, fail: Fail, tmp_path: Path) -> None:
+    def test_certificate_signed_by_itself_is_named(self, fail: Fail, tmp_path: Path) -> None:
         with listening(certificate(tmp_path)) as port:
             assert "its certificate is signed by itself" in self.failure(fail, port)
 
-    def test_expired_certificate(self, fail: Fail, tmp_path: Path) -> None:
+    def test_expired_certificate_is_named(self, fail: Fail, tmp_path: Path) -> None:
         file = certificate(tmp_path, days=-1)
         with listening(file) as port:
             assert "its certificate has expired" in self.failure(fail, port, file)
 
-    def test_certificate_of_another_host(self, fail: Fail, tmp_path: Path) -> None:
+    def test_certificate_of_another_host_is_named(self, fail: Fail, tmp_path: Path) -> None:
         file = certificate(tmp_path, host="books.invalid")
         with listening(file) as port:
             assert "its certificate is for another host" in self.failure(fail, port, file)
 
-    def test_server_without_tls(self, fail: Fail) -> None:
+    def test_server_without_tls_is_named(self, fail: Fail) -> None:
         with listening() as port:
             assert "does not speak TLS" in self.failure(fail, port)
 
-    def test_async_client(self, fail: Fail, tmp_path: Path) -> None:
+    def test_bad_certificate_is_named_for_an_async_client(self, fail: Fail, tmp_path: Path) -> None:
         async def shop() -> None:
             async with httpx.AsyncClient() as client:
                 await client.get(f"https://localhost:{port}/")

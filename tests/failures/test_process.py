@@ -22,7 +22,7 @@ from tests.engine.exchange import Server
 from tests.failures.conftest import Fail
 
 
-def test_port_that_another_process_has(fail: Fail) -> None:
+def test_port_that_another_process_has_is_named(fail: Fail) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
 
@@ -34,7 +34,7 @@ def test_port_that_another_process_has(fail: Fail) -> None:
     assert 'service type "server"' in failed.action
 
 
-def test_module_that_is_not_installed(fail: Fail) -> None:
+def test_module_that_is_not_installed_is_named(fail: Fail) -> None:
     def shop() -> None:
         import_module("nosuch_module")
 
@@ -42,14 +42,14 @@ def test_module_that_is_not_installed(fail: Fail) -> None:
     assert failed.cause == f"The module 'nosuch_module' is not installed for {sys.executable}."
 
 
-def test_module_that_a_package_does_not_have(fail: Fail) -> None:
+def test_module_that_a_package_does_not_have_is_named(fail: Fail) -> None:
     def shop() -> None:
         import_module("django.nosuch")
 
     assert fail(shop).cause == "The package 'django' has no module 'django.nosuch' here."
 
 
-def test_environment_variable_that_is_missing(fail: Fail) -> None:
+def test_environment_variable_that_is_missing_is_named(fail: Fail) -> None:
     def shop() -> None:
         _ = os.environ["NOSUCH_KEY"]
 
@@ -58,7 +58,7 @@ def test_environment_variable_that_is_missing(fail: Fail) -> None:
     assert failed.action.startswith("Set NOSUCH_KEY where the process is started")
 
 
-def test_environment_variable_that_django_environ_misses(fail: Fail) -> None:
+def test_environment_variable_that_django_environ_misses_is_named(fail: Fail) -> None:
     def shop() -> None:
         environ.Env()("NOSUCH_KEY")
 
@@ -73,7 +73,7 @@ def test_key_that_another_mapping_does_not_have_is_no_variable(fail: Fail) -> No
     assert (failed.cause, failed.error) == ("", "'NOSUCH_KEY'")
 
 
-def test_orm_without_await_in_an_async_hook(fail: Fail) -> None:
+def test_orm_without_await_in_an_async_hook_is_named(fail: Fail) -> None:
     async def shop() -> None:
         get_user_model().objects.count()
 
@@ -82,7 +82,7 @@ def test_orm_without_await_in_an_async_hook(fail: Fail) -> None:
     assert "await Book.objects.acount()" in failed.action
 
 
-def test_object_of_another_loop(fail: Fail) -> None:
+def test_object_of_another_loop_is_named(fail: Fail) -> None:
     loop = asyncio.new_event_loop()
     elsewhere = loop.create_future()
 
@@ -95,7 +95,7 @@ def test_object_of_another_loop(fail: Fail) -> None:
     assert failed.action == "Make it in a resource, so that it belongs to the loop of this run."
 
 
-def test_object_of_a_loop_that_has_ended(fail: Fail) -> None:
+def test_object_of_a_loop_that_has_ended_is_named(fail: Fail) -> None:
     loop = asyncio.new_event_loop()
     loop.close()
 
@@ -118,7 +118,7 @@ def without_rights() -> Iterator[None]:
         os.seteuid(0)
 
 
-def test_file_that_the_process_may_not_read(fail: Fail, tmp_path: Path) -> None:
+def test_file_that_the_process_may_not_read_is_named(fail: Fail, tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
     file.touch(mode=0)
 
@@ -130,14 +130,14 @@ def test_file_that_the_process_may_not_read(fail: Fail, tmp_path: Path) -> None:
     assert failed.cause.startswith(f"This process may not use {file}: user id ")
 
 
-def test_file_that_is_missing(fail: Fail) -> None:
+def test_file_that_is_missing_is_named(fail: Fail) -> None:
     def shop() -> None:
         Path("nosuch/key.pem").read_text()
 
     assert fail(shop).cause == f"There is no nosuch/key.pem; the working folder is {Path.cwd()}."
 
 
-def test_disk_that_is_full(fail: Fail) -> None:
+def test_disk_that_is_full_is_named(fail: Fail) -> None:
     def shop() -> None:
         with open("/dev/full", "w") as file:  # noqa: PTH123
             file.write("one")
@@ -145,7 +145,7 @@ def test_disk_that_is_full(fail: Fail) -> None:
     assert fail(shop).cause == "The disk is full, or the quota is used up."
 
 
-def test_memory_that_is_used_up(fail: Fail) -> None:
+def test_memory_that_is_used_up_is_named(fail: Fail) -> None:
     def shop() -> None:
         bytearray(2**62)
 
@@ -154,7 +154,7 @@ def test_memory_that_is_used_up(fail: Fail) -> None:
     assert "MemoryError" in failed.message.splitlines()[0]
 
 
-def test_files_that_are_used_up(fail: Fail) -> None:
+def test_files_that_are_used_up_is_named(fail: Fail) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     def shop() -> None:

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from lifespan_app import Lifespan
 from tests.clusters import MariaDB, PostgreSQL
 from tests.history.databases import HistoryDatabase, copied, opened, sqlite
+from tests.history.recording import recorded
 from tests.needs import needs_mariadb, needs_postgresql
 
 if TYPE_CHECKING:
@@ -95,3 +97,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepare]:
             return entry
 
         yield migrated
+
+
+@pytest.fixture
+def lifespan(history_database: HistoryDatabase) -> Iterator[Lifespan]:
+    """Return a lifespan whose runs are recorded, in each kind of database."""
+    with recorded() as lifespan:
+        yield lifespan
+
+
+@pytest.fixture
+def on_sqlite(sqlite_history: HistoryDatabase) -> Iterator[Lifespan]:
+    """Return a lifespan whose runs are recorded in SQLite."""
+    with recorded() as lifespan:
+        yield lifespan

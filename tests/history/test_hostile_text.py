@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -25,7 +24,6 @@ from lifespan_app.history.recording.store import Writer
 from lifespan_app.models import LifespanRun, LifespanStep
 from tests.clusters import PostgreSQL
 from tests.history.databases import HistoryDatabase, opened
-from tests.history.recording import recorded
 from tests.history.records import a_run, a_step
 from tests.needs import needs_postgresql
 
@@ -159,12 +157,6 @@ def test_hostile_text_is_stored_in_an_old_encoding_of_postgresql(
             logged = {**a_row_of_a_step("plain"), "log": [[1, "INFO", "books", text]]}
             Writer(uuid).write({"steps": [logged], "phases": ["startup"]})
             assert LifespanStep.objects.get().log == [[1, "INFO", "books", ascii_only(text)]]
-
-
-@pytest.fixture
-def lifespan(history_database: HistoryDatabase) -> Iterator[Lifespan]:
-    with recorded() as lifespan:
-        yield lifespan
 
 
 def test_run_that_says_hostile_text_is_recorded(

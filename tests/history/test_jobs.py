@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,26 +24,13 @@ from lifespan_app.history.recording.record import Record
 from lifespan_app.history.recording.rows import MOST_JOBS, Rows
 from lifespan_app.history.recording.store import Writer
 from lifespan_app.models import LifespanRun, LifespanStep
-from tests.history.databases import HistoryDatabase
-from tests.history.recording import has_status, recorded, there_is
+from tests.history.recording import has_status, there_is
 
 if TYPE_CHECKING:
     from pytest_django import Settings
 
 PAUSE = "lifespan_app.history.recording.record.LEAST_PAUSE"
 SECRET = "postgres://shop:hunter2@db/shop"
-
-
-@pytest.fixture
-def lifespan(history_database: HistoryDatabase) -> Iterator[Lifespan]:
-    with recorded() as lifespan:
-        yield lifespan
-
-
-@pytest.fixture
-def on_sqlite(sqlite_history: HistoryDatabase) -> Iterator[Lifespan]:
-    with recorded() as lifespan:
-        yield lifespan
 
 
 async def job_with(**facts: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from django.db import connections
 from django.utils import timezone
 
 from lifespan_app import Lifespan
-from lifespan_app.history.recording import maintenance, record, spool, store_errors
+from lifespan_app.history.recording import maintenance, record, spool, store, store_errors
 from lifespan_app.history.recording.maintenance import Pieces, maintain
 from lifespan_app.history.recording.rows import Rows
 from lifespan_app.models import LifespanRun
@@ -452,14 +452,26 @@ class TestALockedSQLite:
         assert kept() == [("stopped", 2, False)]
 
     def test_sqlite_locked_for_a_moment_is_not_told(
-        self, on_sqlite: HistoryDatabase, lifespan: Lifespan, warnings: Callable[[], list[str]]
+        self,
+        on_sqlite: HistoryDatabase,
+        lifespan: Lifespan,
+        monkeypatch: pytest.MonkeyPatch,
+        warnings: Callable[[], list[str]],
     ) -> None:
+        noticed = threading.Event()
+        is_lock_error = store_errors.is_lock_error
+
+        def notice(error: Exception) -> bool:
+            noticed.set()
+            return is_lock_error(error)
+
+        monkeypatch.setattr(store, "is_lock_error", notice)
         other = sqlite3.connect(on_sqlite.entry["NAME"], isolation_level=None)
         other.execute("BEGIN EXCLUSIVE")
 
         async def main() -> None:
             async with lifespan.run():
-                await asyncio.sleep(0.5)
+                await until(noticed.is_set)
                 other.execute("COMMIT")
                 await has_status("serving")
 
@@ -559,6 +571,14 @@ def test_file_that_is_full_begins_anew_with_what_counts(
 ) -> None:
     monkeypatch.setattr(spool.SpoolFile.__init__, "__defaults__", (4000,))
     settings.LIFESPAN = {"HISTORY_DATABASE": "nowhere", "SPOOL_DIR": str(folder)}
+    begun_anew = threading.Event()
+    discard = spool.SpoolFile.discard
+
+    def notice(file: spool.SpoolFile) -> None:
+        discard(file)
+        begun_anew.set()
+
+    monkeypatch.setattr(spool.SpoolFile, "discard", notice)
 
     async def main() -> None:
         @lifespan.background(on_crash="restart")
@@ -566,7 +586,7 @@ def test_file_that_is_full_begins_anew_with_what_counts(
             raise OSError("it falls")
 
         async with lifespan.run():
-            await asyncio.sleep(1)
+            await until(begun_anew.is_set)
 
     asyncio.run(main())
     [file] = files(folder)

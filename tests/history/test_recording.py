@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +18,6 @@ from tests.history.recording import Queries, has_status, recorded, there_is
 
 if TYPE_CHECKING:
     from pytest_django import Settings
-
-
-@pytest.fixture
-def lifespan(history_database: HistoryDatabase) -> Iterator[Lifespan]:
-    with recorded() as lifespan:
-        yield lifespan
-
-
-@pytest.fixture
-def on_sqlite(sqlite_history: HistoryDatabase) -> Iterator[Lifespan]:
-    with recorded() as lifespan:
-        yield lifespan
 
 
 def steps(run: LifespanRun) -> dict[str, list[tuple[str, str]]]:

@@ -124,7 +124,7 @@ class TestTheLifespan:
         running = lifespan_running()
         with running:
             pass
-        with pytest.raises(LifespanError, match="anew"), running:
+        with pytest.raises(LifespanError, match="Call it again"), running:
             pass
 
     async def test_lifespan_running_is_refused_in_a_sync_block_where_a_loop_runs(self) -> None:

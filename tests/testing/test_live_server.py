@@ -45,11 +45,13 @@ class TestTheLiveServer:
         [("counted", "3"), ("state", "3"), ("streamed", "book book book ")],
     )
     @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous iterators")
-    def test_answers_in_a_sync_test(self, live_server: LiveServer, path: str, text: str) -> None:
+    def test_live_server_answers_in_a_sync_test(
+        self, live_server: LiveServer, path: str, text: str
+    ) -> None:
         with lifespan_running():
             assert get(f"{live_server.url}/{path}/") == text
 
-    def test_answers_requests_side_by_side(
+    def test_live_server_answers_requests_side_by_side(
         self, live_server: LiveServer, lifespan: Lifespan, mount: MountViews
     ) -> None:
         @lifespan.resource
@@ -65,17 +67,17 @@ class TestTheLiveServer:
         with lifespan_running(), ThreadPoolExecutor(2) as pool:
             assert list(pool.map(get, [f"{live_server.url}/met/"] * 2)) == ["met", "met"]
 
-    def test_sees_the_rows_of_the_test(self, live_server: LiveServer) -> None:
+    def test_live_server_sees_the_rows_of_the_test(self, live_server: LiveServer) -> None:
         Group.objects.create(name="readers")
         with lifespan_running():
             assert get(f"{live_server.url}/stored/") == "1"
 
-    async def test_answers_in_an_async_test(self, live_server: LiveServer) -> None:
+    async def test_live_server_answers_in_an_async_test(self, live_server: LiveServer) -> None:
         async with lifespan_running(), httpx.AsyncClient(timeout=20) as client:
             answer = await client.get(f"{live_server.url}/counted/")
         assert answer.text == "3"
 
-    async def test_is_not_kept_waiting_by_a_test_that_blocks_its_loop(
+    async def test_live_server_is_not_kept_waiting_by_a_test_that_blocks_its_loop(
         self, live_server: LiveServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(wsgi_requests, "PATIENCE", 0.1)
@@ -107,11 +109,11 @@ def stopped_loop(shelf: Resource[Shelf]) -> Iterator[None]:
 class TestThePlainTestClient:
     """Django's own, beside `running.client`."""
 
-    def test_runs_async_views_on_the_loop_of_the_lifespan(self) -> None:
+    def test_test_client_runs_async_views_on_the_loop_of_the_lifespan(self) -> None:
         with lifespan_running():
             assert Client().get("/counted/").content == b"3"
 
-    def test_does_so_below_an_async_test(self) -> None:
+    def test_test_client_runs_async_views_below_an_async_test(self) -> None:
         """Its thread has a loop already: that of the test."""
 
         async def test() -> bytes:
@@ -120,11 +122,11 @@ class TestThePlainTestClient:
 
         assert asyncio.run(test()) == b"3"
 
-    def test_does_so_in_a_thread_of_its_own(self) -> None:
+    def test_test_client_runs_async_views_in_a_thread_of_its_own(self) -> None:
         with lifespan_running(), ThreadPoolExecutor(1) as pool:
             assert pool.submit(Client().get, "/counted/").result(20).content == b"3"
 
-    def test_does_so_after_a_request_within_a_request(
+    def test_test_client_runs_async_views_after_a_request_within_a_request(
         self, mount: MountViews, shelf: Resource[Shelf]
     ) -> None:
         async def books() -> HttpResponse:
@@ -141,7 +143,7 @@ class TestThePlainTestClient:
         with lifespan_running(), ThreadPoolExecutor(1) as pool:
             assert pool.submit(Client().get, "/outer/").result(20).content == b"3"
 
-    def test_leaves_its_thread_as_it_was(self) -> None:
+    def test_test_client_leaves_its_thread_as_it_was(self) -> None:
         def look_after_a_request() -> object:
             assert Client().get("/sync_inside/").content == b"3"
             return main_loop()
@@ -150,12 +152,12 @@ class TestThePlainTestClient:
             assert pool.submit(look_after_a_request).result(20) is None
 
     @pytest.mark.usefixtures("stopped_loop")
-    def test_raises_at_once_where_the_loop_does_not_run(self) -> None:
+    def test_test_client_raises_at_once_where_the_loop_does_not_run(self) -> None:
         with pytest.raises(WrongLoop, match=r"shelf.*lives on event loop"):
             Client().get("/counted/")
 
     @pytest.mark.usefixtures("stopped_loop")
-    def test_view_without_a_resource_is_answered_there(self) -> None:
+    def test_view_without_a_resource_is_answered_by_the_test_client(self) -> None:
         assert Client().get("/free/").content == b"free"
 
 
@@ -199,7 +201,7 @@ async def counted(request):
 @pytest.mark.every_pair
 @pytest.mark.slow
 @pytest.mark.parametrize("setting", [None, "error"])
-def test_a_static_live_server_test_case_runs_async_views(
+def test_static_live_server_test_case_runs_async_views(
     project: Project, setting: str | None
 ) -> None:
     """Also where the project has a setting for processes that are not tests."""

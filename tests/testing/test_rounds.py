@@ -50,7 +50,7 @@ class TestWithoutJobs:
 class TestARound:
     """``await running.round(job)``."""
 
-    async def test_a_round_is_run_once_with_what_the_job_asks_for(self, lifespan: Lifespan) -> None:
+    async def test_round_is_run_once_with_what_the_job_asks_for(self, lifespan: Lifespan) -> None:
         seen: list[str] = []
 
         @lifespan.resource
@@ -74,7 +74,7 @@ class TestARound:
             step = running.report.step(key, "serving")
             assert (step.outcome, step.attempt) == ("ok", 3)
 
-    async def test_a_round_raises_what_it_raises_and_the_next_one_is_well(
+    async def test_round_raises_what_it_raises_and_the_next_one_is_well(
         self, lifespan: Lifespan
     ) -> None:
         @lifespan.background(every=60, on_crash="restart")
@@ -89,9 +89,7 @@ class TestARound:
             await running.round(refresh)
             assert running.report.ready
 
-    async def test_a_plain_function_is_run_in_a_thread_of_the_test(
-        self, lifespan: Lifespan
-    ) -> None:
+    async def test_plain_function_is_run_in_a_thread_of_the_test(self, lifespan: Lifespan) -> None:
         threads: list[int] = []
 
         @lifespan.background(every=60)
@@ -103,7 +101,7 @@ class TestARound:
         assert len(threads) == 1
 
     @pytest.mark.parametrize("in_thread", [True, False])
-    def test_a_sync_test_runs_a_round_too(self, lifespan: Lifespan, in_thread: bool) -> None:
+    def test_sync_test_runs_a_round_too(self, lifespan: Lifespan, in_thread: bool) -> None:
         done: list[str] = []
 
         def in_a_thread() -> None:
@@ -136,7 +134,7 @@ class TestARound:
             await running.round(refresh)
         assert rounds == ["begins", "ends"] * 2
 
-    async def test_a_job_without_rounds_has_none_to_run(self, lifespan: Lifespan) -> None:
+    async def test_job_without_rounds_has_none_to_run(self, lifespan: Lifespan) -> None:
         @lifespan.background
         async def listen() -> None: ...
 
@@ -156,7 +154,7 @@ class TestARound:
             with pytest.raises(LookupError, match="Did you mean"):
                 await running.round(f"{__name__}.lisen")
 
-    async def test_a_round_that_the_end_cuts_short_is_told_so(self, lifespan: Lifespan) -> None:
+    async def test_round_that_the_end_cuts_short_is_told_so(self, lifespan: Lifespan) -> None:
         begun = asyncio.Event()
 
         @lifespan.background(every=60)
@@ -182,7 +180,7 @@ class TestARound:
 
 
 @pytest.mark.django_db
-def test_a_round_sees_the_rows_of_the_test(lifespan: Lifespan) -> None:
+def test_round_sees_the_rows_of_the_test(lifespan: Lifespan) -> None:
     from django.contrib.auth.models import User
 
     names: list[str] = []

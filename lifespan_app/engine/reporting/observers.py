@@ -107,7 +107,9 @@ class Observers:
         # Not even an observer's SystemExit may reach the task of a hook.
         except BaseException as error:
             name = path_of(type(observer))
-            logger.error("Observer %s failed. It is told no more of this run.", name, error=error)
+            logger.error(
+                "Observer %s failed. It is not called again in this run.", name, error=error
+            )
             self.remove(observer)
             return None
 

@@ -37,8 +37,8 @@ from .none_value import refuse_none
 from .threads import Work
 
 YIELD_ONCE = (
-    "Yield exactly once on every way through it: what is before the 'yield' runs at startup, what "
-    "is after it at shutdown."
+    "Yield exactly once on every path: the code before 'yield' runs at startup, the code after it "
+    "at shutdown."
 )
 CONTEXTLIB_ON_YIELDS = ("generator didn't yield", "generator didn't stop")
 ASK_FOR_ASYNC = ("no running event loop", "no current event loop", "main thread")

@@ -65,8 +65,8 @@ class RunState(StateMapping):
     def __setitem__(self, name: str, value: Any) -> None:
         if name in self._resources.by_name:
             raise TypeError(
-                f"'{name}' is a resource, and what it is worth is what its hook yields: write "
-                "under another name."
+                f"'{name}' is a resource, whose value its hook yields. Write to the state under "
+                "another name."
             )
         self._written[name] = value
 
