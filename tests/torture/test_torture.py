@@ -11,8 +11,9 @@ import pytest
 from tests.projects import Project
 from tests.servers import HYPERCORN, UVICORN, Kind
 from tests.torture import __main__ as command
+from tests.torture.load import Load
 from tests.torture.results import Row
-from tests.torture.servers import KINDS, Cell, Load, Seen, looked_at, migrated, tried
+from tests.torture.servers import KINDS, Cell, Seen, looked_at, migrated, tried
 from tests.torture.soak import slope, soak
 
 STOPPED = ["opens", "begins 1", "closes"]
