@@ -21,6 +21,8 @@ from tests.torture.systems import OURS
 WORKERS = 4
 LONGEST = 60.0
 """Seconds that any one step may take. granian waits 3.5 seconds before it stops each worker."""
+MOST_CHARACTERS = 4000
+"""Of what a server that failed has said. It names each request."""
 MORE = {UVICORN: ("--timeout-worker-healthcheck", "30")}
 """uvicorn gives up a restart if a new worker needs longer than this, by default 5 seconds."""
 RESTARTS: dict[Kind, tuple[str, ...]] = {
@@ -93,36 +95,35 @@ def restarted(kind: Kind, options: tuple[str, ...], folder: Path, database: Path
     project = OURS.project(folder, "serving", "fine")
     shutil.copy(database, folder / "db.sqlite3")
     seen = Restart(kind)
-    server = Server(project, kind, options=options, limit=LONGEST)
+    server = Server(project, kind, options=options, ready=False, limit=LONGEST)
     load = Load(server.port, LONGEST)
 
-    def count(*, ended: bool) -> int:
-        return sum((run["status"] not in GOES_ON) is ended for run in project.runs())
+    def ended() -> int:
+        return sum(run["status"] not in GOES_ON for run in project.runs())
 
     def serving() -> int:
         return sum(run["status"] == "serving" for run in project.runs())
 
     try:
-        with server:
-            server.until(lambda: serving() == WORKERS, "Not every worker came to serve")
-            load.begin()
-            server.until(lambda: len(load.answered) >= WARM, "Requests were not answered")
-            begun = time.monotonic()
-            server.signal(signal.SIGHUP)
-            server.until(
-                lambda: count(ended=True) >= WORKERS == serving(), "The workers were not replaced"
-            )
-            seen.seconds = time.monotonic() - begun
-            enough = len(load.answered) + WARM
-            server.until(lambda: len(load.answered) >= enough, "Requests were not answered")
-            load.end()
-            server.signal(signal.SIGTERM)
-            seen.code = server.wait()
+        server.start()
+        server.until(lambda: serving() == WORKERS, "Not every worker came to serve")
+        load.begin()
+        server.until(lambda: len(load.answered) >= WARM, "Requests were not answered")
+        begun = time.monotonic()
+        server.signal(signal.SIGHUP)
+        server.until(lambda: ended() >= WORKERS == serving(), "The workers were not replaced")
+        seen.seconds = time.monotonic() - begun
+        enough = len(load.answered) + WARM
+        server.until(lambda: len(load.answered) >= enough, "Requests were not answered")
+        load.end()
+        server.signal(signal.SIGTERM)
+        seen.code = server.wait()
     except ServerFailed as error:
         seen.faults.append(str(error).splitlines()[0])
-        sys.stderr.write(f"{kind.name}: {error}\n")
+        sys.stderr.write(f"{kind.name}: {str(error)[:MOST_CHARACTERS]}\n")
     finally:
         load.end()
+        server.kill()
     order = project.events()
     lost = numbers(order, "begins") - load.answered
     seen.answered, seen.failed = len(load.answered), Counter(load.others.values())
