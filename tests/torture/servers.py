@@ -60,7 +60,8 @@ FAILED_START = {
     GUNICORN: {1, 3},
     GUNICORN_UVICORN: {1, 3},
 }
-"""Exit codes after a startup that fails. gunicorn's is 1 if two workers fail at the same moment."""
+"""Exit codes after a startup that fails. gunicorn's is 1 if two workers fail at the same moment.
+granian's is 0 if a signal has told it to stop in the meantime."""
 GOES_ON = ("starting", "serving", "degraded", "stopping")
 """What the history says of a process that has not ended, or was killed."""
 
@@ -336,7 +337,8 @@ def exit_codes(cell: Cell) -> set[int]:
     if cell.kills:
         return {-cell.number}
     if starts_in_vain(cell):
-        return FAILED_START[cell.kind]
+        was_stopped = cell.kind is GRANIAN and not cell.reloads
+        return {0} if was_stopped else FAILED_START[cell.kind]
     if cell.kind is UVICORN and (cell.number is signal.SIGTERM or cell.moment == "stopping"):
         return {-signal.SIGTERM}
     return {0}

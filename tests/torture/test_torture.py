@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.projects import Project
-from tests.servers import GUNICORN, GUNICORN_UVICORN, HYPERCORN, UVICORN, Kind
+from tests.servers import GRANIAN, GUNICORN, GUNICORN_UVICORN, HYPERCORN, UVICORN, Kind
 from tests.torture import __main__ as command
 from tests.torture.load import Load
 from tests.torture.restarts import RESTARTS, WORKERS, restarted
@@ -190,7 +190,16 @@ def test_startup_that_fails_has_the_exit_code_of_the_server() -> None:
         kind.name: exit_codes(Cell(kind, "starting", signal.SIGTERM, "raises")) for kind in KINDS
     }
 
-    assert (codes["uvicorn"], codes["hypercorn"], codes["granian"]) == ({3}, {0}, {1})
+    assert (codes["uvicorn"], codes["hypercorn"]) == ({3}, {0})
+
+
+def test_startup_that_fails_after_granian_was_told_to_stop_has_exit_code_0() -> None:
+    stopped, reloaded = (
+        exit_codes(Cell(GRANIAN, "starting", number, "raises"))
+        for number in (signal.SIGTERM, signal.SIGHUP)
+    )
+
+    assert (stopped, reloaded) == ({0}, {1})
 
 
 def test_no_server_promises_an_answer_after_sigkill() -> None:
