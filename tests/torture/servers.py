@@ -60,8 +60,8 @@ FAILED_START = {
     GUNICORN: {1, 3},
     GUNICORN_UVICORN: {1, 3},
 }
-"""Exit codes after a startup that fails. gunicorn's is 1 if two workers fail at the same moment.
-granian's is 0 if a signal has told it to stop in the meantime."""
+"""Exit codes after a startup that fails. gunicorn's is 1 if two workers fail at the same moment, or one
+after a signal. granian's is 0 if a signal has told it to stop in the meantime."""
 GOES_ON = ("starting", "serving", "degraded", "stopping")
 """What the history says of a process that has not ended, or was killed."""
 
