@@ -172,10 +172,12 @@ def servers(cells: Sequence[Cell]) -> Row:
     seen = all_tried(cells)
     faults = [f"{one.cell}: {fault}" for one in seen for fault in one.faults]
     answered, lost = sum(one.answered for one in seen), sum(one.lost for one in seen)
+    cut = sum(one.cut for one in seen)
     promised = sum(one.lost - one.cut for one in seen if one.cell.promises_answers)
     result = (
         f"{answered:,} requests answered, {promised} lost where the server promises an answer, "
-        f"{lost - promised} elsewhere, {sum(one.read_closed for one in seen)} reads of a closed resource"
+        f"{cut} cut off by hypercorn, {lost - promised - cut} lost elsewhere, "
+        f"{sum(one.read_closed for one in seen)} reads of a closed resource"
     )
     tried_ = f"{len(cells)} stops of {len({cell.kind for cell in cells})} servers"
     return Row("servers", tried_, result, faults, "", time.monotonic() - begun)
