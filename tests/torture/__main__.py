@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tests.torture.results import HEAD, Row, table
+from tests.torture.systems import PEERS
 
 LEASE_SECONDS, LEASE_SECONDS_QUICK = 600.0, 60.0
 
@@ -29,7 +30,6 @@ def model(asked: argparse.Namespace) -> Row:
 def servers(asked: argparse.Namespace) -> Row:
     """Stop real servers under load."""
     from tests.torture.servers import ALL_CELLS, QUICK_CELLS, beside, servers
-    from tests.torture.systems import PEERS
 
     if asked.system:
         return beside(PEERS[asked.system])
@@ -73,7 +73,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--part", choices=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="five minutes in all")
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--system", help="what the servers serve instead of lifespan_app")
+    parser.add_argument(
+        "--system", choices=list(PEERS), help="what the servers serve instead of lifespan_app"
+    )
     parser.add_argument("--plans", type=int, help="of the model check")
     parser.add_argument("--seconds", type=float, help="of the leases")
     parser.add_argument(
