@@ -126,9 +126,11 @@ bench: $(DEVELOPMENT_SET_UP) ## Measure the figures, side by side
 	@$(RUN) -m benchmarks
 
 .PHONY: torture
-torture: $(DEVELOPMENT_SET_UP) ## Try for long what must never fail: PART=model, servers, soak or leases; QUICK=1; SEED=1
+torture: $(DEVELOPMENT_SET_UP) ## Try for long what must never fail: PART=model, servers, restarts, soak or leases; QUICK=1; SEED=1
+	@$(if $(SYSTEM),$(INSTALL) --requirement tests/requirements-peers.txt)
 	@$(RUN) -m tests.torture $(if $(PART),--part $(PART)) $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) \
-		$(if $(PLANS),--plans $(PLANS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATABASE),--database $(DATABASE))
+		$(if $(PLANS),--plans $(PLANS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATABASE),--database $(DATABASE)) \
+		$(if $(SYSTEM),--system $(SYSTEM))
 
 .PHONY: docs
 docs: $(VENV)/pyvenv.cfg ## Build the documentation into docs/_build/html

@@ -2,7 +2,7 @@
 
     python -m tests.torture --part model --seed 1 --plans 100000
 
-Parts: ``model``, ``servers``, ``soak``, ``leases``. Without ``--part`` all of them run, one after the
+Parts: ``model``, ``servers``, ``restarts``, ``soak``, ``leases``. Without ``--part`` all of them run, one after the
 other. Whatever is chosen at random comes from ``--seed``, which is printed. The exit code is 1 if
 something has happened that should not.
 """
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from tests.torture.results import HEAD, Row, table
+from tests.torture.systems import PEERS
 
 LEASE_SECONDS, LEASE_SECONDS_QUICK = 600.0, 60.0
 
@@ -28,9 +29,18 @@ def model(asked: argparse.Namespace) -> Row:
 
 def servers(asked: argparse.Namespace) -> Row:
     """Stop real servers under load."""
-    from tests.torture.servers import ALL_CELLS, QUICK_CELLS, servers
+    from tests.torture.servers import ALL_CELLS, QUICK_CELLS, beside, servers
 
+    if asked.system:
+        return beside(PEERS[asked.system])
     return servers(QUICK_CELLS if asked.quick else ALL_CELLS)
+
+
+def restarts(asked: argparse.Namespace) -> Row:
+    """Restart the workers of real servers under load."""
+    from tests.torture.restarts import RESTARTS, RESTARTS_QUICK, restarts
+
+    return restarts(RESTARTS_QUICK if asked.quick else RESTARTS)
 
 
 def soak(asked: argparse.Namespace) -> Row:
@@ -51,6 +61,7 @@ def leases(asked: argparse.Namespace) -> Row:
 PARTS: dict[str, Callable[[argparse.Namespace], Row]] = {
     "model": model,
     "servers": servers,
+    "restarts": restarts,
     "soak": soak,
     "leases": leases,
 }
@@ -62,6 +73,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--part", choices=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="five minutes in all")
     parser.add_argument("--seed", type=int)
+    parser.add_argument(
+        "--system", choices=list(PEERS), help="what the servers serve instead of lifespan_app"
+    )
     parser.add_argument("--plans", type=int, help="of the model check")
     parser.add_argument("--seconds", type=float, help="of the leases")
     parser.add_argument(

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
 
 from tests.projects import Project
-from tests.servers import HYPERCORN, UVICORN, Kind
+from tests.servers import GRANIAN, GUNICORN, GUNICORN_UVICORN, HYPERCORN, UVICORN, Kind
 from tests.torture import __main__ as command
+from tests.torture.load import Load
+from tests.torture.restarts import RESTARTS, WORKERS, restarted
 from tests.torture.results import Row
-from tests.torture.servers import KINDS, Cell, Load, Seen, looked_at, migrated, tried
+from tests.torture.servers import KINDS, Cell, Seen, exit_codes, looked_at, migrated, tried
 from tests.torture.soak import slope, soak
+from tests.torture.systems import PEERS, System
 
 STOPPED = ["opens", "begins 1", "closes"]
+CUT_OFF = ["opens", "begins 1", "begins 2", "cut 2", "closes"]
 
 
 # Short forms.
@@ -35,6 +40,58 @@ def test_server_that_is_stopped_under_load_loses_no_request(kind: Kind, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.server
+def test_hook_that_blocks_its_thread_does_not_keep_the_server_from_ending(tmp_path: Path) -> None:
+    cell = Cell(UVICORN, "serving", signal.SIGTERM, "blocks")
+
+    seen = tried(cell, tmp_path / "cell", migrated(tmp_path / "migrated"))
+
+    assert seen.faults == []
+    assert seen.status == "shutdown_failed"
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.parametrize("kind", [GUNICORN, GUNICORN_UVICORN], ids=lambda kind: kind.name)
+def test_server_that_is_reloaded_under_load_loses_no_request_that_has_begun(
+    kind: Kind, tmp_path: Path
+) -> None:
+    cell = Cell(kind, "serving", signal.SIGHUP, "fine")
+
+    seen = tried(cell, tmp_path / "cell", migrated(tmp_path / "migrated"))
+
+    assert seen.faults == []
+    assert seen.status == "stopped"
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_rolling_restart_opens_and_closes_the_resources_of_each_worker(tmp_path: Path) -> None:
+    database = migrated(tmp_path / "migrated")
+
+    seen = restarted(GUNICORN_UVICORN, RESTARTS[GUNICORN_UVICORN], tmp_path / "it", database)
+
+    assert seen.faults == []
+    assert seen.opened == seen.closed == 2 * WORKERS
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.parametrize("system", PEERS.values(), ids=PEERS)
+def test_project_of_a_peer_serves_and_stops(system: System, tmp_path: Path) -> None:
+    try:
+        assert system.version
+    except PackageNotFoundError:
+        pytest.skip(f"{system.name} is not installed: tests/requirements-peers.txt")
+    cell = Cell(UVICORN, "serving", signal.SIGTERM, "fine", system)
+
+    seen = tried(cell, tmp_path / "cell", migrated(tmp_path / "migrated"))
+
+    assert seen.faults == []
+    assert seen.answered > 0
+
+
+@pytest.mark.slow
 @pytest.mark.once
 def test_starts_and_stops_leave_no_thread_task_or_descriptor_behind() -> None:
     assert soak(20, {"threads": 0.001, "tasks": 0.001, "descriptors": 0.001}).faults == []
@@ -48,12 +105,18 @@ def stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Se
     """Return what looks at a server that was stopped by SIGTERM while it served."""
 
     def look(
-        events: list[str], *, answered: str = "1", status: str = "stopped", hooks: str = "fine"
+        events: list[str],
+        *,
+        answered: str = "1",
+        status: str = "stopped",
+        hooks: str = "fine",
+        kind: Kind = UVICORN,
+        code: int = -signal.SIGTERM,
     ) -> Seen:
         project = Project(tmp_path)
         project.journal.write_text("\n".join(events))
         monkeypatch.setattr(project, "runs", lambda: [{"status": status}])
-        seen = Seen(Cell(UVICORN, "serving", signal.SIGTERM, hooks), code=0)
+        seen = Seen(Cell(kind, "serving", signal.SIGTERM, hooks), code=code)
         load = Load(0)
         load.answered.add(answered)
         looked_at(seen, project, load)
@@ -70,6 +133,28 @@ def test_request_that_is_not_answered_is_a_fault(stopped: Callable[..., Seen]) -
     [fault] = stopped(STOPPED, answered="2").faults
 
     assert fault.startswith("1 requests that had begun were not answered: 1 x nothing; 0 of them")
+
+
+def test_request_that_hypercorn_cuts_off_is_counted_and_no_fault(
+    stopped: Callable[..., Seen],
+) -> None:
+    seen = stopped(CUT_OFF, kind=HYPERCORN, code=0)
+
+    assert (seen.lost, seen.cut, seen.faults) == (1, 1, [])
+
+
+def test_request_that_another_server_cuts_off_is_a_fault(stopped: Callable[..., Seen]) -> None:
+    seen = stopped(CUT_OFF)
+
+    assert (seen.lost, seen.cut) == (1, 0)
+    assert "were not answered" in seen.faults[0]
+
+
+def test_exit_code_that_the_server_does_not_promise_is_a_fault(
+    stopped: Callable[..., Seen],
+) -> None:
+    assert stopped(STOPPED, code=0).faults == ["the exit code is 0, and not {-15}"]
+    assert stopped(STOPPED, kind=HYPERCORN, code=0).faults == []
 
 
 def test_read_of_a_closed_resource_is_a_fault(stopped: Callable[..., Seen]) -> None:
@@ -91,6 +176,30 @@ def test_history_that_says_something_else_is_a_fault(
     [fault] = stopped(STOPPED, hooks=hooks, status=status).faults
 
     assert f"history says '{status}'" in fault
+
+
+def test_sighup_ends_the_only_process_of_uvicorn_and_reloads_other_servers() -> None:
+    alone, other = (Cell(kind, "serving", signal.SIGHUP, "fine") for kind in (UVICORN, GUNICORN))
+
+    assert (alone.kills, alone.reloads, exit_codes(alone)) == (True, False, {-signal.SIGHUP})
+    assert (other.kills, other.reloads, exit_codes(other)) == (False, True, {0})
+
+
+def test_startup_that_fails_has_the_exit_code_of_the_server() -> None:
+    codes = {
+        kind.name: exit_codes(Cell(kind, "starting", signal.SIGTERM, "raises")) for kind in KINDS
+    }
+
+    assert (codes["uvicorn"], codes["hypercorn"]) == ({3}, {0})
+
+
+def test_startup_that_fails_after_granian_was_told_to_stop_has_exit_code_0() -> None:
+    stopped, reloaded = (
+        exit_codes(Cell(GRANIAN, "starting", number, "raises"))
+        for number in (signal.SIGTERM, signal.SIGHUP)
+    )
+
+    assert (stopped, reloaded) == ({0}, {1})
 
 
 def test_no_server_promises_an_answer_after_sigkill() -> None:
