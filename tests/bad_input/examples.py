@@ -28,7 +28,7 @@ HOSTILE = (
     '"><script>alert(1)</script>',
     "{{ 7 * 7 }}{% debug %}",
     "%s %d %(name)s {0} {name}",
-    "../../../../etc/passwd",
+    "../../../../no/such/file",
     "/dev/null/x",
     "-1",
     "0",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -88,12 +87,12 @@ forms = some.fixed_dictionaries(
 
 
 @pytest.fixture
-def root(db: None, history_database: HistoryDatabase) -> Iterator[Client]:
+def root(db: None, history_database: HistoryDatabase) -> Client:
     """Return a client that may do everything, in a site with some runs and leases."""
     records.degraded()
     records.stopped(ago=100)
     stored.held()
-    yield client_of("root", is_root=True)
+    return client_of("root", is_root=True)
 
 
 def is_an_answer(answer: HttpResponseBase) -> bool:
