@@ -67,7 +67,11 @@ def options_of(name: str) -> list[argparse.Action]:
 def spelled(action: argparse.Action) -> some.SearchStrategy[list[str]]:
     """Return what may be written for an option, wrong numbers of values included."""
     option = list(action.option_strings[-1:])
-    values = words if not action.choices else words | some.sampled_from([str(one) for one in action.choices])
+    values = (
+        words
+        if not action.choices
+        else words | some.sampled_from([str(one) for one in action.choices])
+    )
     return some.lists(values, max_size=2).flatmap(
         lambda given: some.sampled_from(
             ([*option, *given], [*option, *given[:1]], option, ["=".join([*option, *given[:1]])])
