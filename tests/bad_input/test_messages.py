@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import traceback
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +190,8 @@ async def test_scope_of_anything_ends_as_it_does_without_us(
 
     assert not is_a_fault(error)
     assert not lifespan.runs
+    if error is not None:
+        traceback.clear_frames(error.__traceback__)
     gc.collect()
 
 
