@@ -10,7 +10,10 @@ from hypothesis import strategies as some
 FACTOR_VARIABLE = "LIFESPAN_TEST_EXAMPLES"
 """The environment variable by which ``make torture`` multiplies the examples."""
 
-FACTOR = int(os.environ.get(FACTOR_VARIABLE, "1"))
+QUICK = 0.25
+"""The factor of ``make test``, which has to be fast."""
+
+FACTOR = float(os.environ.get(FACTOR_VARIABLE, QUICK))
 
 HOSTILE = (
     "",
@@ -56,11 +59,11 @@ texts = some.sampled_from(HOSTILE) | any_text
 
 
 def examples(number: int) -> settings:
-    """Return the settings of a test that tries so many examples in ``make test``."""
+    """Return the settings of a test that tries so many examples, times the factor."""
     return settings(
-        max_examples=number * FACTOR,
+        max_examples=max(5, round(number * FACTOR)),
         deadline=None,
-        derandomize=FACTOR == 1,
+        derandomize=FACTOR == QUICK,
         suppress_health_check=[
             HealthCheck.function_scoped_fixture,
             HealthCheck.too_slow,

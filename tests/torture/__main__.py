@@ -2,7 +2,7 @@
 
     python -m tests.torture --part model --seed 1 --plans 100000
 
-Parts: ``model``, ``servers``, ``soak``, ``leases``. Without ``--part`` all of them run, one after the
+Parts: ``model``, ``servers``, ``soak``, ``leases``, ``input``, ``security``. Without ``--part`` all of them run, one after the
 other. Whatever is chosen at random comes from ``--seed``, which is printed. The exit code is 1 if
 something has happened that should not.
 """
@@ -48,11 +48,27 @@ def leases(asked: argparse.Namespace) -> Row:
     return leases(asked.database, seconds, asked.seed)
 
 
+def bad_input(asked: argparse.Namespace) -> Row:
+    """Give random and hostile input to whatever takes some."""
+    from tests.torture.suites import MORE, MORE_QUICK, suite
+
+    return suite("input", "bad_input", asked.seed, MORE_QUICK if asked.quick else MORE)
+
+
+def security(asked: argparse.Namespace) -> Row:
+    """Crawl the pages as each kind of user, and look for planted secrets."""
+    from tests.torture.suites import MORE_QUICK, suite
+
+    return suite("security", "security", asked.seed, MORE_QUICK)
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Row]] = {
     "model": model,
     "servers": servers,
     "soak": soak,
     "leases": leases,
+    "input": bad_input,
+    "security": security,
 }
 
 
