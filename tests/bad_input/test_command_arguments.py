@@ -113,7 +113,7 @@ def ended(name: str, arguments: list[str]) -> Ended:
             command_called(name).run_from_argv(["manage.py", name, *arguments])
         except SystemExit as stopped:
             code = stopped.code or 0
-    said = b"".join(stream.buffer.getvalue() for stream in (out, err))  # type: ignore[attr-defined]
+    said = b"".join(stream.buffer.getvalue() for stream in (out, err))
     return Ended(code, said.decode())
 
 

@@ -89,7 +89,8 @@ class Channel:
     async def send(self, message: Any) -> None:
         await asyncio.sleep(0)
         if self.fails is not None and len(self.sent) == self.at:
-            self.fails, failure = None, self.fails
+            failure = self.fails()
+            self.fails = None
             raise failure
         self.sent.append(message)
 
