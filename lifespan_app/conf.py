@@ -30,8 +30,15 @@ class ValueType(NamedTuple):
 
     name: str
     """In words, as in "must be a string"."""
-    fits: Callable[[Any], bool]
-    """Returns True for a value of this type."""
+    test: Callable[[Any], bool]
+    """Returns True for a value of this type; it may raise an exception for another one."""
+
+    def fits(self, value: object) -> bool:
+        """Return True for a value of this type. Anything may be in a setting, so nothing is raised."""
+        try:
+            return bool(self.test(value))
+        except Exception:
+            return False
 
 
 WORD = ValueType("a string", lambda value: isinstance(value, str) and bool(value))
@@ -55,7 +62,10 @@ FROM_ZERO = ValueType(
     lambda value: is_seconds(value) or (value == 0 and not isinstance(value, bool)),
 )
 DAYS = ValueType("a whole number of days above 0", lambda value: type(value) is int and value > 0)
-PATH = ValueType("a path", lambda value: isinstance(value, (str, os.PathLike)) and bool(str(value)))
+PATH = ValueType(
+    "a path",
+    lambda value: isinstance(path := os.fspath(value), str) and bool(path) and "\0" not in path,
+)
 ERROR, THREAD = "error", "thread"
 WITHOUT = ValueType(f"'{ERROR}' or '{THREAD}'", lambda value: value in (ERROR, THREAD))
 TABLE = ValueType("a dictionary", lambda value: isinstance(value, Mapping))
@@ -265,12 +275,12 @@ def wrong_types() -> Iterator[str]:
     commands = setting.get("COMMANDS")
     for command, service_type in commands.items() if isinstance(commands, Mapping) else ():
         if not WORD.fits(service_type):
-            yield wrong_type(f"{SETTING}['COMMANDS'][{command!r}]", WORD, service_type)
+            yield wrong_type(f"{SETTING}['COMMANDS'][{shown(command)}]", WORD, service_type)
     hooks = setting.get("HOOKS")
     if not isinstance(hooks, Mapping):
         return
     for name, options in hooks.items():
-        place = f"{SETTING}['HOOKS'][{name!r}]"
+        place = f"{SETTING}['HOOKS'][{shown(name)}]"
         if not TABLE.fits(options):
             yield wrong_type(place, TABLE, options)
             continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import time
 
@@ -21,6 +22,9 @@ QUESTIONS = ("ready", "started", "live")
 WELL, NOT_WELL, CANNOT_TELL = 0, 1, 2
 MISSED = 3
 """After so many missing signs of life the file is ignored."""
+
+LARGEST = 50_000_000
+"""Bytes. A larger file is no status file."""
 
 USAGE = (
     "usage: python -m lifespan_app.probe {ready,started,live} [FILE]; exits with 0 for yes, 1 for "
@@ -81,7 +85,7 @@ def files_like(pattern: str) -> list[str]:
     before, _, after = name.partition(PID)
     try:
         names = sorted(os.listdir(folder or "."))
-    except OSError:
+    except (OSError, ValueError):
         return []
     return [
         os.path.join(folder, name)
@@ -95,8 +99,7 @@ def files_like(pattern: str) -> list[str]:
 def read(file: str) -> dict[str, object]:
     """Return the contents of a status file, with another ``reason`` if they can't be trusted."""
     try:
-        with open(file, encoding="utf-8") as opened:
-            status: dict[str, object] = json.load(opened)
+        status: dict[str, object] = json.loads(text_in(file))
         pid, started = int(str(status["pid"])), str(status["process_started"])
         at, every = float(str(status["written_at"])), float(str(status["every"]))
     except FileNotFoundError:
@@ -110,6 +113,21 @@ def read(file: str) -> dict[str, object]:
         detail = f"process {pid} has written nothing for {silent:.0f} s"
         return {"reason": "silent", "detail": detail}
     return status
+
+
+def text_in(file: str) -> str:
+    """Return the contents of a file. Raises ``OSError`` for anything but a file of a usual size.
+
+    Others may have put a pipe in its place, where reading would wait for ever, or a link to a device.
+    """
+    number = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(number, encoding="utf-8") as opened:
+        found = os.fstat(number)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError("it is not a file")
+        if found.st_size > LARGEST:
+            raise OSError(f"it is larger than {LARGEST:,} bytes")
+        return opened.read()
 
 
 def refusal(question: str, status: dict[str, object]) -> str:
@@ -138,7 +156,8 @@ def pending(status: dict[str, object]) -> list[str]:
 def text_of(one: dict[str, object]) -> str:
     """Return a pending hook as text: its key, and its progress."""
     key, progress, doing = one.get("hook"), one.get("progress"), one.get("doing")
-    if not isinstance(progress, (int, float)):
+    # Anything may be in the file, also a number that is no share.
+    if not isinstance(progress, (int, float)) or not 0 <= progress <= 1:
         return f"{key} ({doing})" if doing else str(key)
     share = f"{progress:.0%}"
     return f"{key} ({share}, {doing})" if doing else f"{key} ({share})"

@@ -7,11 +7,14 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
+from django.urls import URLPattern
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from lifespan_app.leases import listing, rows
 from lifespan_app.models import LifespanLease
+
+from .odd_text import answering_any_text
 
 
 @admin.action(permissions=["release"], description=_("Release selected leases"))
@@ -54,6 +57,10 @@ class LifespanLeaseAdmin(admin.ModelAdmin):
     def has_release_permission(self, request: HttpRequest) -> bool:
         """Return True for users with the permission to change leases."""
         return super().has_change_permission(request)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return Django's URLs."""
+        return [*answering_any_text(super().get_urls())]
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Return all leases, each with the time of the database."""

@@ -34,6 +34,7 @@ from lifespan_app.models import LifespanRun
 
 from . import cells, deletion
 from .lists import ASKED, FILTERS, RunList
+from .odd_text import answering_any_text
 from .run_page import context_of
 
 MOST_NAMED = 20
@@ -119,15 +120,15 @@ class LifespanRunAdmin(admin.ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         """Return Django's URLs, preceded by those of a hook's page and of a run as JSON."""
         view = self.admin_site.admin_view
-        return [
+        own = [
             path(
                 "hook/<str:app_label>/<path:name>/",
                 view(self.hook_view),
                 name="lifespan_app_lifespanrun_hook",
             ),
             path("<int:pk>/json/", view(self.json_view), name="lifespan_app_lifespanrun_json"),
-            *super().get_urls(),
         ]
+        return [*answering_any_text([*own, *super().get_urls()])]
 
     # The list
 

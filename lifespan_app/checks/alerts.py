@@ -44,6 +44,8 @@ def refusal_of(path: str) -> str | None:
     """Return why a dotted path is no function; None if it is one."""
     try:
         found = import_string(path)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return f"which can't be imported: {one_line(error).rstrip('.')}"
     return None if callable(found) else "which can't be called"

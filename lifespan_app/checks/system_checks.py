@@ -146,21 +146,21 @@ def check_keys() -> Iterator[CheckMessage]:
     """E002: the setting ``LIFESPAN`` has an unknown key; E004: an option of ``HOOKS`` is unknown."""
     for key in table(conf.declared()):
         if key not in conf.KEYS:
-            yield unknown("E002", f"{conf.SETTING}[{key!r}]", key, conf.KEYS)
+            yield unknown("E002", f"{conf.SETTING}[{conf.shown(key)}]", key, conf.KEYS)
     for name, keys in conf.INNER_KEYS.items():
         for key in table(table(conf.declared()).get(name)):
             if key not in keys:
-                yield unknown("E002", f"{conf.SETTING}['{name}'][{key!r}]", key, keys)
+                yield unknown("E002", f"{conf.SETTING}['{name}'][{conf.shown(key)}]", key, keys)
     alerts: Any = table(conf.declared()).get("ALERTS")
     for number, entry in enumerate(alerts if conf.LIST.fits(alerts) else ()):
         for key in table(entry):
             if key not in conf.ALERT_KEYS:
-                place = f"{conf.SETTING}['ALERTS'][{number}][{key!r}]"
+                place = f"{conf.SETTING}['ALERTS'][{number}][{conf.shown(key)}]"
                 yield unknown("E002", place, key, conf.ALERT_KEYS)
     for name, options in table(table(conf.declared()).get("HOOKS")).items():
         for option in table(options):
             if option not in conf.HOOK_OPTIONS:
-                place = f"{conf.SETTING}['HOOKS'][{name!r}][{option!r}]"
+                place = f"{conf.SETTING}['HOOKS'][{conf.shown(name)}][{conf.shown(option)}]"
                 yield unknown("E004", place, option, conf.HOOK_OPTIONS)
 
 
@@ -180,7 +180,7 @@ def check_hook_names() -> Iterator[CheckMessage]:
     """W003: ``HOOKS`` names an undeclared hook, or ``AUTODISCOVER`` an unknown app."""
     labels = {app.label for app in apps.get_app_configs()}
     for label in sorted(conf.excluded_apps() - labels):
-        place = f"{conf.SETTING}['AUTODISCOVER']['exclude'] names {label!r}, which"
+        place = f"{conf.SETTING}['AUTODISCOVER']['exclude'] names {conf.shown(label)}, which"
         yield unknown("W003", place, label, labels, Warning, "is no installed app's label")
     if lifespan.broken or not autodiscover.done:
         return
@@ -190,7 +190,7 @@ def check_hook_names() -> Iterator[CheckMessage]:
     }
     for name in table(table(conf.declared()).get("HOOKS")):
         if name != "*" and name not in known:
-            place = f"{conf.SETTING}['HOOKS'][{name!r}]"
+            place = f"{conf.SETTING}['HOOKS'][{conf.shown(name)}]"
             yield unknown("W003", place, name, known, Warning, "names no declared hook")
 
 
@@ -204,7 +204,7 @@ def check_commands() -> Iterator[CheckMessage]:
 
     known = get_commands()
     for name in declared:
-        place = f"{conf.SETTING}['COMMANDS'][{name!r}]"
+        place = f"{conf.SETTING}['COMMANDS'][{conf.shown(name)}]"
         if name not in known:
             # A warning: its app may be one that only some deployments install.
             own = [command for command in known if not is_refused(command)]

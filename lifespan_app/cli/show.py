@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from string import hexdigits
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -358,6 +359,8 @@ def keys_of(beginning: str) -> list[int]:
     """Return the primary keys of the newest runs whose UUID begins so."""
     wanted = beginning.replace("-", "").lower()
     runs = LifespanRun.objects.all()
+    if not set(wanted) <= set(hexdigits):
+        return []  # not every text can be in a query
     if len(wanted) >= SHORT_ID:
         runs = runs.filter(short_id=wanted[:SHORT_ID])
     newest = runs.values_list("pk", "uuid")[:LATELY]

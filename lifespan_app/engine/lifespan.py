@@ -243,7 +243,16 @@ class Lifespan(Registry):
 
         Returns:
             A function that removes it. A second call does nothing.
+
+        Raises:
+            TypeError: it is no such instance.
         """
+        from .reporting.report import Observer
+
+        if not isinstance(observer, Observer):
+            raise TypeError(
+                f"lifespan.observe() takes an instance of a subclass of Observer, not {observer!r}."
+            )
         self.adapter.observers.append(observer)
         for run in list(self.runs):
             run.on_its_loop(run.observe, observer)

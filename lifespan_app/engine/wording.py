@@ -34,6 +34,8 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
 
     It begins with a space, to follow a sentence. Upper and lower case are equal.
     """
+    if not isinstance(word, str):
+        return ""
     # Imported only for a wrong word.
     import difflib
 

@@ -25,8 +25,11 @@ def write(path: Path, text: str) -> None:
         OSError: it can't be written; the old contents are intact.
     """
     # Another user could create a file with a predictable name first.
-    new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(new, NEW, MODE)
+    try:
+        new = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(new, NEW, MODE)
+    except ValueError as error:  # the path of a folder, or one with a NUL
+        raise OSError(f"{os.fspath(path)!r} can't be the path of a file: {error}") from error
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from importlib import import_module
+from importlib.util import find_spec
 
 from django.apps import AppConfig, apps
 from django.utils.module_loading import module_has_submodule
@@ -61,8 +62,10 @@ def discover(app: AppConfig) -> None:
     try:
         with lifespan.rolled_back():
             import_module(name)
-    # A lifespan.py that calls sys.exit() is as broken as any other.
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    # A lifespan.py that calls sys.exit(), or is cancelled, is as broken as any other.
+    except BaseException as error:
         lifespan.broken[name] = problem(app, name, error)
         return
     if len(lifespan.hooks) == before and not any(
@@ -79,6 +82,8 @@ def problem(app: AppConfig, name: str, error: BaseException) -> Problem:
             file, line = frame.f_code.co_filename, number
     if isinstance(error, SyntaxError) and error.filename:
         file, line = error.filename, error.lineno or 0
+    if not file and (spec := find_spec(name)) is not None and spec.origin:
+        file, line = spec.origin, 1  # a file that is no source at all
     return Problem(
         f"'{name}' of app '{app.label}' can't be imported: {one_line(error)}",
         "Fix the import error: no server can start until then. migrate, shell and the checks still "

@@ -1,8 +1,8 @@
 """Masking of secrets in texts before they are stored, logged or sent.
 
 Masked are: user and password in URLs; values after names such as ``password`` or ``api_key`` in DSNs,
-JSON, keyword arguments, command options and headers; and the values of settings and environment
-variables that Django's error pages hide.
+JSON, keyword arguments, command options and headers; keys and tokens of well-known forms, and private
+keys; and the values of settings and environment variables that Django's error pages hide.
 
 Each rule is one pass of linear time: its repetitions are bounded or possessive.
 """
@@ -60,6 +60,39 @@ _AUTHORIZATION = re.compile(
 _SCHEMES = ("authorization", "basic", "bearer")
 """One of these is in each header."""
 
+_FORMS = re.compile(
+    r"""
+    (?<![\w-]) (?:
+        eyJ[\w-]{8,4096}+ \. eyJ[\w-]{8,4096}+ \. [\w-]{0,4096}+           # JSON Web Token
+      | gh[pousr]_[A-Za-z0-9]{30,255}+ | github_pat_\w{30,255}+ | glpat-[\w-]{16,255}+
+      | xox[abeprs]-[\w-]{10,255}+ | (?:AKIA|ASIA)[A-Z0-9]{16}(?!\w) | AIza[\w-]{35}(?![\w-])
+      | [rs]k_(?:live|test)_[A-Za-z0-9]{16,255}+
+    )
+  | -----BEGIN [ ] [A-Z ]{0,40} PRIVATE [ ] KEY-----
+    (?: [\w+/=\s\\:,] | -(?!----) )*+ (?: -----END [ ] [A-Z ]{0,40} PRIVATE [ ] KEY----- )?+
+    """,
+    re.VERBOSE,
+)
+"""Secrets that are recognised by themselves; the end of a private key may be cut off."""
+
+_IN_FORMS = (
+    *(
+        "eyJ",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "github_pat_",
+        "glpat-",
+        "xox",
+        "AKIA",
+        "ASIA",
+    ),
+    *("AIza", "k_live_", "k_test_", "PRIVATE KEY"),
+)
+"""One of these is in each of them."""
+
 _ADDRESS = re.compile(r'://[^\s"<>`\\]++')
 
 
@@ -69,6 +102,8 @@ def masked(text: str) -> str:
         return text
     text = _values().sub(MASK, text)
     text = _ADDRESS.sub(_without_users, text)
+    if any(word in text for word in _IN_FORMS):
+        text = _FORMS.sub(MASK, text)
     # Most texts have no such word, and a search for a word is fast.
     lower = text.lower()
     if any(word in lower for word in _SCHEMES):

@@ -90,6 +90,6 @@ class Notifier(Observer):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
                 sender.settimeout(1)
                 sender.connect(address)
-                sender.sendall(message.encode())
+                sender.sendall(message.encode(errors="backslashreplace"))
         except OSError as error:
             logger.warning("systemd can't be told '%s': %s.", message.partition("\n")[0], error)

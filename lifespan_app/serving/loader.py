@@ -128,9 +128,9 @@ def load(path: str) -> Any:
         )
     try:
         found: Any = import_module(module_name)
-    except PlanError:
+    except (PlanError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise LookupError(
             f"The ASGI application '{path}' can't be imported: {clause(error)}."
         ) from error

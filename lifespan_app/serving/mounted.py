@@ -17,7 +17,7 @@ from lifespan_app.engine.running.hook_run import HookRun
 from lifespan_app.engine.running.stages import Stage
 from lifespan_app.engine.running.state import share
 
-from .protocol import Message, Scope, ServedRun
+from .protocol import Message, Scope, ServedRun, type_of
 
 Forwarded = tuple[str, Any]
 """The name of an application, and the application."""
@@ -30,6 +30,10 @@ class MountLocation(NamedTuple):
     file: str
     line: int
 
+
+ANSWERS = frozenset(
+    f"lifespan.{phase}.{end}" for phase in ("startup", "shutdown") for end in ("complete", "failed")
+)
 
 GRACE = 1.0
 """Seconds that an application has to return once it has answered."""
@@ -266,14 +270,16 @@ class InnerLifespan:
         return {"type": "lifespan.shutdown"}
 
     async def _send(self, message: Message) -> None:
-        kind, _, event = str(message["type"]).partition(".")
+        whole = type_of(message)
+        kind, _, event = whole.partition(".")
         if kind != "lifespan" and not self._started.done():
             # It does not look at the type of its scope, so it has no lifespan. uvicorn 0.54 raises, too.
             self._startup_sent = False
-            raise LifespanError(
-                f"{self._hook_run}: '{message['type']}' is no message of a lifespan."
-            )
+            raise LifespanError(f"{self._hook_run}: '{whole}' is no message of a lifespan.")
         phase = event.partition(".")[0]
+        is_early = phase == "shutdown" and not self._started.done()
+        if kind == "lifespan" and (whole not in ANSWERS or is_early):
+            raise LifespanError(f"{self._hook_run}: '{whole}' answers no message that it was sent.")
         future = {"startup": self._started, "shutdown": self._stopped}.get(phase)
         if future is not None and not future.done():
             future.set_result(message)

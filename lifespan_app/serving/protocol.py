@@ -134,10 +134,12 @@ async def serve_lifespan(
     """
     if (reached := scope.get(REACHED)) is not None:
         reached.append(lifespan)
-    message = await receive()
-    if message["type"] != "lifespan.startup":
+    first = type_of(await receive())
+    if first == "lifespan.shutdown":
         await send({"type": "lifespan.shutdown.complete"})
         return
+    if first != "lifespan.startup":
+        await refuse_unknown(send, "lifespan.startup", first)
     if asyncio._get_running_loop() is None:
         await refuse_other_loop(send)
     run: ServedRun | None = None
@@ -160,10 +162,10 @@ async def serve_lifespan(
 
         await send({"type": "lifespan.startup.failed", "message": startup_message(run, error)})
         raise
-    run.hand_out(scope)
-    await send({"type": "lifespan.startup.complete"})
     try:
-        message = await receive()
+        run.hand_out(scope)
+        await send({"type": "lifespan.startup.complete"})
+        second = type_of(await receive())
     except asyncio.CancelledError:
         # gunicorn's worker sends no lifespan.shutdown on SIGINT and SIGQUIT (gunicorn 27,
         # gunicorn/workers/gasgi.py, ``_quick_shutdown``).
@@ -172,9 +174,12 @@ async def serve_lifespan(
     except BaseException as error:
         await run.stop(ended_by=class_name(error))
         raise
-    if message["type"] == "lifespan.startup":
+    if second == "lifespan.startup":
         await run.stop(ended_by="a second lifespan.startup")
         await refuse_second_startup(send, "the run that was open is closed")
+    if second != "lifespan.shutdown":
+        await run.stop(ended_by="an unknown message")
+        await refuse_unknown(send, "lifespan.shutdown", second)
     await run.stop(ended_by="lifespan.shutdown")
     if run.stop_errors:
         from lifespan_app.engine.running.messages import shutdown_message
@@ -237,14 +242,25 @@ async def join(
         send: sends the answers.
         inside: the lifespans of applications inside this one, to enter and to leave.
     """
-    message = await receive()
-    if message["type"] == "lifespan.startup":
+    if type_of(await receive()) == "lifespan.startup":
         async with inside or nullcontext():
             await send({"type": "lifespan.startup.complete"})
-            message = await receive()
-            if message["type"] == "lifespan.startup":
+            if type_of(await receive()) == "lifespan.startup":
                 await refuse_second_startup(send, "nothing has changed")
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def type_of(message: object) -> str:
+    """Return the type of a message, or "" for one that has none."""
+    kind = message.get("type") if isinstance(message, Mapping) else None
+    return kind if isinstance(kind, str) else ""
+
+
+async def refuse_unknown(send: Send, expected: str, kind: str) -> None:
+    """Refuse a message that is none of the lifespan protocol."""
+    text = f"{expected} was expected, and the server has sent {f'{kind!r}' if kind else 'no type'}."
+    await send({"type": f"{expected}.failed", "message": text})
+    raise LifespanError(text)
 
 
 async def refuse_second_startup(send: Send, outcome: str) -> None:

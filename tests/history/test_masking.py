@@ -396,6 +396,10 @@ HOSTILE = [
     "hunter2",
     "h",
     "\n",
+    "eyJ",
+    "eyJaaaaaaaa.",
+    "ghp_a",
+    "-----BEGIN PRIVATE KEY-----",
 ]
 
 

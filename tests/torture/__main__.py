@@ -2,9 +2,8 @@
 
     python -m tests.torture --part model --seed 1 --plans 100000
 
-Parts: ``model``, ``servers``, ``restarts``, ``soak``, ``leases``. Without ``--part`` all of them run, one after the
-other. Whatever is chosen at random comes from ``--seed``, which is printed. The exit code is 1 if
-something has happened that should not.
+Without ``--part`` all parts run, one after the other. Whatever is chosen at random comes from
+``--seed``, which is printed. The exit code is 1 if something has happened that should not.
 """
 
 from __future__ import annotations
@@ -58,12 +57,28 @@ def leases(asked: argparse.Namespace) -> Row:
     return leases(asked.database, seconds, asked.seed)
 
 
+def bad_input(asked: argparse.Namespace) -> Row:
+    """Give random and hostile input to whatever takes some."""
+    from tests.torture.suites import MORE, MORE_QUICK, suite
+
+    return suite("input", "bad_input", asked.seed, MORE_QUICK if asked.quick else MORE)
+
+
+def security(asked: argparse.Namespace) -> Row:
+    """Crawl the pages as each kind of user, and look for planted secrets."""
+    from tests.torture.suites import MORE_QUICK, suite
+
+    return suite("security", "security", asked.seed, MORE_QUICK)
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Row]] = {
     "model": model,
     "servers": servers,
     "restarts": restarts,
     "soak": soak,
     "leases": leases,
+    "input": bad_input,
+    "security": security,
 }
 
 

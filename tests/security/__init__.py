@@ -1,0 +1,1 @@
+"""Who may see what, what a page may load, and which secrets leave a process."""
