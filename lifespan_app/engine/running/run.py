@@ -565,6 +565,9 @@ class Run:
         self.driver.handle(self._observe, observer)
 
     def _observe(self, now: float, observer: Observer) -> None:
+        if self.over:
+            # A thread has added it, and the run has ended before its loop heard of that.
+            return
         self.observers.add(observer, self.phase)
         self._beats.begin(observer)
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
@@ -572,6 +575,7 @@ class Run:
     def unobserve(self, observer: Observer) -> None:
         """Remove an observer from this run. On the run's own loop."""
         self.observers.remove(observer)
+        self._beats.leave_out(observer)
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
 
     def on_its_loop(self, call: Callable[[*Ts], None], *arguments: *Ts) -> None:
