@@ -526,9 +526,6 @@ class Run:
         self.executor.close()
         if self._spawned is not None:
             self._spawned.leave_behind()
-        for hook_run in self.hook_runs:
-            if hook_run.abandoned:
-                self.executor.leave_behind(hook_run)
         self.lifespan.forget(self)
         report = self.report()
         self.observers.run_changed(report)

@@ -525,7 +525,7 @@ class Scheduler:
             attempts.begins(self._now, self.deadlines.of_startup if waited_for else math.inf)
         hook_run.began(self._now, self.deadlines.of_start(hook_run, self._now))
         tell = attempts is None or attempts.number == 1
-        if not hook_run.waits_for_turn:
+        if hook_run.once is None or hook_run.lease is not None:
             self._start(hook_run, tell=tell)
             return
         if tell and self._tells_steps:
