@@ -294,7 +294,14 @@ class Spawned:
                 return None
         code = self._finish.__func__.__code__  # type: ignore[attr-defined]
         written_at = (__name__.partition(".")[0], code.co_filename, code.co_firstlineno)
-        return Hook(self._finish, STAGE, name="spawned", form=COROUTINE, written_at=written_at)
+        return Hook(
+            self._finish,
+            STAGE,
+            name="spawned",
+            form=COROUTINE,
+            written_at=written_at,
+            where=self.where,
+        )
 
     async def _finish(self) -> None:
         """Wait for the functions; when this is cancelled, cancel them."""
