@@ -155,8 +155,10 @@ class HookRun:
         """The number of hooks that its turn still waits for."""
         self.after = [-1, -1]
         """The indexes of the nodes that gave it its turns: to start, and to stop."""
-        self.settled = self.released = False
-        """True once dependents need not wait for it at startup; once its turn to stop has come."""
+        self.settled = False
+        """True once its dependents need not wait for it at startup."""
+        self.released = False
+        """True once its turn to stop has come."""
         self.lives = False
         """True while a task or thread works for it, or holds it."""
         self.cancel_attempts = 0
