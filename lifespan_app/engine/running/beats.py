@@ -11,7 +11,7 @@ from lifespan_app.engine.reporting.report import IN_SERVICE, Observer, Phase
 if TYPE_CHECKING:
     from lifespan_app.engine.reporting.observers import Observers
 
-    from .health_check import Checked, Checking, Said
+    from .health_check import Checked, Checking, CheckResult
 
     class Beating(Checked, Protocol):
         """The part of a run that is needed here."""
@@ -82,7 +82,7 @@ class Beats:
         if self._checking is not None:
             self._checking.end()
 
-    def failing(self) -> list[Said]:
+    def failing(self) -> list[CheckResult]:
         """Return the last results of health checks that are not healthy."""
         return [] if self._checking is None else self._checking.failing()
 
