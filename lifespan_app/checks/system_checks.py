@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FrameType
 from typing import Any
 
-from django.apps import AppConfig, apps
+from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import WARNING, CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
@@ -17,17 +17,13 @@ from django.db import connections
 
 from lifespan_app import conf
 from lifespan_app.engine.logger import logger
-from lifespan_app.engine.wording import did_you_mean
 from lifespan_app.integration import autodiscover
 from lifespan_app.integration.default import lifespan
 
-# A server imports this module and runs no check but those of the setting's keys: each other check
-# imports what it alone needs.
+from . import unknown_words
+from .unknown_words import table, unknown
 
 TAG = "lifespan"
-
-MOST_SHOWN = 40
-"""The greatest number of known words in a hint: all keys of the setting, and not all hooks of a project."""
 
 DICT_CONFIG = "logging.config.dictConfig"
 
@@ -141,27 +137,7 @@ def check_middleware() -> Iterator[CheckMessage]:
             )
 
 
-@registered
-def check_keys() -> Iterator[CheckMessage]:
-    """E002: the setting ``LIFESPAN`` has an unknown key; E004: an option of ``HOOKS`` is unknown."""
-    for key in table(conf.declared()):
-        if key not in conf.KEYS:
-            yield unknown("E002", f"{conf.SETTING}[{conf.shown(key)}]", key, conf.KEYS)
-    for name, keys in conf.INNER_KEYS.items():
-        for key in table(table(conf.declared()).get(name)):
-            if key not in keys:
-                yield unknown("E002", f"{conf.SETTING}['{name}'][{conf.shown(key)}]", key, keys)
-    alerts: Any = table(conf.declared()).get("ALERTS")
-    for number, entry in enumerate(alerts if conf.LIST.fits(alerts) else ()):
-        for key in table(entry):
-            if key not in conf.ALERT_KEYS:
-                place = f"{conf.SETTING}['ALERTS'][{number}][{conf.shown(key)}]"
-                yield unknown("E002", place, key, conf.ALERT_KEYS)
-    for name, options in table(table(conf.declared()).get("HOOKS")).items():
-        for option in table(options):
-            if option not in conf.HOOK_OPTIONS:
-                place = f"{conf.SETTING}['HOOKS'][{conf.shown(name)}][{conf.shown(option)}]"
-                yield unknown("E004", place, option, conf.HOOK_OPTIONS)
+check_keys = registered(unknown_words.check_keys)
 
 
 @registered
@@ -175,23 +151,7 @@ def check_types() -> Iterator[CheckMessage]:
         )
 
 
-@registered
-def check_hook_names() -> Iterator[CheckMessage]:
-    """W003: ``HOOKS`` names an undeclared hook, or ``AUTODISCOVER`` an unknown app."""
-    labels = {app.label for app in apps.get_app_configs()}
-    for label in sorted(conf.excluded_apps() - labels):
-        place = f"{conf.SETTING}['AUTODISCOVER']['exclude'] names {conf.shown(label)}, which"
-        yield unknown("W003", place, label, labels, Warning, "is no installed app's label")
-    if lifespan.broken or not autodiscover.done:
-        return
-    adapter = lifespan.adapter
-    known = {
-        f"{adapter.app_label(hook.module) or hook.module}.{hook.name}" for hook in lifespan.hooks
-    }
-    for name in table(table(conf.declared()).get("HOOKS")):
-        if name != "*" and name not in known:
-            place = f"{conf.SETTING}['HOOKS'][{conf.shown(name)}]"
-            yield unknown("W003", place, name, known, Warning, "names no declared hook")
+check_hook_names = registered(unknown_words.check_hook_names)
 
 
 @registered
@@ -414,23 +374,3 @@ def can_be_read() -> bool:
     except ImproperlyConfigured:
         return False
     return True
-
-
-def table(value: object) -> Mapping[Any, Any]:
-    """Return a value that is a dictionary; of one that should be, none of its keys."""
-    return value if isinstance(value, Mapping) else {}
-
-
-def unknown(
-    number: str,
-    place: str,
-    word: object,
-    known: Iterable[str],
-    level: type[Error | Warning] = Error,
-    what: str = "is not known",
-) -> CheckMessage:
-    """Return the message for a word that is not known."""
-    hint = (
-        f"{did_you_mean(word, known)} There are: {', '.join(sorted(known)[:MOST_SHOWN]) or 'none'}."
-    )
-    return level(f"{place} {what}.", hint=hint.lstrip(), id=f"lifespan_app.{number}")

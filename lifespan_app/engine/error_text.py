@@ -371,6 +371,7 @@ def _replaces(error: BaseException, handled: BaseException) -> bool:
     last = next(iter([*tracebacks_of(error)][-1:]), None)
     if handler is None or last is None or handler.tb_frame is not last.tb_frame:
         return False
+    # By the instruction and not by the source: that may be missing, or newer than the running code.
     code: bytes = getattr(last.tb_frame.f_code, "co_code", b"")
     return 0 <= last.tb_lasti < len(code) and code[last.tb_lasti] == RAISE
 

@@ -71,6 +71,29 @@ def leading(lifespan: Lifespan, **options: Any) -> list[tuple[float, str]]:
 # Start functions.
 
 
+def test_hooks_of_a_run_inside_a_leased_hook_have_no_lease() -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[Lease | None]:
+        with_board(lifespan, at_once=True)
+        leases: list[Lease | None] = []
+        inner = Lifespan()
+
+        @inner.on_start
+        async def warm_up(context: LifespanContext) -> None:
+            leases.append(context.lease)
+
+        @lifespan.on_start(once="release")
+        @written_in("shop.lifespan")
+        async def migrate(context: LifespanContext) -> None:
+            leases.append(context.lease)
+            async with inner.run("app"):
+                pass
+
+        async with lifespan.run("app"):
+            return leases
+
+    assert run_virtually(main) == [Lease("shop.migrate", 1), None]
+
+
 def test_start_waits_for_its_turn_and_its_success_is_told() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[tuple[float, Lease | None]]:
         board = with_board(lifespan)

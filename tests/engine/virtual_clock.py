@@ -69,6 +69,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Return the virtual time in seconds."""
         return self.now
 
+    @property
+    def timers(self) -> int:
+        """The number of calls that are scheduled for a later time."""
+        return sum(not handle.cancelled() for handle in self._scheduled)  # type: ignore[attr-defined]
+
     def run_in_executor(
         self, executor: Executor | None, func: Callable[[*Ts], R], *args: *Ts
     ) -> asyncio.Future[R]:

@@ -143,6 +143,7 @@ class Hook:
         "parameters",
         "qualified_name",
         "service_types",
+        "where",
     )
 
     def __init__(
@@ -157,6 +158,7 @@ class Hook:
         declared_at: types.FrameType | None = None,
         form: Form | None = None,
         written_at: WrittenAt | None = None,
+        where: Callable[[], str] | None = None,
         **options: Any,
     ) -> None:
         decorator = "lifespan.resource" if kind is Kind.RESOURCE else f"lifespan {kind} hook"
@@ -183,6 +185,9 @@ class Hook:
         self.order = order
         self.parameters: tuple[Parameter, ...] | None = None
         """Those of the function, once the first plan has read them."""
+        self.where = where
+        """Returns the location where it waits, if it waits for other code; None: that is found by its
+        task or thread."""
         self.checks: tuple[Any, ...] = ()
         """The health checks of the resource: ``running.health_check.Check``."""
         self._refuse_uncallable()

@@ -169,7 +169,7 @@ class Journal:
             sink = self._sinks.setdefault((index, phase), LogSink(begun, self._clock))
         return sink
 
-    def said(self, index: int, progress: Progress) -> Progress | None:
+    def keep_progress(self, index: int, progress: Progress) -> Progress | None:
         """Store a hook's progress, and return the previous one. Any thread may call this."""
         before = self._progress.get(index)
         self._progress[index] = progress

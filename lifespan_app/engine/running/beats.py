@@ -11,7 +11,7 @@ from lifespan_app.engine.reporting.report import IN_SERVICE, Observer, Phase
 if TYPE_CHECKING:
     from lifespan_app.engine.reporting.observers import Observers
 
-    from .health_check import Checked, Checking, Said
+    from .health_check import Checked, Checking, CheckResult
 
     class Beating(Checked, Protocol):
         """The part of a run that is needed here."""
@@ -49,15 +49,22 @@ class Beats:
         self._asking: asyncio.Task[None] | None = None
 
     def begin(self, observer: Observer) -> None:
-        """Call an observer from now on, if it wants that."""
+        """Call an observer from now on, if it wants that. It has one timer, however often it is added."""
+        self.leave_out(observer)
         seconds = self._run.observers.every(observer)
         if seconds > 0:
             self._later(observer, seconds)
 
+    def leave_out(self, observer: Observer) -> None:
+        """Call an observer no more."""
+        timer = self._timers.pop(observer, None)
+        if timer is not None:
+            timer.cancel()
+
     def end(self) -> None:
         """Call no observer any more."""
-        for timer in self._timers.values():
-            timer.cancel()
+        for observer in list(self._timers):
+            self.leave_out(observer)
         if self._asking is not None:
             self._asking.cancel()
 
@@ -75,7 +82,7 @@ class Beats:
         if self._checking is not None:
             self._checking.end()
 
-    def failing(self) -> list[Said]:
+    def failing(self) -> list[CheckResult]:
         """Return the last results of health checks that are not healthy."""
         return [] if self._checking is None else self._checking.failing()
 
@@ -88,6 +95,9 @@ class Beats:
     def _beat(self, observer: Observer, seconds: float) -> None:
         self._later(observer, seconds)
         self._run.tell_beat(observer)
+        if observer not in self._run.observers:
+            # It has just failed, or an earlier call of it has.
+            self.leave_out(observer)
         # There may be no HTTP request that asks the checks. A new result is told as a change.
         if self._run.has_checks and (self._asking is None or self._asking.done()):
             self._asking = self._run.loop.create_task(self.check(), name="lifespan checks")

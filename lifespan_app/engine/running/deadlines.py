@@ -16,14 +16,16 @@ OPTIONAL_TIMEOUT = 10.0
 ROLLBACK_AFTER_DEADLINE = 4.0
 """Seconds after the startup's deadline by which its rollback has ended."""
 LAST_SECOND = 1.0
+"""Seconds before the end of the shutdown's deadline at which its order is given up."""
 QUICK_TIMEOUT = 1.0
+"""Seconds that a hook has to stop in a quick stop: the task was cancelled, or the loop ends."""
 QUICK_DEADLINE = 3.0
-"""Seconds, for a hook and in all, of a quick stop: the task was cancelled, or the loop ends."""
+"""Seconds of a quick stop in all."""
 EARLY = 0.0005
 """Seconds that a loop's timer may fire early, against the clock."""
 SLOW_STARTUP = (5.0, 10.0, 20.0, 40.0)
 SLOW_SHUTDOWN = (2.0, 4.0, 8.0)
-"""The times when slow hooks are looked at, in seconds from the begin of the phase."""
+"""The times when slow hooks are looked for, in seconds from the begin of the phase."""
 
 
 class Limits(NamedTuple):
@@ -49,9 +51,11 @@ class Deadlines:
         self.limits = limits
         self._hook_runs = hook_runs
         self.allowed = 0.0
-        """The seconds of the phase in all, and their end by the clock:"""
+        """The seconds of the phase in all."""
         self.deadline = math.inf
+        """When they end, by the run's clock; infinity while the process serves."""
         self.of_startup = math.inf
+        """The deadline of the startup, also after it."""
         self.quick = False
         """True in a quick stop."""
         self.rushed = False

@@ -91,13 +91,13 @@ class Driver:
     # Faults of the engine's own: the run fails, and each caller that waits gets an answer.
 
     def _fault(self, error: BaseException) -> None:
-        self._say(error)
+        self._log_fault(error)
         self._faults += 1
         if self._faults <= MOST_FAULTS:
             try:
                 self._scheduler.fault(self._clock(), error)
             except BaseException as another:
-                self._say(another)
+                self._log_fault(another)
             else:
                 return
         self._inbox.clear()
@@ -110,9 +110,10 @@ class Driver:
         try:
             self._do[command[0]](*command[1:])
         except BaseException as error:
-            self._say(error)
+            self._log_fault(error)
 
-    def _say(self, error: BaseException) -> None:
+    def _log_fault(self, error: BaseException) -> None:
+        """Log a fault with the run that it belongs to."""
         run = self._context.get(current_hook)
         logger.error("A fault in lifespan_app itself, at %s. Please report it.", run, error=error)
 

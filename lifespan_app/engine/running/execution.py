@@ -350,7 +350,8 @@ class Execution:
 
     def _is_hook(self) -> None:
         current_hook.set(self.hook_run)
-        current_lease.set(self.hook_run.lease)
+        if self.hook_run.once is not None:
+            current_lease.set(self.hook_run.lease)
 
     def _is_in_thread(self) -> None:
         self._is_hook()

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from lifespan_app.engine.advice import Advice
 from lifespan_app.engine.hooks.hook import START, Hook
+from lifespan_app.engine.lease import current_lease
 from lifespan_app.engine.planning.plan import Gives
 
 from .execution import Execution, NextTurn
@@ -82,8 +83,11 @@ class Executor:
         self._given = given
         # The context of the run's begin: what one hook sets is not seen by the next.
         self._context = contextvars.copy_context()
+        # A run may be opened by a hook that has a lease, which is none of its own hooks'.
+        self._context.run(current_lease.set, None)
         self._mailbox = Mailbox(self.loop)
         self._pool: Pool | None = None
+        self._abandoned: list[asyncio.Task[None]] = []
 
     # The scheduler's commands.
 
@@ -175,21 +179,18 @@ class Executor:
         if hook_run.on_loop:
             assert execution.task is not None
             execution.task.cancel()
+            self._abandoned.append(execution.task)
         elif execution.work is not None and self._pool is not None:
             self._pool.lose(execution.work)
         elif execution.gate is not None and execution.gate.locked():
             execution.gate.release()
 
-    def leave_behind(self, hook_run: HookRun) -> None:
-        """Exclude the task of an abandoned hook from the tasks that are awaited at the end."""
-        task = None if hook_run.execution is None else hook_run.execution.task
-        if task is not None:
-            leave_task_behind(task)
-
     def close(self) -> None:
-        """Let the borrowed threads end."""
+        """Let the borrowed threads end, and wait for no abandoned task."""
         if self._pool is not None:
             self._pool.close()
+        for task in self._abandoned:
+            leave_task_behind(task)
 
     # Reports from the loop.
 

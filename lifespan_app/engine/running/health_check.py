@@ -79,7 +79,7 @@ class Check:
         return f"'{self.name}' ({short(self.file)}:{self.line})"
 
 
-class Said(NamedTuple):
+class CheckResult(NamedTuple):
     """The result of a check."""
 
     hook_run: HookRun
@@ -100,7 +100,7 @@ class Checking:
 
     def __init__(self, run: Checked) -> None:
         self._run = run
-        self._last: dict[Check, Said] = {}
+        self._last: dict[Check, CheckResult] = {}
         self._asking: dict[Check, asyncio.Task[None]] = {}
         """The checks that run."""
         self._calls: dict[Check, asyncio.Future[Any]] = {}
@@ -124,12 +124,12 @@ class Checking:
         if first:
             await asyncio.wait(first)
 
-    def failing(self) -> list[Said]:
+    def failing(self) -> list[CheckResult]:
         """Return the last results that are not healthy."""
         return [
-            said
-            for said in self._last.values()
-            if said.error is not None and said.hook_run.state is UP
+            result
+            for result in self._last.values()
+            if result.error is not None and result.hook_run.state is UP
         ]
 
     def end(self) -> None:
@@ -159,7 +159,7 @@ class Checking:
         finally:
             del self._asking[check]
         before = self._last.get(check)
-        self._last[check] = Said(hook_run, check, error, run.adapter.clock())
+        self._last[check] = CheckResult(hook_run, check, error, run.adapter.clock())
         was_well = before is None or before.error is None
         if was_well is not (error is None):
             self._turned(hook_run, check, error)

@@ -49,7 +49,6 @@ class State(StrEnum):
 # Module constants, as attributes of an Enum are slow to look up.
 PENDING, STARTING, RETRYING, UP, STOPPING, DOWN = State
 
-ABANDONED_AS = Outcome.ABANDONED
 UNWELL = (Outcome.CRASHED, Outcome.STALLED)
 
 START_TURN, STOP_TURN = 0, 1
@@ -156,8 +155,10 @@ class HookRun:
         """The number of hooks that its turn still waits for."""
         self.after = [-1, -1]
         """The indexes of the nodes that gave it its turns: to start, and to stop."""
-        self.settled = self.released = False
-        """True once dependents need not wait for it at startup; once its turn to stop has come."""
+        self.settled = False
+        """True once its dependents need not wait for it at startup."""
+        self.released = False
+        """True once its turn to stop has come."""
         self.lives = False
         """True while a task or thread works for it, or holds it."""
         self.cancel_attempts = 0
@@ -206,13 +207,8 @@ class HookRun:
     @property
     def abandoned(self) -> bool:
         """True if nobody waits for its task or thread any more, which may still run."""
-        # Asked of each hook at the end of a run, so without a loop.
-        startup, serving, shutdown = self.startup, self.serving, self.shutdown
-        return (
-            (startup is not None and startup.outcome is ABANDONED_AS)
-            or (serving is not None and serving.outcome is ABANDONED_AS)
-            or (shutdown is not None and shutdown.outcome is ABANDONED_AS)
-        )
+        steps = (self.startup, self.serving, self.shutdown)
+        return any(step is not None and step.outcome is Outcome.ABANDONED for step in steps)
 
     @property
     def stop_asked(self) -> bool:
@@ -376,7 +372,7 @@ class HookRun:
         if is_first:
             self.begun = now
         self.deadline = deadline
-        if self.waits_for_turn:
+        if self.once is not None and self.once.lease is None:
             # No thread is taken before its turn, so that the wait can be cancelled.
             self.on_loop = True
 

@@ -65,8 +65,9 @@ class Job:
         self.last_crash = ""
         """The error of its last crash, in one line."""
         self.crashed_at: float | None = None
+        """When it has crashed last."""
         self.succeeded_at: float | None = None
-        """When it has crashed last; when a round has succeeded last, or when it has returned."""
+        """When a round has succeeded last, or when it has returned."""
         self._next_round = math.inf
         self._pauses = Pauses(FIRST_PAUSE, LONGEST_PAUSE)
         most = 0 if options.give_up is None else options.give_up[0]

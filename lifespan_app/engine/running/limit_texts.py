@@ -26,7 +26,7 @@ class LimitTexts:
         self._setting = advice.setting
 
     def passed(self, hook_run: HookRun, at: float) -> LimitPassed:
-        """Return it of a hook that has passed its own limit, or the startup's."""
+        """Return the error of a hook that has passed its own limit, or the startup's."""
         if hook_run.hook.kind is STAGE:
             return self._of_stage(hook_run)
         if hook_run.state is STARTING:
@@ -101,7 +101,7 @@ class LimitTexts:
         )
 
     def of_round(self, job: HookRun) -> LimitPassed:
-        """Return it of a job whose round has passed its limit."""
+        """Return the error of a job whose round has passed its limit."""
         limit = job.node.options.timeout or 0.0
         thread = "" if job.on_loop else f" {NO_CANCELLATION}"
         return LimitPassed(
@@ -110,7 +110,7 @@ class LimitTexts:
         )
 
     def never_began(self, hook_run: HookRun) -> LimitPassed:
-        """Return it of a hook that had not begun its last attempt at the startup's deadline."""
+        """Return the error of a hook that had not begun its last attempt at the startup's deadline."""
         allowed = time_limit(self._deadlines.allowed)
         if hook_run.state is RETRYING:
             cause = (
@@ -129,7 +129,7 @@ class LimitTexts:
         return "the startup had already passed its deadline"
 
     def last_second(self, hook_run: HookRun) -> LimitPassed:
-        """Return it of a hook that has not stopped when the shutdown's time is used up."""
+        """Return the error of a hook that has not stopped when the shutdown's time is used up."""
         return LimitPassed(
             f"{hook_run} did not stop before the last second of the shutdown's deadline of "
             f"{time_limit(self._deadlines.allowed)}.{waits_at(hook_run)}",

@@ -20,26 +20,28 @@ SENT_FIRST = ("Coroutine",)
 AROUND_A_VALUE = ("Iterator", "Iterable", "Generator", "Awaitable", "Coroutine", "ContextManager")
 
 
-def refuse_none(unit: HookRun, *, yielded: bool) -> None:
+def refuse_none(hook_run: HookRun, *, yielded: bool) -> None:
     """Raise ``HookError`` for a resource that is None by mistake, and not by its annotation.
 
     A bare ``yield`` in a function without an annotation is none: there is something to open and to
     close, and nothing to hand out.
 
     Args:
-        unit: the resource.
+        hook_run: the resource.
         yielded: whether None was yielded; else it was returned.
     """
-    if unit.hook.kind is not RESOURCE:
+    if hook_run.hook.kind is not RESOURCE:
         return
-    annotation = annotation_of(unit.hook)
+    annotation = annotation_of(hook_run.hook)
     if yielded if annotation is NOT_ANNOTATED else may_be_none(annotation):
         return
     if yielded:
         what = "yielded None: did you forget the value behind 'yield'?"
     else:
         what = "returned None: did you forget 'yield' or 'return'?"
-    raise HookError(f"{unit} {what} If None is meant, annotate the function, such as '-> None'.")
+    raise HookError(
+        f"{hook_run} {what} If None is meant, annotate the function, such as '-> None'."
+    )
 
 
 def annotation_of(hook: Hook) -> Any:

@@ -23,7 +23,7 @@ def tell_progress(fraction: float, doing: str) -> None:
         return
     run = hook_run.run
     now = Progress(fraction, str(doing))
-    before = run.journal.said(hook_run.node.index, now)
+    before = run.journal.keep_progress(hook_run.node.index, now)
     if before is not None and str(before) == str(now):
         # A loop over a million rows reports the same value ten thousand times.
         return

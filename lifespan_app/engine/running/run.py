@@ -45,16 +45,16 @@ from .job_reports import JobReports
 from .log_sink import log_capture
 from .resources import Resources
 from .run_log import (
-    say_abandoned,
-    say_given_up,
-    say_hangs,
-    say_leads,
-    say_lost,
-    say_stalled,
-    say_stands_by,
-    say_stop_is_known,
-    say_stops_server,
-    say_tried_again,
+    log_abandoned,
+    log_given_up,
+    log_hangs,
+    log_leads,
+    log_lost,
+    log_stalled,
+    log_stands_by,
+    log_stop_is_known,
+    log_stops_server,
+    log_tried_again,
     warn_of_server_hooks,
 )
 from .scheduler import Do, Scheduler
@@ -66,7 +66,7 @@ from .turns import Turns
 
 if TYPE_CHECKING:
     from .current import OpensRuns
-    from .health_check import Said
+    from .health_check import CheckResult
     from .spawned import Spawned
 
 Ts = TypeVarTuple("Ts")
@@ -218,15 +218,15 @@ class Run:
             Do.CLOSED: self.resources.closed,
             Do.WARM: self._is_warm,
             Do.TRY_AGAIN: self._tell_attempt,
-            Do.GIVEN_UP: say_given_up,
-            Do.STALLED: say_stalled,
+            Do.GIVEN_UP: log_given_up,
+            Do.STALLED: log_stalled,
             Do.ROUND: self._round_has_ended,
-            Do.HANGS: say_hangs,
+            Do.HANGS: log_hangs,
             Do.CLAIM: self._turns.claim,
             Do.GIVE_BACK: self._turns.give_back,
-            Do.LEADS: say_leads,
-            Do.STANDS_BY: say_stands_by,
-            Do.LOST: say_lost,
+            Do.LEADS: log_leads,
+            Do.STANDS_BY: log_stands_by,
+            Do.LOST: log_lost,
             Do.LOOK: self._look,
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,
@@ -283,11 +283,12 @@ class Run:
     def readiness(self) -> Readiness:
         """Readiness for requests, or the reason against it."""
         return self.scheduler.readiness(
-            stop_is_known=self.stopping.is_set(), failing=[said.hook_run for said in self._failing]
+            stop_is_known=self.stopping.is_set(),
+            failing=[result.hook_run for result in self._failing],
         )
 
     @property
-    def _failing(self) -> list[Said]:
+    def _failing(self) -> list[CheckResult]:
         return self._beats.failing()
 
     @property
@@ -410,7 +411,7 @@ class Run:
 
     def _ask_to_stop(self, job: HookRun) -> None:
         """Ask the server, or the body of ``run()``, to stop this process."""
-        say_stops_server(job)
+        log_stops_server(job)
         owner = self._waited.owner
         if self.server is None and owner is not None and not owner.done():
             owner.cancel()
@@ -462,7 +463,7 @@ class Run:
         """
         if self.phase is IN_SERVICE and not self.stopping.is_set():
             self.stopping.set()
-            say_stop_is_known(by)
+            log_stop_is_known(by)
             self._capture(True)
             self.driver.handle(self.scheduler.notice)
 
@@ -503,7 +504,7 @@ class Run:
 
     def _abandon(self, hook_run: HookRun, how: str) -> None:
         self.executor.abandon(hook_run)
-        say_abandoned(hook_run, how)
+        log_abandoned(hook_run, how)
 
     def _finish(self) -> None:
         """End the run, even if a hook has not ended."""
@@ -526,9 +527,6 @@ class Run:
         self.executor.close()
         if self._spawned is not None:
             self._spawned.leave_behind()
-        for hook_run in self.hook_runs:
-            if hook_run.abandoned:
-                self.executor.leave_behind(hook_run)
         self.lifespan.forget(self)
         report = self.report()
         self.observers.run_changed(report)
@@ -565,6 +563,9 @@ class Run:
         self.driver.handle(self._observe, observer)
 
     def _observe(self, now: float, observer: Observer) -> None:
+        if self.over:
+            # A thread has added it, and the run has ended before its loop heard of that.
+            return
         self.observers.add(observer, self.phase)
         self._beats.begin(observer)
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
@@ -572,6 +573,7 @@ class Run:
     def unobserve(self, observer: Observer) -> None:
         """Remove an observer from this run. On the run's own loop."""
         self.observers.remove(observer)
+        self._beats.leave_out(observer)
         self.scheduler.steps_are_watched(watched=self.observers.watch_steps)
 
     def on_its_loop(self, call: Callable[[*Ts], None], *arguments: *Ts) -> None:
@@ -612,7 +614,7 @@ class Run:
             self.observers.progressed(self.report())
 
     def _tell_attempt(self, hook_run: HookRun) -> None:
-        say_tried_again(hook_run, self.scheduler.now)
+        log_tried_again(hook_run, self.scheduler.now)
         self._tell_progress(self.scheduler.now)
 
     def tell_beat(self, observer: Observer) -> None:

@@ -19,23 +19,23 @@ AROUND = "LIFESPAN_AROUND"
 """The environment variable with the service type of the plan that is open around this process."""
 
 
-def say_abandoned(hook_run: HookRun, how: str) -> None:
+def log_abandoned(hook_run: HookRun, how: str) -> None:
     """Log that a hook was abandoned, and may have left something behind."""
     logger.error("%s %s. It is abandoned: what it holds may stay open.", hook_run, how)
 
 
-def say_stop_is_known(by: str) -> None:
+def log_stop_is_known(by: str) -> None:
     """Log that the shutdown was announced, and the process is not ready any more."""
     logger.info("%s: the process is about to stop. It is not ready any more.", by)
 
 
-def say_stops_server(hook_run: HookRun) -> None:
+def log_stops_server(hook_run: HookRun) -> None:
     """Log the reason to stop the server."""
     option = hook_run.job.stop_option
     logger.error("%s crashed and has %s: the server is asked to stop.", hook_run, option)
 
 
-def say_tried_again(hook_run: HookRun, now: float) -> None:
+def log_tried_again(hook_run: HookRun, now: float) -> None:
     """Log a failed attempt of a start, with the time of the next one; its step keeps the line."""
     step = hook_run.step
     if step is not None:
@@ -44,18 +44,18 @@ def say_tried_again(hook_run: HookRun, now: float) -> None:
         keep_line(hook_run, logging.WARNING, "%s failed to start: %s.", hook_run, text)
 
 
-def say_given_up(hook_run: HookRun) -> None:
+def log_given_up(hook_run: HookRun) -> None:
     """Log that a job does not begin again."""
     logger.error("%s is given up: %s. It does not begin again.", hook_run, hook_run.job.given_up)
 
 
-def say_stalled(hook_run: HookRun) -> None:
+def log_stalled(hook_run: HookRun) -> None:
     """Log that a job gives no sign of life, and the line where it waits."""
     where = hook_run.waiting_at or "a place that can't be seen"
     logger.error("%s is stalled: %s. It waits at %s.", hook_run, hook_run.job.stalled, where)
 
 
-def say_hangs(hook_run: HookRun) -> None:
+def log_hangs(hook_run: HookRun) -> None:
     """Log that a job, or its round, delays all that comes after it."""
     what = "A round of %s" if hook_run.job.is_periodic else "%s"
     logger.error(
@@ -63,12 +63,12 @@ def say_hangs(hook_run: HookRun) -> None:
     )
 
 
-def say_leads(hook_run: HookRun) -> None:
+def log_leads(hook_run: HookRun) -> None:
     """Log that a job has its lease, and begins."""
     logger.info("%s leads here: lease '%s', number %d.", hook_run, *hook_run.lease or ("", 0))
 
 
-def say_stands_by(hook_run: HookRun, who: str) -> None:
+def log_stands_by(hook_run: HookRun, who: str) -> None:
     """Log who has the lease that a hook waits for."""
     if hook_run.is_job:
         logger.info("%s stands by here: %s.", hook_run, who)
@@ -76,7 +76,7 @@ def say_stands_by(hook_run: HookRun, who: str) -> None:
         logger.info("%s waits for its turn: %s.", hook_run, who)
 
 
-def say_lost(hook_run: HookRun, reason: str) -> None:
+def log_lost(hook_run: HookRun, reason: str) -> None:
     """Log that a hook has lost its lease."""
     if hook_run.on_loop:
         logger.warning("The lease of %s %s. It is cancelled.", hook_run, reason)

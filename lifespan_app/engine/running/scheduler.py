@@ -362,7 +362,7 @@ class Scheduler:
         if at is None:
             at = now
         if at + EARLY >= hook_run.deadline:
-            self._judge(hook_run, at)
+            self._fail_as_late(hook_run, at)
         self._is_up(hook_run, value, at, entered=True)
         if self._turns:
             self._advance()
@@ -489,7 +489,7 @@ class Scheduler:
             self._end_everything()
             return
         due = self.deadlines.due(now)
-        self._pass([one for one in due if one.state is not RETRYING])
+        self._pass_limits([one for one in due if one.state is not RETRYING])
         for hook_run in due:
             if hook_run.state is RETRYING:
                 self._begin(hook_run)
@@ -514,8 +514,8 @@ class Scheduler:
             hook_run.armed()
             self._settle(hook_run)
             return
-        if self._some_crashed and (lost := self._lost(hook_run)) is not None:
-            self._skip(hook_run, f"it needs {lost}, which {what_happened(lost)}")
+        if self._some_crashed and (missing := self._missing_dependency(hook_run)) is not None:
+            self._skip(hook_run, f"it needs {missing}, which {what_happened(missing)}")
             self._give_back(hook_run)
             self._settle(hook_run)
             return
@@ -525,7 +525,7 @@ class Scheduler:
             attempts.begins(self._now, self.deadlines.of_startup if waited_for else math.inf)
         hook_run.began(self._now, self.deadlines.of_start(hook_run, self._now))
         tell = attempts is None or attempts.number == 1
-        if not hook_run.waits_for_turn:
+        if hook_run.once is None or hook_run.lease is not None:
             self._start(hook_run, tell=tell)
             return
         if tell and self._tells_steps:
@@ -546,7 +546,7 @@ class Scheduler:
         self, hook_run: HookRun, error: BaseException | None, value: Any, at: float
     ) -> None:
         if at + EARLY >= hook_run.deadline:
-            self._judge(hook_run, at)
+            self._fail_as_late(hook_run, at)
         if error is None and hook_run.startup is None:
             self._is_up(hook_run, value, at, entered=False)
             self._give_back(hook_run)
@@ -902,9 +902,9 @@ class Scheduler:
         if self.phase is not IN_SERVICE:
             job.job.ends()
             return
-        lost = self._lost(job)
-        if lost is not None:
-            reason = f"it does not begin: it needs {lost}, which {what_happened(lost)}"
+        missing = self._missing_dependency(job)
+        if missing is not None:
+            reason = f"it does not begin: it needs {missing}, which {what_happened(missing)}"
             self._write(job.not_restarted(reason, self._now))
             self._give_back(job)
             return
@@ -974,8 +974,8 @@ class Scheduler:
     def _stop(self, hook_run: HookRun) -> None:
         """Make an open hook exit its context, or call it if its work is done at the end."""
         if hook_run.at_end:
-            if (lost := self._lost(hook_run)) is not None:
-                reason = f"it needs {lost}, which {what_happened(lost)}"
+            if (missing := self._missing_dependency(hook_run)) is not None:
+                reason = f"it needs {missing}, which {what_happened(missing)}"
                 self.journal.write(hook_run.nothing_to_stop(Outcome.SKIPPED, self._now, reason))
                 self._down(hook_run)
                 return
@@ -994,7 +994,7 @@ class Scheduler:
 
     def _stop_ended(self, hook_run: HookRun, error: BaseException | None, at: float) -> None:
         if at + EARLY >= hook_run.deadline:
-            self._judge(hook_run, at)
+            self._fail_as_late(hook_run, at)
         outcome = None if hook_run.shutdown is None else hook_run.shutdown.outcome
         cancelled = hook_run.cancel_attempts or self.loop_is_ending
         if error is not None and not (cancelled and is_cancellation(error)):
@@ -1054,12 +1054,14 @@ class Scheduler:
 
     # Limits.
 
-    def _judge(self, hook_run: HookRun, at: float) -> None:
+    def _fail_as_late(self, hook_run: HookRun, at: float) -> None:
+        """Fail a hook that reports after its limit, before the timer has acted on that."""
         if not hook_run.cancel_attempts:
             hook_run.cancel_begins()
-            self._say(hook_run, self._texts.passed(hook_run, at), at)
+            self._fail_by_limit(hook_run, self._texts.passed(hook_run, at), at)
 
-    def _say(self, hook_run: HookRun, error: LimitPassed, at: float) -> None:
+    def _fail_by_limit(self, hook_run: HookRun, error: LimitPassed, at: float) -> None:
+        """Fail the step of a hook that has passed its limit; an attempt of a start may be repeated."""
         attempts = hook_run.attempts
         if attempts is not None and hook_run.state is STARTING and hook_run.on_loop:
             goes_on = self.phase is IN_STARTUP or self._may_start_late(hook_run)
@@ -1109,7 +1111,7 @@ class Scheduler:
             hook_run.attempts.fails(passed)
             self._fail_to_start(hook_run, passed, Outcome.TIMED_OUT, self._now)
 
-    def _pass(self, hook_runs: Iterable[HookRun]) -> None:
+    def _pass_limits(self, hook_runs: Iterable[HookRun]) -> None:
         """Act on the passed limits of hooks."""
         passed: list[tuple[HookRun, LimitPassed]] = []
         for hook_run in hook_runs:
@@ -1126,7 +1128,7 @@ class Scheduler:
             else:
                 hook_run.cancel_begins()
         for hook_run, error in passed:
-            self._say(hook_run, error, self._now)
+            self._fail_by_limit(hook_run, error, self._now)
             if not (hook_run.on_loop or hook_run.abandoned):
                 self._cancel(hook_run)
 
@@ -1140,7 +1142,7 @@ class Scheduler:
         for hook_run in starting:
             if not hook_run.node.options.required:
                 self._fail_last_attempt(hook_run)
-        self._pass([one for one in late if not one.node.options.required])
+        self._pass_limits([one for one in late if not one.node.options.required])
         for hook_run in self.graph.hook_runs:
             if hook_run.hook is None or hook_run.node.options.required or hook_run.non_blocking:
                 continue
@@ -1148,7 +1150,7 @@ class Scheduler:
                 self._skip(hook_run, self._texts.too_late(hook_run))
                 self._give_back(hook_run)
                 self._settle(hook_run)
-        self._pass([one for one in late if one.node.options.required])
+        self._pass_limits([one for one in late if one.node.options.required])
         for hook_run in starting:
             if self.phase is IN_STARTUP:
                 self._fail_last_attempt(hook_run)
@@ -1219,7 +1221,7 @@ class Scheduler:
             if argument.gives is Gives.RESOURCE and hook_runs[argument.node].state is UP
         }
 
-    def _lost(self, hook_run: HookRun) -> HookRun | None:
+    def _missing_dependency(self, hook_run: HookRun) -> HookRun | None:
         """Return a dependency of a hook that is no longer up, or None."""
         for wait in hook_run.node.waits:
             if wait.hard and self.graph.hook_runs[wait.node].state is not UP:

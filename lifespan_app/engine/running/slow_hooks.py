@@ -101,36 +101,31 @@ class SlowHooks:
             hook_run: the hook.
             tasks: the tasks that it has started, if they are known.
         """
+        where = self._where(hook_run, tasks)
+        hook_run.located(where)
+        return where
+
+    def _where(self, hook_run: HookRun, tasks: Iterable[asyncio.Task[Any]] | None) -> str:
         from lifespan_app.engine.stacks.stacks import (  # not paid for where nothing is slow
             locations_of,
             where_thread,
         )
 
-        from .spawned import Spawned
-
+        hook, execution = hook_run.hook, hook_run.execution
         if hook_run.waits_for_turn:
             behind = hook_run.once.waits_behind
-            where = f"its turn: {behind}" if behind else "its turn"
-            hook_run.located(where)
-            return where
+            return f"its turn: {behind}" if behind else "its turn"
+        if hook.where is not None:
+            return str(hook.where())
         places: list[Location] = []
-        home, execution = hook_run.hook.file, hook_run.execution
-        waits_for = getattr(hook_run.hook.function, "__self__", None)
-        if isinstance(waits_for, Spawned):
-            where = waits_for.where()
-            hook_run.located(where)
-            return where
         if hook_run.on_loop:
-            task = execution.task
             places = locations_of(
-                task, current_hook, hook_run, self._run.loop, among=tasks, home=home
+                execution.task, current_hook, hook_run, self._run.loop, among=tasks, home=hook.file
             )
         elif execution.thread is not None:
-            place = where_thread(execution.thread, home=home)
+            place = where_thread(execution.thread, home=hook.file)
             places = [place] if place is not None else []
-        where = "; ".join(map(str, places))
-        hook_run.located(where)
-        return where
+        return "; ".join(map(str, places))
 
     def _blocked(self, place: Location | None, seconds: float) -> None:
         logger.warn_within(

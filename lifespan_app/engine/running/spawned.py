@@ -278,9 +278,9 @@ class Spawned:
             return
         call.told = True
         if is_cancellation(failure) and self._run.loop_is_ending():
-            say_cut_off(call, "the event loop has ended")
+            log_cut_off(call, "the event loop has ended")
         elif call.is_late:
-            say_too_late(call, failure)
+            log_too_late(call, failure)
         else:
             logger.error("%s failed: %s", call, one_line(failure), error=failure)
 
@@ -294,7 +294,14 @@ class Spawned:
                 return None
         code = self._finish.__func__.__code__  # type: ignore[attr-defined]
         written_at = (__name__.partition(".")[0], code.co_filename, code.co_firstlineno)
-        return Hook(self._finish, STAGE, name="spawned", form=COROUTINE, written_at=written_at)
+        return Hook(
+            self._finish,
+            STAGE,
+            name="spawned",
+            form=COROUTINE,
+            written_at=written_at,
+            where=self.where,
+        )
 
     async def _finish(self) -> None:
         """Wait for the functions; when this is cancelled, cancel them."""
@@ -323,7 +330,7 @@ class Spawned:
                 call.task.cancel()
             if not call.told:
                 call.told = True
-                say_cut_off(call, why)
+                log_cut_off(call, why)
         return left
 
     def leave_behind(self) -> None:
@@ -345,14 +352,14 @@ def listed(texts: list[str]) -> str:
     return "; ".join([*texts[:SHOWN], *more])
 
 
-def say_cut_off(call: Call, why: str) -> None:
+def log_cut_off(call: Call, why: str) -> None:
     """Log that a function has not come to its end."""
     goes_on = call.thread is not None and call.task is None
     rest = " It goes on in its thread, which can't be cancelled." if goes_on else ""
     logger.error("%s was cut off: %s.%s", call, why, rest)
 
 
-def say_too_late(call: Call, error: BaseException) -> None:
+def log_too_late(call: Call, error: BaseException) -> None:
     """Log that a function has passed its timeout."""
     limit = time_limit(call.timeout or 0.0)
     if call.thread is None:
