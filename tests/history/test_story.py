@@ -88,16 +88,24 @@ def test_advice_for_a_stalled_job_names_the_line_where_it_waits() -> None:
         (0.00004, "0 ms"),
         (0.0004, "0.4 ms"),
         (0.012, "12 ms"),
+        (0.0129, "13 ms"),
+        (0.0997, "0.10 s"),
         (0.2134, "0.21 s"),
+        (0.219, "0.22 s"),
+        (2.29, "2.3 s"),
         (5.03, "5.0 s"),
+        (13.7, "14 s"),
         (59.4, "59 s"),
         (59.9, "1 min"),
         (182, "3 min 2 s"),
+        (3_599.6, "1 h"),
         (3_600, "1 h"),
-        (100_000, "1 d 3 h"),
+        (3_659, "1 h 1 min"),
+        (86_399, "1 d"),
+        (100_000, "1 d 4 h"),
     ],
 )
-def test_durations_are_short(seconds: float, text: str) -> None:
+def test_durations_are_short_and_rounded(seconds: float, text: str) -> None:
     assert describe.duration(seconds) == describe.duration(timedelta(seconds=seconds)) == text
 
 

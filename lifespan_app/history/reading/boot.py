@@ -6,13 +6,12 @@ import math
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from django.utils.formats import number_format
 from django.utils.translation import gettext
 
 from lifespan_app.history.recording.boot import MOMENTS
 from lifespan_app.models import LifespanRun
 
-from .describe import MINUTE, duration
+from .describe import MINUTE, duration, rounded
 
 PROCESS, IMPORTED = MOMENTS[:2]
 STARTUP, READY = "startup", "ready"
@@ -122,7 +121,7 @@ def summary_of(begins: str, before: float, hooks: timedelta | None) -> str:
 def tenths(seconds: float) -> str:
     """Return a time span, below a minute to tenths of a second, so that the reader can add them up."""
     if 1 <= seconds < MINUTE:
-        return gettext("%(number)s s") % {"number": number_format(round(seconds, 1), 1)}
+        return gettext("%(number)s s") % {"number": rounded(seconds, 1)}
     return duration(seconds)
 
 

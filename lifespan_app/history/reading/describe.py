@@ -34,7 +34,7 @@ MOST_NAMES = 3
 
 
 def duration(taken: timedelta | float | None) -> str:
-    """Return a time span with two or three digits; empty for None.
+    """Return a time span, rounded to two or three digits or to two units; empty for None.
 
     Args:
         taken: a span, or seconds.
@@ -44,22 +44,26 @@ def duration(taken: timedelta | float | None) -> str:
     seconds = taken.total_seconds() if isinstance(taken, timedelta) else taken
     if seconds < 0.0995:
         places = 1 if 0.00005 <= seconds < 0.00095 else 0
-        return gettext("%(number)s ms") % {"number": number_format(seconds * 1_000, places)}
+        return gettext("%(number)s ms") % {"number": rounded(seconds * 1_000, places)}
     if seconds < MINUTE - 0.5:
         places = 2 if seconds < 1 else 1 if seconds < 10 else 0
-        return gettext("%(number)s s") % {"number": number_format(seconds, places)}
-    whole = round(seconds)
-    if whole < HOUR:
-        return two(whole, MINUTE, gettext("%d min"), 1, gettext("%d s"))
-    if whole < DAY:
-        return two(whole, HOUR, gettext("%d h"), MINUTE, gettext("%d min"))
-    return two(whole, DAY, gettext("%d d"), HOUR, gettext("%d h"))
+        return gettext("%(number)s s") % {"number": rounded(seconds, places)}
+    if seconds < HOUR - 0.5:
+        return two(seconds, MINUTE, gettext("%d min"), 1, gettext("%d s"))
+    if seconds < DAY - MINUTE / 2:
+        return two(seconds, HOUR, gettext("%d h"), MINUTE, gettext("%d min"))
+    return two(seconds, DAY, gettext("%d d"), HOUR, gettext("%d h"))
 
 
-def two(whole: int, size: int, text: str, small_size: int, small_text: str) -> str:
+def rounded(number: float, places: int) -> str:
+    """Return a number with some decimal places, in the form of the active language."""
+    # number_format() cuts a float.
+    return number_format(round(number, places), places)
+
+
+def two(seconds: float, size: int, text: str, small_size: int, small_text: str) -> str:
     """Return a number of seconds in two units; the smaller one is left out when it is zero."""
-    many, rest = divmod(whole, size)
-    few = rest // small_size
+    many, few = divmod(round(seconds / small_size), size // small_size)
     return f"{text % many} {small_text % few}" if few else text % many
 
 
