@@ -359,7 +359,8 @@ def keys_of(beginning: str) -> list[int]:
     wanted = beginning.replace("-", "").lower()
     runs = LifespanRun.objects.all()
     if len(wanted) >= SHORT_ID:
-        runs = runs.filter(short_id=wanted[:SHORT_ID])
+        # Version 0.1 leaves it empty.
+        runs = runs.filter(short_id__in=(wanted[:SHORT_ID], ""))
     newest = runs.values_list("pk", "uuid")[:LATELY]
     return [key for key, uuid in newest if uuid.hex.startswith(wanted)]
 
