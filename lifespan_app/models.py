@@ -66,6 +66,9 @@ class Status(models.TextChoices):
     LOST = "lost", _("lost")
 
 
+OF_DEVELOPMENT = (Mode.RELOAD, Mode.CHECK, Mode.TEST)
+"""The modes of processes that are often killed, and say nothing about those that serve."""
+
 LIVE = (
     Status.STARTING,
     Status.SERVING,
@@ -162,6 +165,11 @@ def on_time(now: datetime | None) -> Q:
 def overdue(now: datetime | None) -> Q:
     """Return the condition that a run has not ended, and its next heartbeat is overdue."""
     return Q(status__in=LIVE, lost_after__lt=now or timezone.now())
+
+
+def is_overdue(status: str, lost_after: datetime | None, now: datetime | None = None) -> bool:
+    """Return True if these are values of a run of which ``overdue()`` holds."""
+    return status in LIVE and lost_after is not None and lost_after < (now or timezone.now())
 
 
 class PlainData(models.JSONField):
@@ -277,9 +285,7 @@ class LifespanRun(models.Model):
 
     def is_lost(self, now: datetime | None = None) -> bool:
         """Return True if the run is lost."""
-        if self.is_over:
-            return self.status == Status.LOST
-        return self.lost_after is not None and self.lost_after < (now or timezone.now())
+        return self.status == Status.LOST or is_overdue(self.status, self.lost_after, now)
 
     def status_at(self, now: datetime | None = None) -> Status:
         """Return the status at a time: the recorded one, or lost if the heartbeat is overdue."""

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from lifespan_app.engine.planning.plan import HARD
 from lifespan_app.models import (
+    OF_DEVELOPMENT,
     LifespanRun,
     LifespanStep,
     Mode,
@@ -25,13 +26,12 @@ from lifespan_app.models import (
     Phase,
     Readiness,
     Status,
-    on_time,
 )
 
 from . import describe
 from .queries import SHORT_ID, before
-from .states import kind_of
-from .statistics import ENOUGH, NOISE, SLOW, UNCOUNTED, Spread, Usual, is_slow, usual_before
+from .states import is_warming_up, kind_of, started_well
+from .statistics import Spread, Usual, is_slow, slow_from, usual_before
 
 SEARCHED = 2_000
 """The number of earlier runs, by each of three indexes, among which the last good one is searched."""
@@ -39,9 +39,6 @@ MOST_NAMES = 10
 """The most hooks that one difference names."""
 MOST_HOOKS = 10
 """The most hooks with other durations, and the most with other options."""
-BESIDES = (*UNCOUNTED, Mode.TEST)
-"""Modes whose runs say nothing about processes that serve."""
-GOOD = (Status.SERVING, Status.STOPPING, Status.STOPPED)
 
 
 TEXTS = {
@@ -166,8 +163,9 @@ def against_last_good(
         startup = describe.elapsed(run.started_at, now)
     # The rollback of a failed start is no shutdown.
     shutdown = None if status == Status.STARTUP_FAILED else run.shutdown_duration
-    warms_up = status == Status.NOT_READY and run.readiness == Readiness.WARMING_UP
-    is_well = (warms_up or kind_of(run, now) == "good") and not run.hooks_failed
+    kind = kind_of(run, now)
+    is_as_expected = kind == "good" or (kind == "poor" and is_warming_up(run))
+    is_well = is_as_expected and not run.hooks_failed
     if is_well and not is_slow(startup, usual.startup) and not is_slow(shutdown, usual.shutdown):
         return None
     good = last_good(run, usual.startup, now)
@@ -199,17 +197,15 @@ def last_good(run: LifespanRun, startup: Spread | None, now: datetime) -> Lifesp
     ``lifespan_run_status``, among as many that have stopped, and as many that serve.
     """
     is_good = Q(
-        on_time(now) | Q(status=Status.STOPPED),
-        Q(mode=run.mode) if run.mode in BESIDES else ~Q(mode__in=BESIDES),
+        started_well(now),
+        Q(mode=run.mode) if run.mode in OF_DEVELOPMENT else ~Q(mode__in=OF_DEVELOPMENT),
         service_type=run.service_type,
         environment=run.environment,
-        status__in=GOOD,
-        ready_at__isnull=False,
         hooks_failed=0,
     )
     if startup is not None:
-        slow_from = timedelta(seconds=max(SLOW * startup.median, startup.median + NOISE))
-        is_good &= Q(startup_duration__lt=slow_from)
+        slow = timedelta(seconds=slow_from(startup.median))
+        is_good &= Q(startup_duration__lt=slow)
     found = newest_of(run, Q(service_type=run.service_type), is_good)
     if found is not None:
         return found
@@ -317,7 +313,6 @@ def out_of_range(steps: Iterable[LifespanStep], usual: Usual) -> list[Difference
         if usually is None or step.outcome == Outcome.SKIPPED:
             continue
         taken = step.duration.total_seconds()
-        end = usually.worst if usually.count < ENOUGH else usually.p95
-        if is_slow(step.duration, usually) and taken > end:
+        if is_slow(step.duration, usually) and taken > usually.end:
             found.append(Difference(f"hook_{step.phase}", usually.median, taken, step.key, usually))
     return sorted(found, key=lambda one: one.now, reverse=True)[:MOST_HOOKS]

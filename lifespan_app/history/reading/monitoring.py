@@ -8,15 +8,15 @@ from datetime import timedelta
 from django.utils import timezone
 
 from lifespan_app.conf import Change
-from lifespan_app.models import LifespanRun, Mode, Readiness, RunQuerySet, Status
+from lifespan_app.models import OF_DEVELOPMENT, LifespanRun, RunQuerySet, Status
 
 from . import describe
+from .states import is_warming_up
 
 LATELY = timedelta(hours=24)
 """The age from which a failed or lost run is not told any more."""
 
 FAIL_ON = (Change.LOST, Change.FAILED, Change.NOT_READY)
-OF_DEVELOPMENT = (Mode.RELOAD, Mode.CHECK, Mode.TEST)
 
 
 def problems(expected: Mapping[str, int], fail_on: Collection[str]) -> list[str]:
@@ -36,10 +36,8 @@ def problems(expected: Mapping[str, int], fail_on: Collection[str]) -> list[str]
     if Change.FAILED in fail_on:
         found += unresolved(runs.failed(), "failed")
     if Change.NOT_READY in fail_on:
-        # A process that warms up is as expected.
-        not_ready = runs.live().filter(status=Status.NOT_READY)
-        not_ready = not_ready.exclude(readiness=Readiness.WARMING_UP)
-        found += [f"{named(run)} is not ready" for run in not_ready.order_by("pk")]
+        not_ready = runs.live().filter(status=Status.NOT_READY).order_by("pk")
+        found += [f"{named(run)} is not ready" for run in not_ready if not is_warming_up(run)]
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from lifespan_app.models import LifespanRun, LifespanStep, Readiness, Status
+from lifespan_app.models import LifespanRun, LifespanStep, Status
 
 from . import describe
 from .jobs import MOST_LISTED, JobGroup, job_groups
@@ -23,6 +23,7 @@ from .states import (
     RECENT,
     SUMMARY,
     ServiceState,
+    has_failed,
     has_recovered,
     is_broken,
     is_crash,
@@ -137,9 +138,7 @@ class Day:
     @property
     def failed(self) -> int:
         """The number of failed or lost runs."""
-        return sum(
-            is_broken(start, self.now) and start.status != Status.NOT_READY for start in self.starts
-        )
+        return sum(has_failed(start, self.now) for start in self.starts)
 
     @property
     def is_looping(self) -> bool:
@@ -361,7 +360,7 @@ def overview(now: datetime) -> Overview:
 
 def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[FailureGroup]:
     """Return the recent failures in groups: unresolved first, then the newest."""
-    wrong = [run for run in live if run.is_lost(now) or is_unwell(run)]
+    wrong = [run for run in live if is_broken(run, now) or run.status == Status.DEGRADED]
     cut: set[str] = set()
     for status in (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST):
         runs = LifespanRun.objects.filter(status=status).only(*SUMMARY)
@@ -396,13 +395,6 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
     return shown
 
 
-def is_unwell(run: LifespanRun) -> bool:
-    """Return True if a process serves, and something in it has failed."""
-    if run.status == Status.NOT_READY:
-        return bool(run.readiness != Readiness.WARMING_UP)
-    return bool(run.status == Status.DEGRADED)
-
-
 def signature(run: LifespanRun, now: datetime) -> tuple[str, ...]:
     """Return the key by which the runs of one failure are grouped."""
     if run.is_lost(now):
@@ -421,8 +413,7 @@ def last_successful_starts(
     lasting: dict[str, datetime] = {}
     candidates: list[Any] = [*sample.newest, *live]
     for start in sorted(candidates, key=lambda start: start.started_at):
-        is_bad = is_broken(start, now) and start.status != Status.NOT_READY
-        if start.ready_at is None or is_bad:
+        if start.ready_at is None or has_failed(start, now):
             continue
         well[start.service_type] = start.started_at
         if has_recovered(start, now):
