@@ -1,4 +1,4 @@
-"""What ``manage.py showlifespan --leases`` shows, and the release of a lease by hand."""
+"""The output of ``manage.py showlifespan --leases``, and the release of a lease by hand."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 POLL = 0.5
 """Seconds between two looks at a lease that another process has."""
 RENEWALS = 3
-"""How often a lease is renewed in its time."""
+"""The number of renewals in the time of a lease."""
 MARGIN = 1 / 6
 """The share of its time that is left of a lease when its hook is cancelled, for its clean-up."""
 LONGEST_RETRY = 1.0
@@ -40,7 +40,7 @@ MISSING = "tables"
 
 
 class Ending(NamedTuple):
-    """How a claim is to end."""
+    """The end of a claim, as its hook has ended."""
 
     success: bool = False
     error: str = ""
@@ -69,7 +69,7 @@ class DatabaseClaim:
     ) -> None:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.due = 0.0
-        """When there is something to do, by the monotonic clock."""
+        """The time of the next step, by the monotonic clock."""
         self.is_over = False
         self._key = key
         self._claimant = claimant
@@ -79,7 +79,7 @@ class DatabaseClaim:
         self._loop = asyncio.get_running_loop()
         self._holder = Holder(uuid4().hex, socket.gethostname(), os.getpid())
         self._held_until = 0.0
-        """When its lease has surely not run out yet, by the monotonic clock; 0: it has none."""
+        """The time until which it holds the lease for sure, by the monotonic clock; 0: it holds none."""
         self._lock: Lock | None = None
         """The lock that stands for the lease while the table is missing."""
         self._behind = 0
@@ -205,7 +205,7 @@ class DatabaseClaim:
             self._take()
         else:
             self._behind = self._behind or row.number
-            self._wait(f"{rows.who(row)} {'runs it' if self._is_for_start else 'leads'}")
+            self._wait(f"{rows.process_of(row)} {'runs it' if self._is_for_start else 'leads'}")
 
     def _make(self) -> None:
         rows.make(self._key)
@@ -213,9 +213,9 @@ class DatabaseClaim:
     def _answers(self, row: Any) -> bool:
         """Return True if a start has ended in another process, and that counts here."""
         if row.succeeded_at is not None:
-            self._say(self._is_answered, rows.who(row), None)
+            self._say(self._is_answered, rows.process_of(row), None)
         elif self._behind and row.failed_number >= self._behind:
-            self._say(self._is_answered, rows.who(row), HookError(row.error))
+            self._say(self._is_answered, rows.process_of(row), HookError(row.error))
         else:
             return False
         self.due = math.inf
