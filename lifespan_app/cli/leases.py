@@ -16,7 +16,7 @@ from lifespan_app.leases import listing, rows
 from lifespan_app.leases.listing import State
 from lifespan_app.models import LifespanLease
 
-from .command import FAILED, CommandWithExitCodes
+from .command import BAD_ARGUMENT, FAILED, CommandWithExitCodes
 from .tables import Table
 from .terminal import folded, printable, width_of_page
 
@@ -57,6 +57,10 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
 
 def release(command: CommandWithExitCodes, beginning: str) -> None:
     """Release the lease whose id begins so. Raises ``CommandError`` if that is not exactly one."""
+    if not beginning:
+        raise CommandError(
+            "--release needs the beginning of an id, which --leases shows.", returncode=BAD_ARGUMENT
+        )
     found = [one for one in read() if one.pk.startswith(beginning.lower())]
     if len(found) != 1:
         number = "No lease has" if not found else f"{len(found)} leases have"
