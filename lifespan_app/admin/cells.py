@@ -72,7 +72,7 @@ def run(run: Any) -> SafeString:
 
 
 def what(run: LifespanRun) -> SafeString:
-    """Return what became of a run, and the number of its failed hooks."""
+    """Return the result of a run, and the number of its failed hooks."""
     words = {"failed": run.hooks_failed, "total": run.hooks_total}
     if run.hooks_failed:
         hooks = ngettext(

@@ -59,7 +59,7 @@ def badge_of(run: LifespanRun, now: datetime) -> SafeString:
 
 @register.simple_tag
 def next_begin(job: Job | JobGroup, now: datetime) -> str:
-    """Return when a job begins next; a dash if it does not."""
+    """Return the time of the next begin of a job; a dash without one."""
     return describe.next_begin(job, now) or cells.NOTHING
 
 
@@ -90,7 +90,7 @@ def lifespan_states(context: template.Context) -> dict[str, Any]:
 def read(
     context: template.Context, content: Callable[[datetime], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what a page shows, or why it can't be read.
+    """Return the content of a page, or the reason that it can't be read.
 
     Args:
         context: the context of the page.

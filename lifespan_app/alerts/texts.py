@@ -32,7 +32,7 @@ def subject(run: LifespanRun, change: str) -> str:
 
 
 def body(run: LifespanRun) -> str:
-    """Return what is known of a run, for a mail."""
+    """Return the text of a mail about a run."""
     steps = steps_of(run)
     lines = [describe.headline(run, steps), *failures(run, steps), ""]
     pid = gettext("pid %d") % run.pid
@@ -43,7 +43,7 @@ def body(run: LifespanRun) -> str:
         lines += [gettext("What to do"), *(f"- {sentence}" for sentence in advice), ""]
     command = f"manage.py showlifespan {run.uuid}"
     lines += [gettext("More: %(command)s") % {"command": command}]
-    lines += [gettext("The same is not told again for one hour.")]
+    lines += [gettext("The same alert is not sent again within one hour.")]
     return "\n".join(lines) + "\n"
 
 

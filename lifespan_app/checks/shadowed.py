@@ -17,7 +17,7 @@ ROUTING = "lifespan_app.serving.routing"
 PLAIN = re.compile(r"[\w/~-]*")
 """The beginning of a regular expression in which each character matches itself."""
 OPTIONAL = ("?", "*", "{")
-"""What makes the character before it optional."""
+"""The characters that make the one before them optional."""
 
 
 class Start(NamedTuple):

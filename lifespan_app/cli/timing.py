@@ -1,4 +1,4 @@
-"""What ``showlifespan --blame`` and ``--critical-chain`` print of a startup, as ``systemd-analyze`` does."""
+"""The output of ``showlifespan --blame`` and ``--critical-chain``, as that of ``systemd-analyze``."""
 
 from __future__ import annotations
 

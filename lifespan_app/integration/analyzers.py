@@ -178,7 +178,7 @@ def database(error: BaseException) -> Analysis | None:
 
 
 def kind_of(error: BaseException) -> str | None:
-    """Return what has gone wrong with a database, or None if it is not known."""
+    """Return the kind of a database error, or None if it is unknown."""
     code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
     arguments = error.args
     if code is None and arguments and isinstance(arguments[0], int):
@@ -315,7 +315,7 @@ NOT_MIGRATED = "a migration is not applied there"
 
 
 def is_about_migrations(cause: str) -> bool:
-    """Return True if a cause of ours is a missing table or column."""
+    """Return True if a cause by one of these analyzers is a missing table or column."""
     return NOT_MIGRATED in cause
 
 

@@ -83,10 +83,10 @@ class Difference(NamedTuple):
         if self.usually is not None:
             was, now = describe.usually(self.usually), describe.duration(self.now)
         else:
-            was, now = self.said(self.was), self.said(self.now)
+            was, now = self.text_of(self.was), self.text_of(self.now)
         return str(TEXTS[self.what]) % {"hook": self.hook, "was": was, "now": now}
 
-    def said(self, value: Any) -> str:
+    def text_of(self, value: Any) -> str:
         """Return a value as text: the first keys of a list, and a dash for nothing."""
         if isinstance(value, list):
             value = describe.named(value, MOST_NAMES)
@@ -114,11 +114,11 @@ class Comparison:
 
     @property
     def headline(self) -> str:
-        """What it is compared with, or why it is not."""
+        """The run with which it is compared, or the note that there is none, in a sentence."""
         where = self.run.environment or gettext("no environment")
         words = {"type": self.run.service_type, "environment": where}
         if self.good is None:
-            return gettext("No good run of %(type)s (%(environment)s) before it is found.") % words
+            return gettext("No earlier good run of %(type)s (%(environment)s) is found.") % words
         words |= {
             "id": str(self.good.uuid)[:SHORT_ID],
             "time": describe.clock(self.good.started_at),

@@ -279,7 +279,7 @@ def status(run: LifespanRun, now: datetime | None = None) -> str:
 
 
 def why(run: LifespanRun, now: datetime | None = None) -> str:
-    """Return what became of a run, in a line, from its row alone."""
+    """Return the result of a run, or its present state, in a line, from its row alone."""
     now = now or timezone.now()
     status = run.status_at(now)
     if status == Status.LOST:
@@ -398,7 +398,7 @@ def begins_again(run: LifespanRun, key: str) -> bool:
 
 
 def next_begin(job: Job | JobGroup, now: datetime) -> str:
-    """Return when a job begins next, as the end of a sentence; empty if it does not."""
+    """Return the time of the next begin of a job, as the end of a sentence; empty without one."""
     if job.next_at is None:
         return ""
     left = elapsed(now, job.next_at)
@@ -569,7 +569,7 @@ def advice_for(
             % words
         )
     if step.action:
-        # An analyzer has found the cause, which says more than where to look.
+        # An analyzer has found the cause, so the place to look at is not needed.
         yield step.action
     elif step.phase == Phase.SHUTDOWN:
         yield (

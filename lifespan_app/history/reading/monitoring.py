@@ -1,4 +1,4 @@
-"""Whether enough processes serve, and none has failed: for a monitoring system that asks."""
+"""Problems of the running processes, for monitoring systems: too few serve, or some have failed."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from . import describe
 from .states import is_warming_up
 
 LATELY = timedelta(hours=24)
-"""The age from which a failed or lost run is not told any more."""
+"""The age from which a failed or lost run is no longer a problem."""
 
 FAIL_ON = (Change.LOST, Change.FAILED, Change.NOT_READY)
 
 
 def problems(expected: Mapping[str, int], fail_on: Collection[str]) -> list[str]:
-    """Return what is not as expected, a clause each.
+    """Return the problems, a clause each.
 
     A failed or lost run of the last 24 hours counts until a run of its service type that began later has
     started well.

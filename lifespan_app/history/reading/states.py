@@ -73,7 +73,7 @@ class Deployment:
 
     @property
     def unready(self) -> list[tuple[str, int]]:
-        """Why processes are not ready, in a word, each with the number of processes."""
+        """The reasons, each a word, for which processes are not ready, with the number of processes."""
         unready = (run for run in self.runs if run.status == Status.NOT_READY)
         return Counter(map(describe.readiness, unready)).most_common()
 
@@ -209,7 +209,7 @@ class ServiceState:
 
     @property
     def not_running(self) -> str:
-        """How long no process has been running, in a sentence."""
+        """The last sign of life of a service type without a process, in a sentence."""
         if self.last is not None and self.status == Status.LOST:
             time = describe.clock(self.last.last_seen_at)
             return gettext("no heartbeat since %(time)s") % {"time": time}

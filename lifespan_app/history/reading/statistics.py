@@ -29,7 +29,7 @@ USUAL_RUNS, USUAL_STEPS = 20, 4_000
 COMPARED = 50
 """The number of runs that ``checklifespan --compare`` reads."""
 ENOUGH = 20
-"""The number of values from which on a 95th percentile says more than the largest value."""
+"""The least number of values whose 95th percentile is not the largest value."""
 SLOW = 1.5
 """A duration is slow from this multiple of the median on."""
 NOISE = 0.01

@@ -33,7 +33,7 @@ def lost_runs(now: datetime) -> dict[int, Q]:
 
 
 def mark_lost(pk: int, condition: Q) -> bool:
-    """Mark a run as lost, log it, and tell it. Returns False if another process has done so.
+    """Mark a run as lost, log it, and send ``run_changed``. Returns False if another process has done so.
 
     Args:
         pk: its primary key.
