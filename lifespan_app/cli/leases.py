@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import time_text
 from lifespan_app.integration.redaction import masked
 from lifespan_app.leases import listing, rows
 from lifespan_app.leases.listing import State
@@ -39,7 +39,7 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
             str(listing.state(one)),
             printable(listing.process(one)),
             str(one.number),
-            "" if (at := listing.since(one)) is None else describe.ago(at, now),
+            "" if (at := listing.since(one)) is None else time_text.ago(at, now),
             one.pk[:SHOWN_OF_ID],
         ]
         for one in leases

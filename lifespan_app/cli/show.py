@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.wording import count
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import describe, time_text
 from lifespan_app.history.reading.against_last_good import Comparison, against_last_good
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.boot import boot_of
@@ -87,12 +87,12 @@ class RunText:
         yield ""
         yield from folded(printable(self.line_of(run)), self.width, "  ")
         began = (
-            f"started {describe.clock(run.started_at)}, {describe.ago(run.started_at, self.now)}"
+            f"started {time_text.clock(run.started_at)}, {time_text.ago(run.started_at, self.now)}"
         )
         yield f"  {began}"
         yield f"  UUID {run.uuid}"
         if run.loop_blocks:
-            longest = describe.duration(run.longest_block)
+            longest = time_text.duration(run.longest_block)
             yield f"  event loop: blocked {count(run.loop_blocks, 'time')}, for {longest} at most"
         if run.left_out:
             keys = ", ".join(printable(key) for key, _reason in run.left_out)
@@ -134,7 +134,7 @@ class RunText:
             Phase.SHUTDOWN: (stop, run.shutdown_duration),
         }
         return [
-            (phase, title if taken is None else f"{title}: {describe.duration(taken)}")
+            (phase, title if taken is None else f"{title}: {time_text.duration(taken)}")
             for phase, (title, taken) in titles.items()
         ]
 
@@ -218,9 +218,9 @@ class RunText:
         if job.reason:
             yield job.reason
         if job.last_success_at:
-            yield f"last success {describe.clock(job.last_success_at)}"
+            yield f"last success {time_text.clock(job.last_success_at)}"
         if job.last_crash_at:
-            yield f"last crash {describe.clock(job.last_crash_at)}: {job.last_crash}"
+            yield f"last crash {time_text.clock(job.last_crash_at)}: {job.last_crash}"
 
     def cells(self, step: LifespanStep) -> list[str]:
         """Return the cells of a step."""
@@ -228,8 +228,8 @@ class RunText:
         return [
             printable(step.key) + mark,
             describe.outcome(step),
-            f"+{describe.duration(step.offset)}",
-            describe.duration(step.duration),
+            f"+{time_text.duration(step.offset)}",
+            time_text.duration(step.duration),
             printable(describe.place(step)),
         ]
 
@@ -241,7 +241,7 @@ class RunText:
                 printable(run.service_type),
                 printable(run.release),
                 printable(f"{run.host} pid {run.pid}".strip()),
-                describe.ago(run.started_at, self.now),
+                time_text.ago(run.started_at, self.now),
                 str(run.uuid)[:8],
             ]
             for run in runs

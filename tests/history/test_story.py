@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone, translation
 
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import describe, time_text
 from lifespan_app.history.reading.statistics import spread
 from lifespan_app.models import Status
 from tests import records
@@ -56,7 +56,7 @@ def test_story_of_a_run_is_told_in_a_sentence(name: str) -> None:
         run.last_seen_at = at - timedelta(minutes=50)
         run.ready_at = run.last_seen_at - timedelta(minutes=100)
 
-    expected = SENTENCES[name].format(last_seen=describe.clock(run.last_seen_at))
+    expected = SENTENCES[name].format(last_seen=time_text.clock(run.last_seen_at))
     assert describe.headline(run, steps, at) == expected
 
 
@@ -106,12 +106,12 @@ def test_advice_for_a_stalled_job_names_the_line_where_it_waits() -> None:
     ],
 )
 def test_durations_are_short_and_rounded(seconds: float, text: str) -> None:
-    assert describe.duration(seconds) == describe.duration(timedelta(seconds=seconds)) == text
+    assert time_text.duration(seconds) == time_text.duration(timedelta(seconds=seconds)) == text
 
 
 def test_numbers_are_written_as_in_the_language_of_the_reader() -> None:
     with translation.override("de"):
-        assert describe.duration(0.2134).startswith("0,21")
+        assert time_text.duration(0.2134).startswith("0,21")
 
 
 def test_spread_names_median_and_worst_of_its_sample() -> None:

@@ -28,7 +28,7 @@ from lifespan_app.models import (
     Status,
 )
 
-from . import describe
+from . import describe, time_text
 from .queries import SHORT_ID, before
 from .states import is_warming_up, kind_of, started_well
 from .statistics import Spread, Usual, is_slow, slow_from, usual_before
@@ -81,7 +81,7 @@ class Difference(NamedTuple):
     def text(self) -> str:
         """The difference in a line."""
         if self.usually is not None:
-            was, now = describe.usually(self.usually), describe.duration(self.now)
+            was, now = describe.usually(self.usually), time_text.duration(self.now)
         else:
             was, now = self.text_of(self.was), self.text_of(self.now)
         return str(TEXTS[self.what]) % {"hook": self.hook, "was": was, "now": now}
@@ -95,7 +95,7 @@ class Difference(NamedTuple):
         elif self.what == "required":
             return gettext("yes") if value else gettext("no")
         elif self.what == "timeout" and value is not None:
-            return describe.duration(value)
+            return time_text.duration(value)
         return "–" if value in ("", None) else str(value)
 
     def as_json(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Comparison:
             return gettext("No earlier good run of %(type)s (%(environment)s) is found.") % words
         words |= {
             "id": str(self.good.uuid)[:SHORT_ID],
-            "time": describe.clock(self.good.started_at),
+            "time": time_text.clock(self.good.started_at),
         }
         if self.differences:
             return gettext("The last good run is %(id)s, started %(time)s.") % words
@@ -160,7 +160,7 @@ def against_last_good(
     status = run.status_at(now)
     startup = run.startup_duration
     if status == Status.STARTING:
-        startup = describe.elapsed(run.started_at, now)
+        startup = time_text.elapsed(run.started_at, now)
     # The rollback of a failed start is no shutdown.
     shutdown = None if status == Status.STARTUP_FAILED else run.shutdown_duration
     kind = kind_of(run, now)

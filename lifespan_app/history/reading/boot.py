@@ -11,7 +11,7 @@ from django.utils.translation import gettext
 from lifespan_app.history.recording.boot import MOMENTS
 from lifespan_app.models import LifespanRun
 
-from .describe import MINUTE, duration, rounded
+from .time_text import MINUTE, duration, rounded
 
 PROCESS, IMPORTED = MOMENTS[:2]
 STARTUP, READY = "startup", "ready"

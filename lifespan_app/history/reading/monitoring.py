@@ -10,7 +10,7 @@ from django.utils import timezone
 from lifespan_app.conf import Change
 from lifespan_app.models import OF_DEVELOPMENT, LifespanRun, RunQuerySet, Status
 
-from . import describe
+from . import time_text
 from .states import is_warming_up
 
 LATELY = timedelta(hours=24)
@@ -58,7 +58,7 @@ def unresolved(bad: RunQuerySet, what: str) -> Iterator[str]:
         later = LifespanRun.objects.filter(service_type=service_type, started_at__gte=ended)
         if not later.filter(ready_at__isnull=False).exists():
             error = run.error.partition("\n")[0]
-            yield f"{named(run)} {what}, {describe.ago(ended)}{': ' if error else ''}{error}"
+            yield f"{named(run)} {what}, {time_text.ago(ended)}{': ' if error else ''}{error}"
 
 
 def named(run: LifespanRun) -> str:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext, ngettext
 
 from lifespan_app.models import LifespanRun, LifespanStep, Status
 
-from . import describe
+from . import describe, time_text
 from .jobs import MOST_LISTED, JobGroup, job_groups
 from .queries import BY_START
 from .states import (
@@ -145,7 +145,7 @@ class Day:
         """True if the service type is in a restart loop."""
         lately = []
         for start in self.starts:
-            if describe.elapsed(start.started_at, self.now) > LOOP_SPAN:
+            if time_text.elapsed(start.started_at, self.now) > LOOP_SPAN:
                 break
             if has_recovered(start, self.now):
                 break  # the older ones are resolved
@@ -217,7 +217,7 @@ class Times:
                     y=f"{100 - height:.1f}%",
                     height=f"{height:.1f}%",
                     begins=number > 0 and start.release != shown[number - 1].release,
-                    title=f"{start.release} {describe.duration(start.startup)}".strip(),
+                    title=f"{start.release} {time_text.duration(start.startup)}".strip(),
                     start=start,
                 )
             )
@@ -289,7 +289,7 @@ class Overview:
     def not_running(self) -> str:
         """The last sign of life, in a sentence."""
         if any(one.is_down for one in self.states) or not self.states:
-            time = describe.clock(self.last_heartbeat or self.now)
+            time = time_text.clock(self.last_heartbeat or self.now)
             return gettext("No process has been heard of since %(time)s.") % {"time": time}
         return gettext("No process is running; the last ones were stopped.")
 
@@ -370,7 +370,7 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
         wrong += [
             run
             for run in newest
-            if run.mode not in UNCOUNTED and describe.elapsed(failed_at(run), now) <= RECENT
+            if run.mode not in UNCOUNTED and time_text.elapsed(failed_at(run), now) <= RECENT
         ]
     crashes = [start.pk for start in sample.newest if is_crash(start)][:MOST_FAILED]
     wrong += LifespanRun.objects.filter(pk__in=crashes).only(*SUMMARY)
@@ -445,7 +445,7 @@ def attempts(starts: Iterable[Start]) -> int:
 
 def position(moment: datetime, now: datetime) -> str:
     """Return the place of a moment on the strip of 24 hours, as a percentage."""
-    return f"{100 - 100 * describe.elapsed(moment, now) / DAY:.2f}%"
+    return f"{100 - 100 * time_text.elapsed(moment, now) / DAY:.2f}%"
 
 
 def failed_at(run: LifespanRun) -> datetime:
@@ -478,7 +478,7 @@ def days_of(sample: Sample, now: datetime) -> list[Day]:
     lately = [
         start
         for start in sample.newest
-        if timedelta() <= describe.elapsed(start.started_at, now) <= DAY
+        if timedelta() <= time_text.elapsed(start.started_at, now) <= DAY
     ]
     for start in lately:
         by_type[start.service_type].append(start)

@@ -12,7 +12,7 @@ from django.utils.translation import gettext, ngettext
 
 from lifespan_app.models import LIVE, LifespanRun, Readiness, Status, is_overdue, overdue
 
-from . import describe
+from . import describe, time_text
 from .queries import BY_START
 from .statistics import UNCOUNTED, Sample, Start, newest_runs
 
@@ -211,11 +211,11 @@ class ServiceState:
     def not_running(self) -> str:
         """The last sign of life of a service type without a process, in a sentence."""
         if self.last is not None and self.status == Status.LOST:
-            time = describe.clock(self.last.last_seen_at)
+            time = time_text.clock(self.last.last_seen_at)
             return gettext("no heartbeat since %(time)s") % {"time": time}
         if self.last_served is not None:
             return gettext("0 running, last served %(time)s") % {
-                "time": describe.clock(self.last_served)
+                "time": time_text.clock(self.last_served)
             }
         count = len(self.starts)
         return (
@@ -240,7 +240,7 @@ def states_of(live: Iterable[LifespanRun], sample: Sample, now: datetime) -> lis
     found: dict[str, ServiceState] = {}
     for name in sample.service_types:
         starts = sample.starts(name)
-        if describe.elapsed(max(start.last_seen_at for start in starts), now) <= RECENT:
+        if time_text.elapsed(max(start.last_seen_at for start in starts), now) <= RECENT:
             found[name] = ServiceState(name, [], starts, now)
     for one in deployed(live, now):
         state = found.setdefault(one.service_type, ServiceState(one.service_type, [], [], now))
@@ -280,7 +280,7 @@ def has_recovered(start: Start | LifespanRun, now: datetime) -> bool:
     if start.ready_at is None or is_broken(start, now):
         return False
     until = start.stopped_at or (now if start.status in LIVE else start.last_seen_at)
-    return describe.elapsed(start.ready_at, until) >= LASTING
+    return time_text.elapsed(start.ready_at, until) >= LASTING
 
 
 def has_failed(start: Start | LifespanRun, now: datetime) -> bool:
