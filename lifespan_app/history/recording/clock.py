@@ -16,11 +16,15 @@ from lifespan_app import conf
 MICROSECONDS = 1_000_000
 """Those of a second."""
 
+EPOCH = "1970-01-01"
+MILLISECONDS = "(julianday('now') - 2440587.5) * 86400000"
+"""Those since the epoch, in SQLite."""
+
 CLOCKS = {
     # Neither is the time of the transaction's begin, nor depends on a session's time zone.
     "postgresql": f"(EXTRACT(EPOCH FROM clock_timestamp()) * {MICROSECONDS})::bigint",
-    "mysql": "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
-    "sqlite": "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER) * 1000",
+    "mysql": f"TIMESTAMPDIFF(MICROSECOND, '{EPOCH}', UTC_TIMESTAMP(6))",
+    "sqlite": f"CAST(ROUND({MILLISECONDS}) AS INTEGER) * 1000",
 }
 """The SQL of the time in microseconds since 1970, by vendor; MariaDB's is ``mysql``."""
 
