@@ -72,7 +72,7 @@ TABLE = ValueType("a dictionary", lambda value: isinstance(value, Mapping))
 
 
 class Change(StrEnum):
-    """What has changed in a run: the values of ``on`` in ``ALERTS``, and of the signal ``run_changed``."""
+    """A change of a run: a value of ``on`` in ``ALERTS``, and of the signal ``run_changed``."""
 
     SERVING = "serving"
     DEGRADED = "degraded"

@@ -18,6 +18,9 @@ counting. The primary key alone is not enough: a run that is imported late has a
 * ``quiet_until`` of alerts: for pruning. The unique constraint finds the one of a change;
 * app label, name and primary key of steps: for the newest runs of a hook. The steps of a run are
   found by the index of the foreign key.
+
+A column that is added after 0.1 is nullable or has a ``db_default``: in a rolling deployment, processes
+of the version before insert rows without it.
 """
 
 from __future__ import annotations
@@ -62,6 +65,9 @@ class Status(models.TextChoices):
     SHUTDOWN_FAILED = "shutdown_failed", _("shutdown failed")
     LOST = "lost", _("lost")
 
+
+OF_DEVELOPMENT = (Mode.RELOAD, Mode.CHECK, Mode.TEST)
+"""The modes of processes that are often killed, and say nothing about those that serve."""
 
 LIVE = (
     Status.STARTING,
@@ -161,6 +167,11 @@ def overdue(now: datetime | None) -> Q:
     return Q(status__in=LIVE, lost_after__lt=now or timezone.now())
 
 
+def is_overdue(status: str, lost_after: datetime | None, now: datetime | None = None) -> bool:
+    """Return True if these are values of a run of which ``overdue()`` holds."""
+    return status in LIVE and lost_after is not None and lost_after < (now or timezone.now())
+
+
 class PlainData(models.JSONField):
     """A JSON field with checks that send no query.
 
@@ -186,7 +197,7 @@ class LifespanRun(models.Model):
     uuid = models.UUIDField(_("UUID"), unique=True)
     # A column of its own, as MariaDB sorts UUIDs by their last digits:
     # https://mariadb.com/docs/server/reference/data-types/string-data-types/uuid-data-type
-    short_id = models.CharField(_("id"), max_length=8, blank=True)
+    short_id = models.CharField(_("id"), max_length=8, blank=True, default="", db_default="")
     launch = models.CharField(_("launch"), max_length=64, blank=True)
     mode = models.CharField(_("mode"), max_length=16, choices=Mode)
     service_type = models.CharField(_("service type"), max_length=64)
@@ -200,30 +211,34 @@ class LifespanRun(models.Model):
     server = models.CharField(_("server"), max_length=64, blank=True)
     python_version = models.CharField(_("Python"), max_length=32, blank=True)
     django_version = models.CharField(_("Django"), max_length=32, blank=True)
-    boot = PlainData(_("before the hooks"), default=dict, blank=True)
+    boot = PlainData(_("before the hooks"), default=dict, db_default={}, blank=True)
     started_at = models.DateTimeField(_("started"))
     ready_at = models.DateTimeField(_("ready"), null=True, blank=True)
     stopping_at = models.DateTimeField(_("stopping"), null=True, blank=True)
     stopped_at = models.DateTimeField(_("stopped"), null=True, blank=True)
     readiness = models.CharField(
-        _("readiness"), max_length=16, choices=Readiness, blank=True, default=""
+        _("readiness"), max_length=16, choices=Readiness, blank=True, default="", db_default=""
     )
     readiness_since = models.DateTimeField(_("readiness since"), null=True, blank=True)
-    readiness_reason = models.TextField(_("reason of the readiness"), blank=True, default="")
-    jobs = PlainData(_("background jobs"), default=list, blank=True)
+    readiness_reason = models.TextField(
+        _("reason of the readiness"), blank=True, default="", db_default=""
+    )
+    jobs = PlainData(_("background jobs"), default=list, db_default=[], blank=True)
     last_seen_at = models.DateTimeField(_("last seen"))
     lost_after = models.DateTimeField(_("lost after"), null=True, blank=True)
     startup_duration = models.DurationField(_("startup time"), null=True, blank=True)
     shutdown_duration = models.DurationField(_("shutdown time"), null=True, blank=True)
-    loop_blocks = models.PositiveIntegerField(_("event loop blocked"), default=0)
+    loop_blocks = models.PositiveIntegerField(_("event loop blocked"), default=0, db_default=0)
     longest_block = models.DurationField(_("longest block"), null=True, blank=True)
     hooks_total = models.PositiveIntegerField(_("hooks"), default=0)
     hooks_failed = models.PositiveIntegerField(_("hooks failed"), default=0)
     slowest_hook = models.CharField(_("slowest hook"), max_length=320, blank=True)
     error = models.TextField(_("error"), blank=True)
-    error_class = models.CharField(_("class of the error"), max_length=100, blank=True)
+    error_class = models.CharField(
+        _("class of the error"), max_length=100, blank=True, default="", db_default=""
+    )
     fingerprint = models.CharField(_("fingerprint"), max_length=32, blank=True)
-    left_out = PlainData(_("left out by LIFESPAN_SKIP"), default=list, blank=True)
+    left_out = PlainData(_("left out by LIFESPAN_SKIP"), default=list, db_default=[], blank=True)
     recorded_late = models.BooleanField(_("recorded late"), default=False)
 
     objects = InHistory.from_queryset(RunQuerySet)()
@@ -270,9 +285,7 @@ class LifespanRun(models.Model):
 
     def is_lost(self, now: datetime | None = None) -> bool:
         """Return True if the run is lost."""
-        if self.is_over:
-            return self.status == Status.LOST
-        return self.lost_after is not None and self.lost_after < (now or timezone.now())
+        return self.status == Status.LOST or is_overdue(self.status, self.lost_after, now)
 
     def status_at(self, now: datetime | None = None) -> Status:
         """Return the status at a time: the recorded one, or lost if the heartbeat is overdue."""
@@ -332,13 +345,13 @@ class LifespanStep(models.Model):
     line = models.PositiveIntegerField(_("line"), default=0)
     exception = models.CharField(_("exception"), max_length=255, blank=True)
     error = models.TextField(_("error"), blank=True)
-    cause = models.TextField(_("cause"), blank=True, default="")
-    action = models.TextField(_("what to do"), blank=True, default="")
+    cause = models.TextField(_("cause"), blank=True, default="", db_default="")
+    action = models.TextField(_("what to do"), blank=True, default="", db_default="")
     traceback = models.TextField(_("traceback"), blank=True)
     fingerprint = models.CharField(_("fingerprint"), max_length=32, blank=True)
     waiting_at = models.TextField(_("waiting at"), blank=True)
     log = PlainData(_("log"), default=list, blank=True)
-    errors = PlainData(_("errors of the attempts"), default=list, blank=True)
+    errors = PlainData(_("errors of the attempts"), default=list, db_default=[], blank=True)
 
     objects = InHistory()
 

@@ -28,6 +28,8 @@ from lifespan_app.models import (
 
 RESOURCE, START, BACKGROUND = "resource", "start", "background"
 HEARTBEAT = 30
+KEY_ERROR: dict[str, Any] = {"exception": "KeyError", "error": "'isbn'"}
+"""The error of a job that crashes."""
 
 NO_NOTICES = """\
 Traceback (most recent call last):
@@ -344,14 +346,10 @@ def shutdown_failed(**columns: Any) -> LifespanRun:
 
 def crashed_job(**columns: Any) -> LifespanRun:
     """Write a run that serves, degraded, since a background job of it has crashed."""
-    crash = step(
-        "search.refresh",
-        Phase.SERVING,
-        took=182.0,
-        kind=BACKGROUND,
-        outcome=Outcome.CRASHED,
-        exception="KeyError",
-        error="'isbn'",
+    crash = of_job(
+        Outcome.CRASHED,
+        182.0,
+        **KEY_ERROR,
         traceback=(
             "Traceback (most recent call last):\n"
             '  File "/srv/shop/search/lifespan.py", line 44, in refresh\n'
@@ -500,14 +498,17 @@ def served(job: str) -> list[LifespanStep]:
     return steps
 
 
+def of_job(outcome: str, took: float, **columns: Any) -> LifespanStep:
+    """Return the step of a job that has gone wrong."""
+    named = {"kind": BACKGROUND, "outcome": outcome, **columns}
+    return step("search.refresh", Phase.SERVING, took=took, **named)
+
+
 def stalled_job(**columns: Any) -> LifespanRun:
     """Write a run that serves, degraded, since a background job of it gives no sign of life."""
-    stall = step(
-        "search.refresh",
-        Phase.SERVING,
-        took=300.0,
-        kind=BACKGROUND,
-        outcome=Outcome.STALLED,
+    stall = of_job(
+        Outcome.STALLED,
+        300.0,
         reason="no beat() has come for 300 s",
         waiting_at="search/lifespan.py:44",
     )
@@ -528,16 +529,7 @@ def job(key: str, state: str, **columns: Any) -> dict[str, Any]:
 
 def restarting_job(**columns: Any) -> LifespanRun:
     """Write a run that serves, degraded, since a job of it has crashed 36 times and begins again."""
-    crash = step(
-        "search.refresh",
-        Phase.SERVING,
-        took=0.3,
-        kind=BACKGROUND,
-        outcome=Outcome.CRASHED,
-        attempt=36,
-        exception="KeyError",
-        error="'isbn'",
-    )
+    crash = of_job(Outcome.CRASHED, 0.3, **KEY_ERROR, attempt=36)
     jobs = [
         job(
             "search.refresh",

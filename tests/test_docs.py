@@ -131,6 +131,7 @@ INTERNAL = {
 COMMANDS = ("commands/", "howto/management-commands")
 
 # The modules whose texts only a command, or a check, shows.
+ANALYZERS = ("integration/analyzers.py", "integration/database_analyzers.py")
 OF_COMMANDS = ("serving/loader", "cli/", "history/reading/troubles", "management/")
 
 # Messages that are put together from what is filled in.
@@ -442,7 +443,7 @@ def test_message_is_on_the_page(message: Message) -> None:
     if message.place.startswith(OF_COMMANDS):
         places += [f"commands/{page.stem}" for page in sorted((DOCS / "commands").glob("*.rst"))]
         places += ["checks"]
-    if message.place.startswith("integration/analyzers.py"):
+    if message.place.startswith(ANALYZERS):
         places += ["failures"]
     assert any(message.pattern.search(page_text(place)) for place in places), (
         f"docs/messages.rst does not have: {message}"

@@ -140,6 +140,25 @@ def test_nothing_is_wider_than_a_phone(open_page: Callable[..., Page], path: str
 
 @pytest.mark.slow
 @pytest.mark.once
+def test_keys_of_hooks_and_jobs_are_not_broken_on_a_phone(open_page: Callable[..., Page]) -> None:
+    page = open_page("/", viewport=PHONE)
+
+    lines = page.evaluate(
+        """() => [...document.querySelectorAll(".process tbody th")]
+            .flatMap(cell => [...cell.childNodes])
+            .filter(node => node.nodeType === Node.TEXT_NODE && node.data.trim())
+            .map(node => {
+                const range = document.createRange();
+                range.selectNodeContents(node);
+                return [node.data.trim(), range.getClientRects().length];
+            })"""
+    )
+    assert {"forget_books", "http_client"} <= {text for text, _ in lines}
+    assert [text for text, count in lines if count > 1] == []
+
+
+@pytest.mark.slow
+@pytest.mark.once
 def test_pages_are_dark_in_the_dark_and_light_in_the_light(
     open_page: Callable[..., Page],
 ) -> None:

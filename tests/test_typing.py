@@ -96,7 +96,7 @@ def lines_marked(file: str, mark: str) -> list[int]:
     return [number for number, line in enumerate(lines, start=1) if line.endswith(f"# {mark}")]
 
 
-@pytest.mark.parametrize("file", ["resources.py", "unannotated.py", "unchanged.py"])
+@pytest.mark.parametrize("file", ["mounts.py", "resources.py", "unannotated.py", "unchanged.py"])
 def test_every_type_is_as_the_case_states(findings: Findings, file: str) -> None:
     assert findings.errors_of(file) == {}
 

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext, ngettext
 
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import describe, time_text
 from lifespan_app.history.reading.queries import SHORT_ID
 from lifespan_app.history.reading.statistics import Spread, is_slow
 from lifespan_app.models import LifespanRun, Mode, Status
@@ -45,8 +45,8 @@ def moment(at: datetime | None, now: datetime) -> SafeString | str:
     return format_html(
         '<time datetime="{}">{} <span class="lifespan-exact">({})</span></time>',
         at.isoformat(),
-        describe.ago(at, now),
-        describe.short_clock(at, now),
+        time_text.ago(at, now),
+        time_text.short_clock(at, now),
     )
 
 
@@ -72,7 +72,7 @@ def run(run: Any) -> SafeString:
 
 
 def what(run: LifespanRun) -> SafeString:
-    """Return what became of a run, and the number of its failed hooks."""
+    """Return the result of a run, and the number of its failed hooks."""
     words = {"failed": run.hooks_failed, "total": run.hooks_total}
     if run.hooks_failed:
         hooks = ngettext(
@@ -111,7 +111,7 @@ def times(run: Any) -> SafeString:
             return format_html("{}", NOTHING)
         return format_html(
             "{}",
-            gettext("failed after %(time)s") % {"time": describe.duration(run.startup_duration)},
+            gettext("failed after %(time)s") % {"time": time_text.duration(run.startup_duration)},
         )
     lines = [(gettext("startup"), run.startup_duration, run.usual_startup)]
     if run.shutdown_duration is not None:
@@ -127,7 +127,7 @@ def against_usual(taken: timedelta | None, usually: Spread | None) -> SafeString
     """Return a duration with a bar that has a mark at the median."""
     if taken is None:
         return NOTHING
-    text = describe.duration(taken)
+    text = time_text.duration(taken)
     if usually is None or not usually.median:
         return text
     share = taken.total_seconds() / usually.median
@@ -135,7 +135,7 @@ def against_usual(taken: timedelta | None, usually: Spread | None) -> SafeString
         "usually %(time)s (median of %(count)d run)",
         "usually %(time)s (median of %(count)d runs)",
         usually.count,
-    ) % {"time": describe.duration(usually.median), "count": usually.count}
+    ) % {"time": time_text.duration(usually.median), "count": usually.count}
     return format_html(
         '<span class="lifespan-nowrap">{}</span>'
         '<svg class="lifespan-meter" width="72" height="8" role="img" aria-label="{}">'

@@ -19,7 +19,7 @@ from .odd_text import answering_any_text
 
 @admin.action(permissions=["release"], description=_("Release selected leases"))
 def release(model_admin: LifespanLeaseAdmin, request: HttpRequest, queryset: Any) -> None:
-    """Release leases: whoever has one loses it, and the success of a start function counts no more."""
+    """Release leases: their holders lose them, and their start functions may run again."""
     selected = list(queryset)
     count = rows.release([lease.pk for lease in selected])
     for lease in selected:
@@ -68,7 +68,7 @@ class LifespanLeaseAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("state"))
     def state(self, lease: LifespanLease) -> str:
-        """Return whether it is held, or how its start function has ended."""
+        """Return the state, and the error of a start function that failed."""
         found = listing.state(lease)
         return (
             f"{found.label}: {lease.error}" if found is listing.State.FAILED else str(found.label)
@@ -81,10 +81,10 @@ class LifespanLeaseAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("process"))
     def process(self, lease: LifespanLease) -> str:
-        """Return who has it, or had it last."""
+        """Return the process that holds it, or held it last."""
         return listing.process(lease)
 
     @admin.display(description=_("since"))
     def last_taken(self, lease: LifespanLease) -> datetime | None:
-        """Return when it was taken, or when its start function had succeeded."""
+        """Return the time of its last claim, or of the success of its start function."""
         return listing.since(lease)

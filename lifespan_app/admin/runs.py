@@ -187,7 +187,7 @@ class LifespanRunAdmin(admin.ModelAdmin):
 
     @admin.display(description=_("what happened"))
     def what(self, run: LifespanRun) -> SafeString:
-        """Return what became of the run."""
+        """Return the result of the run."""
         return cells.what(run)
 
     @admin.display(description=_("process"))

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from lifespan_app import conf
 from lifespan_app.admin import cells
 from lifespan_app.admin.waterfall import css_of
-from lifespan_app.history.reading import describe, overview, states
+from lifespan_app.history.reading import describe, overview, states, time_text
 from lifespan_app.history.reading.jobs import Job, JobGroup
 from lifespan_app.history.reading.overview import MOST_COLUMNS
 from lifespan_app.history.reading.queries import tables_exist
@@ -25,7 +25,7 @@ from lifespan_app.models import LifespanRun, LifespanStep
 
 register = template.Library()
 
-register.filter("clock", describe.clock)
+register.filter("clock", time_text.clock)
 register.filter("place", describe.place)
 register.filter("kind", describe.kind)
 register.filter("outcome", describe.outcome)
@@ -33,7 +33,7 @@ register.filter("outcome_class", css_of)
 register.filter("error_line", describe.error_line)
 register.filter("badge", cells.badge)
 register.filter("moment", cells.moment)
-register.filter("age", describe.age)
+register.filter("age", time_text.age)
 register.filter("edge", describe.edge)
 register.filter("usually", describe.usually)
 register.filter("upper_times", describe.upper)
@@ -42,7 +42,7 @@ register.filter("upper_times", describe.upper)
 @register.filter
 def duration(taken: object) -> str:
     """Return a time span as text; empty for another value."""
-    return describe.duration(taken) if isinstance(taken, timedelta | float | int) else ""
+    return time_text.duration(taken) if isinstance(taken, timedelta | float | int) else ""
 
 
 @register.filter
@@ -59,14 +59,14 @@ def badge_of(run: LifespanRun, now: datetime) -> SafeString:
 
 @register.simple_tag
 def next_begin(job: Job | JobGroup, now: datetime) -> str:
-    """Return when a job begins next; a dash if it does not."""
+    """Return the time of the next begin of a job; a dash without one."""
     return describe.next_begin(job, now) or cells.NOTHING
 
 
 @register.filter
 def offset(milliseconds: object) -> str:
     """Return the time of a log line, measured from the start of its step."""
-    return describe.duration(milliseconds / 1_000) if isinstance(milliseconds, int | float) else ""
+    return time_text.duration(milliseconds / 1_000) if isinstance(milliseconds, int | float) else ""
 
 
 @register.simple_tag(takes_context=True)
@@ -90,7 +90,7 @@ def lifespan_states(context: template.Context) -> dict[str, Any]:
 def read(
     context: template.Context, content: Callable[[datetime], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Return what a page shows, or why it can't be read.
+    """Return the content of a page, or the reason that it can't be read.
 
     Args:
         context: the context of the page.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import describe, time_text
 from lifespan_app.history.reading.statistics import Spread
 from lifespan_app.models import LifespanStep, Outcome
 
@@ -103,7 +103,7 @@ def ticks_of(whole: float) -> list[Tick]:
     every = next(n * size for n in (1, 2, 5, 10) if n * size * (TICKS + 1) >= whole)
     moments = [number * every for number in range(int(whole / every) + 1)]
     return [
-        Tick(f"{100 * at / whole:.2f}%", describe.duration(at), is_last=at > 0.85 * whole)
+        Tick(f"{100 * at / whole:.2f}%", time_text.duration(at), is_last=at > 0.85 * whole)
         for at in moments
         if at <= whole * 0.97
     ]

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
 
-from lifespan_app.history.recording.maintenance import DAY, database_time
+from lifespan_app.history.recording.clock import database_time
+from lifespan_app.history.recording.maintenance import DAY
 from lifespan_app.history.recording.store import alias, moment, with_retries
 from lifespan_app.models import LifespanAlert
 
@@ -28,7 +29,7 @@ PATIENCE = 1.0
 
 
 class Claim(NamedTuple):
-    """What makes two alerts the same."""
+    """The identity of an alert: two with the same values are one."""
 
     change: str
     environment: str
@@ -74,7 +75,7 @@ def claim(what: Claim, *, in_database: bool) -> bool:
     try:
         return with_retries(partial(claim_in_database, what), PATIENCE)
     except Exception:
-        # Better told by each process than by none.
+        # Better sent by each process than by none.
         return True
 
 

@@ -12,8 +12,7 @@ from lifespan_app import conf
 from lifespan_app.engine.logger import logger
 from lifespan_app.history.recording.changes import fields_of, run_changed
 from lifespan_app.history.recording.forks import forks
-from lifespan_app.history.recording.lost import OF_DEVELOPMENT
-from lifespan_app.models import LifespanRun
+from lifespan_app.models import OF_DEVELOPMENT, LifespanRun
 
 from . import claims
 from .claims import Claim

@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.translation import gettext, gettext_lazy
 
 from lifespan_app.conf import Change
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import describe, time_text
 from lifespan_app.models import LifespanRun, LifespanStep, Status
 
 SUBJECTS = {
@@ -32,18 +32,18 @@ def subject(run: LifespanRun, change: str) -> str:
 
 
 def body(run: LifespanRun) -> str:
-    """Return what is known of a run, for a mail."""
+    """Return the text of a mail about a run."""
     steps = steps_of(run)
     lines = [describe.headline(run, steps), *failures(run, steps), ""]
     pid = gettext("pid %d") % run.pid
     process = [run.service_type, run.release, run.environment, run.host, pid]
     lines += [", ".join(word for word in [*process, run.server] if word)]
-    lines += [gettext("Started %(time)s") % {"time": describe.clock(run.started_at)}, ""]
+    lines += [gettext("Started %(time)s") % {"time": time_text.clock(run.started_at)}, ""]
     if advice := describe.advice(run, steps):
         lines += [gettext("What to do"), *(f"- {sentence}" for sentence in advice), ""]
     command = f"manage.py showlifespan {run.uuid}"
     lines += [gettext("More: %(command)s") % {"command": command}]
-    lines += [gettext("The same is not told again for one hour.")]
+    lines += [gettext("The same alert is not sent again within one hour.")]
     return "\n".join(lines) + "\n"
 
 

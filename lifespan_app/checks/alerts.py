@@ -41,7 +41,7 @@ def alert_messages() -> Iterator[CheckMessage]:
 
 
 def refusal_of(path: str) -> str | None:
-    """Return why a dotted path is no function; None if it is one."""
+    """Return the reason that a dotted path is no function; None if it is one."""
     try:
         found = import_string(path)
     except KeyboardInterrupt:

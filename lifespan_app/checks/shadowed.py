@@ -17,7 +17,7 @@ ROUTING = "lifespan_app.serving.routing"
 PLAIN = re.compile(r"[\w/~-]*")
 """The beginning of a regular expression in which each character matches itself."""
 OPTIONAL = ("?", "*", "{")
-"""What makes the character before it optional."""
+"""The characters that make the one before them optional."""
 
 
 class Start(NamedTuple):
@@ -94,6 +94,10 @@ def joined(start: Start, entry: URLPattern | URLResolver) -> Start:
     if not isinstance(entry.pattern, RegexPattern):
         literal, dynamic, _ = text.partition("<")
         return Start(start.text + literal, not dynamic)
+    # Django matches the whole path only for a view whose pattern ends with "$".
+    is_anchored = text.startswith("^") or (text.endswith("$") and isinstance(entry, URLPattern))
+    if not is_anchored:
+        return Start(start.text, is_whole=False)
     text = text.removeprefix("^")
     found = PLAIN.match(text)
     literal = found[0] if found else ""

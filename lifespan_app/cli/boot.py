@@ -1,4 +1,4 @@
-"""The work of ``checklifespan --boot``: what takes time before the hooks, measured in a fresh process."""
+"""The work of ``checklifespan --boot``: measure a start up to its hooks, in a fresh process."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def refuse(options: Mapping[str, Any]) -> None:
 
 
 def boot(application: str | None) -> Boot:
-    """Prepare the project in a fresh process, and return what took how long.
+    """Prepare the project in a fresh process, and return the times.
 
     Args:
         application: the path of the ASGI application; None: that of the settings.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lifespan_app.engine.hooks.values import is_seconds
 from lifespan_app.engine.wording import did_you_mean
+from lifespan_app.history.reading.statistics import slow_from
 
 if TYPE_CHECKING:
     from .trial_run import TrialRun
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 TOTAL = "total"
 UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|)")
-NOISE = 0.01
-"""Seconds. A smaller difference from the recorded median is noise of the machine."""
 
 
 class Excess(NamedTuple):
@@ -87,5 +86,5 @@ def slower(trial: TrialRun, recorded: Mapping[str, float], factor: float) -> Ite
         before = recorded.get(hook.key)
         if hook.start is None or before is None:
             continue
-        if hook.start > before * factor and hook.start - before > NOISE:
+        if hook.start > slow_from(before, factor):
             yield Excess(hook.key, hook.start, before * factor, "slower")

@@ -1,4 +1,4 @@
-"""What ``manage.py showlifespan --leases`` shows, and the release of a lease by hand."""
+"""The output of ``manage.py showlifespan --leases``, and the release of a lease by hand."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import time_text
 from lifespan_app.integration.redaction import masked
 from lifespan_app.leases import listing, rows
 from lifespan_app.leases.listing import State
 from lifespan_app.models import LifespanLease
 
-from .command import FAILED, CommandWithExitCodes
+from .command import BAD_ARGUMENT, FAILED, CommandWithExitCodes
 from .tables import Table
 from .terminal import folded, printable, width_of_page
 
@@ -39,7 +39,7 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
             str(listing.state(one)),
             printable(listing.process(one)),
             str(one.number),
-            "" if (at := listing.since(one)) is None else describe.ago(at, now),
+            "" if (at := listing.since(one)) is None else time_text.ago(at, now),
             one.pk[:SHOWN_OF_ID],
         ]
         for one in leases
@@ -57,6 +57,10 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
 
 def release(command: CommandWithExitCodes, beginning: str) -> None:
     """Release the lease whose id begins so. Raises ``CommandError`` if that is not exactly one."""
+    if not beginning:
+        raise CommandError(
+            "--release needs the beginning of an id, which --leases shows.", returncode=BAD_ARGUMENT
+        )
     found = [one for one in read() if one.pk.startswith(beginning.lower())]
     if len(found) != 1:
         number = "No lease has" if not found else f"{len(found)} leases have"

@@ -1,4 +1,4 @@
-"""What ``manage.py showlifespan --now --expect ... --fail-on ...`` says, for cron and Nagios."""
+"""The checks of ``manage.py showlifespan --now --expect ... --fail-on ...``, for cron and Nagios."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def states(text: str) -> list[str]:
 
 
 def judge(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
-    """Print in one line whether all is as expected, and then the running processes.
+    """Print the result of the checks in one line, and then the running processes.
 
     Raises:
         CommandError: the option ``--now`` is missing.
@@ -57,8 +57,8 @@ def judge(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
         found = problems(dict(options["expect"]), options["fail_on"])
         runs = from_database(options)
     except DatabaseError as error:
-        said = masked(str(error)).strip()
-        unknown(command, f"The database of the history does not respond: {said}")
+        why = masked(str(error)).strip()
+        unknown(command, f"The database of the history does not respond: {why}")
     now = timezone.now()
     verdict = f"CRITICAL: {printable('; '.join(found))}" if found else "OK: all is as expected"
     if options["format"] == "json":
@@ -74,7 +74,7 @@ def judge(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
 
 
 def unknown(command: CommandWithExitCodes, why: str) -> NoReturn:
-    """Say that it is not known whether all is as expected, and end the command."""
+    """Print that the result is not known, and end the command."""
     # Nagios reads the first line of standard output.
     command.stdout.write(f"UNKNOWN: {why}")
     raise SystemExit(UNKNOWN)

@@ -1,4 +1,4 @@
-"""What ``manage.py showlifespan`` shows: a recorded run as text, as the admin's page shows it."""
+"""The output of ``manage.py showlifespan``: a recorded run as text, like its page in the admin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.wording import count
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import describe, time_text
 from lifespan_app.history.reading.against_last_good import Comparison, against_last_good
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.boot import boot_of
@@ -32,11 +32,11 @@ from .tables import Table
 from .terminal import folded, printable, width_of_page
 
 MOST_LINES = 20
-"""How many steps of a phase are listed, and how many lines of a log."""
+"""The most steps of a phase, and the most lines of a log, that are listed."""
 HEADS = ("Hook", "Outcome", "Started at", "Took", "Defined at")
 HAVE_FAILED = (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST)
 LATELY = 5_000
-"""Among how many of the newest runs the beginning of a UUID is looked for."""
+"""The number of newest runs among which the beginning of a UUID is searched."""
 MOST_LIVE = 200
 JOB_HEADS = ("Job", "State", "Count", "Next")
 GOOD = frozenset({Outcome.OK, Outcome.FINISHED, ""})
@@ -48,7 +48,7 @@ class RunText:
     Args:
         style: Django's colours.
         width: columns of the terminal.
-        now: what "ago" counts from.
+        now: the time from which ages are counted.
     """
 
     def __init__(self, style: Style, width: int, now: datetime) -> None:
@@ -59,7 +59,7 @@ class RunText:
     def run(
         self, run: LifespanRun, steps: Sequence[LifespanStep], against: Comparison | None = None
     ) -> Iterator[str]:
-        """Yield all that there is to say of a run."""
+        """Yield a run: its head, the comparison, failed hooks, jobs and steps."""
         yield from self.head(run, steps)
         if against is not None:
             yield ""
@@ -81,19 +81,19 @@ class RunText:
                 yield from self.phase(run, found, title)
 
     def head(self, run: LifespanRun, steps: Sequence[LifespanStep]) -> Iterator[str]:
-        """Yield what happened, where, and what to do."""
+        """Yield the result of the run, its process, and the advice."""
         status = run.status_at(self.now)
         yield f"{printable(str(run))}  {self.colour_of(status)(describe.status(run, self.now))}"
         yield from folded(printable(describe.headline(run, steps, self.now)), self.width)
         yield ""
         yield from folded(printable(self.line_of(run)), self.width, "  ")
         began = (
-            f"started {describe.clock(run.started_at)}, {describe.ago(run.started_at, self.now)}"
+            f"started {time_text.clock(run.started_at)}, {time_text.ago(run.started_at, self.now)}"
         )
         yield f"  {began}"
         yield f"  UUID {run.uuid}"
         if run.loop_blocks:
-            longest = describe.duration(run.longest_block)
+            longest = time_text.duration(run.longest_block)
             yield f"  event loop: blocked {count(run.loop_blocks, 'time')}, for {longest} at most"
         if run.left_out:
             keys = ", ".join(printable(key) for key, _reason in run.left_out)
@@ -105,14 +105,14 @@ class RunText:
                 yield from folded(printable(sentence), self.width, "  - ", "    ")
 
     def against(self, found: Comparison) -> Iterator[str]:
-        """Yield what differs from the last good run."""
+        """Yield the differences from the last good run."""
         yield self.style.MIGRATE_HEADING("Compared with the last good run")
         yield from folded(printable(found.headline), self.width, "  ")
         for difference in found.differences:
             yield from folded(printable(difference.text), self.width, "  - ", "    ")
 
     def boot(self, run: LifespanRun) -> Iterator[str]:
-        """Yield what came before the hooks, if it is recorded."""
+        """Yield the time before the hooks, if it is recorded."""
         boot = boot_of(run)
         if boot is None:
             return
@@ -122,12 +122,12 @@ class RunText:
             yield f"  {part.took:>8}  {part.text}"
 
     def line_of(self, run: LifespanRun) -> str:
-        """Return which process a run is of."""
+        """Return the process of a run, in a line."""
         words = [f"{run.service_type} {run.release}".strip(), run.environment, run.host]
         return ", ".join(word for word in [*words, f"pid {run.pid}", run.server] if word)
 
     def phases(self, run: LifespanRun) -> list[tuple[Phase, str]]:
-        """Return the phases, each with what it is called and how long it took."""
+        """Return the phases, each with its title, which has the duration."""
         stop = "Rollback" if run.status == Status.STARTUP_FAILED else "Shutdown"
         titles = {
             Phase.STARTUP: ("Startup", run.startup_duration),
@@ -135,7 +135,7 @@ class RunText:
             Phase.SHUTDOWN: (stop, run.shutdown_duration),
         }
         return [
-            (phase, title if taken is None else f"{title}: {describe.duration(taken)}")
+            (phase, title if taken is None else f"{title}: {time_text.duration(taken)}")
             for phase, (title, taken) in titles.items()
         ]
 
@@ -152,8 +152,8 @@ class RunText:
         if raised := innermost(step.traceback):
             yield from folded(f"raised at {printable(raised)} (in your code)", self.width, "  ")
         if step.exception or step.error:
-            said = f"{step.exception}: {step.error}".strip(": ")
-            text = "\n".join(printable(line) for line in said.splitlines())
+            error = f"{step.exception}: {step.error}".strip(": ")
+            text = "\n".join(printable(line) for line in error.splitlines())
             yield from folded(text, self.width, "  ")
         for part in parts_of(step.traceback):
             lines = [f"  ({part.summary})"] if part.libraries else part.lines
@@ -213,24 +213,24 @@ class RunText:
             yield f"  and {more} more"
 
     def about(self, job: Job) -> Iterator[str]:
-        """Yield what else is known of a job."""
+        """Yield the details of a job, a line each."""
         if job.leads:
             yield "this process leads"
         if job.reason:
             yield job.reason
         if job.last_success_at:
-            yield f"last success {describe.clock(job.last_success_at)}"
+            yield f"last success {time_text.clock(job.last_success_at)}"
         if job.last_crash_at:
-            yield f"last crash {describe.clock(job.last_crash_at)}: {job.last_crash}"
+            yield f"last crash {time_text.clock(job.last_crash_at)}: {job.last_crash}"
 
     def cells(self, step: LifespanStep) -> list[str]:
-        """Return what stands in the columns of a step."""
+        """Return the cells of a step."""
         mark = " *" if step.on_critical_chain else ""
         return [
             printable(step.key) + mark,
             describe.outcome(step),
-            f"+{describe.duration(step.offset)}",
-            describe.duration(step.duration),
+            f"+{time_text.duration(step.offset)}",
+            time_text.duration(step.duration),
             printable(describe.place(step)),
         ]
 
@@ -242,7 +242,7 @@ class RunText:
                 printable(run.service_type),
                 printable(run.release),
                 printable(f"{run.host} pid {run.pid}".strip()),
-                describe.ago(run.started_at, self.now),
+                time_text.ago(run.started_at, self.now),
                 str(run.uuid)[:8],
             ]
             for run in runs
@@ -256,7 +256,7 @@ class RunText:
                     yield from folded(printable(reason), self.width, "    ")
 
     def colour_of(self, status: Status) -> Callable[[str], str]:
-        """Return what gives a text the colour of a status."""
+        """Return the function that gives a text the colour of a status."""
         colours = {
             Status.SERVING: self.style.SUCCESS,
             Status.DEGRADED: self.style.WARNING,
@@ -270,7 +270,7 @@ class RunText:
 
 
 def weight(step: LifespanStep) -> tuple[bool, bool, float]:
-    """Return what sorts first what a reader has to see."""
+    """Return the sort key of a step: failed ones first, then the critical chain, then slow ones."""
     return (step.outcome in GOOD, not step.on_critical_chain, -step.duration.total_seconds())
 
 
@@ -320,7 +320,7 @@ def read(command: CommandWithExitCodes, options: Mapping[str, Any]) -> tuple[lis
 
 
 def nothing(options: Mapping[str, Any], *, is_known: bool) -> str:
-    """Return why there is nothing to show.
+    """Return the reason that no run is shown.
 
     Args:
         options: the options of the command.
@@ -362,7 +362,8 @@ def keys_of(beginning: str) -> list[int]:
     if not set(wanted) <= set(hexdigits):
         return []  # not every text can be in a query
     if len(wanted) >= SHORT_ID:
-        runs = runs.filter(short_id=wanted[:SHORT_ID])
+        # Version 0.1 leaves it empty.
+        runs = runs.filter(short_id__in=(wanted[:SHORT_ID], ""))
     newest = runs.values_list("pk", "uuid")[:LATELY]
     return [key for key, uuid in newest if uuid.hex.startswith(wanted)]
 

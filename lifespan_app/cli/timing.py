@@ -1,4 +1,4 @@
-"""What ``showlifespan --blame`` and ``--critical-chain`` print of a startup, as ``systemd-analyze`` does."""
+"""The output of ``showlifespan --blame`` and ``--critical-chain``, as that of ``systemd-analyze``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from lifespan_app.engine.wording import did_you_mean
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import describe, time_text
 from lifespan_app.models import LifespanStep, Outcome, Phase
 
 from .command import BAD_ARGUMENT, FAILED, CommandWithExitCodes
@@ -40,7 +40,7 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
 def blame(steps: Sequence[LifespanStep]) -> Iterator[str]:
     """Yield the hooks with their times, the slowest first."""
     slowest = sorted(steps, key=lambda step: step.duration, reverse=True)
-    times = [describe.duration(step.duration) for step in slowest]
+    times = [time_text.duration(step.duration) for step in slowest]
     width = max(map(len, times), default=0)
     for step, time in zip(slowest, times, strict=True):
         place = describe.place(step)
@@ -66,7 +66,7 @@ def chain(steps: Sequence[LifespanStep], key: str) -> Iterator[str]:
     depth, reason = 0, ""
     while step is not None:
         indent = "  " * (depth - 1) + "└─" if depth else ""
-        times = f"@{describe.duration(step.offset)} +{describe.duration(step.duration)}"
+        times = f"@{time_text.duration(step.offset)} +{time_text.duration(step.duration)}"
         yield printable(f"{indent}{step.key} {times}{reason}")
         del by_key[step.key]
         before = [(by_key[other], why) for other, why in step.needs if other in by_key]

@@ -199,7 +199,7 @@ class SingleRun:
     service_type: str | None
     watch: Watch
     deadline: float | None
-    """When to stop running hooks, by the adapter's clock."""
+    """The time at which running hooks are stopped, by the adapter's clock."""
     one_by_one: bool = False
     """True if the hooks start one after the other."""
     leaks: list[Leak] = field(default_factory=list)

@@ -157,7 +157,7 @@ def lines_of(body: dict[str, Any]) -> Iterator[str]:
 
 
 def facts_of(job: dict[str, Any]) -> Iterator[str]:
-    """Yield what is to be said of a job, in parts of a line."""
+    """Yield the facts of a job, in parts of a line."""
     yield f"{job['state']}: {job['reason']}" if job["reason"] else str(job["state"])
     if job["leads"]:
         yield "leads"

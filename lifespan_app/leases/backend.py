@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # Every process of a project imports this module; the others are for those with a hook that runs once.
 
-VENDORS = ("sqlite", "postgresql", "mysql")
-"""The databases with a ``rows.Clock``; MariaDB's vendor is ``mysql``."""
 
 OFF = Refusal(
     f"{conf.SETTING}['HISTORY'] is False, so there is no table of leases",
@@ -45,13 +43,14 @@ class DatabaseLeases:
 
     def refusals(self, settings: Settings) -> Mapping[str, Refusal]:
         """Return the values of ``once`` that can't be used, each with the reason."""
+        from lifespan_app.history.recording.clock import CLOCKS
         from lifespan_app.history.recording.identity import launch
 
         everywhere = (*ONCE_AT_START, *ONCE_WHILE_SERVING)
         if not conf.get("HISTORY"):
             return dict.fromkeys(everywhere, OFF)
         vendor = vendor_of_history()
-        if vendor not in VENDORS:
+        if vendor not in CLOCKS:
             reason = f"leases work on PostgreSQL, MariaDB and SQLite, not on {vendor}"
             hint = "Set HISTORY_DATABASE to such a database, or leave out once=."
             return dict.fromkeys(everywhere, Refusal(reason, hint))

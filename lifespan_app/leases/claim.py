@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 POLL = 0.5
 """Seconds between two looks at a lease that another process has."""
 RENEWALS = 3
-"""How often a lease is renewed in its time."""
+"""The number of renewals in the time of a lease."""
 MARGIN = 1 / 6
 """The share of its time that is left of a lease when its hook is cancelled, for its clean-up."""
 LONGEST_RETRY = 1.0
@@ -40,7 +40,7 @@ MISSING = "tables"
 
 
 class Ending(NamedTuple):
-    """How a claim is to end."""
+    """The end of a claim, as its hook has ended."""
 
     success: bool = False
     error: str = ""
@@ -69,7 +69,7 @@ class DatabaseClaim:
     ) -> None:
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.due = 0.0
-        """When there is something to do, by the monotonic clock."""
+        """The time of the next step, by the monotonic clock."""
         self.is_over = False
         self._key = key
         self._claimant = claimant
@@ -79,12 +79,12 @@ class DatabaseClaim:
         self._loop = asyncio.get_running_loop()
         self._holder = Holder(uuid4().hex, socket.gethostname(), os.getpid())
         self._held_until = 0.0
-        """When its lease has surely not run out yet, by the monotonic clock; 0: it has none."""
+        """The time until which it holds the lease for sure, by the monotonic clock; 0: it holds none."""
         self._lock: Lock | None = None
         """The lock that stands for the lease while the table is missing."""
         self._behind = 0
         """The number of the first holder that it has waited for."""
-        self._told = ""
+        self._last_reason = ""
         self._failing_since = math.inf
         self._last_failure = ""
         self._ending: Ending | None = None
@@ -123,7 +123,7 @@ class DatabaseClaim:
 
     def _loses_lease(self, reason: str) -> None:
         if self._ending is None:
-            # What runs is on its way out: the lease runs out, and is not given back.
+            # Its hook is being cancelled, and may still run: the lease is left to run out.
             self._end(Ending(still_runs=True))
             self._claimant.loses_lease(reason)
 
@@ -136,7 +136,7 @@ class DatabaseClaim:
         if self._ending is None:
             self._claimant.waits_behind(who)
 
-    def _is_over(self) -> None:
+    def _set_over(self) -> None:
         if not self.over.done():
             self.over.set_result(None)
 
@@ -158,7 +158,7 @@ class DatabaseClaim:
         self._failing_since = math.inf
         self._last_failure = ""
         if self._ending is not None:
-            # It came meanwhile, on the loop.
+            # The end was asked for on the loop during this step.
             self.due = 0.0
 
     def fails(self, error: Exception) -> None:
@@ -174,7 +174,7 @@ class DatabaseClaim:
         elif self._held_until:
             return
         elif self._is_for_start and now - self._failing_since > self._seconds:
-            self._say(self._is_answered, "", error)
+            self._on_loop(self._is_answered, "", error)
         else:
             self._wait(f"its lease can't be taken: {failure.what}")
 
@@ -197,7 +197,7 @@ class DatabaseClaim:
         if self._is_for_start and self._answers(row):
             return
         if row.holder == self._holder.id:
-            # The answer to ``take`` has not arrived.
+            # An earlier ``take`` has succeeded, but its answer was lost with the connection.
             self._renew()
             if self._held_until:
                 self._takes(row.number)
@@ -205,7 +205,7 @@ class DatabaseClaim:
             self._take()
         else:
             self._behind = self._behind or row.number
-            self._wait(f"{rows.who(row)} {'runs it' if self._is_for_start else 'leads'}")
+            self._wait(f"{rows.process_of(row)} {'runs it' if self._is_for_start else 'leads'}")
 
     def _make(self) -> None:
         rows.make(self._key)
@@ -213,9 +213,9 @@ class DatabaseClaim:
     def _answers(self, row: Any) -> bool:
         """Return True if a start has ended in another process, and that counts here."""
         if row.succeeded_at is not None:
-            self._say(self._is_answered, rows.who(row), None)
+            self._on_loop(self._is_answered, rows.process_of(row), None)
         elif self._behind and row.failed_number >= self._behind:
-            self._say(self._is_answered, rows.who(row), HookError(row.error))
+            self._on_loop(self._is_answered, rows.process_of(row), HookError(row.error))
         else:
             return False
         self.due = math.inf
@@ -231,9 +231,9 @@ class DatabaseClaim:
             self._takes(number)
 
     def _takes(self, number: int) -> None:
-        self._told = ""
+        self._last_reason = ""
         self.due = time.monotonic() + self._seconds / RENEWALS
-        self._say(self._has_turn, Lease(self._key.name, number))
+        self._on_loop(self._has_turn, Lease(self._key.name, number))
 
     def _renew(self) -> None:
         sent_at = time.monotonic()
@@ -248,7 +248,7 @@ class DatabaseClaim:
             self.due = time.monotonic() + self._seconds / RENEWALS
         else:
             self.due = math.inf
-            self._say(self._loses_lease, lost)
+            self._on_loop(self._loses_lease, lost)
 
     def _finish(self, ending: Ending) -> None:
         if self._lock is not None:
@@ -266,7 +266,7 @@ class DatabaseClaim:
 
     def _leave(self) -> None:
         self.is_over = True
-        self._say(self._is_over)
+        self._on_loop(self._set_over)
 
     # The table is missing.
 
@@ -332,11 +332,11 @@ class DatabaseClaim:
 
     def _wait(self, why: str) -> None:
         self.due = time.monotonic() + POLL
-        if why != self._told:
-            self._told = why
-            self._say(self._waits_behind, why)
+        if why != self._last_reason:
+            self._last_reason = why
+            self._on_loop(self._waits_behind, why)
 
-    def _say(self, call: Callable[..., None], *arguments: object) -> None:
+    def _on_loop(self, call: Callable[..., None], *arguments: object) -> None:
         """Call a method on the loop; not if the loop is closed."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *arguments)

@@ -1,4 +1,4 @@
-"""Leases for people: which there are, who has them, and how start functions have ended."""
+"""The list of leases, for the admin and ``showlifespan --leases``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from django.db.models import QuerySet, TextChoices
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from lifespan_app.history.recording.clock import Clock
 from lifespan_app.models import LifespanLease
 
-from .rows import Clock, moment
+from .rows import moment
 
 
 class State(TextChoices):
-    """What has become of a lease."""
+    """The state of a lease."""
 
     HELD = "held", _("held")
     SUCCEEDED = "succeeded", _("succeeded")
@@ -30,7 +31,7 @@ def all_leases() -> QuerySet[LifespanLease]:
 
 
 def state(lease: LifespanLease) -> State:
-    """Return what has become of a lease of ``all_leases``."""
+    """Return the state of a lease of ``all_leases``."""
     if lease.succeeded_at is not None:
         return State.SUCCEEDED
     if lease.until > lease.now:
@@ -39,13 +40,13 @@ def state(lease: LifespanLease) -> State:
 
 
 def since(lease: LifespanLease) -> datetime | None:
-    """Return when it was taken last, or when its start function had succeeded; None: it never was."""
+    """Return the time of the success of its start function, else that of its last holder's claim; or None."""
     at = lease.succeeded_at or lease.since
     return moment(at) if at else None
 
 
 def process(lease: LifespanLease) -> str:
-    """Return the process that has it, or had it last."""
+    """Return the process that holds it, or held it last."""
     return f"{lease.host} {gettext('pid %d') % lease.pid}" if lease.number else ""
 
 

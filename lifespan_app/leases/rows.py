@@ -9,17 +9,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from django.db import DatabaseError
-from django.db.models import BigIntegerField, CharField, F, Func
+from django.db.models import CharField, F
 
-from lifespan_app.history.recording.sanitize import ascii_only, sanitize
-from lifespan_app.history.recording.store import CANT_STORE
+from lifespan_app.history.recording.clock import MICROSECONDS, Clock
+from lifespan_app.history.recording.sanitize import sanitize
+from lifespan_app.history.recording.store import in_any_encoding
 from lifespan_app.integration.redaction import masked
 from lifespan_app.models import LifespanLease
-
-T = TypeVar("T")
 
 LENGTHS = {
     field.name: field.max_length
@@ -28,42 +26,16 @@ LENGTHS = {
 }
 """The most characters of each column."""
 
-MICROSECONDS = 1_000_000
-"""Those of a second."""
-EPOCH = "1970-01-01"
-MILLISECONDS = "(julianday('now') - 2440587.5) * 86400000"
-"""Those since the epoch, in SQLite."""
 LONGEST_ERROR = 2_000
 
 
-class Clock(Func):
-    """The time of the database in microseconds since 1970, in UTC, whatever a session's time zone is."""
-
-    output_field = BigIntegerField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """Return the clock of the machine: SQLite has no other."""
-        template = f"CAST(ROUND({MILLISECONDS}) AS INTEGER) * 1000"
-        return super().as_sql(compiler, connection, template=template, **context)
-
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """Return the time at which the row is looked at, not that of the transaction's begin."""
-        template = f"(EXTRACT(EPOCH FROM clock_timestamp()) * {MICROSECONDS})::bigint"
-        return super().as_sql(compiler, connection, template=template, **context)
-
-    def as_mysql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        """Return the time at which the statement began."""
-        template = f"TIMESTAMPDIFF(MICROSECOND, '{EPOCH}', UTC_TIMESTAMP(6))"
-        return super().as_sql(compiler, connection, template=template, **context)
-
-
 class Key(NamedTuple):
-    """What a lease is for."""
+    """The hook of a lease, and the processes among which it runs once."""
 
     hook: str
     once: str
     value: str
-    """Which release, launch or host; "" for a cluster."""
+    """The release, launch or host; "" for a cluster."""
     environment: str
 
     @property
@@ -137,7 +109,7 @@ def end(key: Key, holder: Holder, *, success: bool, error: str, still_runs: bool
 
     Args:
         key: the lease.
-        holder: who has it.
+        holder: the claim that holds it.
         success: whether the start function has succeeded.
         error: its failure; or an empty string.
         still_runs: whether its code may still run: then the lease is left to run out.
@@ -146,12 +118,12 @@ def end(key: Key, holder: Holder, *, success: bool, error: str, still_runs: bool
     if success:
         changes["succeeded_at"] = Clock()
     if error:
-        changes |= {"failed_number": F("number"), "error": told(error)}
+        changes |= {"failed_number": F("number"), "error": stored_text(error)}
     mine = LifespanLease.objects.filter(pk=key.id, holder=holder.id)
 
     def write(plain: Callable[[Any], Any]) -> int:
-        told_plainly = {name: plain(value) for name, value in changes.items()}
-        return mine.update(**told_plainly) if changes else mine.count()
+        values = {name: plain(value) for name, value in changes.items()}
+        return mine.update(**values) if changes else mine.count()
 
     return in_any_encoding(write) > 0
 
@@ -169,14 +141,14 @@ def store_result(key: Key, holder: Holder, *, success: bool, error: str) -> None
             since=Clock(),
             succeeded_at=Clock() if success else None,
             failed_number=1 if error else 0,
-            error=plain(told(error)),
+            error=plain(stored_text(error)),
         )
 
     in_any_encoding(write)
 
 
 def release(ids: list[str]) -> int:
-    """Release leases by hand: whoever has one loses it, and a success counts no more.
+    """Release leases by hand: their holders lose them, and their start functions may run again.
 
     Returns:
         The number of released leases.
@@ -185,27 +157,13 @@ def release(ids: list[str]) -> int:
     return leases.update(holder="", until=0, succeeded_at=None)
 
 
-def in_any_encoding(write: Callable[[Callable[[Any], Any]], T]) -> T:
-    """Write texts as they are, or without special characters where the columns have an old encoding.
-
-    Args:
-        write: gets the function that makes each text storable.
-    """
-    try:
-        return write(lambda text: text)
-    except DatabaseError as error:
-        if not any(words in str(error).lower() for words in CANT_STORE):
-            raise
-        return write(ascii_only)
-
-
-def told(error: str) -> str:
-    """Return an error as it is stored: without secrets, and cut."""
+def stored_text(error: str) -> str:
+    """Return an error without its secrets, at most as long as the column."""
     return sanitize(masked(error), LONGEST_ERROR)
 
 
-def who(row: LifespanLease) -> str:
-    """Return the process that has a lease, or had it last."""
+def process_of(row: LifespanLease) -> str:
+    """Return the process that holds a lease, or held it last."""
     return f"process {row.pid} on host {row.host}"
 
 

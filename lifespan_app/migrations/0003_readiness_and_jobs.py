@@ -13,17 +13,17 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='lifespanrun',
             name='jobs',
-            field=models.JSONField(blank=True, default=list, verbose_name='background jobs'),
+            field=models.JSONField(blank=True, db_default=[], default=list, verbose_name='background jobs'),
         ),
         migrations.AddField(
             model_name='lifespanrun',
             name='readiness',
-            field=models.CharField(blank=True, choices=[('ok', 'ready'), ('degraded', 'ready, degraded'), ('starting', 'starting'), ('warming_up', 'warming up'), ('warm_up_failed', 'warm-up failed'), ('crashed', 'crashed'), ('check_failed', 'check failed'), ('stopping', 'stopping'), ('stopped', 'stopped')], default='', max_length=16, verbose_name='readiness'),
+            field=models.CharField(blank=True, choices=[('ok', 'ready'), ('degraded', 'ready, degraded'), ('starting', 'starting'), ('warming_up', 'warming up'), ('warm_up_failed', 'warm-up failed'), ('crashed', 'crashed'), ('check_failed', 'check failed'), ('stopping', 'stopping'), ('stopped', 'stopped')], db_default='', default='', max_length=16, verbose_name='readiness'),
         ),
         migrations.AddField(
             model_name='lifespanrun',
             name='readiness_reason',
-            field=models.TextField(blank=True, default='', verbose_name='reason of the readiness'),
+            field=models.TextField(blank=True, db_default='', default='', verbose_name='reason of the readiness'),
         ),
         migrations.AddField(
             model_name='lifespanrun',
@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='lifespanstep',
             name='errors',
-            field=models.JSONField(blank=True, default=list, verbose_name='errors of the attempts'),
+            field=models.JSONField(blank=True, db_default=[], default=list, verbose_name='errors of the attempts'),
         ),
         migrations.AlterField(
             model_name='lifespanrun',

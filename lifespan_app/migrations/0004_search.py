@@ -61,17 +61,17 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='lifespanrun',
             name='error_class',
-            field=models.CharField(blank=True, max_length=100, verbose_name='class of the error'),
+            field=models.CharField(blank=True, db_default='', default='', max_length=100, verbose_name='class of the error'),
         ),
         migrations.AddField(
             model_name='lifespanrun',
             name='left_out',
-            field=models.JSONField(blank=True, default=list, verbose_name='left out by LIFESPAN_SKIP'),
+            field=models.JSONField(blank=True, db_default=[], default=list, verbose_name='left out by LIFESPAN_SKIP'),
         ),
         migrations.AddField(
             model_name='lifespanrun',
             name='short_id',
-            field=models.CharField(blank=True, max_length=8, verbose_name='id'),
+            field=models.CharField(blank=True, db_default='', default='', max_length=8, verbose_name='id'),
         ),
         migrations.AlterField(
             model_name='lifespanrun',

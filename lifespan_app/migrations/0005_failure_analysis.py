@@ -6,9 +6,9 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField(
-            "lifespanstep", "cause", models.TextField("cause", blank=True, default="")
+            "lifespanstep", "cause", models.TextField("cause", blank=True, db_default="", default="")
         ),
         migrations.AddField(
-            "lifespanstep", "action", models.TextField("what to do", blank=True, default="")
+            "lifespanstep", "action", models.TextField("what to do", blank=True, db_default="", default="")
         ),
     ]

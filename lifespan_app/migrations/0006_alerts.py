@@ -18,7 +18,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='lifespanrun',
             name='loop_blocks',
-            field=models.PositiveIntegerField(default=0, verbose_name='event loop blocked'),
+            field=models.PositiveIntegerField(db_default=0, default=0, verbose_name='event loop blocked'),
         ),
         migrations.CreateModel(
             name='LifespanAlert',

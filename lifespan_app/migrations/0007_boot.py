@@ -8,6 +8,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             "lifespanrun",
             "boot",
-            models.JSONField("before the hooks", blank=True, default=dict),
+            models.JSONField("before the hooks", db_default={}, blank=True, default=dict),
         ),
     ]

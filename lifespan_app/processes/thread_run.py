@@ -81,8 +81,8 @@ class ThreadRun:
             return None
         if run is not None and run.first_error is None:
             # A job that has crashed at once, and asks for the end of the process.
-            if said := judged(run, 0).message:
-                return said
+            if message := judged(run, 0).message:
+                return message
         return startup_message(run, error)
 
     def close(self, ended_by: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from lifespan_app.integration.analyzers import NOT_MIGRATED
+from lifespan_app.integration.database_analyzers import NOT_MIGRATED
 from lifespan_app.models import LifespanRun
 from tests import records
 from tests.admin.project import HOME, LIST

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import time_text
 from lifespan_app.history.reading.overview import overview
 from lifespan_app.models import LifespanRun
 from tests import records
@@ -59,7 +59,7 @@ def test_overview_without_processes_shows_the_time_of_the_last_heartbeat() -> No
     LifespanRun.objects.filter(pk=last.pk).update(last_seen_at=timezone.now())
     last.refresh_from_db()
 
-    words = f"No process has been heard of since {describe.clock(last.last_seen_at)}."
+    words = f"No process has been heard of since {time_text.clock(last.last_seen_at)}."
     assert overview(timezone.now()).headline == words
 
 

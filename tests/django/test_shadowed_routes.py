@@ -49,6 +49,8 @@ def hidden(settings: Any, *patterns: Any, prefix: str = "/mcp") -> list[str]:
         re_path("^mcp/(?P<number>[0-9]+)/$", view),
         re_path("^mcp$", view),
         re_path("^mcp/", include([re_path("^tools", view)])),
+        re_path("^mcp/", include([re_path("tools", view)])),
+        re_path("mcp/[a-z]+$", view),
         *i18n_patterns(path("mcp/", view), prefix_default_language=False),
     ],
     ids=[
@@ -61,6 +63,8 @@ def hidden(settings: Any, *patterns: Any, prefix: str = "/mcp") -> list[str]:
         "pattern",
         "whole pattern",
         "included pattern",
+        "included pattern without a caret",
+        "pattern that has to match the whole path",
         "with languages",
     ],
 )
@@ -90,6 +94,10 @@ def test_language_of_an_earlier_request_does_not_count(settings: Any) -> None:
         re_path("^(mcp|other)/$", view),
         re_path("^mcp/a|other$", view),
         re_path("mcp.$", view),
+        re_path("mcp/", view),
+        re_path(r"mcp/\Z", view),
+        re_path("mcp/", include([re_path("^tools", view)])),
+        path("", include([re_path("mcp/", view)])),
     ],
     ids=[
         "root",
@@ -103,6 +111,10 @@ def test_language_of_an_earlier_request_does_not_count(settings: Any) -> None:
         "group",
         "alternative",
         "any character",
+        "pattern that may match later in the path",
+        "end of a pattern that may match later in the path",
+        "routes behind a pattern that may match later in the path",
+        "included pattern that may match later in the path",
     ],
 )
 def test_route_with_another_path_is_not_hidden(pattern: Any, settings: Any) -> None:

@@ -12,7 +12,7 @@ from django.db import connection
 
 from lifespan_app import Lifespan
 from lifespan_app.history.reading.migrations import unapplied
-from lifespan_app.integration.analyzers import NOT_MIGRATED
+from lifespan_app.integration.database_analyzers import NOT_MIGRATED
 from lifespan_app.models import LifespanRun
 from lifespan_app.testing import lifespan_running
 from tests import records

@@ -299,7 +299,7 @@ def test_other_run_is_no_last_good_one(columns: dict[str, Any]) -> None:
 
     assert found is not None
     assert found.good is None
-    assert found.headline == "No good run of api (production) before it is found."
+    assert found.headline == "No earlier good run of api (production) is found."
 
 
 def test_last_good_run_is_found_behind_a_long_restart_loop(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -207,8 +207,8 @@ def test_change_is_told_once_even_if_it_is_spooled_and_written(
     changes = Changes()
     row = {"status": "serving", "service_type": "app"}
 
-    changes.tell(report(Status.SERVING, Readiness.OK), row, None)
-    changes.tell(report(Status.SERVING, Readiness.OK), row, 7)
+    changes.send(report(Status.SERVING, Readiness.OK), row, None)
+    changes.send(report(Status.SERVING, Readiness.OK), row, 7)
 
     assert [(one.change, one.pk) for one in told] == [("serving", None)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import describe, time_text
 from lifespan_app.history.reading.overview import Day
 from lifespan_app.history.reading.states import RECENT
 from lifespan_app.history.recording.store import fitted
@@ -85,7 +85,7 @@ def test_running_time_is_right_over_a_clock_change(change: float, status: str, s
 
 
 def test_time_ago_is_right_over_a_clock_change(change: float) -> None:
-    assert describe.ago(moment(change - 15), moment(change + 15)) == "30 s ago"
+    assert time_text.ago(moment(change - 15), moment(change + 15)) == "30 s ago"
 
 
 def test_start_stands_right_on_the_days_strip_over_a_clock_change(change: float) -> None:

@@ -11,7 +11,8 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from lifespan_app.history.recording.maintenance import database_time, maintain
+from lifespan_app.history.recording.clock import database_time
+from lifespan_app.history.recording.maintenance import maintain
 from lifespan_app.models import LifespanRun
 from tests.history.conftest import KINDS
 from tests.history.databases import HistoryDatabase

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lifespan_app.history.recording.clock import Clock
 from lifespan_app.leases import rows
 from lifespan_app.leases.rows import Holder, Key
 from lifespan_app.models import LifespanLease
@@ -23,7 +24,7 @@ def row_of(key: Key) -> LifespanLease:
 
 
 def run_out(key: Key) -> None:
-    LifespanLease.objects.filter(pk=key.id).update(until=rows.Clock() - 1)
+    LifespanLease.objects.filter(pk=key.id).update(until=Clock() - 1)
 
 
 def test_lease_has_one_holder() -> None:

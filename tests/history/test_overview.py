@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from lifespan_app.history.reading import describe, overview, statistics
+from lifespan_app.history.reading import describe, overview, statistics, time_text
 from lifespan_app.history.reading.overview import Overview
 from lifespan_app.history.reading.states import ServiceState
 from lifespan_app.models import LifespanRun, Phase, Status
@@ -38,7 +38,7 @@ def crashed(**columns: Any) -> LifespanRun:
 
 def at(moment: datetime | None) -> str:
     assert moment is not None
-    return describe.clock(moment)
+    return time_text.clock(moment)
 
 
 class TestServiceTypes:

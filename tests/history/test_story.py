@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone, translation
 
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import describe, time_text
 from lifespan_app.history.reading.statistics import spread
 from lifespan_app.models import Status
 from tests import records
@@ -56,7 +56,7 @@ def test_story_of_a_run_is_told_in_a_sentence(name: str) -> None:
         run.last_seen_at = at - timedelta(minutes=50)
         run.ready_at = run.last_seen_at - timedelta(minutes=100)
 
-    expected = SENTENCES[name].format(last_seen=describe.clock(run.last_seen_at))
+    expected = SENTENCES[name].format(last_seen=time_text.clock(run.last_seen_at))
     assert describe.headline(run, steps, at) == expected
 
 
@@ -88,22 +88,30 @@ def test_advice_for_a_stalled_job_names_the_line_where_it_waits() -> None:
         (0.00004, "0 ms"),
         (0.0004, "0.4 ms"),
         (0.012, "12 ms"),
+        (0.0129, "13 ms"),
+        (0.0997, "0.10 s"),
         (0.2134, "0.21 s"),
+        (0.219, "0.22 s"),
+        (2.29, "2.3 s"),
         (5.03, "5.0 s"),
+        (13.7, "14 s"),
         (59.4, "59 s"),
         (59.9, "1 min"),
         (182, "3 min 2 s"),
+        (3_599.6, "1 h"),
         (3_600, "1 h"),
-        (100_000, "1 d 3 h"),
+        (3_659, "1 h 1 min"),
+        (86_399, "1 d"),
+        (100_000, "1 d 4 h"),
     ],
 )
-def test_durations_are_short(seconds: float, text: str) -> None:
-    assert describe.duration(seconds) == describe.duration(timedelta(seconds=seconds)) == text
+def test_durations_are_short_and_rounded(seconds: float, text: str) -> None:
+    assert time_text.duration(seconds) == time_text.duration(timedelta(seconds=seconds)) == text
 
 
 def test_numbers_are_written_as_in_the_language_of_the_reader() -> None:
     with translation.override("de"):
-        assert describe.duration(0.2134).startswith("0,21")
+        assert time_text.duration(0.2134).startswith("0,21")
 
 
 def test_spread_names_median_and_worst_of_its_sample() -> None:

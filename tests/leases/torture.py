@@ -36,7 +36,7 @@ import os
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connection
 from lifespan_app import lifespan
-from lifespan_app.leases.rows import Clock
+from lifespan_app.history.recording.clock import Clock
 from lifespan_app.models import LifespanLease
 
 

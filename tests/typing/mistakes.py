@@ -8,6 +8,7 @@ import httpx
 from django.http import HttpRequest
 
 from lifespan_app import Resource, lifespan
+from lifespan_app.asgi import get_asgi_application
 
 
 @lifespan.resource
@@ -38,3 +39,6 @@ async def misspelt() -> int:
 
 
 lifespan.background(on_crash="explode")  # error
+
+get_asgi_application(mounts={"/api": "books.api:api"})  # error
+get_asgi_application(mounts=[("/api", http_client)])  # error

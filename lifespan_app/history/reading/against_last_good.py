@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from lifespan_app.engine.planning.plan import HARD
 from lifespan_app.models import (
+    OF_DEVELOPMENT,
     LifespanRun,
     LifespanStep,
     Mode,
@@ -25,13 +26,12 @@ from lifespan_app.models import (
     Phase,
     Readiness,
     Status,
-    on_time,
 )
 
-from . import describe
+from . import describe, time_text
 from .queries import SHORT_ID, before
-from .states import kind_of
-from .statistics import ENOUGH, NOISE, SLOW, UNCOUNTED, Spread, Usual, is_slow, usual_before
+from .states import is_warming_up, kind_of, started_well
+from .statistics import Spread, Usual, is_slow, slow_from, usual_before
 
 SEARCHED = 2_000
 """The number of earlier runs, by each of three indexes, among which the last good one is searched."""
@@ -39,9 +39,6 @@ MOST_NAMES = 10
 """The most hooks that one difference names."""
 MOST_HOOKS = 10
 """The most hooks with other durations, and the most with other options."""
-BESIDES = (*UNCOUNTED, Mode.TEST)
-"""Modes whose runs say nothing about processes that serve."""
-GOOD = (Status.SERVING, Status.STOPPING, Status.STOPPED)
 
 
 TEXTS = {
@@ -84,12 +81,12 @@ class Difference(NamedTuple):
     def text(self) -> str:
         """The difference in a line."""
         if self.usually is not None:
-            was, now = describe.usually(self.usually), describe.duration(self.now)
+            was, now = describe.usually(self.usually), time_text.duration(self.now)
         else:
-            was, now = self.said(self.was), self.said(self.now)
+            was, now = self.text_of(self.was), self.text_of(self.now)
         return str(TEXTS[self.what]) % {"hook": self.hook, "was": was, "now": now}
 
-    def said(self, value: Any) -> str:
+    def text_of(self, value: Any) -> str:
         """Return a value as text: the first keys of a list, and a dash for nothing."""
         if isinstance(value, list):
             value = describe.named(value, MOST_NAMES)
@@ -98,7 +95,7 @@ class Difference(NamedTuple):
         elif self.what == "required":
             return gettext("yes") if value else gettext("no")
         elif self.what == "timeout" and value is not None:
-            return describe.duration(value)
+            return time_text.duration(value)
         return "–" if value in ("", None) else str(value)
 
     def as_json(self) -> dict[str, Any]:
@@ -117,14 +114,14 @@ class Comparison:
 
     @property
     def headline(self) -> str:
-        """What it is compared with, or why it is not."""
+        """The run with which it is compared, or the note that there is none, in a sentence."""
         where = self.run.environment or gettext("no environment")
         words = {"type": self.run.service_type, "environment": where}
         if self.good is None:
-            return gettext("No good run of %(type)s (%(environment)s) before it is found.") % words
+            return gettext("No earlier good run of %(type)s (%(environment)s) is found.") % words
         words |= {
             "id": str(self.good.uuid)[:SHORT_ID],
-            "time": describe.clock(self.good.started_at),
+            "time": time_text.clock(self.good.started_at),
         }
         if self.differences:
             return gettext("The last good run is %(id)s, started %(time)s.") % words
@@ -163,11 +160,12 @@ def against_last_good(
     status = run.status_at(now)
     startup = run.startup_duration
     if status == Status.STARTING:
-        startup = describe.elapsed(run.started_at, now)
+        startup = time_text.elapsed(run.started_at, now)
     # The rollback of a failed start is no shutdown.
     shutdown = None if status == Status.STARTUP_FAILED else run.shutdown_duration
-    warms_up = status == Status.NOT_READY and run.readiness == Readiness.WARMING_UP
-    is_well = (warms_up or kind_of(run, now) == "good") and not run.hooks_failed
+    kind = kind_of(run, now)
+    is_as_expected = kind == "good" or (kind == "poor" and is_warming_up(run))
+    is_well = is_as_expected and not run.hooks_failed
     if is_well and not is_slow(startup, usual.startup) and not is_slow(shutdown, usual.shutdown):
         return None
     good = last_good(run, usual.startup, now)
@@ -199,17 +197,15 @@ def last_good(run: LifespanRun, startup: Spread | None, now: datetime) -> Lifesp
     ``lifespan_run_status``, among as many that have stopped, and as many that serve.
     """
     is_good = Q(
-        on_time(now) | Q(status=Status.STOPPED),
-        Q(mode=run.mode) if run.mode in BESIDES else ~Q(mode__in=BESIDES),
+        started_well(now),
+        Q(mode=run.mode) if run.mode in OF_DEVELOPMENT else ~Q(mode__in=OF_DEVELOPMENT),
         service_type=run.service_type,
         environment=run.environment,
-        status__in=GOOD,
-        ready_at__isnull=False,
         hooks_failed=0,
     )
     if startup is not None:
-        slow_from = timedelta(seconds=max(SLOW * startup.median, startup.median + NOISE))
-        is_good &= Q(startup_duration__lt=slow_from)
+        slow = timedelta(seconds=slow_from(startup.median))
+        is_good &= Q(startup_duration__lt=slow)
     found = newest_of(run, Q(service_type=run.service_type), is_good)
     if found is not None:
         return found
@@ -317,7 +313,6 @@ def out_of_range(steps: Iterable[LifespanStep], usual: Usual) -> list[Difference
         if usually is None or step.outcome == Outcome.SKIPPED:
             continue
         taken = step.duration.total_seconds()
-        end = usually.worst if usually.count < ENOUGH else usually.p95
-        if is_slow(step.duration, usually) and taken > end:
+        if is_slow(step.duration, usually) and taken > usually.end:
             found.append(Difference(f"hook_{step.phase}", usually.median, taken, step.key, usually))
     return sorted(found, key=lambda one: one.now, reverse=True)[:MOST_HOOKS]

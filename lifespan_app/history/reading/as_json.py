@@ -35,7 +35,7 @@ def document(
         against: the comparison with the last good run, if there is one.
     """
     steps = list(steps)
-    with translation.override(None):  # as in the terminal, whoever asks for it
+    with translation.override(None):  # in English, as in the terminal
         headline = describe.headline(run, steps, now)
         boot = boot_of(run)
     return {

@@ -1,4 +1,4 @@
-"""What came before the hooks of a run, from its boot record."""
+"""The part of a start before its hooks, from the boot record of a run."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import math
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from django.utils.formats import number_format
 from django.utils.translation import gettext
 
 from lifespan_app.history.recording.boot import MOMENTS
 from lifespan_app.models import LifespanRun
 
-from .describe import MINUTE, duration
+from .time_text import MINUTE, duration, rounded
 
 PROCESS, IMPORTED = MOMENTS[:2]
 STARTUP, READY = "startup", "ready"
@@ -54,7 +53,7 @@ class Boot(NamedTuple):
 
 
 def boot_of(run: LifespanRun) -> Boot | None:
-    """Return what came before the hooks of a run; None if nothing is recorded."""
+    """Return the parts of the start of a run; None if nothing is recorded."""
     # A spool file may hold anything.
     recorded = run.boot if isinstance(run.boot, dict) else {}
     known = {
@@ -82,13 +81,13 @@ def boot_of(run: LifespanRun) -> Boot | None:
         last = at
     summary = summary_of(begins, before, run.startup_duration if len(ends) > len(own) + 1 else None)
     if forked:
-        told = gettext("It was forked from a process that had imported the project already.")
-        summary = f"{summary} {told}"
+        note = gettext("It was forked from a process that had imported the project already.")
+        summary = f"{summary} {note}"
     return Boot(begins, forked, round(last + before, 3), tuple(parts), summary)
 
 
 def summary_of(begins: str, before: float, hooks: timedelta | None) -> str:
-    """Return how long a start took, in a sentence.
+    """Return the duration of a start, in a sentence.
 
     Args:
         begins: ``process`` or ``imported``.
@@ -122,12 +121,12 @@ def summary_of(begins: str, before: float, hooks: timedelta | None) -> str:
 def tenths(seconds: float) -> str:
     """Return a time span, below a minute to tenths of a second, so that the reader can add them up."""
     if 1 <= seconds < MINUTE:
-        return gettext("%(number)s s") % {"number": number_format(round(seconds, 1), 1)}
+        return gettext("%(number)s s") % {"number": rounded(seconds, 1)}
     return duration(seconds)
 
 
 def text_of(until: str) -> str:
-    """Return what a part of a start is called."""
+    """Return the name of a part of a start."""
     texts = {
         "imported": gettext("until lifespan_app was imported"),
         "app_ready": gettext("until the ready() of lifespan_app had run"),

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.utils import timezone
-from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 
 from lifespan_app.engine.error_text import line_of
@@ -19,91 +18,18 @@ from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Readi
 
 from .jobs import Job, JobGroup, job_of
 from .statistics import Spread
+from .time_text import clock, duration, elapsed
 
 BROKEN = frozenset(
     {Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABANDONED, Outcome.CRASHED, Outcome.STALLED}
 )
 """The outcomes of a failed step; skipped and cancelled ones are consequences."""
 
-MINUTE, HOUR, DAY = 60, 3_600, 86_400
 MOST_NAMES = 3
 """The most hooks that one sentence names."""
 
 
-# Numbers
-
-
-def duration(taken: timedelta | float | None) -> str:
-    """Return a time span with two or three digits; empty for None.
-
-    Args:
-        taken: a span, or seconds.
-    """
-    if taken is None:
-        return ""
-    seconds = taken.total_seconds() if isinstance(taken, timedelta) else taken
-    if seconds < 0.0995:
-        places = 1 if 0.00005 <= seconds < 0.00095 else 0
-        return gettext("%(number)s ms") % {"number": number_format(seconds * 1_000, places)}
-    if seconds < MINUTE - 0.5:
-        places = 2 if seconds < 1 else 1 if seconds < 10 else 0
-        return gettext("%(number)s s") % {"number": number_format(seconds, places)}
-    whole = round(seconds)
-    if whole < HOUR:
-        return two(whole, MINUTE, gettext("%d min"), 1, gettext("%d s"))
-    if whole < DAY:
-        return two(whole, HOUR, gettext("%d h"), MINUTE, gettext("%d min"))
-    return two(whole, DAY, gettext("%d d"), HOUR, gettext("%d h"))
-
-
-def two(whole: int, size: int, text: str, small_size: int, small_text: str) -> str:
-    """Return a number of seconds in two units; the smaller one is left out when it is zero."""
-    many, rest = divmod(whole, size)
-    few = rest // small_size
-    return f"{text % many} {small_text % few}" if few else text % many
-
-
-def elapsed(since: datetime, until: datetime) -> timedelta:
-    """Return the time that has passed between two times, also where the clocks were changed.
-
-    Without ``USE_TZ``, times are those of the wall clock. In the hour that a clock change repeats, a
-    stored time is ambiguous; then the shortest possible span is returned.
-    """
-    if timezone.is_aware(since):
-        return until - since
-    zone = timezone.get_default_timezone()
-    begin, end = since.replace(tzinfo=zone), until.replace(tzinfo=zone)
-    # Python subtracts wall clock times within one time zone:
-    # https://docs.python.org/3/library/datetime.html#datetime.datetime.tzinfo
-    passed = end.astimezone(UTC) - begin.astimezone(UTC)
-    if passed < timedelta():
-        passed = end.replace(fold=1).astimezone(UTC) - begin.astimezone(UTC)
-    return passed
-
-
-def ago(moment: datetime, now: datetime | None = None) -> str:
-    """Return the age of a moment, as "5 min ago"."""
-    now = now or timezone.now()
-    if elapsed(moment, now).total_seconds() < 1:
-        return gettext("just now")
-    return gettext("%(time)s ago") % {"time": age(moment, now)}
-
-
-def age(moment: datetime, now: datetime) -> str:
-    """Return the age of a moment in one unit."""
-    return rough(elapsed(moment, now).total_seconds())
-
-
-def rough(seconds: float) -> str:
-    """Return a time span in one unit."""
-    for size, text in (
-        (DAY, gettext("%d d")),
-        (HOUR, gettext("%d h")),
-        (MINUTE, gettext("%d min")),
-    ):
-        if seconds >= size * 2:
-            return text % (seconds // size)
-    return gettext("%d s") % seconds
+# Names
 
 
 def hooks(count: int) -> str:
@@ -275,7 +201,7 @@ def status(run: LifespanRun, now: datetime | None = None) -> str:
 
 
 def why(run: LifespanRun, now: datetime | None = None) -> str:
-    """Return what became of a run, in a line, from its row alone."""
+    """Return the result of a run, or its present state, in a line, from its row alone."""
     now = now or timezone.now()
     status = run.status_at(now)
     if status == Status.LOST:
@@ -394,7 +320,7 @@ def begins_again(run: LifespanRun, key: str) -> bool:
 
 
 def next_begin(job: Job | JobGroup, now: datetime) -> str:
-    """Return when a job begins next, as the end of a sentence; empty if it does not."""
+    """Return the time of the next begin of a job, as the end of a sentence; empty without one."""
     if job.next_at is None:
         return ""
     left = elapsed(now, job.next_at)
@@ -565,7 +491,7 @@ def advice_for(
             % words
         )
     if step.action:
-        # An analyzer has found the cause, which says more than where to look.
+        # An analyzer has found the cause, so the place to look at is not needed.
         yield step.action
     elif step.phase == Phase.SHUTDOWN:
         yield (
@@ -613,18 +539,3 @@ def advice_for(
         )
     elif run.status == Status.DEGRADED and step.phase == Phase.STARTUP:
         yield gettext("The process serves without it: restart it once %(hook)s can start.") % words
-
-
-def short_clock(moment: datetime, now: datetime) -> str:
-    """Return a moment in the current time zone, without its date if that is today's."""
-    if timezone.is_aware(moment):
-        moment, now = timezone.localtime(moment), timezone.localtime(now)
-    form = "%H:%M:%S %Z" if moment.date() == now.date() else "%Y-%m-%d %H:%M:%S %Z"
-    return moment.strftime(form).rstrip()
-
-
-def clock(moment: datetime) -> str:
-    """Return a moment in the current time zone, to the second."""
-    if timezone.is_aware(moment):
-        moment = timezone.localtime(moment)
-    return moment.strftime("%Y-%m-%d %H:%M:%S %Z").rstrip()

@@ -165,7 +165,7 @@ class JobGroup:
 
     @property
     def next_at(self) -> datetime | None:
-        """When it begins next in any process."""
+        """The time of its next begin in any process."""
         return min((job.next_at for job in self.jobs if job.next_at), default=None)
 
     @property

@@ -9,7 +9,7 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.translation import gettext
 
-from lifespan_app.integration.analyzers import is_about_migrations
+from lifespan_app.integration.database_analyzers import is_about_migrations
 from lifespan_app.models import LifespanStep
 
 MOST = 6

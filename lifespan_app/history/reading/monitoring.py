@@ -1,4 +1,4 @@
-"""Whether enough processes serve, and none has failed: for a monitoring system that asks."""
+"""Problems of the running processes, for monitoring systems: too few serve, or some have failed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from datetime import timedelta
 from django.utils import timezone
 
 from lifespan_app.conf import Change
-from lifespan_app.models import LifespanRun, Mode, Readiness, RunQuerySet, Status
+from lifespan_app.models import OF_DEVELOPMENT, LifespanRun, RunQuerySet, Status
 
-from . import describe
+from . import time_text
+from .states import is_warming_up
 
 LATELY = timedelta(hours=24)
-"""The age from which a failed or lost run is not told any more."""
+"""The age from which a failed or lost run is no longer a problem."""
 
 FAIL_ON = (Change.LOST, Change.FAILED, Change.NOT_READY)
-OF_DEVELOPMENT = (Mode.RELOAD, Mode.CHECK, Mode.TEST)
 
 
 def problems(expected: Mapping[str, int], fail_on: Collection[str]) -> list[str]:
-    """Return what is not as expected, a clause each.
+    """Return the problems, a clause each.
 
     A failed or lost run of the last 24 hours counts until a run of its service type that began later has
     started well.
@@ -36,10 +36,8 @@ def problems(expected: Mapping[str, int], fail_on: Collection[str]) -> list[str]
     if Change.FAILED in fail_on:
         found += unresolved(runs.failed(), "failed")
     if Change.NOT_READY in fail_on:
-        # A process that warms up is as expected.
-        not_ready = runs.live().filter(status=Status.NOT_READY)
-        not_ready = not_ready.exclude(readiness=Readiness.WARMING_UP)
-        found += [f"{named(run)} is not ready" for run in not_ready.order_by("pk")]
+        not_ready = runs.live().filter(status=Status.NOT_READY).order_by("pk")
+        found += [f"{named(run)} is not ready" for run in not_ready if not is_warming_up(run)]
     return found
 
 
@@ -60,7 +58,7 @@ def unresolved(bad: RunQuerySet, what: str) -> Iterator[str]:
         later = LifespanRun.objects.filter(service_type=service_type, started_at__gte=ended)
         if not later.filter(ready_at__isnull=False).exists():
             error = run.error.partition("\n")[0]
-            yield f"{named(run)} {what}, {describe.ago(ended)}{': ' if error else ''}{error}"
+            yield f"{named(run)} {what}, {time_text.ago(ended)}{': ' if error else ''}{error}"
 
 
 def named(run: LifespanRun) -> str:

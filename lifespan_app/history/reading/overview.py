@@ -13,9 +13,9 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from lifespan_app.models import LifespanRun, LifespanStep, Readiness, Status
+from lifespan_app.models import LifespanRun, LifespanStep, Status
 
-from . import describe
+from . import describe, time_text
 from .jobs import MOST_LISTED, JobGroup, job_groups
 from .queries import BY_START
 from .states import (
@@ -23,6 +23,7 @@ from .states import (
     RECENT,
     SUMMARY,
     ServiceState,
+    has_failed,
     has_recovered,
     is_broken,
     is_crash,
@@ -137,16 +138,14 @@ class Day:
     @property
     def failed(self) -> int:
         """The number of failed or lost runs."""
-        return sum(
-            is_broken(start, self.now) and start.status != Status.NOT_READY for start in self.starts
-        )
+        return sum(has_failed(start, self.now) for start in self.starts)
 
     @property
     def is_looping(self) -> bool:
         """True if the service type is in a restart loop."""
         lately = []
         for start in self.starts:
-            if describe.elapsed(start.started_at, self.now) > LOOP_SPAN:
+            if time_text.elapsed(start.started_at, self.now) > LOOP_SPAN:
                 break
             if has_recovered(start, self.now):
                 break  # the older ones are resolved
@@ -218,7 +217,7 @@ class Times:
                     y=f"{100 - height:.1f}%",
                     height=f"{height:.1f}%",
                     begins=number > 0 and start.release != shown[number - 1].release,
-                    title=f"{start.release} {describe.duration(start.startup)}".strip(),
+                    title=f"{start.release} {time_text.duration(start.startup)}".strip(),
                     start=start,
                 )
             )
@@ -290,7 +289,7 @@ class Overview:
     def not_running(self) -> str:
         """The last sign of life, in a sentence."""
         if any(one.is_down for one in self.states) or not self.states:
-            time = describe.clock(self.last_heartbeat or self.now)
+            time = time_text.clock(self.last_heartbeat or self.now)
             return gettext("No process has been heard of since %(time)s.") % {"time": time}
         return gettext("No process is running; the last ones were stopped.")
 
@@ -361,7 +360,7 @@ def overview(now: datetime) -> Overview:
 
 def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[FailureGroup]:
     """Return the recent failures in groups: unresolved first, then the newest."""
-    wrong = [run for run in live if run.is_lost(now) or is_unwell(run)]
+    wrong = [run for run in live if is_broken(run, now) or run.status == Status.DEGRADED]
     cut: set[str] = set()
     for status in (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST):
         runs = LifespanRun.objects.filter(status=status).only(*SUMMARY)
@@ -371,7 +370,7 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
         wrong += [
             run
             for run in newest
-            if run.mode not in UNCOUNTED and describe.elapsed(failed_at(run), now) <= RECENT
+            if run.mode not in UNCOUNTED and time_text.elapsed(failed_at(run), now) <= RECENT
         ]
     crashes = [start.pk for start in sample.newest if is_crash(start)][:MOST_FAILED]
     wrong += LifespanRun.objects.filter(pk__in=crashes).only(*SUMMARY)
@@ -396,13 +395,6 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
     return shown
 
 
-def is_unwell(run: LifespanRun) -> bool:
-    """Return True if a process serves, and something in it has failed."""
-    if run.status == Status.NOT_READY:
-        return bool(run.readiness != Readiness.WARMING_UP)
-    return bool(run.status == Status.DEGRADED)
-
-
 def signature(run: LifespanRun, now: datetime) -> tuple[str, ...]:
     """Return the key by which the runs of one failure are grouped."""
     if run.is_lost(now):
@@ -421,8 +413,7 @@ def last_successful_starts(
     lasting: dict[str, datetime] = {}
     candidates: list[Any] = [*sample.newest, *live]
     for start in sorted(candidates, key=lambda start: start.started_at):
-        is_bad = is_broken(start, now) and start.status != Status.NOT_READY
-        if start.ready_at is None or is_bad:
+        if start.ready_at is None or has_failed(start, now):
             continue
         well[start.service_type] = start.started_at
         if has_recovered(start, now):
@@ -454,7 +445,7 @@ def attempts(starts: Iterable[Start]) -> int:
 
 def position(moment: datetime, now: datetime) -> str:
     """Return the place of a moment on the strip of 24 hours, as a percentage."""
-    return f"{100 - 100 * describe.elapsed(moment, now) / DAY:.2f}%"
+    return f"{100 - 100 * time_text.elapsed(moment, now) / DAY:.2f}%"
 
 
 def failed_at(run: LifespanRun) -> datetime:
@@ -487,7 +478,7 @@ def days_of(sample: Sample, now: datetime) -> list[Day]:
     lately = [
         start
         for start in sample.newest
-        if timedelta() <= describe.elapsed(start.started_at, now) <= DAY
+        if timedelta() <= time_text.elapsed(start.started_at, now) <= DAY
     ]
     for start in lately:
         by_type[start.service_type].append(start)

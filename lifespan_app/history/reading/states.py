@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from django.db.models import Q
 from django.utils.translation import gettext, ngettext
 
-from lifespan_app.models import LIVE, LifespanRun, Readiness, Status
+from lifespan_app.models import LIVE, LifespanRun, Readiness, Status, is_overdue, overdue
 
-from . import describe
+from . import describe, time_text
 from .queries import BY_START
 from .statistics import UNCOUNTED, Sample, Start, newest_runs
 
@@ -23,6 +24,8 @@ LASTING = timedelta(minutes=1)
 """A service type whose processes crashed has recovered when one has served for this time."""
 
 UP = frozenset({Status.SERVING, Status.DEGRADED})
+GOOD = (Status.SERVING, Status.STOPPING, Status.STOPPED)
+POOR = (Status.NOT_READY, Status.DEGRADED, Status.SHUTDOWN_FAILED)
 BY_CRASH = "the crash of "
 """The beginning of ``ended_by`` of a process that a crashed hook has stopped."""
 SUMMARY = [
@@ -70,7 +73,7 @@ class Deployment:
 
     @property
     def unready(self) -> list[tuple[str, int]]:
-        """Why processes are not ready, in a word, each with the number of processes."""
+        """The reasons, each a word, for which processes are not ready, with the number of processes."""
         unready = (run for run in self.runs if run.status == Status.NOT_READY)
         return Counter(map(describe.readiness, unready)).most_common()
 
@@ -137,9 +140,9 @@ class ServiceState:
 
     @property
     def last(self) -> Start | None:
-        """The start that tells how the last ones went: the newest, unless another was heard of later.
+        """The start that stands for the last ones: the newest, or the one with the last heartbeat.
 
-        Of these two, a failed or lost one.
+        If these differ, it is the one that has failed.
         """
         heard = sorted(self.starts, key=lambda start: start.last_seen_at)[-1:]
         ends = [*self.starts[:1], *heard]
@@ -206,13 +209,13 @@ class ServiceState:
 
     @property
     def not_running(self) -> str:
-        """How long no process has been running, in a sentence."""
+        """The last sign of life of a service type without a process, in a sentence."""
         if self.last is not None and self.status == Status.LOST:
-            time = describe.clock(self.last.last_seen_at)
+            time = time_text.clock(self.last.last_seen_at)
             return gettext("no heartbeat since %(time)s") % {"time": time}
         if self.last_served is not None:
             return gettext("0 running, last served %(time)s") % {
-                "time": describe.clock(self.last_served)
+                "time": time_text.clock(self.last_served)
             }
         count = len(self.starts)
         return (
@@ -237,7 +240,7 @@ def states_of(live: Iterable[LifespanRun], sample: Sample, now: datetime) -> lis
     found: dict[str, ServiceState] = {}
     for name in sample.service_types:
         starts = sample.starts(name)
-        if describe.elapsed(max(start.last_seen_at for start in starts), now) <= RECENT:
+        if time_text.elapsed(max(start.last_seen_at for start in starts), now) <= RECENT:
             found[name] = ServiceState(name, [], starts, now)
     for one in deployed(live, now):
         state = found.setdefault(one.service_type, ServiceState(one.service_type, [], [], now))
@@ -277,25 +280,40 @@ def has_recovered(start: Start | LifespanRun, now: datetime) -> bool:
     if start.ready_at is None or is_broken(start, now):
         return False
     until = start.stopped_at or (now if start.status in LIVE else start.last_seen_at)
-    return describe.elapsed(start.ready_at, until) >= LASTING
+    return time_text.elapsed(start.ready_at, until) >= LASTING
+
+
+def has_failed(start: Start | LifespanRun, now: datetime) -> bool:
+    """Return True if a start has failed, its process is lost, or a crash has ended it."""
+    return status_of(start, now) in (Status.LOST, Status.STARTUP_FAILED) or is_crash(start)
 
 
 def is_broken(start: Start | LifespanRun, now: datetime) -> bool:
-    """Return True if a start has failed, its process is lost, or a crash has ended it."""
-    return kind_of(start, now) == "bad"
+    """Return True if a start has failed in the end, or its process serves and is not ready."""
+    is_not_ready = start.status == Status.NOT_READY and not is_warming_up(start)
+    return has_failed(start, now) or is_not_ready
+
+
+def is_warming_up(start: Start | LifespanRun) -> bool:
+    """Return True if a process serves and warms up, which is as expected."""
+    return start.status == Status.NOT_READY and start.readiness == Readiness.WARMING_UP
 
 
 def kind_of(start: Start | LifespanRun, now: datetime) -> str:
     """Return the result of a start: ``good``, ``poor`` or ``bad``."""
-    status = status_of(start, now)
-    if status in (Status.LOST, Status.STARTUP_FAILED) or is_crash(start):
+    if is_broken(start, now):
         return "bad"
-    if status == Status.NOT_READY:
-        return "poor" if start.readiness == Readiness.WARMING_UP else "bad"
-    return "poor" if status in (Status.DEGRADED, Status.SHUTDOWN_FAILED) else "good"
+    return "poor" if start.status in POOR else "good"
+
+
+def started_well(now: datetime) -> Q:
+    """Return the condition that a run has come up, and ``kind_of`` it is ``good``."""
+    is_ended_by_crash = Q(status=Status.STOPPED, ended_by__startswith=BY_CRASH)
+    up = Q(status__in=GOOD, ready_at__isnull=False)
+    return up & ~overdue(now) & ~is_ended_by_crash
 
 
 def status_of(start: Start | LifespanRun, now: datetime) -> Status:
     """Return the status of a start: the recorded one, or lost if its heartbeat is overdue."""
-    is_silent = start.status in LIVE and start.lost_after and start.lost_after < now
-    return Status.LOST if is_silent else Status(start.status)
+    is_lost = is_overdue(start.status, start.lost_after, now)
+    return Status.LOST if is_lost else Status(start.status)

@@ -29,7 +29,7 @@ USUAL_RUNS, USUAL_STEPS = 20, 4_000
 COMPARED = 50
 """The number of runs that ``checklifespan --compare`` reads."""
 ENOUGH = 20
-"""The number of values from which on a 95th percentile says more than the largest value."""
+"""The least number of values whose 95th percentile is not the largest value."""
 SLOW = 1.5
 """A duration is slow from this multiple of the median on."""
 NOISE = 0.01
@@ -55,6 +55,11 @@ class Spread:
     def tail(self) -> float | None:
         """The 95th percentile; None of fewer than 20 values, of which it would be the largest."""
         return self.p95 if self.count >= ENOUGH else None
+
+    @property
+    def end(self) -> float:
+        """The end of the usual range: the 95th percentile, of fewer than 20 values the largest."""
+        return self.worst if self.tail is None else self.tail
 
 
 def spread(values: Sequence[float]) -> Spread | None:
@@ -251,7 +256,12 @@ def is_slow(taken: timedelta | None, usually: Spread | None) -> bool:
     """Return True if a duration is at least 1.5 times the median, and 10 ms longer."""
     if taken is None or usually is None:
         return False
-    return taken.total_seconds() >= max(SLOW * usually.median, usually.median + NOISE)
+    return taken.total_seconds() >= slow_from(usually.median)
+
+
+def slow_from(median: float, factor: float = SLOW) -> float:
+    """Return the seconds from which a duration is slow, by the median and a factor."""
+    return max(factor * median, median + NOISE)
 
 
 def recorded_starts(service_type: str) -> dict[str, float]:

@@ -22,7 +22,7 @@ _first_runs: dict[int, str] = {}
 
 
 def boot_record(uuid: str, started_at: float) -> dict[str, float]:
-    """Return how many seconds before the startup of a run each step of the start was.
+    """Return the steps of a start by the seconds between them and the startup of a run.
 
     Args:
         uuid: the UUID of the run.

@@ -1,4 +1,4 @@
-"""Changes of recorded runs, and the Django signal that tells them."""
+"""Changes of recorded runs, and the Django signal that is sent for each."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ WHILE_SERVING = {
 
 
 def state_of(report: Report) -> Change | None:
-    """Return the state of a run in the words of its changes; None for one that is not told."""
+    """Return the state of a run as one of its changes; None for a state without a signal."""
     # While a failed startup is rolled back, it has not ended, and its steps are not written.
     if report.stopped_at is not None:
         return AT_THE_END.get(report.status)
@@ -58,14 +58,14 @@ def state_of(report: Report) -> Change | None:
 
 
 class Changes:
-    """The changes of one run. Any thread may report them; each is told once."""
+    """The changes of one run. Any thread may report them; the signal of each is sent once."""
 
     def __init__(self) -> None:
         self._state: str = STARTING
         self._deciding = threading.Lock()
 
-    def tell(self, report: Report, row: Row, pk: int | None) -> list[threading.Thread]:
-        """Send the signal if a report differs from what was told before.
+    def send(self, report: Report, row: Row, pk: int | None) -> list[threading.Thread]:
+        """Send the signal if a report has another state than the last one.
 
         Args:
             report: the report that was written, or spooled.

@@ -9,16 +9,13 @@ from django.db.models import Q
 
 from lifespan_app.conf import Change
 from lifespan_app.engine.logger import logger
-from lifespan_app.models import LIVE, LifespanRun, Mode, Status
+from lifespan_app.models import LIVE, OF_DEVELOPMENT, LifespanRun, Status
 
 from . import identity
 from .changes import fields_of, run_changed, send
 
 AT_ONCE = 400
 """The most runs of each kind that one search returns; for SQLite's limit see ``pruning``."""
-
-OF_DEVELOPMENT = (Mode.RELOAD, Mode.CHECK, Mode.TEST)
-"""Modes of processes that are often killed, so that it is not logged."""
 
 
 def lost_runs(now: datetime) -> dict[int, Q]:
@@ -36,7 +33,7 @@ def lost_runs(now: datetime) -> dict[int, Q]:
 
 
 def mark_lost(pk: int, condition: Q) -> bool:
-    """Mark a run as lost, log it, and tell it. Returns False if another process has done so.
+    """Mark a run as lost, log it, and send ``run_changed``. Returns False if another process has done so.
 
     Args:
         pk: its primary key.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from functools import partial
 
-from django.db import DatabaseError, connections
+from django.db import DatabaseError
 from django.db.models import Q
 
 from lifespan_app.engine.logger import logger
@@ -19,6 +19,7 @@ from lifespan_app.engine.wording import count
 from lifespan_app.models import LifespanRun
 
 from . import spool
+from .clock import database_time
 from .database_id import database_ids, project_id
 from .lost import lost_runs, mark_lost
 from .pruning import prune_some
@@ -31,12 +32,6 @@ PATIENCE = 5.0
 DAY = 86_400.0
 CLOCKS_DIFFER = DAY
 """The difference of clocks in seconds from which nothing is deleted: one of them is wrong."""
-
-CLOCKS = {
-    "postgresql": "SELECT EXTRACT(EPOCH FROM clock_timestamp())",
-    "mysql": "SELECT UNIX_TIMESTAMP()",
-}
-"""The query for a database's time by vendor; MariaDB's is ``mysql``."""
 
 Pieces = Generator[float, None, None]
 """Work in pieces; each yields the seconds to wait before the next."""
@@ -174,19 +169,6 @@ STEPS = {
     delete_old_runs: "Old runs can't be deleted",
 }
 """The parts in their order, each with its log message. Imports come first: a lost run may have a file."""
-
-
-def database_time() -> float:
-    """Return the time of the database's clock, in seconds since the epoch.
-
-    For SQLite and unknown vendors it is this machine's clock.
-    """
-    connection = connections[alias()]
-    if (question := CLOCKS.get(connection.vendor)) is None:
-        return time.time()
-    with connection.cursor() as cursor:
-        cursor.execute(question)
-        return float(cursor.fetchone()[0])
 
 
 def done(work: Callable[[], object]) -> Pieces:

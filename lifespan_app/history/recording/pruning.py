@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from lifespan_app import conf
-from lifespan_app.models import LIVE, LifespanRun, LifespanStep
+from lifespan_app.models import LIVE, LifespanRun, LifespanStep, is_overdue
 
 __all__ = ["BATCH", "Pruned", "prune", "prune_some"]
 
@@ -144,7 +144,7 @@ def _last_of(service_type: str, count: int) -> set[int]:
 
 def _lives(run: _Old, now: datetime) -> bool:
     """Return True if a run is live, as in ``RunQuerySet.live``."""
-    return run.status in LIVE and (run.lost_after is None or run.lost_after >= now)
+    return run.status in LIVE and not is_overdue(run.status, run.lost_after, now)
 
 
 def _by_steps(old: list[_Old]) -> Iterator[list[_Old]]:

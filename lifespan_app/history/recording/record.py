@@ -98,7 +98,7 @@ class Record:
         self._spooling = threading.Lock()
         self._logged: set[str] = set()
         self._free_at = 0.0
-        """When the next change of a process that serves may be written, by the monotonic clock."""
+        """The time from which a change of a process that serves may be written, by the monotonic clock."""
         self._latest: Report | None = None
         self._status: Status | None = None
         self._has_steps = False
@@ -106,11 +106,11 @@ class Record:
         """True if hooks were still starting when those steps were written."""
         self._thread: threading.Thread | None = None
         self._changes = Changes()
-        self._to_tell: list[Report] = []
-        """Reports that are written and not told yet. In the thread only."""
+        self._unsent: list[Report] = []
+        """Reports that are written, and whose change is not sent yet. In the thread only."""
         self._alerts: list[threading.Thread] = []
         """The threads that receivers of the last change have started. In the thread only."""
-        self._is_telling = False
+        self._is_sending = False
         """True while receivers of changes are called: no write goes on meanwhile."""
         self._written: asyncio.Future[None] = self._loop.create_future()
         self._over: asyncio.Future[None] = self._loop.create_future()
@@ -126,9 +126,9 @@ class Record:
             self._has_steps = True
             self._was_starting = bool(report.pending)
             self._schedule("startup", lambda: self.rows.steps(report, BEGUN))
-        # The end is told by ``finish``, after the steps are written.
-        to_tell = report if report.stopped_at is None else None
-        self._schedule("run", self.rows.changes(report), to_tell, may_wait=may_wait)
+        # ``finish`` sends the end, after the steps are written.
+        unsent = report if report.stopped_at is None else None
+        self._schedule("run", self.rows.changes(report), unsent, may_wait=may_wait)
 
     def step_changed(self, step: Step) -> None:
         """Schedule a write of one step of a process that serves."""
@@ -159,17 +159,17 @@ class Record:
         if not self._written.done():
             # Not a failure yet, but the process may be killed soon.
             self._spool_pending(None)
-            if self._is_telling:
+            if self._is_sending:
                 logger.warning(
                     "A receiver of run_changed has not returned: the end of run %s waits in a file.",
                     self._uuid,
                 )
                 return
-            threading.Thread(target=self._tell_spooled, daemon=True).start()
+            threading.Thread(target=self._send_spooled, daemon=True).start()
             await asyncio.wait([self._written], timeout=max(0.0, until - time.monotonic()))
             if not self._written.done():
                 self._spool_pending(unanswered(seconds_left))
-        if is_told(report):
+        if has_alert(report):
             left = min(ALERT_PATIENCE, until - time.monotonic())
             await asyncio.wait([self._over], timeout=max(0.0, left))
 
@@ -208,11 +208,11 @@ class Record:
         with self._changed:
             waits = any(self._spooled < one.number <= number for one in self._pending.values())
         if waits:
-            threading.Thread(target=self._spool_and_tell, daemon=True).start()
+            threading.Thread(target=self._spool_and_send, daemon=True).start()
 
-    def _spool_and_tell(self) -> None:
+    def _spool_and_send(self) -> None:
         self._spool_pending(None if self._logged else unanswered(PATIENCE))
-        self._tell_spooled()
+        self._send_spooled()
 
     # In the thread.
 
@@ -263,12 +263,12 @@ class Record:
                     lost_at = time.monotonic() + NOT_LOST_FOR * self._heartbeat
                     forget_connection()
                     self._spool_pending(failure_of(error))
-                    self._tell(is_closing)
-                    self._alerts += self._tell_spooled()
+                    self._send_changes(is_closing)
+                    self._alerts += self._send_spooled()
                 else:
                     failed = 0
                     self._recovered()
-                    self._tell(is_closing)
+                    self._send_changes(is_closing)
                     if not is_closing:
                         maintain_at = self._maintain(maintenance, beat_at)
                     release_connection()
@@ -287,7 +287,7 @@ class Record:
             return self._closing or self._due_at() <= time.monotonic()
 
     def _due_at(self) -> float:
-        """Return when the pending writes are due, by the monotonic clock."""
+        """Return the time at which the pending writes are due, by the monotonic clock."""
         if all(one.may_wait for one in self._pending.values()):
             return self._free_at if self._pending else math.inf
         return 0.0
@@ -316,20 +316,20 @@ class Record:
         if self._writer.beat({**jobs, **self.rows.heartbeat()}):
             self._changes.found_again(self._writer.row, self._writer.pk)
 
-    def _tell(self, is_closing: bool) -> None:
+    def _send_changes(self, is_closing: bool) -> None:
         """Send the changes that are written."""
         if is_closing:
             # What a receiver does must not count as a slow write.
             forget_connection()
             self._settle(self._written)
-        if self._to_tell:
-            told = (self._writer.row, self._writer.pk)
-            self._is_telling = not is_closing
+        if self._unsent:
+            row = (self._writer.row, self._writer.pk)
+            self._is_sending = not is_closing
             self._alerts = [
-                thread for one in self._to_tell for thread in self._changes.tell(one, *told)
+                thread for one in self._unsent for thread in self._changes.send(one, *row)
             ]
-            self._is_telling = False
-            self._to_tell = []
+            self._is_sending = False
+            self._unsent = []
 
     def _write_pending(self) -> None:
         """Write what is pending now. What comes meanwhile is left to the next time."""
@@ -350,7 +350,7 @@ class Record:
                 logger.error(text, self._uuid, error=error)
             else:
                 if one.report is not None:
-                    self._to_tell.append(one.report)
+                    self._unsent.append(one.report)
             with self._changed:
                 if one.may_wait:
                     self._free_at = time.monotonic() + LEAST_PAUSE
@@ -370,13 +370,13 @@ class Record:
 
     # In any thread.
 
-    def _tell_spooled(self) -> list[threading.Thread]:
+    def _send_spooled(self) -> list[threading.Thread]:
         """Send the change that waits in the spool file; return the threads of receivers."""
         with self._changed:
             one = self._pending.get("run")
         if one is None or one.report is None or one.number > self._spooled:
             return []
-        return self._changes.tell(one.report, one.entry()["run"], None)
+        return self._changes.send(one.report, one.entry()["run"], None)
 
     @forks.wait()
     def _spool_pending(self, failure: StoreError | None) -> None:
@@ -418,8 +418,8 @@ class Record:
         return f"Pending records are in {self._spool.path or self._spool.folder}."
 
 
-def is_told(report: Report) -> bool:
-    """Return True if the end of a run is waited for until its alerts are sent, for a short time."""
+def has_alert(report: Report) -> bool:
+    """Return True if the end of a run may send alerts, for which the process waits for a short time."""
     end = state_of(report)
     return end is Change.FAILED or any(end in alert.on for alert in conf.alerts())
 

@@ -90,7 +90,7 @@ def status_of(report: Report) -> str:
 
 
 def reason_of(report: Report) -> str:
-    """Return which hooks are not as they should be while the process serves, a line each."""
+    """Return the hooks that make a serving process not ready or degraded, a line each."""
     if report.status not in (Status.SERVING, Status.DEGRADED) or report.readiness is Readiness.OK:
         return ""
     unwell = sorted(report.unwell, key=lambda one: not one.required)

@@ -64,12 +64,7 @@ class Writer:
 
     def write(self, entry: Entry) -> None:
         """Write one entry. Raises ``DatabaseError``."""
-        try:
-            self._write(entry)
-        except DatabaseError as error:
-            if not any(words in str(error).lower() for words in CANT_STORE):
-                raise
-            self._write(ascii_only(entry))
+        in_any_encoding(lambda plain: self._write(plain(entry)))
 
     @property
     def row(self) -> Row:
@@ -210,6 +205,20 @@ def moment(seconds: float) -> datetime:
     """Return a time as Django stores it, by ``USE_TZ``."""
     at = datetime.fromtimestamp(seconds, UTC)
     return at if settings.USE_TZ else timezone.make_naive(at)
+
+
+def in_any_encoding(write: Callable[[Callable[[Any], Any]], T]) -> T:
+    """Write texts as they are, or without special characters where the columns have an old encoding.
+
+    Args:
+        write: gets the function that makes each text storable.
+    """
+    try:
+        return write(lambda text: text)
+    except DatabaseError as error:
+        if not any(words in str(error).lower() for words in CANT_STORE):
+            raise
+        return write(ascii_only)
 
 
 def by_size(rows: list[Row]) -> Iterator[list[Row]]:

@@ -50,7 +50,7 @@ exit codes:
             help="Delete so many runs together. Default: %(default)s.",
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="Only say how many runs would be deleted."
+            "--dry-run", action="store_true", help="Only print how many runs would be deleted."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
