@@ -228,7 +228,7 @@ def _growth(rounds: int) -> Table:
                     own / few for own, few in zip(each, taken[f"{kind}, {HOOKS:,}"], strict=True)
                 ]
                 if many
-                else (),
+                else [],
                 goal=f"at most {GROWTH_AT_MOST} of {HOOKS:,}, for each hook" if many else "",
                 ratio_at_most=GROWTH_AT_MOST,
                 why="more objects fit the processor's caches less well, and the collector looks at all of them",

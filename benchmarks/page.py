@@ -226,8 +226,14 @@ def _verdict(table: Table, row: Row) -> str:
     if verdict == "missed":
         return f"**missed**: {row.why}"
     if verdict == "too noisy to tell":
-        return f"{verdict}: the control's ratios spread by {table.noise:.3f}, at most {table.noise_at_most} is allowed"
+        return f"{verdict}: {_noise(table)}"
     return verdict
+
+
+def _noise(table: Table) -> str:
+    return (
+        f"the control's ratios spread by {table.noise or 0:.3f}, the bound is {table.noise_at_most}"
+    )
 
 
 def _faster(results: Mapping[str, Result]) -> str:
@@ -313,10 +319,8 @@ def _table(table: Table) -> str:
             line.append("; ".join(filter(None, [row.note, goal])))
         cells.append(line)
     rounds = len(table.rows[0].samples)
-    words = f"{rounds} rounds"
-    if table.noise is not None:
-        words += f". The control's ratios spread by {table.noise:.3f}; the bound is {table.noise_at_most}"
-        words += ": **too noisy to tell**" if table.too_noisy else ""
+    words = f"{rounds} {'round' if rounds == 1 else 'rounds'}. {_noise(table).capitalize()}"
+    words += ": **too noisy to tell**" if table.too_noisy else ""
     widths = {2: "60 40", 3: "40 30 30", 4: "30 20 22 28"}[len(head)]
     return _list_table(head, cells, widths) + f"{words}.\n\n"
 

@@ -25,13 +25,16 @@ def race(samples: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[
     order = random.Random(1)
     names = list(samples)
     taken: dict[str, list[T]] = {name: [] for name in names}
-    for number in range(rounds + 1):
+    for _ in range(turns(rounds)):
         order.shuffle(names)
         for name in names:
-            sample = samples[name]()
-            if number:
-                taken[name].append(sample)
-    return taken
+            taken[name].append(samples[name]())
+    return {name: each[-rounds:] for name, each in taken.items()}
+
+
+def turns(rounds: int) -> int:
+    """Return how often each sample is taken. One round alone only shows that everything runs."""
+    return rounds + 1 if rounds > 1 else 1
 
 
 def environment(path: Iterable[Path] = (), **variables: str) -> dict[str, str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.layers import ASYNC, works_of
-from benchmarks.processes import answer, environment, race
+from benchmarks.processes import answer, environment, race, turns
 from benchmarks.projects import django_admin, write_project
 from benchmarks.results import AGAIN, Row, Table
 from benchmarks.systems import OURS, Work, serve
@@ -32,7 +32,7 @@ OFF, ON = "HISTORY off", "HISTORY on"
 SETTINGS = """
 import os
 INSTALLED_APPS += ["lifespan_app"]
-LIFESPAN = {"HISTORY": os.environ["HISTORY"] == "on"}
+LIFESPAN = {"HISTORY": os.environ.get("HISTORY") == "on"}
 """
 
 
@@ -79,8 +79,7 @@ def measure(rounds: int = ROUNDS) -> Sequence[Table]:
         }
         count = "from lifespan_app.models import LifespanRun as R; print(R.objects.count())"
         recorded = answer(["-m", "django", "shell", "--no-imports", "-c", count], env(HISTORY="on"))
-    # One round is not counted, and OFF must not be recorded.
-    expected = len(cases) * (rounds + 1)
+    expected = len(cases) * turns(rounds)
     if recorded != expected:
         raise RuntimeError(f"{recorded} runs were recorded, not {expected}")
     usual = f"Startup of {LAYERS_WORDS}"

@@ -30,6 +30,9 @@ DISTRIBUTIONS = (
 AGAIN = ", again"
 """The end of the name of a row that measures the system of another row a second time."""
 
+FEWEST_ROUNDS = 3
+"""With less there is no spread, and so no verdict."""
+
 Verdict = Literal["", "reached", "missed", "too noisy to tell"]
 
 
@@ -40,7 +43,7 @@ class Row:
     name: str
     samples: Sequence[float]
     """In the unit of the table."""
-    ratios: Sequence[float] = ()
+    ratios: Sequence[float] = field(default_factory=list)
     """One for each round, to the table's `against`. Empty: they are computed from the samples."""
     goal: str = ""
     """The goal in words, as in "at most 1.3 of asgi-lifecycle"."""
@@ -76,7 +79,7 @@ class Table:
     """What the constant is."""
     noise_at_most: float = 0.1
     """The widest range between the quartiles of a control's ratios with which a verdict is given."""
-    control: Sequence[float] = ()
+    control: Sequence[float] = field(default_factory=list)
     """Ratios of a system to itself, where no row of the table has them."""
     plot: Literal["median", "ratio", ""] = "median"
     text: str = ""
@@ -118,8 +121,9 @@ class Table:
 
     @property
     def too_noisy(self) -> bool:
-        """True if the control's ratios lie too far apart."""
-        return self.noise is not None and self.noise > self.noise_at_most
+        """True if the control's ratios lie too far apart, or are too few."""
+        few = len(self.rows[0].samples) < FEWEST_ROUNDS
+        return few or (self.noise is not None and self.noise > self.noise_at_most)
 
     def verdict(self, row: Row) -> Verdict:
         """Return whether the goal of a row is reached."""
