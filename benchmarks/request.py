@@ -296,7 +296,8 @@ def _table(kind: str, processes: list[dict[str, tuple[float, float]]]) -> Table:
         judged = {HANDLE} if peers else set()
     else:
         goal = f"within {PLAIN} against itself"
-        at_most = max(ratios[PLAIN + AGAIN])
+        # Which of two equal handlers is the second one is chance.
+        at_most = max(max(ratio, 1 / ratio) for ratio in ratios[PLAIN + AGAIN])
         judged = {HANDLE, ITEM, ATTRIBUTE}
     rows = [
         Row(
