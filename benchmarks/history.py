@@ -53,6 +53,9 @@ JOBS = [
 ]
 """The background jobs of each run."""
 
+BOOT = {"process": 1.0, "imported": 0.75, "app_ready": 0.5, "apps_ready": 0.25, "application": 0.2}
+"""The boot record of each run."""
+
 
 # Making the runs
 
@@ -87,6 +90,7 @@ RUN_COLUMNS = [
     "error_class",
     "fingerprint",
     "left_out",
+    "boot",
     "recorded_late",
     "loop_blocks",
     "lost_after",
@@ -242,6 +246,7 @@ def runs_sql(dialect: Dialect, count: int) -> str:
         "error_class": f"CASE WHEN {failed} THEN 'OSError' ELSE '' END",
         "fingerprint": f"CASE WHEN {failed} THEN 'fingerprint-' || {text('n / 20 % 4')} ELSE '' END",
         "left_out": dialect.json("[]"),
+        "boot": dialect.json(json.dumps(BOOT)),
         "recorded_late": dialect.flag("1 = 0"),
         "loop_blocks": "0",
         "lost_after": f"CASE WHEN {live} THEN {dialect.at('-86400')} ELSE NULL END",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from textwrap import fill
 
 from benchmarks.plot import plot
-from benchmarks.results import AGAIN, Result, Row, Table
+from benchmarks.results import AGAIN, Result, Row, Table, quartiles
+from benchmarks.start import HISTORY
 from benchmarks.systems import AIODRF, IN_ONE, LIFECYCLE, MANAGERS, OURS, PLAIN, STARLETTE
 from benchmarks.words import between, listed, number, ratio_number
 
@@ -98,19 +100,26 @@ def _in_short(results: Mapping[str, Result]) -> str:
 def _start(results: Mapping[str, Result]) -> Iterator[str]:
     if "start" in results:
         _, projects = results["start"].tables
-        history = f"{OURS}, history"
-        plain = projects.row(PLAIN).median
-        added = {
-            row.name: row.median - plain
-            for row in projects.rows
-            if row.name != PLAIN and not row.name.endswith(AGAIN)
-        }
-        peers = [f"{name} {number(added[name])} ms" for name in PEERS if name in added]
+        plain = projects.row(PLAIN)
+        peers = [f"{name} {_added(projects, name)}" for name in PEERS if _has(projects, name)]
         yield (
-            f"**At startup** a project with ten resources takes {number(added[OURS])} ms longer than with plain"
-            f" Django, which takes {number(plain)} ms, and {number(added[history])} ms longer with the history on."
-            + (f" The others: {listed(peers)}." if peers else "")
+            f"**At startup** a project with ten resources takes {_added(projects, OURS)} longer than with plain"
+            f" Django, which takes {number(plain.median)} ms; with the history on"
+            f" {_added(projects, HISTORY)} longer. {_others(peers)}"
         )
+
+
+def _added(table: Table, name: str) -> str:
+    """Return the median of what a row takes longer than plain Django, in the same round."""
+    plain = table.row(PLAIN).samples
+
+    def differences(of: str) -> list[float]:
+        return [own - other for own, other in zip(table.row(of).samples, plain, strict=True)]
+
+    low, high = quartiles(differences(PLAIN + AGAIN))
+    added = statistics.median(differences(name))
+    is_noise = low <= added <= high or added <= 0
+    return "nothing that can be measured" if is_noise else f"{number(added)} ms"
 
 
 def _imports(results: Mapping[str, Result]) -> Iterator[str]:
@@ -119,39 +128,37 @@ def _imports(results: Mapping[str, Result]) -> Iterator[str]:
         peers = [f"{row.name} {number(row.median)} ms" for row in table.rows if row.name in PEERS]
         yield (
             f"**The import** of ``lifespan_app.asgi`` adds {number(table.row(OURS).median)} ms to that of Django's"
-            " own." + (f" The others: {listed(peers)}." if peers else "")
+            f" own. {_others(peers)}"
         )
 
 
 def _request(results: Mapping[str, Result]) -> Iterator[str]:
     if "request" in results:
         _, of_async, of_sync = results["request"].tables
-        said = []
-        for words, table in (("async", of_async), ("sync", of_sync)):
-            ours = table.row(f"{OURS}, handle(request)")
-            said.append(f"{ratio_number(table.ratio(ours))} of plain Django's with an {words} view")
+        handle = f"{OURS}, handle(request)"
+        with_async, with_sync = (table.ratio(table.row(handle)) for table in (of_async, of_sync))
         itself = of_async.ratios(of_async.row(PLAIN + AGAIN))
         peers = [
-            f"{name} {ratio_number(of_async.ratio(row))}"
+            f"{name} {ratio_number(of_async.ratio(of_async.row(name)))}"
             for name in PEERS
-            for row in of_async.rows
-            if row.name == name
+            if _has(of_async, name)
         ]
         yield (
-            f"**A request** that reads a resource takes {' and '.join(said)}. Plain Django against itself:"
-            f" {between(itself, as_ratio=True)}."
-            + (f" The others, with an async view: {listed(peers)}." if peers else "")
-        ).replace("an sync", "a sync")
+            f"**A request** that reads a resource takes {ratio_number(with_async)} times as long as plain Django's with"
+            f" an async view, and {ratio_number(with_sync)} times with a sync one. Plain Django against itself:"
+            f" {between(itself, as_ratio=True)}. {_others(peers, 'with an async view')}"
+        )
 
 
 def _recording(results: Mapping[str, Result]) -> Iterator[str]:
     if "recording" in results:
         usual, few = results["recording"].tables
-        on = "HISTORY on"
-        more = few.row(on).median - few.row("HISTORY off").median
+        on, off = "HISTORY on", "HISTORY off"
+        more = few.row(on).median - few.row(off).median
         yield (
-            f"**The history** makes a usual startup take {ratio_number(usual.ratio(usual.row(on)))} of what it takes"
-            f" without, and a startup that does nothing {number(more)} ms longer. No other system has one."
+            f"**With the history on** a usual startup takes {ratio_number(usual.ratio(usual.row(on)))} times as long as"
+            f" without. Ten resources that do nothing start in {number(few.row(on).median)} ms, without it in"
+            f" {number(few.row(off).median)} ms{' (noise)' if more < 0 else ''}. No other system has a history."
         )
 
 
@@ -160,33 +167,51 @@ def _layers(results: Mapping[str, Result]) -> Iterator[str]:
         start, stop = results["layers"].tables
         ours = f"{OURS}, async"
         peers = [
-            f"{row.name} {number(row.median)} and {number(stop.row(row.name).median)} ms"
-            + (f" ({row.note})" if row.note else "")
-            for row in start.rows
-            if row.name in (*PEERS, STARLETTE)
+            f"{name} {number(start.row(name).median)} and {number(stop.row(name).median)} ms"
+            + (f" ({note})" if (note := start.row(name).note) else "")
+            for name in (*PEERS, STARLETTE)
+            if _has(start, name)
         ]
         yield (
             "**What it saves**: resources that need each other open and close side by side where they can. Twenty"
             f" resources in four layers, 50 ms each, take {number(start.row(ours).median)} ms to start and"
-            f" {number(stop.row(ours).median)} ms to stop."
-            + (f" The others: {listed(peers)}." if peers else "")
+            f" {number(stop.row(ours).median)} ms to stop. {_others(peers)}"
         )
 
 
 def _hooks(results: Mapping[str, Result]) -> Iterator[str]:
     if "hooks" in results:
-        said = []
-        for table in results["hooks"].tables[:2]:
-            ours = next(row for row in table.rows if row.name.startswith(OURS))
-            words = table.title.removesuffix(", start and stop")
-            lifecycle = [
-                f"asgi-lifecycle {number(r.median)}" for r in table.rows if r.name == LIFECYCLE
-            ]
-            said.append(f"{words}: {number(ours.median)} microseconds each ({listed(lifecycle)})")
-        yield f"**Many hooks**, to start and to stop. {'; '.join(said)}."
+        functions, resources = results["hooks"].tables[:2]
+        in_one, apart = f"{OURS}, in one module", f"{OURS}, side by side"
+        peers = [
+            f"{name} {number(functions.row(name).median)} and {number(resources.row(name).median)}"
+            for name in (*PEERS, STARLETTE)
+            if _has(functions, name)
+        ]
+        yield (
+            f"**Each of a thousand hooks** takes {number(functions.row(in_one).median)} microseconds as an async start"
+            f" function, and {number(resources.row(apart).median)} as an async resource, with its start, its stop and"
+            f" its report. {_others(peers)}"
+        )
 
 
-POINTS = (_start, _request, _imports, _recording, _layers, _hooks)
+def _better(results: Mapping[str, Result]) -> Iterator[str]:
+    if any(_lighter(result) for result in results.values()):
+        yield (
+            "**Another system is better** if you look for the lightest: the others do less, so they start in less"
+            " time. `Where another system is faster`_ lists every case."
+        )
+
+
+def _has(table: Table, name: str) -> bool:
+    return any(row.name == name for row in table.rows)
+
+
+def _others(peers: Sequence[str], how: str = "") -> str:
+    return f"The others{f', {how}' if how else ''}: {listed(peers)}." if peers else ""
+
+
+POINTS = (_start, _request, _imports, _recording, _layers, _hooks, _better)
 
 
 # The tables of all
@@ -237,32 +262,35 @@ def _noise(table: Table) -> str:
 
 
 def _faster(results: Mapping[str, Result]) -> str:
-    cells = []
-    for result in results.values():
-        for table in result.tables:
-            others = [row for row in table.rows if row.name in (*PEERS, IN_ONE, STARLETTE)]
-            for ours in table.rows:
-                is_ours = ours.name.startswith(OURS) and not ours.name.endswith(AGAIN)
-                faster = [row for row in others if row.median < ours.median]
-                if is_ours and faster:
-                    said = listed(
-                        [
-                            f"{row.name} {number(row.median)}"
-                            + (f" ({row.note})" if row.note else "")
-                            for row in faster
-                        ]
-                    )
-                    what = f"{table.title}: {ours.name}"
-                    cells.append((what, f"{number(ours.median)} {table.unit}", said))
+    cells = [cell for result in results.values() for cell in _lighter(result)]
     if not cells:
         return ""
-    about = "Every table of this page in which another system has the lower median:\n\n"
+    about = "Every row of ours on this page for which another system has the lower median:\n\n"
     head = ("What", "Ours", "Faster")
-    return (
-        _headed("Where another system is faster", "=")
-        + about
-        + _list_table(head, cells, "45 15 40")
-    )
+    title = _headed("Where another system is faster", "=")
+    return title + about + _list_table(head, cells, "45 15 40")
+
+
+def _lighter(result: Result) -> list[tuple[str, str, str]]:
+    return [
+        (
+            f"{table.title}: {ours.name}",
+            f"{number(ours.median)} {table.unit}",
+            listed([_faster_row(row) for row in faster]),
+        )
+        for table in result.tables
+        for ours in table.rows
+        if ours.name.startswith(OURS) and not ours.name.endswith(AGAIN)
+        if (faster := [row for row in _of_others(table) if row.median < ours.median])
+    ]
+
+
+def _of_others(table: Table) -> list[Row]:
+    return [row for row in table.rows if row.name in (*PEERS, IN_ONE, STARLETTE)]
+
+
+def _faster_row(row: Row) -> str:
+    return f"{row.name} {number(row.median)}" + (f" ({row.note})" if row.note else "")
 
 
 def _where(results: Mapping[str, Result]) -> str:
