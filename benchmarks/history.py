@@ -439,6 +439,7 @@ def compare(
             continue
         plans = {alias: Plans(vendor) for alias in aliases}
         for alias, address in zip(aliases, (of_small, of_large), strict=True):
+            ask(client, alias, address)  # fills caches
             with connections[alias].execute_wrapper(plans[alias]):
                 ask(client, alias, address)
         taken: list[tuple[float, float, float]] = []
@@ -456,10 +457,12 @@ def compare(
             name=what,
             samples=[in_large for _, _, in_large in taken],
             ratios=[in_large / in_small for in_small, _, in_large in taken],
-            goal=f"at most {AT_MOST}, as many queries, no full scan",
+            goal=f"at most {AT_MOST}, no more queries, no full scan",
             ratio_at_most=AT_MOST,
-            holds=queries[0] == queries[1] and not scans,
-            note=f"{queries[1]} queries" + (f"; full scan: {scans}" if scans else ""),
+            holds=queries[1] <= queries[0] and not scans,
+            note=f"{queries[1]} queries"
+            + (f", {queries[0]} of the small one" if queries[0] != queries[1] else "")
+            + (f"; full scan: {scans}" if scans else ""),
             why="the page reads more rows",
         )
         yield row, [again / first for first, again, _ in taken]
