@@ -327,8 +327,17 @@ def tables(project: str, folder: Path, path: str, rounds: int) -> Iterator[Table
             rows=rows,
             against=1.0,
             against_words="the hundredth",
-            # The control's ratios are those to the hundredth, which are around 10.
-            noise_at_most=3.0,
+            control=[
+                again / first
+                for first, again in zip(
+                    *(
+                        next(row for row in rows if row.name == of).ratios
+                        for of in (PLAIN, PLAIN + AGAIN)
+                    ),
+                    strict=True,
+                )
+            ],
+            noise_at_most=0.3,
             plot="ratio",
         )
     rows = [

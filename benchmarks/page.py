@@ -37,7 +37,7 @@ on this page was measured by one command in a checkout, and the page is written 
 QUICK = """\
 .. warning::
 
-   These are the numbers of a quick run, which only shows that everything runs: they say nothing.
+   The numbers of {names} are those of a quick run, which only shows that everything runs: they say nothing.
 
 """
 
@@ -82,8 +82,8 @@ def read_results(folder: Path) -> dict[str, Result]:
 def text_of(results: Mapping[str, Result], folder: str) -> str:
     """Return the page."""
     parts = [HEAD]
-    if any(result.quick for result in results.values()):
-        parts.append(QUICK)
+    if quick := [f"*{_title(name)}*" for name, result in results.items() if result.quick]:
+        parts.append(QUICK.format(names=listed(quick)))
     parts += [_in_short(results), _goals(results), _faster(results), HOW, _where(results)]
     parts += [_section(result, folder) for result in results.values()]
     return "".join(parts).rstrip() + "\n"
@@ -308,8 +308,8 @@ def _where(results: Mapping[str, Result]) -> str:
 
 
 def _section(result: Result, folder: str) -> str:
-    module = import_module(f"benchmarks.{result.name}")
-    parts = [_headed(module.TITLE, "="), f"{(module.__doc__ or '').strip()}\n\n"]
+    about = import_module(f"benchmarks.{result.name}").__doc__ or ""
+    parts = [_headed(_title(result.name), "="), f"{about.strip()}\n\n"]
     other = f"Measured on {result.date} UTC in {result.seconds:.0f} s, with a load of {result.load:.1f}."
     for place, table in enumerate(result.tables, start=1):
         parts.append(_headed(table.title, "-"))
@@ -351,6 +351,11 @@ def _table(table: Table) -> str:
     words += ": **too noisy to tell**" if table.too_noisy else ""
     widths = {2: "60 40", 3: "40 30 30", 4: "30 20 22 28"}[len(head)]
     return _list_table(head, cells, widths) + f"{words}.\n\n"
+
+
+def _title(name: str) -> str:
+    title: str = import_module(f"benchmarks.{name}").TITLE
+    return title
 
 
 # reStructuredText

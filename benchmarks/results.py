@@ -80,7 +80,7 @@ class Table:
     noise_at_most: float = 0.1
     """The widest range between the quartiles of a control's ratios with which a verdict is given."""
     control: Sequence[float] = field(default_factory=list)
-    """Ratios of a system to itself, where no row of the table has them."""
+    """Ratios of a system to itself, where those of the row `again` are to something else."""
     plot: Literal["median", "ratio", ""] = "median"
     text: str = ""
     """An explanation, in reStructuredText."""
@@ -107,23 +107,26 @@ class Table:
     @property
     def noise(self) -> float | None:
         """The range between the quartiles of the controls' ratios, None without a control."""
-        widths = [high - low for low, high in [quartiles(self.control)]] if self.control else []
-        for row in self.rows:
-            if row.name.endswith(AGAIN):
-                first = self.row(row.name.removesuffix(AGAIN))
-                # Ratios that were measured in small blocks, one beside the other, are more exact.
-                ratios = row.ratios or [
-                    own / other for own, other in zip(row.samples, first.samples, strict=True)
-                ]
-                low, high = quartiles(ratios)
-                widths.append(high - low)
-        return max(widths, default=None)
+        controls = [self.control] if self.control else map(self._control, self.rows)
+        spreads = [high - low for ratios in controls if ratios for low, high in [quartiles(ratios)]]
+        return max(spreads, default=None)
+
+    def _control(self, row: Row) -> Sequence[float]:
+        if not row.name.endswith(AGAIN):
+            return []
+        # Ratios that were measured in small blocks, one beside the other, are more exact.
+        first = self.row(row.name.removesuffix(AGAIN)).samples
+        return row.ratios or [own / other for own, other in zip(row.samples, first, strict=True)]
 
     @property
     def too_noisy(self) -> bool:
         """True if the control's ratios lie too far apart, or are too few."""
-        few = len(self.rows[0].samples) < FEWEST_ROUNDS
-        return few or (self.noise is not None and self.noise > self.noise_at_most)
+        return self.too_few or (self.noise is not None and self.noise > self.noise_at_most)
+
+    @property
+    def too_few(self) -> bool:
+        """True if there are too few rounds for a verdict."""
+        return len(self.rows[0].samples) < FEWEST_ROUNDS
 
     def verdict(self, row: Row) -> Verdict:
         """Return whether the goal of a row is reached."""

@@ -9,7 +9,6 @@ Each sample is a new process, and its time is the processor's, of all threads. *
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import sys
 import tempfile
@@ -165,21 +164,27 @@ def write(folder: Path, kind: str) -> None:
     django_admin(folder, "migrate", "--verbosity=0")
 
 
-def project_here() -> float:
-    """Return the processor's milliseconds of this process, until the project is started."""
-    application = importlib.import_module("mysite.asgi").application
+PROJECT = """
+import asyncio, importlib, json, sys, time
+from benchmarks.systems import serve
 
-    async def main() -> float:
-        return (await serve(application, time.process_time)).complete
+application = importlib.import_module("mysite.asgi").application
 
-    return (time.process_time() if sys.argv[2] == "plain" else asyncio.run(main())) * 1000
+async def main():
+    if sys.argv[1] == "plain":
+        return time.process_time()
+    return (await serve(application, time.process_time)).complete
+
+print(json.dumps(asyncio.run(main()) * 1000))
+"""
+"""Prints the processor's milliseconds of its process, until the project is started."""
 
 
 def _names(rounds: int) -> Table:
     names = installed(NAMES)
     taken = race(
         {
-            name: partial(answer, ["-m", "benchmarks.start", "names", name.removesuffix(AGAIN)])
+            name: partial(answer, ["-m", "benchmarks.start", name.removesuffix(AGAIN)])
             for name in names
         },
         rounds,
@@ -198,7 +203,7 @@ def _names(rounds: int) -> Table:
         unit="ms",
         rows=[ours, *rows],
         against=LIFECYCLE if LIFECYCLE in names else "",
-        noise_at_most=1.0,
+        noise_at_most=0.15,
     )
 
 
@@ -215,7 +220,7 @@ def _projects(rounds: int) -> Table:
             {
                 of: partial(
                     answer,
-                    ["-m", "benchmarks.start", "project", kind],
+                    ["-c", PROJECT, kind],
                     environment([Path(name) / kind], DJANGO_SETTINGS_MODULE="mysite.settings"),
                 )
                 for of, kind in kinds.items()
@@ -237,4 +242,4 @@ def measure(rounds: int = ROUNDS) -> Sequence[Table]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(names_here(sys.argv[2]) if sys.argv[1] == "names" else project_here()))
+    print(json.dumps(names_here(sys.argv[1])))
