@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             },
             asked.rounds,
         )
-        here, there = taken.values()
+        here, there = ([us for us, _ in each] for each in taken.values())
         ratios = [own / other for own, other in zip(here, there, strict=True)]
         low, high = quartiles(ratios)
         ratio = statistics.median(ratios)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from benchmarks.processes import environment as environment_of
 from benchmarks.processes import race
 from benchmarks.results import AGAIN, Row, Table
+from benchmarks.systems import OURS, PLAIN
 
 TITLE = "The first request"
 APPS, ROUTES = 50, 20
@@ -34,7 +35,7 @@ STARTED = 0.2
 """Seconds for a server that is ready to end the threads of its start."""
 REST = 0.01
 """Seconds for the server to end its work on a request that is answered."""
-PLAIN, OURS, WARM = "plain Django", "ours", "ours, WARM_UP"
+WARM = f"{OURS}, WARM_UP"
 VARIANTS = (PLAIN, PLAIN + AGAIN, OURS, WARM)
 SANDBOX = Path(__file__).resolve().parent.parent / "sandbox"
 STEP = re.compile(r"^(django\.\w+) startup: ok after ([\d.]+) s", re.MULTILINE)

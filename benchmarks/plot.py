@@ -9,7 +9,7 @@ from benchmarks.results import AGAIN, Row, Table, quartiles
 from benchmarks.systems import OURS
 from benchmarks.words import number, ratio_number
 
-WIDTH, LINE, TOP, BAR = 400, 38, 22, 9
+WIDTH, LINE, TOP, BELOW, BAR = 400, 38, 22, 21, 9
 """Narrow enough for a phone: names stand above the bars, not beside them."""
 
 COLOUR_OF_OURS = "var(--color-brand-primary, #0a4bff)"
@@ -29,10 +29,13 @@ def plot(table: Table) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="bench" viewBox="0 0 {WIDTH} {height}"'
         f' role="img" aria-label="{escape(table.title)}" font-size="13" fill="currentColor">',
-        *_lines(table, scale, height, goal, as_ratio=as_ratio),
     ]
+    if goal is not None:
+        parts.append(_goal_words(table, goal, scale(goal), as_ratio=as_ratio))
     for place, row in enumerate(rows):
-        parts += _row(row, values[row.name], scale, TOP + LINE * place, as_ratio=as_ratio)
+        top = TOP + LINE * place
+        parts += _row(row, values[row.name], scale, top, as_ratio=as_ratio)
+        parts += _marks(scale, top + BELOW, goal, as_ratio=as_ratio)
     return "\n".join([*parts, "</svg>\n"])
 
 
@@ -59,22 +62,22 @@ def _goal(table: Table, *, as_ratio: bool) -> float | None:
     return None
 
 
-def _lines(
-    table: Table, scale: _Scale, height: int, goal: float | None, *, as_ratio: bool
-) -> Iterator[str]:
-    lines = [(1.0, "", "1")] if as_ratio else []
-    if goal is not None:
-        said = ratio_number(goal) if as_ratio else f"{number(goal)} {table.unit}"
-        lines.append((goal, f"goal: at most {said}", "4 3"))
-    for value, words, dashes in lines:
+def _goal_words(table: Table, goal: float, x: float, *, as_ratio: bool) -> str:
+    anchor = "end" if x > WIDTH / 2 else "start"
+    said = f"{goal:.4g}" if as_ratio else f"{number(goal)} {table.unit}"
+    return f'<text x="{x}" y="12" text-anchor="{anchor}" font-size="11">goal: at most {said}</text>'
+
+
+def _marks(scale: _Scale, y: float, goal: float | None, *, as_ratio: bool) -> Iterator[str]:
+    # Beside the bar only, so that they do not cross letters.
+    marks = [(1.0, "1")] if as_ratio else []
+    marks += [(goal, "4 2")] if goal is not None else []
+    for value, dashes in marks:
         x = scale(value)
         yield (
-            f'<line x1="{x}" x2="{x}" y1="{TOP - 6}" y2="{height}" stroke="currentColor"'
-            f' stroke-dasharray="{dashes}" stroke-opacity="0.6"/>'
+            f'<line x1="{x}" x2="{x}" y1="{y - 3}" y2="{y + BAR + 3}" stroke="currentColor"'
+            f' stroke-dasharray="{dashes}"/>'
         )
-        if words:
-            anchor = "end" if x > WIDTH / 2 else "start"
-            yield f'<text x="{x}" y="12" text-anchor="{anchor}" font-size="11">{words}</text>'
 
 
 def _row(
@@ -88,7 +91,7 @@ def _row(
     paint = f'fill="{COLOUR_OF_OURS}"' if is_ours else 'fill-opacity="0.4"'
     weight = ' font-weight="bold"' if is_ours else ""
     said = ratio_number(median) if as_ratio else number(median)
-    y = top + 21
+    y = top + BELOW
     yield f'<text x="0" y="{top + 15}"{weight}>{escape(row.name)}</text>'
     yield f'<text x="{WIDTH}" y="{top + 15}" text-anchor="end"{weight}>{said}</text>'
     if as_ratio:

@@ -94,6 +94,16 @@ def test_one_of_two_limits_is_enough() -> None:
     assert table.verdict(rows[1]) == "reached"
 
 
+def test_goal_without_a_number_needs_no_quiet_machine() -> None:
+    rows = [
+        Row(name=name, samples=[1.0, 5.0, 2.0], goal="never on the loop", holds=holds)
+        for name, holds in ((PLAIN, True), (OURS, False))
+    ]
+    table = Table(title="no number", unit="ms", rows=rows, control=[1.0, 5.0, 2.0])
+
+    assert [table.verdict(row) for row in rows] == ["reached", "missed"]
+
+
 def test_result_is_the_same_after_it_was_stored(tmp_path: Path) -> None:
     result = Result(name="imports", tables=[a_table(ours=QUIET, again=QUIET)], seconds=1.5)
 
