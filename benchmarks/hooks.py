@@ -36,7 +36,7 @@ from benchmarks.systems import (
 )
 
 TITLE = "A thousand hooks"
-ROUNDS = 11
+ROUNDS = 9
 HOOKS, MANY = 1_000, 10_000
 RATIO_AT_MOST = 1.3
 GROWTH_AT_MOST = 1.33

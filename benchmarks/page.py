@@ -53,8 +53,9 @@ How to read the numbers
 * One system is measured twice in each table, as *again*: that is the control. If the quartiles of its ratios
   lie further apart than the bound of the table, the machine was *too noisy to tell*, and no goal of the table is
   said to be reached or missed.
-* The time is the processor's where other programs would disturb, and the wall's where hooks wait.
-* Each system is used as its documentation says. Nothing is written by hand that it does not bring.
+* The time is the processor's where other programs would disturb, and the wall's where hooks wait. Each section says
+  which.
+* Each system is used as its documentation says: ``benchmarks/systems.py`` shows how.
 
 """
 
