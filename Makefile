@@ -127,8 +127,8 @@ check: $(DEVELOPMENT_SET_UP) ## Run Django's system checks, look for missing mig
 	$(RUN) sandbox/manage.py checklifespan --run --budget 10s --fail-level WARNING
 
 .PHONY: bench
-bench: $(DEVELOPMENT_SET_UP) ## Measure the figures, side by side
-	@$(RUN) -m benchmarks
+bench: $(DEVELOPMENT_SET_UP) ## Measure the figures side by side, and write docs/benchmarks.rst: ONLY="hooks request"; ALL=1; QUICK=1
+	@$(RUN) -m benchmarks $(ONLY) $(if $(ALL),--all) $(if $(QUICK),--quick,--write docs/benchmarks)
 
 .PHONY: torture
 torture: $(DEVELOPMENT_SET_UP) ## Try for long what must never fail (PART, QUICK=1, SEED; see docs/reliability.rst)

@@ -1,14 +1,12 @@
-"""The first request after the start against the hundredth, with and without ``WARM_UP``.
-
-Each sample is a new uvicorn, over the sandbox or over a project of 50 apps with 1,000 routes that is
-written for it; plain Django, ours, and ours with ``WARM_UP`` take turns. A request has a connection of
-its own, and is timed twice: on the wall, from its first byte to the last one of the response, and as the
-processor's time of the server, which other programs hardly change.
+"""
+The first request after the start against the hundredth, with and without ``WARM_UP``. Each sample is a new uvicorn, over
+the sandbox or over a project of 50 apps with 1,000 routes that is written for it. Plain Django, ours, and ours with ``WARM_UP``
+take turns. A request has a connection of its own, and is timed twice: on the wall, from its first byte to the last one of
+the response, and as the processor's time of the server, which other programs hardly change. On Linux only.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
@@ -18,12 +16,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.figures import Figure, median_of, show
+from benchmarks.processes import environment as environment_of
+from benchmarks.processes import race
+from benchmarks.results import AGAIN, Row, Table
+from benchmarks.systems import OURS, PLAIN
 
+TITLE = "The first request"
 APPS, ROUTES = 50, 20
 ROUNDS = 15
 AT_MOST = 1.5
@@ -33,8 +35,8 @@ STARTED = 0.2
 """Seconds for a server that is ready to end the threads of its start."""
 REST = 0.01
 """Seconds for the server to end its work on a request that is answered."""
-PLAIN, OURS, WARM = "plain Django", "ours", "ours, WARM_UP"
-VARIANTS = (PLAIN, OURS, WARM)
+WARM = f"{OURS}, WARM_UP"
+VARIANTS = (PLAIN, PLAIN + AGAIN, OURS, WARM)
 SANDBOX = Path(__file__).resolve().parent.parent / "sandbox"
 STEP = re.compile(r"^(django\.\w+) startup: ok after ([\d.]+) s", re.MULTILINE)
 
@@ -181,14 +183,13 @@ class Took(NamedTuple):
     processor: float
 
 
-@dataclass
-class Measured:
-    """The samples of one variant, in milliseconds."""
+class Sample(NamedTuple):
+    """What one server has taken, in milliseconds."""
 
-    first: list[Took] = field(default_factory=list)
-    hundredth: list[Took] = field(default_factory=list)
-    start: list[float] = field(default_factory=list)
-    longest_step: list[float] = field(default_factory=list)
+    first: Took
+    hundredth: Took
+    start: float
+    longest_step: float
 
 
 def write(folder: Path, name: str, text: str) -> None:
@@ -227,15 +228,12 @@ def manage(folder: Path, *arguments: str) -> None:
 
 def environment(folder: Path, variant: str) -> dict[str, str]:
     """Return the environment of a process that serves a project."""
-    path = [str(folder), str(SANDBOX), str(SANDBOX.parent), os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path),
-        "PYTHONDONTWRITEBYTECODE": "",
-        "DJANGO_SETTINGS_MODULE": "site_settings",
-        "VARIANT": variant,
-        "DATABASE_URL": f"sqlite:///{folder / 'db.sqlite3'}",
-    }
+    return environment_of(
+        [folder, SANDBOX],
+        DJANGO_SETTINGS_MODULE="site_settings",
+        VARIANT=variant.removesuffix(AGAIN),
+        DATABASE_URL=f"sqlite:///{folder / 'db.sqlite3'}",
+    )
 
 
 def request(port: int, path: str, pid: int) -> Took:
@@ -275,7 +273,7 @@ def until_it_listens(port: int, server: subprocess.Popen[bytes]) -> None:
             return
 
 
-def sample(folder: Path, path: str, variant: str, into: Measured) -> None:
+def sample(folder: Path, path: str, variant: str) -> Sample:
     """Start a server, send requests to it, and stop it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -289,7 +287,7 @@ def sample(folder: Path, path: str, variant: str, into: Measured) -> None:
         )
     try:
         until_it_listens(port, server)
-        into.start.append((time.perf_counter() - begun) * 1000)
+        start = (time.perf_counter() - begun) * 1000
         time.sleep(STARTED)
         taken = [request(port, path, server.pid) for _ in range(HUNDREDTH.stop)]
     except Exception:
@@ -298,64 +296,79 @@ def sample(folder: Path, path: str, variant: str, into: Measured) -> None:
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait()
-    into.first.append(taken[0])
     hundredth = [taken[at] for at in HUNDREDTH]
-    into.hundredth.append(
-        Took(*(statistics.median(times) for times in zip(*hundredth, strict=True)))
-    )
     steps = [float(seconds) * 1000 for _, seconds in STEP.findall(output.read_text())]
-    into.longest_step.append(max(steps, default=0.0))
-
-
-def figures(project: str, folder: Path, path: str) -> Iterator[Figure]:
-    """Measure one project."""
-    measured = {variant: Measured() for variant in VARIANTS}
-    for number in range(ROUNDS + 1):
-        for variant in VARIANTS:
-            # The first round is that of the compiler, and of the disk.
-            sample(folder, path, variant, measured[variant] if number else Measured())
-    for variant, found in measured.items():
-        for clock, name in enumerate(Took._fields):
-            first = statistics.median(took[clock] for took in found.first)
-            hundredth = statistics.median(took[clock] for took in found.hundredth)
-            yield Figure(
-                benchmark="first_request",
-                what=f"{project}, {variant}: first against hundredth, {name}",
-                value=first / hundredth,
-                unit="ratio",
-                at_most=AT_MOST if variant == WARM else None,
-                note=f"medians of {ROUNDS}: {first:.2f} and {hundredth:.2f} ms",
-            )
-        what = f"{project}, {variant}: from the process to ready"
-        yield median_of("first_request", what, found.start, "ms")
-    longest = measured[WARM].longest_step
-    growth = statistics.median(measured[WARM].start) - statistics.median(measured[OURS].start)
-    yield Figure(
-        benchmark="first_request",
-        what=f"{project}: the startup grows by",
-        value=growth,
-        unit="ms",
-        note=f"longest step {statistics.median(longest):.0f} ms",
+    return Sample(
+        first=taken[0],
+        hundredth=Took(*(statistics.median(times) for times in zip(*hundredth, strict=True))),
+        start=start,
+        longest_step=max(steps, default=0.0),
     )
 
 
-def measure() -> Sequence[Figure]:
+def tables(project: str, folder: Path, path: str, rounds: int) -> Iterator[Table]:
+    """Measure one project."""
+    taken = race({name: partial(sample, folder, path, name) for name in VARIANTS}, rounds)
+    for clock, words in enumerate(("on the wall", "of the processor")):
+        rows = [
+            Row(
+                name=name,
+                samples=[each.first[clock] for each in samples],
+                ratios=[each.first[clock] / each.hundredth[clock] for each in samples],
+                goal=f"at most {AT_MOST} of the hundredth" if name == WARM else "",
+                ratio_at_most=AT_MOST,
+                note=f"the hundredth: {statistics.median(e.hundredth[clock] for e in samples):.1f} ms",
+                why="the first request also runs code of the project that nothing can run before",
+            )
+            for name, samples in taken.items()
+        ]
+        yield Table(
+            title=f"First request, {project}, {words}",
+            unit="ms",
+            rows=rows,
+            against=1.0,
+            against_words="the hundredth",
+            control=[
+                again / first
+                for first, again in zip(
+                    *(
+                        next(row for row in rows if row.name == of).ratios
+                        for of in (PLAIN, PLAIN + AGAIN)
+                    ),
+                    strict=True,
+                )
+            ],
+            noise_at_most=0.3,
+            plot="ratio",
+        )
+    rows = [
+        Row(
+            name=name,
+            samples=[each.start for each in samples],
+            note=f"longest step {statistics.median(each.longest_step for each in samples):.0f} ms"
+            if name == WARM
+            else "",
+        )
+        for name, samples in taken.items()
+    ]
+    title = f"From the process to ready, {project}"
+    yield Table(title=title, unit="ms", rows=rows, against=PLAIN, plot="")
+
+
+def measure(rounds: int = ROUNDS) -> Sequence[Table]:
     """Measure the sandbox, and the project of many routes."""
-    found: list[Figure] = []
+    found: list[Table] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "sandbox"
         write(folder, "asgi.py", ASGI)
         write(folder, "site_settings.py", SANDBOX_SETTINGS)
         manage(folder, "migrate", "--verbosity=0")
         manage(folder, "shell", "--no-imports", "--command", STORE_A_BOOK)
-        found += figures("sandbox", folder, "/books/9780141439587/")
+        found += tables("sandbox", folder, "/books/9780141439587/", rounds)
         folder = Path(name) / "site"
         write_site(folder)
         manage(folder, "migrate", "--verbosity=0")
         manage(folder, "collectstatic", "--noinput", "--verbosity=0")
-        found += figures(f"{APPS} apps, {APPS * ROUTES:,} routes", folder, "/app25/route9/7/")
+        routes = f"{APPS} apps with {APPS * ROUTES:,} routes"
+        found += tables(routes, folder, "/app25/route9/7/", rounds)
     return found
-
-
-if __name__ == "__main__":
-    show(measure, "The first request after the start, against the hundredth")

@@ -1,25 +1,16 @@
-"""Measure the admin's pages with 1,000,000 recorded runs, in comparison with 10,000.
-
-Two databases each of SQLite and PostgreSQL are made in a temporary folder. The large one has runs of
-90 days, 4 service types, 30 releases and 20 hosts; the newest 20,000 have 30 steps, the others 3. In
-the small one they came as fast, so that its last hour has as many, and there are enough of every
-kind to fill a page. The pages are asked for in turn, from the small one and from the large one, in
-one process. No plan of a query may read a whole table.
-
-    python -m benchmarks.history [--runs N] [--only sqlite|postgresql] [--pages PATTERN] [--json]
-
-It takes some minutes, and about 4 GB of the disk that holds temporary files, which it looks at
-first.
+"""
+The admin's pages with 1,000,000 recorded runs, to the same pages with 10,000, on SQLite and PostgreSQL. The large database
+has runs of 90 days, 4 service types, 30 releases and 20 hosts; the newest 20,000 have 30 steps, the others 3. In the small
+one they came as fast, so that its last hour has as many, and there are enough of every kind to fill a page. The pages are
+asked for in turn, from the small one, from the small one again and from the large one, in one process. No plan of a query may
+read a whole table.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shutil
-import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +21,9 @@ from typing import Any
 import django
 from django.conf import settings
 
-from benchmarks.figures import Figure, as_json, surroundings, table
+from benchmarks.results import Row, Table
 
+TITLE = "The admin at a million runs"
 SMALL, LARGE = 10_000, 1_000_000
 WITH_MANY_STEPS = 20_000
 AT_MOST = 1.5
@@ -60,6 +52,9 @@ JOBS = [
     for number in range(4)
 ]
 """The background jobs of each run."""
+
+BOOT = {"process": 1.0, "imported": 0.75, "app_ready": 0.5, "apps_ready": 0.25, "application": 0.2}
+"""The boot record of each run."""
 
 
 # Making the runs
@@ -95,6 +90,7 @@ RUN_COLUMNS = [
     "error_class",
     "fingerprint",
     "left_out",
+    "boot",
     "recorded_late",
     "loop_blocks",
     "lost_after",
@@ -250,6 +246,7 @@ def runs_sql(dialect: Dialect, count: int) -> str:
         "error_class": f"CASE WHEN {failed} THEN 'OSError' ELSE '' END",
         "fingerprint": f"CASE WHEN {failed} THEN 'fingerprint-' || {text('n / 20 % 4')} ELSE '' END",
         "left_out": dialect.json("[]"),
+        "boot": dialect.json(json.dumps(BOOT)),
         "recorded_late": dialect.flag("1 = 0"),
         "loop_blocks": "0",
         "lost_after": f"CASE WHEN {live} THEN {dialect.at('-86400')} ELSE NULL END",
@@ -307,7 +304,7 @@ def fill(alias: str, count: int) -> None:
     call_command("migrate", database=alias, verbosity=0)
     connection = connections[alias]
     dialect: Dialect = SQLite() if connection.vendor == "sqlite" else PostgreSQL()
-    newest = count - WITH_MANY_STEPS
+    newest = max(count - WITH_MANY_STEPS, 0)
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("PRAGMA synchronous = OFF")
@@ -429,8 +426,10 @@ def ask(client: Any, alias: str, address: str) -> float:
     return taken
 
 
-def compare(vendor: str, counts: tuple[int, int], client: Any, wanted: str) -> Iterator[Figure]:
-    """Request each page alternately from the small and the large database."""
+def compare(
+    vendor: str, counts: tuple[int, int], client: Any, wanted: str, rounds: int
+) -> Iterator[tuple[Row, list[float]]]:
+    """Request each page in turn from both databases. Yield its row, and the control's ratios."""
     from django.db import connections
 
     small, large = counts
@@ -438,24 +437,35 @@ def compare(vendor: str, counts: tuple[int, int], client: Any, wanted: str) -> I
     for (what, of_small), of_large in zip(pages(small).items(), pages(large).values(), strict=True):
         if not re.search(wanted, what):
             continue
-        plans = Plans(vendor)
-        with connections[aliases[1]].execute_wrapper(plans):
-            ask(client, aliases[1], of_large)
-        ask(client, aliases[0], of_small)
-        taken: tuple[list[float], list[float]] = ([], [])
-        for _ in range(ROUNDS):
-            taken[0].append(ask(client, aliases[0], of_small))
-            taken[1].append(ask(client, aliases[1], of_large))
-        of_each = [statistics.median(times) for times in taken]
-        scans = f"; FULL SCAN: {plans.scans}" if plans.scans else ""
-        yield Figure(
-            benchmark="history",
-            what=f"{vendor}: {what}",
-            value=of_each[1] / of_each[0],
-            unit="ratio",
-            at_most=AT_MOST,
-            note=f"{of_each[0]:.0f} ms, then {of_each[1]:.0f} ms; {plans.queries} queries{scans}",
+        plans = {alias: Plans(vendor) for alias in aliases}
+        for alias, address in zip(aliases, (of_small, of_large), strict=True):
+            ask(client, alias, address)  # fills caches
+            with connections[alias].execute_wrapper(plans[alias]):
+                ask(client, alias, address)
+        taken: list[tuple[float, float, float]] = []
+        for _ in range(rounds):
+            taken.append(
+                (
+                    ask(client, aliases[0], of_small),
+                    ask(client, aliases[0], of_small),
+                    ask(client, aliases[1], of_large),
+                )
+            )
+        queries = [plans[alias].queries for alias in aliases]
+        scans = plans[aliases[1]].scans
+        row = Row(
+            name=what,
+            samples=[in_large for _, _, in_large in taken],
+            ratios=[in_large / in_small for in_small, _, in_large in taken],
+            goal=f"at most {AT_MOST}, no more queries, no full scan",
+            ratio_at_most=AT_MOST,
+            holds=queries[1] <= queries[0] and not scans,
+            note=f"{queries[1]} queries"
+            + (f", {queries[0]} of the small one" if queries[0] != queries[1] else "")
+            + (f"; full scan: {scans}" if scans else ""),
+            why="the page reads more rows",
         )
+        yield row, [again / first for first, again, _ in taken]
 
 
 # Where the databases are
@@ -498,7 +508,14 @@ def make_room(folder: Path, vendors: Sequence[str], count: int) -> None:
         )
 
 
-def measure(vendors: Sequence[str], count: int, wanted: str) -> list[Figure]:
+def measure(
+    rounds: int = ROUNDS,
+    *,
+    count: int = LARGE,
+    small: int = SMALL,
+    vendors: Sequence[str] = ("sqlite", "postgresql"),
+    wanted: str = "",
+) -> list[Table]:
     """Create the databases, and compare them."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="history-")))
@@ -523,16 +540,27 @@ def measure(vendors: Sequence[str], count: int, wanted: str) -> list[Figure]:
         call_command("migrate", verbosity=0)
         client = Client()
         client.force_login(User.objects.create_superuser("root"))
-        figures = []
+        found = []
         for vendor in vendors:
-            began = time.monotonic()
-            fill(f"{vendor}_small", SMALL)
+            fill(f"{vendor}_small", small)
             fill(f"{vendor}_large", count)
-            print(f"{vendor}: made in {time.monotonic() - began:.0f} s", file=sys.stderr)
-            figures += list(compare(vendor, (SMALL, count), client, wanted))
+            compared = list(compare(vendor, (small, count), client, wanted, rounds))
+            again = [ratio for _, ratios in compared for ratio in ratios]
+            found.append(
+                Table(
+                    title=f"{count:,} runs against {small:,}, {vendor}",
+                    unit="ms",
+                    rows=[row for row, _ in compared],
+                    against=1.0,
+                    against_words=f"the page with {small:,} runs",
+                    control=again,
+                    noise_at_most=0.3,
+                    plot="ratio",
+                )
+            )
         for connection in connections.all():
             connection.close()
-        return figures
+        return found
 
 
 def __getattr__(name: str) -> Any:
@@ -543,23 +571,3 @@ def __getattr__(name: str) -> Any:
 
         return [path("admin/", admin.site.urls)]
     raise AttributeError(name)
-
-
-def main() -> None:
-    """Measure, and print a table or JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--runs", type=int, default=LARGE, help="default: %(default)s")
-    parser.add_argument("--only", choices=["sqlite", "postgresql"], action="append")
-    parser.add_argument("--pages", default="", help="only those whose name has this pattern")
-    options = parser.parse_args()
-    figures = measure(options.only or ["sqlite", "postgresql"], options.runs, options.pages)
-    if options.json:
-        print(json.dumps(json.loads(as_json(figures))))
-        return
-    on = ", ".join(f"{name} {found}" for name, found in surroundings().items())
-    print(f"The record of runs: {options.runs} against {SMALL}\n{on}\n\n{table(figures)}")
-
-
-if __name__ == "__main__":
-    main()

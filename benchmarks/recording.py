@@ -1,114 +1,117 @@
-"""Measure a startup with a recorded run, in comparison with HISTORY off.
-
-Four layers of five resources that take 50 ms each, and fifty that take no time at all. The two take
-turns, in another order each round; the figure is the median of the rounds' ratios. The record goes
-into an SQLite file, where its thread has most to do by itself.
+"""
+The startup of a project with ``HISTORY`` on, to the same startup with it off: a new process each time, with an SQLite
+file, where the thread that records has most to do by itself. The run is recorded with its boot record, steps and readiness.
+Four layers of five resources that take 50 ms each, with fifty that take no time, are a usual start; ten resources that take
+no time show what the recording costs by itself. Time is on the wall.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import statistics
+import json
+import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-import django
-from django.conf import settings
-from django.core.management import call_command
-from django.test import override_settings
+from benchmarks.layers import ASYNC, works_of
+from benchmarks.processes import answer, environment, race, turns
+from benchmarks.projects import django_admin, write_project
+from benchmarks.results import AGAIN, Row, Table
+from benchmarks.systems import OURS, Work, serve
 
-from benchmarks.figures import Figure, show
-
-if not settings.configured:
-    FOLDER = tempfile.TemporaryDirectory(prefix="recording-")
-    settings.configure(
-        SECRET_KEY="for benchmarks only",
-        USE_TZ=True,
-        INSTALLED_APPS=["lifespan_app"],
-        DATABASES={
-            "default": {
-                "ENGINE": "django.db.backends.sqlite3",
-                "NAME": str(Path(FOLDER.name) / "history.sqlite3"),
-            }
-        },
-    )
-    django.setup()
-
-from lifespan_app import Lifespan, Resource
-from lifespan_app.apps import install
-from lifespan_app.history.recording.recorder import Recorder
-from lifespan_app.models import LifespanRun
-
-AT_MOST = 1.02
+TITLE = "History"
 ROUNDS = 21
-LAYERS, WIDTH, WAIT = 4, 5, 0.05
-NO_TIME = 50
+AT_MOST = 1.02
+NO_TIME, FEW = 50, 10
+OFF, ON = "HISTORY off", "HISTORY on"
+
+SETTINGS = """
+import os
+INSTALLED_APPS += ["lifespan_app"]
+LIFESPAN = {"HISTORY": os.environ.get("HISTORY") == "on"}
+"""
 
 
-def a_lifespan() -> Lifespan:
-    """Return the hooks: layers of waiting resources, and resources that do not wait."""
-    lifespan = Lifespan()
-    install(lifespan)
-    lifespan.adapter.observers.append(Recorder())
-    before: list[Resource[int]] = []
-    for layer in range(LAYERS):
-        before = [add(lifespan, f"layer_{layer}_{n}", WAIT, before) for n in range(WIDTH)]
-    for number in range(NO_TIME):
-        add(lifespan, f"no_time_{number}", 0, [])
-    return lifespan
+def here(case: str) -> float:
+    """Return the milliseconds of a startup."""
+    import django
+
+    django.setup()
+    from benchmarks.systems import DECLARE
+
+    no_time = [Work(name=f"no_time_{number}") for number in range(NO_TIME)]
+    works = {"layers": [*works_of(ASYNC, []), *no_time], "no time": no_time[:FEW]}[case]
+    application = DECLARE[OURS](works)()
+
+    async def main() -> float:
+        begun = time.perf_counter()
+        return (await serve(application, time.perf_counter)).complete - begun
+
+    return asyncio.run(main()) * 1000
 
 
-def add(lifespan: Lifespan, name: str, wait: float, needs: list[Resource[int]]) -> Resource[int]:
-    """Declare a resource that takes some seconds to start."""
+def measure(rounds: int = ROUNDS) -> Sequence[Table]:
+    """Measure both cases, and look whether all runs were recorded."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "project"
+        write_project(folder, [], SETTINGS, {})
+        env = partial(environment, [folder], DJANGO_SETTINGS_MODULE="mysite.settings")
+        django_admin(folder, "migrate", "--verbosity=0")
 
-    async def resource() -> AsyncIterator[int]:
-        if wait:
-            await asyncio.sleep(wait)
-        yield 1
+        def sample(case: str, history: str) -> partial[Any]:
+            return partial(answer, ["-m", "benchmarks.recording", case], env(HISTORY=history))
 
-    return lifespan.resource(name=name, depends_on=needs)(resource)
+        cases = ("layers", "no time")
+        taken = {
+            case: race(
+                {
+                    OFF: sample(case, "off"),
+                    OFF + AGAIN: sample(case, "off"),
+                    ON: sample(case, "on"),
+                },
+                rounds,
+            )
+            for case in cases
+        }
+        count = "from lifespan_app.models import LifespanRun as R; print(R.objects.count())"
+        recorded = answer(["-m", "django", "shell", "--no-imports", "-c", count], env(HISTORY="on"))
+    expected = len(cases) * turns(rounds)
+    if recorded != expected:
+        raise RuntimeError(f"{recorded} runs were recorded, not {expected}")
+    usual = f"Startup of {LAYERS_WORDS}"
+    return [
+        _table(usual, taken["layers"], f"at most {AT_MOST} of {OFF}"),
+        _table(f"Startup of {FEW} resources that take no time", taken["no time"], ""),
+    ]
 
 
-async def startup(lifespan: Lifespan) -> float:
-    """Start and stop. Return the seconds until the service began."""
-    run = lifespan.prepare()
-    begun = time.perf_counter()
-    await run.start()
-    seconds = time.perf_counter() - begun
-    await run.stop()
-    return seconds
+LAYERS_WORDS = f"4 layers of 5 resources, 50 ms each, and {NO_TIME} that take no time"
 
 
-def measure() -> list[Figure]:
-    """Return the ratio."""
-    logging.getLogger("lifespan_app").setLevel(logging.ERROR)
-    call_command("migrate", "lifespan_app", verbosity=0)
-    lifespan = a_lifespan()
-    asyncio.run(startup(lifespan))
-    ratios = []
-    taken: dict[bool, list[float]] = {True: [], False: []}
-    for number in range(ROUNDS):
-        for on in (number % 2 == 0, number % 2 != 0):
-            with override_settings(LIFESPAN={"HISTORY": on}):
-                taken[on].append(asyncio.run(startup(lifespan)))
-        ratios.append(taken[True][-1] / taken[False][-1])
-    recorded = LifespanRun.objects.filter(status="stopped").count()
-    assert recorded == ROUNDS + 1, f"{recorded} runs were recorded"
-    figure = Figure(
-        benchmark="recording",
-        what="startup with its run recorded, to one without",
-        value=statistics.median(ratios),
-        unit="ratio",
-        at_most=AT_MOST,
-        note=f"median of {ROUNDS}; medians {statistics.median(taken[True]) * 1000:.1f} and"
-        f" {statistics.median(taken[False]) * 1000:.1f} ms, ratios from {min(ratios):.3f} to"
-        f" {max(ratios):.3f}",
+def _table(title: str, taken: dict[str, list[float]], goal: str) -> Table:
+    rows = [
+        Row(
+            name=name,
+            samples=samples,
+            goal=goal if name == ON else "",
+            ratio_at_most=AT_MOST,
+            why="the thread that records needs the interpreter while the hooks start",
+        )
+        for name, samples in taken.items()
+    ]
+    return Table(
+        title=title,
+        unit="ms",
+        rows=rows,
+        against=OFF,
+        noise_at_most=0.03 if goal else 0.2,
+        plot="" if not goal else "median",
     )
-    return [figure]
 
 
 if __name__ == "__main__":
-    show(measure, "Recording")
+    print(json.dumps(here(sys.argv[1])))

@@ -1,64 +1,55 @@
-"""Measure a request that reads a resource, in comparison with plain Django and a global.
+"""
+A view that reads a resource, beside plain Django whose view reads a module global. All systems serve the same path, each
+with a handler, a handler class and a request class of its own: Python adapts its bytecode to the classes that it meets.
+asgi-lifecycle hands out no state, so its view reads the global. In each of the fresh processes all systems take turns in
+blocks of a few requests, in another order each round, and each block is compared with plain Django's block of the same
+round. A process gives one sample: the median of its blocks. Plain Django runs twice, so the table shows how far apart two equal
+systems are. Time is the processor's, of all threads.
 
-All contestants serve the same path with the same view, but for the line that gets the object. Each
-has a handler, and classes, of its own: Python adapts its bytecode to the classes that it meets, so
-where one class serves for several contestants, the others pay. They take turns in blocks of a few
-requests, in another order each round, and each block is compared with the block of plain Django in
-the same round. Plain Django runs twice: what lies between it and itself is noise. There are several
-heats, each with new handlers, since each has its luck with where its memory lies. Time is the
-processor's, of all threads: what else the machine does counts for nobody.
+A *whole request* is what a server asks for. In the *core of a request* the reading of the body, signals and threads are left
+out: they are the same for all and much larger. Starlette is no Django: it stands there as the outside reference.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
-import importlib.util
+import json
 import random
 import statistics
+import sys
 import time
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Coroutine,
-    Iterator,
-    Mapping,
-    Sequence,
-)
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from types import ModuleType
 from typing import Any
 
-import django
-from django.conf import settings
-from django.core.handlers.asgi import ASGIHandler, get_script_prefix
-from django.http import HttpRequest, HttpResponse
-from django.test import override_settings
-from django.urls import path, set_script_prefix
+from benchmarks.processes import answer
+from benchmarks.results import AGAIN, Row, Table
+from benchmarks.systems import AIODRF, LIFECYCLE, MANAGERS, OURS, PLAIN, STARLETTE, installed
 
-from benchmarks.figures import Figure, show
-
-if not settings.configured:
-    settings.configure(
-        ALLOWED_HOSTS=["*"], SECRET_KEY="for benchmarks only", MIDDLEWARE=[], USE_TZ=True
-    )
-    django.setup()
-
-from lifespan_app import lifespan
-from lifespan_app.handler import LifespanASGIHandler
-
-CORE_AT_LEAST = 0.995
-HEATS = 18
+TITLE = "Requests"
+ROUNDS = 15
 WARM_UP = 50
-CORE_ROUNDS, CORE_BLOCK = 300, 4
-WHOLE_ROUNDS, WHOLE_BLOCK = 30, 5
-GROUPS = 9
+CORE_AT_MOST = 1.01
+HANDLE, ITEM, ATTRIBUTE = (
+    f"{OURS}, handle(request)",
+    f'{OURS}, request.state["name"]',
+    f"{OURS}, request.state.name",
+)
+KINDS = {"core": (240, 4), "async": (60, 5), "sync": (40, 5)}
+"""The rounds in a process, and the requests of a block."""
 
-PLAIN, AGAIN = "plain Django, module global", "plain Django against itself"
-BY_HANDLE = "ours, handle(request)"
+Application = Callable[..., Awaitable[None]]
+
+
+VIEW = """
+{is_async}def view(request):
+    client = {expression}
+    return HttpResponse(client.answer)
+"""
 
 
 class Client:
@@ -70,127 +61,144 @@ class Client:
 CLIENT = Client()
 
 
-@lifespan.resource
-async def http_client() -> AsyncIterator[Client]:
-    """Provide the object as a resource."""
-    yield CLIENT
-
-
-async def by_global(request: HttpRequest) -> HttpResponse:
-    """Answer with the module's global."""
-    client = CLIENT
-    return HttpResponse(client.answer)
-
-
-async def by_handle(request: HttpRequest) -> HttpResponse:
-    """Answer with the resource, by its handle."""
-    client = http_client(request)
-    return HttpResponse(client.answer)
-
-
-async def by_item(request: HttpRequest) -> HttpResponse:
-    """Answer with the resource, by item of the request's state."""
-    client = request.state["http_client"]  # type: ignore[attr-defined]
-    return HttpResponse(client.answer)
-
-
-async def by_attribute(request: HttpRequest) -> HttpResponse:
-    """Answer with the resource, by attribute of the request's state."""
-    client = request.state.http_client  # type: ignore[attr-defined]
-    return HttpResponse(client.answer)
-
-
-View = Callable[[HttpRequest], Coroutine[Any, Any, HttpResponse]]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
     """One way to serve the view."""
 
-    name: str
-    handler: ASGIHandler
-    view: View
+    application: Application
     urls: ModuleType
-    ours: bool = False
 
 
-class Core(ASGIHandler):
-    """A handler without the common parts of a request: body, signals and threads."""
+def contestants(kind: str) -> dict[str, Contestant]:
+    """Return the ways to serve the view, by name."""
+    from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+    from django.http import HttpResponse
+    from django.test import override_settings
+    from django.urls import path, set_script_prefix
 
-    async def handle(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """Create the request, call the view, and send the response."""
-        set_script_prefix(get_script_prefix(scope))
-        request, _ = self.create_request(scope, BytesIO())
-        assert request is not None
-        response = await self.run_get_response(request)
-        await self.send_response(response, send)
+    from lifespan_app import lifespan
+    from lifespan_app.handler import LifespanASGIHandler
 
+    class Core(ASGIHandler):
+        """A handler without the common parts of a request: body, signals and threads."""
 
-def contestants(*, core: bool) -> list[Contestant]:
-    """Return plain Django twice, the ways to read a resource, and the other package if installed."""
+        async def handle(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+            set_script_prefix(get_script_prefix(scope))
+            request, _ = self.create_request(scope, BytesIO())
+            assert request is not None
+            response = await self.run_get_response(request)
+            await self.send_response(response, send)
 
-    def handler(handler_class: type[ASGIHandler]) -> ASGIHandler:
-        parents = (Core, handler_class) if core else (handler_class,)
+    def handler(handler_class: type[ASGIHandler]) -> Any:
+        parents = (Core, handler_class) if kind == "core" else (handler_class,)
         request_class = type("RequestOfItsOwn", (handler_class.request_class,), {})
-        made: ASGIHandler = type("HandlerOfItsOwn", parents, {"request_class": request_class})()
-        return made
+        return type("HandlerOfItsOwn", parents, {"request_class": request_class})()
 
-    def ours(name: str, view: View) -> Contestant:
-        return _contestant(name, handler(LifespanASGIHandler), view, ours=True)
+    def contestant(application: Application, expression: str) -> Contestant:
+        # Code of its own for each, as adapted bytecode belongs to code; and URLs of its own, as a longer
+        # way through a list of patterns would count.
+        names = {**read_by, "HttpResponse": HttpResponse, "__name__": __name__}
+        is_async = "" if kind == "sync" else "async "
+        exec(VIEW.format(is_async=is_async, expression=expression), names)
+        urls = ModuleType("urls_of_a_contestant")
+        vars(urls)["urlpatterns"] = [path("book/", names["view"])]
+        return Contestant(application=application, urls=urls)
 
-    found = [
-        _contestant(PLAIN, handler(ASGIHandler), by_global),
-        _contestant(AGAIN, handler(ASGIHandler), by_global),
-        ours(BY_HANDLE, by_handle),
-        ours('ours, request.state["name"]', by_item),
-        ours("ours, request.state.name", by_attribute),
-    ]
-    if importlib.util.find_spec("django_asgi_lifespan"):
-        from django_asgi_lifespan.handler import LifespanASGIHandler as PeersHandler
+    @lifespan.resource
+    async def http_client() -> AsyncIterator[Client]:
+        yield CLIENT
 
-        with override_settings(
-            MIDDLEWARE=["django_asgi_lifespan.middleware.LifespanStateMiddleware"]
-        ):
-            peer = handler(PeersHandler)
-        found.append(_contestant("django-asgi-lifespan, its middleware", peer, by_item))
+    read_by: dict[str, Any] = {"CLIENT": CLIENT, "Client": Client, "http_client": http_client}
+    found = {
+        PLAIN: contestant(handler(ASGIHandler), "CLIENT"),
+        PLAIN + AGAIN: contestant(handler(ASGIHandler), "CLIENT"),
+        HANDLE: contestant(handler(LifespanASGIHandler), "http_client(request)"),
+        ITEM: contestant(handler(LifespanASGIHandler), 'request.state["http_client"]'),
+        ATTRIBUTE: contestant(handler(LifespanASGIHandler), "request.state.http_client"),
+    }
+    for name in installed([MANAGERS, LIFECYCLE, AIODRF]):
+        if name == MANAGERS:
+            from django_asgi_lifespan.handler import LifespanASGIHandler as PeersHandler
+            from django_asgi_lifespan.register import register_lifespan_manager
+
+            @contextlib.asynccontextmanager
+            async def manager() -> AsyncIterator[dict[str, Client]]:
+                yield {"http_client": CLIENT}
+
+            register_lifespan_manager(context_manager=manager)
+            middleware = "django_asgi_lifespan.middleware.LifespanStateMiddleware"
+            with override_settings(MIDDLEWARE=[middleware]):
+                found[name] = contestant(handler(PeersHandler), 'request.state["http_client"]')
+        elif name == LIFECYCLE:
+            from asgi_lifecycle.middleware import LifespanMiddleware
+
+            found[name] = contestant(LifespanMiddleware(handler(ASGIHandler)), "CLIENT")
+        else:
+            from aiodrf_asgi_lifespan.asgi import LifespanApplication, get_lifespan_state
+
+            @contextlib.asynccontextmanager
+            async def resources() -> AsyncIterator[Client]:
+                yield CLIENT
+
+            read_by["get_lifespan_state"] = get_lifespan_state
+            found[name] = contestant(
+                LifespanApplication(handler(ASGIHandler), lifespan=resources),
+                "get_lifespan_state(request, Client)",
+            )
+    if kind != "core" and installed([STARLETTE]):
+        found[STARLETTE] = _starlette(kind)
     return found
 
 
-def _contestant(name: str, handler: ASGIHandler, view: View, *, ours: bool = False) -> Contestant:
-    # URLs of its own for each: a longer way through a list of patterns would count.
-    urls = ModuleType("urls_of_a_contestant")
-    vars(urls)["urlpatterns"] = [path("book/", view)]
-    return Contestant(name=name, handler=handler, view=view, urls=urls, ours=ours)
+def _starlette(kind: str) -> Contestant:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    @contextlib.asynccontextmanager
+    async def resources(_: Starlette) -> AsyncIterator[dict[str, Client]]:
+        yield {"http_client": CLIENT}
+
+    async def view(request: Request) -> Response:
+        return Response(request.state.http_client.answer)
+
+    def sync_view(request: Request) -> Response:
+        return Response(request.state.http_client.answer)
+
+    routes = [Route("/book/", sync_view if kind == "sync" else view)]
+    application = Starlette(routes=routes, lifespan=resources)
+    return Contestant(application=application, urls=ModuleType("none"))
 
 
-def scope_of_a_request() -> dict[str, Any]:
-    """Return a scope like that of uvicorn, with the headers of a browser."""
-    headers = {
-        "host": "localhost:8000",
-        "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-        "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-        "accept-language": "en,de;q=0.7",
-        "accept-encoding": "gzip, deflate, br, zstd",
-        "connection": "keep-alive",
-    }
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": "1.1",
-        "server": ("127.0.0.1", 8000),
-        "client": ("127.0.0.1", 50000),
-        "scheme": "http",
-        "method": "GET",
-        "root_path": "",
-        "path": "/book/",
-        "raw_path": b"/book/",
-        "query_string": b"",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
-    }
+HEADERS = {
+    "host": "localhost:8000",
+    "user-agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    "accept-language": "en,de;q=0.7",
+    "accept-encoding": "gzip, deflate, br, zstd",
+    "connection": "keep-alive",
+}
+SCOPE = {
+    "type": "http",
+    "asgi": {"version": "3.0", "spec_version": "2.3"},
+    "http_version": "1.1",
+    "server": ("127.0.0.1", 8000),
+    "client": ("127.0.0.1", 50000),
+    "scheme": "http",
+    "method": "GET",
+    "root_path": "",
+    "path": "/book/",
+    "raw_path": b"/book/",
+    "query_string": b"",
+    "headers": [(name.encode(), value.encode()) for name, value in HEADERS.items()],
+}
+"""A scope like that of uvicorn, with the headers of a browser."""
 
 
 async def _send(message: Mapping[str, Any]) -> None:
-    pass
+    if message.get("status", 200) != 200:
+        raise RuntimeError(message)
 
 
 def _client_that_stays() -> Callable[[], Awaitable[dict[str, Any]]]:
@@ -206,98 +214,128 @@ def _client_that_stays() -> Callable[[], Awaitable[dict[str, Any]]]:
 
 
 async def block(contestant: Contestant, requests: int, state: dict[str, Any]) -> float:
-    """Serve requests one after the other. Return the seconds."""
+    """Serve requests one after the other. Return the processor's microseconds of one."""
+    from django.conf import settings
+
     settings.ROOT_URLCONF = contestant.urls
-    handler = contestant.handler
-    scope = scope_of_a_request()
-    began = time.process_time()
+    application = contestant.application
+    begun = time.process_time()
     for _ in range(requests):
         # As servers do: a copy of the lifespan's state for each request.
-        await handler({**scope, "state": state.copy()}, _client_that_stays(), _send)
-    return time.process_time() - began
+        await application({**SCOPE, "state": state.copy()}, _client_that_stays(), _send)
+    taken = (time.process_time() - begun) / requests * 1e6
+    # A loop that never gets its turn counts as blocked, and is reported.
+    await asyncio.sleep(0)
+    return taken
 
 
-@asynccontextmanager
-async def running(application: ASGIHandler) -> AsyncIterator[dict[str, Any]]:
+@contextlib.asynccontextmanager
+async def running(application: Application) -> AsyncIterator[dict[str, Any]]:
     """Start an application's lifespan, yield its state, and stop it."""
     to_application: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     from_application: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
     state: dict[str, Any] = {}
     scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": state}
-    life = asyncio.create_task(application(scope, to_application.get, from_application.put))
+    life = asyncio.ensure_future(application(scope, to_application.get, from_application.put))
     await to_application.put({"type": "lifespan.startup"})
-    answer = await from_application.get()
-    if answer["type"] != "lifespan.startup.complete":
-        raise RuntimeError(answer)
+    answered = await from_application.get()
+    if answered["type"] != "lifespan.startup.complete":
+        raise RuntimeError(answered)
     yield state
     await to_application.put({"type": "lifespan.shutdown"})
     await life
 
 
-async def race(*, core: bool, rounds: int, requests: int) -> dict[str, list[float]]:
-    """Run all applications alternately. Return the ratios to plain Django by round."""
-    ratios: dict[str, list[float]] = {one.name: [] for one in contestants(core=core)}
-    order = random.Random(1)
-    for _ in range(HEATS):
-        entered = contestants(core=core)
-        order.shuffle(entered)
-        async with AsyncExitStack() as stack:
-            state = {"http_client": CLIENT}  # for the peer, whose state is the scope's
-            for one in entered:
-                if one.ours:
-                    state = await stack.enter_async_context(running(one.handler))
-            for one in entered:
-                await block(one, WARM_UP, state)
-            gc.collect()
-            gc.freeze()
-            for _ in range(rounds):
-                order.shuffle(entered)
-                seconds = {one.name: await block(one, requests, state) for one in entered}
-                for name, taken in seconds.items():
-                    ratios[name].append(seconds[PLAIN] / taken)
-            gc.unfreeze()
-    del ratios[PLAIN]
-    return ratios
-
-
-def range_of_noise(ratios: Sequence[float]) -> tuple[float, float]:
-    """Return the lowest and highest median of plain Django against itself, over equal parts."""
-    size = len(ratios) // GROUPS
-    parts = [statistics.median(ratios[at * size : (at + 1) * size]) for at in range(GROUPS)]
-    return min(parts), max(parts)
-
-
-def measure() -> Sequence[Figure]:
-    """Measure twice: the core of a request, and whole requests."""
-    return [*_core(), *_whole()]
-
-
-def _core() -> Iterator[Figure]:
-    ratios = asyncio.run(race(core=True, rounds=CORE_ROUNDS, requests=CORE_BLOCK))
-    yield from _figures("core of a request", ratios, {BY_HANDLE: CORE_AT_LEAST})
-
-
-def _whole() -> Iterator[Figure]:
-    ratios = asyncio.run(race(core=False, rounds=WHOLE_ROUNDS, requests=WHOLE_BLOCK))
-    lowest, _ = range_of_noise(ratios[AGAIN])
-    ours = (name for name in ratios if name.startswith("ours"))
-    yield from _figures("whole request", ratios, dict.fromkeys(ours, lowest))
-
-
-def _figures(
-    part: str, ratios: dict[str, list[float]], at_least: dict[str, float]
-) -> Iterator[Figure]:
-    for name, taken in ratios.items():
-        lowest, highest = range_of_noise(taken)
-        yield Figure(
-            benchmark="request",
-            what=f"{part}: {name}",
-            value=statistics.median(taken),
-            unit="ratio",
-            at_least=at_least.get(name),
-            note=f"median of {len(taken)}; medians of {GROUPS} parts {lowest:.4f} to {highest:.4f}",
+async def here(kind: str, seed: int) -> dict[str, tuple[float, float]]:
+    """Return the microseconds of a request of each contestant, and the ratio to plain Django."""
+    rounds, requests = KINDS[kind]
+    entered = contestants(kind)
+    order = random.Random(seed)
+    names = list(entered)
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    async with contextlib.AsyncExitStack() as stack:
+        states = {
+            name: {}
+            if name.startswith(PLAIN)
+            else await stack.enter_async_context(running(one.application))
+            for name, one in entered.items()
+        }
+        for name in names:
+            await block(entered[name], WARM_UP, states[name])
+        gc.collect()
+        gc.freeze()
+        for _ in range(rounds):
+            order.shuffle(names)
+            for name in names:
+                taken[name].append(await block(entered[name], requests, states[name]))
+    return {
+        name: (
+            statistics.median(each),
+            statistics.median(a / b for a, b in zip(each, taken[PLAIN], strict=True)),
         )
+        for name, each in taken.items()
+    }
+
+
+def measure(rounds: int = ROUNDS) -> Sequence[Table]:
+    """Measure in `rounds` processes for each kind."""
+    processes: dict[str, list[dict[str, tuple[float, float]]]] = {kind: [] for kind in KINDS}
+    for number in range(rounds):
+        for kind, found in processes.items():
+            found.append(answer(["-m", "benchmarks.request", kind, str(number)]))
+    return [_table(kind, found) for kind, found in processes.items()]
+
+
+def _table(kind: str, processes: list[dict[str, tuple[float, float]]]) -> Table:
+    names = list(processes[0])
+    ratios = {name: [found[name][1] for found in processes] for name in names}
+    if kind == "core":
+        peers = [statistics.median(ratios[name]) for name in (MANAGERS, AIODRF) if name in names]
+        goal = f"at most {CORE_AT_MOST} of the slower of {MANAGERS} and {AIODRF}"
+        at_most = max(peers) * CORE_AT_MOST if peers else None
+        judged = {HANDLE} if peers else set()
+    else:
+        goal = f"within {PLAIN} against itself"
+        # Which of two equal handlers is the second one is chance.
+        at_most = max(max(ratio, 1 / ratio) for ratio in ratios[PLAIN + AGAIN])
+        judged = {HANDLE, ITEM, ATTRIBUTE}
+    rows = [
+        Row(
+            name=name,
+            samples=[found[name][0] for found in processes],
+            ratios=ratios[name],
+            goal=f"{goal}: {at_most:.3f}" if name in judged else "",
+            ratio_at_most=at_most,
+            drawn=name != STARLETTE,
+            why="a read looks whether the hook that reads has asked, and whether it is the right loop",
+        )
+        for name in names
+    ]
+    words = {
+        "core": "Core of a request",
+        "async": "Whole request, async view",
+        "sync": "Whole request, sync view",
+    }
+    return Table(
+        title=words[kind],
+        unit="us",
+        rows=rows,
+        against=PLAIN,
+        noise_at_most=0.02 if kind != "sync" else 0.04,
+        plot="ratio",
+    )
 
 
 if __name__ == "__main__":
-    show(measure, "Requests, as rates to plain Django's")
+    import django
+    from django.conf import settings
+
+    settings.configure(
+        ALLOWED_HOSTS=["*"],
+        SECRET_KEY="for benchmarks only",
+        MIDDLEWARE=[],
+        USE_TZ=True,
+        DEBUG_PROPAGATE_EXCEPTIONS=True,
+    )
+    django.setup()
+    print(json.dumps(asyncio.run(here(sys.argv[1], int(sys.argv[2])))))

@@ -25,9 +25,6 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from lifespan_app import conf
-from lifespan_app.history.reading.against_last_good import against_last_good
-from lifespan_app.history.reading.as_json import document
-from lifespan_app.history.reading.hook_history import hook_history
 from lifespan_app.history.reading.queries import any_of, conditions_of, tables_exist
 from lifespan_app.integration.redaction import masked
 from lifespan_app.models import LifespanRun
@@ -35,7 +32,9 @@ from lifespan_app.models import LifespanRun
 from . import cells, deletion
 from .lists import ASKED, FILTERS, RunList
 from .odd_text import answering_any_text
-from .run_page import context_of
+
+# What only the pages of a run and of a hook need is imported by them: every process with an admin imports
+# this module.
 
 MOST_NAMED = 20
 """The most runs that the confirmation of a deletion lists."""
@@ -215,6 +214,8 @@ class LifespanRunAdmin(admin.ModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show a run."""
+        from .run_page import context_of
+
         self.require_view_permission(request)
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied
@@ -237,6 +238,9 @@ class LifespanRunAdmin(admin.ModelAdmin):
 
     def json_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Return a run as JSON."""
+        from lifespan_app.history.reading.against_last_good import against_last_good
+        from lifespan_app.history.reading.as_json import document
+
         self.require_view_permission(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
@@ -259,6 +263,8 @@ class LifespanRunAdmin(admin.ModelAdmin):
 
     def hook_view(self, request: HttpRequest, app_label: str, name: str) -> HttpResponse:
         """Show the history of one hook."""
+        from lifespan_app.history.reading.hook_history import hook_history
+
         self.require_view_permission(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])

@@ -132,13 +132,14 @@ def few(keys: Sequence[str]) -> list[str]:
 
 def start_limit(node: Node) -> float | None:
     """Return the seconds that a hook has to start; None: as many as the whole startup."""
-    from lifespan_app.engine.running.deadlines import OPTIONAL_TIMEOUT
-
     if node.hook is None or node.hook.kind in ("shutdown", "background", "drain"):
         return None
     if node.options.retry is not None:
         return node.options.retry.for_
     if node.options.timeout is None and not node.options.required and node.options.wait:
+        # It brings what runs hooks, which no check needs otherwise.
+        from lifespan_app.engine.running.deadlines import OPTIONAL_TIMEOUT
+
         return OPTIONAL_TIMEOUT
     return node.options.timeout
 
