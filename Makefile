@@ -132,7 +132,6 @@ bench: $(DEVELOPMENT_SET_UP) ## Measure the figures side by side, and write docs
 
 .PHONY: torture
 torture: $(DEVELOPMENT_SET_UP) ## Try for long what must never fail (PART, QUICK=1, SEED; see docs/reliability.rst)
-	@$(if $(SYSTEM),$(INSTALL) --requirement tests/requirements-peers.txt)
 	@$(RUN) -m tests.torture $(if $(PART),--part $(PART)) $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) \
 		$(if $(PLANS),--plans $(PLANS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATABASE),--database $(DATABASE)) \
 		$(if $(SYSTEM),--system $(SYSTEM))
