@@ -136,6 +136,12 @@ torture: $(DEVELOPMENT_SET_UP) ## Try for long what must never fail (PART, QUICK
 		$(if $(PLANS),--plans $(PLANS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATABASE),--database $(DATABASE)) \
 		$(if $(SYSTEM),--system $(SYSTEM))
 
+.PHONY: mutation
+mutation: $(DEVELOPMENT_SET_UP) ## Change the engine in small ways, and list the changes that no test notices: MODULE=scheduler
+	@$(INSTALL) "mutmut>=3.8,<4"
+	@$(RUN) -m mutmut run --max-children 2 $(if $(MODULE),"*.$(MODULE).*")
+	@$(RUN) -m mutmut results
+
 .PHONY: docs
 docs: $(VENV)/pyvenv.cfg ## Build the documentation into docs/_build/html
 	@$(INSTALL) --editable . --requirement docs/requirements.txt
@@ -151,7 +157,7 @@ test-sdist: $(DEVELOPMENT_SET_UP) ## Build twice, compare, and test the source a
 
 .PHONY: clean
 clean: ## Remove all that these targets made
-	rm -rf $(VENV) .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov dist docs/_build
+	rm -rf $(VENV) .tox .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.* htmlcov mutants dist docs/_build
 	rm -f sandbox/*.sqlite3*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

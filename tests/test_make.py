@@ -16,7 +16,17 @@ from tests.sandboxes import sandbox_environment
 from tests.servers import Server
 
 CHECKOUT = Path(os.environ.get("LIFESPAN_TEST_CHECKOUT") or Path(__file__).resolve().parent.parent)
-LEFT_OUT = (".git", ".venv", ".tox", ".*_cache", "__pycache__", "*.sqlite3*", "dist", "htmlcov")
+LEFT_OUT = (
+    ".git",
+    ".venv",
+    ".tox",
+    ".*_cache",
+    "__pycache__",
+    "*.sqlite3*",
+    "dist",
+    "htmlcov",
+    "mutants",
+)
 
 
 class Demo(Server):

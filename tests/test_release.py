@@ -110,7 +110,17 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folders = []
     for number, mode in enumerate([0o600, 0o644]):
         copy = tmp_path_factory.mktemp("copy") / "project"
-        made = (".git", ".venv", ".tox", ".*_cache", "__pycache__", "dist", "_build", "*.sqlite3*")
+        made = (
+            ".git",
+            ".venv",
+            ".tox",
+            ".*_cache",
+            "__pycache__",
+            "dist",
+            "_build",
+            "*.sqlite3*",
+            "mutants",
+        )
         shutil.copytree(CHECKOUT, copy, ignore=shutil.ignore_patterns(*made))
         for path in copy.rglob("*"):
             if path.is_file():

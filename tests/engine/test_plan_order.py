@@ -279,6 +279,16 @@ def test_plan_that_is_made_twice_is_the_same(lifespan: Lifespan) -> None:
     assert repr(lifespan.plan("app")) == "<plan of app: shop.client, shop.index>"
 
 
+def test_plans_with_the_same_nodes_are_equal(lifespan: Lifespan) -> None:
+    resource(lifespan, "index", needs=["client"])
+    resource(lifespan, "client")
+
+    one, two = (build_plan(lifespan.hooks, "app") for _ in range(2))
+    assert one is not two
+    assert one == two
+    assert one != one.order
+
+
 def test_plan_changes_when_a_hook_is_declared_later_and_not_before(lifespan: Lifespan) -> None:
     before = lifespan.plan("app")
     resource(lifespan, "client")

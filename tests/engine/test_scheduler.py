@@ -12,150 +12,13 @@ from typing import Any
 
 import pytest
 
-from lifespan_app import Lifespan
-from lifespan_app.engine.reporting.journal import Entry, Journal
-from lifespan_app.engine.reporting.report import IN_SHUTDOWN, IN_STARTUP, Phase, Readiness
+from lifespan_app import Lifespan, Retry
+from lifespan_app.engine.lease import Lease
+from lifespan_app.engine.reporting.report import IN_SHUTDOWN, Phase, Readiness
 from lifespan_app.engine.running.deadlines import Limits
-from lifespan_app.engine.running.graph import Graph
-from lifespan_app.engine.running.hook_run import HookRun
-from lifespan_app.engine.running.scheduler import Do, Scheduler
-from tests.engine.apps import HostWithApps, written_in
-
-LIMITS = Limits(startup=30.0, stop=5.0, shutdown=8.0)
-SILENT = (Do.STATUS, Do.FAILED, Do.CLOSED, Do.OPENED, Do.WARM, Do.ROUND)
-"""Commands that only tell somebody something."""
-
-
-class Plot:
-    """A scheduler with the hooks of a ``Lifespan``, told what happens, second by second.
-
-    Args:
-        declare: declares the hooks.
-        limits: what the run is allowed.
-    """
-
-    def __init__(self, declare: Callable[[Lifespan], object], limits: Limits = LIMITS) -> None:
-        lifespan = Lifespan(HostWithApps())
-        declare(lifespan)
-        plan = lifespan.plan("app")
-        self.now = 0.0
-        self.journal = Journal(plan.nodes, lambda: self.now)
-        self.graph = Graph(self, plan, label_of=lifespan.adapter.app_label)  # type: ignore[arg-type]
-        self.scheduler = Scheduler(self.graph, self.journal, limits)
-
-    def hook(self, name: str) -> HookRun:
-        """Return a hook by its name."""
-        return next(one for one in self.graph.hook_runs if one.hook and one.hook.name == name)
-
-    def entry(self, name: str, phase: Phase = IN_STARTUP) -> Entry:
-        """Return the last entry of a hook's step."""
-        hook = self.hook(name)
-        entry = {IN_STARTUP: hook.startup, IN_SHUTDOWN: hook.shutdown}.get(phase, hook.serving)
-        assert entry is not None
-        return entry
-
-    def commands(self) -> list[str]:
-        """Return what the scheduler wants done, and take it for done."""
-        told = [told_of(command) for command in self.scheduler.commands if command[0] not in SILENT]
-        self.scheduler.commands.clear()
-        return told
-
-    # Events.
-
-    def begin(self) -> list[str]:
-        self.scheduler.begin(self.now, tells_steps=False)
-        return self.commands()
-
-    def up(self, name: str) -> list[str]:
-        self.scheduler.came_up(self.now, self.hook(name), name)
-        return self.commands()
-
-    def ends(self, name: str, error: BaseException | None = None) -> list[str]:
-        self.scheduler.ended(self.now, self.hook(name), error)
-        return self.commands()
-
-    def serves(self) -> list[str]:
-        self.scheduler.service_begins(self.now, tells_steps=False)
-        return self.commands()
-
-    def stops(self, *, quick: bool = False) -> list[str]:
-        self.scheduler.stop(self.now, quick=quick, ended_by="the test")
-        assert "stop begins" in self.commands()
-        return self.stop_begins()
-
-    def stop_begins(self) -> list[str]:
-        self.scheduler.shutdown_begins(self.now, tells_steps=False)
-        return self.commands()
-
-    def at(self, seconds: float) -> list[str]:
-        """Let the time pass; the scheduler is asked whenever it wants to be."""
-        told = []
-        while (wake_at := self.scheduler.wake_at) <= seconds:
-            self.now = max(self.now, wake_at)
-            self.scheduler.time_passed(self.now)
-            told += [command for command in self.commands() if not command.startswith("look")]
-        self.now = seconds
-        return told
-
-    def looks_until(self, seconds: float) -> dict[float, list[str]]:
-        """Let the time pass; return when it was looked where hooks wait, and where which ones."""
-        looked = {}
-        while (wake_at := self.scheduler.wake_at) <= seconds:
-            self.now = wake_at
-            self.scheduler.time_passed(self.now)
-            for command in self.scheduler.commands:
-                if command[0] is Do.LOOK:
-                    looked[self.now] = [one.hook.name for one in command[1]]
-            self.scheduler.commands.clear()
-        return looked
-
-    def readiness(self) -> Readiness:
-        """Return whether requests may come."""
-        return self.scheduler.readiness(stop_is_known=False, failing=())
-
-
-def told_of(command: tuple[Any, ...]) -> str:
-    words = {Do.STOP: "stop begins"}.get(command[0], str(command[0]))
-    names = [one.hook.name for one in command[1:] if isinstance(one, HookRun)]
-    return " ".join([words, *names])
-
-
-async def nothing() -> None: ...
-
-
-async def opened() -> Any:
-    yield
-
-
-def opened_in_thread() -> Any:
-    yield
-
-
-def resource(lifespan: Lifespan, name: str, *needs: str, **options: Any) -> None:
-    in_thread = options.pop("in_thread", False)
-
-    async def on_loop() -> Any:
-        yield
-
-    def threaded() -> Any:
-        yield
-
-    function = written_in("shop.lifespan")(threaded if in_thread else on_loop)
-    lifespan.resource(name=name, depends_on=[f"shop.{one}" for one in needs], **options)(function)
-
-
-def job(lifespan: Lifespan, name: str, **options: Any) -> None:
-    async def work() -> None: ...
-
-    lifespan.background(name=name, **options)(written_in("shop.lifespan")(work))
-
-
-def chain(lifespan: Lifespan, **options: Any) -> None:
-    """Declare a database, a cache that needs it, and a client that needs nothing."""
-    resource(lifespan, "db")
-    resource(lifespan, "cache", "db", **options)
-    resource(lifespan, "client")
-
+from lifespan_app.engine.running.scheduler import Do
+from tests.engine.apps import written_in
+from tests.engine.plot import LIMITS, Plot, chain, job, nothing, resource, served
 
 # All goes well.
 
@@ -179,6 +42,94 @@ def test_plan_without_hooks_serves_at_once_and_is_over_at_once() -> None:
     assert plot.begin() == ["serve"]
     assert plot.serves() == []
     assert plot.stops() == ["finish"]
+
+
+def test_step_begins_when_its_turn_has_come_and_ends_when_it_is_up_or_down() -> None:
+    plot = Plot(chain)
+    plot.now = 1.0
+    plot.begin()
+    plot.now = 2.0
+    plot.up("db")
+    plot.up("client")
+    plot.now = 4.5
+    plot.up("cache")
+    plot.serves()
+    assert (plot.entry("cache").begun, plot.entry("cache").ended) == (2.0, 4.5)
+    plot.now = 7.0
+    plot.stops()
+    plot.ends("client")
+    plot.now = 8.0
+    plot.ends("cache")
+    plot.now = 9.5
+    plot.ends("db")
+    entry = plot.entry("db", IN_SHUTDOWN)
+    assert (entry.begun, entry.ended) == (8.0, 9.5)
+
+
+def test_all_attempts_of_a_start_are_one_step() -> None:
+    plot = Plot(flaky)
+    plot.now = 1.0
+    plot.begin()
+    plot.ends("db", OSError("nobody there"))
+    plot.at(3.0)
+    plot.up("db")
+    assert (plot.entry("db").begun, plot.entry("db").ended) == (1.0, 3.0)
+
+
+def test_every_hook_is_down_at_the_end_and_holds_nothing() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        chain(lifespan)
+        job(lifespan, "refresh")
+        job(lifespan, "done")
+        lifespan.on_start(name="announce")(written_in("shop.lifespan")(nothing))
+        lifespan.on_shutdown(name="leave")(written_in("shop.lifespan")(nothing))
+
+    plot = Plot(declare)
+    plot.begin()
+    for name in ("db", "client", "cache"):
+        plot.up(name)
+    plot.ends("announce")
+    plot.serves()
+    plot.ends("done")
+    plot.stops()
+    plot.ends("refresh", asyncio.CancelledError())
+    for name in ("leave", "cache", "client", "db"):
+        plot.ends(name)
+    assert plot.scheduler.over
+    for one in plot.graph.hook_runs:
+        assert (one.state, one.value, one.lives) == ("down", None, False), one
+
+
+def test_requests_may_come_while_the_process_serves_and_its_stop_is_not_known() -> None:
+    plot = Plot(chain)
+    assert plot.readiness() is Readiness.STARTING
+    plot.begin()
+    for name in ("db", "client", "cache"):
+        assert plot.readiness() is Readiness.STARTING
+        plot.up(name)
+    plot.serves()
+    assert plot.readiness() is Readiness.OK
+    known = plot.scheduler.readiness(stop_is_known=True, failing=())
+    assert known is Readiness.STOPPING
+    plot.stops()
+    assert plot.readiness() is Readiness.STOPPING
+    assert plot.scheduler.status == "stopping"
+    for name in ("cache", "client", "db"):
+        plot.ends(name)
+    assert plot.readiness() is Readiness.STOPPED
+
+
+def test_failing_check_of_what_is_required_keeps_requests_away() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        resource(lifespan, "feed", required=False)
+
+    plot = served(declare, "db", "feed")
+    db, feed = plot.hook("db"), plot.hook("feed")
+    scheduler = plot.scheduler
+    ready = scheduler.readiness(stop_is_known=False, failing=[feed, db])
+    assert ready is Readiness.CHECK_FAILED
+    assert scheduler.readiness(stop_is_known=False, failing=[feed]) is Readiness.DEGRADED
 
 
 # A start is tried again.
@@ -210,6 +161,28 @@ def test_attempt_that_passes_its_limit_begins_again_once_it_has_ended() -> None:
     assert plot.at(5.5) == ["start db"]
 
 
+def test_error_of_the_last_attempt_says_how_the_first_one_had_failed() -> None:
+    plot = Plot(lambda lifespan: flaky(lifespan, retry=Retry(60, on=(OSError,))))
+    plot.begin()
+    plot.up("client")
+    plot.ends("db", OSError("nobody there"))
+    plot.at(0.5)
+    error = ValueError("wrong password")
+    assert plot.ends("db", error) == ["stop begins"]
+    note = "It was attempt 2; the first one had failed with OSError: nobody there"
+    assert note in error.__notes__
+
+
+def test_last_attempt_that_passes_its_limit_fails_by_it() -> None:
+    plot = Plot(lambda lifespan: flaky(lifespan, timeout=5, retry=5.2))
+    plot.begin()
+    plot.up("client")
+    assert plot.at(5.0) == ["cancel db"]
+    assert plot.ends("db", asyncio.CancelledError()) == ["stop begins"]
+    assert "did not start within its limit of 5 s" in str(plot.scheduler.first_error)
+    assert plot.entry("db").outcome == "timed_out"
+
+
 def test_attempt_that_would_begin_too_late_is_none() -> None:
     plot = Plot(lambda lifespan: flaky(lifespan, retry=2))
     plot.begin()
@@ -231,6 +204,40 @@ def test_stop_waits_for_no_attempt() -> None:
     assert plot.at(3600.0) == []
 
 
+def test_start_that_fails_while_the_startup_is_rolled_back_is_not_tried_again() -> None:
+    plot = Plot(flaky)
+    plot.begin()
+    plot.stops()
+    assert plot.ends("db", OSError("nobody there")) == []
+    assert plot.ends("client", asyncio.CancelledError()) == ["finish"]
+    assert plot.entry("db").outcome == "failed"
+
+
+def test_start_that_fails_while_the_loop_ends_is_not_tried_again() -> None:
+    plot = Plot(flaky)
+    plot.begin()
+    plot.scheduler.loop_ends(plot.now)
+    assert plot.ends("db", OSError("nobody there")) == ["cancel client", "stop begins"]
+
+
+def test_at_the_deadline_an_optional_attempt_fails_before_what_is_required() -> None:
+    """Its dependents are skipped for it, and not because the startup had failed."""
+
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "feed", required=False, retry=60, timeout=2.5)
+        resource(lifespan, "index", "feed")
+        resource(lifespan, "db")
+
+    plot = Plot(declare, LIMITS._replace(startup=3.0))
+    plot.begin()
+    assert plot.at(2.5) == ["cancel feed"]
+    assert plot.at(3.0) == ["cancel db", "stop begins"]
+    assert plot.entry("feed").outcome == "timed_out"
+    [failed] = plot.entry("feed").tried.errors
+    assert "did not start within its limit of 2.5 s" in failed
+    assert plot.entry("index").reason.startswith("it needs 'shop.feed'")
+
+
 # A required hook raises, or a limit passes.
 
 
@@ -241,6 +248,9 @@ def test_required_hook_that_raises_fails_the_startup_and_closes_what_is_open() -
     error = OSError("nobody there")
     assert plot.ends("db", error) == ["stop begins"]
     assert plot.entry("cache").outcome == "skipped"
+    [note] = error.__notes__
+    assert note.startswith("Raised by lifespan hook 'shop.db'")
+    assert note.endswith(" at startup.")
     assert plot.stop_begins() == ["release client"]
     assert plot.ends("client") == ["finish"]
     assert plot.scheduler.first_error is error
@@ -276,6 +286,17 @@ def test_startup_that_passes_its_deadline_has_four_seconds_for_the_rollback() ->
     # The rollback ends at most four seconds after it.
     plot.stop_begins()
     assert plot.scheduler.deadlines.deadline == 7.0
+
+
+def test_hook_that_is_up_only_after_the_deadline_has_passed_it() -> None:
+    """The loop was blocked, so that nothing was looked at in time."""
+    plot = Plot(chain, LIMITS._replace(startup=3.0))
+    plot.begin()
+    plot.up("db")
+    plot.now = 3.2
+    plot.up("client")
+    error = str(plot.scheduler.first_error)
+    assert "within the startup's deadline of 3 s; it has had 3.200 s of them" in error
 
 
 def test_optional_hook_fails_first_at_the_deadline_and_the_rest_serves() -> None:
@@ -378,17 +399,66 @@ def test_process_is_not_ready_when_a_hook_fails_that_it_did_not_wait_for() -> No
     assert plot.readiness() is Readiness.WARM_UP_FAILED
 
 
-# A stop fails.
+def test_only_a_resource_that_comes_up_while_the_process_serves_is_told_to_be_open() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "model", wait=False)
+        resource(lifespan, "index", wait=False)
 
+        @lifespan.on_start(depends_on=["shop.model"])
+        @written_in("shop.lifespan")
+        async def warm_up() -> None: ...
 
-def served(declare: Callable[[Lifespan], object], *names: str, limits: Limits = LIMITS) -> Plot:
-    """Return a plot in which some resources are up and the process serves."""
-    plot = Plot(declare, limits)
+    plot = Plot(declare)
     plot.begin()
-    for name in names:
-        plot.up(name)
     plot.serves()
-    return plot
+    told: list[list[Any]] = []
+    for name in ("model", "warm_up", "index"):
+        plot.scheduler.came_up(plot.now, plot.hook(name), name)
+        commands = plot.scheduler.commands
+        told.append([one[0] for one in commands if one[0] in (Do.OPENED, Do.WARM)])
+        commands.clear()
+    assert told == [[Do.OPENED], [], [Do.OPENED, Do.WARM]]
+
+
+def test_lines_of_slow_hooks_are_looked_for_until_the_last_hook_is_up_that_nobody_waited_for() -> (
+    None
+):
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "model", wait=False)
+        resource(lifespan, "index", wait=False)
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.serves()
+    plot.up("model")
+    assert plot.looks_until(6.0) == {5.0: ["index"]}
+    plot.up("index")
+    assert plot.looks_until(60.0) == {}
+
+
+def test_start_that_the_startup_does_not_wait_for_is_tried_again_after_its_deadline() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "model", wait=False, retry=100))
+    plot.begin()
+    plot.serves()
+    plot.at(60.0)
+    assert plot.ends("model", OSError("nobody there")) == ["try again model"]
+    assert plot.at(60.5) == ["start model"]
+
+
+def test_lines_of_late_hooks_are_looked_for_after_the_deadline_of_the_startup() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "model", wait=False)
+        resource(lifespan, "feed", required=False)
+
+    plot = Plot(declare, LIMITS._replace(startup=3.0))
+    plot.begin()
+    assert plot.at(3.0) == ["cancel feed", "serve"]
+    plot.serves()
+    plot.ends("feed", asyncio.CancelledError())
+    assert plot.looks_until(6.0) == {5.0: ["model"]}
+
+
+# A stop fails.
 
 
 def test_stop_raises_and_every_other_hook_still_stops() -> None:
@@ -396,10 +466,22 @@ def test_stop_raises_and_every_other_hook_still_stops() -> None:
     plot.stops()
     error = OSError("not closed")
     assert plot.ends("cache", error) == ["release db"]
+    assert plot.entry("cache", IN_SHUTDOWN).outcome == "failed"
+    [note] = error.__notes__
+    assert note.startswith("Raised by lifespan hook 'shop.cache'")
+    assert note.endswith(" at shutdown.")
     plot.ends("client")
     assert plot.ends("db") == ["finish"]
     assert plot.scheduler.stop_errors == [error]
     assert plot.scheduler.status == "shutdown_failed"
+
+
+def test_observers_hear_of_a_stop_that_raises_as_failed() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.stops()
+    plot.scheduler.ended(plot.now, plot.hook("cache"), OSError("not closed"))
+    failed = [command[1] for command in plot.scheduler.commands if command[0] is Do.FAILED]
+    assert [(entry.phase, entry.outcome) for entry in failed] == [(IN_SHUTDOWN, "failed")]
 
 
 def test_stop_that_passes_its_limit_is_cancelled() -> None:
@@ -408,6 +490,18 @@ def test_stop_that_passes_its_limit_is_cancelled() -> None:
     assert plot.at(2.0) == ["cancel db"]
     assert plot.ends("db", asyncio.CancelledError()) == ["finish"]
     assert plot.entry("db", IN_SHUTDOWN).outcome == "timed_out"
+
+
+def test_error_after_the_limit_of_a_stop_is_a_note_of_the_first_one() -> None:
+    plot = served(lambda lifespan: resource(lifespan, "db", shutdown_timeout=2.0), "db")
+    plot.stops()
+    plot.at(2.5)
+    assert plot.ends("db", OSError("not closed")) == ["finish"]
+    [error] = plot.scheduler.stop_errors
+    assert "did not stop within its limit of 2 s" in str(error)
+    assert "Then it raised OSError: not closed" in error.__notes__
+    entry = plot.entry("db", IN_SHUTDOWN)
+    assert (entry.outcome, entry.ended, entry.error) == ("timed_out", 2.5, error)
 
 
 def test_all_errors_of_a_shutdown_are_kept() -> None:
@@ -426,6 +520,84 @@ def test_second_stop_joins_the_first() -> None:
     plot.scheduler.stop(plot.now, quick=False, ended_by="another")
     assert plot.commands() == []
     assert plot.scheduler.ended_by == "the test"
+
+
+def test_job_that_raises_when_it_is_stopped_has_failed() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh"))
+    plot.begin()
+    plot.serves()
+    plot.stops()
+    plot.now = 2.0
+    error = OSError("not closed")
+    plot.scheduler.ended(plot.now, plot.hook("refresh"), error)
+    failed = [command[1] for command in plot.scheduler.commands if command[0] is Do.FAILED]
+    assert [(entry.phase, entry.outcome) for entry in failed] == [(IN_SHUTDOWN, "failed")]
+    entry = plot.entry("refresh", Phase.SERVING)
+    assert (entry.outcome, entry.ended, entry.error) == ("failed", 2.0, error)
+    assert plot.scheduler.stop_errors == [error]
+
+
+def test_job_is_cancelled_gently_by_the_stop_and_once_more_at_its_limit() -> None:
+    """The ending loop has cancelled it, too: a second time would interrupt its clean-up."""
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", shutdown_timeout=2))
+    plot.begin()
+    plot.serves()
+    plot.scheduler.stop(plot.now, quick=False, ended_by="the test")
+    plot.scheduler.shutdown_begins(plot.now, tells_steps=False)
+    assert cancels(plot) == [False]
+    plot.scheduler.time_passed(2.0)
+    assert cancels(plot) == [True]
+
+
+def cancels(plot: Plot) -> list[bool]:
+    """Return, of each cancellation, whether it is one of a task that is being cancelled already."""
+    told = [command[2] for command in plot.scheduler.commands if command[0] is Do.CANCEL]
+    plot.scheduler.commands.clear()
+    return told
+
+
+def test_round_that_passes_its_limit_is_cancelled_though_it_is_being_cancelled() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, timeout=5))
+    plot.begin()
+    plot.serves()
+    plot.scheduler.time_passed(5.0)
+    assert cancels(plot) == [True]
+    plot.scheduler.time_passed(6.0)
+    assert cancels(plot) == [True]
+
+
+def test_run_that_has_not_begun_is_over_at_once() -> None:
+    plot = Plot(chain)
+    plot.scheduler.stop(plot.now, quick=False, ended_by="the test")
+    assert plot.commands() == ["finish"]
+    assert plot.scheduler.status == "stopped"
+    assert plot.scheduler.phase is IN_SHUTDOWN
+    assert plot.scheduler.ended_by == "the test"
+
+
+def test_quick_stop_makes_the_one_that_is_under_way_quick() -> None:
+    plot = served(lambda lifespan: resource(lifespan, "db"), "db")
+    plot.stops()
+    plot.scheduler.stop(plot.now, quick=True, ended_by="another")
+    assert plot.at(1.0) == ["cancel db"]
+    assert plot.scheduler.ended_by == "the test"
+
+
+def test_what_has_not_come_up_yet_is_given_up_at_the_stop() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "model", wait=False)
+        resource(lifespan, "index", "model", wait=False)
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.serves()
+    plot.scheduler.stop(plot.now, quick=False, ended_by="the test")
+    assert [command[0] for command in plot.scheduler.commands] == [Do.CANCEL, Do.WARM, Do.STOP]
+    plot.scheduler.commands.clear()
+    assert plot.stop_begins() == []
+    assert plot.ends("model", asyncio.CancelledError()) == ["finish"]
+    assert plot.entry("model").reason == "the startup was given up"
+    assert plot.entry("index").reason == "the process was already stopping"
 
 
 # The shutdown nears its deadline.
@@ -487,6 +659,78 @@ def test_thread_is_abandoned_at_once() -> None:
     assert plot.stop_begins() == ["finish"]
 
 
+def abandons(plot: Plot, at: float) -> list[str]:
+    """Let the time pass; return why hooks are waited for no longer."""
+    why = []
+    while (wake_at := plot.scheduler.wake_at) <= at:
+        plot.now = max(plot.now, wake_at)
+        plot.scheduler.time_passed(plot.now)
+        why += [command[2] for command in plot.scheduler.commands if command[0] is Do.ABANDON]
+        plot.scheduler.commands.clear()
+    return why
+
+
+def test_hook_that_is_abandoned_while_it_starts_keeps_its_first_error() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "db", timeout=2.0, required=False))
+    plot.begin()
+    assert abandons(plot, 10.0) == ["ignores its cancellation"]
+    entry = plot.entry("db")
+    assert (entry.outcome, entry.ended) == ("abandoned", 4.0)
+    assert "did not start within its limit of 2 s" in str(entry.error)
+
+
+def test_hook_that_is_abandoned_while_it_is_given_up_has_that_as_its_error() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.stops()
+    assert abandons(plot, 10.0) == ["ignores its cancellation"] * 2
+    assert "'shop.db'" in str(plot.entry("db").error)
+    assert str(plot.entry("db").error).endswith("ignores its cancellation, and was abandoned.")
+
+
+def test_stop_that_is_abandoned_is_an_error_of_the_shutdown() -> None:
+    plot = served(
+        lambda lifespan: resource(lifespan, "db", shutdown_timeout=2.0, in_thread=True), "db"
+    )
+    plot.stops()
+    assert abandons(plot, 10.0) == ["hangs in its thread, which can't be cancelled"]
+    [error] = plot.scheduler.stop_errors
+    assert "did not stop within its limit of 2 s" in str(error)
+    assert plot.entry("db", IN_SHUTDOWN).outcome == "abandoned"
+    assert plot.scheduler.over
+
+
+def test_what_an_abandoned_hook_does_is_no_news() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db", required=False, timeout=2.0)
+        resource(lifespan, "feed", required=False, timeout=2.0)
+        job(lifespan, "refresh", shutdown_timeout=1.0)
+
+    plot = Plot(declare)
+    plot.begin()
+    abandons(plot, 5.0)
+    plot.serves()
+    assert plot.up("feed") == []
+    plot.stops()
+    assert abandons(plot, 10.0) == ["ignores its cancellation"]
+    assert plot.ends("db", OSError("too late")) == []
+    assert plot.ends("refresh", OSError("too late")) == []
+    assert plot.entry("db").outcome == "abandoned"
+    assert plot.entry("refresh", Phase.SERVING).outcome == "abandoned"
+
+
+def test_what_a_hook_does_after_the_end_of_its_run_is_no_news() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.scheduler.end_at_once(RuntimeError("a fault"))
+    plot.commands()
+    assert plot.up("db") == []
+    assert plot.ends("client", OSError("too late")) == []
+    assert plot.hook("client").startup is None
+    plot.scheduler.time_passed(3600.0)
+    assert plot.commands() == []
+
+
 # Cancelled.
 
 
@@ -537,6 +781,36 @@ def test_end_of_the_loop_is_no_failure_of_a_hook() -> None:
     assert plot.scheduler.first_error is None
 
 
+def test_end_of_the_loop_is_none_of_a_run_that_is_over() -> None:
+    plot = served(lambda lifespan: resource(lifespan, "db"), "db")
+    plot.stops()
+    plot.scheduler.loop_ends(plot.now)
+    assert plot.scheduler.loop_is_ending
+    plot.ends("db", asyncio.CancelledError())
+    assert plot.entry("db", IN_SHUTDOWN).outcome == "cancelled"
+    plot.scheduler.loop_ends(plot.now)
+    assert not plot.scheduler.loop_is_ending
+
+
+@pytest.mark.parametrize("timeout", [0.5, 60.0])
+def test_thread_that_starts_has_a_second_after_the_stop_and_not_longer_than_its_limit(
+    timeout: float,
+) -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "db", timeout=timeout, in_thread=True))
+    plot.begin()
+    assert plot.stops() == []
+    due = min(timeout, 1.0)
+    assert plot.at(due - 0.1) == []
+    assert plot.at(due) == ["abandon db", "finish"]
+
+
+def test_what_was_not_begun_at_the_stop_says_so() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.stops()
+    assert plot.entry("cache").reason == "the startup was stopped"
+
+
 # Errors of other kinds.
 
 
@@ -567,6 +841,12 @@ def test_of_several_errors_the_first_is_kept_and_noted() -> None:
     plot.ends("client", second)
     assert plot.scheduler.first_error is first
     assert any("Then 'shop.client'" in note for note in first.__notes__)
+    assert plot.scheduler.over
+    failure = plot.entry("db").failure
+    assert failure is not None
+    assert "Then 'shop.client'" in failure.traceback
+    steps = plot.journal.snapshot((), lambda: (), plot.now).steps()
+    assert "Then 'shop.client'" in next(step for step in steps if step.name == "db").traceback
 
 
 # The stop is known before it begins.
@@ -582,6 +862,18 @@ def test_drain_function_runs_as_soon_as_the_stop_is_known_and_everything_else_st
     assert plot.commands() == ["start leave"]
     assert plot.stops() == []
     assert plot.ends("leave") == ["release db"]
+
+
+def test_drain_function_that_runs_has_one_second_from_a_quick_stop() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        lifespan.on_drain(name="leave", timeout=30)(written_in("shop.lifespan")(nothing))
+
+    plot = served(declare, "db")
+    plot.scheduler.notice(plot.now)
+    assert plot.commands() == ["start leave"]
+    plot.stops(quick=True)
+    assert plot.at(1.0) == ["cancel leave"]
 
 
 # While serving.
@@ -606,6 +898,18 @@ def test_job_that_crashes_is_begun_again_after_longer_and_longer_pauses() -> Non
         assert plot.at(due) == ["start refresh"]
     assert plot.hook("refresh").serving is not None
     assert plot.entry("refresh", Phase.SERVING).attempt == 4
+
+
+def test_job_that_begins_again_has_log_lines_of_its_own() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", on_crash="restart"))
+    plot.begin()
+    plot.serves()
+    step = (plot.hook("refresh").node.index, Phase.SERVING, 0.0)
+    before = plot.journal.sink(*step)
+    plot.ends("refresh", OSError("lost"))
+    assert plot.journal.sink(*step) is before
+    assert plot.at(1.0) == ["start refresh"]
+    assert plot.journal.sink(*step) is not before
 
 
 def test_job_is_begun_once_where_its_turn_comes_in_the_moment_in_which_all_is_settled() -> None:
@@ -649,7 +953,45 @@ def test_crashed_job_is_not_restarted_without_its_dependencies() -> None:
     plot.ends("db", OSError("lost"))
     plot.ends("refresh", OSError("lost"))
     assert plot.at(60.0) == []
-    assert "it needs 'shop.db'" in plot.entry("refresh", Phase.SERVING).reason
+    reason = plot.entry("refresh", Phase.SERVING).reason
+    assert reason.startswith("it does not begin: it needs 'shop.db'")
+    assert reason.endswith("which crashed: OSError: lost")
+
+
+def test_shutdown_function_is_skipped_after_the_crash_of_what_it_needs() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+
+        @lifespan.on_shutdown(depends_on=["shop.db"])
+        @written_in("shop.lifespan")
+        async def leave() -> None: ...
+
+    plot = served(declare, "db")
+    plot.ends("db", OSError("lost"))
+    assert plot.stops() == ["finish"]
+    entry = plot.entry("leave", IN_SHUTDOWN)
+    assert entry.outcome == "skipped"
+    assert entry.reason.startswith("it needs 'shop.db'")
+    assert entry.reason.endswith("which crashed: OSError: lost")
+
+
+def test_late_hook_does_not_start_after_the_crash_of_what_it_needs() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        resource(lifespan, "model", wait=False)
+        resource(lifespan, "index", "db", "model", wait=False)
+        resource(lifespan, "pages", "model", wait=False)
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.up("db")
+    plot.serves()
+    plot.ends("db", OSError("lost"))
+    assert plot.up("model") == ["start pages"]
+    entry = plot.entry("index")
+    assert entry.outcome == "skipped"
+    assert entry.reason.startswith("it needs 'shop.db'")
+    assert entry.reason.endswith("which crashed: OSError: lost")
 
 
 def test_optional_job_that_crashes_leaves_the_process_degraded() -> None:
@@ -665,6 +1007,8 @@ def test_job_that_crashes_has_the_server_asked_to_stop() -> None:
     plot.begin()
     plot.serves()
     assert plot.ends("refresh", OSError("lost")) == ["ask to stop refresh"]
+    plot.scheduler.stop(plot.now, quick=False, ended_by="SIGTERM")
+    assert plot.scheduler.ended_by == "the crash of 'shop.refresh'"
 
 
 @pytest.mark.parametrize(
@@ -736,6 +1080,18 @@ def test_round_that_passes_its_limit_is_cancelled_twice_and_then_waited_for() ->
     assert plot.at(3600.0) == ["start refresh"]
 
 
+def test_round_that_ends_after_its_limit_has_passed_it() -> None:
+    """The loop was blocked, so that nothing was looked at in time."""
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, timeout=5))
+    plot.begin()
+    plot.serves()
+    plot.now = 5.1
+    plot.ends("refresh")
+    entry = plot.entry("refresh", Phase.SERVING)
+    assert entry.outcome == "crashed"
+    assert "did not end its round within its limit of 5 s" in str(entry.error)
+
+
 def test_job_that_gives_no_sign_of_life_is_stalled() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", stall_after=30))
     plot.begin()
@@ -746,6 +1102,25 @@ def test_job_that_gives_no_sign_of_life_is_stalled() -> None:
     plot.scheduler.recovers(plot.now, plot.hook("refresh"))
     assert plot.readiness() is Readiness.OK
     assert plot.at(60.0) == ["stalled refresh"]
+
+
+def test_sign_of_life_of_a_job_that_is_not_stalled_is_no_news() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", stall_after=30))
+    plot.begin()
+    plot.serves()
+    plot.scheduler.recovers(plot.now, plot.hook("refresh"))
+    assert not plot.scheduler.commands
+
+
+def test_job_that_gives_a_sign_of_life_waits_nowhere_any_more() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", stall_after=30))
+    plot.begin()
+    plot.serves()
+    plot.at(30.0)
+    plot.hook("refresh").located("shop/jobs.py:7")
+    assert plot.entry("refresh", Phase.SERVING).waiting_at == "shop/jobs.py:7"
+    plot.scheduler.recovers(plot.now, plot.hook("refresh"))
+    assert plot.entry("refresh", Phase.SERVING).waiting_at == ""
 
 
 def test_job_does_not_stall_between_two_rounds() -> None:
@@ -834,8 +1209,11 @@ def test_job_that_returns_is_finished() -> None:
 
 def test_resource_whose_own_tasks_crash_is_down() -> None:
     plot = served(chain, "db", "client", "cache")
-    assert plot.ends("client", OSError("lost")) == []
+    error = OSError("lost")
+    assert plot.ends("client", error) == []
     assert plot.hook("client").crashed
+    [note] = error.__notes__
+    assert note.endswith(" while serving.")
     assert plot.stops() == ["release cache"]
 
 
@@ -852,6 +1230,20 @@ def test_jobs_stop_before_the_first_hook_those_of_the_highest_priority_first() -
     assert plot.stops() == ["cancel high"]
     assert plot.ends("high", asyncio.CancelledError()) == ["cancel low"]
     assert plot.ends("low", asyncio.CancelledError()) == ["release db"]
+
+
+def test_job_is_stopped_after_the_function_that_ended_last_before_it() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        job(lifespan, "refresh")
+        lifespan.on_drain(name="leave")(written_in("shop.lifespan")(nothing))
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.serves()
+    assert plot.stops() == ["start leave"]
+    assert plot.ends("leave") == ["cancel refresh"]
+    assert plot.ends("refresh", asyncio.CancelledError()) == ["finish"]
+    assert plot.entry("refresh", Phase.SERVING).after == plot.hook("leave").node.index
 
 
 # A slow hook.
@@ -895,8 +1287,177 @@ def test_fault_of_the_engine_stops_open_hooks_in_order() -> None:
     assert plot.scheduler.first_error is fault
 
 
+def test_fault_before_the_service_has_begun_is_a_failure_of_the_startup() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "db"))
+    plot.begin()
+    plot.up("db")
+    fault = RuntimeError("a fault")
+    plot.scheduler.fault(plot.now, fault)
+    assert plot.commands() == ["stop begins"]
+    assert plot.scheduler.first_error is fault
+    assert plot.scheduler.status == "startup_failed"
+    assert plot.scheduler.ended_by == "startup failed"
+    assert plot.scheduler.deadlines.deadline == 8.0
+
+
+def test_process_that_serves_goes_on_after_a_fault() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.scheduler.fault(plot.now, RuntimeError("a fault"))
+    assert plot.commands() == []
+    assert plot.scheduler.first_error is None
+    assert plot.readiness() is Readiness.OK
+
+
+def test_fault_of_the_shutdown_is_one_of_its_errors_and_begins_it_if_it_has_not_begun() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.scheduler.stop(plot.now, quick=False, ended_by="the test")
+    plot.commands()
+    first, second = RuntimeError("first"), RuntimeError("second")
+    plot.scheduler.fault(plot.now, first)
+    assert plot.commands() == ["release cache", "release client"]
+    plot.scheduler.fault(plot.now, second)
+    assert plot.commands() == []
+    assert plot.scheduler.stop_errors == [first, second]
+
+
 def test_where_nothing_can_be_relied_on_the_run_ends_at_once() -> None:
     plot = Plot(chain)
     plot.begin()
-    plot.scheduler.end_at_once(RuntimeError("a fault"))
+    fault = RuntimeError("a fault")
+    plot.scheduler.end_at_once(fault)
+    cancelled = [command[2] for command in plot.scheduler.commands if command[0] is Do.CANCEL]
+    assert cancelled == [True, True]
     assert plot.commands() == ["cancel db", "cancel client", "finish", "finish"]
+    assert plot.scheduler.first_error is fault
+    assert plot.scheduler.status == "startup_failed"
+    assert plot.scheduler.phase is IN_SHUTDOWN
+    assert plot.readiness() is Readiness.STOPPED
+
+
+def test_end_at_once_keeps_the_error_that_came_first() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    first = OSError("nobody there")
+    plot.ends("db", first)
+    plot.scheduler.end_at_once(RuntimeError("a fault"))
+    assert plot.scheduler.first_error is first
+
+
+def test_end_at_once_before_the_service_has_begun_is_a_failure_of_the_startup() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    for name in ("db", "client", "cache"):
+        plot.up(name)
+    fault = RuntimeError("a fault")
+    plot.scheduler.end_at_once(fault)
+    assert plot.scheduler.first_error is fault
+    assert plot.scheduler.stop_errors == []
+
+
+def test_end_at_once_of_the_service_is_a_failure_of_the_shutdown() -> None:
+    plot = served(chain, "db", "client", "cache")
+    fault = RuntimeError("a fault")
+    plot.scheduler.end_at_once(fault)
+    assert plot.scheduler.first_error is None
+    assert plot.scheduler.stop_errors == [fault]
+    assert plot.scheduler.status == "shutdown_failed"
+
+
+# Asked for by a test or an observer.
+
+
+def on_request(**options: Any) -> Plot:
+    """Return a plot with a database and a job whose rounds begin only on request."""
+
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        job(lifespan, "refresh", every=60, **options)
+
+    plot = Plot(declare)
+    plot.hook("refresh").job.wait_for_requests()
+    return plot
+
+
+def rounds(plot: Plot) -> list[str]:
+    """Ask for a round; return the commands, with the end of the round if it is told."""
+    plot.scheduler.begin_round(plot.now, plot.hook("refresh"))
+    words = [str(command[0]) for command in plot.scheduler.commands]
+    plot.scheduler.commands.clear()
+    return [word for word in words if word != "status"]
+
+
+def test_round_on_request_begins_now() -> None:
+    plot = on_request()
+    plot.begin()
+    plot.up("db")
+    assert plot.serves() == []
+    plot.now = 5.0
+    assert rounds(plot) == ["start"]
+    assert plot.entry("refresh", Phase.SERVING).begun == 5.0
+    plot.ends("refresh")
+    assert plot.at(3600.0) == []
+
+
+def test_round_that_goes_on_is_the_one_that_was_asked_for() -> None:
+    plot = on_request()
+    plot.begin()
+    plot.up("db")
+    plot.serves()
+    rounds(plot)
+    assert rounds(plot) == []
+
+
+def test_round_that_can_not_begin_is_over_at_once() -> None:
+    plot = on_request()
+    plot.begin()
+    assert rounds(plot) == ["round"]
+    plot.up("db")
+    plot.serves()
+    plot.stops()
+    assert rounds(plot) == ["round"]
+
+
+def test_each_step_is_told_from_the_moment_in_which_somebody_wants_to_know() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.scheduler.steps_are_watched(watched=True)
+    plot.scheduler.came_up(plot.now, plot.hook("client"), None)
+    assert [command[0] for command in plot.scheduler.commands] == [Do.STEP]
+    plot.scheduler.commands.clear()
+    plot.scheduler.steps_are_watched(watched=False)
+    plot.scheduler.came_up(plot.now, plot.hook("db"), None)
+    assert [command[0] for command in plot.scheduler.commands] == [Do.START]
+
+
+# The time.
+
+
+EVENTS: dict[str, Callable[[Plot, float], None]] = {
+    "notice": lambda plot, now: plot.scheduler.notice(now),
+    "stop": lambda plot, now: plot.scheduler.stop(now, quick=False, ended_by="the test"),
+    "hurry": lambda plot, now: plot.scheduler.hurry(now),
+    "fault": lambda plot, now: plot.scheduler.fault(now, RuntimeError("a fault")),
+    "ended": lambda plot, now: plot.scheduler.ended(now, plot.hook("refresh"), None),
+    "begin_round": lambda plot, now: plot.scheduler.begin_round(now, plot.hook("refresh")),
+    "recovers": lambda plot, now: plot.scheduler.recovers(now, plot.hook("refresh")),
+    "waits_behind": lambda plot, now: plot.scheduler.waits_behind(
+        now, plot.hook("refresh"), "process 5 leads"
+    ),
+    "loses_lease": lambda plot, now: plot.scheduler.loses_lease(
+        now, plot.hook("refresh"), "has run out"
+    ),
+    "has_turn": lambda plot, now: plot.scheduler.has_turn(
+        now, plot.hook("refresh"), Lease("shop.refresh", 1)
+    ),
+    "time_passed": lambda plot, now: plot.scheduler.time_passed(now),
+}
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_time_of_an_event_is_now(event: str) -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", once="cluster"))
+    plot.begin()
+    plot.serves()
+    plot.scheduler.has_turn(1.0, plot.hook("refresh"), Lease("shop.refresh", 1))
+    EVENTS[event](plot, 7.0)
+    assert plot.scheduler.now == 7.0

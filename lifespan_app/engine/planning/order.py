@@ -126,10 +126,9 @@ def nodes_in_order(order: Iterable[Candidate], drains: Iterable[Candidate]) -> l
 
 def add_barrier(nodes: list[Node], layer: list[Node]) -> Node:
     """Add a barrier behind one layer: the nodes of the next layer wait for it alone."""
-    priority = layer[0].options.priority
-    key = f"priority {priority}"
+    key = f"priority {layer[0].options.priority}"
     waits = tuple(Wait(node.index, PRIORITY, key, hard=False) for node in layer)
-    barrier = barrier_of(len(nodes), key, priority=priority, waits=waits)
+    barrier = barrier_of(len(nodes), key, waits=waits)
     nodes.append(barrier)
     return barrier
 

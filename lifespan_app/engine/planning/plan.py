@@ -107,10 +107,9 @@ def node_of(
     return Node(index, f"{label}.{hook.name}", label, hook, hook.options, (), waits)
 
 
-def barrier_of(index: int, key: str, *, priority: int = 0, waits: tuple[Wait, ...] = ()) -> Node:
+def barrier_of(index: int, key: str, *, waits: tuple[Wait, ...] = ()) -> Node:
     """Return a barrier: a node without a hook."""
-    options = Options(priority) if priority else NO_OPTIONS
-    return Node(index, key, "", None, options, (), waits)
+    return Node(index, key, "", None, NO_OPTIONS, (), waits)
 
 
 class Plan:

@@ -90,6 +90,9 @@ class Deadlines:
         self.quick = quick
         self._stopping = True
         allowed = self.limits.shutdown
+        if quick:
+            # A drain function may have begun before.
+            self._hasten(now)
         self._begin(now, min(allowed, QUICK_DEADLINE) if quick else allowed, SLOW_SHUTDOWN)
 
     def begin_rollback(self, now: float, *, quick: bool) -> None:
@@ -106,10 +109,13 @@ class Deadlines:
         """Make a stop that is under way a quick one."""
         self.quick = True
         self.deadline = min(self.deadline, now + QUICK_DEADLINE)
+        self._hasten(now)
+        self.look_ahead()
+
+    def _hasten(self, now: float) -> None:
         for hook_run in self.watched():
             if not hook_run.cancel_attempts:
                 hook_run.due_at(min(hook_run.deadline, now + QUICK_TIMEOUT))
-        self.look_ahead()
 
     def close(self) -> None:
         """End all watching."""

@@ -1,0 +1,127 @@
+"""One hook in one run, by itself: which changes of its state are possible, and what it records of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+import pytest
+
+from lifespan_app.engine.reporting.report import OK, Outcome
+from lifespan_app.engine.running import hook_run
+from lifespan_app.engine.running.hook_run import (
+    DOWN,
+    PENDING,
+    RETRYING,
+    STARTING,
+    STOPPING,
+    UP,
+    HookRun,
+    ImpossibleTransition,
+    State,
+    what_happened,
+)
+from tests.engine.plot import Plot, chain, resource, served
+
+ERROR = OSError("nobody there")
+
+EVENTS: dict[str, tuple[Callable[[HookRun], object], Iterable[tuple[State, State]]]] = {
+    "begins": (
+        lambda one: one.began(1.0, 9.0),
+        [(PENDING, STARTING), (RETRYING, STARTING)],
+    ),
+    "is armed": (lambda one: one.armed(), [(PENDING, UP)]),
+    "is skipped": (
+        lambda one: one.skipped("not needed", 1.0),
+        [(PENDING, DOWN), (RETRYING, DOWN)],
+    ),
+    "comes up": (lambda one: one.came_up(None, 1.0, entered=True), [(STARTING, UP)]),
+    "is tried again": (lambda one: one.is_tried_again(2.0), [(STARTING, RETRYING)]),
+    "fails to start": (lambda one: one.start_over(), [(STARTING, DOWN), (RETRYING, DOWN)]),
+    "is asked to stop": (lambda one: one.asked_to_stop(1.0, 9.0), [(UP, STOPPING)]),
+    "has nothing to stop": (lambda one: one.nothing_to_stop(OK, 1.0), [(UP, DOWN)]),
+    "has stopped": (lambda one: one.stopped(OK, 1.0), [(STOPPING, DOWN)]),
+    "ends by itself": (
+        lambda one: one.ended_by_itself(Outcome.CRASHED, 1.0, ERROR),
+        [(UP, DOWN)],
+    ),
+    "goes down": (lambda one: one.goes_down(), [(UP, DOWN), (STOPPING, DOWN), (DOWN, DOWN)]),
+    "is abandoned": (lambda one: one.give_up(1.0, ERROR), [(STARTING, DOWN), (STOPPING, DOWN)]),
+}
+
+
+def hook() -> HookRun:
+    """Return a resource that is tried again, in a run that has not begun."""
+    return Plot(lambda lifespan: resource(lifespan, "db", retry=60)).hook("db")
+
+
+@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("before", State)
+def test_event_changes_the_state_as_the_table_says_or_is_a_fault(event: str, before: State) -> None:
+    happens, changes = EVENTS[event]
+    one = hook()
+    one.state = before
+    after = dict(changes).get(before)
+    if after is not None:
+        happens(one)
+        assert one.state is after
+    else:
+        with pytest.raises((ImpossibleTransition, AssertionError)):
+            happens(one)
+        assert one.state is before
+
+
+def test_impossible_change_names_the_state_and_what_would_be_possible() -> None:
+    with pytest.raises(ImpossibleTransition) as caught:
+        hook().came_up(None, 1.0, entered=True)
+    assert caught.value.args == (PENDING, {STARTING: UP})
+
+
+def test_transitions_are_those_of_the_architecture() -> None:
+    """Each row of the table in docs/architecture.rst."""
+    tables = {
+        name: dict(value)
+        for name, value in vars(hook_run).items()
+        if isinstance(value, hook_run.Transition)
+    }
+    assert tables["RESTARTED"] == {UP: UP, DOWN: UP}
+    assert tables["ROUND_ENDED"] == {UP: UP}
+    assert tables["JOB_STOPPED"] == {STOPPING: DOWN, UP: DOWN}
+    assert len(tables) == len(EVENTS) + 3
+
+
+# What happened to it, as the end of a sentence.
+
+
+def test_hook_that_has_not_begun_did_not_come_up() -> None:
+    assert what_happened(hook()) == "did not come up"
+
+
+def test_hook_that_was_cancelled_did_not_come_up() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.stops()
+    plot.ends("client", asyncio.CancelledError())
+    assert what_happened(plot.hook("client")) == "did not come up"
+    assert what_happened(plot.hook("cache")) == "was skipped"
+
+
+def test_hook_that_has_failed_names_its_error() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.ends("db", OSError("nobody there"))
+    assert what_happened(plot.hook("db")) == "failed: OSError: nobody there"
+
+
+def test_resource_that_has_crashed_names_its_error() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.ends("client", OSError("lost"))
+    assert what_happened(plot.hook("client")) == "crashed: OSError: lost"
+
+
+def test_hook_that_stops_or_has_stopped_is_closing_or_closed() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.stops()
+    assert what_happened(plot.hook("client")) == "is closing or closed"
+    plot.ends("client")
+    assert what_happened(plot.hook("client")) == "is closing or closed"
