@@ -8,7 +8,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from django.http import HttpResponseBase
 from django.test import Client
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from lifespan_app.models import LifespanLease, LifespanRun
@@ -107,6 +107,10 @@ def spelled(address: str, query: list[tuple[str, str]]) -> str:
 
 @examples(60)
 @given(request=requests)
+@example(request=(f"{LEASES}\0/change/", []))
+@example(request=(f"{LIST}hook/shop/\0/", []))
+@example(request=(f"{LIST}hook/shop/\x80/", []))
+@example(request=(LIST, [("host", "\0")]))
 def test_address_is_answered(root: Client, request: Request) -> None:
     assert is_an_answer(root.get(spelled(*request)))
 
