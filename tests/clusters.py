@@ -21,7 +21,7 @@ import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -151,8 +151,14 @@ class Cluster(ABC):
         """The entry in DATABASES that uses it."""
 
     @abstractmethod
+    def connect(self) -> Any:
+        """Open a connection, with autocommit."""
+
     def query(self, sql: str) -> list[Any]:
         """Run a query on a connection of its own and return its rows."""
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall()) if cursor.description else []
 
     def clients(self) -> int:
         """Count the connections that are open, without that of the question itself."""
@@ -254,14 +260,12 @@ class PostgreSQL(Cluster):
             "HOST": str(self.folder),
         }
 
-    def query(self, sql: str) -> list[Any]:
+    def connect(self) -> Any:
         import psycopg
 
-        with psycopg.connect(
-            host=str(self.folder), user="postgres", dbname="postgres"
-        ) as connection:
-            cursor = connection.execute(sql.encode())
-            return cursor.fetchall() if cursor.description else []
+        return psycopg.connect(
+            host=str(self.folder), user="postgres", dbname="postgres", autocommit=True
+        )
 
     def _tool(self, name: str) -> str:
         return str(self.server.resolve().parent / name)
@@ -309,10 +313,9 @@ class MariaDB(Cluster):
         super().serve(project, **options)
         project.settings(TAKE_PYMYSQL)
 
-    def query(self, sql: str) -> list[Any]:
+    def connect(self) -> Any:
         import pymysql  # type: ignore[import-untyped]
 
-        options = {"unix_socket": str(self.socket), "user": "root", "database": "test"}
-        with pymysql.connect(**options) as connection, connection.cursor() as cursor:
-            cursor.execute(sql)
-            return list(cursor.fetchall())
+        return pymysql.connect(
+            unix_socket=str(self.socket), user="root", database="test", autocommit=True
+        )

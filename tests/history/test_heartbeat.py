@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db import connections
 
 from lifespan_app import Lifespan
 from lifespan_app.history.recording import record, rows
@@ -33,6 +34,11 @@ def lifespan(sqlite_history: HistoryDatabase) -> Iterator[Lifespan]:
 @pytest.fixture
 def beats(lifespan: Lifespan, settings: Settings) -> None:
     settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0.1}
+
+
+def delete_runs() -> None:
+    LifespanRun.objects.all().delete()
+    connections["history"].close()
 
 
 async def served(lifespan: Lifespan) -> LifespanRun:
@@ -83,16 +89,19 @@ def test_run_that_was_taken_for_lost_is_back_with_its_next_heartbeat(lifespan: L
 
 
 @pytest.mark.usefixtures("beats")
-def test_run_whose_row_was_deleted_is_written_anew(lifespan: Lifespan) -> None:
+def test_run_whose_row_was_deleted_is_written_anew_with_its_steps(lifespan: Lifespan) -> None:
     async def main() -> None:
         async with lifespan.run():
             await has_status("serving")
-            await asyncio.to_thread(LifespanRun.objects.all().delete)
-            await has_status("serving")
+            await there_is(LifespanRun.objects.filter(steps__phase="startup"))
+            await asyncio.to_thread(delete_runs)
+            await there_is(LifespanRun.objects.filter(status="serving", steps__phase="startup"))
+            await asyncio.to_thread(delete_runs)
 
     asyncio.run(main())
     [run] = LifespanRun.objects.all()
     assert (run.status, run.hooks_total) == ("stopped", 1)
+    assert {step.phase for step in run.steps.all()} == {"startup", "shutdown"}
 
 
 def test_heartbeats_of_many_workers_spread(lifespan: Lifespan) -> None:

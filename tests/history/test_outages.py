@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 from django.db import connections
@@ -114,8 +115,8 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Return what is set when a record has looked after others: after that it only writes."""
     looked = threading.Event()
 
-    def look() -> Pieces:
-        yield from maintain()
+    def look(*options: Callable[[], bool]) -> Pieces:
+        yield from maintain(*options)
         looked.set()
 
     monkeypatch.setattr(record, "maintain", look)
@@ -136,6 +137,13 @@ async def one_run(lifespan: Lifespan) -> None:
 
 def files(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.exists() else []
+
+
+def a_silent_run() -> None:
+    """Record a run that has given no sign of life for too long."""
+    past = timezone.now() - timedelta(minutes=1)
+    a_run(status="serving", service_type="silent", lost_after=past)
+    connections["history"].close()
 
 
 def kept() -> list[tuple[str, int, bool]]:
@@ -211,11 +219,6 @@ class TestADatabaseThatIsDown:
     ) -> None:
         settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 2}
 
-        def silent() -> None:
-            past = timezone.now() - timedelta(minutes=1)
-            a_run(status="serving", service_type="silent", lost_after=past)
-            connections["history"].close()
-
         async def beat_after(run: LifespanRun) -> LifespanRun:
             return await there_is(
                 LifespanRun.objects.filter(pk=run.pk, last_seen_at__gt=run.last_seen_at)
@@ -227,13 +230,85 @@ class TestADatabaseThatIsDown:
                 await asyncio.to_thread(postgresql.stop)
                 await until(warnings)
                 await asyncio.to_thread(postgresql.start)
-                await asyncio.to_thread(silent)
+                await asyncio.to_thread(a_silent_run)
                 run = await there_is(LifespanRun.objects.filter(service_type="app"))
                 await beat_after(await beat_after(run))
                 await there_is(LifespanRun.objects.filter(service_type="silent", status="serving"))
                 await has_status("lost")
 
         asyncio.run(main())
+
+    def test_next_attempt_is_made_after_a_heartbeat_at_the_latest(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        settings: Settings,
+        monkeypatch: pytest.MonkeyPatch,
+        warnings: Callable[[], list[str]],
+    ) -> None:
+        """Else other processes would call the run lost."""
+        monkeypatch.setattr(record, "RETRIES", (1_000.0,))
+        settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0.2}
+
+        async def main() -> None:
+            async with lifespan.run():
+                await until(warnings)
+                await asyncio.to_thread(postgresql.start)
+                await has_status("serving")
+
+        postgresql.stop()
+        asyncio.run(main())
+
+    def test_run_that_ended_meanwhile_is_taken_from_its_file_by_a_process_that_goes_on(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        folder: Path,
+        settings: Settings,
+        warnings: Callable[[], list[str]],
+        looked: threading.Event,
+    ) -> None:
+        settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0.2}
+        uuid = str(uuid4())
+
+        def ends() -> None:
+            now = time.time()
+            row = {"uuid": uuid, "mode": "server", "service_type": "other", "pid": 1}
+            times = {"started_at": now, "last_seen_at": now}
+            file = spool.SpoolFile(folder, uuid)
+            file.append({"run": {**row, **times, "status": "stopped"}})
+            file.close()
+
+        async def main() -> None:
+            async with lifespan.run():
+                await all_is_written(looked)
+                await asyncio.to_thread(postgresql.stop)
+                await until(warnings)
+                ends()
+                await asyncio.to_thread(postgresql.start)
+                await there_is(LifespanRun.objects.filter(uuid=uuid, status="stopped"))
+
+        asyncio.run(main())
+
+    def test_process_that_began_without_the_database_gives_them_that_time_too(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        warnings: Callable[[], list[str]],
+        looked: threading.Event,
+    ) -> None:
+        a_silent_run()
+
+        async def main() -> None:
+            async with lifespan.run():
+                await until(warnings)
+                await asyncio.to_thread(postgresql.start)
+                await until(looked.is_set)
+
+        postgresql.stop()
+        asyncio.run(main())
+
+        assert LifespanRun.objects.get(service_type="silent").status == "serving"
 
     def test_pool_whose_connections_are_all_in_use_is_no_database_to_start(
         self,
@@ -360,6 +435,32 @@ class TestADatabaseThatIsPaused:
 
         asyncio.run(main())
 
+    @pytest.mark.slow
+    def test_paused_database_lets_no_process_call_others_lost_that_waited_too(
+        self,
+        postgresql: PostgreSQL,
+        lifespan: Lifespan,
+        settings: Settings,
+        looked: threading.Event,
+    ) -> None:
+        settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 2}
+
+        async def main() -> None:
+            async with lifespan.run():
+                await all_is_written(looked)
+                with postgresql.paused():
+                    # Longer than a heartbeat: one waits for the database.
+                    await asyncio.sleep(5)
+                await asyncio.to_thread(a_silent_run)
+                ours = LifespanRun.objects.filter(service_type="app")
+                for _ in range(2):
+                    before = await there_is(ours)
+                    await there_is(ours.filter(last_seen_at__gt=before.last_seen_at))
+                await there_is(LifespanRun.objects.filter(service_type="silent", status="serving"))
+                await has_status("lost")
+
+        asyncio.run(main())
+
     def test_paused_database_is_waited_for_as_long_as_the_shutdown_allows(
         self,
         postgresql: PostgreSQL,
@@ -388,6 +489,27 @@ class TestADatabaseThatIsPaused:
 
         assert kept() == [("stopped", 2, False)]
         assert files(folder) == []
+
+
+def test_run_whose_end_waits_in_a_file_is_not_lost(
+    on_sqlite: HistoryDatabase, folder: Path
+) -> None:
+    """Also while another process imports the file."""
+    past = timezone.now() - timedelta(minutes=1)
+    runs = [a_run(status="serving", lost_after=past) for _ in range(2)]
+    held = []
+    for run in runs:
+        file = spool.SpoolFile(folder, str(run.uuid))
+        row = {"uuid": str(run.uuid), "status": "stopped", "last_seen_at": time.time()}
+        file.append({"run": row})
+        held.append(file)
+    held[0].close()
+
+    for pause in maintenance.look_for_lost():
+        time.sleep(pause)
+    held[1].close()
+
+    assert [LifespanRun.objects.get(pk=run.pk).status for run in runs] == ["stopped", "serving"]
 
 
 class TestTablesThatAreMissing:

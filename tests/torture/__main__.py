@@ -42,11 +42,34 @@ def restarts(asked: argparse.Namespace) -> Row:
     return restarts(RESTARTS_QUICK if asked.quick else RESTARTS)
 
 
+def databases(asked: argparse.Namespace) -> Row:
+    """Have the database fail under servers that answer requests."""
+    from tests.torture.databases import (
+        ALL_CELLS,
+        QUICK_CELLS,
+        SECONDS,
+        SECONDS_QUICK,
+        databases,
+    )
+
+    if asked.quick:
+        return databases(QUICK_CELLS, SECONDS_QUICK)
+    return databases(ALL_CELLS, SECONDS)
+
+
 def soak(asked: argparse.Namespace) -> Row:
     """Start and stop a thousand times in one process."""
     from tests.torture.soak import STARTS, STARTS_QUICK, soak
 
     return soak(STARTS_QUICK if asked.quick else STARTS)
+
+
+def load(asked: argparse.Namespace) -> Row:
+    """Serve under load, with jobs that crash, spawned functions and leases."""
+    from tests.torture.long_load import SECONDS, SECONDS_QUICK, load
+
+    seconds = asked.seconds or (SECONDS_QUICK if asked.quick else SECONDS)
+    return load(asked.database, seconds)
 
 
 def leases(asked: argparse.Namespace) -> Row:
@@ -75,7 +98,9 @@ PARTS: dict[str, Callable[[argparse.Namespace], Row]] = {
     "model": model,
     "servers": servers,
     "restarts": restarts,
+    "databases": databases,
     "soak": soak,
+    "load": load,
     "leases": leases,
     "input": bad_input,
     "security": security,
@@ -92,9 +117,12 @@ def main(arguments: Sequence[str]) -> int:
         "--system", choices=list(PEERS), help="what the servers serve instead of lifespan_app"
     )
     parser.add_argument("--plans", type=int, help="of the model check")
-    parser.add_argument("--seconds", type=float, help="of the leases")
+    parser.add_argument("--seconds", type=float, help="of the load and the leases")
     parser.add_argument(
-        "--database", choices=("postgresql", "mariadb"), default="postgresql", help="of the leases"
+        "--database",
+        choices=("postgresql", "mariadb"),
+        default="postgresql",
+        help="of the load and the leases",
     )
     asked = parser.parse_args(arguments)
     if asked.seed is None:

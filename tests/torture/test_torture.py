@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import needs_postgresql
 from tests.projects import Project
 from tests.servers import GRANIAN, GUNICORN, GUNICORN_UVICORN, HYPERCORN, UVICORN, Kind
 from tests.torture import __main__ as command
+from tests.torture import databases
+from tests.torture.databases import failed
 from tests.torture.load import Load
+from tests.torture.long_load import SECONDS_QUICK, load
 from tests.torture.restarts import RESTARTS, WORKERS, restarted
 from tests.torture.results import Row
 from tests.torture.servers import KINDS, Cell, Seen, exit_codes, looked_at, migrated, tried
@@ -90,6 +94,36 @@ def test_project_of_a_peer_serves_and_stops(system: System, tmp_path: Path) -> N
 @pytest.mark.once
 def test_starts_and_stops_leave_no_thread_task_or_descriptor_behind() -> None:
     assert soak(20, {"threads": 0.001, "tasks": 0.001, "descriptors": 0.001}).faults == []
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@pytest.mark.parametrize(
+    "cell",
+    [
+        pytest.param(cell, id=str(cell), marks=needs_postgresql if "postgresql" in cell else ())
+        for cell in databases.QUICK_CELLS
+    ],
+)
+def test_fault_of_the_database_harms_no_answer_and_no_record(
+    cell: databases.Cell, tmp_path: Path
+) -> None:
+    seen = databases.tried(cell, tmp_path, databases.SECONDS_QUICK)
+
+    # Whether answers were slower depends on what else runs on this machine.
+    assert [fault for fault in seen.faults if "slower" not in fault] == []
+    assert (failed(seen.plain[1]), seen.runs, seen.late) == (0, 7, 2)
+    assert len(seen.plain[1]) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.server
+@needs_postgresql
+def test_load_with_crashes_spawned_functions_and_leases_leaves_nothing_behind() -> None:
+    row = load("postgresql", SECONDS_QUICK)
+
+    assert row.faults == []
+    assert " 0 by another process" not in row.tried
 
 
 # What it finds.

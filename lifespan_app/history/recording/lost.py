@@ -29,7 +29,7 @@ def lost_runs(now: datetime) -> dict[int, Q]:
     """
     # A run with a heartbeat since then is not lost.
     silent = dict.fromkeys(overdue_runs(now), Q(lost_after__lt=now))
-    return {**silent, **dict.fromkeys(ended_runs(now), Q())}
+    return {**silent, **ended_runs(now)}
 
 
 def mark_lost(pk: int, condition: Q) -> bool:
@@ -72,12 +72,12 @@ def overdue_runs(now: datetime) -> list[int]:
     return [pk for pk, *who in rows if tuple(who) != me]
 
 
-def ended_runs(now: datetime) -> list[int]:
-    """Return the live runs of ended processes on this host."""
+def ended_runs(now: datetime) -> dict[int, Q]:
+    """Return the live runs of ended processes on this host, as ``lost_runs`` does."""
     here = identity.place()
     if not here:
-        return []
+        return {}
     # Unordered: with an order, SQLite would read the whole table.
     neighbours = LifespanRun.objects.live(now).filter(process__startswith=f"{here}:").order_by()
     rows = neighbours.values_list("pk", "process", "pid")[:AT_ONCE]
-    return [pk for pk, who, pid in rows if identity.is_gone(who, pid)]
+    return {pk: Q() for pk, who, pid in rows if identity.is_gone(who, pid)}

@@ -21,7 +21,7 @@ from lifespan_app.models import LifespanRun
 from . import spool
 from .clock import database_time
 from .database_id import database_ids, project_id
-from .lost import lost_runs, mark_lost
+from .lost import ended_runs, lost_runs, mark_lost
 from .pruning import prune_some
 from .store import Writer, alias, forget_connection, moment, with_reconnect, with_retries
 from .store_errors import failure_of, is_lock_error, is_of_database, is_refusal
@@ -37,28 +37,32 @@ Pieces = Generator[float, None, None]
 """Work in pieces; each yields the seconds to wait before the next."""
 
 
-def maintain() -> Pieces:
+def maintain(silence_counts: Callable[[], bool] = lambda: True) -> Pieces:
     """Import spool files, mark lost runs, delete old ones.
 
     It begins after the first successful write. A failed part is logged and left to the next start; the
     others are done.
+
+    Args:
+        silence_counts: returns False if other processes may be silent because of the database.
     """
     for step in STEPS:
-        yield from logged(step)
+        part = partial(step, silence_counts()) if step is mark_lost_runs else step
+        yield from logged(part, STEPS[step])
 
 
 def look_for_lost() -> Pieces:
     """Mark lost runs, at a heartbeat."""
-    yield from logged(mark_lost_runs)
+    yield from logged(mark_lost_runs, STEPS[mark_lost_runs])
 
 
-def logged(step: Callable[[], Pieces]) -> Pieces:
+def logged(step: Callable[[], Pieces], failure: str) -> Pieces:
     """Do one part, and log its failure."""
     try:
         yield from step()
     except Exception as error:
         what = failure_of(error).what
-        logger.warning("%s: %s. The next start tries again.", STEPS[step], what)
+        logger.warning("%s: %s. The next start tries again.", failure, what)
 
 
 def import_waiting() -> Pieces:
@@ -133,12 +137,17 @@ def import_spooled(waiting: spool.Claimed) -> Pieces:
         )
 
 
-def mark_lost_runs() -> Pieces:
+def mark_lost_runs(silence_counts: bool = True) -> Pieces:
     """Mark lost runs, by the database's clock, since this machine's may be ahead."""
     found: dict[int, Q] = {}
-    yield from done(lambda: found.update(lost_runs(moment(database_time()))))
+    search = lost_runs if silence_counts else ended_runs
+    yield from done(lambda: found.update(search(moment(database_time()))))
+    if found:
+        # What has ended without the database is not lost: it waits in a file, or is just being imported.
+        yield from logged(import_waiting, STEPS[import_waiting])
+    waiting = spool.uuids(spool.folder_if_any()) if found else []
     for pk, condition in found.items():
-        yield from done(partial(mark_lost, pk, condition))
+        yield from done(partial(mark_lost, pk, condition & ~Q(uuid__in=waiting)))
 
 
 def delete_old_runs() -> Pieces:
@@ -162,7 +171,7 @@ def prune_by_two_clocks() -> None:
         )
 
 
-STEPS = {
+STEPS: dict[Callable[..., Pieces], str] = {
     import_waiting: "Records that wait in files can't be imported",
     name_stray_files: "Files of this project can't be read",
     mark_lost_runs: "Lost runs can't be marked",

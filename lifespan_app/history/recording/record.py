@@ -47,7 +47,7 @@ ALERT_PATIENCE = 2.0
 """The longest that a process which fails waits for the alerts about it."""
 
 RETRIES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds until the next attempt, after the first, second ... failure."""
+"""Seconds until the next attempt, after the first, second ... failure; a heartbeat at most."""
 
 QUIET_TIME = 0.1
 """Seconds that the thread waits for further changes. The event loop is busy then, and both need the GIL."""
@@ -240,27 +240,32 @@ class Record:
         failed = 0
         beat_at = self.next_beat()
         lost_at = 0.0
-        with closing(maintain()) as first_maintenance:
+        with closing(maintain(lambda: time.monotonic() >= lost_at)) as first_maintenance:
             maintenance, maintain_at = first_maintenance, 0.0
             while True:
                 if failed:
-                    wait = RETRIES[min(failed, len(RETRIES)) - 1]
+                    # A pause of several heartbeats would make the run a lost one.
+                    wait = min(RETRIES[min(failed, len(RETRIES)) - 1], self._heartbeat or math.inf)
                 else:
                     wait = max(0.0, min(beat_at, maintain_at) - time.monotonic())
                 is_closing = self._wait(wait, for_changes=not failed)
-                is_beat = time.monotonic() >= beat_at and not is_closing
+                begun = time.monotonic()
+                is_beat = begun >= beat_at and not is_closing
                 try:
                     if failed or is_closing or is_beat or self._has_changes():
                         with_retries(self._write_pending, PATIENCE)
                     if is_beat:
                         with_retries(self._beat, PATIENCE)
                         beat_at = self.next_beat()
-                        if maintain_at == math.inf and time.monotonic() >= lost_at:
-                            maintenance, maintain_at = look_for_lost(), 0.0
+                    if time.monotonic() - begun > min(PATIENCE, self._heartbeat):
+                        lost_at = self._others_are_lost_at()
+                    if is_beat and maintain_at == math.inf and time.monotonic() >= lost_at:
+                        # What has ended without the database waits in files, and is not lost.
+                        maintenance = maintain() if lost_at else look_for_lost()
+                        maintain_at = lost_at = 0.0
                 except Exception as error:
                     failed += 1
-                    # The other processes can't have written either: give them time for a heartbeat.
-                    lost_at = time.monotonic() + NOT_LOST_FOR * self._heartbeat
+                    lost_at = self._others_are_lost_at()
                     forget_connection()
                     self._spool_pending(failure_of(error))
                     self._send_changes(is_closing)
@@ -274,6 +279,10 @@ class Record:
                     release_connection()
                 if is_closing:
                     return
+
+    def _others_are_lost_at(self) -> float:
+        """Return when silent processes are lost that the database has kept from writing, as it did here."""
+        return time.monotonic() + NOT_LOST_FOR * self._heartbeat
 
     def _maintain(self, maintenance: Pieces, until: float) -> float:
         """Do maintenance until this run has changes or a time is reached; return the time to continue."""
@@ -336,6 +345,8 @@ class Record:
         with self._changed:
             last = self._count
         while True:
+            if self._writer.was_gone:
+                last = self._write_again()
             with self._changed:
                 pending = self._pending.items()
                 what, one = next((pair for pair in pending if pair[1].number <= last), ("", None))
@@ -356,6 +367,13 @@ class Record:
                     self._free_at = time.monotonic() + LEAST_PAUSE
                 if self._pending[what] is one:
                     del self._pending[what]
+
+    def _write_again(self) -> int:
+        """Schedule the steps that went with the row of the run; return the number of the write."""
+        self._writer.was_gone = False
+        if (report := self._latest) is not None:
+            self._schedule("startup", lambda: self.rows.steps(report, [*BEGUN, IN_SHUTDOWN]))
+        return self._count
 
     def _recovered(self) -> None:
         with self._spooling:

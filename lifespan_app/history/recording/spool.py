@@ -47,6 +47,7 @@ __all__ = [
     "folder_if_any",
     "new_stray_files",
     "refusal",
+    "uuids",
 ]
 
 BOUND = 8 * 2**20
@@ -227,6 +228,11 @@ def claimed(folder: Path | None) -> Generator[Claimed, None, None]:
             else:
                 # Its process was killed before the first line.
                 one.done()
+
+
+def uuids(folder: Path | None) -> list[str]:
+    """Return the UUIDs of the runs that have a file, whoever has locked it."""
+    return [uuid for directory in _trusted(folder) for _, uuid, _ in _files(directory, _is_ours)]
 
 
 def entries_of(folder: Path | None) -> Iterator[tuple[str, list[dict[str, Any]]]]:

@@ -61,6 +61,8 @@ class Writer:
         self._run: Row = {"recorded_late": True} if late else {}
         """The known columns of the run's row."""
         self._pk: int | None = None
+        self.was_gone = False
+        """True if the row of the run had gone and was inserted again: its steps went with it."""
 
     def write(self, entry: Entry) -> None:
         """Write one entry. Raises ``DatabaseError``."""
@@ -78,7 +80,7 @@ class Writer:
 
     def beat(self, heartbeat: Row) -> bool:
         """Write a heartbeat. Returns True if another process had marked the run as lost."""
-        found = LifespanRun.objects.filter(pk=self._pk)
+        found = self._found()
         if found.exclude(status=Status.LOST).update(**fitted(LifespanRun, heartbeat)):
             self._run |= heartbeat
             return False
@@ -100,10 +102,13 @@ class Writer:
     def _write_run(self, row: Row) -> None:
         self._run |= row
         if self._pk is not None:
-            runs = self._not_newer(LifespanRun.objects.filter(pk=self._pk))
-            if runs.update(**fitted(LifespanRun, row)):
+            if self._not_newer(self._found()).update(**fitted(LifespanRun, row)):
                 return
         self._pk = self._insert_run()
+
+    def _found(self) -> RunQuerySet:
+        """Return the row of the run. After a restore or a new migration, its key may be another run's."""
+        return LifespanRun.objects.filter(pk=self._pk, uuid=self._uuid)
 
     def _insert_run(self) -> int:
         """Insert the row, or update an existing one; return its primary key."""
@@ -121,6 +126,7 @@ class Writer:
             if pk is None:
                 raise
             return int(pk)
+        self.was_gone = self.was_gone or self._pk is not None
         return run.pk
 
     def _not_newer(self, runs: RunQuerySet) -> RunQuerySet:
@@ -140,7 +146,7 @@ class Writer:
 
     def _replace(self, outdated: models.QuerySet[LifespanStep], rows: list[Row]) -> None:
         """Replace steps of this run."""
-        if self._pk is None:
+        if self._pk is None or not self._found().exists():
             self._pk = self._key_of_run()
         with transaction.atomic(using=alias()):
             outdated.filter(run_id=self._pk)._raw_delete(alias())
