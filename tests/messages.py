@@ -22,6 +22,7 @@ TRANSLATED = {"_", "gettext", "ngettext"}
 """What the pages of the admin say explains itself there."""
 
 GAP = "<...>"
+GAPS = re.compile(rf"(?:{GAP})+")
 
 PLACEHOLDER = re.compile(r"%(?:\.\d+)?[a-z]")
 SENTENCE = re.compile(rf"(?<=[.:])(?:\s+|(?={GAP}))")
@@ -45,7 +46,7 @@ class Message:
         beginning = sentences.pop(0)
         while sentences and len(own_words(beginning)) < WORDS:
             beginning += " " + sentences.pop(0)
-        parts = [part.strip() for part in beginning.rstrip(".").split(GAP)]
+        parts = [part.strip() for part in GAPS.split(beginning.rstrip("."))]
         return re.compile(".{0,80}?".join(re.escape(part) for part in parts))
 
     def __str__(self) -> str:

@@ -436,18 +436,24 @@ def first_column(name: str) -> set[str]:
     return {word for row in rows for word in re.findall(r"``([^`]+)``", row)}
 
 
-@pytest.mark.parametrize("message", messages(), ids=str)
-def test_message_is_on_the_page(message: Message) -> None:
+def test_every_message_is_on_a_page() -> None:
     """What only a command says may be on the page of that command."""
-    places = ["messages"]
+    missing = [
+        str(message)
+        for message in messages()
+        if not any(message.pattern.search(page_text(page)) for page in pages_of(message))
+    ]
+    assert missing == []
+
+
+def pages_of(message: Message) -> Iterator[str]:
+    """Yield the pages that may explain a message."""
+    yield "messages"
     if message.place.startswith(OF_COMMANDS):
-        places += [f"commands/{page.stem}" for page in sorted((DOCS / "commands").glob("*.rst"))]
-        places += ["checks"]
+        yield from (f"commands/{page.stem}" for page in sorted((DOCS / "commands").glob("*.rst")))
+        yield "checks"
     if message.place.startswith(ANALYZERS):
-        places += ["failures"]
-    assert any(message.pattern.search(page_text(place)) for place in places), (
-        f"docs/messages.rst does not have: {message}"
-    )
+        yield "failures"
 
 
 def test_message_on_the_page_is_said_somewhere() -> None:
@@ -566,14 +572,17 @@ def test_public_modules_are_in_the_reference() -> None:
 
 @pytest.mark.parametrize("page", [*sorted(CHECKOUT.glob("*.rst")), *pages()[1:]], ids=name_of)
 def test_line_of_a_page_has_110_columns_at_most(page: Path) -> None:
-    """Code has the width of its output, and messages that are headings stand on one line."""
-    lines = page.read_text().splitlines()
+    """Code has the width of its output, rows of a table and headings of messages stand on one line.
+
+    docs/benchmarks.rst is written by `make bench`.
+    """
+    lines = page.read_text().splitlines() if page.stem != "benchmarks" else []
 
     assert [
         f"{number}: {line}"
         for number, line in enumerate(lines, 1)
         if len(line) > 110
-        and not re.match(r"(    .*|\.\. .*|   \.\. .*| *(``[^`]+``[.,;]? ?)+)$", line)
+        and not re.match(r"(    .*|   [:\"].*|\.\. .*|   \.\. .*| *(``[^`]+``[.,;]? ?)+)$", line)
     ] == []
 
 

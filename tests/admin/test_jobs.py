@@ -34,7 +34,7 @@ def test_run_page_shows_each_job_with_its_state_and_what_comes_next(reader: Clie
 
     assert "search.refresh crashed 36 attempts, 36 crashes – 18 s ago" in page
     assert "KeyError: &#x27;isbn&#x27; next attempt in 42 s" in page
-    assert "search.sweep every 1 min waiting 10 rounds 12 s ago – next round in 47 s" in page
+    assert "search.sweep every 1 min waiting 10 rounds 12 s ago – next round in 48 s" in page
 
 
 def test_run_page_of_a_lost_run_shows_the_jobs_as_they_were_and_promises_nothing(

@@ -179,6 +179,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) 
     """Return a folder from which modules are imported."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(autodiscover, "done", True)
+    monkeypatch.setattr(autodiscover, "silent", {})
     limits = {"STARTUP_DEADLINE": 2, "SHUTDOWN_DEADLINE": 2, "SHUTDOWN_TIMEOUT": 0.5}
     settings.LIFESPAN = limits
     return tmp_path

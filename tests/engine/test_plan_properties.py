@@ -291,7 +291,7 @@ def test_every_edge_s_reason_is_true(drawn: Sequence[Drawn]) -> None:
                 assert leader.hook.module == node.hook.module  # type: ignore[union-attr]
             else:
                 assert leader.hook is None
-                assert leader.options.priority < node.options.priority
+                assert int(leader.key.removeprefix("priority ")) < node.options.priority
 
 
 @unhurried
