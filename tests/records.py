@@ -537,10 +537,10 @@ def restarting_job(**columns: Any) -> LifespanRun:
             rounds=36,
             crashes=36,
             last_crash="KeyError: 'isbn'",
-            last_crash_at=-17.6,
+            last_crash_at=-18,
             next_at=42.5,
         ),
-        job("search.sweep", "waiting", every=60, rounds=10, last_success_at=-11.6, next_at=48.4),
+        job("search.sweep", "waiting", every=60, rounds=10, last_success_at=-12, next_at=48.4),
     ]
     return recorded(Status.DEGRADED, steps=[*started()[:-1], crash], **{"jobs": jobs, **columns})
 
