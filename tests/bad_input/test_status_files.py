@@ -142,10 +142,10 @@ def test_probe_answers_at_once_whatever_is_in_the_place_of_the_file(
 
 @pytest.mark.parametrize("put", IN_ITS_PLACE, ids=[put.__name__ for put in IN_ITS_PLACE])
 async def test_process_starts_whatever_is_in_the_place_of_its_status_file(
-    file: Path, lifespan: Lifespan, put: Callable[[Path], object]
+    file: Path, lifespan: Lifespan, request: pytest.FixtureRequest, put: Callable[[Path], object]
 ) -> None:
     put(file)
-    lifespan.observe(StatusFile(file))
+    request.addfinalizer(lifespan.observe(StatusFile(file)))
 
     @lifespan.resource
     async def shelf() -> Any:
