@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 OF_PROCESSES = {"project", "sandbox", "chromium", "terminal"}
 """Fixtures whose tests start processes: servers, commands, browsers."""
+DATABASE_SERVERS = {"postgresql", "mariadb", "latin1"}
+"""Parameters of tests that ask each kind of database; SQLite starts no process."""
 
 
 @pytest.fixture
@@ -80,7 +82,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
         fixtures = set(getattr(item, "fixturenames", ()))
-        costly = "slow" in marks or OF_PROCESSES & fixtures
+        parameters = (
+            set(item.callspec.id.lower().split("-")) if hasattr(item, "callspec") else set()
+        )
+        costly = "slow" in marks or OF_PROCESSES & fixtures or DATABASE_SERVERS & parameters
         if costly and "every_pair" not in marks:
             item.add_marker("once")
 

@@ -40,14 +40,22 @@ class Message:
     place: str
 
     @property
-    def pattern(self) -> re.Pattern[str]:
-        """What finds its first sentence, or so many that it has enough words of its own."""
+    def parts(self) -> list[str]:
+        """What it says in its first sentence, or in so many that it has enough words of its own."""
         sentences = SENTENCE.split(self.text.strip())
         beginning = sentences.pop(0)
         while sentences and len(own_words(beginning)) < WORDS:
             beginning += " " + sentences.pop(0)
-        parts = [part.strip() for part in GAPS.split(beginning.rstrip("."))]
-        return re.compile(".{0,80}?".join(re.escape(part) for part in parts))
+        return [part.strip() for part in GAPS.split(beginning.rstrip("."))]
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """What finds its parts, with something between them."""
+        return re.compile(".{0,80}?".join(re.escape(part) for part in self.parts))
+
+    def is_in(self, text: str) -> bool:
+        """Return True if a text has the message."""
+        return all(part in text for part in self.parts) and bool(self.pattern.search(text))
 
     def __str__(self) -> str:
         return f"{self.place}: {self.text}"

@@ -441,7 +441,7 @@ def test_every_message_is_on_a_page() -> None:
     missing = [
         str(message)
         for message in messages()
-        if not any(message.pattern.search(page_text(page)) for page in pages_of(message))
+        if not any(message.is_in(page_text(page)) for page in pages_of(message))
     ]
     assert missing == []
 

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["history_database", "prepared", "sqlite_history"]
 
+pytestmark = pytest.mark.once
+
 COMMANDS = sorted(module.name for module in iter_modules(commands.__path__))
 
 DJANGOS = {"help", "version", "settings", "pythonpath", "traceback"}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["lifespan"]
 
+pytestmark = pytest.mark.once
+
 STARTUP, SHUTDOWN = {"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}
 
 

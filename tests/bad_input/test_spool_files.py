@@ -21,6 +21,8 @@ from tests.history.test_importing import STEP, a_row, folder, left, maintained
 
 __all__ = ["folder", "history_database", "prepared", "sqlite_history"]
 
+pytestmark = pytest.mark.once
+
 words = some.sampled_from([text for text in HOSTILE if len(text) < 100]) | any_text
 junk = some.recursive(
     some.none() | some.booleans() | some.integers() | some.floats() | words,

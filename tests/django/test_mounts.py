@@ -84,11 +84,14 @@ def report_of(lifespan: Lifespan) -> Report:
     return report
 
 
+def websocket_scope(path: str, **scope: Any) -> dict[str, Any]:
+    """Return the scope of a websocket."""
+    return {**http_scope(path, **scope), "type": "websocket", "subprotocols": []}
+
+
 async def tell_websocket(application: Any, path: str, **scope: Any) -> Any:
     """Open a websocket, and return the first text that it gets."""
-    communicator = ApplicationCommunicator(
-        application, {**http_scope(path, **scope), "type": "websocket", "subprotocols": []}
-    )
+    communicator = ApplicationCommunicator(application, websocket_scope(path, **scope))
     await communicator.send_input({"type": "websocket.connect"})
     assert (await communicator.receive_output(LIMIT))["type"] == "websocket.accept"
     message = await communicator.receive_output(LIMIT)
@@ -458,8 +461,9 @@ class TestWebSockets:
 
     async def test_other_websocket_gets_djangos_own_error(self, ours: Any) -> None:
         application = get_asgi_application(mounts={"/chat": site()})
+        communicator = ApplicationCommunicator(application, websocket_scope("/other"))
         with pytest.raises(ValueError, match="Django can only handle ASGI/HTTP connections"):
-            await tell_websocket(application, "/other")
+            await communicator.wait(LIMIT)
 
 
 class TestInsideAnotherApplication:

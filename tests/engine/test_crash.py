@@ -257,12 +257,12 @@ def test_job_is_begun_again_however_often_it_has_crashed() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
         begun = failing_job(lifespan)
         async with lifespan.run("app"):
-            await asyncio.sleep(60 * 3_000)
+            await asyncio.sleep(60 * 1_200)  # more often than a float can be doubled
             assert served(lifespan, "shop.refresh").attempt == len(begun)
         return begun
 
     begun = run_virtually(main)
-    assert len(begun) > 2_900
+    assert len(begun) > 1_100
     assert begun[-1] - begun[-2] == 60
 
 
