@@ -22,7 +22,6 @@ TRANSLATED = {"_", "gettext", "ngettext"}
 """What the pages of the admin say explains itself there."""
 
 GAP = "<...>"
-GAPS = re.compile(rf"(?:{GAP})+")
 
 PLACEHOLDER = re.compile(r"%(?:\.\d+)?[a-z]")
 SENTENCE = re.compile(rf"(?<=[.:])(?:\s+|(?={GAP}))")
@@ -46,7 +45,7 @@ class Message:
         beginning = sentences.pop(0)
         while sentences and len(own_words(beginning)) < WORDS:
             beginning += " " + sentences.pop(0)
-        return [part.strip() for part in GAPS.split(beginning.rstrip("."))]
+        return [part.strip() for part in beginning.rstrip(".").split(GAP) if part.strip(" .")]
 
     @property
     def pattern(self) -> re.Pattern[str]:
