@@ -154,7 +154,7 @@ class TestServing:
         page = sandbox.until(shown, "The index was not refreshed")
 
         row = page[page.index('refresh <span class="kind">') :].partition("</tr>")[0]
-        last_success, next_round = re.findall(r"<td>(\d\d:\d\d:\d\d)</td>", row)
+        last_success, next_round = re.findall(r"<td[^>]*>(\d\d:\d\d:\d\d)</td>", row)
         assert last_success != next_round
 
     def test_front_page_says_that_this_process_leads(self, sandbox: Sandbox) -> None:
