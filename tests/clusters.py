@@ -248,7 +248,8 @@ class PostgreSQL(Cluster):
         self._run([self._tool("initdb"), f"--pgdata={self.data}", "--no-sync", *options])
 
     def command(self) -> list[str]:
-        options = ["-c", "listen_addresses=", "-c", "fsync=off"]
+        # Autovacuum would count the rows of a table at any moment, and plans of queries would follow it.
+        options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "autovacuum=off"]
         return [self._tool("postgres"), "-D", str(self.data), "-k", str(self.folder), *options]
 
     @property
