@@ -158,7 +158,7 @@ class LifespanRunAdmin(admin.ModelAdmin):
                 return None
             error = ""
         except DatabaseError as problem:
-            error = str(problem)
+            error = masked(str(problem))
         return self.page(request, "unavailable.html", title=gettext("Runs"), error=error)
 
     def page(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
