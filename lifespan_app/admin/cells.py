@@ -161,7 +161,8 @@ def hook_url(app_label: str, name: str, site: str | None) -> str:
 
 def hook_link(key: str, site: str | None, longest: int = 120) -> SafeString | str:
     """Return a hook's key, as a link to its page."""
-    app_label, _dot, name = key.rpartition(".")
-    url = hook_url(app_label, name, site)
+    # A name may end with a dot, and is never empty.
+    app_label, _dot, name = key[:-1].rpartition(".")
+    url = hook_url(app_label, name + key[-1:], site)
     text = Truncator(key).chars(longest)
     return format_html('<a href="{}">{}</a>', url, text) if url else text or NOTHING

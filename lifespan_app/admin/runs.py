@@ -270,8 +270,8 @@ class LifespanRunAdmin(admin.ModelAdmin):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         if missing := self.unavailable_page(request):
             return missing
-        history = hook_history(app_label, name)
         key = f"{app_label}.{name}"
+        history = hook_history(key)
         answer = self.page(
             request,
             "hook.html",
