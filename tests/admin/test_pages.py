@@ -92,8 +92,14 @@ def test_run_page_counts_the_blocks_of_the_event_loop(reader: Client) -> None:
     assert "The event loop was blocked 3 times, for 2.5 s at most." in page(blocked)
 
 
-def test_page_of_a_hook_is_linked_whatever_dots_its_key_has(reader: Client) -> None:
-    keys = ["shop.v1.2", "shop.index.", "plugins.shop.index", f"shop.{'.' * 150}end"]
+def test_page_of_a_hook_is_linked_whatever_dots_and_slashes_its_key_has(reader: Client) -> None:
+    keys = [
+        "shop.v1.2",
+        "shop.index.",
+        "shop.files/v1.2",
+        "plugins.shop.index",
+        f"shop.{'.' * 150}end",
+    ]
     steps = [records.step(key) for key in keys]
     for step, key in zip(steps, keys, strict=True):
         step.app_label = "plugins.shop" if key.startswith("plugins") else "shop"
