@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
+from .engine.error_text import masked
 from .engine.errors import with_article
 from .engine.hooks.retry import Retry
 from .engine.hooks.values import is_seconds
@@ -306,9 +307,9 @@ def wrong_type(place: str, kind: ValueType, value: object) -> str:
 
 
 def shown(value: object) -> str:
-    """Return a value as text, cut if it is long; its type if it has no text."""
+    """Return a value as text, masked, and cut if it is long; its type if it has no text."""
     try:
-        text = repr(value)
+        text = masked(repr(value))
     except Exception:  # also of a whole number with very many digits
         return f"a value of type {type(value).__name__}"
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."

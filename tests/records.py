@@ -438,11 +438,11 @@ def hostile(text: str = HOSTILE, **columns: Any) -> LifespanRun:
         traceback=f'Traceback (most recent call last):\n  File "{text}", line 1, in {text}\n    {text}\nshop.Error: {text}\n',
         waiting_at=f"{text}:1 in {text}",
         reason=text,
-        needs=[[text, text]],
         log=[[1.0, text, text, text]],
         file=text[:500],
     )
     broken.app_label, broken.name = f"app{text}"[:100], text[:200]
+    broken.needs = [[broken.key, text]]
     return recorded(
         Status.STARTUP_FAILED,
         steps=[broken],

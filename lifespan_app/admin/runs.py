@@ -158,7 +158,7 @@ class LifespanRunAdmin(admin.ModelAdmin):
                 return None
             error = ""
         except DatabaseError as problem:
-            error = str(problem)
+            error = masked(str(problem))
         return self.page(request, "unavailable.html", title=gettext("Runs"), error=error)
 
     def page(self, request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
@@ -270,8 +270,8 @@ class LifespanRunAdmin(admin.ModelAdmin):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         if missing := self.unavailable_page(request):
             return missing
-        history = hook_history(app_label, name)
         key = f"{app_label}.{name}"
+        history = hook_history(key)
         answer = self.page(
             request,
             "hook.html",

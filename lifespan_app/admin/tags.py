@@ -21,6 +21,7 @@ from lifespan_app.history.reading.jobs import Job, JobGroup
 from lifespan_app.history.reading.overview import MOST_COLUMNS
 from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.statistics import Spread
+from lifespan_app.integration.redaction import masked
 from lifespan_app.models import LifespanRun, LifespanStep
 
 register = template.Library()
@@ -113,7 +114,7 @@ def read(
         now = timezone.now()
         return {**found, "now": now, **content(now)}
     except DatabaseError as error:
-        return {**found, "is_missing": True, "error": str(error)}
+        return {**found, "is_missing": True, "error": masked(str(error))}
 
 
 def site_name(context: template.Context) -> str:

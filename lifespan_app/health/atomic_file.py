@@ -7,8 +7,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-MODE = 0o666
-"""The umask decides on the readers, as for any file."""
+MODE = 0o644
+"""The umask decides on the readers; nobody else writes what a platform trusts."""
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
 """A symbolic link in its place is never followed. Windows has no such flag."""

@@ -66,7 +66,7 @@ _FORMS = re.compile(
         eyJ[\w-]{8,4096}+ \. eyJ[\w-]{8,4096}+ \. [\w-]{0,4096}+           # JSON Web Token
       | gh[pousr]_[A-Za-z0-9]{30,255}+ | github_pat_\w{30,255}+ | glpat-[\w-]{16,255}+
       | xox[abeprs]-[\w-]{10,255}+ | (?:AKIA|ASIA)[A-Z0-9]{16}(?!\w) | AIza[\w-]{35}(?![\w-])
-      | [rs]k_(?:live|test)_[A-Za-z0-9]{16,255}+
+      | [rs]k_(?:live|test)_[A-Za-z0-9]{16,255}+ | hooks\.slack\.com/[\w/-]{16,255}+
     )
   | -----BEGIN [ ] [A-Z ]{0,40} PRIVATE [ ] KEY-----
     (?: [\w+/=\s\\:,] | -(?!----) )*+ (?: -----END [ ] [A-Z ]{0,40} PRIVATE [ ] KEY----- )?+
@@ -79,7 +79,7 @@ _IN_FORMS = (
     "eyJ",
     *("ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"),
     "glpat-",
-    "xox",
+    *("xox", "hooks.slack.com"),
     "AKIA",
     "ASIA",
     "AIza",

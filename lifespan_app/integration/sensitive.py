@@ -131,10 +131,12 @@ def hidden_values() -> Iterator[str]:
 
 
 def named_values() -> Iterator[tuple[str, Any]]:
-    """Yield names and values of the project's settings, of ``CONFIG``, and of the environment."""
+    """Yield names and values of settings, of ``CONFIG``, of ``ALERTS``, and of the environment."""
     yield from explicit_settings()
     with suppress(Exception):  # a file that can't be read is a failed check
         yield from conf.config().items()
+    with suppress(Exception):  # the setting may be of the wrong type
+        yield "ALERTS", conf.declared()["ALERTS"]
     yield from os.environ.items()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import OperationalError, connection
 from django.test import Client
 
+from lifespan_app.history.reading import queries
 from tests import records
 from tests.admin.project import HOME, LIST
 
@@ -24,6 +26,23 @@ def test_missing_tables_are_named(root: Client, address: str) -> None:
 
     assert answer.status_code == 200
     assert "manage.py migrate lifespan_app" in answer.content.decode()
+
+
+@pytest.mark.parametrize("address", [*PAGES, "/admin/"])
+def test_error_of_the_database_is_shown_without_its_secrets(
+    root: Client, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    def refuse(execute: Any, sql: str, *words: Any) -> Any:
+        if "sqlite_master" in sql:
+            raise OperationalError("no route to postgres://shop:hunter2Zq8vXw3Kp6@db:5432/shop")
+        return execute(sql, *words)
+
+    monkeypatch.setattr(queries, "_migrated", set())
+    with connection.execute_wrapper(refuse):
+        text = root.get(address).content.decode()
+
+    assert "hunter2Zq8vXw3Kp6" not in text
+    assert ("no route to postgres://" in text) == (address != "/admin/")
 
 
 def test_pages_say_that_there_is_no_run_yet(reader: Client) -> None:

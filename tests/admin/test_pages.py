@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
 from django.test import Client
@@ -10,7 +12,7 @@ from django.utils import timezone
 
 from lifespan_app.history.reading import time_text
 from lifespan_app.history.reading.overview import overview
-from lifespan_app.models import LifespanRun
+from lifespan_app.models import LifespanRun, Status
 from tests import records
 from tests.admin.project import HOME, LIST
 
@@ -88,3 +90,29 @@ def test_run_page_counts_the_blocks_of_the_event_loop(reader: Client) -> None:
 
     assert "event loop" not in page(calm)
     assert "The event loop was blocked 3 times, for 2.5 s at most." in page(blocked)
+
+
+def test_page_of_a_hook_is_linked_whatever_dots_and_slashes_its_key_has(reader: Client) -> None:
+    keys = [
+        "shop.v1.2",
+        "shop.index.",
+        "shop.files/v1.2",
+        "plugins.shop.index",
+        f"shop.{'.' * 150}end",
+    ]
+    steps = [records.step(key) for key in keys]
+    for step, key in zip(steps, keys, strict=True):
+        step.app_label = "plugins.shop" if key.startswith("plugins") else "shop"
+        step.name = key.removeprefix(f"{step.app_label}.")
+    run = records.recorded(Status.SERVING, steps=steps)
+
+    text = reader.get(f"{LIST}{run.pk}/change/").content.decode()
+    links = re.findall(r'href="([^"]*/hook/[^"]*)"', text)
+
+    assert len(set(links)) == len(keys)
+    for link in links:
+        assert reader.get(unescape(link)).status_code == 200, link
+    assert reader.get(f"{LIST}hook/shop/v1.2/").status_code == 200
+    assert reader.get(f"{LIST}hook/shop.v1/2/").status_code == 200
+    assert reader.get(f"{LIST}hook/shop/v1/").status_code == 404
+    assert f"/{run.pk}/change/" in reader.get(f"{LIST}?q=shop.v1.2").content.decode()

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 
 
 def of(key: str) -> HookHistory:
-    found = hook_history(*key.rsplit(".", 1))
+    found = hook_history(key)
     assert found is not None
     return found
 

@@ -35,7 +35,7 @@ def test_admin_compare_and_trial_run_have_the_same_median(
 
     assert recorded_starts("app") == {"books.shelf": median}
     assert usual_in(runs, Phase.STARTUP)["books.shelf", "startup"].median == median
-    history = hook_history("books", "shelf")
+    history = hook_history("books.shelf")
     assert history is not None
     usually = usual_in(runs[::-1], Phase.STARTUP)["books.shelf", "startup"]
     assert history.whole.startup == usually

@@ -127,7 +127,7 @@ def test_every_page_is_read_from_every_database(history_database: HistoryDatabas
     records.of_every_status()
 
     shown = overview(timezone.now())
-    hook = hook_history("catalogue", "index")
+    hook = hook_history("catalogue.index")
 
     assert shown.running == 11
     assert {failure.status for failure in shown.current} == {"degraded", "not_ready"}

@@ -87,9 +87,9 @@ def test_startup_report_is_not_written_through_a_link(shared: Path, victim: Path
 
 
 @pytest.mark.usefixtures("no_umask")
-def test_umask_decides_who_may_read_the_file(shared: Path) -> None:
+def test_umask_decides_who_may_read_the_file_and_nobody_else_may_write_it(shared: Path) -> None:
     atomic_file.write(shared / "file", "text")
-    assert stat.S_IMODE((shared / "file").stat().st_mode) == 0o666
+    assert stat.S_IMODE((shared / "file").stat().st_mode) == 0o644
 
     os.umask(0o077)
     atomic_file.write(shared / "file", "text")

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from html.parser import HTMLParser
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import urldefrag, urljoin, urlsplit
-
-from django.test import Client
 
 LINKS = {"a": "href", "link": "href", "script": "src", "img": "src", "iframe": "src", "use": "href"}
 INLINE = {"style", "onclick", "onload", "onchange", "onsubmit", "onerror", "onfocus", "onmouseover"}
@@ -51,7 +49,14 @@ class Page(HTMLParser):
             self.inline.append("script")
 
 
-def crawl(client: Client, starts: Iterable[str], *, queries: int = 5) -> dict[str, Visit]:
+class Asks(Protocol):
+    """Asks for addresses as a user: Django's test client, or a browser of a real server."""
+
+    def get(self, address: str, /) -> Any:
+        """Return Django's response."""
+
+
+def crawl(client: Asks, starts: Iterable[str], *, queries: int = 5) -> dict[str, Visit]:
     """Return what came of each address that can be reached by links.
 
     Args:

@@ -81,6 +81,7 @@ BY_FORM = {
     "GitHub": "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
     "GitLab": "glpat-8Fq3ZxT1mWc7VbNd2LkP",
     "Slack": "xoxb-263594206564-2343594206574-FGqddMF8t08v8N7Oq4i57vs1",
+    "webhook of Slack": "hooks.slack.com/services/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",
     "AWS key id": "AKIAIOSFODNN7EXAMPLE",
     "Google": "AIzaSyDaGmWKa4JsXZ-HjGw7ISLn_3namBGewQe",
     "Stripe": "sk_live_4eC39HqLyjWDarjtT1zdp7dc",

@@ -11,6 +11,7 @@ from typing import Any
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase
 
 from . import describe
+from .queries import steps_of_hook
 from .statistics import Spread, spread
 
 MOST_STEPS = 600
@@ -120,16 +121,10 @@ class RunOfHook:
 class HookHistory:
     """The history of one hook in its newest runs."""
 
-    app_label: str
-    name: str
+    key: str
     steps: Sequence[LifespanStep]
     """Of all phases, newest first."""
     dependents: Sequence[LifespanStep]
-
-    @property
-    def key(self) -> str:
-        """The hook's key."""
-        return f"{self.app_label}.{self.name}"
 
     @property
     def whole(self) -> StepGroup:
@@ -192,17 +187,17 @@ def durations(steps: Iterable[LifespanStep]) -> list[float]:
     return [step.duration.total_seconds() for step in steps if step.outcome == Outcome.OK]
 
 
-def hook_history(app_label: str, name: str) -> HookHistory | None:
+def hook_history(key: str) -> HookHistory | None:
     """Read the history of a hook, newest run first; None if no run has it.
 
     The sample is the steps that were recorded last; one that was imported late stands where its run does.
     """
-    steps: Any = LifespanStep.objects.filter(app_label=app_label, name=name)
+    steps: Any = steps_of_hook(key)
     found = list(steps.select_related("run").only(*COLUMNS).order_by("-pk")[:MOST_STEPS])
     if not found:
         return None
     found.sort(key=lambda step: (step.run.started_at, step.run_id, step.pk), reverse=True)
-    return HookHistory(app_label, name, found, dependents_of(f"{app_label}.{name}", found[0].run))
+    return HookHistory(key, found, dependents_of(key, found[0].run))
 
 
 def dependents_of(key: str, run: LifespanRun) -> list[LifespanStep]:

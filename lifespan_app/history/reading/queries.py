@@ -32,6 +32,9 @@ AFTER_ALL = "\U0010ffff"
 SHORT_ID = 8
 """The number of digits of a run's id that pages and log lines show."""
 
+LONGEST_LABEL = 100
+"""The most characters of the column with a hook's app."""
+
 MOST_PID = 2**63 - 1
 
 
@@ -133,11 +136,23 @@ def uuid_of(term: str) -> UUID | None:
 
 def runs_of_hook(key: str) -> Iterable[int]:
     """Return the primary keys of the newest runs with a hook; none if the text is no hook's key."""
-    app_label, _, name = key.rpartition(".")
-    if not app_label:
-        return ()
-    steps = LifespanStep.objects.filter(app_label=app_label, name=name)
+    steps = steps_of_hook(key)
     return set(steps.order_by("-pk").values_list("run", flat=True)[:CANDIDATES])
+
+
+def steps_of_hook(key: str) -> QuerySet[LifespanStep]:
+    """Return the steps of a hook, of all runs.
+
+    The dot between the app and the name may be any one of the key: names may contain dots, too.
+    """
+    # A database refuses a condition of very many parts, and a label is short.
+    beginning = key[: LONGEST_LABEL + 1]
+    parts = [
+        Q(app_label=key[:at], name=key[at + 1 :])
+        for at, letter in enumerate(beginning)
+        if letter == "."
+    ]
+    return LifespanStep.objects.filter(any_of(parts)) if parts else LifespanStep.objects.none()
 
 
 def search_pks(

@@ -278,7 +278,10 @@ def _make(folder: Path, uuid: str) -> tuple[Path, FileIO]:
     if not CAN_LOCK:
         raise OSError("No file can hold what waits for the database: this system has no fcntl")
     if not folder.is_symlink():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Whoever may write to a folder above could put another one in the place of this one.
+        for parent in reversed(folder.parents):
+            parent.mkdir(mode=0o755, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     directory = _open_folder(folder)
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
