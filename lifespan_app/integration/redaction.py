@@ -76,8 +76,8 @@ _FORMS = re.compile(
 """Secrets that are recognised by themselves; the end of a private key may be cut off."""
 
 _IN_FORMS = (
-    *"eyJ ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- xox hooks.slack.com".split(),
-    *("AKIA", "ASIA", "AIza", "k_live_", "k_test_", "PRIVATE KEY"),
+    *("eyJ", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xox"),
+    *("hooks.slack.com", "AKIA", "ASIA", "AIza", "k_live_", "k_test_", "PRIVATE KEY"),
 )
 """One of these is in each of them."""
 
