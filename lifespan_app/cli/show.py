@@ -270,7 +270,7 @@ class RunText:
 
 
 def weight(step: LifespanStep) -> tuple[bool, bool, float]:
-    """Return the sort key of a step: failed ones first, then the critical chain, then slow ones."""
+    """Return the sort key of a step: failed ones first, then the longest chain, then slow ones."""
     return (step.outcome in GOOD, not step.on_critical_chain, -step.duration.total_seconds())
 
 

@@ -56,7 +56,7 @@ exit codes:
             help="Of the run's startup: each hook with its time, the slowest first.",
         )
         parser.add_argument(
-            "--critical-chain",
+            "--longest-chain",
             nargs="?",
             const="",
             metavar="HOOK",
@@ -94,7 +94,7 @@ exit codes:
             leases.release(self, options["release"])
         elif options["expect"] or options["fail_on"]:
             monitor.judge(self, options)
-        elif options["blame"] or options["critical_chain"] is not None:
+        elif options["blame"] or options["longest_chain"] is not None:
             timing.show(self, options)
         else:
             show.show(self, options)
