@@ -11,7 +11,7 @@ from lifespan_app.engine.wording import did_you_mean
 from lifespan_app.history.reading import describe, time_text
 from lifespan_app.models import LifespanStep, Outcome, Phase
 
-from .command import BAD_ARGUMENT, FAILED, CommandWithExitCodes
+from .command import FAILED, CommandWithExitCodes
 from .show import nothing, read
 from .terminal import printable
 
@@ -24,9 +24,6 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
     Raises:
         CommandError: there is no such run, or no such hook in it.
     """
-    if options["now"] or options["format"] == "json":
-        text = "--blame and --longest-chain show one run, as text: leave out --now and --format."
-        raise CommandError(text, returncode=BAD_ARGUMENT)
     runs, is_known = read(command, options)
     if not runs:
         raise CommandError(nothing(options, is_known=is_known), returncode=FAILED)

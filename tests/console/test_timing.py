@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,37 @@ def test_hook_that_there_is_not_is_refused(run: LifespanRun) -> None:
         shown("--longest-chain", "books.indx")
 
 
+@pytest.mark.parametrize("times", ["--blame", "--longest-chain"])
 @pytest.mark.parametrize("arguments", [["--now"], ["--format", "json"]], ids=str)
-def test_only_one_run_is_shown_as_text(run: LifespanRun, arguments: list[str]) -> None:
-    with pytest.raises(CommandError, match="leave out --now and --format"):
-        shown("--blame", *arguments)
+def test_only_one_run_is_shown_as_text(run: LifespanRun, times: str, arguments: list[str]) -> None:
+    with pytest.raises(CommandError) as refused:
+        shown(times, *arguments)
+
+    assert str(refused.value) == f"{times} and {' '.join(arguments)} don't go together."
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *product(
+            (["--leases"], ["--release", "5be1c10a"]),
+            (["--expect", "app=1"], ["--fail-on", "lost"], ["--blame"], ["--longest-chain"]),
+        ),
+        *product(
+            (["--blame"], ["--longest-chain"]),
+            (["--expect", "app=1"], ["--fail-on", "lost"]),
+        ),
+        (["--blame"], ["--longest-chain"]),
+        (["--release", "5be1c10a"], ["--format", "json"]),
+    ],
+    ids=str,
+)
+def test_options_of_which_one_would_be_ignored_are_refused(
+    one: list[str], other: list[str]
+) -> None:
+    with pytest.raises(CommandError) as refused:
+        shown(*other, *one)
+
+    second = " ".join(other) if other[0] == "--format" else other[0]
+    assert str(refused.value) == f"{one[0]} and {second} don't go together."
+    assert refused.value.returncode == 2

@@ -87,6 +87,7 @@ exit codes:
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the selected runs."""
+        show.refuse(options)
         self.refuse_wrong_settings()
         if options["leases"]:
             leases.show(self, options)
