@@ -340,7 +340,7 @@ class LifespanStep(models.Model):
     outcome = models.CharField(_("outcome"), max_length=16, choices=Outcome, blank=True)
     reason = models.TextField(_("reason"), blank=True)
     needs = PlainData(_("needs"), default=list, blank=True)
-    on_critical_chain = models.BooleanField(_("on the critical chain"), default=False)
+    on_critical_chain = models.BooleanField(_("on the longest chain"), default=False)
     file = models.CharField(_("file"), max_length=500, blank=True)
     line = models.PositiveIntegerField(_("line"), default=0)
     exception = models.CharField(_("exception"), max_length=255, blank=True)

@@ -570,6 +570,18 @@ def test_public_modules_are_in_the_reference() -> None:
     }
 
 
+def test_longest_chain_has_no_second_name() -> None:
+    """A column of the history, and what is named after it, keeps its name."""
+    package = Path(conf.__file__).parent
+    sources = [path for kind in ("py", "html", "po") for path in package.rglob(f"*.{kind}")]
+
+    assert [
+        path
+        for path in [*CHECKOUT.glob("*.rst"), *CHECKOUT.glob("docs/**/*.rst"), *sources]
+        if re.search(r"critical[\s-]+chain", path.read_text("utf-8"), re.IGNORECASE)
+    ] == []
+
+
 @pytest.mark.parametrize("page", [*sorted(CHECKOUT.glob("*.rst")), *pages()[1:]], ids=name_of)
 def test_line_of_a_page_has_110_columns_at_most(page: Path) -> None:
     """Code has the width of its output, rows of a table and headings of messages stand on one line.

@@ -240,8 +240,7 @@ class RunList(ChangeList):
             together = list(group)
             for run in together:
                 run.together, run.is_first = len(together), run is together[0]
-                run.usual_startup = sample.startup(run.service_type)
-                run.usual_shutdown = sample.shutdown(run.service_type)
+                run.usual_startup, run.usual_shutdown = sample.usual(run)
         self.result_list = rows
         self.result_count = self.pages.known
         self.full_result_count = self.result_count  # Django would offer to show all

@@ -74,7 +74,7 @@ class PhasePart:
 
     @property
     def chain(self) -> list[LifespanStep]:
-        """The critical chain of the phase."""
+        """The longest chain of the phase."""
         return sorted(
             (step for step in self.steps if step.on_critical_chain), key=lambda step: step.offset
         )

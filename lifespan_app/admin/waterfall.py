@@ -76,7 +76,7 @@ def waterfall(steps: Iterable[Any], taken: timedelta | None) -> Waterfall:
 
 
 def weight(step: LifespanStep) -> tuple[bool, bool, bool, timedelta]:
-    """Return the sort key of a step: failed ones first, then the critical chain, then slow ones."""
+    """Return the sort key of a step: failed ones first, then the longest chain, then slow ones."""
     return (
         step.outcome not in describe.BROKEN,
         bool(step.outcome),

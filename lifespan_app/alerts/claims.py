@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from django.db import IntegrityError, transaction
 
 from lifespan_app.history.recording.clock import database_time
 from lifespan_app.history.recording.maintenance import DAY
-from lifespan_app.history.recording.store import alias, moment, with_retries
+from lifespan_app.history.recording.rows import Row
+from lifespan_app.history.recording.store import (
+    alias,
+    fitted,
+    in_any_encoding,
+    moment,
+    with_retries,
+)
 from lifespan_app.models import LifespanAlert
+
+T = TypeVar("T")
 
 QUIET = 3600.0
 """Seconds without the same alert, once it was sent."""
@@ -85,20 +95,25 @@ def was_sent(what: Claim, *, in_database: bool) -> None:
     if not in_database:
         return
 
-    def extend() -> None:
+    def extend(columns: Row) -> None:
         until = moment(database_time() + QUIET)
-        LifespanAlert.objects.filter(**what._asdict()).update(quiet_until=until)
+        LifespanAlert.objects.filter(**columns).update(quiet_until=until)
 
     try:
-        with_retries(extend, PATIENCE)
+        with_retries(partial(as_stored, what, extend), PATIENCE)
     except Exception:
         return
 
 
 def claim_in_database(what: Claim) -> bool:
     """Return True if no process has sent the alert within an hour. Raises ``DatabaseError``."""
+    return as_stored(what, claim_row)
+
+
+def claim_row(columns: Row) -> bool:
+    """Return True if no process has sent the alert with these columns within an hour."""
     now = database_time()
-    rows = LifespanAlert.objects.filter(**what._asdict())
+    rows = LifespanAlert.objects.filter(**columns)
     sending = moment(now + SENDING)
     if rows.filter(quiet_until__lte=moment(now)).update(quiet_until=sending):
         return True
@@ -106,10 +121,13 @@ def claim_in_database(what: Claim) -> bool:
         return False
     try:
         with transaction.atomic(using=alias()):
-            LifespanAlert.objects.bulk_create(
-                [LifespanAlert(**what._asdict(), quiet_until=sending)]
-            )
+            LifespanAlert.objects.bulk_create([LifespanAlert(**columns, quiet_until=sending)])
     except IntegrityError:  # another process was faster
         return False
     LifespanAlert.objects.filter(quiet_until__lt=moment(now - DAY)).delete()
     return True
+
+
+def as_stored(what: Claim, work: Callable[[Row], T]) -> T:
+    """Call a function with the columns of an alert, whose texts fit them, and return its result."""
+    return in_any_encoding(lambda plain: work(fitted(LifespanAlert, plain(what._asdict()))))

@@ -85,6 +85,7 @@ def shutdown_limit_messages(settings: Settings, plan: Plan) -> Iterator[CheckMes
                 obj=place_of(node),
                 id="lifespan_app.W006",
             )
+    # Without the last write of the history, of which no hook has a part: see docs/checks.rst.
     grace = conf.get("PLATFORM").get("termination_grace")
     chain = longest(plan, lambda node: stop_limit(node, settings))[0]
     total = min(chain, deadline) + (settings.drain_seconds if settings.shutdown_notice else 0.0)

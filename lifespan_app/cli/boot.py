@@ -22,6 +22,7 @@ from lifespan_app.engine.wording import count, time_taken
 
 from .budget import TOTAL
 from .command import BAD_ARGUMENT, FAILED, CommandWithExitCodes
+from .problems import FAIL_LEVEL
 from .tables import Table
 from .terminal import printable, width_of_page
 
@@ -82,11 +83,14 @@ class Boot(NamedTuple):
 def refuse(options: Mapping[str, Any]) -> None:
     """Raise ``CommandError`` for options that can't be combined with ``--boot``."""
     text = ""
-    for name in ("run", "repeat", "compare", "fail_slower", "timeout", "service_type"):
-        if options[name]:
-            text = f"--{name.replace('_', '-')} is about a plan, and --boot stops before it: leave one out."
-            break
-    if set(options["budget"] or ()) - {TOTAL}:
+    names = ("run", "repeat", "compare", "fail_slower", "timeout", "service_type")
+    given = [name for name in names if options[name]]
+    if options["fail_level"] != FAIL_LEVEL:
+        given.append("fail_level")
+    if given:
+        name = given[0].replace("_", "-")
+        text = f"--{name} is about a plan, and --boot stops before it: leave one out."
+    elif set(options["budget"] or ()) - {TOTAL}:
         text = "--boot has one budget, for all of it, such as --budget 6s."
     elif options["format"] in ("mermaid", "dot"):
         text = f"--format {options['format']} draws the plan, and --boot stops before it: leave one out."

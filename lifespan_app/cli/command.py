@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.management.base import (
@@ -99,6 +99,18 @@ class CommandWithExitCodes(BaseCommand):
         if not has_colour(self.stderr, **wishes):
             self.stderr.style_func = None
         return super().execute(*args, **options)
+
+
+def refuse_pairs(given: Mapping[str, object], pairs: Iterable[tuple[str, str]]) -> None:
+    """Raise ``CommandError`` if two options are given that don't go together.
+
+    Args:
+        given: the options by their names; a false value: it is not given.
+        pairs: the names of two options each.
+    """
+    for one, other in pairs:
+        if given[one] and given[other]:
+            raise CommandError(f"{one} and {other} don't go together.", returncode=BAD_ARGUMENT)
 
 
 def as_argument(read: Callable[[str], T]) -> Callable[[str], T]:

@@ -25,6 +25,8 @@ NAMES = {
     "DEBUG": "remark",
 }
 LEVELS = tuple(NAMES)
+FAIL_LEVEL = "ERROR"
+"""The level from which on a problem makes the exit code 1, by default."""
 
 
 class Found(NamedTuple):

@@ -16,7 +16,7 @@ from lifespan_app.processes.run import Body, Ended, Once, PlanRunner, UntilSigna
 from lifespan_app.processes.thread_run import begin_launch
 
 from .child import CannotRun, Child
-from .command import BAD_ARGUMENT, CommandWithExitCodes
+from .command import BAD_ARGUMENT, CommandWithExitCodes, refuse_pairs
 
 
 def refuse(options: Mapping[str, Any]) -> None:
@@ -27,14 +27,15 @@ def refuse(options: Mapping[str, Any]) -> None:
         "--ready-file": options["ready_file"] is not None,
         "a command": bool(options["command"]),
     }
-    for one, other in (
-        ("--serve", "--once"),
-        ("--serve", "--ready-file"),
-        ("--serve", "a command"),
-        ("--once", "a command"),
-    ):
-        if given[one] and given[other]:
-            raise CommandError(f"{one} and {other} don't go together.", returncode=BAD_ARGUMENT)
+    refuse_pairs(
+        given,
+        (
+            ("--serve", "--once"),
+            ("--serve", "--ready-file"),
+            ("--serve", "a command"),
+            ("--once", "a command"),
+        ),
+    )
     if options["reload"] and not given["--serve"]:
         raise CommandError("--reload is for --serve.", returncode=BAD_ARGUMENT)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import product
 from string import hexdigits
 from typing import Any
 
@@ -27,7 +28,7 @@ from lifespan_app.history.reading.statistics import UNCOUNTED
 from lifespan_app.history.reading.tracebacks import innermost, parts_of
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
-from .command import FAILED, CommandWithExitCodes
+from .command import FAILED, CommandWithExitCodes, refuse_pairs
 from .tables import Table
 from .terminal import folded, printable, width_of_page
 
@@ -270,11 +271,35 @@ class RunText:
 
 
 def weight(step: LifespanStep) -> tuple[bool, bool, float]:
-    """Return the sort key of a step: failed ones first, then the critical chain, then slow ones."""
+    """Return the sort key of a step: failed ones first, then the longest chain, then slow ones."""
     return (step.outcome in GOOD, not step.on_critical_chain, -step.duration.total_seconds())
 
 
 # For the command.
+
+
+def refuse(options: Mapping[str, Any]) -> None:
+    """Raise ``CommandError`` for options that can't be combined."""
+    times, judging = ("--blame", "--longest-chain"), ("--expect", "--fail-on")
+    given = {
+        "--now": options["now"],
+        "--leases": options["leases"],
+        "--release": options["release"] is not None,
+        "--blame": options["blame"],
+        "--longest-chain": options["longest_chain"] is not None,
+        "--expect": options["expect"],
+        "--fail-on": options["fail_on"],
+        "--format json": options["format"] == "json",
+    }
+    refuse_pairs(
+        given,
+        [
+            times,
+            ("--release", "--format json"),
+            *product(("--leases", "--release"), (*times, *judging)),
+            *product(times, ("--now", "--format json", *judging)),
+        ],
+    )
 
 
 def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The output of ``showlifespan --blame`` and ``--critical-chain``, as that of ``systemd-analyze``."""
+"""The output of ``showlifespan --blame`` and ``--longest-chain``, as that of ``systemd-analyze``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lifespan_app.engine.wording import did_you_mean
 from lifespan_app.history.reading import describe, time_text
 from lifespan_app.models import LifespanStep, Outcome, Phase
 
-from .command import BAD_ARGUMENT, FAILED, CommandWithExitCodes
+from .command import FAILED, CommandWithExitCodes
 from .show import nothing, read
 from .terminal import printable
 
@@ -24,15 +24,12 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
     Raises:
         CommandError: there is no such run, or no such hook in it.
     """
-    if options["now"] or options["format"] == "json":
-        text = "--blame and --critical-chain show one run, as text: leave out --now and --format."
-        raise CommandError(text, returncode=BAD_ARGUMENT)
     runs, is_known = read(command, options)
     if not runs:
         raise CommandError(nothing(options, is_known=is_known), returncode=FAILED)
     steps = describe.in_phase(runs[0][1], Phase.STARTUP)
     started = [step for step in steps if step.outcome not in NOT_RUN]
-    lines = blame(started) if options["blame"] else chain(started, options["critical_chain"])
+    lines = blame(started) if options["blame"] else chain(started, options["longest_chain"])
     for line in lines:
         command.stdout.write(line)
 

@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
                 ('outcome', models.CharField(blank=True, choices=[('ok', 'ok'), ('failed', 'failed'), ('timed_out', 'timed out'), ('cancelled', 'cancelled'), ('skipped', 'skipped'), ('crashed', 'crashed'), ('stalled', 'stalled'), ('abandoned', 'abandoned'), ('finished', 'finished')], max_length=16, verbose_name='outcome')),
                 ('reason', models.TextField(blank=True, verbose_name='reason')),
                 ('needs', models.JSONField(blank=True, default=list, verbose_name='needs')),
-                ('on_critical_chain', models.BooleanField(default=False, verbose_name='on the critical chain')),
+                ('on_critical_chain', models.BooleanField(default=False, verbose_name='on the longest chain')),
                 ('file', models.CharField(blank=True, max_length=500, verbose_name='file')),
                 ('line', models.PositiveIntegerField(default=0, verbose_name='line')),
                 ('exception', models.CharField(blank=True, max_length=255, verbose_name='exception')),

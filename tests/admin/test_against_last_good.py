@@ -34,7 +34,7 @@ def test_page_of_a_good_run_has_no_comparison(reader: Client) -> None:
 def test_page_says_that_there_is_no_good_run(reader: Client) -> None:
     run = records.timed_out()
 
-    assert "No earlier good run of api (production) is found." in text(
+    assert "No earlier good run of api (production, server) is found." in text(
         reader, f"{LIST}{run.pk}/change/"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.db import DatabaseError
@@ -203,3 +204,26 @@ def test_usual_time_is_that_of_the_phase(reader: Client) -> None:
 
     box = text[text.index('id="lifespan-trouble-1"') : text.index('id="lifespan-startup"')]
     assert "usually 50 ms (slowest 50 ms, 3 runs)" in box
+
+
+def test_usual_time_of_two_runs_is_not_shown(reader: Client) -> None:
+    for number in range(2):
+        records.stopped(ago=5_000 + number)
+    run = records.shutdown_failed(ago=900)
+
+    assert "usually" not in text_of(reader, f"{LIST}{run.pk}/change/")
+
+
+@pytest.mark.parametrize(
+    ("columns", "is_slow"),
+    [({}, True), ({"mode": "thread", "server": ""}, False), ({"environment": "staging"}, False)],
+    ids=["the same", "without a server", "environment"],
+)
+def test_list_marks_a_slow_start_among_runs_like_it(
+    reader: Client, columns: dict[str, Any], is_slow: bool
+) -> None:
+    for number in range(3):
+        records.stopped(ago=5_000 + number, **columns)
+    records.healthy(up_after=9.0)
+
+    assert ("taken is-slow" in text_of(reader, LIST)) is is_slow

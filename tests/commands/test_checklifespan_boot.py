@@ -119,6 +119,10 @@ def test_thread_that_an_app_leaves_running_does_not_keep_the_process(shop: Proje
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (
+            ["--fail-level", "WARNING"],
+            "--fail-level is about a plan, and --boot stops before it: leave one out.",
+        ),
         (["--run"], "--run is about a plan, and --boot stops before it: leave one out."),
         (["--timeout", "3"], "--timeout is about a plan, and --boot stops before it"),
         (["--format", "dot"], "--format dot draws the plan, and --boot stops before it"),

@@ -157,7 +157,8 @@ def test_jobs_beyond_the_first_are_counted_and_the_unwell_ones_are_first() -> No
 
 
 def test_failed_run_is_compared_with_the_last_good_one() -> None:
-    good = records.stopped(ago=900)
+    for n in range(3):
+        good = records.stopped(ago=900 - n)
     records.timed_out(release="1.9.0")
 
     lines = shown().splitlines()
@@ -165,12 +166,20 @@ def test_failed_run_is_compared_with_the_last_good_one() -> None:
     start = lines.index("Compared with the last good run")
     assert lines[start + 1].startswith(f"  The last good run is {good.short_id}, started ")
     assert "  - Release: 1.9.0, was 1.8.2" in lines[start + 2 :]
-    assert "  - Startup of catalogue.index: 10 s, usually 0.31 s (slowest 0.31 s, 1 run)" in lines
+    assert "  - Startup of catalogue.index: 10 s, usually 0.31 s (slowest 0.31 s, 3 runs)" in lines
 
 
 def test_good_run_is_not_compared() -> None:
     records.stopped(ago=900)
     records.healthy(release="1.9.0")
+
+    assert "last good run" not in shown()
+    assert json.loads(shown("--format", "json"))["against_last_good"] is None
+
+
+def test_first_run_without_a_server_is_not_called_slow() -> None:
+    records.healthy(up_after=0.1, environment="", ago=900)
+    records.healthy(up_after=2.0, environment="", mode="thread", server="")
 
     assert "last good run" not in shown()
     assert json.loads(shown("--format", "json"))["against_last_good"] is None

@@ -1,9 +1,10 @@
-"""``showlifespan --blame`` and ``--critical-chain``: what a startup took its time for."""
+"""``showlifespan --blame`` and ``--longest-chain``: what a startup took its time for."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,16 +61,14 @@ def test_hooks_are_blamed_the_slowest_first(run: LifespanRun) -> None:
 
 
 def test_chain_names_what_the_startup_waited_for_last(run: LifespanRun) -> None:
-    assert shown("--critical-chain") == [
+    assert shown("--longest-chain") == [
         "books.index @0.20 s +0.50 s",
         "└─books.client @0 ms +0.20 s (dependency)",
     ]
 
 
 def test_chain_of_a_hook_names_what_it_waited_for(run: LifespanRun) -> None:
-    assert shown(str(run.uuid)[:7], "--critical-chain", "books.slow") == [
-        "books.slow @0 ms +0.65 s"
-    ]
+    assert shown(str(run.uuid)[:7], "--longest-chain", "books.slow") == ["books.slow @0 ms +0.65 s"]
 
 
 def test_chain_that_is_a_cycle_in_a_damaged_record_ends() -> None:
@@ -77,22 +76,52 @@ def test_chain_that_is_a_cycle_in_a_damaged_record_ends() -> None:
     hook(run, "first", 0, 10, "second")
     hook(run, "second", 0, 20, "first")
 
-    assert len(shown("--critical-chain")) == 2
+    assert len(shown("--longest-chain")) == 2
 
 
 def test_startup_without_hooks_prints_nothing() -> None:
     a_run()
 
     assert shown("--blame") == []
-    assert shown("--critical-chain") == []
+    assert shown("--longest-chain") == []
 
 
 def test_hook_that_there_is_not_is_refused(run: LifespanRun) -> None:
     with pytest.raises(CommandError, match=r"No hook 'books.indx' has started in this run. Did"):
-        shown("--critical-chain", "books.indx")
+        shown("--longest-chain", "books.indx")
 
 
+@pytest.mark.parametrize("times", ["--blame", "--longest-chain"])
 @pytest.mark.parametrize("arguments", [["--now"], ["--format", "json"]], ids=str)
-def test_only_one_run_is_shown_as_text(run: LifespanRun, arguments: list[str]) -> None:
-    with pytest.raises(CommandError, match="leave out --now and --format"):
-        shown("--blame", *arguments)
+def test_only_one_run_is_shown_as_text(run: LifespanRun, times: str, arguments: list[str]) -> None:
+    with pytest.raises(CommandError) as refused:
+        shown(times, *arguments)
+
+    assert str(refused.value) == f"{times} and {' '.join(arguments)} don't go together."
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        *product(
+            (["--leases"], ["--release", "5be1c10a"]),
+            (["--expect", "app=1"], ["--fail-on", "lost"], ["--blame"], ["--longest-chain"]),
+        ),
+        *product(
+            (["--blame"], ["--longest-chain"]),
+            (["--expect", "app=1"], ["--fail-on", "lost"]),
+        ),
+        (["--blame"], ["--longest-chain"]),
+        (["--release", "5be1c10a"], ["--format", "json"]),
+    ],
+    ids=str,
+)
+def test_options_of_which_one_would_be_ignored_are_refused(
+    one: list[str], other: list[str]
+) -> None:
+    with pytest.raises(CommandError) as refused:
+        shown(*other, *one)
+
+    second = " ".join(other) if other[0] == "--format" else other[0]
+    assert str(refused.value) == f"{one[0]} and {second} don't go together."
+    assert refused.value.returncode == 2

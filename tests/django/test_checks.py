@@ -622,6 +622,19 @@ class TestW006AShutdownThatMayTakeTooLong:
         }
         assert [message.msg.partition("' ")[2][:12] for message in self.told()] == told
 
+    def test_w006_does_not_count_the_last_write_of_the_history(
+        self, lifespan: Lifespan, settings: Settings
+    ) -> None:
+        @lifespan.resource(shutdown_timeout=8)
+        async def pool() -> str:
+            return "a pool"
+
+        entry = {"to": "lifespan_app.alerts.email_admins"}
+        settings.LIFESPAN = {"PLATFORM": {"termination_grace": 8}, "ALERTS": [entry]}
+        assert self.told() == []
+        settings.LIFESPAN |= {"PLATFORM": {"termination_grace": 7.9}}
+        assert len(self.told()) == 1
+
     def test_w006_names_a_limit_that_the_shutdown_cuts_short(
         self, lifespan: Lifespan, settings: Settings
     ) -> None:

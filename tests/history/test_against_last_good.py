@@ -50,7 +50,6 @@ def failed(*steps: LifespanStep, **columns: Any) -> LifespanRun:
         ("python_version", "3.14.1", "Python: 3.14.1, was 3.13.9"),
         ("django_version", "6.2", "Django: 6.2, was 6.1.3"),
         ("server", "granian 2.5.0", "Server: granian 2.5.0, was uvicorn 0.54.0"),
-        ("mode", Mode.COMMAND, "Mode: command, was server"),
         (
             "left_out",
             [["shop.cache", "LIFESPAN_SKIP"]],
@@ -187,8 +186,65 @@ def test_slow_start_is_told() -> None:
     ]
 
 
-def test_start_that_goes_on_for_long_is_told() -> None:
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"environment": "staging"},
+        {"mode": Mode.THREAD},
+        {"server": ""},
+        {"server": "granian 2.5.0"},
+        {"service_type": "worker"},
+    ],
+    ids=["environment", "mode", "no server", "server", "service type"],
+)
+def test_durations_of_other_runs_are_not_usual(columns: dict[str, Any]) -> None:
+    for n in range(3):
+        served(step("shop.cache", took=0.2), ago=900 - n, **columns)
+
+    own = step("shop.cache", took=2.0)
+    assert compared(records.recorded(Status.SERVING, steps=[own], up_after=9.0)) is None
+    assert lines(failed(step("shop.cache", took=8.0))) == []
+
+
+def test_durations_under_another_version_of_the_server_are_usual() -> None:
+    for _ in range(3):
+        served(server="uvicorn 0.53.0")
+
+    assert lines(records.recorded(Status.SERVING, up_after=9.0)) == [
+        "Server: uvicorn 0.54.0, was uvicorn 0.53.0",
+        "Startup: 9.0 s, usually 0.42 s (slowest 0.42 s, 3 runs)",
+    ]
+
+
+def test_two_runs_do_not_say_what_is_usual() -> None:
+    for _ in range(2):
+        served(step("shop.cache", took=0.2))
+
+    assert lines(failed(step("shop.cache", took=8.0), ago=60)) == []
+    own = step("shop.cache", took=8.0)
+    assert compared(records.recorded(Status.SERVING, steps=[own], up_after=9.0, ago=50)) is None
+
+
+def test_hook_that_two_runs_have_had_has_no_usual_duration() -> None:
     served()
+    for _ in range(2):
+        served(step("shop.cache", took=0.2))
+
+    assert lines(failed(step("shop.cache", took=8.0))) == []
+
+
+def test_three_runs_are_read_however_many_hooks_they_have() -> None:
+    for _ in range(3):
+        served(step("shop.cache", took=0.2), hooks_total=5_000)
+
+    assert lines(failed(step("shop.cache", took=8.0))) == [
+        "Startup of shop.cache: 8.0 s, usually 0.20 s (slowest 0.20 s, 3 runs)"
+    ]
+
+
+def test_start_that_goes_on_for_long_is_told() -> None:
+    for _ in range(3):
+        served()
 
     [line] = lines(records.recorded(Status.STARTING, ready_at=None, startup_duration=None, ago=7))
 
@@ -228,7 +284,8 @@ def test_slow_shutdown_is_told() -> None:
 
 
 def test_range_is_that_of_the_time_before_a_restart_loop() -> None:
-    good = served(step("shop.cache", took=0.2))
+    for n in range(3):
+        good = served(step("shop.cache", took=0.2), ago=900 - n)
     for n in range(25):
         failed(step("shop.cache", took=8.0, outcome=Outcome.TIMED_OUT), ago=800 - n)
 
@@ -237,7 +294,7 @@ def test_range_is_that_of_the_time_before_a_restart_loop() -> None:
     assert found is not None
     assert found.good == good
     assert [one.text for one in found.differences] == [
-        "Startup of shop.cache: 8.0 s, usually 0.20 s (slowest 0.20 s, 1 run)"
+        "Startup of shop.cache: 8.0 s, usually 0.20 s (slowest 0.20 s, 3 runs)"
     ]
 
 
@@ -285,10 +342,11 @@ def test_process_that_warms_up_is_not_compared() -> None:
         {"environment": "staging"},
         {"mode": Mode.CHECK},
         {"mode": Mode.TEST},
+        {"mode": Mode.THREAD},
         {"up_after": 4.0},
         {"ago": 100},
     ],
-    ids=["service type", "environment", "check", "test", "slow", "later"],
+    ids=["service type", "environment", "check", "test", "thread", "slow", "later"],
 )
 def test_other_run_is_no_last_good_one(columns: dict[str, Any]) -> None:
     for n in range(3):
@@ -299,7 +357,7 @@ def test_other_run_is_no_last_good_one(columns: dict[str, Any]) -> None:
 
     assert found is not None
     assert found.good is None
-    assert found.headline == "No earlier good run of api (production) is found."
+    assert found.headline == "No earlier good run of api (production, server) is found."
 
 
 def test_last_good_run_is_found_behind_a_long_restart_loop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +402,8 @@ def test_run_in_which_nothing_differs_says_so() -> None:
 def test_number_of_queries_is_that_of_one_hook_and_one_run(
     django_assert_max_num_queries: Any,
 ) -> None:
-    served(*(step(f"shop.hook_{n}") for n in range(300)))
+    for n in range(3):
+        served(*(step(f"shop.hook_{n}") for n in range(300)), ago=900 - n)
     for n in range(60):
         failed(ago=800 - n)
     run = failed(*(step(f"shop.hook_{n}", took=9, priority=3) for n in range(300)))
@@ -354,7 +413,8 @@ def test_number_of_queries_is_that_of_one_hook_and_one_run(
 
 
 def test_comparison_is_plain_data() -> None:
-    good = served(step("shop.cache", took=0.2))
+    for n in range(3):
+        good = served(step("shop.cache", took=0.2), ago=900 - n)
 
     found = compared(failed(step("shop.cache", took=8.0), release="1.9.0"))
 

@@ -208,6 +208,22 @@ def test_outdated_rows_are_deleted_with_the_next_alert(
     assert [row.fingerprint for row in LifespanAlert.objects.all()] == ["new"]
 
 
+@pytest.mark.parametrize(
+    "where", ["caf\xe9", "\N{SNAKE}", "\N{SNAKE}" * 100, "x" * 100, "a\x00b", "\ud800"], ids=ascii
+)
+def test_alert_of_an_environment_that_a_column_can_not_store_is_sent_once(
+    history_database: HistoryDatabase, another_process: Any, where: str
+) -> None:
+    claim = CLAIM._replace(environment=where)
+
+    assert claims.claim(claim, in_database=True)
+    claims.was_sent(claim, in_database=True)
+
+    another_process()
+    assert not claims.claim(claim, in_database=True)
+    assert LifespanAlert.objects.get().quiet_until > timezone.now() + HOUR * 0.9
+
+
 def test_process_without_a_database_sends_it_once_by_itself(
     sqlite_history: HistoryDatabase, alerts: Any
 ) -> None:

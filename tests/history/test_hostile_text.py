@@ -110,6 +110,20 @@ def test_hostile_text_is_stored_and_stored_again(
         assert_is_stored(text, history_database)
 
 
+def test_step_of_a_hook_with_any_name_is_replaced(
+    history_database: HistoryDatabase, text: str
+) -> None:
+    uuid = uuid4().hex
+    writer = Writer(uuid)
+    writer.write({"run": a_row_of_a_run(uuid, "plain")})
+
+    for _ in range(2):
+        writer.write({"steps": [a_row_of_a_step(text)], "phases": []})
+
+    [step] = LifespanStep.objects.all()
+    assert step.name == stored_as(text, history_database, 200)
+
+
 def test_hostile_text_is_stored_after_it_has_waited(
     history_database: HistoryDatabase, text: str, tmp_path: Path
 ) -> None:

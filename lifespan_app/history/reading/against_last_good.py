@@ -1,8 +1,8 @@
 """The differences of a failed or slow run from the last good one, as far as they are recorded.
 
 A good run has started without a failed hook and not slowly, and was stopped in order or still serves.
-It has the same service type and environment. Runs of checks, tests and reloading servers are compared
-with each other only.
+It has the same service type, environment and mode. Durations are compared with those of the same server
+only, and only if there are enough of them to say what is usual.
 """
 
 from __future__ import annotations
@@ -18,10 +18,8 @@ from django.utils.translation import gettext_lazy as _
 
 from lifespan_app.engine.planning.plan import HARD
 from lifespan_app.models import (
-    OF_DEVELOPMENT,
     LifespanRun,
     LifespanStep,
-    Mode,
     Outcome,
     Phase,
     Readiness,
@@ -46,7 +44,6 @@ TEXTS = {
     "python_version": _("Python: %(now)s, was %(was)s"),
     "django_version": _("Django: %(now)s, was %(was)s"),
     "server": _("Server: %(now)s, was %(was)s"),
-    "mode": _("Mode: %(now)s, was %(was)s"),
     "left_out": _("Left out by LIFESPAN_SKIP: %(now)s, was %(was)s"),
     "hooks_added": _("Hooks added: %(now)s"),
     "hooks_removed": _("Hooks removed: %(was)s"),
@@ -60,7 +57,7 @@ TEXTS = {
     "hook_shutdown": _("Shutdown of %(hook)s: %(now)s, %(was)s"),
 }
 """The text of each kind of difference."""
-COLUMNS = ("release", "python_version", "django_version", "server", "mode")
+COLUMNS = ("release", "python_version", "django_version", "server")
 
 
 class Difference(NamedTuple):
@@ -90,8 +87,6 @@ class Difference(NamedTuple):
         """Return a value as text: the first keys of a list, and a dash for nothing."""
         if isinstance(value, list):
             value = describe.named(value, MOST_NAMES)
-        elif self.what == "mode":
-            value = Mode(value).label
         elif self.what == "required":
             return gettext("yes") if value else gettext("no")
         elif self.what == "timeout" and value is not None:
@@ -116,9 +111,16 @@ class Comparison:
     def headline(self) -> str:
         """The run with which it is compared, or the note that there is none, in a sentence."""
         where = self.run.environment or gettext("no environment")
-        words = {"type": self.run.service_type, "environment": where}
+        words = {
+            "type": self.run.service_type,
+            "environment": where,
+            "mode": self.run.get_mode_display(),
+        }
         if self.good is None:
-            return gettext("No earlier good run of %(type)s (%(environment)s) is found.") % words
+            return (
+                gettext("No earlier good run of %(type)s (%(environment)s, %(mode)s) is found.")
+                % words
+            )
         words |= {
             "id": str(self.good.uuid)[:SHORT_ID],
             "time": time_text.clock(self.good.started_at),
@@ -173,7 +175,7 @@ def against_last_good(
         return Comparison(run, None)
     if good.pk not in usual.runs:
         # All runs since have failed, and hooks that failed have no usual duration in them.
-        usual = usual_before(good, with_it=True)
+        usual = usual_before(run, until=good)
     found = [
         Difference(name, getattr(good, name), getattr(run, name))
         for name in COLUMNS
@@ -198,9 +200,9 @@ def last_good(run: LifespanRun, startup: Spread | None, now: datetime) -> Lifesp
     """
     is_good = Q(
         started_well(now),
-        Q(mode=run.mode) if run.mode in OF_DEVELOPMENT else ~Q(mode__in=OF_DEVELOPMENT),
         service_type=run.service_type,
         environment=run.environment,
+        mode=run.mode,
         hooks_failed=0,
     )
     if startup is not None:

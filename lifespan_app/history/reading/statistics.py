@@ -26,6 +26,8 @@ MOST_STEPS = 4_000
 """The most steps that are read to find the slowest hooks, in whole runs."""
 USUAL_RUNS, USUAL_STEPS = 20, 4_000
 """The most earlier runs, and steps of them, in the sample of usual durations."""
+LEAST = 3
+"""The least number of values with a usual one: of fewer, a single outlier moves the median."""
 COMPARED = 50
 """The number of runs that ``checklifespan --compare`` reads."""
 ENOUGH = 20
@@ -77,9 +79,35 @@ def spread(values: Sequence[float]) -> Spread | None:
     )
 
 
+def usual_of(values: Iterable[float | None]) -> Spread | None:
+    """Return the distribution of the known durations, given newest first; None if they are too few."""
+    return if_enough(spread([value for value in values if value is not None]))
+
+
+def if_enough(found: Spread | None) -> Spread | None:
+    """Return a distribution if its median says what is usual, else None."""
+    return found if found is not None and found.count >= LEAST else None
+
+
 def quantile(ordered: Sequence[float], share: float) -> float:
     """Return the smallest value that at least this share of the sorted values does not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+class Group(NamedTuple):
+    """What runs have in common whose durations are compared."""
+
+    service_type: str
+    environment: str
+    mode: str
+    server: str
+    """The name of the server without its version; empty if there is none."""
+
+
+def group_of(run: LifespanRun | Start) -> Group:
+    """Return the group of a run."""
+    server, _, _ = run.server.partition(" ")
+    return Group(run.service_type, run.environment, run.mode, server)
 
 
 class Start(NamedTuple):
@@ -87,6 +115,9 @@ class Start(NamedTuple):
 
     pk: int
     service_type: str
+    environment: str
+    mode: str
+    server: str
     release: str
     host: str
     status: str
@@ -120,6 +151,7 @@ class Sample:
         self.newest = list(starts)
         """All of them, newest first."""
         self._by_type: dict[str, list[Start]] = defaultdict(list)
+        self._usual: dict[Group, tuple[Spread | None, Spread | None]] = {}
         for start in self.newest:
             if len(self._by_type[start.service_type]) < PER_SERVICE_TYPE:
                 self._by_type[start.service_type].append(start)
@@ -141,6 +173,17 @@ class Sample:
         """Return the shutdown times of a service type."""
         taken = [run.shutdown for run in self.starts(service_type) if run.shutdown is not None]
         return spread(taken)
+
+    def usual(self, run: LifespanRun) -> tuple[Spread | None, Spread | None]:
+        """Return the usual startup and shutdown times of runs like this one; None if they are too few."""
+        group = group_of(run)
+        if group not in self._usual:
+            alike = [one for one in self.starts(run.service_type) if group_of(one) == group]
+            self._usual[group] = (
+                usual_of(one.startup for one in alike),
+                usual_of(one.shutdown for one in alike),
+            )
+        return self._usual[group]
 
     def with_steps(self) -> list[Start]:
         """Return the runs to read steps of: the newest of each service type in turn."""
@@ -215,7 +258,7 @@ def usual_in(runs: Sequence[int], *phases: Phase) -> dict[tuple[str, str], Sprea
 
 @dataclass(frozen=True)
 class Usual:
-    """The usual durations in some runs."""
+    """The usual durations in some runs; None, and no entry, where fewer than three are known."""
 
     runs: Sequence[int]
     """The primary keys of the runs, newest first."""
@@ -225,30 +268,38 @@ class Usual:
     """By key and phase."""
 
 
-def usual_before(run: LifespanRun, *, with_it: bool = False) -> Usual:
-    """Return the durations in the runs of the same service type before a run, in two queries.
+def usual_before(run: LifespanRun, *, until: LifespanRun | None = None) -> Usual:
+    """Return the usual durations in the runs like this one before it, in two queries.
+
+    They are searched among the 200 runs of its service type before it.
 
     Args:
         run: the run.
-        with_it: True to include the run itself.
+        until: an earlier run, from which on the search goes back; it may be in the sample.
     """
-    rows: list[tuple[int, timedelta | None, timedelta | None]] = []
-    steps = 0
-    columns = "pk", "hooks_total", "ready_at", "startup_duration", "shutdown_duration"
-    runs_before = before(run, with_it=with_it).filter(service_type=run.service_type)
-    newest = runs_before.values_list(*columns)[:USUAL_RUNS]
-    for pk, hooks_total, ready_at, startup, shutdown in newest:
-        steps += 2 * hooks_total
-        if rows and steps > USUAL_STEPS:
+    earlier = before(run) if until is None else before(until, with_it=True)
+    columns = ["environment", "mode", "server", "hooks_total", "ready_at"]
+    newest = earlier.filter(service_type=run.service_type).only(
+        "service_type", "startup_duration", "shutdown_duration", *columns
+    )
+    alike: list[LifespanRun] = []
+    group, steps = group_of(run), 0
+    for one in newest[:PER_SERVICE_TYPE]:
+        if group_of(one) != group:
+            continue
+        steps += 2 * one.hooks_total
+        if len(alike) == USUAL_RUNS or (len(alike) >= LEAST and steps > USUAL_STEPS):
             break
-        # The startup and the rollback of a failed start are no usual ones.
-        rows.append((pk, startup, shutdown) if ready_at else (pk, None, None))
-    runs = [pk for pk, _, _ in rows]
+        alike.append(one)
+    # The startup and the rollback of a failed start are no usual ones.
+    good = [one for one in alike if one.ready_at is not None]
+    runs = [one.pk for one in alike]
+    hooks = usual_in(runs, Phase.STARTUP, Phase.SHUTDOWN)
     return Usual(
         runs,
-        spread([taken.total_seconds() for _, taken, _ in rows if taken is not None]),
-        spread([taken.total_seconds() for _, _, taken in rows if taken is not None]),
-        usual_in(runs, Phase.STARTUP, Phase.SHUTDOWN),
+        usual_of(seconds(one.startup_duration) for one in good),
+        usual_of(seconds(one.shutdown_duration) for one in good),
+        {place: found for place, found in hooks.items() if if_enough(found)},
     )
 
 

@@ -40,7 +40,12 @@ MOST_BYTES = 14_000_000
 LOCK_TIMEOUT_MS = 50
 """Milliseconds that a write waits for a locked SQLite file."""
 
-CANT_STORE = ("incorrect string value", "character with byte sequence", "invalid byte sequence")
+CANT_STORE = (
+    "incorrect string value",
+    "illegal mix of collations",  # MariaDB, of a text in a WHERE
+    "character with byte sequence",
+    "invalid byte sequence",
+)
 """Parts of database errors about a character that a column's encoding lacks."""
 
 

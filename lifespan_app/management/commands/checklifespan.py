@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from lifespan_app.cli import boot, check, trial_run_text
 from lifespan_app.cli.command import CommandWithExitCodes
-from lifespan_app.cli.problems import LEVELS
+from lifespan_app.cli.problems import FAIL_LEVEL, LEVELS
 
 
 class Command(CommandWithExitCodes):
@@ -49,7 +49,7 @@ with --run also, the highest one where there are several:
         parser.add_argument(
             "--fail-level",
             choices=LEVELS,
-            default="ERROR",
+            default=FAIL_LEVEL,
             help="From which level on a problem makes the exit code 1. Default: %(default)s.",
         )
         parser.add_argument(

@@ -56,7 +56,7 @@ exit codes:
             help="Of the run's startup: each hook with its time, the slowest first.",
         )
         parser.add_argument(
-            "--critical-chain",
+            "--longest-chain",
             nargs="?",
             const="",
             metavar="HOOK",
@@ -87,6 +87,7 @@ exit codes:
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """Print the selected runs."""
+        show.refuse(options)
         self.refuse_wrong_settings()
         if options["leases"]:
             leases.show(self, options)
@@ -94,7 +95,7 @@ exit codes:
             leases.release(self, options["release"])
         elif options["expect"] or options["fail_on"]:
             monitor.judge(self, options)
-        elif options["blame"] or options["critical_chain"] is not None:
+        elif options["blame"] or options["longest_chain"] is not None:
             timing.show(self, options)
         else:
             show.show(self, options)
