@@ -51,7 +51,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     {"uuid": "0"},
     {"format": "json"},
     {"blame": True},
-    {"critical_chain": ""},
+    {"longest_chain": ""},
 )
 
 
