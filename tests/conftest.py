@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import shutil
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +77,23 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with Sandbox(Project(tmp_path_factory.mktemp("sandbox"))) as served:
         served.wait_for_refresh()
         yield served
+
+
+TEMPORARY = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a temporary folder of its own: what killed processes left in another's would be imported."""
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    config.stash[TEMPORARY] = folder = tempfile.mkdtemp(prefix="tests-")
+    # Servers of databases run as users of their own.
+    Path(folder).chmod(0o755)
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove it."""
+    shutil.rmtree(config.stash[TEMPORARY], ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)
