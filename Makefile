@@ -104,7 +104,8 @@ lint-workflows: $(VENV)/pyvenv.cfg ## Check .github: zizmor, the schemas, and ac
 .PHONY: audit
 audit: $(DEVELOPMENT_SET_UP) ## Look for known vulnerabilities in what is installed here (needs the network)
 	@$(INSTALL) "pip-audit>=2.9,<3"
-	@$(RUN) -m pip_audit --skip-editable --progress-spinner off
+	@$(RUN) -m pip freeze --exclude-editable > $(VENV)/audited.txt
+	@$(RUN) -m pip_audit --strict --disable-pip --no-deps --requirement $(VENV)/audited.txt --progress-spinner off
 
 .PHONY: format
 format: $(DEVELOPMENT_SET_UP) ## Format the code, and repair what ruff can repair
