@@ -2,21 +2,30 @@
 
     python -m tests.torture --part model --seed 1 --plans 100000
 
-Without ``--part`` all parts run, one after the other. Whatever is chosen at random comes from
+Without ``--part`` all parts run, some of them side by side. Whatever is chosen at random comes from
 ``--seed``, which is printed. The exit code is 1 if something has happened that should not.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
+import multiprocessing
+import os
 import random
 import sys
-from collections.abc import Callable, Sequence
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import repeat
 
+from benchmarks.results import machine, versions
 from tests.torture.results import HEAD, Row, table
 from tests.torture.systems import PEERS
 
 LEASE_SECONDS, LEASE_SECONDS_QUICK = 600.0, 60.0
+DISTRIBUTIONS = ("Django", "uvicorn", "hypercorn", "granian", "gunicorn", "uvicorn-worker")
 
 
 def model(asked: argparse.Namespace) -> Row:
@@ -44,13 +53,8 @@ def restarts(asked: argparse.Namespace) -> Row:
 
 def databases(asked: argparse.Namespace) -> Row:
     """Have the database fail under servers that answer requests."""
-    from tests.torture.databases import (
-        ALL_CELLS,
-        QUICK_CELLS,
-        SECONDS,
-        SECONDS_QUICK,
-        databases,
-    )
+    from tests.torture.databases.cells import ALL_CELLS, QUICK_CELLS
+    from tests.torture.databases.part import SECONDS, SECONDS_QUICK, databases
 
     if asked.quick:
         return databases(QUICK_CELLS, SECONDS_QUICK)
@@ -96,22 +100,29 @@ def security(asked: argparse.Namespace) -> Row:
 
 PARTS: dict[str, Callable[[argparse.Namespace], Row]] = {
     "model": model,
-    "servers": servers,
-    "restarts": restarts,
-    "databases": databases,
-    "soak": soak,
-    "load": load,
-    "leases": leases,
     "input": bad_input,
+    "servers": servers,
+    "leases": leases,
+    "restarts": restarts,
     "security": security,
+    "load": load,
+    "soak": soak,
+    "databases": databases,
 }
+SIDE_BY_SIDE = (
+    ("model", "input", "servers", "leases", "restarts", "security"),
+    ("load", "soak"),
+    ("databases",),
+)
+"""What may run at the same time, the longest first. ``databases`` looks at times, and is alone."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the parts, and print what came of them. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
-    parser.add_argument("--part", choices=list(PARTS))
+    parser.add_argument("--part", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--quick", action="store_true", help="five minutes in all")
+    parser.add_argument("--jobs", type=int, default=2, help="how many run side by side (2)")
     parser.add_argument("--seed", type=int)
     parser.add_argument(
         "--system", choices=list(PEERS), help="what the servers serve instead of lifespan_app"
@@ -127,12 +138,48 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     if asked.seed is None:
         asked.seed = random.SystemRandom().randrange(1_000_000_000)
+    begun = time.monotonic()
     sys.stderr.write(f"seed {asked.seed}\n")
-    rows = [PARTS[part](asked) for part in ([asked.part] if asked.part else PARTS)]
-    sys.stdout.write(f"\n{table(HEAD, [row.cells for row in rows])}\n")
+    rows = [row for together in SIDE_BY_SIDE for row in tried(together, asked)]
+    seconds = time.monotonic() - begun
+    sys.stdout.write(
+        f"\n{table(HEAD, [row.cells for row in rows])}\n\n{where(asked.jobs, seconds)}\n"
+    )
     for row in rows:
         sys.stdout.writelines(f"{row.part}: {fault}\n" for fault in row.faults)
     return 1 if any(row.faults for row in rows) else 0
+
+
+def tried(together: Iterable[str], asked: argparse.Namespace) -> Sequence[Row]:
+    """Run those of some parts that are asked for, side by side."""
+    parts = [part for part in together if part in asked.part]
+    if asked.jobs == 1 or len(parts) == 1:
+        return [row_of(part, asked) for part in parts]
+    # A fork would have the threads' locks of the parts before it.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(asked.jobs, context, max_tasks_per_child=1) as pool:
+        return list(pool.map(row_of, parts, repeat(asked)))
+
+
+def row_of(part: str, asked: argparse.Namespace) -> Row:
+    """Run a part; an error of its own is a fault, and the others run on."""
+    begun = time.monotonic()
+    try:
+        return PARTS[part](asked)
+    except Exception as error:
+        traceback.print_exc()
+        fault = f"{error!r}".splitlines()[0][:300]
+        return Row(part, "", "it broke off", [fault], "", time.monotonic() - begun)
+
+
+def where(jobs: int, seconds: float) -> str:
+    """Return the date, the versions and the machine."""
+    found = ", ".join(f"{name} {one}" for name, one in versions(DISTRIBUTIONS).items())
+    now = datetime.datetime.now(tz=datetime.UTC)
+    return (
+        f"{now:%Y-%m-%d %H:%M} UTC, {seconds:,.0f} s with {jobs} jobs and a load of "
+        f"{os.getloadavg()[0]:.1f} on {machine()}. {found}."
+    )
 
 
 if __name__ == "__main__":

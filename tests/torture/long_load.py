@@ -17,10 +17,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.clusters import Cluster
+from tests.clusters import CLUSTERS, Cluster
 from tests.projects import Project
 from tests.servers import UVICORN, Server
-from tests.torture.databases import CLUSTERS, Clients, failed
+from tests.torture.load import Clients, failed
 from tests.torture.results import Row, table
 from tests.torture.soak import WARM_UP, slope
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +14,6 @@ from tests.needs import needs_postgresql
 from tests.projects import Project
 from tests.servers import GRANIAN, GUNICORN, GUNICORN_UVICORN, HYPERCORN, UVICORN, Kind
 from tests.torture import __main__ as command
-from tests.torture import databases
-from tests.torture.databases import failed
 from tests.torture.load import Load
 from tests.torture.long_load import SECONDS_QUICK, load
 from tests.torture.restarts import RESTARTS, WORKERS, restarted
@@ -93,27 +93,7 @@ def test_project_of_a_peer_serves_and_stops(system: System, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.once
 def test_starts_and_stops_leave_no_thread_task_or_descriptor_behind() -> None:
-    assert soak(20, {"threads": 0.001, "tasks": 0.001, "descriptors": 0.001}).faults == []
-
-
-@pytest.mark.slow
-@pytest.mark.server
-@pytest.mark.parametrize(
-    "cell",
-    [
-        pytest.param(cell, id=str(cell), marks=needs_postgresql if "postgresql" in cell else ())
-        for cell in databases.QUICK_CELLS
-    ],
-)
-def test_fault_of_the_database_harms_no_answer_and_no_record(
-    cell: databases.Cell, tmp_path: Path
-) -> None:
-    seen = databases.tried(cell, tmp_path, databases.SECONDS_QUICK)
-
-    # Whether answers were slower depends on what else runs on this machine.
-    assert [fault for fault in seen.faults if "slower" not in fault] == []
-    assert (failed(seen.plain[1]), seen.runs, seen.late) == (0, 7, 2)
-    assert len(seen.plain[1]) > 0
+    assert soak(20).faults == []
 
 
 @pytest.mark.slow
@@ -252,6 +232,24 @@ def test_command_prints_the_seed_and_a_table(capsys: pytest.CaptureFixture[str])
     assert "seed 7" in printed.err
     assert "every rule holds" in printed.out
     assert "7 to 9" in printed.out
+    assert re.search(r"UTC, 0 s with 2 jobs .* uvicorn \d", printed.out)
+
+
+def test_parts_run_side_by_side_in_processes_of_their_own() -> None:
+    asked = Namespace(part=["model"], jobs=2, seed=7, plans=3, quick=True)
+
+    rows = command.tried(("model", "model"), asked)
+
+    assert [(row.part, row.faults) for row in rows] == [("model", [])] * 2
+
+
+def test_part_that_breaks_off_is_a_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(command.PARTS, "soak", lambda asked: 1 / 0)
+
+    assert command.main(["--part", "soak"]) == 1
+    assert "soak: ZeroDivisionError('division by zero')" in capsys.readouterr().out
 
 
 def test_command_fails_with_each_fault(
