@@ -246,7 +246,7 @@ def test_priority_that_is_given_twice_is_refused(lifespan: Lifespan) -> None:
 @pytest.mark.parametrize("option", ["name", "state_name"])
 def test_name_that_is_no_string_is_refused(lifespan: Lifespan, option: str) -> None:
     with pytest.raises(TypeError, match=rf"{option} must be a string, not -1\."):
-        lifespan.resource(**{option: -1})(nothing)
+        lifespan.resource(**{option: -1})(nothing)  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("priority", ["1", 1.5, None, True])

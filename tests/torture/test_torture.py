@@ -19,7 +19,7 @@ from tests.torture.long_load import SECONDS_QUICK, load
 from tests.torture.restarts import RESTARTS, WORKERS, restarted
 from tests.torture.results import Row
 from tests.torture.servers import KINDS, Cell, Seen, exit_codes, looked_at, migrated, tried
-from tests.torture.soak import slope, soak
+from tests.torture.soak import soak
 from tests.torture.systems import PEERS, System
 
 STOPPED = ["opens", "begins 1", "closes"]
@@ -216,12 +216,6 @@ def test_no_server_promises_an_answer_after_sigkill() -> None:
     assert Cell(HYPERCORN, "serving", signal.SIGTERM, "fine").promises_answers
 
 
-def test_slope_and_its_error_are_those_of_the_line_through_the_counts() -> None:
-    assert slope([10, 12, 14, 16]) == (2, 0)
-    left, error = slope([10, 11, 10, 11, 10, 11])
-    assert 0 < left < 3 * error
-
-
 # The command.
 
 
@@ -232,7 +226,7 @@ def test_command_prints_the_seed_and_a_table(capsys: pytest.CaptureFixture[str])
     assert "seed 7" in printed.err
     assert "every rule holds" in printed.out
     assert "7 to 9" in printed.out
-    assert re.search(r"UTC, 0 s with 2 jobs .* uvicorn \d", printed.out)
+    assert re.search(r"UTC, \d+ s with 2 jobs .* uvicorn \d", printed.out)
 
 
 def test_parts_run_side_by_side_in_processes_of_their_own() -> None:
