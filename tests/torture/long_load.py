@@ -39,11 +39,9 @@ COUNTS = 200
 """How often is counted."""
 RIVAL = 20.0
 """Seconds after which the other server restarts."""
-MOST = {
-    **dict.fromkeys(NAMES, 0.1),
-    **dict.fromkeys(OF_MEMORY, 100.0),
-}
-"""What a minute may leave behind, beyond three standard errors and what the control leaves."""
+MOST_OF_MEMORY = 100.0
+"""What a minute may leave behind, beyond three standard errors and what the control leaves.
+Of what else is counted, not even one may be left behind in all."""
 STEADY = 300.0
 """Seconds before which caches fill: memory and objects are only printed then."""
 
@@ -236,9 +234,9 @@ def load(kind: str, seconds: float) -> Row:
     [jobs] = [jobs for pid, _, jobs in runs if pid == own.server.process.pid]
     crashes = sum(job["crashes"] for job in (json.loads(jobs) if isinstance(jobs, str) else jobs))
     taken = sum(one != other for one, other in pairwise(leads))
-    most = {
-        name: limit for name, limit in MOST.items() if seconds >= STEADY or name not in OF_MEMORY
-    }
+    most = {name: 60 / seconds for name in NAMES if name not in OF_MEMORY}
+    if seconds >= STEADY:
+        most |= dict.fromkeys(OF_MEMORY, MOST_OF_MEMORY)
     result, too_much = left_behind("one minute", own.slopes(seconds), most, control.slopes(seconds))
     did = (
         f"{seconds:g} s: {len(own.clients.asked):,} requests, {own.spawned:,} spawned, "

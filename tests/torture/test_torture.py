@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import signal
-from argparse import Namespace
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,13 +14,15 @@ import pytest
 from tests.needs import needs_postgresql
 from tests.projects import Project
 from tests.servers import GRANIAN, GUNICORN, GUNICORN_UVICORN, HYPERCORN, UVICORN, Kind
-from tests.torture import __main__ as command
+from tests.torture import parts
+from tests.torture.__main__ import main
 from tests.torture.load import Load
 from tests.torture.long_load import SECONDS_QUICK, load
 from tests.torture.restarts import RESTARTS, WORKERS, restarted
 from tests.torture.results import Row
 from tests.torture.servers import KINDS, Cell, Seen, exit_codes, looked_at, migrated, tried
 from tests.torture.soak import soak
+from tests.torture.suites import CHECKOUT
 from tests.torture.systems import PEERS, System
 
 STOPPED = ["opens", "begins 1", "closes"]
@@ -220,7 +223,7 @@ def test_no_server_promises_an_answer_after_sigkill() -> None:
 
 
 def test_command_prints_the_seed_and_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--part", "model", "--plans", "3", "--seed", "7"]) == 0
+    assert main(["--part", "model", "--plans", "3", "--seed", "7"]) == 0
 
     printed = capsys.readouterr()
     assert "seed 7" in printed.err
@@ -229,20 +232,24 @@ def test_command_prints_the_seed_and_a_table(capsys: pytest.CaptureFixture[str])
     assert re.search(r"UTC, \d+ s with 2 jobs .* uvicorn \d", printed.out)
 
 
+@pytest.mark.slow
+@pytest.mark.server
 def test_parts_run_side_by_side_in_processes_of_their_own() -> None:
-    asked = Namespace(part=["model"], jobs=2, seed=7, plans=3, quick=True)
+    words = ["-m", "tests.torture", "--quick", "--part", "model", "restarts", "--plans", "3"]
+    command = [sys.executable, *words]
+    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
 
-    rows = command.tried(("model", "model"), asked)
-
-    assert [(row.part, row.faults) for row in rows] == [("model", [])] * 2
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"^model +3 random plans", run.stdout, re.MULTILINE)
+    assert re.search(r"^restarts +rolling restarts", run.stdout, re.MULTILINE)
 
 
 def test_part_that_breaks_off_is_a_fault(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(command.PARTS, "soak", lambda asked: 1 / 0)
+    monkeypatch.setitem(parts.PARTS, "soak", lambda asked: 1 / 0)
 
-    assert command.main(["--part", "soak"]) == 1
+    assert main(["--part", "soak"]) == 1
     assert "soak: ZeroDivisionError('division by zero')" in capsys.readouterr().out
 
 
@@ -250,7 +257,7 @@ def test_command_fails_with_each_fault(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = Row("soak", "1 starts", "leaks", ["each start leaves a thread"], "", 1.0)
-    monkeypatch.setitem(command.PARTS, "soak", lambda asked: row)
+    monkeypatch.setitem(parts.PARTS, "soak", lambda asked: row)
 
-    assert command.main(["--part", "soak"]) == 1
+    assert main(["--part", "soak"]) == 1
     assert "soak: each start leaves a thread" in capsys.readouterr().out
