@@ -87,10 +87,10 @@ def security(asked: argparse.Namespace) -> Row:
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Row]] = {
-    "model": model,
-    "input": bad_input,
-    "servers": servers,
     "leases": leases,
+    "servers": servers,
+    "input": bad_input,
+    "model": model,
     "restarts": restarts,
     "security": security,
     "load": load,
@@ -98,11 +98,12 @@ PARTS: dict[str, Callable[[argparse.Namespace], Row]] = {
     "databases": databases,
 }
 SIDE_BY_SIDE = (
-    ("model", "input", "servers", "leases", "restarts", "security"),
+    ("leases", "servers", "input", "model", "restarts", "security"),
     ("load", "soak"),
     ("databases",),
 )
-"""What may run at the same time, the longest first. ``databases`` looks at times, and is alone."""
+"""What may run at the same time. The longest are first, and those that mostly wait are together.
+``databases`` looks at times, and is alone."""
 
 
 def tried(together: Iterable[str], asked: argparse.Namespace) -> Sequence[Row]:
