@@ -132,8 +132,8 @@ bench: $(DEVELOPMENT_SET_UP) ## Measure the figures side by side, and write docs
 	@$(RUN) -m benchmarks $(ONLY) $(if $(ALL),--all) $(if $(QUICK),--quick,--write docs/benchmarks)
 
 .PHONY: torture
-torture: $(DEVELOPMENT_SET_UP) ## Try for long what must never fail (PART, QUICK=1, SEED; see docs/reliability.rst)
-	@$(RUN) -m tests.torture $(if $(PART),--part $(PART)) $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) \
+torture: $(DEVELOPMENT_SET_UP) ## Try for an hour what must never fail (PART, QUICK=1, JOBS=2, SEED; see docs/reliability.rst)
+	@$(RUN) -m tests.torture $(if $(PART),--part $(PART)) $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(PLANS),--plans $(PLANS)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(DATABASE),--database $(DATABASE)) \
 		$(if $(SYSTEM),--system $(SYSTEM))
 

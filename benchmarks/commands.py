@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -129,18 +129,8 @@ def _many_hooks(folder: Path, rounds: int) -> Table:
         },
         rounds,
     )
-    rows = [
-        Row(
-            name=name,
-            samples=samples,
-            goal=f"at most {MANY_AT_MOST} of {check}" if name == checklifespan else "",
-            ratio_at_most=MANY_AT_MOST,
-            why="it prints a line for each hook",
-        )
-        for name, samples in taken.items()
-    ]
     title = f"manage.py checklifespan with {APPS * HOOKS_AN_APP:,} hooks"
-    return Table(title=title, unit="ms", rows=rows, against=check, plot="")
+    return _table(title, taken, MANY_AT_MOST, why="it prints a line for each hook")
 
 
 def _probe(folder: Path, rounds: int) -> Table:
@@ -165,21 +155,35 @@ def _probe(folder: Path, rounds: int) -> Table:
         },
         rounds,
     )
+    why = "it is a package's module, which Python has to find and to run"
+    return _table(f"{probe} ready", taken, PROBE_AT_MOST, why=why, noise_at_most=0.2)
+
+
+def _table(
+    title: str,
+    taken: Mapping[str, Sequence[float]],
+    at_most: float,
+    *,
+    why: str,
+    noise_at_most: float = 0.1,
+) -> Table:
+    # What is compared, its control, and ours.
+    against, _, ours = taken
     rows = [
         Row(
             name=name,
             samples=samples,
-            goal=f"at most {PROBE_AT_MOST} of {bare}" if name == probe else "",
-            ratio_at_most=PROBE_AT_MOST,
-            why="it is a package's module, which Python has to find and to run",
+            goal=f"at most {at_most} of {against}" if name == ours else "",
+            ratio_at_most=at_most,
+            why=why,
         )
         for name, samples in taken.items()
     ]
     return Table(
-        title="python -m lifespan_app.probe ready",
+        title=title,
         unit="ms",
         rows=rows,
-        against=bare,
-        noise_at_most=0.2,
+        against=against,
+        noise_at_most=noise_at_most,
         plot="",
     )

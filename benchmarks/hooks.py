@@ -23,17 +23,7 @@ from functools import partial
 
 from benchmarks.processes import answer, race
 from benchmarks.results import AGAIN, Row, Table
-from benchmarks.systems import (
-    AIODRF,
-    DECLARE,
-    LIFECYCLE,
-    MANAGERS,
-    OURS,
-    STARLETTE,
-    Work,
-    installed,
-    serve,
-)
+from benchmarks.systems import DECLARE, LIFECYCLE, OTHERS, OURS, Work, installed, serve
 
 TITLE = "A thousand hooks"
 ROUNDS = 9
@@ -90,7 +80,6 @@ CASES = {
     "sync functions, a module each": SYNC_APART,
     "sync resources": SYNC_RESOURCES,
 }
-PEERS = (MANAGERS, AIODRF, STARLETTE)
 
 
 def here(system: str, case: Case) -> tuple[float, bool]:
@@ -155,11 +144,11 @@ KINDS = {
 
 
 def _kind(kind: str, rounds: int) -> Table:
-    peers = [*PEERS, LIFECYCLE] if not kind.startswith("sync") else [LIFECYCLE]
+    others = OTHERS if not kind.startswith("sync") else [LIFECYCLE]
     ours = {f"{OURS}, {how(case)}": (OURS, case, HOOKS) for case in KINDS[kind]}
     samples = {
         **ours,
-        **{name: (name, kind, HOOKS) for name in installed(peers)},
+        **{name: (name, kind, HOOKS) for name in installed(others)},
     }
     control = LIFECYCLE if LIFECYCLE in samples else next(iter(ours))
     samples[control + AGAIN] = samples[control]

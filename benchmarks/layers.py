@@ -22,18 +22,7 @@ from typing import Any
 
 from benchmarks.processes import answer, race
 from benchmarks.results import AGAIN, Row, Table
-from benchmarks.systems import (
-    AIODRF,
-    DECLARE,
-    IN_ONE,
-    LIFECYCLE,
-    MANAGERS,
-    OURS,
-    STARLETTE,
-    Work,
-    installed,
-    serve,
-)
+from benchmarks.systems import DECLARE, IN_ONE, LIFECYCLE, OTHERS, OURS, Work, installed, serve
 
 TITLE = "Resources that take time"
 ROUNDS = 7
@@ -156,7 +145,7 @@ def _of_ours() -> dict[str, tuple[str, str]]:
 
 
 def _of_others() -> dict[str, tuple[str, str]]:
-    names = installed([MANAGERS, IN_ONE, AIODRF, STARLETTE, LIFECYCLE])
+    names = installed([*OTHERS, IN_ONE])
     return {
         **{
             f"{HAND}, {kind}{again}": (HAND, kind)

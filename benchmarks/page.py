@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from textwrap import fill
@@ -17,6 +17,7 @@ from benchmarks.words import between, listed, number, ratio_number
 NAMES = ("imports", "start", "layers", "request", "recording", "hooks", "commands")
 LARGE = ("first_request", "history")
 PEERS = (MANAGERS, LIFECYCLE, AIODRF)
+PEERS_AND_STARLETTE = (*PEERS, STARLETTE)
 
 HEAD = """\
 .. Written by ``make bench`` from the results in docs/benchmarks/: see benchmarks/README.rst.
@@ -25,8 +26,8 @@ HEAD = """\
 Benchmarks
 ==========
 
-What the package costs, and what it saves, beside plain Django and beside what you could use instead. Everything
-on this page was measured by one command in a checkout, and the page is written by it:
+What the package costs, and what it saves, beside plain Django and beside what you could use instead.
+Everything on this page was measured by one command in a checkout, and the page is written by it:
 
 .. code-block:: shell
 
@@ -34,27 +35,23 @@ on this page was measured by one command in a checkout, and the page is written 
 
 """
 
-QUICK = """\
-.. warning::
-
-   The numbers of {names} are those of a quick run, which only shows that everything runs: they say nothing.
-
-"""
+QUICK = "The numbers of {names} are those of a quick run, which only shows that everything runs: they say nothing."
 
 HOW = """\
 How to read the numbers
 =======================
 
-* The systems take turns, in another order each round, and each sample is a new process. (Requests, and pages of
-  the admin, take turns inside of processes.)
-* A figure is the median of all rounds. In parentheses are the quartiles: half of the samples lie between them.
-* A ratio is formed within each round, where both systems met the same machine. Less than 1 is faster. Ratios hold
-  from machine to machine, times don't.
+* The systems take turns, in another order each round, and each sample is a new process. (Requests, and pages
+  of the admin, take turns inside of processes.)
+* A figure is the median of all rounds. In parentheses are the quartiles: half of the samples lie between
+  them.
+* A ratio is formed within each round, where both systems met the same machine. Less than 1 is faster. Ratios
+  hold from machine to machine, times don't.
 * One system is measured twice in each table, as *again*: that is the control. If the quartiles of its ratios
-  lie further apart than the bound of the table, the machine was *too noisy to tell*, and no goal of the table is
-  said to be reached or missed.
-* The time is the processor's where other programs would disturb, and the wall's where hooks wait. Each section says
-  which.
+  lie further apart than the bound of the table, the machine was *too noisy to tell*, and no goal of the table
+  is said to be reached or missed.
+* The time is the processor's where other programs would disturb, and the wall's where hooks wait. Each
+  section says which.
 * Each system is used as its documentation says: ``benchmarks/systems.py`` shows how.
 
 """
@@ -84,7 +81,8 @@ def text_of(results: Mapping[str, Result], folder: str) -> str:
     """Return the page."""
     parts = [HEAD]
     if quick := [f"*{_title(name)}*" for name, result in results.items() if result.quick]:
-        parts.append(QUICK.format(names=listed(quick)))
+        text = QUICK.format(names=listed(quick))
+        parts.append(f".. warning::\n\n{_wrapped(text, '   ')}\n\n")
     parts += [_in_short(results), _goals(results), _faster(results), HOW, _where(results)]
     parts += [_section(result, folder) for result in results.values()]
     return "".join(parts).rstrip() + "\n"
@@ -95,18 +93,20 @@ def text_of(results: Mapping[str, Result], folder: str) -> str:
 
 def _in_short(results: Mapping[str, Result]) -> str:
     points = [point for write in POINTS for point in write(results)]
-    return _headed("In short", "=") + "".join(f"{_point(point)}\n" for point in points) + "\n"
+    return (
+        _headed("In short", "=") + "".join(f"{_wrapped(point, '* ')}\n" for point in points) + "\n"
+    )
 
 
 def _start(results: Mapping[str, Result]) -> Iterator[str]:
     if "start" in results:
         _, projects = results["start"].tables
         plain = projects.row(PLAIN)
-        peers = [f"{name} {_added(projects, name)}" for name in PEERS if _has(projects, name)]
+        others = _others(projects, lambda name: _added(projects, name))
         yield (
             f"**At startup** a project with ten resources takes {_added(projects, OURS)} longer than with plain"
             f" Django, which takes {number(plain.median)} ms; with the history on"
-            f" {_added(projects, HISTORY)} longer. {_others(peers)}"
+            f" {_added(projects, HISTORY)} longer. {others}"
         )
 
 
@@ -126,10 +126,10 @@ def _added(table: Table, name: str) -> str:
 def _imports(results: Mapping[str, Result]) -> Iterator[str]:
     if "imports" in results:
         table = results["imports"].tables[0]
-        peers = [f"{row.name} {number(row.median)} ms" for row in table.rows if row.name in PEERS]
+        others = _others(table, lambda name: f"{number(table.row(name).median)} ms")
         yield (
             f"**The import** of ``lifespan_app.asgi`` adds {number(table.row(OURS).median)} ms to that of Django's"
-            f" own. {_others(peers)}"
+            f" own. {others}"
         )
 
 
@@ -139,15 +139,15 @@ def _request(results: Mapping[str, Result]) -> Iterator[str]:
         handle = f"{OURS}, handle(request)"
         with_async, with_sync = (table.ratio(table.row(handle)) for table in (of_async, of_sync))
         itself = of_async.ratios(of_async.row(PLAIN + AGAIN))
-        peers = [
-            f"{name} {ratio_number(of_async.ratio(of_async.row(name)))}"
-            for name in PEERS
-            if _has(of_async, name)
-        ]
+        others = _others(
+            of_async,
+            lambda name: ratio_number(of_async.ratio(of_async.row(name))),
+            how=", with an async view",
+        )
         yield (
             f"**A request** that reads a resource takes {ratio_number(with_async)} times as long as plain Django's with"
             f" an async view, and {ratio_number(with_sync)} times with a sync one. Plain Django against itself:"
-            f" {between(itself, as_ratio=True)}. {_others(peers, 'with an async view')}"
+            f" {between(itself, as_ratio=True)}. {others}"
         )
 
 
@@ -167,16 +167,16 @@ def _layers(results: Mapping[str, Result]) -> Iterator[str]:
     if "layers" in results:
         start, stop = results["layers"].tables
         ours = f"{OURS}, async"
-        peers = [
-            f"{name} {number(start.row(name).median)} and {number(stop.row(name).median)} ms"
-            + (f" ({note})" if (note := start.row(name).note) else "")
-            for name in (*PEERS, STARLETTE)
-            if _has(start, name)
-        ]
+
+        def said(name: str) -> str:
+            note = start.row(name).note
+            both = f"{number(start.row(name).median)} and {number(stop.row(name).median)} ms"
+            return f"{both} ({note})" if note else both
+
         yield (
             "**What it saves**: resources that need each other open and close side by side where they can. Twenty"
             f" resources in four layers, 50 ms each, take {number(start.row(ours).median)} ms to start and"
-            f" {number(stop.row(ours).median)} ms to stop. {_others(peers)}"
+            f" {number(stop.row(ours).median)} ms to stop. {_others(start, said, PEERS_AND_STARLETTE)}"
         )
 
 
@@ -184,15 +184,16 @@ def _hooks(results: Mapping[str, Result]) -> Iterator[str]:
     if "hooks" in results:
         functions, resources = results["hooks"].tables[:2]
         in_one, apart = f"{OURS}, in one module", f"{OURS}, side by side"
-        peers = [
-            f"{name} {number(functions.row(name).median)} and {number(resources.row(name).median)}"
-            for name in (*PEERS, STARLETTE)
-            if _has(functions, name)
-        ]
+        both = (functions, resources)
+        others = _others(
+            functions,
+            lambda name: " and ".join(number(table.row(name).median) for table in both),
+            PEERS_AND_STARLETTE,
+        )
         yield (
             f"**Each of a thousand hooks** takes {number(functions.row(in_one).median)} microseconds as an async start"
             f" function, and {number(resources.row(apart).median)} as an async resource, with its start, its stop and"
-            f" its report. {_others(peers)}"
+            f" its report. {others}"
         )
 
 
@@ -208,8 +209,11 @@ def _has(table: Table, name: str) -> bool:
     return any(row.name == name for row in table.rows)
 
 
-def _others(peers: Sequence[str], how: str = "") -> str:
-    return f"The others{f', {how}' if how else ''}: {listed(peers)}." if peers else ""
+def _others(
+    table: Table, said: Callable[[str], str], names: Sequence[str] = PEERS, how: str = ""
+) -> str:
+    others = [f"{name} {said(name)}" for name in names if _has(table, name)]
+    return f"The others{how}: {listed(others)}." if others else ""
 
 
 POINTS = (_start, _request, _imports, _recording, _layers, _hooks, _better)
@@ -287,7 +291,7 @@ def _lighter(result: Result) -> list[tuple[str, str, str]]:
 
 
 def _of_others(table: Table) -> list[Row]:
-    return [row for row in table.rows if row.name in (*PEERS, IN_ONE, STARLETTE)]
+    return [row for row in table.rows if row.name in (*PEERS_AND_STARLETTE, IN_ONE)]
 
 
 def _faster_row(row: Row) -> str:
@@ -302,7 +306,7 @@ def _where(results: Mapping[str, Result]) -> str:
         " only. Each section says when it was measured, and the machine's load at that time: an idle machine has"
         " about 1 while the benchmarks run."
     )
-    return _headed("Versions and machine", "=") + f"{fill(text, 110)}\n\n"
+    return _headed("Versions and machine", "=") + f"{_wrapped(text)}\n\n"
 
 
 # One benchmark
@@ -310,12 +314,12 @@ def _where(results: Mapping[str, Result]) -> str:
 
 def _section(result: Result, folder: str) -> str:
     about = import_module(f"benchmarks.{result.name}").__doc__ or ""
-    parts = [_headed(_title(result.name), "="), f"{about.strip()}\n\n"]
+    parts = [_headed(_title(result.name), "="), f"{_wrapped(about)}\n\n"]
     other = f"Measured on {result.date} UTC in {result.seconds:.0f} s, with a load of {result.load:.1f}."
     for place, table in enumerate(result.tables, start=1):
         parts.append(_headed(table.title, "-"))
         if table.text:
-            parts.append(f"{table.text}\n\n")
+            parts.append(f"{_wrapped(table.text)}\n\n")
         if table.plot:
             parts.append(f".. raw:: html\n   :file: {folder}/{result.name}-{place}.svg\n\n")
         parts.append(_table(table))
@@ -351,7 +355,7 @@ def _table(table: Table) -> str:
     words = f"{rounds} {'round' if rounds == 1 else 'rounds'}. {_noise(table).capitalize()}"
     words += ": **too noisy to tell**" if table.too_noisy else ""
     widths = {2: "60 40", 3: "40 30 30", 4: "30 20 22 28"}[len(head)]
-    return _list_table(head, cells, widths) + f"{words}.\n\n"
+    return _list_table(head, cells, widths) + f"{_wrapped(f'{words}.')}\n\n"
 
 
 def _title(name: str) -> str:
@@ -366,13 +370,25 @@ def _headed(title: str, line: str) -> str:
     return f"{title}\n{line * len(title)}\n\n"
 
 
-def _point(text: str) -> str:
-    return fill(text, 110, initial_indent="* ", subsequent_indent="  ", break_on_hyphens=False)
+def _wrapped(text: str, first: str = "") -> str:
+    # Paragraphs of at most 110 columns; what stands before the first line indents the others.
+    return "\n\n".join(
+        fill(
+            paragraph,
+            110,
+            initial_indent=first,
+            subsequent_indent=" " * len(first),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for paragraph in text.strip().split("\n\n")
+    )
 
 
 def _list_table(head: Sequence[str], rows: Sequence[Sequence[str]], widths: str) -> str:
     lines = [".. list-table::", "   :header-rows: 1", f"   :widths: {widths}", ""]
     for row in (head, *rows):
         for place, cell in enumerate(row):
-            lines.append(f"   {'* -' if place == 0 else '  -'} {cell}".rstrip())
+            begin = "   * - " if place == 0 else "     - "
+            lines.append(_wrapped(cell, begin) or begin.rstrip())
     return "\n".join([*lines, "", ""])

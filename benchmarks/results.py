@@ -145,10 +145,10 @@ class Table:
         return "reached" if any(reached) else "missed"
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of what is measured."""
+def versions(distributions: Sequence[str] = DISTRIBUTIONS) -> dict[str, str]:
+    """Return the versions of Python and of distributions; those that are not installed are left out."""
     found = {"Python": platform.python_version()}
-    for distribution in DISTRIBUTIONS:
+    for distribution in distributions:
         try:
             found[distribution] = version(distribution)
         except PackageNotFoundError:

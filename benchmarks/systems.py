@@ -26,6 +26,7 @@ from typing import Any
 OURS, PLAIN = "lifespan_app", "plain Django"
 MANAGERS, IN_ONE = "django-asgi-lifespan", "django-asgi-lifespan, one manager"
 LIFECYCLE, AIODRF, STARLETTE = "asgi-lifecycle", "aiodrf-asgi-lifespan", "Starlette"
+OTHERS = (MANAGERS, AIODRF, STARLETTE, LIFECYCLE)
 
 MODULES = {
     MANAGERS: "django_asgi_lifespan",

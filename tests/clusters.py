@@ -320,3 +320,6 @@ class MariaDB(Cluster):
         return pymysql.connect(
             unix_socket=str(self.socket), user="root", database="test", autocommit=True
         )
+
+
+CLUSTERS: dict[str, type[Cluster]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}

@@ -225,7 +225,7 @@ class Server:
 
     def start(self) -> None:
         """Start the process, without waiting for anything."""
-        _let_children_hear_signals()
+        let_children_hear_signals()
         with self._output_path.open("wb") as output:
             self._process = subprocess.Popen(
                 self.command,
@@ -375,7 +375,8 @@ def _free_port() -> int:
         return port
 
 
-def _let_children_hear_signals() -> None:
+def let_children_hear_signals() -> None:
+    """Undo what a shell has ignored. A server does so as it starts, in the main thread."""
     # A shell starts background jobs with SIGINT and SIGQUIT ignored, nohup with SIGHUP, and children
     # inherit that: a server would never see Ctrl+C when the test suite runs in the background.
     for number, handler in (

@@ -584,15 +584,10 @@ def test_longest_chain_has_no_second_name() -> None:
 
 @pytest.mark.parametrize("page", [*sorted(CHECKOUT.glob("*.rst")), *pages()[1:]], ids=name_of)
 def test_line_of_a_page_has_110_columns_at_most(page: Path) -> None:
-    """Code has the width of its output, rows of a table and headings of messages stand on one line.
-
-    docs/benchmarks.rst is written by `make bench`.
-    """
-    lines = page.read_text().splitlines() if page.stem != "benchmarks" else []
-
+    """Code has the width of its output, rows of a table and headings of messages stand on one line."""
     assert [
         f"{number}: {line}"
-        for number, line in enumerate(lines, 1)
+        for number, line in enumerate(page.read_text().splitlines(), 1)
         if len(line) > 110
         and not re.match(r"(    .*|   [:\"].*|\.\. .*|   \.\. .*| *(``[^`]+``[.,;]? ?)+)$", line)
     ] == []

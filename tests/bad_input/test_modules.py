@@ -222,6 +222,9 @@ def emptied(lifespan: Lifespan) -> Iterator[Lifespan]:
 @example(source="raise Base('mine')")
 @example(source="\0")
 @example(source="raise GeneratorExit")
+@example(
+    source="@lifespan.resource(name=-1)\ndef a():\n    yield\n@lifespan.on_start\ndef b(a):\n    pass"
+)
 async def test_module_of_anything_starts_or_is_explained(
     folder: Path, emptied: Lifespan, caplog: pytest.LogCaptureFixture, source: str
 ) -> None:

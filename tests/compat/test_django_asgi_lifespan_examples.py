@@ -9,22 +9,12 @@ import pytest
 
 from tests.projects import Project
 from tests.servers import Server
+from tests.torture.systems import DJANGO_ASGI_LIFESPAN_ASGI
 
 pytestmark = pytest.mark.server
 
 # The application is wrapped in a function, as in the quickstart.
-ASGI = """
-from lifespan_app.asgi import get_asgi_application
-
-django_application = get_asgi_application()
-
-
-async def application(scope, receive, send):
-    if scope["type"] in {"http", "lifespan"}:
-        await django_application(scope, receive, send)
-    else:
-        raise NotImplementedError(f"Unknown scope type {scope['type']}")
-"""
+ASGI = DJANGO_ASGI_LIFESPAN_ASGI.replace("django_asgi_lifespan", "lifespan_app")
 
 HELLO = """
 from django.http import HttpResponse

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from asgiref.sync import ThreadSensitiveContext
 
-from tests.clusters import Cluster, MariaDB, PostgreSQL
+from tests.clusters import CLUSTERS, Cluster, PostgreSQL
 from tests.needs import needs_mariadb, needs_postgresql
 from tests.projects import Project
 
@@ -258,8 +258,6 @@ names = sorted({name for hook in lifespan.hooks for name in hook.service_types})
 told = {name: asyncio.run(run(name)) for name in names}
 print(json.dumps([told, left_at_the_server() if "COUNTING" in os.environ else 0]))
 """
-
-CLUSTERS: dict[str, type[Cluster]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
 
 Told = dict[str, dict[str, Any]]
 

@@ -243,6 +243,12 @@ def test_priority_that_is_given_twice_is_refused(lifespan: Lifespan) -> None:
         lifespan.on_start(1, priority=2)  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("option", ["name", "state_name"])
+def test_name_that_is_no_string_is_refused(lifespan: Lifespan, option: str) -> None:
+    with pytest.raises(TypeError, match=rf"{option} must be a string, not -1\."):
+        lifespan.resource(**{option: -1})(nothing)  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize("priority", ["1", 1.5, None, True])
 def test_priority_that_is_not_an_integer_is_refused(lifespan: Lifespan, priority: object) -> None:
     with pytest.raises(TypeError, match="priority must be an integer"):

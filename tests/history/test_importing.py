@@ -185,6 +185,18 @@ def test_steps_of_a_run_that_was_deleted_since_are_dropped(
     assert errors(caplog) == []
 
 
+def test_steps_may_come_before_the_row_of_their_run(
+    sqlite_history: HistoryDatabase, folder: Path
+) -> None:
+    """The row had been written, and its table was dropped since."""
+    left(folder, steps(STEP), {"run": a_row(host="dropped")})
+
+    maintained()
+
+    assert LifespanRun.objects.get(host="dropped").steps.count() == 1
+    assert names(folder) == []
+
+
 def test_missing_tables_keep_every_file(
     history_database: HistoryDatabase, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -79,6 +79,11 @@ def postgresql(
 
 
 @pytest.fixture
+def frequent_heartbeats(postgresql: PostgreSQL, settings: Settings) -> None:
+    settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0.2}
+
+
+@pytest.fixture
 def on_sqlite(sqlite_history: HistoryDatabase, folder: Path, settings: Settings) -> HistoryDatabase:
     settings.LIFESPAN = {**settings.LIFESPAN, "SPOOL_DIR": str(folder)}
     return sqlite_history
@@ -238,17 +243,16 @@ class TestADatabaseThatIsDown:
 
         asyncio.run(main())
 
+    @pytest.mark.usefixtures("frequent_heartbeats")
     def test_next_attempt_is_made_after_a_heartbeat_at_the_latest(
         self,
         postgresql: PostgreSQL,
         lifespan: Lifespan,
-        settings: Settings,
         monkeypatch: pytest.MonkeyPatch,
         warnings: Callable[[], list[str]],
     ) -> None:
         """Else other processes would call the run lost."""
         monkeypatch.setattr(record, "RETRIES", (1_000.0,))
-        settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0.2}
 
         async def main() -> None:
             async with lifespan.run():
@@ -259,16 +263,15 @@ class TestADatabaseThatIsDown:
         postgresql.stop()
         asyncio.run(main())
 
+    @pytest.mark.usefixtures("frequent_heartbeats")
     def test_run_that_ended_meanwhile_is_taken_from_its_file_by_a_process_that_goes_on(
         self,
         postgresql: PostgreSQL,
         lifespan: Lifespan,
         folder: Path,
-        settings: Settings,
         warnings: Callable[[], list[str]],
         looked: threading.Event,
     ) -> None:
-        settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0.2}
         uuid = str(uuid4())
 
         def ends() -> None:
@@ -372,15 +375,14 @@ class TestADatabaseThatIsDown:
         assert kept() == [("stopped", 2, False)]
         assert warnings() == []
 
+    @pytest.mark.usefixtures("frequent_heartbeats")
     def test_database_that_is_down_between_heartbeats_is_not_noticed(
         self,
         postgresql: PostgreSQL,
         lifespan: Lifespan,
-        settings: Settings,
         warnings: Callable[[], list[str]],
     ) -> None:
         """Also where a connection is dropped that nobody uses, as firewalls and poolers do."""
-        settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0.2}
 
         async def main() -> None:
             async with lifespan.run():
@@ -395,17 +397,15 @@ class TestADatabaseThatIsDown:
         assert kept() == [("stopped", 2, False)]
         assert warnings() == []
 
+    @pytest.mark.usefixtures("frequent_heartbeats")
     def test_database_that_is_down_for_heartbeats_is_told_once(
         self,
         postgresql: PostgreSQL,
         lifespan: Lifespan,
         folder: Path,
-        settings: Settings,
         warnings: Callable[[], list[str]],
         looked: threading.Event,
     ) -> None:
-        settings.LIFESPAN = {**settings.LIFESPAN, "HEARTBEAT": 0.2}
-
         async def main() -> None:
             async with lifespan.run():
                 await all_is_written(looked)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.clusters import Cluster
-from tests.leases.databases import CLUSTERS, Database
+from tests.clusters import CLUSTERS, Cluster
+from tests.leases.databases import Database
 
 
 @pytest.fixture(scope="module")

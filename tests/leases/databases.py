@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from tests.clusters import Cluster, MariaDB, PostgreSQL
 from tests.projects import Project
 
-CLUSTERS: dict[str, Callable[[], Cluster]] = {"postgresql": PostgreSQL, "mariadb": MariaDB}
 LEASE_SECONDS = 3
 
 POLLING = """

@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.clusters import Cluster
-from tests.leases.databases import CLUSTERS, LEASE_SECONDS, Database
+from tests.clusters import CLUSTERS, Cluster
+from tests.leases.databases import LEASE_SECONDS, Database
 from tests.projects import Project
 from tests.servers import Server
 from tests.torture.results import Row

@@ -1,13 +1,17 @@
-"""Clients that send one request after the other to a server, and count what comes back."""
+"""Clients that send one request after the other to a server, and note what comes back."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import math
+import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from tests.servers import HOST
 
@@ -80,3 +84,66 @@ class Load:
             self.others[number] = (
                 answer[:12].decode(errors="replace") or "the connection was closed"
             )
+
+
+class Asked(NamedTuple):
+    """One request."""
+
+    begun: float
+    seconds: float
+    is_answered: bool
+
+
+@dataclass
+class Clients(Load):
+    """Clients that ask for paths in turn, and note how long each answer took.
+
+    Args:
+        paths: the paths.
+        pause: seconds between two requests of a client.
+    """
+
+    paths: Sequence[str] = ()
+    pause: float = 0.0
+    resting: bool = False
+    """True while they are to send nothing."""
+    under_way: int = 0
+    """How many requests are under way."""
+    asked: list[Asked] = field(default_factory=list)
+
+    async def _ask(self, number: str) -> None:
+        while self.resting:
+            await asyncio.sleep(0.01)
+        begun, answer = time.monotonic(), b""
+        self.under_way += 1
+        path = self.paths[int(number) % len(self.paths)]
+        try:
+            reader, writer = await asyncio.open_connection(HOST, self.port)
+            with closing(writer):
+                request = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
+                writer.write(request.encode())
+                answer = await reader.read()
+        finally:
+            self.under_way -= 1
+            seconds = time.monotonic() - begun
+            self.asked.append(Asked(begun, seconds, answer.startswith(b"HTTP/1.1 200")))
+        await asyncio.sleep(self.pause)
+
+    def between(self, begin: float, end: float) -> list[Asked]:
+        """Return the requests that began in that time."""
+        return [one for one in self.asked if begin <= one.begun < end]
+
+
+def failed(asked: Iterable[Asked]) -> int:
+    """Return how many requests were not answered."""
+    return sum(not one.is_answered for one in asked)
+
+
+def median(asked: Iterable[Asked]) -> float:
+    """Return the median of the seconds."""
+    return statistics.median([one.seconds for one in asked] or [math.nan])
+
+
+def worst(asked: Iterable[Asked]) -> float:
+    """Return the most seconds."""
+    return max([one.seconds for one in asked], default=math.nan)

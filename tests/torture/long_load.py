@@ -1,15 +1,16 @@
 """A server under load for a long time, with jobs that crash, rounds, spawned functions and leases.
 
 Memory, objects, threads, tasks and descriptors are counted in the process again and again, each time when
-what was asked for and spawned has ended, and a line is fitted to each count, as in ``soak``. Another server restarts from time to time; then the lease of a job is
-released by hand, and one of the two takes it.
+what was asked for and spawned has ended. A line is fitted to each count, as in ``soak``. Another server
+restarts from time to time; then the lease of a job is released by hand, and one of the two takes it.
+
+The control is plain Django under the same load. What it leaves behind is not ours.
 """
 
 from __future__ import annotations
 
 import json
 import signal
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -17,12 +18,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from tests.clusters import Cluster
+from tests.clusters import CLUSTERS, Cluster
 from tests.projects import Project
 from tests.servers import UVICORN, Server
-from tests.torture.databases import CLUSTERS, Clients, failed
-from tests.torture.results import Row, table
-from tests.torture.soak import WARM_UP, slope
+from tests.torture.counts import (
+    MODULE,
+    NAMES,
+    OF_MEMORY,
+    Slopes,
+    left_behind,
+    slopes,
+)
+from tests.torture.load import Clients, failed
+from tests.torture.results import Row
 
 SECONDS, SECONDS_QUICK = 600.0, 20.0
 PAUSE = 0.25
@@ -31,28 +39,20 @@ COUNTS = 200
 """How often is counted."""
 RIVAL = 20.0
 """Seconds after which the other server restarts."""
-MOST = {"memory, KiB": 100.0, "objects": 100.0, "threads": 0.1, "tasks": 0.1, "descriptors": 0.1}
-"""What a minute may leave behind, beyond three standard errors."""
+MOST_OF_MEMORY = 100.0
+"""What a minute may leave behind, beyond three standard errors and what the control leaves.
+Of what else is counted, not even one may be left behind in all."""
 STEADY = 300.0
 """Seconds before which caches fill: memory and objects are only printed then."""
 
 LIFESPAN = """
 import asyncio
 import os
-import threading
 import time
 
 from django.db import connection
 from journal import write
 from lifespan_app import lifespan
-
-spawned = {"begun": 0, "ended": 0}
-adding = threading.Lock()
-
-
-def add(what):
-    with adding:
-        spawned[what] += 1
 
 
 @lifespan.resource
@@ -95,6 +95,21 @@ async def lead(client):
 @lifespan.background(every=1)
 def check(shelf):
     time.sleep(0.01)
+"""
+
+WORK = """
+import asyncio
+import threading
+
+from django.db import connection
+
+spawned = {"begun": 0, "ended": 0}
+adding = threading.Lock()
+
+
+def add(what):
+    with adding:
+        spawned[what] += 1
 
 
 async def in_a_task():
@@ -108,23 +123,61 @@ def in_a_thread():
     add("ended")
 """
 
-VIEWS = """
-import asyncio
-import gc
-import os
-import threading
-
-from django.db import connection
-from django.http import HttpResponse, JsonResponse
+SPAWNING = """
 from lifespan_app import lifespan
 
-from .lifespan import add, client, in_a_task, in_a_thread, spawned
+from .lifespan import client
+
+spawn = lifespan.spawn
+"""
+
+SPAWNING_OF_CONTROL = """
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from django.db import connection
+
+pool = ThreadPoolExecutor(4)
+tasks = set()
+
+
+def client(request):
+    pass
+
+
+def spawn(function):
+    if asyncio.iscoroutinefunction(function):
+        task = asyncio.get_running_loop().create_task(function())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    else:
+        pool.submit(in_a_thread, function)
+
+
+def in_a_thread(function):
+    function()
+    connection.close()
+"""
+
+PLAIN_ASGI = """
+from django.core.asgi import get_asgi_application
+
+application = get_asgi_application()
+"""
+
+VIEWS = """
+import counting
+from django.db import connection
+from django.http import HttpResponse, JsonResponse
+
+from .spawning import client, spawn
+from .work import add, in_a_task, in_a_thread, spawned
 
 
 async def work(request):
     client(request)
     add("begun")
-    lifespan.spawn(in_a_task)
+    spawn(in_a_task)
     return HttpResponse("begun")
 
 
@@ -132,24 +185,12 @@ def books(request):
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     add("begun")
-    lifespan.spawn(in_a_thread)
+    spawn(in_a_thread)
     return HttpResponse("begun")
 
 
 async def counts(request):
-    gc.collect()
-    with open("/proc/self/statm") as statm:
-        pages = int(statm.read().split()[1])
-    return JsonResponse({
-        "counts": [
-            pages * os.sysconf("SC_PAGE_SIZE") / 1024,
-            len(gc.get_objects()),
-            threading.active_count(),
-            len(asyncio.all_tasks()),
-            len(os.listdir("/proc/self/fd")),
-        ],
-        **spawned,
-    })
+    return JsonResponse({"counts": counting.counts(), **spawned})
 """
 
 
@@ -163,81 +204,100 @@ def load(kind: str, seconds: float) -> Row:
     begun = time.monotonic()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        project = Project(folder / "project").app("shop", lifespan=LIFESPAN, views=VIEWS)
         database = stack.enter_context(CLUSTERS[kind]())
-        database.serve(project)
+        project = shop(folder / "project", database, SPAWNING, lifespan=LIFESPAN)
         limits = {"LEASE_SECONDS": 3, "HEARTBEAT": 1, "SPOOL_DIR": str(folder / "spool")}
         project.settings(LIFESPAN=limits)
         migrated = project.manage("migrate", "-v", "0")
         assert migrated.returncode == 0, migrated.stderr
-        server = stack.enter_context(Server(project, options=("--lifespan", "on")))
-        clients = Clients(server.port, paths=("/work/", "/books/"), pause=PAUSE)
-        stack.callback(clients.end)
-        clients.begin()
-        samples, rivals = watched(server, clients, database, seconds)
-        clients.end()
-        server.signal(signal.SIGTERM)
-        server.wait()
+        plain = shop(folder / "control", database, SPAWNING_OF_CONTROL)
+        plain.settings(INSTALLED_APPS=["shop"]).asgi(PLAIN_ASGI)
+        own, control = (
+            Loaded(stack.enter_context(Server(one, options=("--lifespan", lifespan))))
+            for one, lifespan in ((project, "on"), (plain, "off"))
+        )
+        for one in (own, control):
+            stack.callback(one.clients.end)
+            one.clients.begin()
+        rivals = watched(own, control, database, seconds)
+        for one in (own, control):
+            one.clients.end()
+            one.server.signal(signal.SIGTERM)
+            one.server.wait()
         runs = database.query("SELECT pid, status, jobs FROM lifespan_app_lifespanrun")
         leads = [event for event in project.events() if event.startswith("leads")]
     faults = [f"run of {pid}: {status}" for pid, status, _ in runs if status != "stopped"]
     if len(runs) != rivals + 1:
         faults.append(f"the history has {len(runs)} runs of {rivals + 1}")
-    if count := failed(clients.asked):
+    if count := failed(own.clients.asked):
         faults.append(f"{count} requests failed")
-    [jobs] = [jobs for pid, _, jobs in runs if pid == server.process.pid]
+    [jobs] = [jobs for pid, _, jobs in runs if pid == own.server.process.pid]
     crashes = sum(job["crashes"] for job in (json.loads(jobs) if isinstance(jobs, str) else jobs))
     taken = sum(one != other for one, other in pairwise(leads))
-    texts = slopes(samples, seconds, faults)
+    most = {name: 60 / seconds for name in NAMES if name not in OF_MEMORY}
+    if seconds >= STEADY:
+        most |= dict.fromkeys(OF_MEMORY, MOST_OF_MEMORY)
+    result, too_much = left_behind("one minute", own.slopes(seconds), most, control.slopes(seconds))
     did = (
-        f"{seconds:g} s: {len(clients.asked):,} requests, {samples[-1]['begun']:,} spawned, "
+        f"{seconds:g} s: {len(own.clients.asked):,} requests, {own.spawned:,} spawned, "
         f"{crashes} crashes, {len(leads)} leads, {taken} by another process than before"
     )
-    result = f"left by one minute: {', '.join(texts)}"
-    return Row("load", did, result, faults, "", time.monotonic() - begun)
+    return Row("load", did, result, [*faults, *too_much], "", time.monotonic() - begun)
 
 
-def watched(
-    server: Server, clients: Clients, database: Cluster, seconds: float
-) -> tuple[list[dict[str, Any]], int]:
-    """Count for so long, with another server that restarts; return the counts, and how many there were."""
+def shop(folder: Path, database: Cluster, spawning: str, lifespan: str | None = None) -> Project:
+    """Write the project, with its own way to spawn functions, into a folder."""
+    project = Project(folder).file("counting.py", MODULE)
+    project.app("shop", lifespan=lifespan, views=VIEWS, work=WORK, spawning=spawning)
+    database.serve(project)
+    return project
+
+
+class Loaded:
+    """A server, its clients, and what was counted in it.
+
+    Args:
+        server: serves already.
+    """
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.clients = Clients(server.port, paths=("/work/", "/books/"), pause=PAUSE)
+        self.samples: list[list[float]] = []
+        self.spawned = 0
+
+    def count(self) -> None:
+        """Have the clients rest, wait until all that was spawned has ended, and count."""
+        self.clients.resting = True
+        found = self.server.until(self._idle, "It is not idle")
+        self.samples.append(found["counts"])
+        self.spawned = found["begun"]
+        self.clients.resting = False
+
+    def _idle(self) -> dict[str, Any]:
+        if self.clients.under_way:
+            return {}
+        found: dict[str, Any] = self.server.get("/counts/").json()
+        return found if found["begun"] == found["ended"] else {}
+
+    def slopes(self, seconds: float) -> Slopes:
+        """Return what each minute has left behind."""
+        return slopes(self.samples, 60 * len(self.samples) / seconds)
+
+
+def watched(own: Loaded, control: Loaded, database: Cluster, seconds: float) -> int:
+    """Count for so long, with another server that restarts; return how many there were."""
     ends_at = time.monotonic() + seconds
-    samples: list[dict[str, Any]] = []
     rivals = 0
     while time.monotonic() < ends_at:
-        with Server(server.project, UVICORN, options=("--lifespan", "on")) as rival:
+        with Server(own.server.project, UVICORN, options=("--lifespan", "on")) as rival:
             rivals += 1
             database.query("DELETE FROM lifespan_app_lifespanlease")
             restarts_at = min(ends_at, time.monotonic() + min(RIVAL, seconds / 4))
             while time.monotonic() < restarts_at:
                 time.sleep(seconds / COUNTS)
-                clients.resting = True
-                samples.append(server.until(lambda: idle(server, clients), "It is not idle"))
-                clients.resting = False
+                own.count()
+                control.count()
             rival.signal(signal.SIGTERM)
             rival.wait()
-    return samples, rivals
-
-
-def idle(server: Server, clients: Clients) -> dict[str, Any]:
-    """Return the counts if no request is under way and each spawned function has ended."""
-    found: dict[str, Any] = {} if clients.under_way else server.get("/counts/").json()
-    return found if found and found["begun"] == found["ended"] else {}
-
-
-def slopes(samples: list[dict[str, Any]], seconds: float, faults: list[str]) -> list[str]:
-    """Print what a minute leaves behind; return it as texts, and add what is too much to the faults."""
-    counts = [sample["counts"] for sample in samples[int(len(samples) * WARM_UP) :]]
-    in_a_minute = 60 * len(samples) / seconds
-    rows, texts = [], []
-    for (name, most), numbers in zip(MOST.items(), zip(*counts, strict=True), strict=True):
-        left, error = (one * in_a_minute for one in slope(numbers))
-        ends = (f"{numbers[0]:,.0f}", f"{numbers[-1]:,.0f}")
-        rows.append((name, *ends, f"{left:.3f}", f"{error:.3f}"))
-        texts.append(f"{name} {left:.3f} ± {error:.3f}")
-        is_steady = seconds >= STEADY or name not in {"memory, KiB", "objects"}
-        if is_steady and left - 3 * error > most:
-            faults.append(f"each minute leaves {left:.3f} ± {error:.3f} behind: {name}")
-    head = ("count", "first", "last", "left by one minute", "error")
-    sys.stdout.write(f"\n{table(head, rows)}\n")
-    return texts
+    return rivals

@@ -12,15 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.servers import (
-    GUNICORN,
-    GUNICORN_UVICORN,
-    HYPERCORN,
-    UVICORN,
-    Kind,
-    Server,
-    ServerFailed,
-)
+from tests.servers import GUNICORN_UVICORN, HYPERCORN, UVICORN, Kind, Server, ServerFailed
 from tests.torture.load import Load
 from tests.torture.results import Row, table
 from tests.torture.servers import GOES_ON, KINDS, WARM, migrated, numbers
@@ -37,7 +29,7 @@ RESTARTS: dict[Kind, tuple[str, ...]] = {
     kind: (*options, "--workers", str(WORKERS), *MORE.get(kind, ()))
     for kind, options in KINDS.items()
 }
-RESTARTS_QUICK = {kind: RESTARTS[kind] for kind in (GUNICORN, GUNICORN_UVICORN)}
+RESTARTS_QUICK = {GUNICORN_UVICORN: RESTARTS[GUNICORN_UVICORN]}
 HEAD = (
     *("server", "answers", "failed", "lost", "cut", "read closed", "opened", "closed"),
     *("longest gap", "seconds", "exit code", "history", "faults"),

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,11 +32,14 @@ from tests.servers import (
     Kind,
     Server,
     ServerFailed,
+    let_children_hear_signals,
 )
 from tests.torture.load import LONGEST, Load
 from tests.torture.results import Row, table
 from tests.torture.systems import GO_ON, OURS, System
 
+SIDE_BY_SIDE = 3
+"""How many cells are tried at the same time: each of them waits most of the time."""
 WARM = 40
 """How many requests are answered before a signal is sent."""
 
@@ -203,14 +207,17 @@ def beside(system: System) -> Row:
 
 
 def all_tried(cells: Sequence[Cell]) -> list[Seen]:
-    """Try cells one after the other, and print a table."""
-    seen = []
-    with tempfile.TemporaryDirectory() as folder:
+    """Try cells, some of them side by side, and print a table."""
+    let_children_hear_signals()
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         database = migrated(Path(folder) / "migrated")
-        for number, cell in enumerate(cells):
+
+        def told(number: int, cell: Cell) -> Seen:
             one = tried(cell, Path(folder) / str(number), database)
-            seen.append(one)
-            sys.stderr.write(f"servers: {number + 1} of {len(cells)}: {'  '.join(one.cells)}\n")
+            sys.stderr.write(f"servers: {number} of {len(cells)}: {'  '.join(one.cells)}\n")
+            return one
+
+        seen = list(pool.map(told, itertools.count(1), cells))
     sys.stdout.write(f"\n{table(HEAD, [one.cells for one in seen])}\n")
     return seen
 

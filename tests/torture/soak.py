@@ -7,20 +7,23 @@ to each count: its slope, with its standard error, says what is left behind by o
 from __future__ import annotations
 
 import json
-import math
-import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.projects import Project
-from tests.torture.results import Row, table
+from tests.torture.counts import MODULE, NAMES, OF_MEMORY, left_behind, slopes
+from tests.torture.results import Row
 
 STARTS, STARTS_QUICK = 1_000, 100
-WARM_UP = 0.3
-"""The share of the starts that is left out, in which caches fill."""
-MOST = {"memory, KiB": 4.0, "objects": 5.0, "threads": 0.001, "tasks": 0.001, "descriptors": 0.001}
+STEADY = 1_000
+"""Starts below which memory and objects are only printed: the record's timers keep a run for five seconds."""
+MOST = {
+    **dict.fromkeys(NAMES, 0.001),
+    "memory, KiB": 4.0,
+    "blocks": 20.0,
+    "objects": 5.0,
+}
 """What may be left behind by one start, beyond three standard errors."""
 
 LIFESPAN = """
@@ -68,32 +71,17 @@ async def work():
 
 SCRIPT = """
 import asyncio
-import gc
 import json
 import logging
-import os
 import sys
-import threading
 
 import django
+from counting import counts
 
 django.setup()
 logging.disable(logging.CRITICAL)
 
 from lifespan_app import lifespan
-
-
-def count():
-    gc.collect()
-    with open("/proc/self/statm") as statm:
-        pages = int(statm.read().split()[1])
-    return [
-        pages * os.sysconf("SC_PAGE_SIZE") / 1024,
-        len(gc.get_objects()),
-        threading.active_count(),
-        len(asyncio.all_tasks()),
-        len(os.listdir("/proc/self/fd")),
-    ]
 
 
 async def main():
@@ -106,23 +94,19 @@ async def main():
         async with lifespan.run("app"):
             lifespan.spawn(work)
             await done.wait()
-        print(json.dumps(count()))
+        print(json.dumps(counts()))
 
 
 asyncio.run(main())
 """
 
 
-def soak(starts: int, most: Mapping[str, float] = MOST) -> Row:
-    """Start and stop so many times, and print the slope of each count.
-
-    Args:
-        starts: how many times.
-        most: what may be left behind by one start; other counts are printed only.
-    """
+def soak(starts: int) -> Row:
+    """Start and stop so many times, and print the slope of each count."""
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        project = Project(Path(folder)).app("shop", lifespan=LIFESPAN).file("soak.py", SCRIPT)
+        project = Project(Path(folder)).app("shop", lifespan=LIFESPAN)
+        project.file("soak.py", SCRIPT).file("counting.py", MODULE)
         migrated = project.manage("migrate", "-v", "0")
         assert migrated.returncode == 0, migrated.stderr
         done = project.run("soak.py", str(starts), limit=3_600)
@@ -131,28 +115,9 @@ def soak(starts: int, most: Mapping[str, float] = MOST) -> Row:
     faults = [] if done.returncode == 0 else [done.stderr[-2_000:]]
     if recorded != starts:
         faults.append(f"the history has {recorded:,} runs of {starts:,}")
-    rows, texts = [], []
-    for name, counts in zip(
-        MOST, zip(*samples[int(starts * WARM_UP) :], strict=True), strict=False
-    ):
-        left, error = slope(counts)
-        rows.append(
-            (name, f"{counts[0]:,.0f}", f"{counts[-1]:,.0f}", f"{left:.4f}", f"{error:.4f}")
-        )
-        texts.append(f"{name} {left:.3f} ± {error:.3f}")
-        if name in most and left - 3 * error > most[name]:
-            faults.append(f"each start leaves {left:.3f} ± {error:.3f} behind: {name}")
-    head = ("count", "first", "last", "left by one start", "error")
-    sys.stdout.write(f"\n{table(head, rows)}\n")
-    result = f"left by one start: {', '.join(texts)}"
+    most = {
+        name: limit for name, limit in MOST.items() if starts >= STEADY or name not in OF_MEMORY
+    }
+    result, too_much = left_behind("one start", slopes(samples), most)
+    faults += too_much
     return Row("soak", f"{starts:,} starts", result, faults, "", time.monotonic() - begun)
-
-
-def slope(counts: Sequence[float]) -> tuple[float, float]:
-    """Return the slope of the line through counts, and its standard error."""
-    number = len(counts)
-    middle, mean = (number - 1) / 2, sum(counts) / number
-    spread = sum((index - middle) ** 2 for index in range(number))
-    found = sum((index - middle) * (one - mean) for index, one in enumerate(counts)) / spread
-    rest = sum((one - mean - found * (index - middle)) ** 2 for index, one in enumerate(counts))
-    return found, math.sqrt(rest / (number - 2) / spread)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,15 +14,15 @@ import pytest
 from tests.needs import needs_postgresql
 from tests.projects import Project
 from tests.servers import GRANIAN, GUNICORN, GUNICORN_UVICORN, HYPERCORN, UVICORN, Kind
-from tests.torture import __main__ as command
-from tests.torture import databases
-from tests.torture.databases import failed
+from tests.torture import parts
+from tests.torture.__main__ import main
 from tests.torture.load import Load
 from tests.torture.long_load import SECONDS_QUICK, load
 from tests.torture.restarts import RESTARTS, WORKERS, restarted
 from tests.torture.results import Row
 from tests.torture.servers import KINDS, Cell, Seen, exit_codes, looked_at, migrated, tried
-from tests.torture.soak import slope, soak
+from tests.torture.soak import soak
+from tests.torture.suites import CHECKOUT
 from tests.torture.systems import PEERS, System
 
 STOPPED = ["opens", "begins 1", "closes"]
@@ -93,27 +96,7 @@ def test_project_of_a_peer_serves_and_stops(system: System, tmp_path: Path) -> N
 @pytest.mark.slow
 @pytest.mark.once
 def test_starts_and_stops_leave_no_thread_task_or_descriptor_behind() -> None:
-    assert soak(20, {"threads": 0.001, "tasks": 0.001, "descriptors": 0.001}).faults == []
-
-
-@pytest.mark.slow
-@pytest.mark.server
-@pytest.mark.parametrize(
-    "cell",
-    [
-        pytest.param(cell, id=str(cell), marks=needs_postgresql if "postgresql" in cell else ())
-        for cell in databases.QUICK_CELLS
-    ],
-)
-def test_fault_of_the_database_harms_no_answer_and_no_record(
-    cell: databases.Cell, tmp_path: Path
-) -> None:
-    seen = databases.tried(cell, tmp_path, databases.SECONDS_QUICK)
-
-    # Whether answers were slower depends on what else runs on this machine.
-    assert [fault for fault in seen.faults if "slower" not in fault] == []
-    assert (failed(seen.plain[1]), seen.runs, seen.late) == (0, 7, 2)
-    assert len(seen.plain[1]) > 0
+    assert soak(20).faults == []
 
 
 @pytest.mark.slow
@@ -236,29 +219,45 @@ def test_no_server_promises_an_answer_after_sigkill() -> None:
     assert Cell(HYPERCORN, "serving", signal.SIGTERM, "fine").promises_answers
 
 
-def test_slope_and_its_error_are_those_of_the_line_through_the_counts() -> None:
-    assert slope([10, 12, 14, 16]) == (2, 0)
-    left, error = slope([10, 11, 10, 11, 10, 11])
-    assert 0 < left < 3 * error
-
-
 # The command.
 
 
 def test_command_prints_the_seed_and_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(["--part", "model", "--plans", "3", "--seed", "7"]) == 0
+    assert main(["--part", "model", "--plans", "3", "--seed", "7"]) == 0
 
     printed = capsys.readouterr()
     assert "seed 7" in printed.err
     assert "every rule holds" in printed.out
     assert "7 to 9" in printed.out
+    assert re.search(r"UTC, \d+ s with 2 jobs .* uvicorn \d", printed.out)
+
+
+@pytest.mark.slow
+@pytest.mark.server
+def test_parts_run_side_by_side_in_processes_of_their_own() -> None:
+    words = ["-m", "tests.torture", "--quick", "--part", "model", "restarts", "--plans", "3"]
+    command = [sys.executable, *words]
+    run = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"^model +3 random plans", run.stdout, re.MULTILINE)
+    assert re.search(r"^restarts +rolling restarts", run.stdout, re.MULTILINE)
+
+
+def test_part_that_breaks_off_is_a_fault(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(parts.PARTS, "soak", lambda asked: 1 / 0)
+
+    assert main(["--part", "soak"]) == 1
+    assert "soak: ZeroDivisionError('division by zero')" in capsys.readouterr().out
 
 
 def test_command_fails_with_each_fault(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = Row("soak", "1 starts", "leaks", ["each start leaves a thread"], "", 1.0)
-    monkeypatch.setitem(command.PARTS, "soak", lambda asked: row)
+    monkeypatch.setitem(parts.PARTS, "soak", lambda asked: row)
 
-    assert command.main(["--part", "soak"]) == 1
+    assert main(["--part", "soak"]) == 1
     assert "soak: each start leaves a thread" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from .values import crashes_within, number, one_of, seconds, share, words
+from .values import crashes_within, number, one_of, seconds, share, text, words
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -287,7 +287,7 @@ def valid(options: Options, name: str) -> Options:
         priority=number(options.priority, "priority"),
         timeout=seconds(options.timeout, "timeout"),
         shutdown_timeout=seconds(options.shutdown_timeout, "shutdown_timeout"),
-        state_name=options.state_name or name,
+        state_name=text(options.state_name or text(name, "name"), "state_name"),
         give_up=crashes_within(options.give_up),
         every=seconds(options.every, "every"),
         jitter=share(options.jitter, "jitter"),

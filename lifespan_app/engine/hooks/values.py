@@ -22,6 +22,13 @@ def number(value: object, what: str) -> int:
     return value
 
 
+def text(value: object, what: str) -> str:
+    """Return ``value``, a string. Raises ``TypeError`` if it is none."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be a string, not {value!r}.")
+    return value
+
+
 def is_seconds(value: object) -> bool:
     """Return True for a time limit: a number of seconds above 0 that Python can wait for."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
