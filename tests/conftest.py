@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -26,6 +27,8 @@ OF_PROCESSES = {"project", "sandbox", "chromium", "terminal"}
 """Fixtures whose tests start processes: servers, commands, browsers."""
 DATABASE_SERVERS = {"postgresql", "mariadb", "latin1"}
 """Parameters of tests that ask each kind of database; SQLite starts no process."""
+WHOLE_FILE = r"^pytestmark = .*\bmark\.{mark}\b"
+"""What a file says that marks all of its tests, on one line."""
 
 
 @pytest.fixture
@@ -94,6 +97,23 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove it."""
     shutil.rmtree(config.stash[TEMPORARY], ignore_errors=True)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """
+    Leave out a file in which -m chooses no test: a process of pytest-xdist has to import the others.
+
+    Returns None for a file that is to be collected. A test that would be lost so is named by .ci/total.
+    """
+    if not collection_path.match("test_*.py") or config.getoption("file_or_dir"):
+        return None
+    match config.getoption("markexpr").split():
+        case ["slow"]:
+            return "mark.slow" not in collection_path.read_text() or None
+        case ["not", mark]:
+            whole = re.compile(WHOLE_FILE.format(mark=mark), re.MULTILINE)
+            return bool(whole.search(collection_path.read_text())) or None
+    return None
 
 
 @pytest.hookimpl(tryfirst=True)

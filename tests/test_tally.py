@@ -138,3 +138,26 @@ def test_pairs_leave_out_what_is_costly_unless_it_is_for_every_pair(
 
     result.assert_outcomes(passed=2, deselected=3)
     result.stdout.fnmatch_lines(["*::test_in_this_process *", "*::test_on_every_pair *"])
+
+
+@pytest.mark.parametrize(
+    ("marks", "unasked", "asked"),
+    [
+        ("slow", "", "@pytest.mark.slow"),
+        ("not slow", "pytestmark = [pytest.mark.server, pytest.mark.slow]", ""),
+        ("not once", "pytestmark = pytest.mark.once", "@pytest.mark.slow"),
+    ],
+)
+def test_file_is_not_imported_where_its_marks_show_that_no_test_is_chosen(
+    pytester: pytest.Pytester, marks: str, unasked: str, asked: str
+) -> None:
+    pytester.makeini("[pytest]\nmarkers =\n slow\n once\n server")
+    pytester.makeconftest("from tests.conftest import pytest_ignore_collect")
+    pytester.makepyfile(
+        test_unasked=f"import pytest\n{unasked}\nraise Exception('imported')",
+        test_asked=f"import pytest\n{asked}\ndef test_it(): pass",
+    )
+
+    result = pytester.runpytest_inprocess("-p", "no:django", "-p", "no:asyncio", "-m", marks)
+
+    result.assert_outcomes(passed=1)

@@ -292,9 +292,12 @@ def run_every_hook(project: Project, **environment: str) -> tuple[Told, int]:
     return told, left
 
 
+# Its record has a connection of its own, and is not what is looked at here.
+WITHOUT_HISTORY = {"HISTORY": False}
+
+
 def make_tables(project: Project) -> None:
-    # Its record has a connection of its own, and is not what is looked at here.
-    project.settings(LIFESPAN={"HISTORY": False})
+    project.settings(LIFESPAN=WITHOUT_HISTORY)
     migrated = project.manage("migrate", "--run-syncdb", "--verbosity=0")
     assert migrated.returncode == 0, migrated.stderr
 
@@ -480,8 +483,12 @@ class TestAJobsConnection:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def cluster(cls) -> Iterator[Cluster]:
+    def cluster(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+        """Return a server with the tables, which all tests of this class use."""
         with PostgreSQL() as cluster:
+            project = Project(tmp_path_factory.mktemp("tables")).app("shop", models=MODELS)
+            cluster.serve(project)
+            make_tables(project)
             yield cluster
 
     @pytest.fixture
@@ -492,9 +499,9 @@ class TestAJobsConnection:
             work = "\n".join(["async def work():", indent(dedent(body), "    ")])
             project.app("shop", models=MODELS, lifespan=f"{dedent(JOB)}\n\n{work}")
             cluster.serve(project, **options)
+            project.settings(LIFESPAN=WITHOUT_HISTORY)
             # The server is that of all tests of this class, and of a second try of this one.
-            cluster.query("DROP TABLE IF EXISTS shop_book")
-            make_tables(project)
+            cluster.query("TRUNCATE shop_book RESTART IDENTITY")
             done = project.file("main.py", MAIN).run("main.py")
             assert done.returncode == 0, done.stderr
             return project.events()

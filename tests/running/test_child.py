@@ -379,9 +379,15 @@ def test_uvicorn_that_ends_as_it_was_asked_to_is_a_success(
 
 def test_command_that_another_signal_kills_is_a_failure(shop: Project) -> None:
     """It dies of SIGTERM, which nobody has sent to us."""
-    source = "import os, signal; signal.signal(2, lambda *_: os.kill(os.getpid(), 15)); print('up', flush=True); signal.pause()"
+    source = """
+    import os, signal, journal
+
+    signal.signal(signal.SIGINT, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    journal.write("child begins")
+    signal.pause()
+    """
     with running(shop, "--", *script(shop, "child.py", source)) as command:
-        command.wait_for_output("up")
+        command.wait_for_event("child begins")
         command.signal(signal.SIGINT)
 
         assert command.wait() == 143
