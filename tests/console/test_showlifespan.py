@@ -22,6 +22,7 @@ from lifespan_app.history.reading.troubles import trouble
 from lifespan_app.history.recording import spool
 from lifespan_app.models import LifespanRun
 from tests import records
+from tests.documents import DOCS
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from tests.projects import Project
 
 pytestmark = pytest.mark.django_db
+
+PAGE = DOCS / "commands" / "showlifespan.rst"
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +64,25 @@ def test_newest_run_is_shown_with_what_failed_and_what_to_do() -> None:
     assert "> WARNING notices: No answer from http://127.0.0.1:9/, once more" in text
     assert "catalogue.index *" in text
     assert "it needs 'notices.notice_board', which failed" in text
+
+
+def test_what_to_do_is_on_the_page_of_the_command() -> None:
+    run = records.timed_out()
+    setting = "LIFESPAN['HOOKS']['catalogue.index']['timeout']"
+    action = f"Raise timeout= of the hook, or {setting}. uvicorn itself has no limit."
+    run.steps.filter(outcome="timed_out").update(action=action)
+    needs = [["catalogue.index", "needs"]]
+    skipped = records.step("search.warm_up", took=0, outcome="skipped", needs=needs, run=run)
+    skipped.save()
+
+    assert what_to_do(shown()) == what_to_do(PAGE.read_text())
+
+
+def what_to_do(text: str) -> str:
+    """Return the sentences below this heading, in one line."""
+    found = re.search(r"^ *What to do\n(.+?)\n\n", text, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return " ".join(found[1].split())
 
 
 def test_frames_of_libraries_are_folded() -> None:
