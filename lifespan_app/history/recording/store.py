@@ -29,7 +29,7 @@ from lifespan_app.models import LifespanRun, LifespanStep, RunQuerySet, Status
 from .forks import forks
 from .rows import Entry, Row
 from .sanitize import ascii_only, sanitize, sanitize_json
-from .store_errors import is_lock_error
+from .store_errors import is_about_a_character, is_lock_error
 
 T = TypeVar("T")
 
@@ -39,15 +39,6 @@ MOST_BYTES = 14_000_000
 
 LOCK_TIMEOUT_MS = 50
 """Milliseconds that a write waits for a locked SQLite file."""
-
-CANT_STORE = (
-    "incorrect string value",
-    "illegal mix of collations",  # MariaDB, of a text in a WHERE
-    "character with byte sequence",
-    "invalid byte sequence",
-)
-"""Parts of database errors about a character that a column's encoding lacks."""
-
 
 class Unstorable(ValueError):
     """A value that does not fit its column in any database."""
@@ -227,7 +218,7 @@ def in_any_encoding(write: Callable[[Callable[[Any], Any]], T]) -> T:
     try:
         return write(lambda text: text)
     except DatabaseError as error:
-        if not any(words in str(error).lower() for words in CANT_STORE):
+        if not is_about_a_character(error):
             raise
         return write(ascii_only)
 
