@@ -331,7 +331,7 @@ class LifespanStep(models.Model):
     phase = models.CharField(_("phase"), max_length=16, choices=Phase)
     priority = models.IntegerField(_("priority"), default=0)
     required = models.BooleanField(_("required"), null=True, blank=True)
-    """None: it was recorded by a version without this column, nor ``timeout``."""
+    """None: it was recorded by version 0.1, which has neither this column nor ``timeout``."""
     timeout = models.FloatField(_("time limit"), null=True, blank=True)
     """The hook's own limit in this phase, in seconds; None: it has none."""
     attempt = models.PositiveIntegerField(_("attempt"), default=1)

@@ -161,7 +161,7 @@ def hook_url(app_label: str, name: str, site: str | None) -> str:
 
 def hook_link(key: str, site: str | None, longest: int = 120) -> SafeString | str:
     """Return a hook's key, as a link to its page."""
-    # At the first dot: a name may have dots and slashes, the label of an app has none.
+    # Any dot will do, as the page looks for the whole key; before the first one there is no slash.
     app_label, _dot, name = key.partition(".")
     url = hook_url(app_label, name, site)
     text = Truncator(key).chars(longest)

@@ -29,7 +29,7 @@ class NotImported(NamedTuple):
 
 
 def modules_not_imported() -> Iterator[NotImported]:
-    """Yield those beside the URLconf, and those of packages beside apps of the project."""
+    """Yield the modules beside the URLconf, and in packages beside the project's apps."""
     installed = {app.name for app in apps.get_app_configs()}
     package = str(getattr(settings, "ROOT_URLCONF", "")).rpartition(".")[0]
     if package and package not in installed:

@@ -53,7 +53,7 @@ def crashes_within(value: object) -> tuple[int, float] | None:
     """Return ``value``, a number of crashes and the seconds within which they count.
 
     Raises:
-        TypeError, ValueError: it is no such pair.
+        TypeError, ValueError: it is no pair of a whole number and seconds.
     """
     if value is None:
         return None

@@ -182,7 +182,7 @@ def rank(state: str) -> int:
 
 
 def job_groups(runs: Iterable[LifespanRun]) -> list[JobGroup]:
-    """Return the background jobs of processes that run: those that are unwell first."""
+    """Return the background jobs of running processes, failed and stalled ones first."""
     groups: dict[tuple[str, str], JobGroup] = {}
     for run in runs:
         for job in jobs_of(run):

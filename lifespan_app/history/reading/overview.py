@@ -239,7 +239,7 @@ class Overview:
     last_heartbeat: datetime | None
     """The newest of the sample."""
     jobs: list[JobGroup]
-    """The background jobs of running processes, those that are unwell first."""
+    """The background jobs of running processes, failed and stalled ones first."""
 
     @property
     def listed_jobs(self) -> list[JobGroup]:

@@ -42,7 +42,7 @@ class Recorder(Observer):
             # A run that ended before its start is not recorded.
             if report.stopped_at is not None or not is_on():
                 return
-            from .record import Record  # not paid for by what opens no run, such as "migrate"
+            from .record import Record  # not needed by a process without a run, such as "migrate"
 
             record = self._records[report.uuid] = Record(report.uuid)
         record.run_changed(report)

@@ -213,7 +213,7 @@ class Rows:
         return step.outcome is not None or was_stalled
 
     def _fingerprint(self, step: Step) -> str:
-        # A stalled job may have crashed before, which is another failure.
+        # A stalled job may have crashed before, with a fingerprint of its own.
         if step.outcome is Outcome.STALLED:
             return ""
         return self._fingerprints.get((step.key, step.phase), "")
@@ -241,7 +241,6 @@ class Rows:
             "cause": kept(step.cause),
             "action": kept(step.action),
             "traceback": kept(step.traceback),
-            # A stalled job may have crashed before: that failure is not this one's.
             "fingerprint": self._fingerprint(step),
             "waiting_at": kept(step.waiting_at),
             "errors": [kept(error) for error in step.errors],

@@ -40,6 +40,7 @@ MOST_BYTES = 14_000_000
 LOCK_TIMEOUT_MS = 50
 """Milliseconds that a write waits for a locked SQLite file."""
 
+
 class Unstorable(ValueError):
     """A value that does not fit its column in any database."""
 
