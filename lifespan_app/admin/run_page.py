@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext
 
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import advice, describe
 from lifespan_app.history.reading.against_last_good import against_last_good
 from lifespan_app.history.reading.boot import boot_of
 from lifespan_app.history.reading.jobs import jobs_of
@@ -103,7 +103,7 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         "run": run,
         "status": run.status_at(now),
         "headline": describe.headline(run, steps, now),
-        "advice": [*describe.advice(run, steps, now), *unapplied(steps)],
+        "advice": [*advice.for_run(run, steps, now), *unapplied(steps)],
         "against": against_last_good(run, steps, now, usual),
         "troubles": [FailedStep(step, usually.get((step.key, step.phase))) for step in wrong],
         "waits": waits,

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.engine.wording import count
-from lifespan_app.history.reading import describe, time_text
+from lifespan_app.history.reading import advice, describe, time_text
 from lifespan_app.history.reading.against_last_good import Comparison, against_last_good
 from lifespan_app.history.reading.as_json import document
 from lifespan_app.history.reading.boot import boot_of
@@ -99,10 +99,10 @@ class RunText:
         if run.left_out:
             keys = ", ".join(printable(key) for key, _reason in run.left_out)
             yield from folded(f"LIFESPAN_SKIP leaves out {keys}", self.width, "  ")
-        if advice := [*describe.advice(run, steps, self.now), *unapplied(steps)]:
+        if sentences := [*advice.for_run(run, steps, self.now), *unapplied(steps)]:
             yield ""
             yield self.style.MIGRATE_HEADING("What to do")
-            for sentence in advice:
+            for sentence in sentences:
                 yield from folded(printable(sentence), self.width, "  - ", "    ")
 
     def against(self, found: Comparison) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from lifespan_app.history.reading import describe, overview, statistics, time_text
+from lifespan_app.history.reading import advice, describe, overview, statistics, time_text
 from lifespan_app.history.reading.overview import Overview
 from lifespan_app.history.reading.states import ServiceState
 from lifespan_app.models import LifespanRun, Phase, Status
@@ -225,8 +225,8 @@ def test_run_that_was_imported_late_stands_where_it_started() -> None:
 def test_silence_is_told_with_its_three_causes() -> None:
     run = records.silent()
 
-    (advice,) = describe.advice(run, list(run.steps.all()))
+    (sentence,) = advice.for_run(run, list(run.steps.all()))
 
-    assert "killed" in advice
-    assert "its host went down" in advice
-    assert "can't reach the database" in advice
+    assert "killed" in sentence
+    assert "its host went down" in sentence
+    assert "can't reach the database" in sentence

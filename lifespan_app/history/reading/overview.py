@@ -15,7 +15,7 @@ from django.utils.translation import gettext, ngettext
 
 from lifespan_app.models import LifespanRun, LifespanStep, Status
 
-from . import describe, time_text
+from . import advice, describe, time_text
 from .jobs import MOST_LISTED, JobGroup, job_groups
 from .queries import BY_START
 from .states import (
@@ -115,7 +115,7 @@ class FailureGroup:
     @property
     def advice(self) -> list[str]:
         """The advice for the newest run."""
-        return describe.advice(self.latest, self.steps, self.now)
+        return advice.for_run(self.latest, self.steps, self.now)
 
     @property
     def step(self) -> LifespanStep | None:
