@@ -16,7 +16,8 @@ from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.integration.redaction import masked
 
 from .command import BAD_ARGUMENT, CommandWithExitCodes, as_argument
-from .show import RunText, from_database
+from .run_text import RunText
+from .show import from_database
 from .terminal import printable, width_of_page
 
 CRITICAL, UNKNOWN = 2, 3

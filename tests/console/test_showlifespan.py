@@ -85,6 +85,19 @@ def what_to_do(text: str) -> str:
     return " ".join(found[1].split())
 
 
+def test_of_many_steps_those_that_failed_run_or_were_slow_are_listed_before_skipped_ones() -> None:
+    skipped = [records.step(f"books.skipped_{n}", took=0, outcome="skipped") for n in range(30)]
+    goes_on = records.step("books.goes_on", took=0.5, outcome="")
+    slow = records.step("books.slow", took=0.4)
+    records.recorded("degraded", steps=[*skipped, goes_on, slow, records.no_notices()])
+
+    table = shown().partition("Startup: ")[2]
+
+    for key in ("books.goes_on", "books.slow", "notices.notice_board"):
+        assert key in table
+    assert "  and 13 hooks more, which took less" in table
+
+
 def test_frames_of_libraries_are_folded() -> None:
     records.degraded()
 

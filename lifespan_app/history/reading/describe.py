@@ -66,6 +66,16 @@ def ended(step: LifespanStep) -> timedelta:
     return step.offset + step.duration
 
 
+def weight(step: LifespanStep) -> tuple[bool, bool, bool, timedelta]:
+    """Return the sort key for a choice of many steps: failed, running, of the longest chain, slow."""
+    return (
+        step.outcome not in BROKEN,
+        bool(step.outcome),
+        not step.on_critical_chain,
+        -step.duration,
+    )
+
+
 def skipped(steps: Iterable[LifespanStep]) -> list[LifespanStep]:
     """Return the skipped steps."""
     return [step for step in steps if step.outcome == Outcome.SKIPPED]
