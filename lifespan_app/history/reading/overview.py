@@ -45,8 +45,6 @@ from .statistics import (
 MOST_FAILED = 200
 """The most failed runs of each status that are grouped."""
 MOST_GROUPS = 12
-MOST_COLUMNS = 100
-"""The most starts in a chart."""
 DAY = timedelta(hours=24)
 LOOP, LOOP_SPAN = 4, timedelta(minutes=10)
 """The number of failed starts of a service type within this time that is a restart loop."""
@@ -161,20 +159,6 @@ class Day:
         ]
 
 
-@dataclass(frozen=True)
-class Column:
-    """The startup time of one run in a chart. Places are percentages, as SVG takes them."""
-
-    x: str
-    width: str
-    y: str
-    height: str
-    begins: bool
-    """True if it is the first run of a release."""
-    title: str
-    start: Start
-
-
 @dataclass
 class Times:
     """The startup times of a service type."""
@@ -190,38 +174,6 @@ class Times:
         """The releases of the successful starts, newest first."""
         good = (start for start in self.starts if start.startup is not None)
         return list(dict.fromkeys(start.release for start in good if start.release))
-
-    @property
-    def shown(self) -> list[Start]:
-        """The successful starts in the chart, oldest first."""
-        good = [start for start in self.starts if start.startup is not None]
-        return good[:MOST_COLUMNS][::-1]
-
-    @property
-    def highest(self) -> float:
-        """The longest startup time in the chart, in seconds."""
-        return max(start.startup or 0 for start in self.shown)
-
-    def chart(self) -> list[Column]:
-        """Return the startup times as columns, oldest first."""
-        shown = self.shown
-        highest = self.highest or 1
-        size = 100 / max(len(shown), 20)
-        columns = []
-        for number, start in enumerate(shown):
-            height = max(100 * (start.startup or 0) / highest, 2)
-            columns.append(
-                Column(
-                    x=f"{number * size:.2f}%",
-                    width=f"{size * 0.8:.2f}%",
-                    y=f"{100 - height:.1f}%",
-                    height=f"{height:.1f}%",
-                    begins=number > 0 and start.release != shown[number - 1].release,
-                    title=f"{start.release} {time_text.duration(start.startup)}".strip(),
-                    start=start,
-                )
-            )
-        return columns
 
 
 @dataclass
