@@ -14,9 +14,8 @@ from django.apps import apps
 from django.conf import settings
 
 from lifespan_app.integration import autodiscover
+from lifespan_app.integration.advice import PACKAGES
 
-LIBRARIES = frozenset({"site-packages", "dist-packages"})
-"""Folders of installed packages, which need not be in INSTALLED_APPS."""
 IMPORT_OF_OURS = re.compile(rb"^\s*(from|import)\s+lifespan_app\b", re.MULTILINE)
 
 
@@ -69,7 +68,7 @@ def folders_with_apps(package: str) -> set[tuple[str, Path]]:
     return {
         (f"{prefix}." if prefix else "", folder)
         for prefix, folder in found
-        if not LIBRARIES & {*folder.parts}
+        if not PACKAGES & {*folder.parts}  # those need not be in INSTALLED_APPS
     }
 
 

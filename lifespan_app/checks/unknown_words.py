@@ -50,10 +50,7 @@ def check_hook_names() -> Iterator[CheckMessage]:
         yield unknown("W003", place, label, labels, Warning, "is no installed app's label")
     if lifespan.broken or not autodiscover.done:
         return
-    adapter = lifespan.adapter
-    known = {
-        f"{adapter.app_label(hook.module) or hook.module}.{hook.name}" for hook in lifespan.hooks
-    }
+    known = {hook.key_by(lifespan.adapter.app_label) for hook in lifespan.hooks}
     for name in table(table(conf.declared()).get("HOOKS")):
         if name != "*" and name not in known:
             place = f"{conf.SETTING}['HOOKS'][{conf.shown(name)}]"

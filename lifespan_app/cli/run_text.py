@@ -227,7 +227,7 @@ class RunText:
                 printable(run.release),
                 printable(f"{run.host} pid {run.pid}".strip()),
                 time_text.ago(run.started_at, self.now),
-                str(run.uuid)[:8],
+                run.shown_id,
             ]
             for run in runs
         ]

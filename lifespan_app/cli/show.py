@@ -16,11 +16,11 @@ from django.utils import timezone
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.history.reading.against_last_good import Comparison, against_last_good
 from lifespan_app.history.reading.as_json import document
-from lifespan_app.history.reading.queries import SHORT_ID, tables_exist
+from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.states import MOST_LIVE
 from lifespan_app.history.reading.statistics import UNCOUNTED
-from lifespan_app.models import LifespanRun, LifespanStep, Status
+from lifespan_app.models import SHORT_ID, LifespanRun, LifespanStep, Status
 
 from .command import FAILED, CommandWithExitCodes, refuse_pairs
 from .run_text import RunText

@@ -258,6 +258,14 @@ class Hook:
         """Add a check of the resource."""
         self.checks = (*self.checks, check)
 
+    def key_by(self, label_of: Callable[[str], str | None]) -> str:
+        """Return its key: ``app_label.name``, and outside of the apps ``module.name``.
+
+        Args:
+            label_of: returns the app label of a module, or None outside an installed app.
+        """
+        return f"{label_of(self.module) or self.module}.{self.name}"
+
     @property
     def identity(self) -> tuple[object, ...]:
         """The identity of a declaration: a module that is imported again replaces its hooks."""

@@ -27,7 +27,7 @@ from lifespan_app.models import (
 )
 
 from . import describe, time_text
-from .queries import SHORT_ID, before
+from .queries import before
 from .states import is_warming_up, kind_of, started_well
 from .statistics import Spread, Usual, is_slow, slow_from, usual_before
 
@@ -122,7 +122,7 @@ class Comparison:
                 % words
             )
         words |= {
-            "id": str(self.good.uuid)[:SHORT_ID],
+            "id": self.good.shown_id,
             "time": time_text.clock(self.good.started_at),
         }
         if self.differences:

@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.models import Q, QuerySet
 
 from lifespan_app import conf
-from lifespan_app.models import LifespanRun, LifespanStep, RunQuerySet
+from lifespan_app.models import SHORT_ID, LifespanRun, LifespanStep, RunQuerySet
 
 WINDOW = 10_000
 """The number of newest rows that are searched first."""
@@ -28,9 +28,6 @@ BY_START = ("-started_at", "-pk")
 """The order of runs, newest first."""
 
 AFTER_ALL = "\U0010ffff"
-
-SHORT_ID = 8
-"""The number of digits of a run's id that pages and log lines show."""
 
 LONGEST_LABEL = 100
 """The most characters of an app label in the history."""

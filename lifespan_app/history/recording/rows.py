@@ -27,6 +27,7 @@ from lifespan_app.engine.reporting.report import (
     Step,
 )
 from lifespan_app.integration.redaction import masked
+from lifespan_app.models import SHORT_ID
 
 from . import identity
 from .boot import boot_record
@@ -138,7 +139,7 @@ class Rows:
             self._boot = boot_record(report.uuid, report.started_at)
         row = {
             "uuid": report.uuid,
-            "short_id": report.uuid[:8],
+            "short_id": report.uuid[:SHORT_ID],
             "mode": report.mode,
             "service_type": report.service_type,
             "environment": report.environment,
