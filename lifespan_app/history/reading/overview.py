@@ -13,7 +13,7 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from lifespan_app.models import LifespanRun, LifespanStep, Status
+from lifespan_app.models import FAILED, LifespanRun, LifespanStep, Status
 
 from . import advice, describe, time_text
 from .jobs import MOST_LISTED, JobGroup, job_groups
@@ -312,22 +312,10 @@ def overview(now: datetime) -> Overview:
 
 def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[FailureGroup]:
     """Return the recent failures in groups: unresolved first, then the newest."""
-    wrong = [run for run in live if is_broken(run, now) or run.status == Status.DEGRADED]
-    cut: set[str] = set()
-    for status in (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST):
-        runs = LifespanRun.objects.filter(status=status).only(*SUMMARY)
-        newest = list(runs.order_by(*BY_START)[:MOST_FAILED])
-        if len(newest) == MOST_FAILED:
-            cut.add(status)
-        wrong += [
-            run
-            for run in newest
-            if run.mode not in UNCOUNTED and time_text.elapsed(failed_at(run), now) <= RECENT
-        ]
-    crashes = [start.pk for start in sample.newest if is_crash(start)][:MOST_FAILED]
-    wrong += LifespanRun.objects.filter(pk__in=crashes).only(*SUMMARY)
+    ended, cut = ended_badly(now)
+    broken = (run for run in live if is_broken(run, now) or run.status == Status.DEGRADED)
     groups: dict[Any, list[LifespanRun]] = defaultdict(list)
-    for run in wrong:
+    for run in (*broken, *ended, *ended_by_crash(sample)):
         groups[signature(run, now)].append(run)
     well, lasting = last_successful_starts(sample, live, now)
     failures = [
@@ -345,6 +333,34 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
     shown = failures[:MOST_GROUPS]
     add_steps(shown)
     return shown
+
+
+def ended_badly(now: datetime) -> tuple[list[LifespanRun], set[str]]:
+    """Read the recent runs that failed or got lost.
+
+    Returns:
+        The runs, and the statuses that have older ones, too.
+    """
+    found: list[LifespanRun] = []
+    cut = set()
+    for status in (*FAILED, Status.LOST):
+        runs = LifespanRun.objects.filter(status=status).only(*SUMMARY)
+        newest = list(runs.order_by(*BY_START)[:MOST_FAILED])
+        if len(newest) == MOST_FAILED:
+            cut.add(str(status))
+        found += [
+            run
+            for run in newest
+            if run.mode not in UNCOUNTED and time_text.elapsed(failed_at(run), now) <= RECENT
+        ]
+    return found, cut
+
+
+def ended_by_crash(sample: Sample) -> Iterable[LifespanRun]:
+    """Read the runs that the crash of a hook has ended."""
+    crashes = [start.pk for start in sample.newest if is_crash(start)][:MOST_FAILED]
+    found: Iterable[LifespanRun] = LifespanRun.objects.filter(pk__in=crashes).only(*SUMMARY)
+    return found
 
 
 def signature(run: LifespanRun, now: datetime) -> tuple[str, ...]:
