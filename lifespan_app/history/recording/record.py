@@ -345,7 +345,7 @@ class Record:
         with self._changed:
             last = self._count
         while True:
-            if self._writer.was_gone:
+            if self._writer.has_lost_steps():
                 last = self._write_again()
             with self._changed:
                 pending = self._pending.items()
@@ -370,7 +370,6 @@ class Record:
 
     def _write_again(self) -> int:
         """Schedule the steps, which were deleted with the row of the run; return the number of the write."""
-        self._writer.was_gone = False
         if (report := self._latest) is not None:
             self._schedule("startup", lambda: self.rows.steps(report, [*BEGUN, IN_SHUTDOWN]))
         return self._count
