@@ -389,7 +389,7 @@ class LifespanLease(models.Model):
     """The lease of one hook that runs once: who has it, and how its start function has ended.
 
     Times are microseconds since 1970 by the clock of the database, never that of a process. Rows are not
-    deleted with the runs: the success of a start function stands for its key for good.
+    deleted with the runs: the success of a start function counts for its key forever.
     """
 
     id = models.CharField(primary_key=True, max_length=32)

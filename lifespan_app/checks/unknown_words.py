@@ -1,6 +1,6 @@
 """Checks of the setting ``LIFESPAN`` for unknown words, which each process makes when it starts.
 
-They are apart from the other checks, so that a server need not import those.
+A server imports this module without the other checks.
 """
 
 from __future__ import annotations

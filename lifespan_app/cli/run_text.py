@@ -154,7 +154,7 @@ class RunText:
             yield from folded(printable(text), self.width, "    ", "      ")
 
     def phase(self, run: LifespanRun, steps: Sequence[LifespanStep], title: str) -> Iterator[str]:
-        """Yield the steps of a phase as a table, those that matter where there are many."""
+        """Yield the steps of a phase as a table; of many, the most important ones."""
         yield self.style.MIGRATE_HEADING(title)
         heaviest = sorted(steps, key=describe.weight)[:MOST_LINES]
         shown = [step for step in steps if step in heaviest]
@@ -173,7 +173,7 @@ class RunText:
             yield f"  and {describe.hooks(more)} more, which took less"
 
     def jobs(self, run: LifespanRun, jobs: Sequence[Job]) -> Iterator[str]:
-        """Yield the background jobs as a table, those that are unwell first where there are many."""
+        """Yield the background jobs as a table; of many, the failed and stalled ones, and some others."""
         yield self.style.MIGRATE_HEADING("Jobs")
         worst = sorted(jobs, key=lambda job: not job.is_unwell)[:MOST_LINES]
         shown = [job for job in jobs if job in worst]

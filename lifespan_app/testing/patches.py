@@ -48,8 +48,8 @@ class Patch:
             return decorated
         if inspect.isgeneratorfunction(decorated) or inspect.isasyncgenfunction(decorated):
             raise TypeError(
-                f"{decorated.__qualname__}() yields, and what decorates it would have ended by "
-                "then. Write a 'with' block around its 'yield'."
+                f"{decorated.__qualname__}() yields, and its decorator would end before its body "
+                "runs. Write a 'with' block around its 'yield'."
             )
         wrapper: Any
         if inspect.iscoroutinefunction(decorated):

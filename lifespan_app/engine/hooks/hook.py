@@ -184,7 +184,7 @@ class Hook:
         self.options = valid(Options(**options), self.name)
         self.order = order
         self.parameters: tuple[Parameter, ...] | None = None
-        """Those of the function, once the first plan has read them."""
+        """The parameters of the function; None until the first plan has read them."""
         self.where = where
         """Returns the location where it waits, if it waits for other code; None: that is found by its
         task or thread."""

@@ -71,6 +71,6 @@ def crashes_within(value: object) -> tuple[int, float] | None:
 
 
 def one_of(words: tuple[str, ...], word: object, what: str) -> None:
-    """Raise ``ValueError`` for a word that is none of those."""
+    """Raise ``ValueError`` for a word that is not among the known ones."""
     if word not in words:
         raise ValueError(f"{what} is one of {', '.join(words)}, not {word!r}.")

@@ -41,7 +41,7 @@ PATIENCE = 5.0
 """Seconds after which a pending write is also written to the spool file."""
 
 LAST_PATIENCE = 1.0
-"""The same at the end of the run, when the process may be killed at any moment."""
+"""The same seconds at the end of a run: the process may be killed at any moment."""
 
 ALERT_PATIENCE = 2.0
 """The longest that a process which fails waits for the alerts about it."""

@@ -82,8 +82,8 @@ class Recorder(Observer):
 def is_on() -> bool:
     """Return True if runs are recorded.
 
-    They are not in tests, recognised by Django's test environment, nor in a project without a
-    database.
+    Runs in tests are not, which Django's test environment shows, nor are those of a project without
+    a database.
     """
     utils = sys.modules.get("django.test.utils")
     if not conf.get("HISTORY") or (utils is not None and hasattr(utils._TestState, "saved_data")):

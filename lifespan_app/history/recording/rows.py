@@ -182,7 +182,7 @@ class Rows:
         return {"last_seen_at": now, "lost_after": lost_after}
 
     def jobs(self, report: Report) -> list[Row]:
-        """Return the column with the background jobs; of many, those that are unwell come first."""
+        """Return the column with the background jobs; of many, failed and stalled ones come first."""
         jobs = report.jobs
         if len(jobs) > MOST_JOBS:
             jobs = tuple(sorted(jobs, key=lambda job: job.state in CALM)[:MOST_JOBS])

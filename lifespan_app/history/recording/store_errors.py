@@ -138,7 +138,7 @@ def is_of_database(error: Exception) -> bool:
 
 
 def failure_of(error: Exception) -> StoreError:
-    """Return the failure that an error of a write stands for."""
+    """Return the failure of a write, by its error."""
     lines = str(error).strip().splitlines() or [""]
     what = sanitize(masked(f"{type(error).__name__}: {lines[0].removesuffix('.')}"), 300)
     if isinstance(error, ConnectionDoesNotExist):
