@@ -178,8 +178,9 @@ def search_pks(
         newest = list(some[:CANDIDATES])
         is_all = is_all and len(newest) < CANDIDATES
         starts.update(newest)
-    among = keys_of(runs.filter(pk__in=newest_of(starts)[:CANDIDATES]))
-    found = list(among[skip : skip + most])
+    candidates = newest_of(starts)
+    is_all = is_all and len(candidates) <= CANDIDATES
+    found = list(keys_of(runs.filter(pk__in=candidates[:CANDIDATES]))[skip : skip + most])
     return found if is_all or len(found) == most else list(keys[skip : skip + most])
 
 
