@@ -67,8 +67,8 @@ def judge(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
         command.stderr.write(verdict)
     else:
         command.stdout.write(verdict)
-    if runs and options["format"] != "json":
-        for line in RunText(command.style, width_of_page(), now).list([run for run, _ in runs]):
+        text = RunText(command.style, width_of_page(), now)
+        for line in text.list([run for run, _ in runs]) if runs else ():
             command.stdout.write(line)
     if found:
         raise SystemExit(CRITICAL)

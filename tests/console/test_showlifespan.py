@@ -18,7 +18,7 @@ from django.utils import timezone, translation
 from lifespan_app.history.reading import queries
 from lifespan_app.history.reading.against_last_good import against_last_good
 from lifespan_app.history.reading.as_json import document
-from lifespan_app.history.reading.troubles import trouble
+from lifespan_app.history.reading.troubles import recent_failures
 from lifespan_app.history.recording import spool
 from lifespan_app.models import LifespanRun
 from tests import records
@@ -424,7 +424,7 @@ def test_terminal_and_checks_are_english_whatever_the_language() -> None:
 
     with translation.override("de"):
         text = shown("--last") + shown("--now")
-        [failure] = trouble()
+        [failure] = recent_failures()
 
     assert "Serving for 5 min" in text
     assert "serving" in text
