@@ -121,7 +121,7 @@ class LifespanMiddleware:
 
 
 def forwarded(given: object, around: object, names: Mapping[str, object]) -> list[Forwarded]:
-    """Return applications with their names: those of the variables that hold them.
+    """Return applications, each with the name of the variable that holds it.
 
     Args:
         given: the applications.

@@ -80,6 +80,9 @@ LIVE = (
 
 FAILED = (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED)
 
+SHORT_ID = 8
+"""The number of digits of a run's id that pages and log lines show."""
+
 
 class Readiness(models.TextChoices):
     """Readiness for requests, or the reason against it: the word of ``readyz``."""
@@ -197,7 +200,7 @@ class LifespanRun(models.Model):
     uuid = models.UUIDField(_("UUID"), unique=True)
     # A column of its own, as MariaDB sorts UUIDs by their last digits:
     # https://mariadb.com/docs/server/reference/data-types/string-data-types/uuid-data-type
-    short_id = models.CharField(_("id"), max_length=8, blank=True, default="", db_default="")
+    short_id = models.CharField(_("id"), max_length=SHORT_ID, blank=True, default="", db_default="")
     launch = models.CharField(_("launch"), max_length=64, blank=True)
     mode = models.CharField(_("mode"), max_length=16, choices=Mode)
     service_type = models.CharField(_("service type"), max_length=64)
@@ -276,7 +279,12 @@ class LifespanRun(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.service_type} {str(self.uuid)[:8]}"
+        return f"{self.service_type} {self.shown_id}"
+
+    @property
+    def shown_id(self) -> str:
+        """The first digits of its UUID, as pages and log lines show it. Version 0.1 has no ``short_id``."""
+        return str(self.uuid)[:SHORT_ID]
 
     @property
     def is_over(self) -> bool:
@@ -331,7 +339,7 @@ class LifespanStep(models.Model):
     phase = models.CharField(_("phase"), max_length=16, choices=Phase)
     priority = models.IntegerField(_("priority"), default=0)
     required = models.BooleanField(_("required"), null=True, blank=True)
-    """None: it was recorded by a version without this column, nor ``timeout``."""
+    """None: it was recorded by version 0.1, which has neither this column nor ``timeout``."""
     timeout = models.FloatField(_("time limit"), null=True, blank=True)
     """The hook's own limit in this phase, in seconds; None: it has none."""
     attempt = models.PositiveIntegerField(_("attempt"), default=1)
@@ -381,7 +389,7 @@ class LifespanLease(models.Model):
     """The lease of one hook that runs once: who has it, and how its start function has ended.
 
     Times are microseconds since 1970 by the clock of the database, never that of a process. Rows are not
-    deleted with the runs: the success of a start function stands for its key for good.
+    deleted with the runs: the success of a start function counts for its key forever.
     """
 
     id = models.CharField(primary_key=True, max_length=32)

@@ -12,7 +12,6 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext, ngettext
 
 from lifespan_app.history.reading import describe, time_text
-from lifespan_app.history.reading.queries import SHORT_ID
 from lifespan_app.history.reading.statistics import Spread, is_slow
 from lifespan_app.models import LifespanRun, Mode, Status
 
@@ -53,7 +52,7 @@ def moment(at: datetime | None, now: datetime) -> SafeString | str:
 def run(run: Any) -> SafeString:
     """Return a run's status and id, and its server start if it has several runs on the page."""
     shown = format_html(
-        '{} <span class="lifespan-id">{}</span>', badge(run.status_at()), str(run.uuid)[:SHORT_ID]
+        '{} <span class="lifespan-id">{}</span>', badge(run.status_at()), run.shown_id
     )
     if run.together < 2:
         return shown
@@ -161,7 +160,7 @@ def hook_url(app_label: str, name: str, site: str | None) -> str:
 
 def hook_link(key: str, site: str | None, longest: int = 120) -> SafeString | str:
     """Return a hook's key, as a link to its page."""
-    # At the first dot: a name may have dots and slashes, the label of an app has none.
+    # Any dot will do, as the page looks for the whole key; before the first one there is no slash.
     app_label, _dot, name = key.partition(".")
     url = hook_url(app_label, name, site)
     text = Truncator(key).chars(longest)

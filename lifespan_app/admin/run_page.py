@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext
 
-from lifespan_app.history.reading import describe
+from lifespan_app.history.reading import advice, describe
 from lifespan_app.history.reading.against_last_good import against_last_good
 from lifespan_app.history.reading.boot import boot_of
 from lifespan_app.history.reading.jobs import jobs_of
@@ -24,6 +24,8 @@ MOST_WORKERS = 64
 """The most other runs of a launch that are listed."""
 MOST_BEFORE = 5
 """The most earlier runs with the same failure that are listed."""
+MOST_TROUBLES = 20
+"""The most failed steps with a section of their own; of the others, the table has the log lines."""
 MOST_SKIPPED = 50
 MOST_OPEN_ROWS = 40
 """The most rows of an unfolded table."""
@@ -83,14 +85,15 @@ class PhasePart:
 def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
     """Read the content of the page, with a constant number of queries."""
     steps: list[Any] = list(run.steps.order_by("pk"))
+    usual = usual_before(run)
     for step in steps:
         step.run = run
-    usual = usual_before(run)
-    usually = usual.hooks
-    for step in steps:
-        step.usually = usually.get((step.key, step.phase))
+        step.usually = usual.hooks.get((step.key, step.phase))
+        step.has_section = False
     skipped = describe.skipped(steps)
-    wrong = describe.broken(steps)
+    failed: list[Any] = describe.broken(steps)
+    for step in failed[:MOST_TROUBLES]:
+        step.has_section = True
     waits = [
         step
         for phase in (Phase.STARTUP, Phase.SHUTDOWN)
@@ -103,9 +106,10 @@ def context_of(run: LifespanRun, now: datetime) -> dict[str, Any]:
         "run": run,
         "status": run.status_at(now),
         "headline": describe.headline(run, steps, now),
-        "advice": [*describe.advice(run, steps, now), *unapplied(steps)],
+        "advice": [*advice.for_run(run, steps, now), *unapplied(steps)],
         "against": against_last_good(run, steps, now, usual),
-        "troubles": [FailedStep(step, usually.get((step.key, step.phase))) for step in wrong],
+        "troubles": [FailedStep(step, step.usually) for step in failed[:MOST_TROUBLES]],
+        "has_more_troubles": len(failed) > MOST_TROUBLES,
         "waits": waits,
         "skipped": skipped[:MOST_SKIPPED],
         "outcomes": describe.outcomes(steps),

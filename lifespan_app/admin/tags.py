@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,15 +14,14 @@ from django.utils.formats import number_format
 from django.utils.safestring import SafeString
 
 from lifespan_app import conf
-from lifespan_app.admin import cells
+from lifespan_app.admin import cells, charts
 from lifespan_app.admin.waterfall import css_of
 from lifespan_app.history.reading import describe, overview, states, time_text
 from lifespan_app.history.reading.jobs import Job, JobGroup
-from lifespan_app.history.reading.overview import MOST_COLUMNS
 from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.statistics import Spread
 from lifespan_app.integration.redaction import masked
-from lifespan_app.models import LifespanRun, LifespanStep
+from lifespan_app.models import LifespanRun
 
 register = template.Library()
 
@@ -38,6 +37,8 @@ register.filter("age", time_text.age)
 register.filter("edge", describe.edge)
 register.filter("usually", describe.usually)
 register.filter("upper_times", describe.upper)
+register.filter("chart_of_starts", charts.chart_of_starts)
+register.filter("chart_of_steps", charts.chart_of_steps)
 
 
 @register.filter
@@ -125,49 +126,4 @@ def site_name(context: template.Context) -> str:
 @register.filter
 def sparkline(spread: Spread) -> str:
     """Return the newest durations as the path of a small chart, 80 by 16."""
-    return path_of(spread.newest, 80, 16)
-
-
-def path_of(values: Sequence[float], width: int, height: int) -> str:
-    """Return values, oldest first, as an SVG path from zero to the largest."""
-    highest = max(values) or 1
-    step = width / max(len(values) - 1, 1)
-    points = [
-        f"{number * step:.1f} {height - 1 - (height - 2) * value / highest:.1f}"
-        for number, value in enumerate(values)
-    ]
-    if len(points) == 1:
-        points.append(f"{width} {points[0].split()[1]}")
-    return "M" + "L".join(points)
-
-
-@register.filter
-def longest_of(steps: Sequence[LifespanStep]) -> timedelta:
-    """Return the longest duration of the steps in a chart."""
-    durations = (step.duration for step in steps[:MOST_COLUMNS])
-    return max(durations, default=timedelta()) or timedelta(seconds=1)
-
-
-@register.filter
-def oldest_shown(steps: Sequence[LifespanStep]) -> datetime:
-    """Return the start of the run of the oldest step in a chart."""
-    return steps[:MOST_COLUMNS][-1].run.started_at
-
-
-@register.filter
-def columns_of(steps: Sequence[LifespanStep]) -> list[dict[str, Any]]:
-    """Return steps, newest first, as columns of a chart: oldest first, in percentages."""
-    shown = list(reversed(steps[:MOST_COLUMNS]))
-    highest = longest_of(steps)
-    size = 100 / max(len(shown), 20)
-    return [
-        {
-            "step": step,
-            "x": f"{number * size:.2f}%",
-            "width": f"{size * 0.8:.2f}%",
-            "y": f"{100 - height:.1f}%",
-            "height": f"{height:.1f}%",
-        }
-        for number, step in enumerate(shown)
-        for height in [max(100 * (step.duration / highest), 3)]
-    ]
+    return charts.path_of(spread.newest, 80, 16)

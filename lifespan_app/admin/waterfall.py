@@ -69,20 +69,10 @@ def waterfall(steps: Iterable[Any], taken: timedelta | None) -> Waterfall:
     steps = list(steps)
     ends = [describe.ended(step).total_seconds() for step in steps]
     whole = max([*ends, taken.total_seconds() if taken else 0.0]) or 0.001
-    chosen = {step.pk for step in sorted(steps, key=weight)[:MOST_BARS]}
+    chosen = {step.pk for step in sorted(steps, key=describe.weight)[:MOST_BARS]}
     bars = [bar_of(step, whole, step.usually) for step in steps if step.pk in chosen]
     folded = [step for step in steps if step.pk not in chosen]
     return Waterfall(bars, ticks_of(whole), folded)
-
-
-def weight(step: LifespanStep) -> tuple[bool, bool, bool, timedelta]:
-    """Return the sort key of a step: failed ones first, then the longest chain, then slow ones."""
-    return (
-        step.outcome not in describe.BROKEN,
-        bool(step.outcome),
-        not step.on_critical_chain,
-        -step.duration,
-    )
 
 
 def bar_of(step: LifespanStep, whole: float, usually: Spread | None) -> Bar:

@@ -32,7 +32,7 @@ QUIET = 3600.0
 """Seconds without the same alert, once it was sent."""
 
 SENDING = 60.0
-"""The same, while a process tries to send it: if it fails, another one may."""
+"""Seconds for which one process tries to send an alert; after them, another one may."""
 
 PATIENCE = 1.0
 """Seconds for which a locked database is asked."""

@@ -71,7 +71,7 @@ def send(one: conf.Alert, run: LifespanRun, change: str, previous: str) -> bool:
         logger.error(
             "The alert to '%s' that run %s is '%s' failed.",
             one.to,
-            str(run.uuid)[:8],
+            run.shown_id,
             change,
             error=error,
             about=fields_of(run),

@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.translation import gettext, gettext_lazy
 
 from lifespan_app.conf import Change
-from lifespan_app.history.reading import describe, time_text
+from lifespan_app.history.reading import advice, describe, time_text
 from lifespan_app.models import LifespanRun, LifespanStep, Status
 
 SUBJECTS = {
@@ -39,8 +39,8 @@ def body(run: LifespanRun) -> str:
     process = [run.service_type, run.release, run.environment, run.host, pid]
     lines += [", ".join(word for word in [*process, run.server] if word)]
     lines += [gettext("Started %(time)s") % {"time": time_text.clock(run.started_at)}, ""]
-    if advice := describe.advice(run, steps):
-        lines += [gettext("What to do"), *(f"- {sentence}" for sentence in advice), ""]
+    if sentences := advice.for_run(run, steps):
+        lines += [gettext("What to do"), *(f"- {sentence}" for sentence in sentences), ""]
     command = f"manage.py showlifespan {run.uuid}"
     lines += [gettext("More: %(command)s") % {"command": command}]
     lines += [gettext("The same alert is not sent again within one hour.")]

@@ -37,8 +37,8 @@ def startup_limit_messages(settings: Settings, plan: Plan) -> Iterator[CheckMess
             yield Warning(
                 f"{conf.SETTING}['STARTUP_DEADLINE'] is {time_limit(deadline)}, and {name} gives a startup "
                 f"up after {time_limit(patience)}.",
-                hint="Lower it: where another one gives up first, nothing says which hook it was. "
-                f"How long the platform waits is said by {place}.",
+                hint="Lower it: a message names the slow hook only if this limit passes first. "
+                f"If the platform waits longer, set {place}.",
                 obj=plan.service_type,
                 id="lifespan_app.W005",
             )
@@ -46,8 +46,8 @@ def startup_limit_messages(settings: Settings, plan: Plan) -> Iterator[CheckMess
             yield Warning(
                 f"Limits of hooks that start one after the other add up to {time_limit(seconds)}, and "
                 f"{name} gives a startup up after {time_limit(patience)}: {' -> '.join(few(chain))}.",
-                hint="Lower them, so that the hook that is slow is named before that. How long the "
-                f"platform waits is said by {place}.",
+                hint="Lower them, so that a message names the slow hook before that. If the platform "
+                f"waits longer, set {place}.",
                 obj=plan.service_type,
                 id="lifespan_app.W005",
             )

@@ -14,9 +14,8 @@ from django.apps import apps
 from django.conf import settings
 
 from lifespan_app.integration import autodiscover
+from lifespan_app.integration.advice import PACKAGES
 
-LIBRARIES = frozenset({"site-packages", "dist-packages"})
-"""Folders of installed packages, which need not be in INSTALLED_APPS."""
 IMPORT_OF_OURS = re.compile(rb"^\s*(from|import)\s+lifespan_app\b", re.MULTILINE)
 
 
@@ -29,7 +28,7 @@ class NotImported(NamedTuple):
 
 
 def modules_not_imported() -> Iterator[NotImported]:
-    """Yield those beside the URLconf, and those of packages beside apps of the project."""
+    """Yield the modules beside the URLconf, and in packages beside the project's apps."""
     installed = {app.name for app in apps.get_app_configs()}
     package = str(getattr(settings, "ROOT_URLCONF", "")).rpartition(".")[0]
     if package and package not in installed:
@@ -69,7 +68,7 @@ def folders_with_apps(package: str) -> set[tuple[str, Path]]:
     return {
         (f"{prefix}." if prefix else "", folder)
         for prefix, folder in found
-        if not LIBRARIES & {*folder.parts}
+        if not PACKAGES & {*folder.parts}  # those need not be in INSTALLED_APPS
     }
 
 

@@ -96,7 +96,7 @@ def server_hook_messages(plan: Plan) -> Iterator[CheckMessage]:
         return
     for hook in lifespan.hooks:
         if hook.service_types is not None and "server" in hook.service_types:
-            key = f"{lifespan.adapter.app_label(hook.module) or hook.module}.{hook.name}"
+            key = hook.key_by(lifespan.adapter.app_label)
             yield Info(
                 f"'{key}' is for service type 'server': it runs once per server, around its "
                 "workers.",

@@ -338,7 +338,7 @@ def history_messages() -> Iterator[CheckMessage]:
             f"Runs are not recorded: {missing.what}", hint=missing.advice, id="lifespan_app.W008"
         )
         return
-    for finding in troubles.trouble():
+    for finding in troubles.recent_failures():
         yield Warning(
             finding.what, hint=finding.advice, obj=finding.service_type, id="lifespan_app.W009"
         )

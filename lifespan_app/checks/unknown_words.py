@@ -1,6 +1,6 @@
 """Checks of the setting ``LIFESPAN`` for unknown words, which each process makes when it starts.
 
-They are apart from the other checks, so that a server need not import those.
+A server imports this module without the other checks.
 """
 
 from __future__ import annotations
@@ -50,10 +50,7 @@ def check_hook_names() -> Iterator[CheckMessage]:
         yield unknown("W003", place, label, labels, Warning, "is no installed app's label")
     if lifespan.broken or not autodiscover.done:
         return
-    adapter = lifespan.adapter
-    known = {
-        f"{adapter.app_label(hook.module) or hook.module}.{hook.name}" for hook in lifespan.hooks
-    }
+    known = {hook.key_by(lifespan.adapter.app_label) for hook in lifespan.hooks}
     for name in table(table(conf.declared()).get("HOOKS")):
         if name != "*" and name not in known:
             place = f"{conf.SETTING}['HOOKS'][{conf.shown(name)}]"
@@ -61,7 +58,7 @@ def check_hook_names() -> Iterator[CheckMessage]:
 
 
 def table(value: object) -> Mapping[Any, Any]:
-    """Return a value that is a dictionary; of one that should be, none of its keys."""
+    """Return a dictionary as it is, and another value as an empty one: E003 reports its type."""
     return value if isinstance(value, Mapping) else {}
 
 

@@ -53,7 +53,7 @@ class App(NamedTuple):
 
     name: str
     imported: float
-    """Its module, its ``AppConfig`` and its models, with what they import first."""
+    """Its module, its ``AppConfig`` and its models, with the modules that they are the first to import."""
     ready: float
 
 
@@ -62,7 +62,7 @@ class Package(NamedTuple):
 
     name: str
     seconds: float
-    """The time of its own modules, without what they import of other packages."""
+    """The time of its own modules, without their imports of other packages."""
     modules: int
     slowest: str
     """The module that took longest."""
@@ -118,7 +118,7 @@ def boot(application: str | None) -> Boot:
         began = time.time()
         done = subprocess.run(
             [*command, str(file), *([application] if application else [])],
-            # The path of this process has what manage.py has added to it.
+            # manage.py may have added to the path of this process.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             stdin=subprocess.DEVNULL,
             capture_output=True,

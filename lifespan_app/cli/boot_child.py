@@ -68,7 +68,7 @@ def prepare(application: str | None) -> None:
         import django
         from django.conf import settings
 
-        # What django.setup() imports.
+        # django.setup() imports these.
         for name in ("apps", "urls", "utils.log"):
             import_module(f"django.{name}")
     with measured(parts, "settings"):

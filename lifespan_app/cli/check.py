@@ -98,7 +98,7 @@ def named() -> list[str]:
 
 
 def known() -> list[str]:
-    """Return the service types that need no warning: the predefined ones, and those of this project."""
+    """Return the known service types: the predefined ones, and those that this project names."""
     from lifespan_app.engine.context import ServiceType
 
     own = [] if any(conf.wrong_types()) else [str(conf.get("SERVICE_TYPE"))]

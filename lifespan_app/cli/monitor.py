@@ -16,7 +16,8 @@ from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.integration.redaction import masked
 
 from .command import BAD_ARGUMENT, CommandWithExitCodes, as_argument
-from .show import RunText, from_database
+from .run_text import RunText
+from .show import from_database
 from .terminal import printable, width_of_page
 
 CRITICAL, UNKNOWN = 2, 3
@@ -66,8 +67,8 @@ def judge(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
         command.stderr.write(verdict)
     else:
         command.stdout.write(verdict)
-    if runs and options["format"] != "json":
-        for line in RunText(command.style, width_of_page(), now).list([run for run, _ in runs]):
+        text = RunText(command.style, width_of_page(), now)
+        for line in text.list([run for run, _ in runs]) if runs else ():
             command.stdout.write(line)
     if found:
         raise SystemExit(CRITICAL)

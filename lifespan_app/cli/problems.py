@@ -57,7 +57,7 @@ class Found(NamedTuple):
 
 
 def gathered(problems: Iterable[Found]) -> list[Found]:
-    """Return problems by level, those of several plans only once."""
+    """Return problems by level. One that several plans have is listed once."""
     found: dict[tuple[object, ...], Found] = {}
     for problem in problems:
         message, types = problem

@@ -8,6 +8,7 @@ https://prometheus.github.io/client_python/multiprocess/
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import Literal
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
@@ -38,6 +39,8 @@ class Metrics(Observer):
     """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        of_type = ("service_type",)
+        of_phase = ("service_type", "outcome")
         of_hook = ("service_type", "hook", "outcome")
         of_job = ("service_type", "hook")
         facts = ("service_type", "environment", "release", "server")
@@ -45,52 +48,32 @@ class Metrics(Observer):
         def durations(name: str, text: str, labels: tuple[str, ...]) -> Histogram:
             return Histogram(name, text, labels, buckets=BUCKETS, registry=registry)
 
+        def gauge(
+            name: str, text: str, labels: tuple[str, ...], of_workers: Literal["livesum", "max"]
+        ) -> Gauge:
+            return Gauge(name, text, labels, registry=registry, multiprocess_mode=of_workers)
+
+        def counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
         self._durations = {
-            IN_STARTUP: durations(
-                "lifespan_startup_seconds", "Startups", ("service_type", "outcome")
-            ),
-            IN_SHUTDOWN: durations(
-                "lifespan_shutdown_seconds", "Shutdowns", ("service_type", "outcome")
-            ),
+            IN_STARTUP: durations("lifespan_startup_seconds", "Startups", of_phase),
+            IN_SHUTDOWN: durations("lifespan_shutdown_seconds", "Shutdowns", of_phase),
         }
         self._of_hooks = {
             IN_STARTUP: durations("lifespan_hook_startup_seconds", "Starts of hooks", of_hook),
             IN_SHUTDOWN: durations("lifespan_hook_shutdown_seconds", "Stops of hooks", of_hook),
         }
-        self._info = Gauge(
-            *("lifespan_run_info", "Processes with a run", facts),
-            registry=registry,
-            multiprocess_mode="livesum",
+        self._info = gauge("lifespan_run_info", "Processes with a run", facts, "livesum")
+        self._ready = gauge("lifespan_ready", "Processes that are ready", of_type, "livesum")
+        self._rounds = counter("lifespan_job_rounds", "Rounds of background jobs", of_job)
+        self._crashes = counter("lifespan_job_crashes", "Crashes of background jobs", of_job)
+        self._last_success = gauge(
+            "lifespan_job_last_success_timestamp_seconds", "Last success of a job", of_job, "max"
         )
-        self._ready = Gauge(
-            *("lifespan_ready", "Processes that are ready", ("service_type",)),
-            registry=registry,
-            multiprocess_mode="livesum",
-        )
-        self._rounds = Counter(
-            *("lifespan_job_rounds", "Rounds of background jobs", of_job),
-            registry=registry,
-        )
-        self._crashes = Counter(
-            *("lifespan_job_crashes", "Crashes of background jobs", of_job), registry=registry
-        )
-        self._last_success = Gauge(
-            *("lifespan_job_last_success_timestamp_seconds", "Last success of a job", of_job),
-            registry=registry,
-            multiprocess_mode="max",
-        )
-        self._blocks = Counter(
-            *("lifespan_loop_blocks", "Blocks of the event loop", ("service_type",)),
-            registry=registry,
-        )
-        self._longest_block = Gauge(
-            *(
-                "lifespan_loop_longest_block_seconds",
-                "Longest block of the loop",
-                ("service_type",),
-            ),
-            registry=registry,
-            multiprocess_mode="max",
+        self._blocks = counter("lifespan_loop_blocks", "Blocks of the event loop", of_type)
+        self._longest_block = gauge(
+            "lifespan_loop_longest_block_seconds", "Longest block of the loop", of_type, "max"
         )
         self._before: dict[str, Report] = {}
         """The last report of each run."""

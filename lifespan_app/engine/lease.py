@@ -26,7 +26,7 @@ class Lease(NamedTuple):
     name: str
     """The hook, and where it runs once: ``books.poll, cluster, production``."""
     number: int
-    """Grows with each holder: who writes for a newer holder can refuse an older one."""
+    """Grows with each holder, so that a service can refuse writes of an earlier one."""
 
 
 current_lease: ContextVar[Lease | None] = ContextVar("current_lease", default=None)
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         """The hook that wants a lease. Its methods are called on the loop of the run."""
 
         def waits_behind(self, who: str) -> None:
-            """Hear who has the lease, or why nobody can have it: a clause such as "process 5 leads"."""
+            """Receive the reason to wait, as a clause: who has the lease, such as "process 5 leads"."""
 
         def has_turn(self, lease: Lease) -> None:
             """Receive the lease."""

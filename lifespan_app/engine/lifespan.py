@@ -166,7 +166,7 @@ class Lifespan(Registry):
             Its handle: ``handle(request)`` and ``handle.current()`` give the value.
 
         Raises:
-            TypeError, ValueError: it can't be such a hook; the text has the correct code.
+            TypeError, ValueError: the function or an option is wrong; the text has the correct code.
         """
         return self._decorate(RESOURCE, function, options, sys._getframe(1))
 
@@ -245,7 +245,7 @@ class Lifespan(Registry):
             A function that removes it. A second call does nothing.
 
         Raises:
-            TypeError: it is no such instance.
+            TypeError: it is no instance of ``Observer``.
         """
         from .reporting.report import Observer
 

@@ -36,7 +36,7 @@ MODULE = "lifespan"
 THREADS_OF_LOOP = "concurrent.futures.thread"
 """The module that runs calls in the threads of a loop."""
 DJANGO_COMMANDS = frozenset({"test", "testserver", "runserver", "shell"})
-"""Commands of which it is not the command's own code that reads."""
+"""Commands that run code of others: a read is none of the command's own."""
 
 
 PACKAGES = frozenset({"site-packages", "dist-packages"})

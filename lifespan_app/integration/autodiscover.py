@@ -25,7 +25,7 @@ excluded: list[str] = []
 """The labels of the apps that the setting ``AUTODISCOVER`` excludes."""
 
 imported: set[str] = set()
-"""The modules of that name that were imported when the apps were ready."""
+"""The modules called ``lifespan`` that were imported when the apps were ready."""
 
 done = False
 """True once the apps were searched. A project may import its hooks itself, at any time."""
@@ -35,9 +35,9 @@ def autodiscover() -> None:
     """Import the ``lifespan.py`` of every installed app.
 
     Django's own ``autodiscover_modules`` stops at the first module that can't be imported, and an
-    error in ``ready()`` would take every command with it, ``migrate`` and ``shell`` included. So a
-    error is kept, and the hooks of the broken module are removed: check E001 shows it, and each plan
-    raises it.
+    error in ``ready()`` would take every command with it, ``migrate`` and ``shell`` included. So
+    the error is kept, and the hooks of the broken module are removed: check E001 shows it, and each
+    plan raises it.
     """
     global done
     lifespan.broken.clear()

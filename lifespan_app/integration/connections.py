@@ -93,22 +93,22 @@ def is_open(cursor: Any) -> bool:
 
 
 def close_connections() -> None:
-    """Close this thread's connections. One that can't be closed is broken, and gone all the same."""
+    """Close this thread's connections."""
     this_thread.opened = False
     for connection in connections.all(initialized_only=True):
         close(connection)
 
 
 def close(connection: BaseDatabaseWrapper) -> None:
-    """Close a connection, or give it back to its pool, if it has one."""
+    """Close a connection, or give it back to its pool. One that can't be closed is broken already."""
     with suppress(Error):
         connection.close()
 
 
 def give_back_connections() -> None:
-    """Close those of this thread's connections that nothing is bound to.
+    """Close this thread's connections, except those with a transaction or an open cursor.
 
-    A transaction is, and a cursor that may have more rows. The next query opens a new one.
+    The next query opens a new one.
     """
     if not this_thread.opened:
         return
@@ -123,7 +123,7 @@ def give_back_connections() -> None:
 
 
 def renew_connections() -> None:
-    """Close those of this thread's connections that are broken or too old.
+    """Close the connections of this thread that are broken or too old.
 
     The next query opens a new one.
     """

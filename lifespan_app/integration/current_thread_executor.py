@@ -60,7 +60,7 @@ class CurrentThreadExecutor(Waiter, Executor):
         return SyncToAsync.single_thread_executor.submit(call)
 
     def until(self, future: Future[T], timeout: float | None = None) -> T:
-        """Wait for a result, and make the calls that come meanwhile; after it, no more.
+        """Wait for a result, and make the calls that arrive until then.
 
         Args:
             future: gives the result.
@@ -90,7 +90,7 @@ class CurrentThreadExecutor(Waiter, Executor):
         return future.result(0)
 
     def close(self) -> None:
-        """Take no more calls; those that were taken are made first."""
+        """Make the calls that have arrived, and take no more."""
         with self._lock:
             self._over = True
         while not self._calls.empty():

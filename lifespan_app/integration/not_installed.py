@@ -27,7 +27,7 @@ def check_installed(
 
 
 def warn_not_installed() -> None:
-    """Log a warning for each when a server starts without them."""
+    """Log a warning for each module that a server starts without."""
     from lifespan_app.engine.logger import logger
 
     for module in modules_left_alone():
@@ -37,7 +37,7 @@ def warn_not_installed() -> None:
 
 
 def message(module: str) -> str:
-    """Return the warning for such a module."""
+    """Return the warning for a module."""
     return f"'lifespan_app' is not in INSTALLED_APPS, so it does not import '{module}'."
 
 

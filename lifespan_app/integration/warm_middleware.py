@@ -1,4 +1,4 @@
-"""A request that only Django's own code sees: what it needs is then imported and has run once.
+"""A request that only Django's own code sees, so that this code is imported and has run before.
 
 Nobody has sent it, so none of the project's code may see it: it passes Django's own middleware and context
 processors only, without the cache, which would keep the answer. No signal is sent, no error is logged, and

@@ -293,7 +293,7 @@ class DatabaseClaim:
         return True
 
     def _hold_lock(self) -> None:
-        """Have the lock stand for the lease, unless the table has come into being meanwhile."""
+        """Hold the lease by its lock, unless the table was created meanwhile."""
         try:
             rows.look(self._key)
         except DatabaseError as error:
@@ -311,7 +311,7 @@ class DatabaseClaim:
         )
 
     def _store_result(self, ending: Ending) -> bool:
-        """Store how a start has ended that ran with the lock; return True if that is in the table now."""
+        """Store the result of a start that ran with the lock; return True if it is in the table."""
         if not (ending.success or ending.error):
             return False
         try:

@@ -20,10 +20,10 @@ from django.db import connections
 from lifespan_app.history.recording.store import alias
 
 PREFIX = "lifespan_app "
-"""Of the name of a lock in MariaDB, where it is one of the server and not of a database."""
+"""The beginning of a lock's name in MariaDB, where all databases of a server share the locks."""
 
 taken: set[str] = set()
-"""The locks of this process: a session gets one that it has once more."""
+"""The locks of this process. A database gives a session the same lock again."""
 
 
 class Lock:
@@ -41,7 +41,7 @@ class Lock:
         self._path: Path | None = None
 
     def take(self) -> bool:
-        """Take it. Returns False if somebody has it. Raises ``DatabaseError``."""
+        """Take it. Returns False if it is taken. Raises ``DatabaseError``."""
         if self._id in taken:
             return False
         vendor = connections[alias()].vendor

@@ -90,7 +90,7 @@ def install() -> None:
         run_from_argv = opening(original)
         run_from_argv.opens_plans = True  # type: ignore[attr-defined]
         BaseCommand.run_from_argv = run_from_argv  # type: ignore[method-assign]
-    # What such a command spawns has its command line.
+    # A process that such a command spawns has the same command line.
     service_type = service_type_of(sys.argv[1]) if len(sys.argv) > 1 else None
     if service_type is not None:
         stand_in(service_type, in_children_only=True)

@@ -56,8 +56,8 @@ class ThreadRun:
 
         Raises:
             LifespanError, ImproperlyConfigured: the plan can't be made, or not be opened here.
-            BaseException: the first error of a hook that failed to start, or what broke in; what was
-                up has been stopped.
+            BaseException: the first error of a hook that failed to start, or the exception that ended
+                the wait; open hooks have been stopped.
         """
         try:
             opened = self.begin()
@@ -101,7 +101,7 @@ class ThreadRun:
         while (run := self.run) is not None and not run.inherited:
             stop = run.stop(quick=quick, ended_by=ended_by)
             try:
-                # Until the last word of it is written, too.
+                # Waits for the last write of the history, too.
                 contextvars.Context().run(thread.submit, stop).result()
                 break
             except (KeyboardInterrupt, SystemExit):

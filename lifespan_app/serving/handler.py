@@ -55,7 +55,7 @@ class LifespanASGIHandler(ASGIHandler):
     request_class = LifespanRequest
 
     was_made = False
-    """True if this process has such a handler; if not, it has another application, or none."""
+    """True if this process has made a handler of this class."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -47,7 +47,7 @@ class MountingASGIHandler(LifespanASGIHandler):
     """
 
     made: weakref.WeakSet[MountingASGIHandler] = weakref.WeakSet()
-    """Those of this process."""
+    """The handlers of this process."""
 
     def __init__(self, mounts: Mapping[str, Application], place: MountLocation) -> None:
         super().__init__()

@@ -48,8 +48,8 @@ class Patch:
             return decorated
         if inspect.isgeneratorfunction(decorated) or inspect.isasyncgenfunction(decorated):
             raise TypeError(
-                f"{decorated.__qualname__}() yields, and what decorates it would have ended by "
-                "then. Write a 'with' block around its 'yield'."
+                f"{decorated.__qualname__}() yields, and its decorator would end before its body "
+                "runs. Write a 'with' block around its 'yield'."
             )
         wrapper: Any
         if inspect.iscoroutinefunction(decorated):
@@ -72,10 +72,10 @@ class Patch:
 def override(resource: Resource[Any] | str, value: object) -> Patch:
     """Replace the value of a resource: a context manager, and a decorator.
 
-    In runs that begin while it holds, the resource's own function is not called, and resources that
-    nothing but it needs are not opened either (``only=[...]`` asks for such a one). A run that is
-    open already goes on, and the value is what views and sync code read in it; its hooks keep what
-    they were given. Of several for one resource the last holds.
+    In runs that begin while it holds, the resource's own function is not called. Resources that only
+    it needs are not opened, unless ``only=[...]`` names them. In a run that is open already, views and
+    sync code read the value; its hooks keep the resource. Of several overrides of a resource, the last
+    one holds.
 
     Args:
         resource: its handle, or its key, such as ``"library.http_client"``.

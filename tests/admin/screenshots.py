@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from tests.admin.project import HOME, LIST, AdminProject, AdminServer
 from tests.browsers import PHONE, launched
 
-WIDE = {"width": 1120, "height": 900}
+WIDE = ViewportSize(width=1120, height=900)
+UP_TO_THE_WATERFALL = ViewportSize(width=1120, height=1300)
 
 
 def logged_in(browser: Browser, url: str, **options: Any) -> Page:
@@ -34,7 +35,12 @@ def take(folder: Path) -> None:
         with AdminServer(project) as server:
             page = logged_in(browser, server.url, viewport=WIDE, color_scheme="light")
             run = f"{LIST}{project.pks['degraded']}/change/"
-            for name, path in {"overview": HOME, "list": LIST, "run": run}.items():
+            for name, path, size in (
+                ("overview", HOME, WIDE),
+                ("list", LIST, WIDE),
+                ("run", run, UP_TO_THE_WATERFALL),
+            ):
+                page.set_viewport_size(size)
                 page.goto(path)
                 if hide := page.get_by_role("button", name="Toggle navigation"):
                     if hide.count() and page.locator("#main.shifted").count():

@@ -116,3 +116,20 @@ def test_page_of_a_hook_is_linked_whatever_dots_and_slashes_its_key_has(reader: 
     assert reader.get(f"{LIST}hook/shop.v1/2/").status_code == 200
     assert reader.get(f"{LIST}hook/shop/v1/").status_code == 404
     assert f"/{run.pk}/change/" in reader.get(f"{LIST}?q=shop.v1.2").content.decode()
+
+
+@pytest.mark.parametrize("outcome", ["failed", "timed_out"])
+def test_log_line_of_a_failed_hook_is_shown_once_however_many_have_failed(
+    reader: Client, outcome: str
+) -> None:
+    failed = [
+        records.step(
+            f"books.hook_{number}", outcome=outcome, log=[[1.0, "INFO", "books", f"line {number}."]]
+        )
+        for number in range(25)
+    ]
+    run = records.recorded(Status.DEGRADED, steps=failed)
+
+    page = reader.get(f"{LIST}{run.pk}/change/").content.decode()
+
+    assert [page.count(f"line {number}.") for number in range(25)] == [1] * 25

@@ -17,9 +17,13 @@ from tests.admin.conftest import client_of, site_urls
 from tests.admin.project import HOME, LEASES, LIST
 from tests.bad_input.examples import examples, texts
 from tests.history.conftest import history_database, prepared
+from tests.history.databases import postgresql_in_latin1
 from tests.leases import stored
+from tests.needs import needs_postgresql
 
 if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker, Settings
+
     from tests.history.databases import HistoryDatabase
 
 __all__ = ["history_database", "prepared", "site_urls"]
@@ -113,6 +117,17 @@ def spelled(address: str, query: list[tuple[str, str]]) -> str:
 @example(request=(LIST, [("host", "\0")]))
 def test_address_is_answered(root: Client, request: Request) -> None:
     assert is_an_answer(root.get(spelled(*request)))
+
+
+@needs_postgresql
+@pytest.mark.parametrize("address", [f"{LIST}?q=🐍", f"{LIST}?host=🐍", f"{LIST}hook/shop/🐍/"])
+def test_character_that_the_columns_lack_is_found_nowhere(
+    db: None, settings: Settings, django_db_blocker: DjangoDbBlocker, address: str
+) -> None:
+    settings.LIFESPAN = {"HISTORY_DATABASE": "latin"}
+    client = client_of("root", is_root=True)
+    with django_db_blocker.unblock(), postgresql_in_latin1("latin"):
+        assert client.get(address).status_code == 404
 
 
 @examples(30)

@@ -18,10 +18,11 @@ from django.utils import timezone, translation
 from lifespan_app.history.reading import queries
 from lifespan_app.history.reading.against_last_good import against_last_good
 from lifespan_app.history.reading.as_json import document
-from lifespan_app.history.reading.troubles import trouble
+from lifespan_app.history.reading.troubles import recent_failures
 from lifespan_app.history.recording import spool
 from lifespan_app.models import LifespanRun
 from tests import records
+from tests.documents import DOCS
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from tests.projects import Project
 
 pytestmark = pytest.mark.django_db
+
+PAGE = DOCS / "commands" / "showlifespan.rst"
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +64,38 @@ def test_newest_run_is_shown_with_what_failed_and_what_to_do() -> None:
     assert "> WARNING notices: No answer from http://127.0.0.1:9/, once more" in text
     assert "catalogue.index *" in text
     assert "it needs 'notices.notice_board', which failed" in text
+
+
+def test_what_to_do_is_on_the_page_of_the_command() -> None:
+    run = records.timed_out()
+    setting = "LIFESPAN['HOOKS']['catalogue.index']['timeout']"
+    action = f"Raise timeout= of the hook, or {setting}. uvicorn itself has no limit."
+    run.steps.filter(outcome="timed_out").update(action=action)
+    needs = [["catalogue.index", "needs"]]
+    skipped = records.step("search.warm_up", took=0, outcome="skipped", needs=needs, run=run)
+    skipped.save()
+
+    assert what_to_do(shown()) == what_to_do(PAGE.read_text())
+
+
+def what_to_do(text: str) -> str:
+    """Return the sentences below this heading, in one line."""
+    found = re.search(r"^ *What to do\n(.+?)\n\n", text, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return " ".join(found[1].split())
+
+
+def test_of_many_steps_those_that_failed_run_or_were_slow_are_listed_before_skipped_ones() -> None:
+    skipped = [records.step(f"books.skipped_{n}", took=0, outcome="skipped") for n in range(30)]
+    goes_on = records.step("books.goes_on", took=0.5, outcome="")
+    slow = records.step("books.slow", took=0.4)
+    records.recorded("degraded", steps=[*skipped, goes_on, slow, records.no_notices()])
+
+    table = shown().partition("Startup: ")[2]
+
+    for key in ("books.goes_on", "books.slow", "notices.notice_board"):
+        assert key in table
+    assert "  and 13 hooks more, which took less" in table
 
 
 def test_frames_of_libraries_are_folded() -> None:
@@ -389,7 +424,7 @@ def test_terminal_and_checks_are_english_whatever_the_language() -> None:
 
     with translation.override("de"):
         text = shown("--last") + shown("--now")
-        [failure] = trouble()
+        [failure] = recent_failures()
 
     assert "Serving for 5 min" in text
     assert "serving" in text

@@ -48,8 +48,19 @@ def sink() -> Iterator[LogSink]:
 @pytest.fixture
 def capture(sink: LogSink) -> Iterator[LogCapture]:
     capture = LogCapture(sink_var.get)
-    with capture.capturing():
+    with capturing(capture):
         yield capture
+
+
+@contextlib.contextmanager
+def capturing(capture: LogCapture) -> Iterator[None]:
+    """Capture inside a block, as a run does while it needs its lines."""
+    owner = object()
+    capture.capture(owner)
+    try:
+        yield
+    finally:
+        capture.release(owner)
 
 
 @contextlib.contextmanager
@@ -248,7 +259,7 @@ def test_line_outside_of_any_step_is_left_alone() -> None:
     def find_sink() -> None:
         seen.append("asked")
 
-    with LogCapture(find_sink).capturing():
+    with capturing(LogCapture(find_sink)):
         logger.warning("outside")
 
     assert seen == ["asked"]
@@ -298,7 +309,7 @@ def test_step_that_can_not_be_found_does_not_break_the_log_call(
     def find_sink() -> LogSink:
         raise ZeroDivisionError
 
-    with LogCapture(find_sink).capturing():
+    with capturing(LogCapture(find_sink)):
         logger.warning("still logged")
 
     assert "ZeroDivisionError" in capsys.readouterr().err
@@ -326,7 +337,7 @@ def test_nothing_is_captured_before_and_after_a_run(sink: LogSink) -> None:
     parent = logging.root.parent
     capture = LogCapture(sink_var.get)
     logger.warning("before")
-    with capture.capturing():
+    with capturing(capture):
         logger.warning("inside")
     logger.warning("after")
 
@@ -351,8 +362,8 @@ def test_two_runs_capture_once_until_the_last_one_ends(sink: LogSink) -> None:
 def test_two_captures_have_their_own_lines(sink: LogSink) -> None:
     other = LogSink(0.0, time.perf_counter)
     first, second = LogCapture(sink_var.get), LogCapture(lambda: other)
-    with first.capturing():
-        with second.capturing():
+    with capturing(first):
+        with capturing(second):
             logger.warning("both")
         logger.warning("first")
 
@@ -369,7 +380,7 @@ def test_parent_of_the_root_logger_is_kept(sink: LogSink, monkeypatch: pytest.Mo
     somebody = logging.Logger("somebody")
     somebody.addHandler(Heard())
     monkeypatch.setattr(logging.root, "parent", somebody)
-    with LogCapture(sink_var.get).capturing():
+    with capturing(LogCapture(sink_var.get)):
         logger.warning("for both")
 
     assert texts(sink) == heard == ["for both"]
@@ -407,7 +418,7 @@ def test_line_that_no_handler_takes_is_still_printed_once(
     with contextlib.ExitStack() as stack:
         stack.enter_context(root_logger_with())
         for _ in range(captures - 1):
-            stack.enter_context(LogCapture(lambda: None).capturing())
+            stack.enter_context(capturing(LogCapture(lambda: None)))
         logger.warning("nobody listens")
         logger.info("too low")
 

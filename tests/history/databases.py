@@ -21,7 +21,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from lifespan_app.models import LifespanAlert, LifespanLease, LifespanRun, LifespanStep
-from tests.clusters import TAKE_PYMYSQL
+from tests.clusters import TAKE_PYMYSQL, PostgreSQL
 from tests.projects import Project
 
 MYSQL = "django.db.backends.mysql"
@@ -90,6 +90,17 @@ def opened(
         connections[alias].close()
         del connections[alias]
         del connections.settings[alias]
+
+
+@contextmanager
+def postgresql_in_latin1(alias: str) -> Iterator[HistoryDatabase]:
+    """Have Django know a database of a PostgreSQL of its own by an alias: its columns take no emoji."""
+    with PostgreSQL() as cluster:
+        with opened(cluster.database, alias="maker") as maker:
+            maker.run("CREATE DATABASE latin1 ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+        with opened({**cluster.database, "NAME": "latin1"}, kind="latin1", alias=alias) as database:
+            database.migrate()
+            yield database
 
 
 def copied(template: Path, to: Path) -> dict[str, Any]:

@@ -22,8 +22,7 @@ from lifespan_app.history.recording.sanitize import LONGEST, ascii_only, sanitiz
 from lifespan_app.history.recording.spool import SpoolFile, claimed
 from lifespan_app.history.recording.store import Writer
 from lifespan_app.models import LifespanRun, LifespanStep
-from tests.clusters import PostgreSQL
-from tests.history.databases import HistoryDatabase, opened
+from tests.history.databases import HistoryDatabase, postgresql_in_latin1
 from tests.history.records import a_run, a_step
 from tests.needs import needs_postgresql
 
@@ -155,22 +154,17 @@ def test_hostile_text_is_stored_in_an_old_encoding_of_postgresql(
     settings: Settings, django_db_blocker: DjangoDbBlocker
 ) -> None:
     settings.LIFESPAN = {"HISTORY_DATABASE": "latin"}
-    with django_db_blocker.unblock(), PostgreSQL() as cluster:
-        entry = {**cluster.database, "NAME": "latin"}
-        with opened(cluster.database, alias="maker") as maker:
-            maker.run("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
-        with opened(entry, kind="latin1", alias="latin") as database:
-            database.migrate()
-            uuid = str(uuid4())
-            text = TEXTS["emoji"]
-            for one in entries(uuid, text):
-                Writer(uuid).write(one)
-            assert_is_stored(text, database)
+    with django_db_blocker.unblock(), postgresql_in_latin1("latin") as database:
+        uuid = str(uuid4())
+        text = TEXTS["emoji"]
+        for one in entries(uuid, text):
+            Writer(uuid).write(one)
+        assert_is_stored(text, database)
 
-            # Also where only JSON has the character.
-            logged = {**a_row_of_a_step("plain"), "log": [[1, "INFO", "books", text]]}
-            Writer(uuid).write({"steps": [logged], "phases": ["startup"]})
-            assert LifespanStep.objects.get().log == [[1, "INFO", "books", ascii_only(text)]]
+        # Also where only JSON has the character.
+        logged = {**a_row_of_a_step("plain"), "log": [[1, "INFO", "books", text]]}
+        Writer(uuid).write({"steps": [logged], "phases": ["startup"]})
+        assert LifespanStep.objects.get().log == [[1, "INFO", "books", ascii_only(text)]]
 
 
 def test_run_that_says_hostile_text_is_recorded(

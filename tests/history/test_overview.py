@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from lifespan_app.history.reading import describe, overview, statistics, time_text
+from lifespan_app.admin.charts import chart_of_starts
+from lifespan_app.history.reading import advice, describe, overview, statistics, time_text
 from lifespan_app.history.reading.overview import Overview
 from lifespan_app.history.reading.states import ServiceState
 from lifespan_app.models import LifespanRun, Phase, Status
@@ -175,7 +176,7 @@ class TestTimes:
         assert times.releases == ["1.8.2"]
         assert times.startup.count == 1
         assert times.startup.median == 1.4
-        assert len(times.chart()) == 1
+        assert len(chart_of_starts(times.starts).columns) == 1
 
     def test_stop_is_compared_with_stops(self) -> None:
         runs = [records.stopped().pk for _ in range(3)]
@@ -225,8 +226,8 @@ def test_run_that_was_imported_late_stands_where_it_started() -> None:
 def test_silence_is_told_with_its_three_causes() -> None:
     run = records.silent()
 
-    (advice,) = describe.advice(run, list(run.steps.all()))
+    (sentence,) = advice.for_run(run, list(run.steps.all()))
 
-    assert "killed" in advice
-    assert "its host went down" in advice
-    assert "can't reach the database" in advice
+    assert "killed" in sentence
+    assert "its host went down" in sentence
+    assert "can't reach the database" in sentence

@@ -138,3 +138,17 @@ def test_every_page_is_read_from_every_database(history_database: HistoryDatabas
     with CaptureQueriesContext(connection) as captured:
         overview(timezone.now())
     assert len(captured) == 8
+
+
+def test_search_finds_old_runs_behind_many_candidates_of_two_columns(
+    sqlite_history: HistoryDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "WINDOW", 1)
+    monkeypatch.setattr(queries, "CANDIDATES", 4)
+    wanted = records.recorded("lost", ago=1_000, host="web-1", release="2").pk
+    for ago in range(2):
+        records.recorded("stopped", ago=ago, host="web-1", release="2")
+    for ago in range(3):
+        records.recorded("stopped", ago=10 + ago, host="db-1", release="web")
+
+    assert found("web", status="lost") == [wanted]

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone, translation
 
-from lifespan_app.history.reading import describe, time_text
+from lifespan_app.history.reading import advice, describe, time_text
 from lifespan_app.history.reading.statistics import spread
 from lifespan_app.models import Status
 from tests import records
@@ -74,9 +74,9 @@ def test_job_of_a_run_that_has_ended_was_stalled() -> None:
 def test_advice_for_a_stalled_job_names_the_line_where_it_waits() -> None:
     run = records.stalled_job()
 
-    advice = describe.advice(run, list(run.steps.order_by("pk")))
+    sentences = advice.for_run(run, list(run.steps.order_by("pk")))
 
-    assert advice == [
+    assert sentences == [
         "It waits at search/lifespan.py:44: check whether the service it calls there responds."
     ]
 
@@ -126,10 +126,12 @@ def test_spread_names_median_and_worst_of_its_sample() -> None:
 @pytest.mark.django_db
 def test_advice_for_a_job_that_begins_again_says_when() -> None:
     run = records.restarting_job()
-    [advice] = describe.advice(run, list(run.steps.all()), timezone.now())
+    [sentence] = advice.for_run(run, list(run.steps.all()), timezone.now())
 
-    assert advice.startswith("Fix the error at search/lifespan.py:19. It begins again by itself, ")
-    assert advice.endswith("next attempt in 42 s.")
+    assert sentence.startswith(
+        "Fix the error at search/lifespan.py:19. It begins again by itself, "
+    )
+    assert sentence.endswith("next attempt in 42 s.")
 
 
 @pytest.mark.django_db
@@ -137,9 +139,9 @@ def test_attempt_whose_time_has_come_is_begun_now() -> None:
     run = records.restarting_job()
     later = timezone.now() + timedelta(minutes=1)
 
-    [advice] = describe.advice(run, list(run.steps.all()), later)
+    [sentence] = advice.for_run(run, list(run.steps.all()), later)
 
-    assert advice.endswith("next attempt now.")
+    assert sentence.endswith("next attempt now.")
 
 
 @pytest.mark.django_db
@@ -151,16 +153,16 @@ def test_advice_for_a_job_that_begins_no_more_is_to_restart_the_process() -> Non
     assert describe.headline(run, steps).startswith(
         "search.refresh has crashed 5 times and is given up; serving without it for "
     )
-    assert describe.advice(run, steps) == [
+    assert advice.for_run(run, steps) == [
         "Fix the error at search/lifespan.py:19, then restart the process."
     ]
 
 
 @pytest.mark.django_db
 def test_advice_for_a_failing_check_is_to_look_at_the_service_behind_it() -> None:
-    [advice] = describe.advice(records.not_ready(), [])
+    [sentence] = advice.for_run(records.not_ready(), [])
 
-    assert "ready again as soon as the check passes" in advice
+    assert "ready again as soon as the check passes" in sentence
 
 
 @pytest.mark.django_db
@@ -170,6 +172,6 @@ def test_job_that_runs_again_after_a_crash_is_told_so() -> None:
     [crash] = describe.broken(run.steps.all())
 
     assert describe.failure_text(crash) == "search.refresh had crashed, and runs again"
-    assert describe.advice(run, [crash]) == [
+    assert advice.for_run(run, [crash]) == [
         "Fix the error at search/lifespan.py:19, so that it does not crash again."
     ]

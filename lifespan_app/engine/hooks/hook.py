@@ -184,7 +184,7 @@ class Hook:
         self.options = valid(Options(**options), self.name)
         self.order = order
         self.parameters: tuple[Parameter, ...] | None = None
-        """Those of the function, once the first plan has read them."""
+        """The parameters of the function; None until the first plan has read them."""
         self.where = where
         """Returns the location where it waits, if it waits for other code; None: that is found by its
         task or thread."""
@@ -257,6 +257,14 @@ class Hook:
     def add_check(self, check: Any) -> None:
         """Add a check of the resource."""
         self.checks = (*self.checks, check)
+
+    def key_by(self, label_of: Callable[[str], str | None]) -> str:
+        """Return its key: ``app_label.name``, and outside of the apps ``module.name``.
+
+        Args:
+            label_of: returns the app label of a module, or None outside an installed app.
+        """
+        return f"{label_of(self.module) or self.module}.{self.name}"
 
     @property
     def identity(self) -> tuple[object, ...]:

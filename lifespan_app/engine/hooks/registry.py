@@ -109,7 +109,7 @@ class Registry:
             The function, unchanged.
 
         Raises:
-            TypeError, ValueError: it can't be such a hook; the text has the correct code.
+            TypeError, ValueError: the function or an option is wrong; the text has the correct code.
         """
         return self._decorate(Kind.START, function, options, sys._getframe(1))
 
@@ -141,7 +141,7 @@ class Registry:
             The function, unchanged.
 
         Raises:
-            TypeError, ValueError: it can't be such a hook; the text has the correct code.
+            TypeError, ValueError: the function or an option is wrong; the text has the correct code.
         """
         return self._decorate(Kind.SHUTDOWN, function, options, sys._getframe(1))
 
@@ -175,7 +175,7 @@ class Registry:
             The function, unchanged.
 
         Raises:
-            TypeError, ValueError: it can't be such a hook; the text has the correct code.
+            TypeError, ValueError: the function or an option is wrong; the text has the correct code.
         """
         return self._decorate(Kind.DRAIN, function, options, sys._getframe(1))
 
@@ -233,7 +233,7 @@ class Registry:
             The function, unchanged.
 
         Raises:
-            TypeError, ValueError: it can't be such a hook; the text has the correct code.
+            TypeError, ValueError: the function or an option is wrong; the text has the correct code.
         """
         return self._decorate(Kind.BACKGROUND, function, options, sys._getframe(1))
 

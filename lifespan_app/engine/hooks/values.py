@@ -60,7 +60,7 @@ def crashes_within(value: object) -> tuple[int, float] | None:
     """Return ``value``, a number of crashes and the seconds within which they count.
 
     Raises:
-        TypeError, ValueError: it is no such pair.
+        TypeError, ValueError: it is no pair of a whole number and seconds.
     """
     if value is None:
         return None
@@ -78,6 +78,6 @@ def crashes_within(value: object) -> tuple[int, float] | None:
 
 
 def one_of(words: tuple[str, ...], word: object, what: str) -> None:
-    """Raise ``ValueError`` for a word that is none of those."""
+    """Raise ``ValueError`` for a word that is not among the known ones."""
     if word not in words:
         raise ValueError(f"{what} is one of {', '.join(words)}, not {word!r}.")

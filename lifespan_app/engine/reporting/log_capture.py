@@ -6,8 +6,8 @@
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import NamedTuple
 
 from lifespan_app.engine.error_text import one_line
@@ -108,16 +108,6 @@ class LogCapture:
             if self._wanted_by == {owner}:
                 _take_away(self._handler)
             self._wanted_by.discard(owner)
-
-    @contextmanager
-    def capturing(self) -> Iterator[None]:
-        """Capture inside a ``with`` block."""
-        owner = object()
-        self.capture(owner)
-        try:
-            yield
-        finally:
-            self.release(owner)
 
 
 class _Handler(logging.Handler):

@@ -40,12 +40,12 @@ class Readiness(StrEnum):
 
     OK = "ok"
     DEGRADED = "degraded"
-    """They may, though something optional has failed."""
+    """Requests may come, although an optional hook has failed."""
     STARTING = "starting"
     WARMING_UP = "warming_up"
     """It serves, and a required hook that the startup did not wait for is not up yet."""
     WARM_UP_FAILED = "warm_up_failed"
-    """Such a hook has failed."""
+    """A required hook that the startup did not wait for has failed."""
     CRASHED = "crashed"
     """A required job or resource has crashed while the process serves, or a required job is stalled."""
     CHECK_FAILED = "check_failed"
@@ -56,7 +56,7 @@ class Readiness(StrEnum):
 
 READY = frozenset({Readiness.OK, Readiness.DEGRADED})
 NOT_STARTED = frozenset({Readiness.STARTING, Readiness.WARMING_UP, Readiness.WARM_UP_FAILED})
-"""While something has not come up that has to."""
+"""A required hook is not up yet."""
 
 
 class JobState(StrEnum):

@@ -91,7 +91,7 @@ _alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def remember(run: OpenRun) -> None:
-    """Keep a run in mind, so that a fork can be known from it."""
+    """Remember a run, so that it is marked as inherited in a fork."""
     _alive.add(run)
 
 

@@ -40,7 +40,7 @@ class Limits(NamedTuple):
 
 
 class Deadlines:
-    """Which limits are running.
+    """The deadlines of a run, by the clock.
 
     Args:
         limits: the limits of the run.

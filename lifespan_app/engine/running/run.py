@@ -564,7 +564,7 @@ class Run:
 
     def _observe(self, now: float, observer: Observer) -> None:
         if self.over:
-            # A thread has added it, and the run has ended before its loop heard of that.
+            # Another thread has added it, and the run has ended before this call.
             return
         self.observers.add(observer, self.phase)
         self._beats.begin(observer)
@@ -585,7 +585,7 @@ class Run:
                 self.loop.call_soon_threadsafe(call, *arguments)
 
     def disown(self) -> None:
-        """Be of no use here: this process was forked from the one that the run belongs to."""
+        """Mark the run as inherited: this process was forked from its process."""
         self.inherited = True
         self.serving.clear()
 
@@ -602,7 +602,7 @@ class Run:
         self.driver.handle(lambda now: self._tell_status(True))
 
     def recovers(self, job: HookRun) -> None:
-        """Have a job that was stalled be well again: it has given a sign of life. On the run's own loop."""
+        """Mark a stalled job as well again, after a sign of life. On the run's own loop."""
         self.driver.handle(self.scheduler.recovers, job)
 
     def progressed(self) -> None:

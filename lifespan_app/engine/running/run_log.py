@@ -94,7 +94,7 @@ def warn_of_server_hooks(hooks: Iterable[Hook], context: LifespanContext, adapte
     if ServiceType.SERVER in (context.service_type, os.environ.get(AROUND)):
         return
     names = [
-        f"'{adapter.app_label(hook.module) or hook.module}.{hook.name}'"
+        f"'{hook.key_by(adapter.app_label)}'"
         for hook in hooks
         if hook.service_types is not None and ServiceType.SERVER in hook.service_types
     ]

@@ -145,7 +145,7 @@ class Spawned:
             QueueFull: too many wait.
         """
         hook = call.hook
-        call.key = f"{self._run.adapter.app_label(hook.module) or hook.module}.{hook.name}"
+        call.key = hook.key_by(self._run.adapter.app_label)
         with self._lock:
             if self._closed:
                 raise NotRunning(f"{call} can't begin: {self._run} is stopping.")

@@ -27,7 +27,7 @@ from lifespan_app.models import (
 )
 
 from . import describe, time_text
-from .queries import SHORT_ID, before
+from .queries import before
 from .states import is_warming_up, kind_of, started_well
 from .statistics import Spread, Usual, is_slow, slow_from, usual_before
 
@@ -122,7 +122,7 @@ class Comparison:
                 % words
             )
         words |= {
-            "id": str(self.good.uuid)[:SHORT_ID],
+            "id": self.good.shown_id,
             "time": time_text.clock(self.good.started_at),
         }
         if self.differences:
@@ -208,14 +208,16 @@ def last_good(run: LifespanRun, startup: Spread | None, now: datetime) -> Lifesp
     if startup is not None:
         slow = timedelta(seconds=slow_from(startup.median))
         is_good &= Q(startup_duration__lt=slow)
-    found = newest_of(run, Q(service_type=run.service_type), is_good)
+    found = newest_before(run, Q(service_type=run.service_type), is_good)
     if found is not None:
         return found
-    others = [newest_of(run, Q(status=one), is_good) for one in (Status.STOPPED, Status.SERVING)]
+    others = [
+        newest_before(run, Q(status=one), is_good) for one in (Status.STOPPED, Status.SERVING)
+    ]
     return max(filter(None, others), key=lambda one: one.started_at, default=None)
 
 
-def newest_of(run: LifespanRun, indexed: Q, wanted: Q) -> LifespanRun | None:
+def newest_before(run: LifespanRun, indexed: Q, wanted: Q) -> LifespanRun | None:
     """Return the newest run before a run that is wanted, in two queries.
 
     Args:

@@ -5,7 +5,6 @@ The functions take rows and send no query, so the rows may also come from a spoo
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 
@@ -13,7 +12,6 @@ from django.utils import timezone
 from django.utils.translation import gettext, ngettext
 
 from lifespan_app.engine.error_text import line_of
-from lifespan_app.engine.planning.plan import HARD
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Readiness, Status
 
 from .jobs import Job, JobGroup, job_of
@@ -66,6 +64,16 @@ def broken(steps: Iterable[LifespanStep]) -> list[LifespanStep]:
 def ended(step: LifespanStep) -> timedelta:
     """Return the end of a step, measured from the start of its phase."""
     return step.offset + step.duration
+
+
+def weight(step: LifespanStep) -> tuple[bool, bool, bool, timedelta]:
+    """Return the sort key for a choice of many steps: failed, running, of the longest chain, slow."""
+    return (
+        step.outcome not in BROKEN,
+        bool(step.outcome),
+        not step.on_critical_chain,
+        -step.duration,
+    )
 
 
 def skipped(steps: Iterable[LifespanStep]) -> list[LifespanStep]:
@@ -416,126 +424,3 @@ def served_for(run: LifespanRun, now: datetime) -> timedelta | None:
     else:
         until = run.stopping_at or run.stopped_at or (run.last_seen_at if run.is_over else now)
     return max(elapsed(run.ready_at, until), timedelta())
-
-
-# What to do
-
-
-def advice(
-    run: LifespanRun, steps: Sequence[LifespanStep], now: datetime | None = None
-) -> list[str]:
-    """Return the advice for a run, one sentence each."""
-    now = now or timezone.now()
-    sentences = [
-        sentence
-        for step in broken(steps)[:MOST_NAMES]
-        for sentence in advice_for(run, step, now, dependents(step.key, steps))
-    ]
-    if run.status_at(now) == Status.NOT_READY and run.readiness == Readiness.CHECK_FAILED:
-        sentences.append(
-            gettext(
-                "Check whether the service behind the resource responds. The process is ready again as "
-                "soon as the check passes."
-            )
-        )
-    if run.status_at(now) == Status.LOST:
-        sentences.append(
-            gettext(
-                "It was killed (kill -9, out of memory), or its host went down, or it can't reach the "
-                "database of the history: look at the log of %(host)s around %(time)s, and whether a "
-                "newer run has taken its place. If the process goes on, its next heartbeat shows it again."
-            )
-            % {"host": run.host or gettext("its host"), "time": clock(run.last_seen_at)}
-        )
-    return list(dict.fromkeys(sentences))
-
-
-def dependents(key: str, steps: Iterable[LifespanStep]) -> list[str]:
-    """Return the keys of the hooks that need a hook, directly or by another one."""
-    needed: dict[str, list[str]] = defaultdict(list)
-    for step in steps:
-        for target, reason in step.needs:
-            if step.phase != Phase.SHUTDOWN and reason in HARD:
-                needed[target].append(step.key)
-    found: dict[str, None] = {}
-    waiting = [key]
-    while waiting:
-        for one in needed[waiting.pop()]:
-            if one not in found:
-                found[one] = None
-                waiting.append(one)
-    return list(found)
-
-
-def advice_for(
-    run: LifespanRun, step: LifespanStep, now: datetime, dependents: Sequence[str]
-) -> Iterator[str]:
-    """Yield the advice for a failed step.
-
-    Args:
-        run: the run.
-        step: the step.
-        now: the time of the advice.
-        dependents: the keys of the hooks that can't start without it.
-    """
-    words = {
-        "hook": step.key,
-        "place": place(step) or step.key,
-        "waiting": step.waiting_at,
-        "setting": f"LIFESPAN['HOOKS']['{step.key}']",
-    }
-    timed_out = step.outcome in (Outcome.TIMED_OUT, Outcome.ABANDONED)
-    if timed_out and step.waiting_at and step.phase != Phase.SHUTDOWN:
-        yield (
-            gettext("It hung at %(waiting)s: check whether the service it calls there responds.")
-            % words
-        )
-    if step.action:
-        # An analyzer has found the cause, so the place to look at is not needed.
-        yield step.action
-    elif step.phase == Phase.SHUTDOWN:
-        yield (
-            gettext(
-                "Look at %(place)s, after its yield: it may not have released what it holds. If it "
-                "only needs longer, raise %(setting)s['shutdown_timeout']."
-            )
-            % words
-        )
-    elif timed_out:
-        yield gettext("If it only needs longer, raise %(setting)s['timeout'].") % words
-    elif step.outcome == Outcome.STALLED:
-        words["waiting"] = step.waiting_at or words["place"]
-        yield (
-            gettext("It waits at %(waiting)s: check whether the service it calls there responds.")
-            % words
-        )
-    elif step.phase == Phase.SERVING:
-        job = None if run.is_over else job_of(run, step.key)
-        if job is not None and job.next_at is not None:
-            words["next"] = next_begin(job, now)
-            yield (
-                gettext("Fix the error at %(place)s. It begins again by itself, %(next)s.") % words
-            )
-        elif job is not None and job.is_well:
-            yield gettext("Fix the error at %(place)s, so that it does not crash again.") % words
-        else:
-            yield gettext("Fix the error at %(place)s, then restart the process.") % words
-    else:
-        yield (
-            gettext("Look at %(place)s, and check whether the service it connects to is reachable.")
-            % words
-        )
-    if step.phase == Phase.SHUTDOWN:
-        return
-    if run.status == Status.STARTUP_FAILED:
-        words["skipped"] = named(dependents) or gettext("no other hook")
-        yield (
-            gettext(
-                "To start without it now, set LIFESPAN_SKIP=%(hook)s in the environment; to let it "
-                "fail from now on, %(setting)s = {'required': False}. These are then skipped: "
-                "%(skipped)s."
-            )
-            % words
-        )
-    elif run.status == Status.DEGRADED and step.phase == Phase.STARTUP:
-        yield gettext("The process serves without it: restart it once %(hook)s can start.") % words

@@ -92,17 +92,17 @@ def job_from(row: Any) -> Job | None:
     """Return a job from its row; None if another version has written it in another way."""
     with suppress(AttributeError, KeyError, TypeError, ValueError):
         return Job(
-            str(row["key"]),
-            str(row["state"]),
-            str(row.get("reason", "")),
-            row.get("every"),
-            int(row.get("rounds", 0)),
-            int(row.get("crashes", 0)),
-            str(row.get("last_crash", "")),
-            moment(row.get("last_crash_at")),
-            moment(row.get("last_success_at")),
-            moment(row.get("next_at")),
-            bool(row.get("leads", False)),
+            key=str(row["key"]),
+            state=str(row["state"]),
+            reason=str(row.get("reason", "")),
+            every=row.get("every"),
+            rounds=int(row.get("rounds", 0)),
+            crashes=int(row.get("crashes", 0)),
+            last_crash=str(row.get("last_crash", "")),
+            last_crash_at=moment(row.get("last_crash_at")),
+            last_success_at=moment(row.get("last_success_at")),
+            next_at=moment(row.get("next_at")),
+            leads=bool(row.get("leads", False)),
         )
     return None
 
@@ -182,7 +182,7 @@ def rank(state: str) -> int:
 
 
 def job_groups(runs: Iterable[LifespanRun]) -> list[JobGroup]:
-    """Return the background jobs of processes that run: those that are unwell first."""
+    """Return the background jobs of running processes, failed and stalled ones first."""
     groups: dict[tuple[str, str], JobGroup] = {}
     for run in runs:
         for job in jobs_of(run):

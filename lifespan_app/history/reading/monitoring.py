@@ -63,4 +63,4 @@ def unresolved(bad: RunQuerySet, what: str) -> Iterator[str]:
 
 def named(run: LifespanRun) -> str:
     """Return the service type, the first digits of the UUID, and the process of a run."""
-    return f"'{run.service_type}' {str(run.uuid)[:8]} ({run.host or 'unknown host'}, pid {run.pid})"
+    return f"'{run.service_type}' {run.shown_id} ({run.host or 'unknown host'}, pid {run.pid})"

@@ -13,9 +13,9 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from lifespan_app.models import LifespanRun, LifespanStep, Status
+from lifespan_app.models import FAILED, LifespanRun, LifespanStep, Status
 
-from . import describe, time_text
+from . import advice, describe, time_text
 from .jobs import MOST_LISTED, JobGroup, job_groups
 from .queries import BY_START
 from .states import (
@@ -45,8 +45,6 @@ from .statistics import (
 MOST_FAILED = 200
 """The most failed runs of each status that are grouped."""
 MOST_GROUPS = 12
-MOST_COLUMNS = 100
-"""The most starts in a chart."""
 DAY = timedelta(hours=24)
 LOOP, LOOP_SPAN = 4, timedelta(minutes=10)
 """The number of failed starts of a service type within this time that is a restart loop."""
@@ -115,7 +113,7 @@ class FailureGroup:
     @property
     def advice(self) -> list[str]:
         """The advice for the newest run."""
-        return describe.advice(self.latest, self.steps, self.now)
+        return advice.for_run(self.latest, self.steps, self.now)
 
     @property
     def step(self) -> LifespanStep | None:
@@ -161,20 +159,6 @@ class Day:
         ]
 
 
-@dataclass(frozen=True)
-class Column:
-    """The startup time of one run in a chart. Places are percentages, as SVG takes them."""
-
-    x: str
-    width: str
-    y: str
-    height: str
-    begins: bool
-    """True if it is the first run of a release."""
-    title: str
-    start: Start
-
-
 @dataclass
 class Times:
     """The startup times of a service type."""
@@ -190,38 +174,6 @@ class Times:
         """The releases of the successful starts, newest first."""
         good = (start for start in self.starts if start.startup is not None)
         return list(dict.fromkeys(start.release for start in good if start.release))
-
-    @property
-    def shown(self) -> list[Start]:
-        """The successful starts in the chart, oldest first."""
-        good = [start for start in self.starts if start.startup is not None]
-        return good[:MOST_COLUMNS][::-1]
-
-    @property
-    def highest(self) -> float:
-        """The longest startup time in the chart, in seconds."""
-        return max(start.startup or 0 for start in self.shown)
-
-    def chart(self) -> list[Column]:
-        """Return the startup times as columns, oldest first."""
-        shown = self.shown
-        highest = self.highest or 1
-        size = 100 / max(len(shown), 20)
-        columns = []
-        for number, start in enumerate(shown):
-            height = max(100 * (start.startup or 0) / highest, 2)
-            columns.append(
-                Column(
-                    x=f"{number * size:.2f}%",
-                    width=f"{size * 0.8:.2f}%",
-                    y=f"{100 - height:.1f}%",
-                    height=f"{height:.1f}%",
-                    begins=number > 0 and start.release != shown[number - 1].release,
-                    title=f"{start.release} {time_text.duration(start.startup)}".strip(),
-                    start=start,
-                )
-            )
-        return columns
 
 
 @dataclass
@@ -239,7 +191,7 @@ class Overview:
     last_heartbeat: datetime | None
     """The newest of the sample."""
     jobs: list[JobGroup]
-    """The background jobs of running processes, those that are unwell first."""
+    """The background jobs of running processes, failed and stalled ones first."""
 
     @property
     def listed_jobs(self) -> list[JobGroup]:
@@ -360,22 +312,10 @@ def overview(now: datetime) -> Overview:
 
 def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[FailureGroup]:
     """Return the recent failures in groups: unresolved first, then the newest."""
-    wrong = [run for run in live if is_broken(run, now) or run.status == Status.DEGRADED]
-    cut: set[str] = set()
-    for status in (Status.STARTUP_FAILED, Status.SHUTDOWN_FAILED, Status.LOST):
-        runs = LifespanRun.objects.filter(status=status).only(*SUMMARY)
-        newest = list(runs.order_by(*BY_START)[:MOST_FAILED])
-        if len(newest) == MOST_FAILED:
-            cut.add(status)
-        wrong += [
-            run
-            for run in newest
-            if run.mode not in UNCOUNTED and time_text.elapsed(failed_at(run), now) <= RECENT
-        ]
-    crashes = [start.pk for start in sample.newest if is_crash(start)][:MOST_FAILED]
-    wrong += LifespanRun.objects.filter(pk__in=crashes).only(*SUMMARY)
+    ended, cut = ended_badly(now)
+    broken = (run for run in live if is_broken(run, now) or run.status == Status.DEGRADED)
     groups: dict[Any, list[LifespanRun]] = defaultdict(list)
-    for run in wrong:
+    for run in (*broken, *ended, *ended_by_crash(sample)):
         groups[signature(run, now)].append(run)
     well, lasting = last_successful_starts(sample, live, now)
     failures = [
@@ -393,6 +333,34 @@ def failed(live: Sequence[LifespanRun], sample: Sample, now: datetime) -> list[F
     shown = failures[:MOST_GROUPS]
     add_steps(shown)
     return shown
+
+
+def ended_badly(now: datetime) -> tuple[list[LifespanRun], set[str]]:
+    """Read the recent runs that failed or got lost.
+
+    Returns:
+        The runs, and the statuses that have older ones, too.
+    """
+    found: list[LifespanRun] = []
+    cut = set()
+    for status in (*FAILED, Status.LOST):
+        runs = LifespanRun.objects.filter(status=status).only(*SUMMARY)
+        newest = list(runs.order_by(*BY_START)[:MOST_FAILED])
+        if len(newest) == MOST_FAILED:
+            cut.add(str(status))
+        found += [
+            run
+            for run in newest
+            if run.mode not in UNCOUNTED and time_text.elapsed(failed_at(run), now) <= RECENT
+        ]
+    return found, cut
+
+
+def ended_by_crash(sample: Sample) -> Iterable[LifespanRun]:
+    """Read the runs that the crash of a hook has ended."""
+    crashes = [start.pk for start in sample.newest if is_crash(start)][:MOST_FAILED]
+    found: Iterable[LifespanRun] = LifespanRun.objects.filter(pk__in=crashes).only(*SUMMARY)
+    return found
 
 
 def signature(run: LifespanRun, now: datetime) -> tuple[str, ...]:

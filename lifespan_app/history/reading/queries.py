@@ -16,7 +16,7 @@ from django.db import connections
 from django.db.models import Q, QuerySet
 
 from lifespan_app import conf
-from lifespan_app.models import LifespanRun, LifespanStep, RunQuerySet
+from lifespan_app.models import SHORT_ID, LifespanRun, LifespanStep, RunQuerySet
 
 WINDOW = 10_000
 """The number of newest rows that are searched first."""
@@ -29,11 +29,8 @@ BY_START = ("-started_at", "-pk")
 
 AFTER_ALL = "\U0010ffff"
 
-SHORT_ID = 8
-"""The number of digits of a run's id that pages and log lines show."""
-
 LONGEST_LABEL = 100
-"""The most characters of the column with a hook's app."""
+"""The most characters of an app label in the history."""
 
 MOST_PID = 2**63 - 1
 
@@ -143,9 +140,10 @@ def runs_of_hook(key: str) -> Iterable[int]:
 def steps_of_hook(key: str) -> QuerySet[LifespanStep]:
     """Return the steps of a hook, of all runs.
 
-    The dot between the app and the name may be any one of the key: names may contain dots, too.
+    Any dot of the key may be the one behind the app label: names have dots, and so has the label of a
+    module outside of the apps. Each possible pair is looked up by the index.
     """
-    # A database refuses a condition of very many parts, and a label is short.
+    # SQLite allows 1,000 parts in a condition: https://www.sqlite.org/limits.html#max_expr_depth
     beginning = key[: LONGEST_LABEL + 1]
     parts = [
         Q(app_label=key[:at], name=key[at + 1 :])
@@ -180,8 +178,9 @@ def search_pks(
         newest = list(some[:CANDIDATES])
         is_all = is_all and len(newest) < CANDIDATES
         starts.update(newest)
-    among = keys_of(runs.filter(pk__in=newest_of(starts)[:CANDIDATES]))
-    found = list(among[skip : skip + most])
+    candidates = newest_of(starts)
+    is_all = is_all and len(candidates) <= CANDIDATES
+    found = list(keys_of(runs.filter(pk__in=candidates[:CANDIDATES]))[skip : skip + most])
     return found if is_all or len(found) == most else list(keys[skip : skip + most])
 
 

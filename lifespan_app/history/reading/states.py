@@ -140,7 +140,7 @@ class ServiceState:
 
     @property
     def last(self) -> Start | None:
-        """The start that stands for the last ones: the newest, or the one with the last heartbeat.
+        """The last start: the newest, or the one with the last heartbeat.
 
         If these differ, it is the one that has failed.
         """

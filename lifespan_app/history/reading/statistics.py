@@ -85,7 +85,7 @@ def usual_of(values: Iterable[float | None]) -> Spread | None:
 
 
 def if_enough(found: Spread | None) -> Spread | None:
-    """Return a distribution if its median says what is usual, else None."""
+    """Return a distribution of at least three values; None for fewer."""
     return found if found is not None and found.count >= LEAST else None
 
 
@@ -95,7 +95,7 @@ def quantile(ordered: Sequence[float], share: float) -> float:
 
 
 class Group(NamedTuple):
-    """What runs have in common whose durations are compared."""
+    """The properties that runs share if their durations are compared."""
 
     service_type: str
     environment: str
@@ -258,7 +258,7 @@ def usual_in(runs: Sequence[int], *phases: Phase) -> dict[tuple[str, str], Sprea
 
 @dataclass(frozen=True)
 class Usual:
-    """The usual durations in some runs; None, and no entry, where fewer than three are known."""
+    """The usual durations in some runs. A duration that fewer than three runs have is left out."""
 
     runs: Sequence[int]
     """The primary keys of the runs, newest first."""
@@ -271,7 +271,9 @@ class Usual:
 def usual_before(run: LifespanRun, *, until: LifespanRun | None = None) -> Usual:
     """Return the usual durations in the runs like this one before it, in two queries.
 
-    They are searched among the 200 runs of its service type before it.
+    They are searched among the 200 runs of its service type before it, by an index. MariaDB allows no
+    limit in a subquery, so the runs that are not alike are left out here. A query with all conditions would
+    read all runs of the service type if few are alike.
 
     Args:
         run: the run.

@@ -55,7 +55,7 @@ def migrations() -> list[str]:
     return [found.name for found in iter_modules(folder) if found.name[0] not in "_~"]
 
 
-def trouble() -> list[RecentFailure]:
+def recent_failures() -> list[RecentFailure]:
     """Return the failures of the last 24 hours, one per service type, with at most two queries each."""
     since = timezone.now() - LATELY
     own = (Mode.CHECK, Mode.TEST)

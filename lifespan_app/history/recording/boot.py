@@ -15,7 +15,7 @@ of all apps had run, the ASGI application was made. The last two are known where
 is called."""
 
 times: dict[str, float] = {}
-"""The moments in this process, since the epoch. ``apps.py`` puts those of the package here."""
+"""The times of the moments in this process, since the epoch; ``apps.py`` sets them."""
 
 _first_runs: dict[int, str] = {}
 """The UUID of the first run, by process: a fork inherits the entry of its parent."""

@@ -14,11 +14,11 @@ from django.db.models import BigIntegerField, Func
 from lifespan_app import conf
 
 MICROSECONDS = 1_000_000
-"""Those of a second."""
+"""The number in a second."""
 
 EPOCH = "1970-01-01"
 MILLISECONDS = "(julianday('now') - 2440587.5) * 86400000"
-"""Those since the epoch, in SQLite."""
+"""The SQL of the milliseconds since the epoch, for SQLite."""
 
 CLOCKS = {
     # Neither is the time of the transaction's begin, nor depends on a session's time zone.

@@ -51,7 +51,7 @@ def database_ids() -> tuple[str, ...]:
 
 
 def project_id() -> str:
-    """Return the identifier of this project: its settings module and the file of that."""
+    """Return the identifier of this project: a hash of the name and file of its settings module."""
     name = str(getattr(settings, "SETTINGS_MODULE", "") or "")
     return _hashed(name, str(getattr(sys.modules.get(name), "__file__", "")))
 

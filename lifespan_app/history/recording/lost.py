@@ -51,7 +51,7 @@ def mark_lost(pk: int, condition: Q) -> bool:
         logger.error(
             "Run %s of '%s' on %s, pid %d, is lost: its last heartbeat was at %s. It was killed, its "
             "host is down, or it can't reach the database.",
-            str(run.uuid)[:8],
+            run.shown_id,
             run.service_type,
             run.host or "an unknown host",
             run.pid,

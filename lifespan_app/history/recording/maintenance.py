@@ -147,7 +147,7 @@ def mark_lost_runs(silence_counts: bool = True) -> Pieces:
     search = lost_runs if silence_counts else ended_runs
     yield from done(lambda: found.update(search(moment(database_time()))))
     if found:
-        # What has ended without the database is not lost: it waits in a file, or is just being imported.
+        # A run that ended without the database is not lost: it waits in a file, or is being imported.
         yield from logged(import_waiting, STEPS[import_waiting])
     waiting = spool.uuids(spool.folder_if_any()) if found else []
     for pk, condition in found.items():

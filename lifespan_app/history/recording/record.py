@@ -41,7 +41,7 @@ PATIENCE = 5.0
 """Seconds after which a pending write is also written to the spool file."""
 
 LAST_PATIENCE = 1.0
-"""The same at the end of the run, when the process may be killed at any moment."""
+"""The same seconds at the end of a run: the process may be killed at any moment."""
 
 ALERT_PATIENCE = 2.0
 """The longest that a process which fails waits for the alerts about it."""
@@ -260,7 +260,7 @@ class Record:
                     if time.monotonic() - begun > min(PATIENCE, self._heartbeat):
                         lost_at = self._others_are_lost_at()
                     if is_beat and maintain_at == math.inf and time.monotonic() >= lost_at:
-                        # What has ended without the database waits in files, and is not lost.
+                        # First: a run that ended without the database waits in a file, and is not lost.
                         maintenance = maintain() if lost_at else look_for_lost()
                         maintain_at = lost_at = 0.0
                 except Exception as error:
@@ -281,7 +281,7 @@ class Record:
                     return
 
     def _others_are_lost_at(self) -> float:
-        """Return when silent processes are lost that the database has kept from writing, as it did here."""
+        """Return the time from which silent processes are lost: the database may have stopped their writes, too."""
         return time.monotonic() + NOT_LOST_FOR * self._heartbeat
 
     def _maintain(self, maintenance: Pieces, until: float) -> float:
@@ -328,7 +328,7 @@ class Record:
     def _send_changes(self, is_closing: bool) -> None:
         """Send the changes that are written."""
         if is_closing:
-            # What a receiver does must not count as a slow write.
+            # A slow receiver is no slow write.
             forget_connection()
             self._settle(self._written)
         if self._unsent:
@@ -341,11 +341,11 @@ class Record:
             self._unsent = []
 
     def _write_pending(self) -> None:
-        """Write what is pending now. What comes meanwhile is left to the next time."""
+        """Write the entries that are pending now; later ones are written the next time."""
         with self._changed:
             last = self._count
         while True:
-            if self._writer.was_gone:
+            if self._writer.has_lost_steps():
                 last = self._write_again()
             with self._changed:
                 pending = self._pending.items()
@@ -369,8 +369,7 @@ class Record:
                     del self._pending[what]
 
     def _write_again(self) -> int:
-        """Schedule the steps that went with the row of the run; return the number of the write."""
-        self._writer.was_gone = False
+        """Schedule the steps, which were deleted with the row of the run; return the number of the write."""
         if (report := self._latest) is not None:
             self._schedule("startup", lambda: self.rows.steps(report, [*BEGUN, IN_SHUTDOWN]))
         return self._count

@@ -42,7 +42,7 @@ class Recorder(Observer):
             # A run that ended before its start is not recorded.
             if report.stopped_at is not None or not is_on():
                 return
-            from .record import Record  # not paid for by what opens no run, such as "migrate"
+            from .record import Record  # not needed by a process without a run, such as "migrate"
 
             record = self._records[report.uuid] = Record(report.uuid)
         record.run_changed(report)
@@ -82,8 +82,8 @@ class Recorder(Observer):
 def is_on() -> bool:
     """Return True if runs are recorded.
 
-    They are not in tests, recognised by Django's test environment, nor in a project without a
-    database.
+    Runs in tests are not, which Django's test environment shows, nor are those of a project without
+    a database.
     """
     utils = sys.modules.get("django.test.utils")
     if not conf.get("HISTORY") or (utils is not None and hasattr(utils._TestState, "saved_data")):

@@ -27,6 +27,7 @@ from lifespan_app.engine.reporting.report import (
     Step,
 )
 from lifespan_app.integration.redaction import masked
+from lifespan_app.models import SHORT_ID
 
 from . import identity
 from .boot import boot_record
@@ -138,7 +139,7 @@ class Rows:
             self._boot = boot_record(report.uuid, report.started_at)
         row = {
             "uuid": report.uuid,
-            "short_id": report.uuid[:8],
+            "short_id": report.uuid[:SHORT_ID],
             "mode": report.mode,
             "service_type": report.service_type,
             "environment": report.environment,
@@ -181,7 +182,7 @@ class Rows:
         return {"last_seen_at": now, "lost_after": lost_after}
 
     def jobs(self, report: Report) -> list[Row]:
-        """Return the column with the background jobs; of many, those that are unwell come first."""
+        """Return the column with the background jobs; of many, failed and stalled ones come first."""
         jobs = report.jobs
         if len(jobs) > MOST_JOBS:
             jobs = tuple(sorted(jobs, key=lambda job: job.state in CALM)[:MOST_JOBS])
@@ -213,7 +214,7 @@ class Rows:
         return step.outcome is not None or was_stalled
 
     def _fingerprint(self, step: Step) -> str:
-        # A stalled job may have crashed before, which is another failure.
+        # A stalled job may have crashed before, with a fingerprint of its own.
         if step.outcome is Outcome.STALLED:
             return ""
         return self._fingerprints.get((step.key, step.phase), "")
@@ -241,7 +242,6 @@ class Rows:
             "cause": kept(step.cause),
             "action": kept(step.action),
             "traceback": kept(step.traceback),
-            # A stalled job may have crashed before: that failure is not this one's.
             "fingerprint": self._fingerprint(step),
             "waiting_at": kept(step.waiting_at),
             "errors": [kept(error) for error in step.errors],

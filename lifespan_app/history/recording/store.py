@@ -29,7 +29,7 @@ from lifespan_app.models import LifespanRun, LifespanStep, RunQuerySet, Status
 from .forks import forks
 from .rows import Entry, Row
 from .sanitize import ascii_only, sanitize, sanitize_json
-from .store_errors import is_lock_error
+from .store_errors import is_about_a_character, is_lock_error
 
 T = TypeVar("T")
 
@@ -39,14 +39,6 @@ MOST_BYTES = 14_000_000
 
 LOCK_TIMEOUT_MS = 50
 """Milliseconds that a write waits for a locked SQLite file."""
-
-CANT_STORE = (
-    "incorrect string value",
-    "illegal mix of collations",  # MariaDB, of a text in a WHERE
-    "character with byte sequence",
-    "invalid byte sequence",
-)
-"""Parts of database errors about a character that a column's encoding lacks."""
 
 
 class Unstorable(ValueError):
@@ -66,8 +58,7 @@ class Writer:
         self._run: Row = {"recorded_late": True} if late else {}
         """The known columns of the run's row."""
         self._pk: int | None = None
-        self.was_gone = False
-        """True if the row of the run had gone and was inserted again: its steps went with it."""
+        self._has_lost_steps = False
 
     def write(self, entry: Entry) -> None:
         """Write one entry. Raises ``DatabaseError``."""
@@ -82,6 +73,11 @@ class Writer:
     def pk(self) -> int | None:
         """The primary key of the run; None before its first write."""
         return self._pk
+
+    def has_lost_steps(self) -> bool:
+        """Return True, once, if the row of the run had gone, with its steps, and was inserted again."""
+        has_lost_steps, self._has_lost_steps = self._has_lost_steps, False
+        return has_lost_steps
 
     def beat(self, heartbeat: Row) -> bool:
         """Write a heartbeat. Returns True if another process had marked the run as lost."""
@@ -131,7 +127,7 @@ class Writer:
             if pk is None:
                 raise
             return int(pk)
-        self.was_gone = self.was_gone or self._pk is not None
+        self._has_lost_steps = self._has_lost_steps or self._pk is not None
         return run.pk
 
     def _not_newer(self, runs: RunQuerySet) -> RunQuerySet:
@@ -150,7 +146,10 @@ class Writer:
         return int(runs.values_list("pk", flat=True).get())
 
     def _replace(self, outdated: models.QuerySet[LifespanStep], rows: list[Row]) -> None:
-        """Replace steps of this run."""
+        """Replace steps of this run.
+
+        One more query by the primary key, so that no step is written to another run: see ``_found``.
+        """
         if self._pk is None or not self._found().exists():
             self._pk = self._key_of_run()
         with transaction.atomic(using=alias()):
@@ -227,7 +226,7 @@ def in_any_encoding(write: Callable[[Callable[[Any], Any]], T]) -> T:
     try:
         return write(lambda text: text)
     except DatabaseError as error:
-        if not any(words in str(error).lower() for words in CANT_STORE):
+        if not is_about_a_character(error):
             raise
         return write(ascii_only)
 

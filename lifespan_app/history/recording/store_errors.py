@@ -56,6 +56,15 @@ MIGRATE = "Run 'manage.py migrate lifespan_app' on that database."
 LOCKED = ("is locked", "lock wait timeout", "deadlock", "lock timeout")
 """Parts of error messages about locks of other processes, which are mostly short."""
 
+UNKNOWN_CHARACTER = (
+    "incorrect string value",
+    "illegal mix of collations",  # MariaDB, of a text in a WHERE
+    "character with byte sequence",
+    "invalid byte sequence",
+    "nul (0x00)",  # PostgreSQL's drivers
+)
+"""Parts of error messages about a character that a column can't hold: each driver has its own class."""
+
 KINDS = (
     (
         "tables",
@@ -129,7 +138,7 @@ def is_of_database(error: Exception) -> bool:
 
 
 def failure_of(error: Exception) -> StoreError:
-    """Return the failure that an error of a write stands for."""
+    """Return the failure of a write, by its error."""
     lines = str(error).strip().splitlines() or [""]
     what = sanitize(masked(f"{type(error).__name__}: {lines[0].removesuffix('.')}"), 300)
     if isinstance(error, ConnectionDoesNotExist):
@@ -144,6 +153,11 @@ def failure_of(error: Exception) -> StoreError:
 def is_lock_error(error: Exception) -> bool:
     """Return True if an error is about a lock of another process."""
     return any(part in str(error).lower() for part in LOCKED)
+
+
+def is_about_a_character(error: Exception) -> bool:
+    """Return True if an error is about a character that a column can't hold, or be compared with."""
+    return any(part in str(error).lower() for part in UNKNOWN_CHARACTER)
 
 
 def unanswered(seconds: float) -> StoreError:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from lifespan_app.cli import boot, check, trial_run_text
+from lifespan_app.cli import boot, check, trial_run_command
 from lifespan_app.cli.command import CommandWithExitCodes
 from lifespan_app.cli.problems import FAIL_LEVEL, LEVELS
 
@@ -65,7 +65,7 @@ with --run also, the highest one where there are several:
             help="Start a fresh process up to its hooks, and show what took how long: the import and "
             "the ready() of each app, and the imports of each package.",
         )
-        trial_run_text.add_options(parser)
+        trial_run_command.add_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Show the plan and its problems, with ``--run`` a trial run, and fail for problems."""
@@ -73,10 +73,10 @@ with --run also, the highest one where there are several:
             boot.refuse(options)
             boot.run(self, options)
             return
-        trial_run_text.refuse(options)
+        trial_run_command.refuse(options)
         found = check.check_for(self, options["service_type"], options["asgi"])
         if options["run"] and found.can_run:
-            trial_run_text.run(self, found, options)
+            trial_run_command.run(self, found, options)
         else:
             check.show(self, found, options["format"], options["verbosity"])
             check.fail_for_problems(found, options["fail_level"])
