@@ -90,6 +90,11 @@ def test_transitions_are_those_of_the_architecture() -> None:
     assert len(tables) == len(EVENTS) + 3
 
 
+def test_hook_that_has_not_begun_holds_nothing_and_follows_no_other() -> None:
+    one = hook()
+    assert (one.value, one.execution, one.waiting_at, one.after) == (None, None, "", [-1, -1])
+
+
 # What happened to it, as the end of a sentence.
 
 

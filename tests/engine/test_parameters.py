@@ -324,8 +324,9 @@ def test_annotated_with_a_handle_of_another_registry_is_one_error(lifespan: Life
 
     problem = problem_of(lifespan)
     assert problem.code == "missing"
-    assert "'shop.warm_up'" in problem.message
-    assert "in this registry" in problem.message
+    assert problem.message == (
+        f"Hook 'shop.warm_up' depends on {client.hook!r}, which is declared nowhere in this registry."
+    )
     assert problem.hint == "Declare it with a decorator of the same Lifespan."
 
 
@@ -594,6 +595,7 @@ def test_positional_only_parameter_is_an_error(lifespan: Lifespan) -> None:
         """Do nothing."""
 
     problem = problem_of(lifespan)
+    assert problem.code == "signature"
     assert "Parameter 'context' of 'shop.warm_up' is positional-only" in problem.message
     assert problem.hint == "Remove the '/' from the signature."
 
@@ -612,6 +614,7 @@ def test_unbound_method_is_refused_with_advice_to_register_the_bound_one(
     lifespan.on_start(Catalogue.warm_up)
 
     problem = problem_of(lifespan)
+    assert problem.code == "signature"
     assert "is a method without its object: nothing can be given for 'self'" in problem.message
     assert problem.hint == (
         "Register the bound method, once there is an object: lifespan.on_start(catalogue.warm_up)."
@@ -637,5 +640,6 @@ def test_signature_that_can_not_be_read_is_an_error(lifespan: Lifespan) -> None:
     lifespan.resource(name="numbers")(dict)
 
     problem = problem_of(lifespan)
+    assert problem.code == "signature"
     assert "signature of 'builtins.numbers' can't be read" in problem.message
     assert problem.hint == "Wrap it in a function of your own."

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
+from lifespan_app.engine.planning.builder import draft_plan
 from lifespan_app.errors import LifespanError, PlanError, Problem
-from tests.engine.apps import written_in
+from tests.engine.apps import HostWithApps, written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.lookups import problems_of
 
@@ -163,6 +164,21 @@ def test_circle_through_a_default_is_a_cycle(lifespan: Lifespan) -> None:
         """Do nothing."""
 
     assert [problem.code for problem in problems_of(lifespan)] == ["cycle"]
+
+
+def test_draft_shows_the_hooks_that_are_in_no_cycle(lifespan: Lifespan) -> None:
+    lifespan.on_start(depends_on=["two"])(named("one"))
+    lifespan.on_start(depends_on=["one"])(named("two"))
+    lifespan.on_start(depends_on=["two"])(named("behind_them"))
+    lifespan.on_start(named("elsewhere"))
+
+    plan, problems = draft_plan(lifespan.hooks, "app", HostWithApps().app_label, {})
+
+    assert [problem.code for problem in problems] == ["cycle"]
+    assert plan.order == ["shop.elsewhere"]
+    assert {excluded.key: excluded.reason for excluded in plan.excluded} == dict.fromkeys(
+        ["shop.one", "shop.two", "shop.behind_them"], "stands in a cycle, or needs a hook that does"
+    )
 
 
 def test_cause_of_a_broken_module_is_the_cause_of_the_error(lifespan: Lifespan) -> None:

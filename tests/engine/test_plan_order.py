@@ -112,6 +112,16 @@ def test_lower_priority_comes_before_every_higher_one(
     ]
 
 
+def test_edges_between_priorities_say_what_is_waited_for(lifespan: Lifespan) -> None:
+    resource(lifespan, "late", 5)
+    resource(lifespan, "early", -5)
+
+    assert lifespan.plan("app").edges == [
+        Edge("shop.early", "priority -5", Reason.PRIORITY, "priority -5"),
+        Edge("priority -5", "shop.late", Reason.PRIORITY, "after every hook of priority -5"),
+    ]
+
+
 def test_priorities_are_joined_by_one_barrier_and_not_by_every_pair(lifespan: Lifespan) -> None:
     for number in range(30):
         resource(lifespan, f"low_{number}", 1)
@@ -232,6 +242,29 @@ def test_written_order_follows_the_order_that_needs_have_made(lifespan: Lifespan
         ("shop.three", "shop.two", "written"),
         ("shop.one", "shop.three", "written"),
     ]
+
+
+def test_need_of_the_hook_written_before_has_one_edge(lifespan: Lifespan) -> None:
+    resource(lifespan, "client")
+    lifespan.on_start(named("one"))
+    lifespan.on_start(depends_on=["client", "one"])(named("two"))
+
+    assert waits(lifespan.plan("app")) == [
+        ("shop.two", "shop.client", "declared"),
+        ("shop.two", "shop.one", "declared"),
+    ]
+
+
+def test_need_behind_one_that_is_left_out_counts(lifespan: Lifespan) -> None:
+    lifespan.resource(service_types=["worker"])(named("cache"))
+    resource(lifespan, "client")
+
+    @lifespan.on_start
+    @written_in("shop.lifespan")
+    async def warm_up(*, cache: object = None, client: object) -> None:
+        """Do nothing."""
+
+    assert waits(lifespan.plan("app")) == [("shop.warm_up", "shop.client", "needs")]
 
 
 def test_one_pair_may_have_two_reasons(lifespan: Lifespan) -> None:

@@ -162,7 +162,7 @@ def add_node(
         if options.wait and not nodes[target.node].options.wait:
             options = options._replace(wait=False)
         if parameter:
-            arguments.append(Argument(parameter, Gives.RESOURCE, target.node, has_default))
+            arguments.append(Argument(parameter, Gives.RESOURCE, target.node))
         waits.append(Wait(target.node, reason, detail, not has_default))
     if barrier is not None:
         detail = f"after every hook of {barrier.key}"

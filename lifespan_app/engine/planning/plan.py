@@ -42,7 +42,6 @@ class Argument(NamedTuple):
     gives: Gives
     node: int = -1
     """Which node of the plan, for a resource."""
-    has_default: bool = False
 
 
 class Wait(NamedTuple):
