@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from lifespan_app.engine.reporting.report import OK, Outcome
+from lifespan_app.engine.reporting.report import IN_SHUTDOWN, OK, Outcome
 from lifespan_app.engine.running import hook_run
 from lifespan_app.engine.running.hook_run import (
     DOWN,
@@ -93,6 +93,30 @@ def test_transitions_are_those_of_the_architecture() -> None:
 def test_hook_that_has_not_begun_holds_nothing_and_follows_no_other() -> None:
     one = hook()
     assert (one.value, one.execution, one.waiting_at, one.after) == (None, None, "", [-1, -1])
+
+
+def test_each_step_follows_the_hook_that_gave_it_its_turn() -> None:
+    plot = served(chain, "db", "client", "cache")
+    db, cache = (plot.hook(name).node.index for name in ("db", "cache"))
+    plot.stops()
+    for name in ("cache", "client", "db"):
+        plot.ends(name)
+    assert [plot.entry(name).after for name in ("db", "client", "cache")] == [-1, -1, db]
+    assert [plot.entry(name, IN_SHUTDOWN).after for name in ("cache", "client", "db")] == [-1, -1, cache]
+
+
+def test_end_of_what_holds_nothing_follows_the_hook_that_gave_it_its_turn() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    # The database is a plain value: no task or thread holds it.
+    plot.ends("db")
+    plot.up("cache")
+    plot.up("client")
+    plot.serves()
+    plot.stops()
+    plot.ends("cache")
+    assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("cache").node.index
+    assert plot.entry("db", IN_SHUTDOWN).outcome == "ok"
 
 
 # What happened to it, as the end of a sentence.
