@@ -68,6 +68,20 @@ def test_keys_are_made_with_the_plan_and_not_when_hooks_are_declared() -> None:
     assert lifespan.plan("app").order == ["shop.client"]
 
 
+def test_label_of_a_module_is_looked_up_once(lifespan: Lifespan) -> None:
+    for name in ("client", "index", "cache"):
+        lifespan.resource(in_module("shop.lifespan", name))
+    asked: list[str] = []
+
+    def label_of(module: str) -> str:
+        asked.append(module)
+        return "shop"
+
+    build_plan(lifespan.hooks, "app", label_of=label_of)
+
+    assert asked == ["shop.lifespan"]
+
+
 def test_hooks_with_one_name_in_two_apps_have_two_keys(lifespan: Lifespan) -> None:
     lifespan.on_start(in_module("shop.lifespan", "warm_up"))
     lifespan.on_start(in_module("search.lifespan", "warm_up"))
@@ -155,10 +169,11 @@ def test_start_function_may_be_called_as_a_resource_is_in_the_state(lifespan: Li
 
 
 def test_state_name_from_the_settings_is_held_to_the_same_rules(lifespan: Lifespan) -> None:
-    lifespan.resource(in_module("shop.lifespan"))
+    client = lifespan.resource(in_module("shop.lifespan")).hook
 
     problem = problem_of(lifespan, {"shop.client": {"state_name": "items"}})
-    assert "can't be called 'items' in the state" in problem.message
+    assert problem.code == "state name"
+    assert problem.message.startswith(f"'shop.client' ({client.file}:{client.line}) can't be called 'items'")
     assert problem.hint == "Change the hooks setting."
 
 

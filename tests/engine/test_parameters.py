@@ -242,8 +242,7 @@ def test_parameter_that_names_its_own_resource_is_an_error(lifespan: Lifespan) -
         return client
 
     problem = problem_of(lifespan)
-    assert "'shop.client'" in problem.message
-    assert "Did you mean" not in problem.message
+    assert problem.message == "Parameter 'client' of 'shop.client' matches no other resource."
 
 
 def test_start_functions_and_jobs_are_not_given_by_name(lifespan: Lifespan) -> None:
@@ -477,6 +476,7 @@ def test_nothing_may_depend_on_a_shutdown_function_or_a_job(
         """Do nothing."""
 
     problem = problem_of(lifespan)
+    assert problem.code == "missing"
     assert "nothing may depend on one" in problem.message
     assert "Depend on a resource or a start function." in problem.hint
 
@@ -627,6 +627,43 @@ def test_unbound_method_gets_the_decorator_of_its_own_kind(lifespan: Lifespan) -
     assert "lifespan.resource(catalogue.open)" in problem_of(lifespan).hint
 
 
+class Outer:
+    class Index:
+        async def build(self) -> None:
+            """Do nothing."""
+
+
+def test_unbound_method_of_an_inner_class_names_an_object_of_that_class(lifespan: Lifespan) -> None:
+    lifespan.on_start(Outer.Index.build)
+
+    assert "lifespan.on_start(index.build)" in problem_of(lifespan).hint
+
+
+async def asks_for_nothing_there_is(klient: object) -> None:
+    """Do nothing."""
+
+
+async def asks_for_self(self: object) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize("hook", [asks_for_nothing_there_is, asks_for_self])
+def test_function_of_a_module_is_not_called_a_method(
+    lifespan: Lifespan, hook: Callable[..., Any]
+) -> None:
+    lifespan.on_start(hook)
+
+    assert problem_of(lifespan).code == "missing"
+
+
+def test_function_in_a_function_is_not_called_a_method(lifespan: Lifespan) -> None:
+    @lifespan.on_start
+    async def warm_up(self: object) -> None:
+        """Do nothing."""
+
+    assert problem_of(lifespan).code == "missing"
+
+
 def test_bound_method_needs_no_self(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         handle = lifespan.resource(Catalogue().open)
@@ -641,5 +678,5 @@ def test_signature_that_can_not_be_read_is_an_error(lifespan: Lifespan) -> None:
 
     problem = problem_of(lifespan)
     assert problem.code == "signature"
-    assert "signature of 'builtins.numbers' can't be read" in problem.message
+    assert "signature of 'builtins.numbers' can't be read: ValueError" in problem.message
     assert problem.hint == "Wrap it in a function of your own."

@@ -7,7 +7,7 @@ from typing import Any
 
 from lifespan_app import Lifespan, Resource
 from lifespan_app.engine.planning.builder import build_plan
-from lifespan_app.engine.planning.plan import Edge, Plan, Reason
+from lifespan_app.engine.planning.plan import Edge, Excluded, Plan, Reason
 from tests.engine.apps import HostWithApps, written_in
 
 
@@ -402,6 +402,34 @@ def test_part_of_a_plan_holds_the_hooks_and_their_dependencies(lifespan: Lifespa
         ("shop.other", "not asked for")
     ]
     assert all(wait.node < node.index for node in part.nodes for wait in node.waits)
+
+
+def test_part_of_a_plan_is_the_plan_of_its_hooks_alone(lifespan: Lifespan) -> None:
+    lifespan.resource(service_types=["worker"])(named("queue"))
+    other = resource(lifespan, "other").hook
+    resource(lifespan, "client")
+    resource(lifespan, "index")
+
+    @lifespan.on_start
+    @written_in("shop.lifespan")
+    async def warm_up(context: object, client: object, index: object = None) -> None:
+        """Do nothing."""
+
+    lifespan.on_start(named("last"))
+    lifespan.on_start(name="very_last", depends_on=["warm_up"])(named("last"))
+
+    part = lifespan.plan("app").only(["shop.very_last"])
+
+    wanted = [hook for hook in lifespan.hooks if hook.name not in ("other", "last")]
+    alone = build_plan(wanted, "app", label_of=HostWithApps().app_label)
+    assert part.nodes == alone.nodes
+    assert part.order == ["shop.client", "shop.index", "shop.warm_up", "shop.very_last"]
+    assert part.excluded == (
+        *alone.excluded,
+        Excluded("shop.other", "not asked for", other.file, other.line),
+        Excluded("shop.last", "not asked for", __file__, named("last").__code__.co_firstlineno),
+    )
+    assert part == Plan("app", part.nodes, part.excluded)
 
 
 def test_part_that_names_no_hook_of_the_plan_lists_them(lifespan: Lifespan) -> None:
