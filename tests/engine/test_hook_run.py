@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from lifespan_app.engine.reporting.report import IN_SHUTDOWN, OK, Outcome
+from lifespan_app import Lifespan
+from lifespan_app.engine.reporting.report import IN_SERVICE, IN_SHUTDOWN, OK, Outcome
 from lifespan_app.engine.running import hook_run
 from lifespan_app.engine.running.hook_run import (
     DOWN,
@@ -21,7 +22,7 @@ from lifespan_app.engine.running.hook_run import (
     State,
     what_happened,
 )
-from tests.engine.plot import Plot, chain, resource, served
+from tests.engine.plot import Plot, chain, job, resource, served
 
 ERROR = OSError("nobody there")
 
@@ -95,6 +96,15 @@ def test_hook_that_has_not_begun_holds_nothing_and_follows_no_other() -> None:
     assert (one.value, one.execution, one.waiting_at, one.after) == (None, None, "", [-1, -1])
 
 
+def test_start_that_waits_for_its_next_attempt_waits_nowhere() -> None:
+    one = hook()
+    one.began(1.0, 9.0)
+    one.located("shop/lifespan.py:3")
+    one.is_tried_again(2.0)
+    assert one.step is not None
+    assert one.step.waiting_at == ""
+
+
 def test_each_step_follows_the_hook_that_gave_it_its_turn() -> None:
     plot = served(chain, "db", "client", "cache")
     db, cache = (plot.hook(name).node.index for name in ("db", "cache"))
@@ -102,7 +112,11 @@ def test_each_step_follows_the_hook_that_gave_it_its_turn() -> None:
     for name in ("cache", "client", "db"):
         plot.ends(name)
     assert [plot.entry(name).after for name in ("db", "client", "cache")] == [-1, -1, db]
-    assert [plot.entry(name, IN_SHUTDOWN).after for name in ("cache", "client", "db")] == [-1, -1, cache]
+    assert [plot.entry(name, IN_SHUTDOWN).after for name in ("cache", "client", "db")] == [
+        -1,
+        -1,
+        cache,
+    ]
 
 
 def test_end_of_what_holds_nothing_follows_the_hook_that_gave_it_its_turn() -> None:
@@ -117,6 +131,66 @@ def test_end_of_what_holds_nothing_follows_the_hook_that_gave_it_its_turn() -> N
     plot.ends("cache")
     assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("cache").node.index
     assert plot.entry("db", IN_SHUTDOWN).outcome == "ok"
+
+
+# The service of a job.
+
+
+def every_minute(lifespan: Lifespan) -> None:
+    job(lifespan, "refresh", every=60)
+
+
+def test_round_that_goes_on_is_an_entry_that_ends_where_it_begins() -> None:
+    plot = Plot(every_minute)
+    plot.begin()
+    plot.now = 3.0
+    plot.serves()
+    entry = plot.entry("refresh", IN_SERVICE)
+    assert (entry.begun, entry.ended, entry.outcome, entry.attempt) == (3.0, 3.0, None, 1)
+
+
+def test_round_that_succeeds_waits_nowhere() -> None:
+    plot = served(every_minute)
+    plot.hook("refresh").located("shop/lifespan.py:3")
+    plot.ends("refresh")
+    assert (
+        plot.entry("refresh", IN_SERVICE).outcome,
+        plot.entry("refresh", IN_SERVICE).waiting_at,
+    ) == ("ok", "")
+
+
+def test_round_that_crashes_says_where_it_waited() -> None:
+    plot = served(every_minute)
+    plot.hook("refresh").located("shop/lifespan.py:3")
+    plot.ends("refresh", ERROR)
+    assert plot.entry("refresh", IN_SERVICE).waiting_at == "shop/lifespan.py:3"
+
+
+def test_job_that_crashes_keeps_its_error_and_has_no_other_reason() -> None:
+    plot = served(lambda lifespan: job(lifespan, "refresh"))
+    plot.now = 7.0
+    plot.ends("refresh", ERROR)
+    refresh = plot.hook("refresh")
+    assert (refresh.job.last_crash, refresh.job.crashed_at) == ("OSError: nobody there", 7.0)
+    assert (
+        plot.entry("refresh", IN_SERVICE).outcome,
+        plot.entry("refresh", IN_SERVICE).reason,
+    ) == ("crashed", "")
+
+
+def test_job_that_never_begins_is_an_entry_of_one_moment() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db", required=False)
+        job(lifespan, "refresh", depends_on=["shop.db"], every=60, first=10)
+
+    plot = served(declare, "db")
+    plot.at(3.0)
+    plot.ends("db", ERROR)
+    plot.at(10.0)
+    entry = plot.entry("refresh", IN_SERVICE)
+    assert (entry.node, entry.phase) == (plot.hook("refresh").node, IN_SERVICE)
+    assert (entry.begun, entry.ended, entry.outcome) == (10.0, 10.0, "skipped")
+    assert entry.reason.startswith("it does not begin: it needs 'shop.db'")
 
 
 # What happened to it, as the end of a sentence.

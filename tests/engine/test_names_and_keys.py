@@ -118,6 +118,76 @@ def test_one_key_in_two_service_types_is_no_error(lifespan: Lifespan) -> None:
     assert lifespan.plan("worker").hooks[0].hook.qualified_name == "redis"  # type: ignore[union-attr]
 
 
+Declared = tuple[str, dict[str, Any]]
+
+RUNS: Declared = ("resource", {})
+IS_LEFT_OUT: Declared = ("resource", {"service_types": ["worker"]})
+START: Declared = ("on_start", {})
+START_LEFT_OUT: Declared = ("on_start", {"service_types": ["worker"]})
+SHUTDOWN: Declared = ("on_shutdown", {})
+
+
+def with_one_key(lifespan: Lifespan, *hooks: Declared) -> None:
+    """Declare hooks that all have the key ``shop.cache``."""
+    for number, (decorator, options) in enumerate(hooks):
+        function = in_module("shop.lifespan", f"{decorator}_{number}")
+        getattr(lifespan, decorator)(name="cache", **options)(function)
+
+
+@pytest.mark.parametrize(
+    ("hooks", "meant"),
+    [
+        ((RUNS, IS_LEFT_OUT), "resource_0"),
+        ((IS_LEFT_OUT, RUNS), "resource_1"),
+        ((START, SHUTDOWN), "on_start_0"),
+        ((SHUTDOWN, START), "on_start_1"),
+    ],
+    ids=["left out last", "left out first", "start first", "start last"],
+)
+def test_key_in_depends_on_means_the_hook_that_runs_and_the_start_function(
+    lifespan: Lifespan, hooks: tuple[Declared, ...], meant: str
+) -> None:
+    with_one_key(lifespan, *hooks)
+    lifespan.on_start(depends_on=["shop.cache"])(in_module("search.lifespan", "warm_up"))
+
+    plan = lifespan.plan("app")
+
+    [wait] = next(node.waits for node in plan.hooks if node.key == "search.warm_up")
+    assert plan.nodes[wait.node].hook.qualified_name == meant  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "hooks",
+    [(START_LEFT_OUT, SHUTDOWN), (SHUTDOWN, START_LEFT_OUT)],
+    ids=["start first", "start last"],
+)
+def test_key_of_a_start_function_that_is_left_out_means_the_shutdown_function(
+    lifespan: Lifespan, hooks: tuple[Declared, ...]
+) -> None:
+    with_one_key(lifespan, *hooks)
+    lifespan.on_start(depends_on=["shop.cache"])(in_module("search.lifespan", "warm_up"))
+
+    assert "depends on the shutdown function 'shop.cache'" in problem_of(lifespan).message
+
+
+@pytest.mark.parametrize("types", [("app", "worker"), ("worker", "app")], ids=" ".join)
+def test_parameter_means_the_resource_that_runs(lifespan: Lifespan, types: tuple[str, str]) -> None:
+    for one in types:
+        lifespan.resource(name="cache", state_name=f"{one}_cache", service_types=[one])(
+            in_module("shop.lifespan", f"for_{one}")
+        )
+
+    @lifespan.on_start
+    @written_in("shop.lifespan")
+    async def warm_up(cache: object) -> None:
+        """Do nothing."""
+
+    plan = lifespan.plan("app")
+
+    [wait] = plan.hooks[-1].waits
+    assert plan.nodes[wait.node].hook.qualified_name == "for_app"  # type: ignore[union-attr]
+
+
 def test_two_resources_with_one_state_name_are_an_error(
     lifespan: Lifespan,
 ) -> None:
@@ -173,7 +243,9 @@ def test_state_name_from_the_settings_is_held_to_the_same_rules(lifespan: Lifesp
 
     problem = problem_of(lifespan, {"shop.client": {"state_name": "items"}})
     assert problem.code == "state name"
-    assert problem.message.startswith(f"'shop.client' ({client.file}:{client.line}) can't be called 'items'")
+    assert problem.message.startswith(
+        f"'shop.client' ({client.file}:{client.line}) can't be called 'items'"
+    )
     assert problem.hint == "Change the hooks setting."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -124,6 +125,17 @@ def test_cycle_is_reported_with_the_reason_of_every_edge(lifespan: Lifespan) -> 
     assert problem.hint == (
         "Remove one of these dependencies: a parameter, or an entry of depends_on=."
     )
+
+
+def test_hook_that_only_leads_to_a_cycle_is_not_reported(lifespan: Lifespan) -> None:
+    """Neither is one that a hook of the cycle needs as well."""
+    lifespan.on_start(depends_on=["one"])(named("before_it"))
+    lifespan.on_start(depends_on=["fine", "two"])(named("one"))
+    lifespan.on_start(depends_on=["one"])(named("two"))
+    lifespan.on_start(named("fine"))
+
+    [problem] = problems_of(lifespan)
+    assert re.findall(r"waits for '(.*?)'", problem.message) == ["shop.two", "shop.one"]
 
 
 def test_hook_that_waits_for_itself_is_a_cycle(lifespan: Lifespan) -> None:

@@ -409,6 +409,7 @@ def test_part_of_a_plan_is_the_plan_of_its_hooks_alone(lifespan: Lifespan) -> No
     other = resource(lifespan, "other").hook
     resource(lifespan, "client")
     resource(lifespan, "index")
+    resource(lifespan, "cache")
 
     @lifespan.on_start
     @written_in("shop.lifespan")
@@ -418,12 +419,18 @@ def test_part_of_a_plan_is_the_plan_of_its_hooks_alone(lifespan: Lifespan) -> No
     lifespan.on_start(named("last"))
     lifespan.on_start(name="very_last", depends_on=["warm_up"])(named("last"))
 
-    part = lifespan.plan("app").only(["shop.very_last"])
+    part = lifespan.plan("app").only(["shop.cache", "shop.client", "shop.very_last"])
 
     wanted = [hook for hook in lifespan.hooks if hook.name not in ("other", "last")]
     alone = build_plan(wanted, "app", label_of=HostWithApps().app_label)
     assert part.nodes == alone.nodes
-    assert part.order == ["shop.client", "shop.index", "shop.warm_up", "shop.very_last"]
+    assert part.order == [
+        "shop.client",
+        "shop.index",
+        "shop.cache",
+        "shop.warm_up",
+        "shop.very_last",
+    ]
     assert part.excluded == (
         *alone.excluded,
         Excluded("shop.other", "not asked for", other.file, other.line),

@@ -62,12 +62,16 @@ def test_hook_of_another_service_type_may_be_skipped(lifespan: Lifespan) -> None
     assert list(plan_without(lifespan, "shop.queue").order) == ["shop.cache"]
 
 
-def test_all_that_depend_on_a_skipped_hook_are_left_out_whatever_else_is(lifespan: Lifespan) -> None:
+def test_all_that_depend_on_a_skipped_hook_are_left_out_whatever_else_is(
+    lifespan: Lifespan,
+) -> None:
     cache = declare(lifespan, "cache")
     declare(lifespan, "queue", depends_on=[cache], service_types=["worker"])
     declare(lifespan, "search", depends_on=[cache])
 
-    assert {excluded.key: excluded.reason for excluded in plan_without(lifespan, "shop.cache").excluded} == {
+    assert {
+        excluded.key: excluded.reason for excluded in plan_without(lifespan, "shop.cache").excluded
+    } == {
         "shop.cache": "left out by skip",
         "shop.queue": "for service type worker, not app",
         "shop.search": "needs 'shop.cache', which is left out by skip",

@@ -85,7 +85,7 @@ def find_cycles(running: list[Candidate], placed: set[int]) -> Iterator[list[Can
     """Yield each cycle whole: every hook of it waits for the next one, the last for the first."""
     seen: set[int] = set()
     for start in running:
-        if id(start) in placed or id(start) in seen:
+        if id(start) in placed:
             continue
         path: list[Candidate] = []
         places: dict[int, int] = {}
