@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from lifespan_app import Lifespan
+from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.reporting.report import IN_SERVICE, IN_SHUTDOWN, OK, Outcome
 from lifespan_app.engine.running import hook_run
 from lifespan_app.engine.running.hook_run import (
@@ -20,6 +21,7 @@ from lifespan_app.engine.running.hook_run import (
     HookRun,
     ImpossibleTransition,
     State,
+    named,
     what_happened,
 )
 from tests.engine.plot import Plot, chain, job, resource, served
@@ -191,6 +193,29 @@ def test_job_that_never_begins_is_an_entry_of_one_moment() -> None:
     assert (entry.node, entry.phase) == (plot.hook("refresh").node, IN_SERVICE)
     assert (entry.begun, entry.ended, entry.outcome) == (10.0, 10.0, "skipped")
     assert entry.reason.startswith("it does not begin: it needs 'shop.db'")
+
+
+# What it is called, and what its log records have.
+
+
+def test_log_record_has_the_phase_of_the_step_that_runs() -> None:
+    plot = Plot(chain)
+    plot.log_fields = dict  # type: ignore[attr-defined]
+    phases = [plot.hook("db").log_fields()["phase"]]
+    plot.begin()
+    phases.append(plot.hook("db").log_fields()["phase"])
+    for name in ("db", "client", "cache"):
+        plot.up(name)
+    plot.serves()
+    phases.append(plot.hook("db").log_fields()["phase"])
+    assert phases == ["", "startup", ""]
+
+
+def test_error_of_a_hook_that_cancels_itself_has_the_cancellation_as_its_cause() -> None:
+    cancellation = asyncio.CancelledError()
+    error = named(hook(), cancellation, "at startup")
+    assert isinstance(error, HookError)
+    assert error.__cause__ is cancellation
 
 
 # What happened to it, as the end of a sentence.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ForwardRef
 
 import pytest
 
@@ -106,10 +106,25 @@ def annotated_where_only_type_checkers_look(about_it: only_for_types.LifespanCon
     return about_it
 
 
-def test_context_annotation_counts_even_where_it_can_not_be_read(run: RunOnLoop) -> None:
+def quoted_where_only_type_checkers_look(about_it: "only_for_types.LifespanContext") -> Any:  # noqa: UP037
+    return about_it
+
+
+def quoted(about_it: "LifespanContext") -> Any:  # noqa: UP037
+    return about_it
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [annotated_where_only_type_checkers_look, quoted_where_only_type_checkers_look, quoted],
+)
+def test_context_annotation_counts_even_where_it_can_not_be_read_at_once(
+    run: RunOnLoop, hook: Callable[..., Any]
+) -> None:
+    """In this module annotations are texts. That of a quoted one is a text once more."""
+
     async def main(lifespan: Lifespan) -> None:
-        given = await given_to(lifespan, annotated_where_only_type_checkers_look)
-        assert isinstance(given, LifespanContext)
+        assert isinstance(await given_to(lifespan, hook), LifespanContext)
 
     run(main)
 
@@ -272,7 +287,11 @@ def annotated_among_others(other: Annotated[str, "said", search_client, 3]) -> A
     return other
 
 
-@pytest.mark.parametrize("hook", [annotated, annotated_among_others])
+def annotated_in_quotes(other: "Annotated[str, search_client]") -> Any:  # noqa: UP037
+    return other
+
+
+@pytest.mark.parametrize("hook", [annotated, annotated_among_others, annotated_in_quotes])
 def test_annotated_selects_a_resource(run: RunOnLoop, hook: Callable[..., Any]) -> None:
     async def main(lifespan: Lifespan) -> None:
         for declared in shop.hooks:
@@ -339,6 +358,19 @@ def test_annotated_that_can_not_be_read_is_an_error(lifespan: Lifespan) -> None:
     assert problem.code == "annotation"
     assert "parameter 'client' of 'shop.warm_up' can't be read: NameError" in problem.message
     assert "outside 'if TYPE_CHECKING'" in problem.hint
+
+
+def test_annotated_with_a_reference_that_can_not_be_read_is_an_error(lifespan: Lifespan) -> None:
+    @lifespan.on_start
+    @written_in("shop.lifespan")
+    async def warm_up(client: object) -> None:
+        """Do nothing."""
+
+    warm_up.__annotations__["client"] = Annotated[str, ForwardRef("nowhere")]
+
+    problem = problem_of(lifespan)
+    assert problem.code == "annotation"
+    assert "can't be read: NameError" in problem.message
 
 
 def test_annotation_that_can_not_be_read_counts_as_none(run: RunOnLoop) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
+from lifespan_app.engine.lease import Refusal
 from lifespan_app.engine.planning.builder import draft_plan
 from lifespan_app.errors import LifespanError, PlanError, Problem
 from tests.engine.apps import HostWithApps, written_in
@@ -190,6 +191,29 @@ def test_draft_shows_the_hooks_that_are_in_no_cycle(lifespan: Lifespan) -> None:
     assert plan.order == ["shop.elsewhere"]
     assert {excluded.key: excluded.reason for excluded in plan.excluded} == dict.fromkeys(
         ["shop.one", "shop.two", "shop.behind_them"], "stands in a cycle, or needs a hook that does"
+    )
+
+
+def test_hook_that_can_not_run_once_says_why_and_what_to_do(lifespan: Lifespan) -> None:
+    lifespan.on_start(named("plain"))
+    lifespan.on_start(once="launch")(named("announce"))
+    lifespan.on_start(once="release", service_types=["worker"])(named("elsewhere"))
+    lifespan.on_start(once="release")(named("migrate"))
+
+    _, [problem] = draft_plan(
+        lifespan.hooks,
+        "app",
+        HostWithApps().app_label,
+        {},
+        refusals={"release": Refusal("this process has no release", "Set RELEASE.")},
+    )
+
+    assert problem == Problem(
+        "'shop.migrate' has once='release', and this process has no release.",
+        "Set RELEASE.",
+        __file__,
+        named("migrate").__code__.co_firstlineno,
+        "once",
     )
 
 
