@@ -180,6 +180,19 @@ def test_job_that_crashes_keeps_its_error_and_has_no_other_reason() -> None:
     ) == ("crashed", "")
 
 
+def test_job_that_fails_to_stop_has_served_since_it_began() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh"))
+    plot.begin()
+    plot.now = 3.0
+    plot.serves()
+    plot.now = 7.0
+    plot.stops()
+    plot.now = 8.0
+    plot.ends("refresh", ERROR)
+    entry = plot.entry("refresh", IN_SERVICE)
+    assert (entry.begun, entry.ended, entry.outcome) == (3.0, 8.0, "failed")
+
+
 def test_job_that_never_begins_is_an_entry_of_one_moment() -> None:
     def declare(lifespan: Lifespan) -> None:
         resource(lifespan, "db", required=False)

@@ -14,7 +14,7 @@ import pytest
 from lifespan_app import Lifespan, Resource
 from lifespan_app.engine.planning.builder import draft_plan
 from lifespan_app.errors import NotRunning
-from tests.engine.apps import HostWithApps
+from tests.engine.apps import HostWithApps, written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.lookups import problems_of
 
@@ -97,14 +97,16 @@ def test_every_wrong_name_is_a_problem(declare: Declare, names: tuple[str, ...])
     assert sorted(wrong) == sorted(NAMED_THRICE[1:])
 
 
-def test_plan_holds_the_hooks_of_the_right_name(declare: Declare) -> None:
+def test_plan_holds_the_hooks_of_the_right_name_and_those_without_a_file(declare: Declare) -> None:
     lifespan = Lifespan(OnlyBookshop())
+    lifespan.resource(name="typed_in")(written_in("console.lifespan")(lambda: "a value"))
     for name in reversed(NAMES):
         declare(lifespan, name)
 
-    plan, _ = draft_plan(lifespan.hooks, "app", lifespan.adapter.app_label, {})
+    plan, problems = draft_plan(lifespan.hooks, "app", lifespan.adapter.app_label, {})
 
-    assert plan.order == ["bookshop.client"]
+    assert plan.order == ["console.lifespan.typed_in", "bookshop.client"]
+    assert len(problems) == 1
 
 
 def test_resource_of_the_wrong_name_is_not_open_and_says_why(

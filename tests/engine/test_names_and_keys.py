@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
+from lifespan_app.engine.hooks.hook import Hook, Kind
 from lifespan_app.engine.planning.builder import Overrides, build_plan
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import PlanError, Problem
@@ -108,6 +109,20 @@ def test_two_hooks_with_one_key_are_an_error(lifespan: Lifespan, one: str, two: 
         f"Two hooks have the key 'shop.cache': {__file__}:{line} and {__file__}:{line}."
     )
     assert problem.hint == "Rename one of them, or give it a name=."
+
+
+def test_two_managers_may_have_one_key(lifespan: Lifespan) -> None:
+    """They are registered without a name, so they can't get another one."""
+    managers = [
+        Hook(in_module("shop.lifespan"), Kind.MANAGER, name="client", order=number)
+        for number in (1, 2)
+    ]
+    plan = build_plan(managers, "app", label_of=HostWithApps().app_label)
+    assert plan.order == ["shop.client", "shop.client"]
+
+    lifespan.resource(in_module("shop.lifespan"))
+    with pytest.raises(PlanError, match=r"Two hooks have the key 'shop\.client'"):
+        build_plan([*lifespan.hooks, managers[0]], "app", label_of=HostWithApps().app_label)
 
 
 def test_one_key_in_two_service_types_is_no_error(lifespan: Lifespan) -> None:

@@ -332,6 +332,19 @@ def test_annotated_without_a_handle_is_a_name(run: RunOnLoop) -> None:
     run(main)
 
 
+def test_handle_in_another_annotation_means_nothing(run: RunOnLoop) -> None:
+    def hook(client: object) -> Any:
+        return client
+
+    hook.__annotations__["client"] = tuple[str, search_client]
+
+    async def main(lifespan: Lifespan) -> None:
+        lifespan.resource(name="client")(lambda: "by its name")
+        assert await given_to(lifespan, hook) == "by its name"
+
+    run(main)
+
+
 def test_annotated_with_a_handle_of_another_registry_is_one_error(lifespan: Lifespan) -> None:
     @lifespan.on_start
     @written_in("shop.lifespan")

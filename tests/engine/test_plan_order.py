@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lifespan_app import Lifespan, Resource
+from lifespan_app import Lifespan, Resource, Retry
 from lifespan_app.engine.planning.builder import build_plan
 from lifespan_app.engine.planning.plan import Edge, Excluded, Plan, Reason
 from tests.engine.apps import HostWithApps, written_in
@@ -373,6 +373,28 @@ def test_settings_change_a_node_and_not_its_hook(lifespan: Lifespan) -> None:
     ) == (0, None, True)
 
 
+def test_settings_say_which_starts_are_tried_again(lifespan: Lifespan) -> None:
+    resource(lifespan, "client")
+    lifespan.on_start(named("warm_up"))
+    lifespan.on_shutdown(named("leave"))
+    lifespan.background(named("refresh"))
+
+    plan = build_plan(
+        lifespan.hooks,
+        "app",
+        label_of=HostWithApps().app_label,
+        overrides={"*": {"retry": 60}, "shop.warm_up": {"retry": None}},
+    )
+
+    retried = {node.key: node.options.retry for node in plan.hooks}
+    assert retried == {
+        "shop.client": Retry(60),
+        "shop.warm_up": None,
+        "shop.leave": None,
+        "shop.refresh": None,
+    }
+
+
 def test_settings_say_which_resources_the_startup_waits_for(lifespan: Lifespan) -> None:
     client = resource(lifespan, "client")
     resource(lifespan, "index", needs=[client])
@@ -389,6 +411,34 @@ def test_settings_say_which_resources_the_startup_waits_for(lifespan: Lifespan) 
     # A start function waits for nobody here, so the startup waits for it as ever.
     waited_for = {node.key.rpartition(".")[2]: node.options.wait for node in plan.hooks}
     assert waited_for == {"client": False, "index": False, "model": True, "announce": True}
+
+
+def test_plan_whose_startup_waits_for_all_differs_in_nothing_else(lifespan: Lifespan) -> None:
+    lifespan.resource(service_types=["worker"])(named("queue"))
+    lifespan.resource(wait=False, timeout=3)(named("model"))
+    resource(lifespan, "index", needs=["model"])
+
+    plan = lifespan.plan("app")
+    waiting = plan.waiting_for_all()
+
+    assert [node.options.wait for node in plan.nodes] == [False, False]
+    assert [node.options.wait for node in waiting.nodes] == [True, True]
+    nodes = [node._replace(options=node.options._replace(wait=False)) for node in waiting.nodes]
+    assert Plan(waiting.service_type, nodes, waiting.excluded) == plan
+    assert waiting.waiting_for_all() is waiting
+
+
+def test_plan_without_leases_differs_in_nothing_else(lifespan: Lifespan) -> None:
+    lifespan.resource(service_types=["worker"])(named("queue"))
+    lifespan.background(once="cluster")(named("refresh"))
+
+    plan = build_plan(lifespan.hooks, "app", label_of=HostWithApps().app_label)
+    alone = plan.without_leases()
+
+    assert [node.options.once for node in (*plan.nodes, *alone.nodes)] == ["cluster", None]
+    nodes = [node._replace(options=node.options._replace(once="cluster")) for node in alone.nodes]
+    assert Plan(alone.service_type, nodes, alone.excluded) == plan
+    assert alone.without_leases() is alone
 
 
 def test_part_of_a_plan_holds_the_hooks_and_their_dependencies(lifespan: Lifespan) -> None:
