@@ -135,6 +135,28 @@ def test_end_of_what_holds_nothing_follows_the_hook_that_gave_it_its_turn() -> N
     assert plot.entry("db", IN_SHUTDOWN).outcome == "ok"
 
 
+def test_location_is_one_of_the_running_step_alone() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.stops()
+    plot.hook("cache").located("shop/lifespan.py:3")
+    plot.ends("cache")
+    assert plot.entry("cache").waiting_at == ""
+    assert plot.entry("cache", IN_SHUTDOWN).waiting_at == "shop/lifespan.py:3"
+
+
+def test_error_that_has_got_a_note_is_renewed_in_the_step_that_it_ended() -> None:
+    plot = served(chain, "db", "client", "cache")
+    assert plot.hook("client").renewed() is None
+    error = OSError("lost")
+    plot.ends("client", error)
+    error.add_note("The server was restarted.")
+    renewed = plot.hook("client").renewed()
+    assert renewed is not None
+    assert renewed is plot.entry("client", IN_SERVICE)
+    assert renewed.failure is not None
+    assert "The server was restarted." in renewed.failure.traceback
+
+
 # The service of a job.
 
 
@@ -166,6 +188,16 @@ def test_round_that_crashes_says_where_it_waited() -> None:
     plot.hook("refresh").located("shop/lifespan.py:3")
     plot.ends("refresh", ERROR)
     assert plot.entry("refresh", IN_SERVICE).waiting_at == "shop/lifespan.py:3"
+
+
+def test_round_that_crashes_waits_where_it_was_found_and_not_where_the_one_before_was() -> None:
+    plot = served(every_minute)
+    plot.hook("refresh").located("shop/lifespan.py:3")
+    plot.ends("refresh")
+    plot.at(70.0)
+    plot.ends("refresh", ERROR)
+    assert plot.entry("refresh", IN_SERVICE).outcome == "crashed"
+    assert plot.entry("refresh", IN_SERVICE).waiting_at == ""
 
 
 def test_job_that_crashes_keeps_its_error_and_has_no_other_reason() -> None:

@@ -10,6 +10,7 @@ import pytest
 from lifespan_app import Lifespan
 from lifespan_app.engine.hooks.hook import Hook, Kind
 from lifespan_app.engine.planning.builder import Overrides, build_plan
+from lifespan_app.engine.planning.plan import node_of
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import PlanError, Problem
 from tests.engine.apps import HostWithApps, written_in
@@ -43,6 +44,19 @@ def test_outside_an_app_a_key_is_the_module_and_the_hook_s_name(lifespan: Lifesp
     lifespan.resource(in_module("bookshop.clients", "client"))
 
     assert lifespan.plan("app").order == ["bookshop.clients.client"]
+
+
+@pytest.mark.parametrize(
+    ("module", "label"),
+    [("bookshop.shop.lifespan", "shop"), ("bookshop.clients", "bookshop.clients")],
+    ids=["in an app", "outside an app"],
+)
+def test_hook_that_no_plan_holds_has_such_a_key_too(module: str, label: str) -> None:
+    hook = Hook(in_module(module, "client"), Kind.STAGE)
+
+    node = node_of(3, hook, HostWithApps().app_label)
+
+    assert (node.index, node.key, node.label) == (3, f"{label}.client", label)
 
 
 def test_given_name_replaces_the_name_of_the_function(lifespan: Lifespan) -> None:
