@@ -98,6 +98,20 @@ def test_hook_that_has_not_begun_holds_nothing_and_follows_no_other() -> None:
     assert (one.value, one.execution, one.waiting_at, one.after) == (None, None, "", [-1, -1])
 
 
+def test_only_attempt_is_the_first_one() -> None:
+    plot = Plot(lambda lifespan: chain(lifespan, retry=60))
+    plot.begin()
+    plot.up("db")
+    plot.up("cache")
+    assert (plot.entry("db").attempt, plot.entry("cache").attempt) == (1, 1)
+
+
+def test_start_that_is_skipped_counts_as_its_first_attempt() -> None:
+    entry = hook().skipped("not needed", 1.0)
+    assert entry is not None
+    assert entry.attempt == 1
+
+
 def test_start_that_waits_for_its_next_attempt_waits_nowhere() -> None:
     one = hook()
     one.began(1.0, 9.0)
@@ -223,6 +237,7 @@ def test_job_that_fails_to_stop_has_served_since_it_began() -> None:
     plot.ends("refresh", ERROR)
     entry = plot.entry("refresh", IN_SERVICE)
     assert (entry.begun, entry.ended, entry.outcome) == (3.0, 8.0, "failed")
+    assert plot.entry("refresh", IN_SHUTDOWN).begun == 7.0
 
 
 def test_job_that_never_begins_is_an_entry_of_one_moment() -> None:
