@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan, Resource
+from lifespan_app.engine.adapter import Adapter
 from lifespan_app.engine.planning.builder import draft_plan
 from lifespan_app.errors import NotRunning
 from tests.engine.apps import HostWithApps, written_in
@@ -69,16 +71,25 @@ def test_name_in_the_app_is_the_right_one(declare: Declare, names: tuple[str, st
 
 
 @pytest.mark.parametrize("names", [NAMES, NAMES[::-1]], ids=["short first", "short last"])
-def test_outside_an_app_the_first_name_is_the_right_one(
-    declare: Declare, names: tuple[str, str]
+@pytest.mark.parametrize("adapter", [Adapter, HostWithApps], ids=["in no app", "in two apps"])
+def test_otherwise_the_first_name_is_the_right_one(
+    declare: Declare, names: tuple[str, str], adapter: Callable[[], Adapter]
 ) -> None:
-    lifespan = Lifespan()
+    lifespan = Lifespan(adapter())
     for name in names:
         declare(lifespan, name)
 
-    [problem] = problems_of(lifespan)
+    problems = problems_of(lifespan)
 
-    assert problem.message == same_file(*names)
+    assert problems[0].message == same_file(*names)
+
+
+def test_hooks_of_two_files_have_one_name_each(declare: Declare) -> None:
+    lifespan = Lifespan(OnlyBookshop())
+    declare(lifespan, "bookshop.lifespan")
+    lifespan.resource(name="another")(lambda: "a value")
+
+    assert lifespan.plan("app").order == ["bookshop.client", f"{__name__}.another"]
 
 
 NAMED_THRICE = (*NAMES, "linked.lifespan")
@@ -93,8 +104,9 @@ def test_every_wrong_name_is_a_problem(declare: Declare, names: tuple[str, ...])
 
     problems = problems_of(lifespan)
 
-    wrong = [problem.message.partition(" and as '")[2].partition("'")[0] for problem in problems]
-    assert sorted(wrong) == sorted(NAMED_THRICE[1:])
+    said = [re.findall(r"'(.*?)'", problem.message) for problem in problems]
+    assert sorted(other for _, other, _ in said) == sorted(NAMED_THRICE[1:])
+    assert {name for name, _, _ in said} <= set(NAMED_THRICE)
 
 
 def test_plan_holds_the_hooks_of_the_right_name_and_those_without_a_file(declare: Declare) -> None:
