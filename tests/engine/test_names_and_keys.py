@@ -52,11 +52,12 @@ def test_outside_an_app_a_key_is_the_module_and_the_hook_s_name(lifespan: Lifesp
     ids=["in an app", "outside an app"],
 )
 def test_hook_that_no_plan_holds_has_such_a_key_too(module: str, label: str) -> None:
-    hook = Hook(in_module(module, "client"), Kind.STAGE)
+    hook = Hook(in_module(module, "client"), Kind.STAGE, timeout=3.0)
 
     node = node_of(3, hook, HostWithApps().app_label)
 
     assert (node.index, node.key, node.label) == (3, f"{label}.client", label)
+    assert (node.hook, node.options) == (hook, hook.options)
 
 
 def test_given_name_replaces_the_name_of_the_function(lifespan: Lifespan) -> None:
