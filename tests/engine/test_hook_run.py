@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from lifespan_app.engine.reporting.report import OK, Outcome
+from lifespan_app import Lifespan
+from lifespan_app.engine.errors import HookError
+from lifespan_app.engine.reporting.report import IN_SERVICE, IN_SHUTDOWN, OK, Outcome
 from lifespan_app.engine.running import hook_run
 from lifespan_app.engine.running.hook_run import (
     DOWN,
@@ -19,9 +21,10 @@ from lifespan_app.engine.running.hook_run import (
     HookRun,
     ImpossibleTransition,
     State,
+    named,
     what_happened,
 )
-from tests.engine.plot import Plot, chain, resource, served
+from tests.engine.plot import Plot, chain, job, resource, served
 
 ERROR = OSError("nobody there")
 
@@ -88,6 +91,191 @@ def test_transitions_are_those_of_the_architecture() -> None:
     assert tables["ROUND_ENDED"] == {UP: UP}
     assert tables["JOB_STOPPED"] == {STOPPING: DOWN, UP: DOWN}
     assert len(tables) == len(EVENTS) + 3
+
+
+def test_hook_that_has_not_begun_holds_nothing_and_follows_no_other() -> None:
+    one = hook()
+    assert (one.value, one.execution, one.waiting_at, one.after) == (None, None, "", [-1, -1])
+
+
+def test_only_attempt_is_the_first_one() -> None:
+    plot = Plot(lambda lifespan: chain(lifespan, retry=60))
+    plot.begin()
+    plot.up("db")
+    plot.up("cache")
+    assert (plot.entry("db").attempt, plot.entry("cache").attempt) == (1, 1)
+
+
+def test_start_that_is_skipped_counts_as_its_first_attempt() -> None:
+    entry = hook().skipped("not needed", 1.0)
+    assert entry is not None
+    assert entry.attempt == 1
+
+
+def test_start_that_waits_for_its_next_attempt_waits_nowhere() -> None:
+    one = hook()
+    one.began(1.0, 9.0)
+    one.located("shop/lifespan.py:3")
+    one.is_tried_again(2.0)
+    assert one.step is not None
+    assert one.step.waiting_at == ""
+
+
+def test_each_step_follows_the_hook_that_gave_it_its_turn() -> None:
+    plot = served(chain, "db", "client", "cache")
+    db, cache = (plot.hook(name).node.index for name in ("db", "cache"))
+    plot.stops()
+    for name in ("cache", "client", "db"):
+        plot.ends(name)
+    assert [plot.entry(name).after for name in ("db", "client", "cache")] == [-1, -1, db]
+    assert [plot.entry(name, IN_SHUTDOWN).after for name in ("cache", "client", "db")] == [
+        -1,
+        -1,
+        cache,
+    ]
+
+
+def test_end_of_what_holds_nothing_follows_the_hook_that_gave_it_its_turn() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    # The database is a plain value: no task or thread holds it.
+    plot.ends("db")
+    plot.up("cache")
+    plot.up("client")
+    plot.serves()
+    plot.stops()
+    plot.ends("cache")
+    assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("cache").node.index
+    assert plot.entry("db", IN_SHUTDOWN).outcome == "ok"
+
+
+def test_location_is_one_of_the_running_step_alone() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.stops()
+    plot.hook("cache").located("shop/lifespan.py:3")
+    plot.ends("cache")
+    assert plot.entry("cache").waiting_at == ""
+    assert plot.entry("cache", IN_SHUTDOWN).waiting_at == "shop/lifespan.py:3"
+
+
+def test_error_that_has_got_a_note_is_renewed_in_the_step_that_it_ended() -> None:
+    plot = served(chain, "db", "client", "cache")
+    assert plot.hook("client").renewed() is None
+    error = OSError("lost")
+    plot.ends("client", error)
+    error.add_note("The server was restarted.")
+    renewed = plot.hook("client").renewed()
+    assert renewed is not None
+    assert renewed is plot.entry("client", IN_SERVICE)
+    assert renewed.failure is not None
+    assert "The server was restarted." in renewed.failure.traceback
+
+
+# The service of a job.
+
+
+def every_minute(lifespan: Lifespan) -> None:
+    job(lifespan, "refresh", every=60)
+
+
+def test_round_that_goes_on_is_an_entry_that_ends_where_it_begins() -> None:
+    plot = Plot(every_minute)
+    plot.begin()
+    plot.now = 3.0
+    plot.serves()
+    entry = plot.entry("refresh", IN_SERVICE)
+    assert (entry.begun, entry.ended, entry.outcome, entry.attempt) == (3.0, 3.0, None, 1)
+
+
+def test_round_that_succeeds_waits_nowhere() -> None:
+    plot = served(every_minute)
+    plot.hook("refresh").located("shop/lifespan.py:3")
+    plot.ends("refresh")
+    assert (
+        plot.entry("refresh", IN_SERVICE).outcome,
+        plot.entry("refresh", IN_SERVICE).waiting_at,
+    ) == ("ok", "")
+
+
+def test_round_that_crashes_says_where_it_waited() -> None:
+    plot = served(every_minute)
+    plot.hook("refresh").located("shop/lifespan.py:3")
+    plot.ends("refresh", ERROR)
+    assert plot.entry("refresh", IN_SERVICE).waiting_at == "shop/lifespan.py:3"
+
+
+def test_round_that_crashes_waits_where_it_was_found_and_not_where_the_one_before_was() -> None:
+    plot = served(every_minute)
+    plot.hook("refresh").located("shop/lifespan.py:3")
+    plot.ends("refresh")
+    plot.at(70.0)
+    plot.ends("refresh", ERROR)
+    assert plot.entry("refresh", IN_SERVICE).outcome == "crashed"
+    assert plot.entry("refresh", IN_SERVICE).waiting_at == ""
+
+
+def test_job_that_crashes_keeps_its_error_and_has_no_other_reason() -> None:
+    plot = served(lambda lifespan: job(lifespan, "refresh"))
+    plot.now = 7.0
+    plot.ends("refresh", ERROR)
+    refresh = plot.hook("refresh")
+    assert (refresh.job.last_crash, refresh.job.crashed_at) == ("OSError: nobody there", 7.0)
+    assert (
+        plot.entry("refresh", IN_SERVICE).outcome,
+        plot.entry("refresh", IN_SERVICE).reason,
+    ) == ("crashed", "")
+
+
+def test_job_that_fails_to_stop_has_served_since_it_began() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh"))
+    plot.begin()
+    plot.now = 3.0
+    plot.serves()
+    plot.now = 7.0
+    plot.stops()
+    plot.now = 8.0
+    plot.ends("refresh", ERROR)
+    entry = plot.entry("refresh", IN_SERVICE)
+    assert (entry.begun, entry.ended, entry.outcome) == (3.0, 8.0, "failed")
+    assert plot.entry("refresh", IN_SHUTDOWN).begun == 7.0
+
+
+def test_job_that_never_begins_is_an_entry_of_one_moment() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db", required=False)
+        job(lifespan, "refresh", depends_on=["shop.db"], every=60, first=10)
+
+    plot = served(declare, "db")
+    plot.at(3.0)
+    plot.ends("db", ERROR)
+    plot.at(10.0)
+    entry = plot.entry("refresh", IN_SERVICE)
+    assert (entry.node, entry.phase) == (plot.hook("refresh").node, IN_SERVICE)
+    assert (entry.begun, entry.ended, entry.outcome) == (10.0, 10.0, "skipped")
+    assert entry.reason.startswith("it does not begin: it needs 'shop.db'")
+
+
+# What it is called, and what its log records have.
+
+
+def test_log_record_has_the_phase_of_the_step_that_runs() -> None:
+    plot = Plot(chain)
+    plot.log_fields = dict  # type: ignore[attr-defined]
+    phases = [plot.hook("db").log_fields()["phase"]]
+    plot.begin()
+    phases.append(plot.hook("db").log_fields()["phase"])
+    for name in ("db", "client", "cache"):
+        plot.up(name)
+    plot.serves()
+    phases.append(plot.hook("db").log_fields()["phase"])
+    assert phases == ["", "startup", ""]
+
+
+def test_error_of_a_hook_that_cancels_itself_has_the_cancellation_as_its_cause() -> None:
+    cancellation = asyncio.CancelledError()
+    error = named(hook(), cancellation, "at startup")
+    assert isinstance(error, HookError)
+    assert error.__cause__ is cancellation
 
 
 # What happened to it, as the end of a sentence.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ForwardRef
 
 import pytest
 
@@ -106,10 +106,25 @@ def annotated_where_only_type_checkers_look(about_it: only_for_types.LifespanCon
     return about_it
 
 
-def test_context_annotation_counts_even_where_it_can_not_be_read(run: RunOnLoop) -> None:
+def quoted_where_only_type_checkers_look(about_it: "only_for_types.LifespanContext") -> Any:  # noqa: UP037
+    return about_it
+
+
+def quoted(about_it: "LifespanContext") -> Any:  # noqa: UP037
+    return about_it
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [annotated_where_only_type_checkers_look, quoted_where_only_type_checkers_look, quoted],
+)
+def test_context_annotation_counts_even_where_it_can_not_be_read_at_once(
+    run: RunOnLoop, hook: Callable[..., Any]
+) -> None:
+    """In this module annotations are texts. That of a quoted one is a text once more."""
+
     async def main(lifespan: Lifespan) -> None:
-        given = await given_to(lifespan, annotated_where_only_type_checkers_look)
-        assert isinstance(given, LifespanContext)
+        assert isinstance(await given_to(lifespan, hook), LifespanContext)
 
     run(main)
 
@@ -242,8 +257,7 @@ def test_parameter_that_names_its_own_resource_is_an_error(lifespan: Lifespan) -
         return client
 
     problem = problem_of(lifespan)
-    assert "'shop.client'" in problem.message
-    assert "Did you mean" not in problem.message
+    assert problem.message == "Parameter 'client' of 'shop.client' matches no other resource."
 
 
 def test_start_functions_and_jobs_are_not_given_by_name(lifespan: Lifespan) -> None:
@@ -273,7 +287,11 @@ def annotated_among_others(other: Annotated[str, "said", search_client, 3]) -> A
     return other
 
 
-@pytest.mark.parametrize("hook", [annotated, annotated_among_others])
+def annotated_in_quotes(other: "Annotated[str, search_client]") -> Any:  # noqa: UP037
+    return other
+
+
+@pytest.mark.parametrize("hook", [annotated, annotated_among_others, annotated_in_quotes])
 def test_annotated_selects_a_resource(run: RunOnLoop, hook: Callable[..., Any]) -> None:
     async def main(lifespan: Lifespan) -> None:
         for declared in shop.hooks:
@@ -314,6 +332,19 @@ def test_annotated_without_a_handle_is_a_name(run: RunOnLoop) -> None:
     run(main)
 
 
+def test_handle_in_another_annotation_means_nothing(run: RunOnLoop) -> None:
+    def hook(client: object) -> Any:
+        return client
+
+    hook.__annotations__["client"] = tuple[str, search_client]
+
+    async def main(lifespan: Lifespan) -> None:
+        lifespan.resource(name="client")(lambda: "by its name")
+        assert await given_to(lifespan, hook) == "by its name"
+
+    run(main)
+
+
 def test_annotated_with_a_handle_of_another_registry_is_one_error(lifespan: Lifespan) -> None:
     @lifespan.on_start
     @written_in("shop.lifespan")
@@ -324,8 +355,9 @@ def test_annotated_with_a_handle_of_another_registry_is_one_error(lifespan: Life
 
     problem = problem_of(lifespan)
     assert problem.code == "missing"
-    assert "'shop.warm_up'" in problem.message
-    assert "in this registry" in problem.message
+    assert problem.message == (
+        f"Hook 'shop.warm_up' depends on {client.hook!r}, which is declared nowhere in this registry."
+    )
     assert problem.hint == "Declare it with a decorator of the same Lifespan."
 
 
@@ -339,6 +371,19 @@ def test_annotated_that_can_not_be_read_is_an_error(lifespan: Lifespan) -> None:
     assert problem.code == "annotation"
     assert "parameter 'client' of 'shop.warm_up' can't be read: NameError" in problem.message
     assert "outside 'if TYPE_CHECKING'" in problem.hint
+
+
+def test_annotated_with_a_reference_that_can_not_be_read_is_an_error(lifespan: Lifespan) -> None:
+    @lifespan.on_start
+    @written_in("shop.lifespan")
+    async def warm_up(client: object) -> None:
+        """Do nothing."""
+
+    warm_up.__annotations__["client"] = Annotated[str, ForwardRef("nowhere")]
+
+    problem = problem_of(lifespan)
+    assert problem.code == "annotation"
+    assert "can't be read: NameError" in problem.message
 
 
 def test_annotation_that_can_not_be_read_counts_as_none(run: RunOnLoop) -> None:
@@ -476,6 +521,7 @@ def test_nothing_may_depend_on_a_shutdown_function_or_a_job(
         """Do nothing."""
 
     problem = problem_of(lifespan)
+    assert problem.code == "missing"
     assert "nothing may depend on one" in problem.message
     assert "Depend on a resource or a start function." in problem.hint
 
@@ -594,6 +640,7 @@ def test_positional_only_parameter_is_an_error(lifespan: Lifespan) -> None:
         """Do nothing."""
 
     problem = problem_of(lifespan)
+    assert problem.code == "signature"
     assert "Parameter 'context' of 'shop.warm_up' is positional-only" in problem.message
     assert problem.hint == "Remove the '/' from the signature."
 
@@ -612,6 +659,7 @@ def test_unbound_method_is_refused_with_advice_to_register_the_bound_one(
     lifespan.on_start(Catalogue.warm_up)
 
     problem = problem_of(lifespan)
+    assert problem.code == "signature"
     assert "is a method without its object: nothing can be given for 'self'" in problem.message
     assert problem.hint == (
         "Register the bound method, once there is an object: lifespan.on_start(catalogue.warm_up)."
@@ -622,6 +670,43 @@ def test_unbound_method_gets_the_decorator_of_its_own_kind(lifespan: Lifespan) -
     lifespan.resource(Catalogue.open)
 
     assert "lifespan.resource(catalogue.open)" in problem_of(lifespan).hint
+
+
+class Outer:
+    class Index:
+        async def build(self) -> None:
+            """Do nothing."""
+
+
+def test_unbound_method_of_an_inner_class_names_an_object_of_that_class(lifespan: Lifespan) -> None:
+    lifespan.on_start(Outer.Index.build)
+
+    assert "lifespan.on_start(index.build)" in problem_of(lifespan).hint
+
+
+async def asks_for_nothing_there_is(klient: object) -> None:
+    """Do nothing."""
+
+
+async def asks_for_self(self: object) -> None:
+    """Do nothing."""
+
+
+@pytest.mark.parametrize("hook", [asks_for_nothing_there_is, asks_for_self])
+def test_function_of_a_module_is_not_called_a_method(
+    lifespan: Lifespan, hook: Callable[..., Any]
+) -> None:
+    lifespan.on_start(hook)
+
+    assert problem_of(lifespan).code == "missing"
+
+
+def test_function_in_a_function_is_not_called_a_method(lifespan: Lifespan) -> None:
+    @lifespan.on_start
+    async def warm_up(self: object) -> None:
+        """Do nothing."""
+
+    assert problem_of(lifespan).code == "missing"
 
 
 def test_bound_method_needs_no_self(run: RunOnLoop) -> None:
@@ -637,5 +722,6 @@ def test_signature_that_can_not_be_read_is_an_error(lifespan: Lifespan) -> None:
     lifespan.resource(name="numbers")(dict)
 
     problem = problem_of(lifespan)
-    assert "signature of 'builtins.numbers' can't be read" in problem.message
+    assert problem.code == "signature"
+    assert "signature of 'builtins.numbers' can't be read: ValueError" in problem.message
     assert problem.hint == "Wrap it in a function of your own."

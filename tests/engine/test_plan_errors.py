@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import pytest
 
 from lifespan_app import Lifespan
+from lifespan_app.engine.lease import Refusal
+from lifespan_app.engine.planning.builder import draft_plan
 from lifespan_app.errors import LifespanError, PlanError, Problem
-from tests.engine.apps import written_in
+from tests.engine.apps import HostWithApps, written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.lookups import problems_of
 
@@ -125,6 +128,17 @@ def test_cycle_is_reported_with_the_reason_of_every_edge(lifespan: Lifespan) -> 
     )
 
 
+def test_hook_that_only_leads_to_a_cycle_is_not_reported(lifespan: Lifespan) -> None:
+    """Neither is one that a hook of the cycle needs as well."""
+    lifespan.on_start(depends_on=["one"])(named("before_it"))
+    lifespan.on_start(depends_on=["fine", "two"])(named("one"))
+    lifespan.on_start(depends_on=["one"])(named("two"))
+    lifespan.on_start(named("fine"))
+
+    [problem] = problems_of(lifespan)
+    assert re.findall(r"waits for '(.*?)'", problem.message) == ["shop.two", "shop.one"]
+
+
 def test_hook_that_waits_for_itself_is_a_cycle(lifespan: Lifespan) -> None:
     lifespan.on_start(depends_on=["again"])(named("again"))
 
@@ -163,6 +177,44 @@ def test_circle_through_a_default_is_a_cycle(lifespan: Lifespan) -> None:
         """Do nothing."""
 
     assert [problem.code for problem in problems_of(lifespan)] == ["cycle"]
+
+
+def test_draft_shows_the_hooks_that_are_in_no_cycle(lifespan: Lifespan) -> None:
+    lifespan.on_start(depends_on=["two"])(named("one"))
+    lifespan.on_start(depends_on=["one"])(named("two"))
+    lifespan.on_start(depends_on=["two"])(named("behind_them"))
+    lifespan.on_start(named("elsewhere"))
+
+    plan, problems = draft_plan(lifespan.hooks, "app", HostWithApps().app_label, {})
+
+    assert [problem.code for problem in problems] == ["cycle"]
+    assert plan.order == ["shop.elsewhere"]
+    assert {excluded.key: excluded.reason for excluded in plan.excluded} == dict.fromkeys(
+        ["shop.one", "shop.two", "shop.behind_them"], "stands in a cycle, or needs a hook that does"
+    )
+
+
+def test_hook_that_can_not_run_once_says_why_and_what_to_do(lifespan: Lifespan) -> None:
+    lifespan.on_start(named("plain"))
+    lifespan.on_start(once="launch")(named("announce"))
+    lifespan.on_start(once="release", service_types=["worker"])(named("elsewhere"))
+    lifespan.on_start(once="release")(named("migrate"))
+
+    _, [problem] = draft_plan(
+        lifespan.hooks,
+        "app",
+        HostWithApps().app_label,
+        {},
+        refusals={"release": Refusal("this process has no release", "Set RELEASE.")},
+    )
+
+    assert problem == Problem(
+        "'shop.migrate' has once='release', and this process has no release.",
+        "Set RELEASE.",
+        __file__,
+        named("migrate").__code__.co_firstlineno,
+        "once",
+    )
 
 
 def test_cause_of_a_broken_module_is_the_cause_of_the_error(lifespan: Lifespan) -> None:

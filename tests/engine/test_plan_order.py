@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lifespan_app import Lifespan, Resource
+from lifespan_app import Lifespan, Resource, Retry
 from lifespan_app.engine.planning.builder import build_plan
-from lifespan_app.engine.planning.plan import Edge, Plan, Reason
+from lifespan_app.engine.planning.plan import Edge, Excluded, Plan, Reason
 from tests.engine.apps import HostWithApps, written_in
 
 
@@ -109,6 +109,16 @@ def test_lower_priority_comes_before_every_higher_one(
         ("shop.between", "priority -5", "priority"),
         ("priority 0", "shop.between", "priority"),
         ("shop.late", "priority 0", "priority"),
+    ]
+
+
+def test_edges_between_priorities_say_what_is_waited_for(lifespan: Lifespan) -> None:
+    resource(lifespan, "late", 5)
+    resource(lifespan, "early", -5)
+
+    assert lifespan.plan("app").edges == [
+        Edge("shop.early", "priority -5", Reason.PRIORITY, "priority -5"),
+        Edge("priority -5", "shop.late", Reason.PRIORITY, "after every hook of priority -5"),
     ]
 
 
@@ -234,6 +244,29 @@ def test_written_order_follows_the_order_that_needs_have_made(lifespan: Lifespan
     ]
 
 
+def test_need_of_the_hook_written_before_has_one_edge(lifespan: Lifespan) -> None:
+    resource(lifespan, "client")
+    lifespan.on_start(named("one"))
+    lifespan.on_start(depends_on=["client", "one"])(named("two"))
+
+    assert waits(lifespan.plan("app")) == [
+        ("shop.two", "shop.client", "declared"),
+        ("shop.two", "shop.one", "declared"),
+    ]
+
+
+def test_need_behind_one_that_is_left_out_counts(lifespan: Lifespan) -> None:
+    lifespan.resource(service_types=["worker"])(named("cache"))
+    resource(lifespan, "client")
+
+    @lifespan.on_start
+    @written_in("shop.lifespan")
+    async def warm_up(*, cache: object = None, client: object) -> None:
+        """Do nothing."""
+
+    assert waits(lifespan.plan("app")) == [("shop.warm_up", "shop.client", "needs")]
+
+
 def test_one_pair_may_have_two_reasons(lifespan: Lifespan) -> None:
     client = resource(lifespan, "client")
 
@@ -340,6 +373,28 @@ def test_settings_change_a_node_and_not_its_hook(lifespan: Lifespan) -> None:
     ) == (0, None, True)
 
 
+def test_settings_say_which_starts_are_tried_again(lifespan: Lifespan) -> None:
+    resource(lifespan, "client")
+    lifespan.on_start(named("warm_up"))
+    lifespan.on_shutdown(named("leave"))
+    lifespan.background(named("refresh"))
+
+    plan = build_plan(
+        lifespan.hooks,
+        "app",
+        label_of=HostWithApps().app_label,
+        overrides={"*": {"retry": 60}, "shop.warm_up": {"retry": None}},
+    )
+
+    retried = {node.key: node.options.retry for node in plan.hooks}
+    assert retried == {
+        "shop.client": Retry(60),
+        "shop.warm_up": None,
+        "shop.leave": None,
+        "shop.refresh": None,
+    }
+
+
 def test_settings_say_which_resources_the_startup_waits_for(lifespan: Lifespan) -> None:
     client = resource(lifespan, "client")
     resource(lifespan, "index", needs=[client])
@@ -358,6 +413,34 @@ def test_settings_say_which_resources_the_startup_waits_for(lifespan: Lifespan) 
     assert waited_for == {"client": False, "index": False, "model": True, "announce": True}
 
 
+def test_plan_whose_startup_waits_for_all_differs_in_nothing_else(lifespan: Lifespan) -> None:
+    lifespan.resource(service_types=["worker"])(named("queue"))
+    lifespan.resource(wait=False, timeout=3)(named("model"))
+    resource(lifespan, "index", needs=["model"])
+
+    plan = lifespan.plan("app")
+    waiting = plan.waiting_for_all()
+
+    assert [node.options.wait for node in plan.nodes] == [False, False]
+    assert [node.options.wait for node in waiting.nodes] == [True, True]
+    nodes = [node._replace(options=node.options._replace(wait=False)) for node in waiting.nodes]
+    assert Plan(waiting.service_type, nodes, waiting.excluded) == plan
+    assert waiting.waiting_for_all() is waiting
+
+
+def test_plan_without_leases_differs_in_nothing_else(lifespan: Lifespan) -> None:
+    lifespan.resource(service_types=["worker"])(named("queue"))
+    lifespan.background(once="cluster")(named("refresh"))
+
+    plan = build_plan(lifespan.hooks, "app", label_of=HostWithApps().app_label)
+    alone = plan.without_leases()
+
+    assert [node.options.once for node in (*plan.nodes, *alone.nodes)] == ["cluster", None]
+    nodes = [node._replace(options=node.options._replace(once="cluster")) for node in alone.nodes]
+    assert Plan(alone.service_type, nodes, alone.excluded) == plan
+    assert alone.without_leases() is alone
+
+
 def test_part_of_a_plan_holds_the_hooks_and_their_dependencies(lifespan: Lifespan) -> None:
     client = resource(lifespan, "client")
     resource(lifespan, "index", 1, needs=[client])
@@ -369,6 +452,41 @@ def test_part_of_a_plan_holds_the_hooks_and_their_dependencies(lifespan: Lifespa
         ("shop.other", "not asked for")
     ]
     assert all(wait.node < node.index for node in part.nodes for wait in node.waits)
+
+
+def test_part_of_a_plan_is_the_plan_of_its_hooks_alone(lifespan: Lifespan) -> None:
+    lifespan.resource(service_types=["worker"])(named("queue"))
+    other = resource(lifespan, "other").hook
+    resource(lifespan, "client")
+    resource(lifespan, "index")
+    resource(lifespan, "cache")
+
+    @lifespan.on_start
+    @written_in("shop.lifespan")
+    async def warm_up(context: object, client: object, index: object = None) -> None:
+        """Do nothing."""
+
+    lifespan.on_start(named("last"))
+    lifespan.on_start(name="very_last", depends_on=["warm_up"])(named("last"))
+
+    part = lifespan.plan("app").only(["shop.cache", "shop.client", "shop.very_last"])
+
+    wanted = [hook for hook in lifespan.hooks if hook.name not in ("other", "last")]
+    alone = build_plan(wanted, "app", label_of=HostWithApps().app_label)
+    assert part.nodes == alone.nodes
+    assert part.order == [
+        "shop.client",
+        "shop.index",
+        "shop.cache",
+        "shop.warm_up",
+        "shop.very_last",
+    ]
+    assert part.excluded == (
+        *alone.excluded,
+        Excluded("shop.other", "not asked for", other.file, other.line),
+        Excluded("shop.last", "not asked for", __file__, named("last").__code__.co_firstlineno),
+    )
+    assert part == Plan("app", part.nodes, part.excluded)
 
 
 def test_part_that_names_no_hook_of_the_plan_lists_them(lifespan: Lifespan) -> None:

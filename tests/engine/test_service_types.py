@@ -102,6 +102,24 @@ def test_plan_for_the_server_holds_its_hooks_and_their_dependencies(
     }
 
 
+def test_plan_for_the_server_holds_a_dependency_of_several_hooks_once(lifespan: Lifespan) -> None:
+    own = declare(lifespan, "own")
+    shared = declare(lifespan, "shared")
+    declare(lifespan, "first", service_types=["server"], depends_on=[own])
+    declare(lifespan, "second", service_types=["server"], depends_on=[shared])
+    declare(lifespan, "third", service_types=["server"], depends_on=[shared])
+
+    assert names(lifespan.plan("server")) == ["own", "shared", "first", "second", "third"]
+
+
+def test_cycle_in_a_plan_for_the_server_is_reported(lifespan: Lifespan) -> None:
+    declare(lifespan, "one", service_types=["server"], depends_on=["shop.two"])
+    declare(lifespan, "two", depends_on=["shop.one"])
+
+    with pytest.raises(PlanError, match="Dependency cycle"):
+        lifespan.plan("server")
+
+
 def test_hooks_for_the_server_do_not_run_in_its_workers(lifespan: Lifespan) -> None:
     declare(lifespan, "elect", service_types=["server"])
     declare(lifespan, "both", service_types=["server", "app"])

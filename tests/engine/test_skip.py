@@ -9,7 +9,7 @@ import pytest
 from lifespan_app import Lifespan
 from lifespan_app.engine.planning.builder import build_plan
 from lifespan_app.engine.planning.plan import Plan
-from lifespan_app.errors import PlanError
+from lifespan_app.errors import PlanError, Problem
 from tests.engine.apps import HostWithApps, written_in
 
 
@@ -60,3 +60,24 @@ def test_hook_of_another_service_type_may_be_skipped(lifespan: Lifespan) -> None
     declare(lifespan, "queue", service_types=["worker"])
 
     assert list(plan_without(lifespan, "shop.queue").order) == ["shop.cache"]
+
+
+def test_all_that_depend_on_a_skipped_hook_are_left_out_whatever_else_they_need(
+    lifespan: Lifespan,
+) -> None:
+    cache = declare(lifespan, "cache")
+    lock = declare(lifespan, "lock")
+    declare(lifespan, "search", depends_on=[cache, lock])
+    declare(lifespan, "index", depends_on=[cache])
+    declare(lifespan, "mail", depends_on=[lock])
+
+    assert list(plan_without(lifespan, "shop.cache", "shop.lock").order) == []
+
+
+def test_key_that_no_hook_has_may_be_one_of_a_module_that_is_broken(lifespan: Lifespan) -> None:
+    broken = Problem("App 'shop' has a broken lifespan.py.", "Mend it.", code="broken")
+
+    with pytest.raises(PlanError) as caught:
+        build_plan(lifespan.hooks, "app", skip=["shop.cache"], broken=[broken])
+
+    assert caught.value.problems == (broken,)

@@ -416,7 +416,10 @@ class _Draft:
         try:
             # An annotation is the module's own code, which PEP 649 or PEP 563 has deferred:
             # https://peps.python.org/pep-0649/
-            return eval(text, namespace_of(hook)), ""
+            names = namespace_of(hook)
+            value = eval(text, names)
+            # PEP 563 leaves a text in the place of an annotation in quotes.
+            return (eval(value, names) if isinstance(value, str) else value), ""
         except Exception as error:
             if "Annotated" in text or get_origin(annotation) is Annotated:
                 return None, one_line(error)

@@ -85,7 +85,7 @@ def find_cycles(running: list[Candidate], placed: set[int]) -> Iterator[list[Can
     """Yield each cycle whole: every hook of it waits for the next one, the last for the first."""
     seen: set[int] = set()
     for start in running:
-        if id(start) in placed or id(start) in seen:
+        if id(start) in placed:
             continue
         path: list[Candidate] = []
         places: dict[int, int] = {}
@@ -162,7 +162,7 @@ def add_node(
         if options.wait and not nodes[target.node].options.wait:
             options = options._replace(wait=False)
         if parameter:
-            arguments.append(Argument(parameter, Gives.RESOURCE, target.node, has_default))
+            arguments.append(Argument(parameter, Gives.RESOURCE, target.node))
         waits.append(Wait(target.node, reason, detail, not has_default))
     if barrier is not None:
         detail = f"after every hook of {barrier.key}"

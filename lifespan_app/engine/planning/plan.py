@@ -42,7 +42,6 @@ class Argument(NamedTuple):
     gives: Gives
     node: int = -1
     """Which node of the plan, for a resource."""
-    has_default: bool = False
 
 
 class Wait(NamedTuple):
@@ -89,22 +88,16 @@ class Node(NamedTuple):
     waits: tuple[Wait, ...] = ()
 
 
-def node_of(
-    index: int,
-    hook: Hook,
-    label_of: Callable[[str], str | None],
-    waits: tuple[Wait, ...] = (),
-) -> Node:
+def node_of(index: int, hook: Hook, label_of: Callable[[str], str | None]) -> Node:
     """Return the node of a hook that is no app's.
 
     Args:
         index: its place in the plan.
         hook: the hook.
         label_of: returns the app label of a module, or None outside an installed app.
-        waits: its edges.
     """
     label = label_of(hook.module) or hook.module
-    return Node(index, f"{label}.{hook.name}", label, hook, hook.options, (), waits)
+    return Node(index, f"{label}.{hook.name}", label, hook, hook.options)
 
 
 def barrier_of(index: int, key: str, *, waits: tuple[Wait, ...] = ()) -> Node:

@@ -237,11 +237,7 @@ class HookRun:
 
     def _entry(self, phase: Phase, ended: float, outcome: Outcome | None = None) -> Entry:
         """Return its step of the startup or the shutdown, in its state at a time."""
-        # It may stop before its turn: at the announcement of the shutdown, or if it came up too late.
-        if phase is IN_STARTUP:
-            after = self.after[START_TURN]
-        else:
-            after = self.after[STOP_TURN] if self.released else -1
+        after = self.after[START_TURN if phase is IN_STARTUP else STOP_TURN]
         # Three times as fast as Entry(...), of which each hook has one or two.
         where = self.waiting_at
         number, tried = 1, NOT_TRIED
@@ -585,7 +581,7 @@ class HookRun:
         Since when it can't be read, or why it was not called, is worth an entry.
         """
         self._goes_down(NOTHING_TO_STOP)
-        after = self.after[STOP_TURN] if self.released else -1
+        after = self.after[STOP_TURN]
         self.shutdown = Entry(self.node, IN_SHUTDOWN, now, now, after, outcome, reason=reason)
         return self.shutdown
 
@@ -626,7 +622,7 @@ class HookRun:
         reason: str = "",
     ) -> Entry:
         """Fail in a phase; its task or thread may still be on its way out."""
-        step = {IN_STARTUP: self.startup, IN_SERVICE: self.serving}.get(phase, self.shutdown)
+        step = self.serving if phase is IN_SERVICE else None
         step = (step or self._entry(phase, at)).ends(outcome, at, error, reason)
         self._keep(step)
         return step
