@@ -577,7 +577,7 @@ class Scheduler:
         if attempts.passed is not None:
             error, is_for = attempts.passed, attempts.retry.is_for(TimeoutError())
         else:
-            is_for = not is_cancellation(error) and attempts.retry.is_for(error)
+            is_for = attempts.retry.is_for(error)
         attempts.fails(error)
         due = self._now + attempts.pause(self._random())
         if not is_for or due >= attempts.until:
@@ -938,8 +938,9 @@ class Scheduler:
         if job.state is not UP:
             return
         place = self.graph.jobs_place
-        after = -1 if place is None else place.after[STOP_TURN]
-        job.job_asked_to_stop(self._now, self.deadlines.of_stop(job, self._now), after)
+        assert place is not None
+        due = self.deadlines.of_stop(job, self._now)
+        job.job_asked_to_stop(self._now, due, place.after[STOP_TURN])
         if job.on_loop:
             # The ending loop has cancelled the job already; a second time would interrupt its clean-up.
             self.commands.append((Do.CANCEL, job, False))
