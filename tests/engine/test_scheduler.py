@@ -7,6 +7,7 @@ events in, and commands out.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -271,6 +272,16 @@ def test_at_the_deadline_an_optional_attempt_fails_before_what_is_required() -> 
     [failed] = plot.entry("feed").tried.errors
     assert "did not start within its limit of 2.5 s" in failed
     assert plot.entry("index").reason.startswith("it needs 'shop.feed'")
+
+
+def test_at_the_deadline_a_required_attempt_fails_by_the_limit_that_it_has_passed() -> None:
+    plot = Plot(lambda lifespan: flaky(lifespan, timeout=2.5), LIMITS._replace(startup=3.0))
+    plot.begin()
+    plot.up("client")
+    assert plot.at(2.5) == ["cancel db"]
+    assert plot.at(3.0) == ["stop begins"]
+    assert "did not start within its limit of 2.5 s" in str(plot.scheduler.first_error)
+    assert plot.entry("db").outcome == "timed_out"
 
 
 # A required hook raises, or a limit passes.
@@ -746,11 +757,14 @@ def test_hook_that_ignores_the_deadline_is_abandoned() -> None:
     assert plot.entry("db", IN_SHUTDOWN).outcome == "abandoned"
 
 
-def test_job_that_ignores_the_deadline_has_failed_as_abandoned() -> None:
+@pytest.mark.parametrize(("declare", "up"), [(resource, ["one"]), (job, [])])
+def test_what_still_runs_at_the_deadline_has_failed_as_abandoned(
+    declare: Callable[[Lifespan, str], None], up: list[str]
+) -> None:
+    """The loop was blocked, so that nothing was cancelled in time."""
     slow = Limits(startup=30.0, stop=60.0, shutdown=8.0)
-    plot = served(lambda lifespan: job(lifespan, "refresh"), limits=slow)
+    plot = served(lambda lifespan: declare(lifespan, "one"), *up, limits=slow)
     plot.stops()
-    plot.at(7.0)
     plot.scheduler.time_passed(8.0)
     failed = [command[1] for command in plot.scheduler.commands if command[0] is Do.FAILED]
     assert [(entry.phase, entry.outcome) for entry in failed] == [(IN_SHUTDOWN, "abandoned")]
@@ -906,6 +920,14 @@ def test_cancellation_makes_a_stop_that_is_under_way_a_quick_one() -> None:
     plot.now = 2.0
     plot.scheduler.hurry(plot.now)
     assert plot.at(3.0) == ["cancel db"]
+
+
+def test_cancellation_after_the_end_of_the_run_has_nothing_looked_at() -> None:
+    plot = served(lambda lifespan: resource(lifespan, "db"), "db")
+    plot.stops()
+    plot.ends("db")
+    plot.scheduler.hurry(plot.now)
+    assert plot.scheduler.wake_at == math.inf
 
 
 def test_end_of_the_loop_is_no_failure_of_a_hook() -> None:
@@ -1492,6 +1514,18 @@ def test_first_hook_stops_after_the_job_that_ended_last() -> None:
     assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("refresh").node.index
 
 
+def test_first_hook_stops_after_the_job_that_was_abandoned_last() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        job(lifespan, "refresh", shutdown_timeout=2)
+
+    plot = served(declare, "db")
+    plot.stops()
+    plot.at(4.0)
+    plot.ends("db")
+    assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("refresh").node.index
+
+
 # A slow hook.
 
 
@@ -1561,20 +1595,20 @@ def test_fault_of_the_shutdown_is_one_of_its_errors_and_begins_it_if_it_has_not_
     first, second = RuntimeError("first"), RuntimeError("second")
     plot.scheduler.fault(plot.now, first)
     assert plot.commands() == ["release cache", "release client"]
+    plot.ends("client")
     plot.scheduler.fault(plot.now, second)
     assert plot.commands() == []
     assert plot.scheduler.stop_errors == [first, second]
     plot.ends("cache")
-    plot.ends("client")
     assert plot.ends("db") == ["finish"]
 
 
 def test_fault_of_a_run_that_is_over_begins_no_shutdown() -> None:
-    plot = Plot(chain)
-    plot.scheduler.stop(plot.now, quick=False, ended_by="the test")
+    plot = served(chain, "db", "client", "cache")
+    plot.scheduler.end_at_once(RuntimeError("a fault"))
     plot.commands()
-    plot.scheduler.fault(plot.now, RuntimeError("a fault"))
-    assert [one.state for one in plot.graph.hook_runs] == ["pending"] * 3
+    plot.scheduler.fault(plot.now, RuntimeError("another"))
+    assert plot.commands() == []
 
 
 def test_where_nothing_can_be_relied_on_the_run_ends_at_once() -> None:
