@@ -757,17 +757,38 @@ def test_hook_that_ignores_the_deadline_is_abandoned() -> None:
     assert plot.entry("db", IN_SHUTDOWN).outcome == "abandoned"
 
 
-@pytest.mark.parametrize(("declare", "up"), [(resource, ["one"]), (job, [])])
+def test_thread_that_passes_its_limit_in_the_last_second_has_failed_already() -> None:
+    slow = Limits(startup=30.0, stop=7.5, shutdown=8.0)
+    plot = served(lambda lifespan: resource(lifespan, "db", in_thread=True), "db", limits=slow)
+    plot.stops()
+    assert plot.at(7.0) == []
+    [error] = plot.scheduler.stop_errors
+    assert plot.at(7.5) == ["abandon db", "finish"]
+    [note] = error.__notes__
+    assert note.endswith(" at shutdown.")
+
+
+@pytest.mark.parametrize(
+    ("declare", "up", "how"),
+    [
+        (resource, ["one"], "had not ended at the shutdown's deadline"),
+        (job, [], "ignores its cancellation"),
+    ],
+)
 def test_what_still_runs_at_the_deadline_has_failed_as_abandoned(
-    declare: Callable[[Lifespan, str], None], up: list[str]
+    declare: Callable[[Lifespan, str], None], up: list[str], how: str
 ) -> None:
-    """The loop was blocked, so that nothing was cancelled in time."""
+    """The loop was blocked, so that nothing was cancelled in time, except for the job."""
     slow = Limits(startup=30.0, stop=60.0, shutdown=8.0)
     plot = served(lambda lifespan: declare(lifespan, "one"), *up, limits=slow)
     plot.stops()
     plot.scheduler.time_passed(8.0)
-    failed = [command[1] for command in plot.scheduler.commands if command[0] is Do.FAILED]
+    commands = list(plot.scheduler.commands)
+    failed = [command[1] for command in commands if command[0] is Do.FAILED]
     assert [(entry.phase, entry.outcome) for entry in failed] == [(IN_SHUTDOWN, "abandoned")]
+    assert [command[2] for command in commands if command[0] is Do.ABANDON] == [how]
+    [error] = plot.scheduler.stop_errors
+    assert str(error).endswith(f"{how}, and was abandoned.")
 
 
 def test_startup_that_fails_with_no_time_left_stops_every_hook_at_once() -> None:

@@ -1086,10 +1086,13 @@ class Scheduler:
         self.deadlines.grant(hook_run, self._now + GRACE)
 
     def _abandon(self, hook_run: HookRun) -> None:
-        if hook_run.on_loop:
+        if not hook_run.on_loop:
+            how = "hangs in its thread, which can't be cancelled"
+        elif hook_run.cancel_attempts or hook_run.is_job:
             how = "ignores its cancellation"
         else:
-            how = "hangs in its thread, which can't be cancelled"
+            # The loop was blocked for so long that it was not cancelled. A job was, by the stop.
+            how = "had not ended at the shutdown's deadline"
         error = HookError(f"{hook_run} {how}, and was abandoned.")
         self.commands.append((Do.ABANDON, hook_run, how))
         self._fail_last_attempt(hook_run)
@@ -1211,8 +1214,7 @@ class Scheduler:
         """Start a hook with the resources that are up now."""
         if tell and self._tells_steps:
             self.commands.append((STEP, hook_run.step))
-        arguments = self._resources_of(hook_run) if hook_run.node.arguments else {}
-        self.commands.append((START, hook_run, arguments))
+        self.commands.append((START, hook_run, self._resources_of(hook_run)))
 
     def _resources_of(self, hook_run: HookRun) -> dict[str, Any]:
         hook_runs = self.graph.hook_runs
