@@ -1741,6 +1741,18 @@ def test_each_step_is_told_from_the_moment_in_which_somebody_wants_to_know() -> 
     assert [command[0] for command in plot.scheduler.commands] == [Do.START]
 
 
+def test_step_of_a_shutdown_function_is_told_when_it_begins() -> None:
+    plot = served(
+        lambda lifespan: lifespan.on_shutdown(name="leave")(written_in("shop.lifespan")(nothing))
+    )
+    plot.scheduler.stop(plot.now, quick=False, ended_by="the test")
+    plot.commands()
+    plot.scheduler.shutdown_begins(plot.now, tells_steps=True)
+    step, start = plot.scheduler.commands
+    assert step == (Do.STEP, plot.hook("leave").step)
+    assert start[0] is Do.START
+
+
 # The time.
 
 
