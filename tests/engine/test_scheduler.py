@@ -7,6 +7,7 @@ events in, and commands out.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from lifespan_app import Lifespan, Retry
 from lifespan_app.engine.lease import Lease
 from lifespan_app.engine.reporting.report import IN_SHUTDOWN, Phase, Readiness
-from lifespan_app.engine.running.deadlines import Limits
+from lifespan_app.engine.running.deadlines import EARLY, Limits
 from lifespan_app.engine.running.scheduler import Do
 from tests.engine.apps import written_in
 from tests.engine.plot import LIMITS, Plot, chain, job, nothing, resource, served
@@ -100,6 +101,17 @@ def test_every_hook_is_down_at_the_end_and_holds_nothing() -> None:
         assert (one.state, one.value, one.lives) == ("down", None, False), one
 
 
+def test_resource_that_holds_nothing_is_closed_at_once() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "db"))
+    plot.begin()
+    plot.ends("db")
+    plot.serves()
+    plot.now = 5.0
+    assert plot.stops() == ["finish"]
+    entry = plot.entry("db", IN_SHUTDOWN)
+    assert (entry.outcome, entry.begun, entry.ended) == ("ok", 5.0, 5.0)
+
+
 def test_requests_may_come_while_the_process_serves_and_its_stop_is_not_known() -> None:
     plot = Plot(chain)
     assert plot.readiness() is Readiness.STARTING
@@ -117,6 +129,11 @@ def test_requests_may_come_while_the_process_serves_and_its_stop_is_not_known() 
     for name in ("cache", "client", "db"):
         plot.ends(name)
     assert plot.readiness() is Readiness.STOPPED
+
+
+def test_run_that_goes_on_has_no_cause_of_its_end() -> None:
+    plot = served(chain, "db", "client", "cache")
+    assert plot.scheduler.ended_by == ""
 
 
 def test_failing_check_of_what_is_required_keeps_requests_away() -> None:
@@ -187,10 +204,29 @@ def test_attempt_that_would_begin_too_late_is_none() -> None:
     plot = Plot(lambda lifespan: flaky(lifespan, retry=2))
     plot.begin()
     plot.up("client")
-    plot.at(1.8)
+    plot.at(1.5)
     error = OSError("nobody there")
     assert plot.ends("db", error) == ["stop begins"]
     assert plot.scheduler.first_error is error
+
+
+@pytest.mark.parametrize("at", [5.0, 5.0 - EARLY], ids=["in time", "when a timer fires early"])
+def test_attempt_that_goes_on_at_the_end_of_the_retry_fails_at_once(at: float) -> None:
+    plot = Plot(lambda lifespan: flaky(lifespan, retry=5))
+    plot.begin()
+    plot.up("client")
+    plot.scheduler.time_passed(at)
+    assert plot.commands() == ["cancel db", "stop begins"]
+    assert "did not start within the 5 s of its retry" in str(plot.scheduler.first_error)
+
+
+def test_error_of_an_only_attempt_says_nothing_of_attempts() -> None:
+    plot = Plot(lambda lifespan: flaky(lifespan, retry=Retry(60, on=(OSError,))))
+    plot.begin()
+    error = ValueError("wrong password")
+    plot.ends("db", error)
+    [note] = error.__notes__
+    assert note.endswith(" at startup.")
 
 
 def test_stop_waits_for_no_attempt() -> None:
@@ -236,6 +272,16 @@ def test_at_the_deadline_an_optional_attempt_fails_before_what_is_required() -> 
     [failed] = plot.entry("feed").tried.errors
     assert "did not start within its limit of 2.5 s" in failed
     assert plot.entry("index").reason.startswith("it needs 'shop.feed'")
+
+
+def test_at_the_deadline_a_required_attempt_fails_by_the_limit_that_it_has_passed() -> None:
+    plot = Plot(lambda lifespan: flaky(lifespan, timeout=2.5), LIMITS._replace(startup=3.0))
+    plot.begin()
+    plot.up("client")
+    assert plot.at(2.5) == ["cancel db"]
+    assert plot.at(3.0) == ["stop begins"]
+    assert "did not start within its limit of 2.5 s" in str(plot.scheduler.first_error)
+    assert plot.entry("db").outcome == "timed_out"
 
 
 # A required hook raises, or a limit passes.
@@ -299,6 +345,20 @@ def test_hook_that_is_up_only_after_the_deadline_has_passed_it() -> None:
     assert "within the startup's deadline of 3 s; it has had 3.200 s of them" in error
 
 
+@pytest.mark.parametrize("up", [True, False], ids=["came up", "returned"])
+@pytest.mark.parametrize("at", [2.0, 2.0 - EARLY], ids=["at its limit", "when a timer fires early"])
+def test_start_that_ends_in_the_moment_of_its_limit_has_passed_it(at: float, up: bool) -> None:
+    """The timer for it may come first, or second: that is to make no difference."""
+    plot = Plot(lambda lifespan: resource(lifespan, "db", timeout=2.0))
+    plot.begin()
+    plot.now = at
+    if up:
+        plot.up("db")
+    else:
+        plot.ends("db")
+    assert "within its limit of 2 s" in str(plot.scheduler.first_error)
+
+
 def test_optional_hook_fails_first_at_the_deadline_and_the_rest_serves() -> None:
     def declare(lifespan: Lifespan) -> None:
         resource(lifespan, "client")
@@ -328,6 +388,25 @@ def test_all_dependents_of_an_optional_hook_are_skipped_with_it_at_the_deadline(
     assert plot.entry("pages").outcome == "skipped"
 
 
+@pytest.mark.parametrize("required", [True, False])
+def test_hook_does_not_begin_whose_turn_comes_with_the_end_of_the_startup(required: bool) -> None:
+    """It was about to start without the hook that had not come up in time."""
+
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "feed", required=False)
+        resource(lifespan, "db", required=required)
+
+        @lifespan.on_start(required=False)
+        @written_in("shop.lifespan")
+        async def announce(feed: object = None) -> None: ...
+
+    plot = Plot(declare, LIMITS._replace(startup=3.0))
+    plot.begin()
+    ended = "stop begins" if required else "serve"
+    assert plot.at(3.0) == ["cancel feed", "cancel db", ended]
+    assert plot.entry("announce").outcome == "skipped"
+
+
 # An optional hook fails, or passes its limit.
 
 
@@ -346,6 +425,20 @@ def test_dependents_of_a_failed_optional_hook_are_skipped() -> None:
     assert plot.entry("index").outcome == "skipped"
     assert "it needs 'shop.feed'" in plot.entry("index").reason
     assert plot.readiness() is Readiness.DEGRADED
+
+
+def test_dependents_are_skipped_behind_one_that_was_skipped_before() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "feed", required=False)
+        resource(lifespan, "rates", required=False)
+        resource(lifespan, "index", "feed", "rates")
+        resource(lifespan, "prices", "rates")
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.ends("feed", OSError("down"))
+    assert plot.ends("rates", OSError("down")) == ["serve"]
+    assert plot.entry("prices").outcome == "skipped"
 
 
 def test_optional_hook_has_ten_seconds() -> None:
@@ -445,6 +538,29 @@ def test_start_that_the_startup_does_not_wait_for_is_tried_again_after_its_deadl
     assert plot.at(60.5) == ["start model"]
 
 
+def test_start_that_begins_in_the_startup_is_tried_again_after_its_deadline() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        resource(lifespan, "model", wait=False, retry=100)
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.up("db")
+    plot.serves()
+    plot.at(60.0)
+    assert plot.ends("model", OSError("nobody there")) == ["try again model"]
+    assert plot.at(60.5) == ["start model"]
+
+
+def test_late_attempt_that_passes_its_limit_begins_again_once_it_has_ended() -> None:
+    plot = Plot(lambda lifespan: resource(lifespan, "model", wait=False, retry=100, timeout=5))
+    plot.begin()
+    plot.serves()
+    assert plot.at(5.0) == ["cancel model"]
+    assert plot.ends("model", asyncio.CancelledError()) == ["try again model"]
+    assert plot.at(5.5) == ["start model"]
+
+
 def test_lines_of_late_hooks_are_looked_for_after_the_deadline_of_the_startup() -> None:
     def declare(lifespan: Lifespan) -> None:
         resource(lifespan, "model", wait=False)
@@ -488,8 +604,24 @@ def test_stop_that_passes_its_limit_is_cancelled() -> None:
     plot = served(lambda lifespan: resource(lifespan, "db", shutdown_timeout=2.0), "db")
     assert plot.stops() == ["release db"]
     assert plot.at(2.0) == ["cancel db"]
+    # It is reported now: what ignores its cancellation may take its time.
+    steps = plot.journal.snapshot((), lambda: (), plot.now).steps()
+    assert [step.outcome for step in steps if step.phase is IN_SHUTDOWN] == ["timed_out"]
     assert plot.ends("db", asyncio.CancelledError()) == ["finish"]
     assert plot.entry("db", IN_SHUTDOWN).outcome == "timed_out"
+
+
+@pytest.mark.parametrize("at", [2.1, 2.0, 2.0 - EARLY])
+def test_stop_that_ends_after_its_limit_has_passed_it(at: float) -> None:
+    """The loop was blocked, so that nothing was looked at in time."""
+    plot = served(lambda lifespan: resource(lifespan, "db", shutdown_timeout=2.0), "db")
+    plot.stops()
+    plot.now = at
+    assert plot.ends("db") == ["finish"]
+    entry = plot.entry("db", IN_SHUTDOWN)
+    assert (entry.outcome, entry.ended) == ("timed_out", at)
+    [error] = plot.scheduler.stop_errors
+    assert "did not stop within its limit of 2 s" in str(error)
 
 
 def test_error_after_the_limit_of_a_stop_is_a_note_of_the_first_one() -> None:
@@ -535,6 +667,8 @@ def test_job_that_raises_when_it_is_stopped_has_failed() -> None:
     entry = plot.entry("refresh", Phase.SERVING)
     assert (entry.outcome, entry.ended, entry.error) == ("failed", 2.0, error)
     assert plot.scheduler.stop_errors == [error]
+    steps = plot.journal.snapshot((), lambda: (), plot.now).steps()
+    assert [step.phase for step in steps] == [Phase.SERVING]
 
 
 def test_job_is_cancelled_gently_by_the_stop_and_once_more_at_its_limit() -> None:
@@ -547,6 +681,8 @@ def test_job_is_cancelled_gently_by_the_stop_and_once_more_at_its_limit() -> Non
     assert cancels(plot) == [False]
     plot.scheduler.time_passed(2.0)
     assert cancels(plot) == [True]
+    entry = plot.entry("refresh", Phase.SERVING)
+    assert (entry.outcome, entry.ended) == ("timed_out", 2.0)
 
 
 def cancels(plot: Plot) -> list[bool]:
@@ -619,6 +755,40 @@ def test_hook_that_ignores_the_deadline_is_abandoned() -> None:
     plot.at(7.0)
     assert plot.at(8.0) == ["abandon db", "abandon cache", "finish"]
     assert plot.entry("db", IN_SHUTDOWN).outcome == "abandoned"
+
+
+def test_thread_that_passes_its_limit_in_the_last_second_has_failed_already() -> None:
+    slow = Limits(startup=30.0, stop=7.5, shutdown=8.0)
+    plot = served(lambda lifespan: resource(lifespan, "db", in_thread=True), "db", limits=slow)
+    plot.stops()
+    assert plot.at(7.0) == []
+    [error] = plot.scheduler.stop_errors
+    assert plot.at(7.5) == ["abandon db", "finish"]
+    [note] = error.__notes__
+    assert note.endswith(" at shutdown.")
+
+
+@pytest.mark.parametrize(
+    ("declare", "up", "how"),
+    [
+        (resource, ["one"], "had not ended at the shutdown's deadline"),
+        (job, [], "ignores its cancellation"),
+    ],
+)
+def test_what_still_runs_at_the_deadline_has_failed_as_abandoned(
+    declare: Callable[[Lifespan, str], None], up: list[str], how: str
+) -> None:
+    """The loop was blocked, so that nothing was cancelled in time, except for the job."""
+    slow = Limits(startup=30.0, stop=60.0, shutdown=8.0)
+    plot = served(lambda lifespan: declare(lifespan, "one"), *up, limits=slow)
+    plot.stops()
+    plot.scheduler.time_passed(8.0)
+    commands = list(plot.scheduler.commands)
+    failed = [command[1] for command in commands if command[0] is Do.FAILED]
+    assert [(entry.phase, entry.outcome) for entry in failed] == [(IN_SHUTDOWN, "abandoned")]
+    assert [command[2] for command in commands if command[0] is Do.ABANDON] == [how]
+    [error] = plot.scheduler.stop_errors
+    assert str(error).endswith(f"{how}, and was abandoned.")
 
 
 def test_startup_that_fails_with_no_time_left_stops_every_hook_at_once() -> None:
@@ -740,6 +910,7 @@ def test_cancelled_startup_stops_open_hooks_quickly() -> None:
     plot.up("client")
     plot.scheduler.stop(plot.now, quick=True, ended_by="cancelled")
     assert plot.commands() == ["cancel db", "stop begins"]
+    assert plot.scheduler.status == "stopping"
     assert plot.stop_begins() == ["release client"]
     assert plot.at(1.0) == ["cancel db", "cancel client"]
     assert plot.scheduler.deadlines.deadline == 3.0
@@ -772,6 +943,14 @@ def test_cancellation_makes_a_stop_that_is_under_way_a_quick_one() -> None:
     assert plot.at(3.0) == ["cancel db"]
 
 
+def test_cancellation_after_the_end_of_the_run_has_nothing_looked_at() -> None:
+    plot = served(lambda lifespan: resource(lifespan, "db"), "db")
+    plot.stops()
+    plot.ends("db")
+    plot.scheduler.hurry(plot.now)
+    assert plot.scheduler.wake_at == math.inf
+
+
 def test_end_of_the_loop_is_no_failure_of_a_hook() -> None:
     plot = Plot(chain)
     plot.begin()
@@ -779,6 +958,17 @@ def test_end_of_the_loop_is_no_failure_of_a_hook() -> None:
     plot.ends("db", asyncio.CancelledError())
     assert plot.entry("db").outcome == "cancelled"
     assert plot.scheduler.first_error is None
+
+
+def test_job_that_ends_with_the_loop_leaves_the_other_jobs_to_the_shutdown() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        job(lifespan, "refresh")
+        job(lifespan, "clean")
+
+    plot = served(declare)
+    plot.scheduler.loop_ends(plot.now)
+    assert plot.ends("refresh", asyncio.CancelledError()) == []
+    assert plot.stops() == ["cancel clean"]
 
 
 def test_end_of_the_loop_is_none_of_a_run_that_is_over() -> None:
@@ -849,6 +1039,15 @@ def test_of_several_errors_the_first_is_kept_and_noted() -> None:
     assert "Then 'shop.client'" in next(step for step in steps if step.name == "db").traceback
 
 
+def test_error_that_two_hooks_share_is_not_noted_as_its_own_successor() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    shared = OSError("nobody there")
+    plot.ends("db", shared)
+    plot.ends("client", shared)
+    assert not any(note.startswith("Then") for note in shared.__notes__)
+
+
 # The stop is known before it begins.
 
 
@@ -886,6 +1085,22 @@ def test_job_that_crashes_is_not_begun_again() -> None:
     assert plot.ends("refresh", OSError("lost")) == []
     assert plot.readiness() is Readiness.CRASHED
     assert plot.at(3600.0) == []
+
+
+def test_status_is_news_where_it_has_changed() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        job(lifespan, "refresh")
+        job(lifespan, "clean")
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.serves()
+    news = []
+    for name in ("refresh", "clean"):
+        plot.scheduler.ended(plot.now, plot.hook(name), OSError("lost"))
+        news.append([command[1] for command in plot.scheduler.commands if command[0] is Do.STATUS])
+        plot.scheduler.commands.clear()
+    assert news == [[True], [False]]
 
 
 def test_job_that_crashes_is_begun_again_after_longer_and_longer_pauses() -> None:
@@ -956,6 +1171,18 @@ def test_crashed_job_is_not_restarted_without_its_dependencies() -> None:
     reason = plot.entry("refresh", Phase.SERVING).reason
     assert reason.startswith("it does not begin: it needs 'shop.db'")
     assert reason.endswith("which crashed: OSError: lost")
+
+
+def test_job_with_a_first_pause_does_not_begin_without_its_dependencies() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        job(lifespan, "refresh", depends_on=["shop.db"], every=60, first=10)
+
+    plot = served(declare, "db")
+    plot.ends("db", OSError("lost"))
+    assert plot.at(60.0) == []
+    entry = plot.entry("refresh", Phase.SERVING)
+    assert (entry.outcome, entry.begun) == ("skipped", 10.0)
 
 
 def test_shutdown_function_is_skipped_after_the_crash_of_what_it_needs() -> None:
@@ -1060,7 +1287,11 @@ def test_round_that_crashes_leaves_the_job_crashed_until_one_succeeds() -> None:
     plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, on_crash="restart"))
     plot.begin()
     plot.serves()
-    plot.ends("refresh", OSError("lost"))
+    error = OSError("lost")
+    plot.ends("refresh", error)
+    [note] = error.__notes__
+    assert note.startswith("Raised by lifespan hook 'shop.refresh'")
+    assert note.endswith(" while serving.")
     assert plot.readiness() is Readiness.CRASHED
     assert plot.at(1.0) == ["start refresh"]
     assert plot.readiness() is Readiness.CRASHED
@@ -1080,12 +1311,20 @@ def test_round_that_passes_its_limit_is_cancelled_twice_and_then_waited_for() ->
     assert plot.at(3600.0) == ["start refresh"]
 
 
-def test_round_that_ends_after_its_limit_has_passed_it() -> None:
+def test_no_round_begins_beside_one_that_is_being_cancelled() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", every=6, jitter=0, timeout=5))
+    plot.begin()
+    plot.serves()
+    assert plot.at(60.0) == ["cancel refresh", "cancel refresh", "hangs refresh"]
+
+
+@pytest.mark.parametrize("at", [5.1, 5.0, 5.0 - EARLY])
+def test_round_that_ends_after_its_limit_has_passed_it(at: float) -> None:
     """The loop was blocked, so that nothing was looked at in time."""
     plot = Plot(lambda lifespan: job(lifespan, "refresh", every=60, timeout=5))
     plot.begin()
     plot.serves()
-    plot.now = 5.1
+    plot.now = at
     plot.ends("refresh")
     entry = plot.entry("refresh", Phase.SERVING)
     assert entry.outcome == "crashed"
@@ -1134,6 +1373,25 @@ def test_job_does_not_stall_between_two_rounds() -> None:
     assert plot.commands() == ["start refresh"]
     assert plot.at(269.0) == []
     assert plot.at(270.0) == ["stalled refresh"]
+
+
+@pytest.mark.parametrize(
+    ("options", "answer"),
+    [
+        ({"every": 60, "timeout": 5}, ["cancel refresh"]),
+        ({"stall_after": 5}, ["stalled refresh"]),
+        ({"every": 60, "first": 5}, ["start refresh"]),
+    ],
+    ids=["limit", "stalled", "first"],
+)
+def test_job_is_looked_at_though_the_timer_has_fired_half_a_millisecond_early(
+    options: dict[str, float], answer: list[str]
+) -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh", **options))
+    plot.begin()
+    plot.serves()
+    plot.scheduler.time_passed(5.0 - EARLY)
+    assert plot.commands() == answer
 
 
 def test_stop_in_the_last_second_ends_as_soon_as_the_job_is_down_too() -> None:
@@ -1213,8 +1471,25 @@ def test_resource_whose_own_tasks_crash_is_down() -> None:
     assert plot.ends("client", error) == []
     assert plot.hook("client").crashed
     [note] = error.__notes__
+    assert note.startswith("Raised by lifespan hook 'shop.client'")
     assert note.endswith(" while serving.")
     assert plot.stops() == ["release cache"]
+
+
+def test_resource_that_crashes_before_the_service_fails_the_startup() -> None:
+    plot = Plot(chain)
+    plot.begin()
+    plot.up("db")
+    error = OSError("lost")
+    assert plot.ends("db", error) == ["cancel cache", "cancel client", "stop begins"]
+    assert plot.scheduler.first_error is error
+    plot.stop_begins()
+    plot.ends("client", OSError("not closed"))
+    plot.ends("cache", asyncio.CancelledError())
+    assert plot.scheduler.over
+    steps = plot.journal.snapshot((), lambda: (), plot.now).steps()
+    [crash] = [step for step in steps if step.phase is Phase.SERVING]
+    assert "Then 'shop.client'" in crash.traceback
 
 
 def test_jobs_stop_before_the_first_hook_those_of_the_highest_priority_first() -> None:
@@ -1244,6 +1519,32 @@ def test_job_is_stopped_after_the_function_that_ended_last_before_it() -> None:
     assert plot.ends("leave") == ["cancel refresh"]
     assert plot.ends("refresh", asyncio.CancelledError()) == ["finish"]
     assert plot.entry("refresh", Phase.SERVING).after == plot.hook("leave").node.index
+
+
+def test_first_hook_stops_after_the_job_that_ended_last() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        job(lifespan, "refresh")
+        job(lifespan, "clean")
+
+    plot = served(declare, "db")
+    plot.stops()
+    plot.ends("clean", asyncio.CancelledError())
+    plot.ends("refresh", asyncio.CancelledError())
+    plot.ends("db")
+    assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("refresh").node.index
+
+
+def test_first_hook_stops_after_the_job_that_was_abandoned_last() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        job(lifespan, "refresh", shutdown_timeout=2)
+
+    plot = served(declare, "db")
+    plot.stops()
+    plot.at(4.0)
+    plot.ends("db")
+    assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("refresh").node.index
 
 
 # A slow hook.
@@ -1315,9 +1616,20 @@ def test_fault_of_the_shutdown_is_one_of_its_errors_and_begins_it_if_it_has_not_
     first, second = RuntimeError("first"), RuntimeError("second")
     plot.scheduler.fault(plot.now, first)
     assert plot.commands() == ["release cache", "release client"]
+    plot.ends("client")
     plot.scheduler.fault(plot.now, second)
     assert plot.commands() == []
     assert plot.scheduler.stop_errors == [first, second]
+    plot.ends("cache")
+    assert plot.ends("db") == ["finish"]
+
+
+def test_fault_of_a_run_that_is_over_begins_no_shutdown() -> None:
+    plot = served(chain, "db", "client", "cache")
+    plot.scheduler.end_at_once(RuntimeError("a fault"))
+    plot.commands()
+    plot.scheduler.fault(plot.now, RuntimeError("another"))
+    assert plot.commands() == []
 
 
 def test_where_nothing_can_be_relied_on_the_run_ends_at_once() -> None:
@@ -1427,6 +1739,18 @@ def test_each_step_is_told_from_the_moment_in_which_somebody_wants_to_know() -> 
     plot.scheduler.steps_are_watched(watched=False)
     plot.scheduler.came_up(plot.now, plot.hook("db"), None)
     assert [command[0] for command in plot.scheduler.commands] == [Do.START]
+
+
+def test_step_of_a_shutdown_function_is_told_when_it_begins() -> None:
+    plot = served(
+        lambda lifespan: lifespan.on_shutdown(name="leave")(written_in("shop.lifespan")(nothing))
+    )
+    plot.scheduler.stop(plot.now, quick=False, ended_by="the test")
+    plot.commands()
+    plot.scheduler.shutdown_begins(plot.now, tells_steps=True)
+    step, start = plot.scheduler.commands
+    assert step == (Do.STEP, plot.hook("leave").step)
+    assert start[0] is Do.START
 
 
 # The time.

@@ -11,7 +11,7 @@ from lifespan_app.engine.lease import Lease
 from lifespan_app.engine.reporting.report import Phase
 from lifespan_app.engine.running.scheduler import Do
 from tests.engine.apps import written_in
-from tests.engine.plot import Plot, job, nothing
+from tests.engine.plot import Plot, job, nothing, resource
 
 LEASE = Lease("shop.poll", 1)
 LOST = "has run out"
@@ -164,6 +164,17 @@ def test_start_function_is_called_with_its_lease_and_gives_it_back() -> None:
     assert plot.ends("migrate") == ["give back migrate", "serve"]
 
 
+def test_step_of_a_start_function_is_told_when_it_claims_its_lease_and_not_again() -> None:
+    plot = Plot(migrates)
+    plot.scheduler.begin(plot.now, tells_steps=True)
+    claim = list(plot.scheduler.commands)
+    plot.scheduler.commands.clear()
+    assert [command[0] for command in claim] == [Do.STEP, Do.CLAIM]
+    assert claim[0][1] == plot.hook("migrate").step
+    plot.scheduler.has_turn(plot.now, plot.hook("migrate"), Lease("shop.migrate", 1))
+    assert [command[0] for command in plot.scheduler.commands] == [Do.START]
+
+
 def test_start_function_that_has_its_lease_waits_for_nobody_any_more() -> None:
     plot = Plot(migrates)
     plot.begin()
@@ -201,6 +212,20 @@ def test_start_function_that_loses_its_lease_fails() -> None:
     entry = plot.entry("migrate")
     assert (entry.outcome, entry.ended) == ("failed", 5.0)
     assert "was cancelled: its lease has run out." in str(plot.scheduler.first_error)
+
+
+def test_start_function_that_has_lost_its_lease_is_not_tried_again() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        once = lifespan.on_start(name="migrate", once="release", retry=60, required=False)
+        once(written_in("shop.lifespan")(nothing))
+        resource(lifespan, "db")
+
+    plot = Plot(declare)
+    plot.begin()
+    plot.scheduler.has_turn(plot.now, plot.hook("migrate"), Lease("shop.migrate", 1))
+    loses(plot, "migrate")
+    assert plot.ends("migrate", OSError("not closed")) == ["give back migrate"]
+    assert plot.entry("migrate").outcome == "failed"
 
 
 def test_lease_is_lost_too_late_for_a_start_function_that_has_failed() -> None:

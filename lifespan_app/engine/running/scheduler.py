@@ -577,7 +577,7 @@ class Scheduler:
         if attempts.passed is not None:
             error, is_for = attempts.passed, attempts.retry.is_for(TimeoutError())
         else:
-            is_for = not is_cancellation(error) and attempts.retry.is_for(error)
+            is_for = attempts.retry.is_for(error)
         attempts.fails(error)
         due = self._now + attempts.pause(self._random())
         if not is_for or due >= attempts.until:
@@ -938,8 +938,9 @@ class Scheduler:
         if job.state is not UP:
             return
         place = self.graph.jobs_place
-        after = -1 if place is None else place.after[STOP_TURN]
-        job.job_asked_to_stop(self._now, self.deadlines.of_stop(job, self._now), after)
+        assert place is not None
+        due = self.deadlines.of_stop(job, self._now)
+        job.job_asked_to_stop(self._now, due, place.after[STOP_TURN])
         if job.on_loop:
             # The ending loop has cancelled the job already; a second time would interrupt its clean-up.
             self.commands.append((Do.CANCEL, job, False))
@@ -1085,10 +1086,13 @@ class Scheduler:
         self.deadlines.grant(hook_run, self._now + GRACE)
 
     def _abandon(self, hook_run: HookRun) -> None:
-        if hook_run.on_loop:
+        if not hook_run.on_loop:
+            how = "hangs in its thread, which can't be cancelled"
+        elif hook_run.cancel_attempts or hook_run.is_job:
             how = "ignores its cancellation"
         else:
-            how = "hangs in its thread, which can't be cancelled"
+            # The loop was blocked for so long that it was not cancelled. A job was, by the stop.
+            how = "had not ended at the shutdown's deadline"
         error = HookError(f"{hook_run} {how}, and was abandoned.")
         self.commands.append((Do.ABANDON, hook_run, how))
         self._fail_last_attempt(hook_run)
@@ -1210,8 +1214,7 @@ class Scheduler:
         """Start a hook with the resources that are up now."""
         if tell and self._tells_steps:
             self.commands.append((STEP, hook_run.step))
-        arguments = self._resources_of(hook_run) if hook_run.node.arguments else {}
-        self.commands.append((START, hook_run, arguments))
+        self.commands.append((START, hook_run, self._resources_of(hook_run)))
 
     def _resources_of(self, hook_run: HookRun) -> dict[str, Any]:
         hook_runs = self.graph.hook_runs
