@@ -23,15 +23,15 @@ def install(lifespan: Lifespan) -> None:
 
     from . import conf
     from .checks.at_start import SettingsMistakes
-    from .engine.analysis import load_from
     from .engine.error_text import mask_with
+    from .engine.reporting.failure import ANALYZERS
     from .integration.advice import explain_missing_state
     from .serving import wsgi_requests
 
     observers = lifespan.adapter.observers
     adapter = lifespan.adapter = DjangoAdapter()
     mask_with(adapter.masked)
-    load_from("lifespan_app.integration.analyzers")
+    ANALYZERS.add("lifespan_app.integration.analyzers")
     adapter.observers = observers
     adapter.background.warn_at_first_request(lifespan)
     got_request_exception.connect(explain_missing_state, dispatch_uid="lifespan_app.missing_state")

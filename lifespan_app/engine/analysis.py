@@ -50,8 +50,6 @@ class Analyzers:
 OWN = Analyzers()
 """The project's analyzers, which are asked first."""
 BUILT_IN = Analyzers()
-_modules: list[str] = []
-"""The modules with built-in analyzers that no failure has needed yet."""
 
 
 def analyzer(*classes: type[BaseException] | str) -> Callable[[A], A]:
@@ -99,19 +97,18 @@ def built_in(*names: str) -> Callable[[A], A]:
     return register
 
 
-def load_from(module: str) -> None:
-    """Set a module that registers built-in analyzers. It is imported for the first failure."""
-    _modules.append(module)
-
-
-def analysis_of(error: BaseException) -> Analysis | None:
+def analysis_of(error: BaseException, modules: Iterable[str] = ()) -> Analysis | None:
     """Return the analysis of an error, masked, or None without one. Never raises.
 
     The innermost error is asked for first, as it knows most.
+
+    Args:
+        error: the error.
+        modules: the modules that register built-in analyzers.
     """
     try:
-        while _modules:
-            importlib.import_module(_modules.pop())
+        for module in modules:
+            importlib.import_module(module)
         way = way_to_cause(error)
     except Exception as failure:
         logger.error("The built-in analyzers of failures can't be used.", error=failure)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .lease import Lease, current_lease
+from .current_hook import current_lease
+
+if TYPE_CHECKING:
+    from .lease import Lease
 
 
 class ServiceType(StrEnum):

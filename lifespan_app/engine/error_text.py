@@ -19,7 +19,6 @@ from types import TracebackType
 from typing import Any
 
 from .errors import LifespanError
-from .whose_code import is_users
 
 BOILERPLATE = frozenset({"unhandled errors in a TaskGroup", "Exceptions from Trio nursery"})
 """Messages of groups that are not written for the error at hand."""
@@ -358,6 +357,8 @@ def _first_line(text: str) -> str:
 
 def _is_users(error: BaseException, home: str | None) -> bool:
     """Return True if an error has passed through the user's code."""
+    from .whose_code import is_users  # not paid for where nothing fails
+
     try:
         files = {entry.tb_frame.f_code.co_filename for entry in tracebacks_of(error)}
         return any(is_users(file, home=home) for file in files)

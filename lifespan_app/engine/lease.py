@@ -7,7 +7,6 @@ The engine knows no database. ``Adapter.leases`` is the backend, which the progr
 # string, which takes most of the time that its class does.
 
 from collections.abc import Mapping
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -27,10 +26,6 @@ class Lease(NamedTuple):
     """The hook, and where it runs once: ``books.poll, cluster, production``."""
     number: int
     """Grows with each holder, so that a service can refuse writes of an earlier one."""
-
-
-current_lease: ContextVar[Lease | None] = ContextVar("current_lease", default=None)
-"""The lease of the hook that the running code is part of."""
 
 
 class Wanted(NamedTuple):

@@ -6,10 +6,10 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from lifespan_app.engine.analysis import Analysis, analysis_of
 from lifespan_app.engine.error_text import path_and_text, traceback_of
 
-UNKNOWN = Analysis("", "")
+ANALYZERS: set[str] = set()
+"""The modules that register built-in analyzers. They are imported for the first failure."""
 
 
 class Failure(NamedTuple):
@@ -20,8 +20,10 @@ class Failure(NamedTuple):
     """The full name of the class of its cause."""
     message: str
     traceback: str
-    analysis: Analysis = UNKNOWN
-    """The sentences of an analyzer; empty without one."""
+    cause: str = ""
+    """What an analyzer says about the cause, in whole sentences; empty without one."""
+    action: str = ""
+    """What it says about what to do."""
 
     def renewed(self) -> "Failure":
         """Return it with the text as it is now: the error has got notes since."""
@@ -33,8 +35,10 @@ class Failure(NamedTuple):
 
 def failure_of(error: BaseException) -> Failure:
     """Return an error with its text as it is now."""
-    analysis = analysis_of(error) or UNKNOWN
-    return Failure(error, *path_and_text(error), traceback_of(error), analysis)
+    from lifespan_app.engine.analysis import analysis_of  # not paid for where nothing fails
+
+    analysis = analysis_of(error, ANALYZERS) or ("", "")
+    return Failure(error, *path_and_text(error), traceback_of(error), *analysis)
 
 
 def short(path: str) -> str:

@@ -306,7 +306,8 @@ class Snapshot:
             self._logs.get(entry.place, ()) if entry.outcome is None else entry.log,
             entry.tried.errors,
             node.options.required,
-            *(("", "") if failure is None else failure.analysis),
+            "" if failure is None else failure.cause,
+            "" if failure is None else failure.action,
             own_limit(node, entry.phase),
         )
 

@@ -10,10 +10,10 @@ import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from types import AsyncGeneratorType, FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.advice import Advice
-from lifespan_app.engine.current_hook import current_hook
+from lifespan_app.engine.current_hook import current_hook, current_lease
 from lifespan_app.engine.error_text import add_note, is_a, text_of
 from lifespan_app.engine.errors import HookError, with_article
 from lifespan_app.engine.hooks.hook import (
@@ -28,13 +28,61 @@ from lifespan_app.engine.hooks.hook import (
     innermost,
     is_awaitable,
 )
-from lifespan_app.engine.lease import current_lease
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
 
 from .hook_run import HookRun
-from .none_value import refuse_none
 from .threads import Work
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    # A protocol is expensive to create, and only type checkers read these.
+    class Receiver(Protocol):
+        """The receiver of reports from a hook's task or thread: the executor."""
+
+        loop: asyncio.AbstractEventLoop
+        advice: Advice
+
+        def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
+            """Return a context manager around an async hook in its task, or None."""
+
+        def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
+            """Return a context manager around a sync hook in its thread, or None."""
+
+        def at_yield_in_task(self) -> None:
+            """Note, in an async resource's task, that it is open."""
+
+        def at_yield_in_thread(self) -> None:
+            """Note, in a sync resource's thread, that it is open."""
+
+        def loop_is_ending(self) -> bool:
+            """Return True if every task of the loop is being cancelled."""
+
+        def came_up(self, execution: Execution, value: Any) -> None:
+            """Receive, on the loop, a resource that is up, and held by its task."""
+
+        def ended(self, execution: Execution, error: BaseException | None) -> None:
+            """Receive, on the loop, the end of a hook's task."""
+
+        def post_came_up(self, execution: Execution, value: Any) -> bool:
+            """Receive, from a thread, a resource that is up. Returns False if the loop is closed."""
+
+        def post_ended(self, execution: Execution, error: BaseException | None) -> None:
+            """Receive, from a thread, the end of its hook."""
+
+    class Gate(Protocol):
+        """A lock that holds the thread of a sync resource while it is up."""
+
+        def acquire(self) -> bool:
+            """Wait until it is opened."""
+
+        def release(self) -> None:
+            """Open it."""
+
+        def locked(self) -> bool:
+            """Return True if a thread waits behind it, or will."""
+
 
 YIELD_ONCE = (
     "Yield exactly once on every path: the code before 'yield' runs at startup, the code after it "
@@ -42,53 +90,6 @@ YIELD_ONCE = (
 )
 CONTEXTLIB_ON_YIELDS = ("generator didn't yield", "generator didn't stop")
 ASK_FOR_ASYNC = ("no running event loop", "no current event loop", "main thread")
-
-
-class Receiver(Protocol):
-    """The receiver of reports from a hook's task or thread: the executor."""
-
-    loop: asyncio.AbstractEventLoop
-    advice: Advice
-
-    def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
-        """Return a context manager around an async hook in its task, or None."""
-
-    def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
-        """Return a context manager around a sync hook in its thread, or None."""
-
-    def at_yield_in_task(self) -> None:
-        """Note, in an async resource's task, that it is open."""
-
-    def at_yield_in_thread(self) -> None:
-        """Note, in a sync resource's thread, that it is open."""
-
-    def loop_is_ending(self) -> bool:
-        """Return True if every task of the loop is being cancelled."""
-
-    def came_up(self, execution: Execution, value: Any) -> None:
-        """Receive, on the loop, a resource that is up, and held by its task."""
-
-    def ended(self, execution: Execution, error: BaseException | None) -> None:
-        """Receive, on the loop, the end of a hook's task."""
-
-    def post_came_up(self, execution: Execution, value: Any) -> bool:
-        """Receive, from a thread, a resource that is up. Returns False if the loop is closed."""
-
-    def post_ended(self, execution: Execution, error: BaseException | None) -> None:
-        """Receive, from a thread, the end of its hook."""
-
-
-class Gate(Protocol):
-    """A lock that holds the thread of a sync resource while it is up."""
-
-    def acquire(self) -> bool:
-        """Wait until it is opened."""
-
-    def release(self) -> None:
-        """Open it."""
-
-    def locked(self) -> bool:
-        """Return True if a thread waits behind it, or will."""
 
 
 class Execution:
@@ -173,7 +174,7 @@ class Execution:
         self.made = await self.hook_run.hook.function(**self.arguments)
         if self.hook_run.hook.kind is RESOURCE:
             if self.made is None:
-                refuse_none(self.hook_run, yielded=False)
+                self._refuse_none(yielded=False)
             for name in ("aclose", "__aexit__"):
                 if hasattr(type(self.made), name):
                     logger.warning(
@@ -196,7 +197,7 @@ class Execution:
             raise HookError(f"{self.hook_run} did not yield a value. {YIELD_ONCE}") from None
         if value is None:
             try:
-                refuse_none(self.hook_run, yielded=True)
+                self._refuse_none(yielded=True)
             except HookError:
                 await generator.aclose()
                 raise
@@ -243,7 +244,7 @@ class Execution:
                 if inspect.isclass(hook.function) or hook.form is IN_THREAD:
                     self._refuse_nothing(made, value)
                 if value is None:
-                    refuse_none(self.hook_run, yielded=True)
+                    self._refuse_none(yielded=True)
                 self.executor.at_yield_in_task()
                 self.executor.came_up(self, value)
                 await self._until_stop()
@@ -256,8 +257,15 @@ class Execution:
 
     def _refuse_none_returned(self) -> None:
         """Raise ``HookError`` for a resource whose function has returned None by mistake."""
-        if self.made is None and self.hook_run.hook.kind is RESOURCE:
-            refuse_none(self.hook_run, yielded=False)
+        if self.made is None:
+            self._refuse_none(yielded=False)
+
+    def _refuse_none(self, *, yielded: bool) -> None:
+        """Raise ``HookError`` for a resource that is None by mistake."""
+        if self.hook_run.hook.kind is RESOURCE:
+            from .none_value import refuse_none  # not paid for where no resource is None
+
+            refuse_none(self.hook_run, yielded=yielded)
 
     def _refuse_nothing(self, made: Any, value: Any) -> None:
         """Raise ``HookError`` if entering has given no object, as for a Lock or a Semaphore."""
@@ -377,7 +385,7 @@ class Execution:
                 raise HookError(f"{self.hook_run} did not yield a value. {YIELD_ONCE}") from None
             if value is None:
                 try:
-                    refuse_none(self.hook_run, yielded=True)
+                    self._refuse_none(yielded=True)
                 except HookError:
                     generator.close()
                     raise
@@ -398,10 +406,10 @@ class Execution:
                 if not inspect.isgeneratorfunction(innermost(self.hook_run.hook.function)):
                     self._refuse_nothing(made, value)
                 if value is None:
-                    refuse_none(self.hook_run, yielded=True)
+                    self._refuse_none(yielded=True)
                 yield value
         elif made is None:
-            refuse_none(self.hook_run, yielded=False)
+            self._refuse_none(yielded=False)
 
     @property
     def goes_on_on_loop(self) -> bool:

@@ -9,46 +9,51 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.advice import Advice
+from lifespan_app.engine.current_hook import current_lease
 from lifespan_app.engine.hooks.hook import START, Hook
-from lifespan_app.engine.lease import current_lease
 from lifespan_app.engine.planning.plan import Gives
 
 from .execution import Execution, NextTurn
 from .hook_run import STARTING, HookRun
 from .scheduler import Scheduler
-from .threads import Mailbox, Pool, SerialThread, start_thread
+from .threads import Mailbox, Pool, start_thread
 
+if TYPE_CHECKING:
+    from typing import Protocol
 
-class Surroundings(Protocol):
-    """The part of the adapter that the executor uses."""
+    from .threads import SerialThread
 
-    turns: SerialThread | None
-    thread_patience: float
-    advice: Advice
+    # A protocol is expensive to create, and only type checkers read it.
+    class Surroundings(Protocol):
+        """The part of the adapter that the executor uses."""
 
-    def clock(self) -> float:
-        """Return the time, in seconds, by the clock of the run."""
+        turns: SerialThread | None
+        thread_patience: float
+        advice: Advice
 
-    def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
-        """Return a context manager around an async hook in its task, or None."""
+        def clock(self) -> float:
+            """Return the time, in seconds, by the clock of the run."""
 
-    def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
-        """Return a context manager around a sync hook in its thread, or None."""
+        def around_task(self, hook: Hook) -> AbstractAsyncContextManager[object] | None:
+            """Return a context manager around an async hook in its task, or None."""
 
-    def at_yield_in_task(self) -> None:
-        """Note, in the task of an async resource, that it is open."""
+        def around_thread(self, hook: Hook) -> AbstractContextManager[object] | None:
+            """Return a context manager around a sync hook in its thread, or None."""
 
-    def at_yield_in_thread(self) -> None:
-        """Note, in the thread of a sync resource, that it is open."""
+        def at_yield_in_task(self) -> None:
+            """Note, in the task of an async resource, that it is open."""
 
-    def work_handed_over(self) -> None:
-        """Note that a thread was given work."""
+        def at_yield_in_thread(self) -> None:
+            """Note, in the thread of a sync resource, that it is open."""
 
-    def work_returned(self) -> None:
-        """Note that a thread has finished its work."""
+        def work_handed_over(self) -> None:
+            """Note that a thread was given work."""
+
+        def work_returned(self) -> None:
+            """Note that a thread has finished its work."""
 
 
 class Executor:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from lifespan_app.engine.hooks.hook import DRAIN, Hook
 from lifespan_app.engine.planning.plan import Node, Plan, barrier_of, node_of
 from lifespan_app.engine.reporting.journal import HAS_STARTUP
 
-from .hook_run import UP, HookRun, Reached
+from .hook_run import UP, HookRun
 from .stages import Stage, leaving
+
+if TYPE_CHECKING:
+    from .hook_run import Reached
 
 
 class Graph:

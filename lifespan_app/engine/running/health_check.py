@@ -12,9 +12,9 @@ import inspect
 from collections.abc import Callable
 from contextlib import nullcontext
 from contextvars import Context
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lifespan_app.engine.current_hook import Inside, current_hook
+from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.error_text import clause, is_a, one_line
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import innermost, name_of, place_of
@@ -26,24 +26,29 @@ from lifespan_app.engine.wording import time_limit
 from .hook_run import UP, HookRun
 from .threads import start_thread
 
+if TYPE_CHECKING:
+    from typing import Protocol
 
-class Checked(Inside, Protocol):
-    """The part of a run that its checks use."""
+    from lifespan_app.engine.current_hook import Inside
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of its hooks."""
+    # A protocol is expensive to create, and only type checkers read it.
+    class Checked(Inside, Protocol):
+        """The part of a run that its checks use."""
 
-    @property
-    def adapter(self) -> Any:
-        """The engine's adapter."""
+        @property
+        def loop(self) -> asyncio.AbstractEventLoop:
+            """The loop of its hooks."""
 
-    @property
-    def resources(self) -> Any:
-        """The open resources."""
+        @property
+        def adapter(self) -> Any:
+            """The engine's adapter."""
 
-    def status_changed(self) -> None:
-        """Notify the observers of the run's status."""
+        @property
+        def resources(self) -> Any:
+            """The open resources."""
+
+        def status_changed(self) -> None:
+            """Notify the observers of the run's status."""
 
 
 TIMEOUT = 2.0

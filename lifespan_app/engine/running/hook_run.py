@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.error_text import add_note, is_a, one_line
 from lifespan_app.engine.errors import HookError
 from lifespan_app.engine.hooks.hook import BACKGROUND, IN_THREAD, ONLY_AT_END, SYNC_GENERATOR
-from lifespan_app.engine.lease import Lease
 from lifespan_app.engine.planning.plan import Node
 from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.reporting.journal import HAS_STARTUP, NOT_TRIED, Entry
@@ -23,12 +22,24 @@ from lifespan_app.engine.reporting.report import (
     Phase,
 )
 
-from .attempts import Attempts
-from .job import Job
-from .once import Once
-
 if TYPE_CHECKING:
+    from typing import Protocol
+
+    from lifespan_app.engine.lease import Lease
     from lifespan_app.engine.reporting.log_capture import LogSink
+
+    from .job import Job
+
+    # A protocol is expensive to create, and only type checkers read it.
+    class Reached(Protocol):
+        """The part of the run that a hook's code reaches."""
+
+        @property
+        def run(self) -> Any:
+            """The run itself."""
+
+        def sink_of(self, hook_run: HookRun) -> LogSink | None:
+            """Return the sink for log lines of the hook's running step."""
 
 
 IN_THREADS = (SYNC_GENERATOR, IN_THREAD)
@@ -84,17 +95,6 @@ ALL_OVER = Transition({UP: DOWN, STOPPING: DOWN, DOWN: DOWN})
 ABANDONED = Transition({STARTING: DOWN, STOPPING: DOWN})
 
 
-class Reached(Protocol):
-    """The part of the run that a hook's code reaches."""
-
-    @property
-    def run(self) -> Any:
-        """The run itself."""
-
-    def sink_of(self, hook_run: HookRun) -> LogSink | None:
-        """Return the sink for log lines of the hook's running step."""
-
-
 class HookRun:
     """One hook in one run; or, without a hook, a barrier.
 
@@ -137,16 +137,15 @@ class HookRun:
         self.run: Any = run
         self.node = node
         self.hook: Any = hook
-        self.job: Any = Job(node.options) if kind is BACKGROUND else None
+        self.job: Any = None
         """Its rounds and crashes as a background job; None for any other hook."""
         self.at_end = kind in ONLY_AT_END
         """True if it does nothing at startup, and is called at the end."""
         self.on_loop = hook is not None and hook.form not in IN_THREADS
         """True if it lives in a task, False if in a thread."""
-        retry = node.options.retry
-        self.attempts: Any = None if retry is None else Attempts(retry)
+        self.attempts: Any = None
         """The attempts of its start; None where there is only one."""
-        self.once: Any = None if node.options.once is None else Once()
+        self.once: Any = None
         """Its lease, if only one process runs it; None for any other hook."""
         self.dependencies: list[HookRun] = []
         self.dependents: list[HookRun] = []
@@ -174,6 +173,19 @@ class HookRun:
         self.serving: Entry | None = None
         self.shutdown: Entry | None = None
         """The ended steps; of a job, also the running one."""
+        # What few hooks have is imported for them.
+        if kind is BACKGROUND:
+            from .job import Job
+
+            self.job = Job(node.options)
+        if node.options.retry is not None:
+            from .attempts import Attempts
+
+            self.attempts = Attempts(node.options.retry)
+        if node.options.once is not None:
+            from .once import Once
+
+            self.once = Once()
 
     # Properties.
 

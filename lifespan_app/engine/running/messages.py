@@ -61,21 +61,20 @@ def first_line(run: Run, error: BaseException) -> str:
 
 def explained(failure: Failure | None, error: BaseException) -> str:
     """Return an error, behind the sentences about its cause and what to do, if these are known."""
-    if failure is None or not failure.analysis.cause:
+    if failure is None or not failure.cause:
         return in_full(error)
     if is_a(error, LimitPassed):
         # Its text is these sentences.
         return f"{class_path(error)}: {limit_text(failure, error)}"
     name = failure.exception.rpartition(".")[2]
-    cause, action = failure.analysis
-    return f"{name}: {cause}\nWhat to do: {action}\nThe error: {in_full(error)}"
+    return f"{name}: {failure.cause}\nWhat to do: {failure.action}\nThe error: {in_full(error)}"
 
 
 def limit_text(failure: Failure | None, error: BaseException) -> str:
     """Return the text of an error about a limit, with what an analyzer has added."""
-    if failure is None or not failure.analysis.cause:
+    if failure is None or not failure.cause:
         return text_of(error)
-    return " ".join(failure.analysis).strip()
+    return f"{failure.cause} {failure.action}".strip()
 
 
 def service_message(run: Run) -> str:

@@ -8,7 +8,7 @@ import typing
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.hooks.hook import RESOURCE, Hook, innermost
+from lifespan_app.engine.hooks.hook import Hook, innermost
 from lifespan_app.engine.hooks.signature import namespace_of
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ def refuse_none(hook_run: HookRun, *, yielded: bool) -> None:
         hook_run: the resource.
         yielded: whether None was yielded; else it was returned.
     """
-    if hook_run.hook.kind is not RESOURCE:
-        return
     annotation = annotation_of(hook_run.hook)
     if yielded if annotation is NOT_ANNOTATED else may_be_none(annotation):
         return

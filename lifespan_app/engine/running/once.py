@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lifespan_app.engine.lease import Lease
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.lease import Lease
 
 
 class Once:

@@ -20,7 +20,6 @@ from lifespan_app.engine.errors import (
 )
 from lifespan_app.engine.hooks.hook import Hook, Kind
 from lifespan_app.engine.planning.duplicates import imported_twice, twins_in
-from lifespan_app.engine.planning.plan import HARD
 from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.reporting.report import Outcome
 from lifespan_app.engine.wording import did_you_mean
@@ -68,15 +67,6 @@ def many_runs(runs: Iterable[Any], asked_for: str) -> NotRunning:
         f"{asked_for} can't be read: it can't be told which of {len(known)} runs is meant: "
         f"{'; '.join(known)}. Read it through the request: handle(request)."
     )
-
-
-def has_asked(inside: HookRun, hook_run: HookRun) -> bool:
-    """Return True if a hook may read a resource: it is a parameter, or in ``depends_on``."""
-    if inside.hook.kind in (Kind.MANAGER, Kind.STAGE, Kind.BACKGROUND):
-        # They begin and end while all hooks are up, so any order is right.
-        return True
-    index = hook_run.node.index
-    return any(wait.node == index and wait.reason in HARD for wait in inside.node.waits)
 
 
 def undeclared(inside: HookRun, hook_run: HookRun) -> UndeclaredUse:

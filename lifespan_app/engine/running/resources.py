@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.current_hook import current_hook
-from lifespan_app.engine.hooks.hook import RESOURCE, Hook
+from lifespan_app.engine.hooks.hook import BACKGROUND, MANAGER, RESOURCE, STAGE, Hook
+from lifespan_app.engine.planning.plan import HARD
 
-from . import read_errors
 from .hook_run import UP, HookRun
 
 if TYPE_CHECKING:
@@ -37,32 +38,32 @@ class Resources:
         """Return the value of a resource. Raises a ``ReadError`` if there is none."""
         hook_run = self.by_hook.get(hook)
         if hook_run is None:
-            raise read_errors.not_in_plan(self._run, hook)
+            raise errors().not_in_plan(self._run, hook)
         return self._read(hook_run)
 
     def read_name(self, name: str) -> Any:
         """Return the value of the resource with a state name. Raises a ``ReadError``."""
         hook_run = self.by_name.get(name)
         if hook_run is None:
-            raise read_errors.no_such_name(self._run, self.by_name, name)
+            raise errors().no_such_name(self._run, self.by_name, name)
         return self._read(hook_run)
 
     def _read(self, hook_run: HookRun) -> Any:
-        inside = current_hook.get()
+        inside, run = current_hook.get(), self._run
         if (
             isinstance(inside, HookRun)
-            and inside.run is self._run
+            and inside.run is run
             and inside.running_now
-            and not read_errors.has_asked(inside, hook_run)
+            and not has_asked(inside, hook_run)
         ):
-            raise read_errors.undeclared(inside, hook_run)
-        if hook_run.state is not UP or self._run.inherited:
+            raise errors().undeclared(inside, hook_run)
+        if hook_run.state is not UP or run.inherited:
             # A hook that stops may still use its dependencies, which are up until then.
-            raise read_errors.not_open(self._run, hook_run)
+            raise errors().not_open(run, hook_run)
         if hook_run.on_loop:
             loop = asyncio._get_running_loop()
-            if loop is not None and loop is not self._run.loop:
-                raise read_errors.wrong_loop(self._run, hook_run, loop)
+            if loop is not None and loop is not run.loop:
+                raise errors().wrong_loop(run, hook_run, loop)
         return hook_run.value
 
     def open_names(self) -> Mapping[str, HookRun]:
@@ -92,3 +93,19 @@ class Resources:
         """Replace the source of a resource's value."""
         self.by_hook[hook] = stand_in
         self.by_name[stand_in.node.options.state_name] = stand_in
+
+
+def has_asked(inside: HookRun, hook_run: HookRun) -> bool:
+    """Return True if a hook may read a resource: it is a parameter, or in ``depends_on``."""
+    if inside.hook.kind in (MANAGER, STAGE, BACKGROUND):
+        # They begin and end while all hooks are up, so any order is right.
+        return True
+    index = hook_run.node.index
+    return any(wait.node == index and wait.reason in HARD for wait in inside.node.waits)
+
+
+def errors() -> ModuleType:
+    """Return the errors of reading, which a process that goes well never needs."""
+    from . import read_errors
+
+    return read_errors

@@ -24,6 +24,7 @@ from lifespan_app.engine.reporting.report import (
     IN_SHUTDOWN,
     IN_STARTUP,
     Facts,
+    JobReport,
     Mode,
     Observer,
     Phase,
@@ -41,7 +42,6 @@ from .driver import Driver
 from .executor import Executor
 from .graph import Graph
 from .hook_run import UP, HookRun
-from .job_reports import JobReports
 from .log_sink import log_capture
 from .resources import Resources
 from .run_log import (
@@ -62,12 +62,12 @@ from .shutdown_event import SIGNALS, ShutdownEvent
 from .slow_hooks import SlowHooks
 from .stages import Stage
 from .state import RunState
-from .turns import Turns
 
 if TYPE_CHECKING:
     from .current import OpensRuns
     from .health_check import CheckResult
     from .spawned import Spawned
+    from .turns import Turns
 
 Ts = TypeVarTuple("Ts")
 
@@ -139,8 +139,7 @@ class Run:
         self.is_inner = is_inner
         self.settings = settings or self.adapter.settings()
         mode = mode or (Mode.COMMAND if server is None else Mode.SERVER)
-        takes_leases = self.adapter.takes_leases(mode)
-        if not takes_leases:
+        if not self.adapter.takes_leases(mode):
             self.plan = self.plan.without_leases()
         if mode is Mode.TEST:
             # A test may read any resource at once.
@@ -165,8 +164,7 @@ class Run:
         )
         self.server = server
         graph = Graph(self, self.plan, stages, self.adapter.app_label)
-        jobs = JobReports(graph.jobs, self.adapter)
-        journal = Journal(self.plan.nodes, self.adapter.clock, jobs)
+        journal = Journal(self.plan.nodes, self.adapter.clock, self._job_reports(graph))
         self.resources = Resources(self, graph.hook_runs)
         self.serving = self.resources.serving
         self.state = RunState(self.resources, self)
@@ -189,13 +187,8 @@ class Run:
             self.loop_is_ending,
             {Gives.CONTEXT: context, Gives.STATE: self.state},
         )
-        self._turns = Turns(
-            self.adapter.leases if takes_leases else None,
-            self.scheduler,
-            self.driver.handle,
-            context.environment,
-            self.settings.release,
-        )
+        self._turns: Turns | None = None
+        """The claims to leases; None until a hook has to claim one."""
         self.observers = Observers(self.adapter.observers)
         self.driver.carries_out(self._commands())
         self._waited = Waited(self.loop)
@@ -222,8 +215,8 @@ class Run:
             Do.STALLED: log_stalled,
             Do.ROUND: self._round_has_ended,
             Do.HANGS: log_hangs,
-            Do.CLAIM: self._turns.claim,
-            Do.GIVE_BACK: self._turns.give_back,
+            Do.CLAIM: self._claim,
+            Do.GIVE_BACK: self._give_back,
             Do.LEADS: log_leads,
             Do.STANDS_BY: log_stands_by,
             Do.LOST: log_lost,
@@ -231,6 +224,33 @@ class Run:
             Do.ASK_TO_STOP: self._ask_to_stop,
             Do.FINISH: self._finish,
         }
+
+    def _job_reports(self, graph: Graph) -> Callable[[], tuple[JobReport, ...]]:
+        """Return a function that reports the background jobs."""
+        if not graph.jobs:
+            return tuple
+        from .job_reports import JobReports  # not paid for without jobs
+
+        return JobReports(graph.jobs, self.adapter)
+
+    # Leases.
+
+    def _claim(self, hook_run: HookRun) -> None:
+        if self._turns is None:
+            from .turns import Turns  # not paid for without a hook that runs once
+
+            self._turns = Turns(
+                self.adapter.leases,
+                self.scheduler,
+                self.driver.handle,
+                self.context.environment,
+                self.settings.release,
+            )
+        self._turns.claim(hook_run)
+
+    def _give_back(self, hook_run: HookRun, still_runs: bool) -> None:
+        if self._turns is not None:
+            self._turns.give_back(hook_run, still_runs)
 
     # State.
 
@@ -532,7 +552,7 @@ class Run:
         self.observers.run_changed(report)
         seconds = self._time_to_write()
         writes = self.observers.run_ended(report, seconds)
-        if self._turns.is_used:
+        if self._turns is not None and self._turns.is_used:
             writes.append(self._turns.close())
         if not writes:
             self._leave()

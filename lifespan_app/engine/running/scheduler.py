@@ -12,13 +12,12 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.advice import GENERIC, Advice
 from lifespan_app.engine.error_text import add_note, one_line
 from lifespan_app.engine.errors import HookError, LimitPassed
 from lifespan_app.engine.hooks.hook import RESOURCE
-from lifespan_app.engine.lease import Lease
 from lifespan_app.engine.planning.plan import Gives
 from lifespan_app.engine.reporting.journal import Entry, Journal
 from lifespan_app.engine.reporting.report import (
@@ -50,6 +49,9 @@ from .hook_run import (
     what_happened,
 )
 from .limit_texts import LimitTexts
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.lease import Lease
 
 
 class Do(StrEnum):

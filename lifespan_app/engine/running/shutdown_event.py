@@ -17,7 +17,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import suppress
 from signal import Signals
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.report import IN_SERVICE, Phase
@@ -26,7 +26,28 @@ from lifespan_app.engine.signal_handlers import Handler, give_back, place
 from .current import run_or_last
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from .current import OpensRuns
+
+    # A protocol is expensive to create, and only type checkers read it.
+    class Serves(Protocol):
+        """The receiver of the announcement: a run."""
+
+        loop: asyncio.AbstractEventLoop
+        adapter: Any
+
+        @property
+        def phase(self) -> Phase:
+            """The phase that it is in."""
+
+        @property
+        def over(self) -> bool:
+            """True once it has ended."""
+
+        def notice(self, by: str) -> None:
+            """Receive the announcement of the shutdown."""
+
 
 T = TypeVar("T")
 
@@ -39,24 +60,6 @@ FIRST_LOOK = 0.1
 ECHO = 1.0
 """Seconds in which a second signal counts as the same: a platform, or Ctrl+C, signals every process of
 a server, and the server's main process its workers again (https://github.com/Kludex/uvicorn/pull/1069)."""
-
-
-class Serves(Protocol):
-    """The receiver of the announcement: a run."""
-
-    loop: asyncio.AbstractEventLoop
-    adapter: Any
-
-    @property
-    def phase(self) -> Phase:
-        """The phase that it is in."""
-
-    @property
-    def over(self) -> bool:
-        """True once it has ended."""
-
-    def notice(self, by: str) -> None:
-        """Receive the announcement of the shutdown."""
 
 
 class ShutdownEvent:

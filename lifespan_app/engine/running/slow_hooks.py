@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.logger import logger
@@ -18,32 +18,34 @@ from .hook_run import HookRun
 from .slow_loop import LOG_PATIENCE, SlowLoop
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from lifespan_app.engine.stacks.stacks import Location
 
+    # A protocol is expensive to create, and only type checkers read it.
+    class Seen(Protocol):
+        """The part of a run that is needed here."""
 
-class Seen(Protocol):
-    """The part of a run that is needed here."""
+        @property
+        def loop(self) -> asyncio.AbstractEventLoop:
+            """The loop of its hooks."""
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """The loop of its hooks."""
+        @property
+        def adapter(self) -> Any:
+            """The engine's adapter."""
 
-    @property
-    def adapter(self) -> Any:
-        """The engine's adapter."""
+        @property
+        def settings(self) -> Settings:
+            """The engine's settings."""
 
-    @property
-    def settings(self) -> Settings:
-        """The engine's settings."""
+        def status_changed(self) -> None:
+            """Notify the observers of the run's status. On the run's own loop."""
 
-    def status_changed(self) -> None:
-        """Notify the observers of the run's status. On the run's own loop."""
+        def log_fields(self) -> dict[str, str]:
+            """Return the ``extra`` of a log record about it."""
 
-    def log_fields(self) -> dict[str, str]:
-        """Return the ``extra`` of a log record about it."""
-
-    def tell_slow(self) -> None:
-        """Notify the observers of the steps so far. Any thread may call this."""
+        def tell_slow(self) -> None:
+            """Notify the observers of the steps so far. Any thread may call this."""
 
 
 class SlowHooks:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lifespan_app.engine.errors import HookError
 
+if TYPE_CHECKING:
+    from typing import Protocol
 
-class Open(Protocol):
-    """The open resources of a run."""
+    # A protocol is expensive to create, and only type checkers read it.
+    class Open(Protocol):
+        """The open resources of a run."""
 
-    @property
-    def by_name(self) -> Mapping[str, Any]:
-        """Its resources, by state name."""
+        @property
+        def by_name(self) -> Mapping[str, Any]:
+            """Its resources, by state name."""
 
-    def read_name(self, name: str) -> Any:
-        """Return the value of the resource with a state name. Raises a ``ReadError``."""
+        def read_name(self, name: str) -> Any:
+            """Return the value of the resource with a state name. Raises a ``ReadError``."""
 
-    def open_names(self) -> Mapping[str, Any]:
-        """Return the state names of the resources that are up."""
+        def open_names(self) -> Mapping[str, Any]:
+            """Return the state names of the resources that are up."""
 
 
 class StateMapping(MutableMapping[str, Any]):

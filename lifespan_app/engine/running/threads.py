@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lifespan_app.engine.advice import GENERIC, Advice
 from lifespan_app.engine.errors import LifespanError
@@ -18,7 +18,17 @@ from lifespan_app.engine.errors import LifespanError
 from .patched_threads import patched_threads
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from .hook_run import HookRun
+
+    # A protocol is expensive to create, and only type checkers read it.
+    class SerialThread(Protocol):
+        """One thread for all sync hooks of a run, which take turns in it."""
+
+        def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
+            """Queue ``turn`` for the thread. Called on the loop."""
+
 
 T = TypeVar("T")
 
@@ -202,10 +212,3 @@ class LoopThread:
                 self.loop.run_until_complete(asyncio.wait(left, timeout=LAST_WAIT))
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
             self.loop.close()
-
-
-class SerialThread(Protocol):
-    """One thread for all sync hooks of a run, which take turns in it."""
-
-    def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
-        """Queue ``turn`` for the thread. Called on the loop."""

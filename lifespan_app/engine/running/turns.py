@@ -27,7 +27,7 @@ class Turns:
     """The claims of a run's hooks, and their events for the scheduler.
 
     Args:
-        leases: the backend; None: no hook of this run claims one.
+        leases: the backend.
         scheduler: receives the events.
         handle: passes an event to the scheduler.
         environment: that of the run.
@@ -36,7 +36,7 @@ class Turns:
 
     def __init__(
         self,
-        leases: Leases | None,
+        leases: Leases,
         scheduler: Scheduler,
         handle: Callable[..., None],
         environment: str,
@@ -52,7 +52,6 @@ class Turns:
 
     def claim(self, hook_run: HookRun) -> None:
         """Claim the lease of a hook."""
-        assert self._leases is not None
         node = hook_run.node
         wanted = Wanted(node.key, node.options.once or "", self._environment, self._release or "")
         turn = self._turns[hook_run] = Turn(self, hook_run)
