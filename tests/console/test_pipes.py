@@ -42,7 +42,7 @@ for number in range(300):
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Return a project of many hooks with a recorded run."""
     project = Project(tmp_path_factory.mktemp("project")).app("shop", lifespan=HOOKS)
-    assert project.manage("migrate").returncode == 0
+    project.with_tables()
     assert project.manage("runlifespan", "--once").returncode == 0
     return project
 

@@ -128,8 +128,7 @@ def shop(project: Project, client: Celery) -> Project:
     project.app("shop", lifespan=LIFESPAN, tasks=TASKS)
     project.settings(LIFESPAN={"SPOOL_DIR": str(project.folder / "spool")})
     project.file("site_celery.py", APPLICATION)
-    assert project.manage("migrate").returncode == 0
-    return project
+    return project.with_tables()
 
 
 def worker(project: Project, *options: str, limit: float = LIMIT, **environment: str) -> Server:

@@ -224,7 +224,7 @@ def test_four_workers_are_scraped_as_one(project: Project, folder: Path) -> None
     project.app("books", lifespan=LIFESPAN, views=VIEWS)
     spool = str(project.folder / "spool")
     project.settings(LIFESPAN={"RELEASE": "1.8.2", "SLOW_LOOP": 0.2, "SPOOL_DIR": spool})
-    project.manage("migrate", "--verbosity=0")
+    project.with_tables()
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(folder)}
     with Server(project, options=["--workers", "4"], environment=environment) as server:
 

@@ -185,8 +185,7 @@ def huey(project: Project) -> Project:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_threads_of_hueys_consumer_use_the_plan(huey: Project, number: Signals) -> None:
-    assert huey.manage("migrate").returncode == 0
-    with running(huey, "run_huey", "--workers", "2", "--delay", "0.1") as consumer:
+    with running(huey.with_tables(), "run_huey", "--workers", "2", "--delay", "0.1") as consumer:
         consumer.wait_for_event("job begins")
         enqueue = "import django; django.setup(); from shop.tasks import fetch; fetch('emma')"
         assert huey.run("-c", enqueue).returncode == 0
@@ -422,8 +421,7 @@ def test_process_that_the_command_starts_opens_a_plan_of_its_own_and_closes_it(
                 # It is not waited for here, as by qcluster.
                 multiprocessing.get_context({method!r}).Process(target=fetch).start()
         """,
-    )
-    assert shop.manage("migrate").returncode == 0
+    ).with_tables()
 
     done = shop.manage("work")
 

@@ -126,8 +126,7 @@ def steps_of(project: Project) -> set[tuple[str, ...]]:
 @pytest.mark.server
 def test_server_stops_in_time_whatever_its_hooks_raise(project: Project) -> None:
     project.app("shop", lifespan=LIFESPAN)
-    assert project.manage("migrate").returncode == 0
-    with Server(project) as server:
+    with Server(project.with_tables()) as server:
         server.wait_for_event("refresh begins", count=2)
         server.signal(signal.SIGTERM)
         server.wait()

@@ -38,8 +38,7 @@ async def told(request):
 def shop(project: Project, **lifespan: object) -> Project:
     project.app("shop", lifespan=LIFESPAN, views=VIEWS)
     project.settings(LIFESPAN={"SPOOL_DIR": str(project.folder / "spool"), **lifespan})
-    project.manage("migrate", "--verbosity=0")
-    return project
+    return project.with_tables()
 
 
 def test_view_that_blocks_is_named_once_and_counted_each_time(project: Project) -> None:

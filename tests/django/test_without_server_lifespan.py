@@ -292,8 +292,7 @@ def test_resource_that_is_not_up_is_answered_with_503_under_wsgi(project: Projec
 
 
 def test_run_in_a_thread_is_recorded(shop: Project) -> None:
-    assert shop.manage("migrate", "--verbosity", "0").returncode == 0
-    with Server(shop, GUNICORN_WSGI, options=("--workers", "1")) as server:
+    with Server(shop.with_tables(), GUNICORN_WSGI, options=("--workers", "1")) as server:
         server.get("/called/")
         server.signal(signal.SIGTERM)
         server.wait()

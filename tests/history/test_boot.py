@@ -50,8 +50,7 @@ class ShopConfig(AppConfig):
 def shop(project: Project) -> Project:
     project.app("shop", lifespan=LIFESPAN, apps=APPS)
     project.settings(LIFESPAN={"SPOOL_DIR": str(project.folder / "spool")})
-    project.manage("migrate", "--verbosity=0")
-    return project
+    return project.with_tables()
 
 
 def recorded(project: Project) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class TestWithTwoWorkers:
 @pytest.mark.once
 @pytest.mark.server
 def test_record_shows_one_launch_of_the_command_and_its_workers(project: Project) -> None:
-    project.app("shop", lifespan=WHOLE).manage("migrate", "--verbosity", "0")
+    project.app("shop", lifespan=WHOLE).with_tables()
 
     with around(project, UVICORN) as server:
         server.wait_for_event("opens", count=2)
