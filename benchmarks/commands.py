@@ -85,7 +85,7 @@ def _check(folder: Path, rounds: int) -> Table:
             ratio_at_most=CHECK_AT_MOST,
             holds=opened[WITHOUT] == opened[WITH],
             note="" if name.endswith(AGAIN) else f"{opened[name]} database connections",
-            why="it imports the models, the admin with its history, the engine and the hooks, and makes the plan",
+            why="it imports the models, the admin's lists, the engine and the hooks, and makes the plan",
         )
         for name, samples in taken.items()
     ]

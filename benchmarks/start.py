@@ -196,7 +196,8 @@ def _names(rounds: int) -> Table:
         samples=taken[OURS],
         goal=goal if LIFECYCLE in names else "",
         ratio_at_most=RATIO_AT_MOST,
-        why="nearly all of it is the import of the engine's many modules, of which none stands out",
+        why="nearly all of it is the import of about 80 modules, of which none stands out: finding, reading and"
+        " running each; the run itself is below 1 ms",
     )
     return Table(
         title=f"From the import to startup.complete, {RESOURCES} resources",

@@ -14,7 +14,6 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .engine.error_text import masked
 from .engine.errors import with_article
-from .engine.hooks.retry import Retry
 from .engine.hooks.values import is_seconds
 from .engine.settings import Settings
 
@@ -42,6 +41,15 @@ class ValueType(NamedTuple):
             return False
 
 
+def is_retry(value: object) -> bool:
+    """Return True if the option ``retry`` may have a value."""
+    if value is None or is_seconds(value):
+        return True
+    from .engine.hooks.retry import Retry  # not paid for where nothing is tried again
+
+    return isinstance(value, Retry)
+
+
 WORD = ValueType("a string", lambda value: isinstance(value, str) and bool(value))
 FLAG = ValueType("True or False", lambda value: isinstance(value, bool))
 NUMBER = ValueType("a whole number", lambda value: type(value) is int)
@@ -51,10 +59,7 @@ SECONDS = ValueType("a number of seconds above 0", is_seconds)
 LIMIT = ValueType(
     "a number of seconds above 0, or None", lambda value: value is None or is_seconds(value)
 )
-RETRY = ValueType(
-    "a number of seconds above 0, a Retry, or None",
-    lambda value: value is None or isinstance(value, Retry) or is_seconds(value),
-)
+RETRY = ValueType("a number of seconds above 0, a Retry, or None", is_retry)
 DEADLINE = ValueType(
     f"a number of seconds above 0, or '{AUTO}'", lambda value: value == AUTO or is_seconds(value)
 )

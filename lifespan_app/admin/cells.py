@@ -13,7 +13,7 @@ from django.utils.translation import gettext, ngettext
 
 from lifespan_app.history.reading import describe, time_text
 from lifespan_app.history.reading.statistics import Spread, is_slow
-from lifespan_app.models import LifespanRun, Mode, Status
+from lifespan_app.models import LifespanRun, LifespanStep, Mode, Outcome, Status
 
 NOTHING = "–"
 CSS = {
@@ -165,3 +165,8 @@ def hook_link(key: str, site: str | None, longest: int = 120) -> SafeString | st
     url = hook_url(app_label, name, site)
     text = Truncator(key).chars(longest)
     return format_html('<a href="{}">{}</a>', url, text) if url else text or NOTHING
+
+
+def css_of(step: LifespanStep) -> str:
+    """Return the CSS class of a step's outcome."""
+    return str(step.outcome).replace("_", "-") if step.outcome in Outcome else "running"

@@ -11,15 +11,18 @@ from django.urls import URLPattern
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from lifespan_app.leases import listing, rows
 from lifespan_app.models import LifespanLease
 
 from .odd_text import answering_any_text
+
+# What only the page needs is imported by it: every process with an admin imports this module.
 
 
 @admin.action(permissions=["release"], description=_("Release selected leases"))
 def release(model_admin: LifespanLeaseAdmin, request: HttpRequest, queryset: Any) -> None:
     """Release leases: their holders lose them, and their start functions may run again."""
+    from lifespan_app.leases import rows
+
     selected = list(queryset)
     count = rows.release([lease.pk for lease in selected])
     for lease in selected:
@@ -64,11 +67,15 @@ class LifespanLeaseAdmin(admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         """Return all leases, each with the time of the database."""
+        from lifespan_app.leases import listing
+
         return listing.all_leases()
 
     @admin.display(description=_("state"))
     def state(self, lease: LifespanLease) -> str:
         """Return the state, and the error of a start function that failed."""
+        from lifespan_app.leases import listing
+
         found = listing.state(lease)
         return (
             f"{found.label}: {lease.error}" if found is listing.State.FAILED else str(found.label)
@@ -82,9 +89,13 @@ class LifespanLeaseAdmin(admin.ModelAdmin):
     @admin.display(description=_("process"))
     def process(self, lease: LifespanLease) -> str:
         """Return the process that holds it, or held it last."""
+        from lifespan_app.leases import listing
+
         return listing.process(lease)
 
     @admin.display(description=_("since"))
     def last_taken(self, lease: LifespanLease) -> datetime | None:
         """Return the time of its last claim, or of the success of its start function."""
+        from lifespan_app.leases import listing
+
         return listing.since(lease)

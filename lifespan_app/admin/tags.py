@@ -15,8 +15,7 @@ from django.utils.safestring import SafeString
 
 from lifespan_app import conf
 from lifespan_app.admin import cells, charts
-from lifespan_app.admin.waterfall import css_of
-from lifespan_app.history.reading import describe, overview, states, time_text
+from lifespan_app.history.reading import describe, time_text
 from lifespan_app.history.reading.jobs import Job, JobGroup
 from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.statistics import Spread
@@ -29,7 +28,7 @@ register.filter("clock", time_text.clock)
 register.filter("place", describe.place)
 register.filter("kind", describe.kind)
 register.filter("outcome", describe.outcome)
-register.filter("outcome_class", css_of)
+register.filter("outcome_class", cells.css_of)
 register.filter("error_line", describe.error_line)
 register.filter("badge", cells.badge)
 register.filter("moment", cells.moment)
@@ -80,12 +79,16 @@ def hook_link(context: template.Context, key: str) -> SafeString | str:
 @register.simple_tag(takes_context=True)
 def lifespan_overview(context: template.Context) -> dict[str, Any]:
     """Read the content of the overview page, if the user may view runs."""
+    from lifespan_app.history.reading import overview  # not paid for without this page
+
     return read(context, lambda now: {"overview": overview.overview(now)})
 
 
 @register.simple_tag(takes_context=True)
 def lifespan_states(context: template.Context) -> dict[str, Any]:
     """Read the state of each service type, if the user may view runs."""
+    from lifespan_app.history.reading import states  # not paid for without this page
+
     return read(context, lambda now: {"states": states.current_states(now)})
 
 

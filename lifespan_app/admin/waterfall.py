@@ -10,7 +10,9 @@ from typing import Any
 
 from lifespan_app.history.reading import describe, time_text
 from lifespan_app.history.reading.statistics import Spread
-from lifespan_app.models import LifespanStep, Outcome
+from lifespan_app.models import LifespanStep
+
+from .cells import css_of
 
 MOST_BARS = 60
 """The most hooks with a bar; the others are in the table only."""
@@ -80,11 +82,6 @@ def bar_of(step: LifespanStep, whole: float, usually: Spread | None) -> Bar:
     width = max(100 * step.duration.total_seconds() / whole, NARROWEST)
     x = min(100 * step.offset.total_seconds() / whole, 100 - width)
     return Bar(step, f"{max(x, 0):.2f}%", f"{min(width, 100):.2f}%", css_of(step), usually)
-
-
-def css_of(step: LifespanStep) -> str:
-    """Return the CSS class of a step's outcome."""
-    return str(step.outcome).replace("_", "-") if step.outcome in Outcome else "running"
 
 
 def ticks_of(whole: float) -> list[Tick]:

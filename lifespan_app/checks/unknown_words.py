@@ -13,7 +13,6 @@ from django.core.checks import CheckMessage, Error, Warning
 
 from lifespan_app import conf
 from lifespan_app.engine.wording import did_you_mean
-from lifespan_app.integration import autodiscover
 from lifespan_app.integration.default import lifespan
 
 MOST_SHOWN = 40
@@ -48,10 +47,15 @@ def check_hook_names() -> Iterator[CheckMessage]:
     for label in sorted(conf.excluded_apps() - labels):
         place = f"{conf.SETTING}['AUTODISCOVER']['exclude'] names {conf.shown(label)}, which"
         yield unknown("W003", place, label, labels, Warning, "is no installed app's label")
-    if lifespan.broken or not autodiscover.done:
+    names = table(table(conf.declared()).get("HOOKS"))
+    if not names or lifespan.broken:
+        return
+    from lifespan_app.integration import autodiscover  # it does nothing where nothing is named
+
+    if not autodiscover.done:
         return
     known = {hook.key_by(lifespan.adapter.app_label) for hook in lifespan.hooks}
-    for name in table(table(conf.declared()).get("HOOKS")):
+    for name in names:
         if name != "*" and name not in known:
             place = f"{conf.SETTING}['HOOKS'][{conf.shown(name)}]"
             yield unknown("W003", place, name, known, Warning, "names no declared hook")

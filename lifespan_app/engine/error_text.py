@@ -357,12 +357,12 @@ def _first_line(text: str) -> str:
 
 def _is_users(error: BaseException, home: str | None) -> bool:
     """Return True if an error has passed through the user's code."""
-    from .whose_code import is_users  # not paid for where nothing fails
-
     try:
+        from .whose_code import is_users  # not paid for where nothing fails
+
         files = {entry.tb_frame.f_code.co_filename for entry in tracebacks_of(error)}
         return any(is_users(file, home=home) for file in files)
-    except Exception:  # a file name that is none
+    except Exception:  # a file name that is none, or a process that can't open one more file
         return False
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import sys
-import traceback
 from importlib import import_module
-from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 from django.apps import AppConfig, apps
 from django.utils.module_loading import module_has_submodule
 
 from lifespan_app import conf
-from lifespan_app.engine.error_text import one_line
-from lifespan_app.engine.problem import Problem
 
 from .default import lifespan
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.problem import Problem
 
 MODULE = "lifespan"
 
@@ -76,6 +76,13 @@ def discover(app: AppConfig) -> None:
 
 def problem(app: AppConfig, name: str, error: BaseException) -> Problem:
     """Return the problem of a module, at the innermost line of the app's own code."""
+    # Not paid for where every module can be imported.
+    import traceback
+    from importlib.util import find_spec
+
+    from lifespan_app.engine.error_text import one_line
+    from lifespan_app.engine.problem import Problem
+
     file, line = "", 0
     for frame, number in traceback.walk_tb(error.__traceback__):
         if belongs_to(frame.f_globals.get("__name__", ""), app.name):

@@ -31,7 +31,6 @@ from django.db.backends.signals import connection_created
 from lifespan_app.engine.hooks.hook import Hook, innermost, place_of
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
-from lifespan_app.engine.running.portal import loop_above
 from lifespan_app.engine.running.threads import start_thread
 
 if TYPE_CHECKING:
@@ -274,6 +273,8 @@ def around_call(function: Callable[..., Any]) -> OwnConnections | None:
     open. A request or a hook has a thread already, but that may be the thread of this very loop, which
     would wait for itself for ever.
     """
+    from lifespan_app.engine.running.portal import loop_above  # it has made the call
+
     has_thread = (
         THREAD_SENSITIVE_CONTEXT is not None and THREAD_SENSITIVE_CONTEXT.get(None) is not None
     )

@@ -35,8 +35,11 @@ class Failure(NamedTuple):
 
 def failure_of(error: BaseException) -> Failure:
     """Return an error with its text as it is now."""
-    from lifespan_app.engine.analysis import analysis_of  # not paid for where nothing fails
-
+    try:
+        from lifespan_app.engine.analysis import analysis_of  # not paid for where nothing fails
+    except OSError:
+        # The hook may have failed because the process can't open one more file.
+        return Failure(error, *path_and_text(error), traceback_of(error))
     analysis = analysis_of(error, ANALYZERS) or ("", "")
     return Failure(error, *path_and_text(error), traceback_of(error), *analysis)
 

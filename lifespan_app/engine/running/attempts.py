@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lifespan_app.engine.error_text import one_line
-from lifespan_app.engine.hooks.retry import Retry
 from lifespan_app.engine.reporting.journal import Tried
 
 from .pauses import Pauses
+
+if TYPE_CHECKING:
+    from lifespan_app.engine.hooks.retry import Retry
 
 MOST_ERRORS = 100
 """How many errors are kept of one start: the first one, and the last ones."""
