@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -171,7 +172,27 @@ def test_error_that_has_got_a_note_is_renewed_in_the_step_that_it_ended() -> Non
     assert "The server was restarted." in renewed.failure.traceback
 
 
+def test_hook_waits_for_all_hooks_that_it_was_tied_to_one_after_the_other() -> None:
+    """A drain function is tied to those of a stage only when the shutdown begins."""
+    plot = Plot(chain)
+    db, cache, client = (plot.hook(name) for name in ("db", "cache", "client"))
+    client.depends_on([db])
+    client.depends_on([cache])
+    assert (client.dependencies, client.pending) == ([db, cache], 2)
+    assert client in db.dependents
+    assert client in cache.dependents
+
+
 # The service of a job.
+
+
+def test_limit_for_all_hooks_is_none_of_a_job_without_rounds() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh"))
+    node = plot.hook("refresh").node
+    one = HookRun(plot, node._replace(options=node.options._replace(timeout=3.0)))  # type: ignore[arg-type]
+    one.armed()
+    one.serves(1.0, 0.5)
+    assert one.deadline == math.inf
 
 
 def every_minute(lifespan: Lifespan) -> None:
