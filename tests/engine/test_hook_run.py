@@ -261,6 +261,18 @@ def test_job_that_fails_to_stop_has_served_since_it_began() -> None:
     assert plot.entry("refresh", IN_SHUTDOWN).begun == 7.0
 
 
+def test_stop_of_a_resource_follows_the_job_that_was_the_last_to_need_it() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        job(lifespan, "refresh", depends_on=["shop.db"])
+
+    plot = served(declare, "db")
+    plot.stops()
+    plot.ends("refresh", asyncio.CancelledError())
+    plot.ends("db")
+    assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("refresh").node.index
+
+
 def test_job_that_never_begins_is_an_entry_of_one_moment() -> None:
     def declare(lifespan: Lifespan) -> None:
         resource(lifespan, "db", required=False)
