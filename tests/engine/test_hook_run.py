@@ -22,6 +22,7 @@ from lifespan_app.engine.running.hook_run import (
     HookRun,
     ImpossibleTransition,
     State,
+    first_attempt,
     named,
     what_happened,
 )
@@ -105,6 +106,7 @@ def test_only_attempt_is_the_first_one() -> None:
     plot.up("db")
     plot.up("cache")
     assert (plot.entry("db").attempt, plot.entry("cache").attempt) == (1, 1)
+    assert (plot.entry("db").reason, first_attempt(plot.hook("cache"))) == ("", "")
 
 
 def test_start_that_is_skipped_counts_as_its_first_attempt() -> None:
@@ -147,7 +149,10 @@ def test_end_of_what_holds_nothing_follows_the_hook_that_gave_it_its_turn() -> N
     plot.stops()
     plot.ends("cache")
     assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("cache").node.index
-    assert plot.entry("db", IN_SHUTDOWN).outcome == "ok"
+    assert (plot.entry("db", IN_SHUTDOWN).outcome, plot.entry("db", IN_SHUTDOWN).reason) == (
+        "ok",
+        "",
+    )
 
 
 def test_location_is_one_of_the_running_step_alone() -> None:

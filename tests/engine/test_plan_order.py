@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from lifespan_app import Lifespan, Resource, Retry
 from lifespan_app.engine.planning.builder import build_plan
 from lifespan_app.engine.planning.plan import Edge, Excluded, Plan, Reason
@@ -497,3 +499,11 @@ def test_part_that_names_no_hook_of_the_plan_lists_them(lifespan: Lifespan) -> N
     except LookupError as error:
         text = str(error)
     assert "holds no hook 'shop.cleint'. It holds: shop.client." in text
+
+
+def test_plan_without_hooks_says_so(lifespan: Lifespan) -> None:
+    plan = lifespan.plan("app")
+
+    assert repr(plan) == "<plan of app: no hooks>"
+    with pytest.raises(LookupError, match=r"It holds: none\.$"):
+        plan.only(["shop.client"])
