@@ -11,6 +11,7 @@ from lifespan_app import Lifespan, Resource, Retry
 from lifespan_app.engine.planning.builder import build_plan
 from lifespan_app.engine.planning.plan import Edge, Excluded, Plan, Reason
 from tests.engine.apps import HostWithApps, written_in
+from tests.engine.plot import Plot
 
 
 def named(name: str, module: str = "shop.lifespan") -> Callable[..., Any]:
@@ -122,6 +123,17 @@ def test_edges_between_priorities_say_what_is_waited_for(lifespan: Lifespan) -> 
         Edge("shop.early", "priority -5", Reason.PRIORITY, "priority -5"),
         Edge("priority -5", "shop.late", Reason.PRIORITY, "after every hook of priority -5"),
     ]
+
+
+def test_optional_hook_that_fails_does_not_keep_higher_priorities_from_starting() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        lifespan.resource(-1, required=False)(named("early"))
+        lifespan.resource(1)(named("late"))
+
+    plot = Plot(declare)
+
+    assert plot.begin() == ["start early"]
+    assert plot.ends("early", OSError("nobody there")) == ["start late"]
 
 
 def test_priorities_are_joined_by_one_barrier_and_not_by_every_pair(lifespan: Lifespan) -> None:
