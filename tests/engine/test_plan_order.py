@@ -125,15 +125,17 @@ def test_edges_between_priorities_say_what_is_waited_for(lifespan: Lifespan) -> 
     ]
 
 
-def test_optional_hook_that_fails_does_not_keep_higher_priorities_from_starting() -> None:
+def test_higher_priority_waits_for_the_others_when_an_optional_hook_has_failed() -> None:
     def declare(lifespan: Lifespan) -> None:
         lifespan.resource(-1, required=False)(named("early"))
+        lifespan.resource(-1)(named("early_too"))
         lifespan.resource(1)(named("late"))
 
     plot = Plot(declare)
 
-    assert plot.begin() == ["start early"]
-    assert plot.ends("early", OSError("nobody there")) == ["start late"]
+    assert plot.begin() == ["start early", "start early_too"]
+    assert plot.ends("early", OSError("nobody there")) == []
+    assert plot.up("early_too") == ["start late"]
 
 
 def test_priorities_are_joined_by_one_barrier_and_not_by_every_pair(lifespan: Lifespan) -> None:
