@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -21,6 +22,7 @@ from lifespan_app.engine.running.hook_run import (
     HookRun,
     ImpossibleTransition,
     State,
+    first_attempt,
     named,
     what_happened,
 )
@@ -104,6 +106,7 @@ def test_only_attempt_is_the_first_one() -> None:
     plot.up("db")
     plot.up("cache")
     assert (plot.entry("db").attempt, plot.entry("cache").attempt) == (1, 1)
+    assert (plot.entry("db").reason, first_attempt(plot.hook("cache"))) == ("", "")
 
 
 def test_start_that_is_skipped_counts_as_its_first_attempt() -> None:
@@ -146,7 +149,10 @@ def test_end_of_what_holds_nothing_follows_the_hook_that_gave_it_its_turn() -> N
     plot.stops()
     plot.ends("cache")
     assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("cache").node.index
-    assert plot.entry("db", IN_SHUTDOWN).outcome == "ok"
+    assert (plot.entry("db", IN_SHUTDOWN).outcome, plot.entry("db", IN_SHUTDOWN).reason) == (
+        "ok",
+        "",
+    )
 
 
 def test_location_is_one_of_the_running_step_alone() -> None:
@@ -171,7 +177,27 @@ def test_error_that_has_got_a_note_is_renewed_in_the_step_that_it_ended() -> Non
     assert "The server was restarted." in renewed.failure.traceback
 
 
+def test_hook_waits_for_all_hooks_that_it_was_tied_to_one_after_the_other() -> None:
+    """A drain function is tied to those of a stage only when the shutdown begins."""
+    plot = Plot(chain)
+    db, cache, client = (plot.hook(name) for name in ("db", "cache", "client"))
+    client.depends_on([db])
+    client.depends_on([cache])
+    assert (client.dependencies, client.pending) == ([db, cache], 2)
+    assert client in db.dependents
+    assert client in cache.dependents
+
+
 # The service of a job.
+
+
+def test_limit_for_all_hooks_is_none_of_a_job_without_rounds() -> None:
+    plot = Plot(lambda lifespan: job(lifespan, "refresh"))
+    node = plot.hook("refresh").node
+    one = HookRun(plot, node._replace(options=node.options._replace(timeout=3.0)))  # type: ignore[arg-type]
+    one.armed()
+    one.serves(1.0, 0.5)
+    assert one.deadline == math.inf
 
 
 def every_minute(lifespan: Lifespan) -> None:
@@ -238,6 +264,18 @@ def test_job_that_fails_to_stop_has_served_since_it_began() -> None:
     entry = plot.entry("refresh", IN_SERVICE)
     assert (entry.begun, entry.ended, entry.outcome) == (3.0, 8.0, "failed")
     assert plot.entry("refresh", IN_SHUTDOWN).begun == 7.0
+
+
+def test_stop_of_a_resource_follows_the_job_that_was_the_last_to_need_it() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        resource(lifespan, "db")
+        job(lifespan, "refresh", depends_on=["shop.db"])
+
+    plot = served(declare, "db")
+    plot.stops()
+    plot.ends("refresh", asyncio.CancelledError())
+    plot.ends("db")
+    assert plot.entry("db", IN_SHUTDOWN).after == plot.hook("refresh").node.index
 
 
 def test_job_that_never_begins_is_an_entry_of_one_moment() -> None:

@@ -253,6 +253,13 @@ def test_setting_that_is_printed_repairs_it(lifespan: Lifespan) -> None:
     assert [node.options.state_name for node in plan.hooks] == ["client", "search_client"]
 
 
+def test_state_name_that_is_suggested_can_be_written_in_python(lifespan: Lifespan) -> None:
+    lifespan.resource(in_module("shop.lifespan"))
+    lifespan.resource(in_module("bookshop.search.clients"))
+
+    assert '"state_name": "bookshop_search_clients_client"' in problem_of(lifespan).hint
+
+
 def test_one_state_name_in_two_service_types_is_no_error(lifespan: Lifespan) -> None:
     lifespan.resource(service_types=["app"])(in_module("shop.lifespan"))
     lifespan.resource(service_types=["worker"])(in_module("search.lifespan"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import types
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from typing import TYPE_CHECKING, Annotated, Any, ForwardRef
 
@@ -336,7 +337,7 @@ def test_handle_in_another_annotation_means_nothing(run: RunOnLoop) -> None:
     def hook(client: object) -> Any:
         return client
 
-    hook.__annotations__["client"] = tuple[str, search_client]
+    hook.__annotations__["client"] = types.GenericAlias(tuple, (str, search_client))
 
     async def main(lifespan: Lifespan) -> None:
         lifespan.resource(name="client")(lambda: "by its name")

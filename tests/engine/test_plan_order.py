@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from lifespan_app import Lifespan, Resource, Retry
 from lifespan_app.engine.planning.builder import build_plan
 from lifespan_app.engine.planning.plan import Edge, Excluded, Plan, Reason
 from tests.engine.apps import HostWithApps, written_in
+from tests.engine.plot import Plot
 
 
 def named(name: str, module: str = "shop.lifespan") -> Callable[..., Any]:
@@ -120,6 +123,19 @@ def test_edges_between_priorities_say_what_is_waited_for(lifespan: Lifespan) -> 
         Edge("shop.early", "priority -5", Reason.PRIORITY, "priority -5"),
         Edge("priority -5", "shop.late", Reason.PRIORITY, "after every hook of priority -5"),
     ]
+
+
+def test_higher_priority_waits_for_the_others_when_an_optional_hook_has_failed() -> None:
+    def declare(lifespan: Lifespan) -> None:
+        lifespan.resource(-1, required=False)(named("early"))
+        lifespan.resource(-1)(named("early_too"))
+        lifespan.resource(1)(named("late"))
+
+    plot = Plot(declare)
+
+    assert plot.begin() == ["start early", "start early_too"]
+    assert plot.ends("early", OSError("nobody there")) == []
+    assert plot.up("early_too") == ["start late"]
 
 
 def test_priorities_are_joined_by_one_barrier_and_not_by_every_pair(lifespan: Lifespan) -> None:
@@ -497,3 +513,11 @@ def test_part_that_names_no_hook_of_the_plan_lists_them(lifespan: Lifespan) -> N
     except LookupError as error:
         text = str(error)
     assert "holds no hook 'shop.cleint'. It holds: shop.client." in text
+
+
+def test_plan_without_hooks_says_so(lifespan: Lifespan) -> None:
+    plan = lifespan.plan("app")
+
+    assert repr(plan) == "<plan of app: no hooks>"
+    with pytest.raises(LookupError, match=r"It holds: none\.$"):
+        plan.only(["shop.client"])

@@ -64,6 +64,16 @@ def test_excluded_hook_is_reported_with_its_reason_and_location(lifespan: Lifesp
     )
 
 
+def test_excluded_hook_names_all_of_its_service_types(lifespan: Lifespan) -> None:
+    declare(lifespan, "jobs", service_types=["worker", "scheduler"])
+    declare(lifespan, "nowhere", service_types=[])
+
+    assert [excluded.reason for excluded in lifespan.plan("app").excluded] == [
+        "for service type scheduler, worker, not app",
+        "for service type none, not app",
+    ]
+
+
 def test_service_type_of_the_context_decides(run: RunOnLoop) -> None:
     async def main(lifespan: Lifespan) -> None:
         declare(lifespan, "web", service_types=["api"])
