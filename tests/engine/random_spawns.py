@@ -16,7 +16,7 @@ EARLY = 0.001
 WAYS = ("ok", "ok", "ok", "raise", "exit", "cancels itself", "hang", "ignore once", "ignore")
 
 
-@dataclass
+@dataclass(eq=False)
 class Work:
     """One spawned function, and what was seen of it."""
 
@@ -81,15 +81,17 @@ class Spawner:
                 self.random.choice((None, None, 0.5)),
                 self._loop.now,
             )
+            # Another thread may be refused before spawn() returns here.
+            self.works.append(work)
             try:
                 self._lifespan.spawn(self._made(work), timeout=work.timeout)
             except NotRunning:
+                self.works.remove(work)
                 self.refused_at.append(self._loop.now)
             except QueueFull:
+                self.works.remove(work)
                 self.full += 1
                 self._check_that_it_is_full()
-            else:
-                self.works.append(work)
 
     def _made(self, work: Work) -> Callable[[], Awaitable[None]]:
         async def spawned() -> None:
