@@ -282,7 +282,8 @@ def around_call(function: Callable[..., Any]) -> OwnConnections | None:
         return None
     function = innermost(function)
     name = getattr(function, "__name__", type(function).__name__)
-    return OwnConnections(Called(function.__module__, name, *place_of(function, None)))
+    module = getattr(function, "__module__", None) or ""
+    return OwnConnections(Called(module, name, *place_of(function, None)))
 
 
 class OwnConnections:

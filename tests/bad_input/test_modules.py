@@ -225,6 +225,7 @@ def emptied(lifespan: Lifespan) -> Iterator[Lifespan]:
 @example(
     source="@lifespan.resource(name=-1)\ndef a():\n    yield\n@lifespan.on_start\ndef b(a):\n    pass"
 )
+@example(source="lifespan.spawn(object.__init__)")
 async def test_module_of_anything_starts_or_is_explained(
     folder: Path, emptied: Lifespan, caplog: pytest.LogCaptureFixture, source: str
 ) -> None:

@@ -73,6 +73,18 @@ class TestTheFunction:
 
         run(main)
 
+    def test_method_of_a_builtin_class_may_be_spawned(self, run: RunOnLoop) -> None:
+        """It has no module."""
+
+        async def main(lifespan: Lifespan) -> None:
+            seen: list[str] = []
+
+            async with lifespan.run():
+                lifespan.spawn(list.append, seen, "appended")
+            assert seen == ["appended"]
+
+        run(main)
+
     def test_result_of_a_sync_callable_is_awaited(self, run: RunOnLoop) -> None:
         async def main(lifespan: Lifespan) -> None:
             seen = []

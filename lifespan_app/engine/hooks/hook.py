@@ -346,7 +346,9 @@ def place_of(function: Callable[..., Any], declared_at: types.FrameType | None) 
         return code.co_filename, code.co_firstlineno
     if declared_at is not None:
         return declared_at.f_code.co_filename, declared_at.f_lineno
-    return getattr(sys.modules.get(function.__module__), "__file__", None) or "", 0
+    # A method that is written in C has no module.
+    module = sys.modules.get(getattr(function, "__module__", None) or "")
+    return getattr(module, "__file__", None) or "", 0
 
 
 def form_of(function: Callable[..., Any]) -> Form:
