@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def query(alias: str, sql: str = "select 1") -> Callable[[], None]:
     """Return a hook that asks a database of Django's."""
 
     def shop() -> None:
-        with connections[alias].cursor() as cursor:
+        with closing(connections[alias]) as connection, connection.cursor() as cursor:
             cursor.execute(sql)
 
     return shop
