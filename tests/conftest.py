@@ -100,10 +100,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """
-    Leave out a file in which -m chooses no test: a process of pytest-xdist has to import the others.
+    """Leave out a file in which -m chooses no test, so that no process imports it.
 
-    Returns None for a file that is to be collected. A test that would be lost so is named by .ci/total.
+    Returns None for a file that is to be collected. ``.ci/total`` names a test that is lost that way.
     """
     if not collection_path.match("test_*.py") or config.getoption("file_or_dir"):
         return None

@@ -12,7 +12,7 @@ from lifespan_app.models import LifespanStep
 MOST_COLUMNS = 100
 """The most columns of a chart."""
 LEAST_COLUMNS = 20
-"""The number of columns that fill the width at least, so that a few ones stay narrow."""
+"""The number of columns that fill the width. A chart with fewer has columns of that width, too."""
 LOWEST = 3
 """The minimum height of a column, in per cent, so that 0 ms are visible."""
 

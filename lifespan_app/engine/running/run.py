@@ -228,7 +228,7 @@ class Run:
     def _job_reports(self, graph: Graph) -> Callable[[], tuple[JobReport, ...]]:
         """Return a function that reports the background jobs."""
         if not graph.jobs:
-            return tuple
+            return lambda: ()
         from .job_reports import JobReports  # not paid for without jobs
 
         return JobReports(graph.jobs, self.adapter)

@@ -10,7 +10,6 @@ import shlex
 import time
 from collections.abc import Callable, Generator
 from functools import partial
-from itertools import chain
 
 from django.db import DatabaseError
 from django.db.models import Q
@@ -115,9 +114,7 @@ def import_spooled(waiting: spool.Claimed) -> Pieces:
     writer = Writer(waiting.uuid, late=True)
     refusal: Exception | None = None
     # Steps may come before the row of their run: it had been written already, and went with its table.
-    rows = (entry for entry in waiting.entries() if "run" in entry)
-    others = (entry for entry in waiting.entries() if "run" not in entry)
-    for entry in chain(rows, others):
+    for entry in sorted(waiting.entries(), key=lambda entry: "run" not in entry):
         try:
             yield from done(partial(writer.write, entry))
         except LifespanRun.DoesNotExist:

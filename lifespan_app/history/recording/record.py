@@ -41,7 +41,7 @@ PATIENCE = 5.0
 """Seconds after which a pending write is also written to the spool file."""
 
 LAST_PATIENCE = 1.0
-"""The same seconds at the end of a run: the process may be killed at any moment."""
+"""Seconds after which it is also written there at the end of a run: the process may be killed soon."""
 
 ALERT_PATIENCE = 2.0
 """The longest that a process which fails waits for the alerts about it."""
@@ -281,7 +281,7 @@ class Record:
                     return
 
     def _others_are_lost_at(self) -> float:
-        """Return the time from which silent processes are lost: the database may have stopped their writes, too."""
+        """Return the time from which silent processes are lost: their writes may be late, as the one here."""
         return time.monotonic() + NOT_LOST_FOR * self._heartbeat
 
     def _maintain(self, maintenance: Pieces, until: float) -> float:

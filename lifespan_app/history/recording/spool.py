@@ -231,7 +231,7 @@ def claimed(folder: Path | None) -> Generator[Claimed, None, None]:
 
 
 def uuids(folder: Path | None) -> list[str]:
-    """Return the UUIDs of all runs with a file, also of those that a process has locked."""
+    """Return the UUIDs of all runs with a file. A process may have locked it."""
     return [uuid for directory in _trusted(folder) for _, uuid, _ in _files(directory, _is_ours)]
 
 
@@ -278,7 +278,7 @@ def _make(folder: Path, uuid: str) -> tuple[Path, FileIO]:
     if not CAN_LOCK:
         raise OSError("No file can hold what waits for the database: this system has no fcntl")
     if not folder.is_symlink():
-        # Whatever the umask: a user who may write to a folder above could replace this one.
+        # The umask does not count: a user who may write to a folder above could replace this one.
         for parent in reversed(folder.parents):
             parent.mkdir(mode=0o755, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
