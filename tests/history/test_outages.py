@@ -124,7 +124,7 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         yield from maintain(*options)
         looked.set()
 
-    monkeypatch.setattr(record, "maintain", look)
+    monkeypatch.setattr(maintenance, "maintain", look)
     return looked
 
 

@@ -5,6 +5,7 @@ It runs in the recording thread of the new run, in small pieces between that run
 
 from __future__ import annotations
 
+import math
 import random
 import shlex
 import time
@@ -23,6 +24,7 @@ from .clock import database_time
 from .database_id import database_ids, project_id
 from .lost import ended_runs, lost_runs, mark_lost
 from .pruning import prune_some
+from .rows import NOT_LOST_FOR
 from .store import Writer, alias, forget_connection, moment, with_reconnect, with_retries
 from .store_errors import failure_of, is_lock_error, is_of_database, is_refusal
 
@@ -35,6 +37,48 @@ CLOCKS_DIFFER = DAY
 
 Pieces = Generator[float, None, None]
 """Work in pieces; each yields the seconds to wait before the next."""
+
+
+class Maintenance:
+    """The maintenance that one process does: all of it once, and later what its heartbeats find.
+
+    Args:
+        heartbeat: the seconds between two heartbeats of the process.
+    """
+
+    def __init__(self, heartbeat: float) -> None:
+        self.due_at = 0.0
+        """The time of the next piece, by the monotonic clock; infinite when nothing is left to do."""
+        self._silence_counts_from = 0.0
+        """The time from which a silent process is a lost one; 0 if no write was late since the last look."""
+        self._not_lost_for = NOT_LOST_FOR * heartbeat
+        self._pieces = maintain(self._silence_counts)
+
+    def _silence_counts(self) -> bool:
+        return time.monotonic() >= self._silence_counts_from
+
+    def database_is_late(self) -> None:
+        """Give other processes time before they count as lost: their writes may be late too."""
+        self._silence_counts_from = time.monotonic() + self._not_lost_for
+
+    def heartbeat_is_written(self) -> None:
+        """Begin to look for lost runs, unless something is left to do."""
+        if self.due_at == math.inf and self._silence_counts():
+            # First: a run that ended without the database waits in a file, and is not lost.
+            self._pieces = maintain() if self._silence_counts_from else look_for_lost()
+            self.due_at = self._silence_counts_from = 0.0
+
+    def go_on(self, may_go_on: Callable[[], bool]) -> None:
+        """Do the next pieces, while a function says that there is time for another one."""
+        for pause in self._pieces:
+            if pause or not may_go_on():
+                self.due_at = time.monotonic() + pause
+                return
+        self.due_at = math.inf
+
+    def close(self) -> None:
+        """Leave the rest to the next start, with the locks of spool files."""
+        self._pieces.close()
 
 
 def maintain(silence_counts: Callable[[], bool] = lambda: True) -> Pieces:

@@ -32,8 +32,8 @@ from lifespan_app.engine.reporting.report import (
 from . import spool
 from .changes import Changes, state_of, wait_for
 from .forks import forks
-from .maintenance import Pieces, look_for_lost, maintain
-from .rows import NOT_LOST_FOR, Entry, Rows
+from .maintenance import Maintenance
+from .rows import Entry, Rows
 from .store import Writer, alias, forget_connection, release_connection, with_retries
 from .store_errors import StoreError, failure_of, is_temporary, unanswered
 
@@ -108,6 +108,12 @@ class Record:
         self._changes = Changes()
         self._unsent: list[Report] = []
         """Reports that are written, and whose change is not sent yet. In the thread only."""
+        self._failures = 0
+        """How many rounds have failed since the last one that did not. In the thread only."""
+        self._beat_at = self.next_beat()
+        """The time of the next heartbeat, by the monotonic clock. In the thread only."""
+        self._is_last_round = False
+        """True in the round that writes the end of the run. In the thread only."""
         self._alerts: list[threading.Thread] = []
         """The threads that receivers of the last change have started. In the thread only."""
         self._is_sending = False
@@ -237,59 +243,50 @@ class Record:
             self._loop.call_soon_threadsafe(settle, future)
 
     def _write_until_closed(self) -> None:
-        failed = 0
-        beat_at = self.next_beat()
-        lost_at = 0.0
-        with closing(maintain(lambda: time.monotonic() >= lost_at)) as first_maintenance:
-            maintenance, maintain_at = first_maintenance, 0.0
-            while True:
-                if failed:
-                    # A pause of several heartbeats would make the run a lost one.
-                    wait = min(RETRIES[min(failed, len(RETRIES)) - 1], self._heartbeat or math.inf)
-                else:
-                    wait = max(0.0, min(beat_at, maintain_at) - time.monotonic())
-                is_closing = self._wait(wait, for_changes=not failed)
-                begun = time.monotonic()
-                is_beat = begun >= beat_at and not is_closing
+        with closing(Maintenance(self._heartbeat)) as maintenance:
+            while not self._is_last_round:
+                pause = self._pause(maintenance)
+                self._is_last_round = self._wait(pause, for_changes=not self._failures)
+                is_beat = time.monotonic() >= self._beat_at and not self._is_last_round
                 try:
-                    if failed or is_closing or is_beat or self._has_changes():
-                        with_retries(self._write_pending, PATIENCE)
-                    if is_beat:
-                        with_retries(self._beat, PATIENCE)
-                        beat_at = self.next_beat()
-                    if time.monotonic() - begun > min(PATIENCE, self._heartbeat):
-                        lost_at = self._others_are_lost_at()
-                    if is_beat and maintain_at == math.inf and time.monotonic() >= lost_at:
-                        # First: a run that ended without the database waits in a file, and is not lost.
-                        maintenance = maintain() if lost_at else look_for_lost()
-                        maintain_at = lost_at = 0.0
+                    self._write_due(maintenance, is_beat=is_beat)
                 except Exception as error:
-                    failed += 1
-                    lost_at = self._others_are_lost_at()
+                    self._failures += 1
+                    maintenance.database_is_late()
                     forget_connection()
                     self._spool_pending(failure_of(error))
-                    self._send_changes(is_closing)
+                    self._send_changes()
                     self._alerts += self._send_spooled()
                 else:
-                    failed = 0
+                    self._failures = 0
                     self._recovered()
-                    self._send_changes(is_closing)
-                    if not is_closing:
-                        maintain_at = self._maintain(maintenance, beat_at)
+                    self._send_changes()
+                    if not self._is_last_round and maintenance.due_at <= time.monotonic():
+                        maintenance.go_on(self._has_time)
                     release_connection()
-                if is_closing:
-                    return
 
-    def _others_are_lost_at(self) -> float:
-        """Return the time from which silent processes are lost: their writes may be late, as the one here."""
-        return time.monotonic() + NOT_LOST_FOR * self._heartbeat
+    def _pause(self, maintenance: Maintenance) -> float:
+        """Return the seconds until there is something to do, if nothing changes."""
+        if self._failures:
+            # A pause of several heartbeats would make the run a lost one.
+            pause = RETRIES[min(self._failures, len(RETRIES)) - 1]
+            return min(pause, self._heartbeat or math.inf)
+        return max(0.0, min(self._beat_at, maintenance.due_at) - time.monotonic())
 
-    def _maintain(self, maintenance: Pieces, until: float) -> float:
-        """Do maintenance until this run has changes or a time is reached; return the time to continue."""
-        for pause in maintenance:
-            if pause or self._has_changes() or time.monotonic() >= until:
-                return time.monotonic() + pause
-        return math.inf
+    def _write_due(self, maintenance: Maintenance, *, is_beat: bool) -> None:
+        begun = time.monotonic()
+        if self._failures or self._is_last_round or is_beat or self._has_changes():
+            with_retries(self._write_pending, PATIENCE)
+        if is_beat:
+            with_retries(self._beat, PATIENCE)
+            self._beat_at = self.next_beat()
+        if time.monotonic() - begun > min(PATIENCE, self._heartbeat):
+            maintenance.database_is_late()
+        if is_beat:
+            maintenance.heartbeat_is_written()
+
+    def _has_time(self) -> bool:
+        return not self._has_changes() and time.monotonic() < self._beat_at
 
     def _has_changes(self) -> bool:
         with forks.go_on(), self._changed:
@@ -325,15 +322,15 @@ class Record:
         if self._writer.beat({**jobs, **self.rows.heartbeat()}):
             self._changes.found_again(self._writer.row, self._writer.pk)
 
-    def _send_changes(self, is_closing: bool) -> None:
+    def _send_changes(self) -> None:
         """Send the changes that are written."""
-        if is_closing:
+        if self._is_last_round:
             # A slow receiver is no slow write.
             forget_connection()
             self._settle(self._written)
         if self._unsent:
             row = (self._writer.row, self._writer.pk)
-            self._is_sending = not is_closing
+            self._is_sending = not self._is_last_round
             self._alerts = [
                 thread for one in self._unsent for thread in self._changes.send(one, *row)
             ]
