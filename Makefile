@@ -11,6 +11,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 RUN := $(VENV)/bin/python
 INSTALL := $(RUN) -m pip install --quiet --disable-pip-version-check
+DEVELOPMENT := --requirement tests/requirements.txt --requirement tests/requirements-lint.txt "coverage>=7.10" "tox>=4.20" "tox-uv>=1.28"
 REPORTS := .tox/reports
 DEMO_SET_UP := $(VENV)/.demo-is-set-up
 DEVELOPMENT_SET_UP := $(VENV)/.development-is-set-up
@@ -179,7 +180,9 @@ $(VENV)/.%-is-installed: $(DEMO_SET_UP) sandbox/servers.txt
 	@$(INSTALL) --constraint sandbox/servers.txt $*
 	@touch $@
 
+# uv installs in seconds what takes pip a minute. Where it can't (it doesn't read pip's own settings), pip does.
 $(DEVELOPMENT_SET_UP): $(DEMO_SET_UP) sandbox/servers.txt $(wildcard tests/requirements*.txt)
 	@echo "Installing what development needs"
-	@$(INSTALL) --requirement tests/requirements.txt --requirement tests/requirements-lint.txt "coverage>=7.10" "tox>=4.20" "tox-uv>=1.28"
+	@$(INSTALL) "uv>=0.9"
+	@$(RUN) -m uv pip install --quiet --python $(RUN) $(DEVELOPMENT) || $(INSTALL) $(DEVELOPMENT)
 	@touch $@
