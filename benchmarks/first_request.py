@@ -273,7 +273,7 @@ def until_it_listens(port: int, server: subprocess.Popen[bytes]) -> None:
             return
 
 
-def sample(folder: Path, path: str, variant: str) -> Sample:
+def sample(folder: Path, path: str, variant: str, hundredth: range) -> Sample:
     """Start a server, send requests to it, and stop it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -289,26 +289,28 @@ def sample(folder: Path, path: str, variant: str) -> Sample:
         until_it_listens(port, server)
         start = (time.perf_counter() - begun) * 1000
         time.sleep(STARTED)
-        taken = [request(port, path, server.pid) for _ in range(HUNDREDTH.stop)]
+        taken = [request(port, path, server.pid) for _ in range(hundredth.stop)]
     except Exception:
         print(output.read_text(), file=sys.stderr)
         raise
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait()
-    hundredth = [taken[at] for at in HUNDREDTH]
+    later = [taken[at] for at in hundredth]
     steps = [float(seconds) * 1000 for _, seconds in STEP.findall(output.read_text())]
     return Sample(
         first=taken[0],
-        hundredth=Took(*(statistics.median(times) for times in zip(*hundredth, strict=True))),
+        hundredth=Took(*(statistics.median(times) for times in zip(*later, strict=True))),
         start=start,
         longest_step=max(steps, default=0.0),
     )
 
 
-def tables(project: str, folder: Path, path: str, rounds: int) -> Iterator[Table]:
+def tables(project: str, folder: Path, path: str, rounds: int, hundredth: range) -> Iterator[Table]:
     """Measure one project."""
-    taken = race({name: partial(sample, folder, path, name) for name in VARIANTS}, rounds)
+    taken = race(
+        {name: partial(sample, folder, path, name, hundredth) for name in VARIANTS}, rounds
+    )
     for clock, words in enumerate(("on the wall", "of the processor")):
         rows = [
             Row(
@@ -355,7 +357,7 @@ def tables(project: str, folder: Path, path: str, rounds: int) -> Iterator[Table
     yield Table(title=title, unit="ms", rows=rows, against=PLAIN, plot="")
 
 
-def measure(rounds: int = ROUNDS) -> Sequence[Table]:
+def measure(rounds: int = ROUNDS, hundredth: range = HUNDREDTH) -> Sequence[Table]:
     """Measure the sandbox, and the project of many routes."""
     found: list[Table] = []
     with tempfile.TemporaryDirectory() as name:
@@ -364,11 +366,11 @@ def measure(rounds: int = ROUNDS) -> Sequence[Table]:
         write(folder, "site_settings.py", SANDBOX_SETTINGS)
         manage(folder, "migrate", "--verbosity=0")
         manage(folder, "shell", "--no-imports", "--command", STORE_A_BOOK)
-        found += tables("sandbox", folder, "/books/9780141439587/", rounds)
+        found += tables("sandbox", folder, "/books/9780141439587/", rounds, hundredth)
         folder = Path(name) / "site"
         write_site(folder)
         manage(folder, "migrate", "--verbosity=0")
         manage(folder, "collectstatic", "--noinput", "--verbosity=0")
         routes = f"{APPS} apps with {APPS * ROUTES:,} routes"
-        found += tables(routes, folder, "/app25/route9/7/", rounds)
+        found += tables(routes, folder, "/app25/route9/7/", rounds, hundredth)
     return found

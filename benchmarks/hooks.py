@@ -91,7 +91,7 @@ def here(system: str, case: Case) -> tuple[float, bool]:
 
     django.setup()
     if system == THREADS:
-        return bare_threads() / case.hooks * 1e6, False
+        return bare_threads(case.hooks) / case.hooks * 1e6, False
     # What a first run imports is no cost of a hook.
     asyncio.run(serve(DECLARE[system]([])(), time.process_time))
     threads: set[int] = set()
@@ -103,11 +103,11 @@ def here(system: str, case: Case) -> tuple[float, bool]:
     return taken, threading.get_ident() in threads
 
 
-def bare_threads() -> float:
+def bare_threads(hooks: int) -> float:
     """Start a thread for each hook, let all of them go, join them. Return the processor's seconds."""
     go = threading.Event()
     begun = time.process_time()
-    threads = [threading.Thread(target=go.wait) for _ in range(HOOKS)]
+    threads = [threading.Thread(target=go.wait) for _ in range(hooks)]
     for thread in threads:
         thread.start()
     go.set()
@@ -131,9 +131,10 @@ def _race(
     return {name: [taken for taken, _ in each] for name, each in taken.items()}, blocked
 
 
-def measure(rounds: int = ROUNDS) -> Sequence[Table]:
+def measure(rounds: int = ROUNDS, hooks: int = HOOKS, many: int = MANY) -> Sequence[Table]:
     """Measure all kinds."""
-    return [*(_kind(kind, rounds) for kind in KINDS), _threads(rounds), _growth(rounds)]
+    kinds = [_kind(kind, rounds, hooks) for kind in KINDS]
+    return [*kinds, _threads(rounds, hooks), _growth(rounds, hooks, many)]
 
 
 KINDS = {
@@ -143,12 +144,12 @@ KINDS = {
 }
 
 
-def _kind(kind: str, rounds: int) -> Table:
+def _kind(kind: str, rounds: int, hooks: int) -> Table:
     others = OTHERS if not kind.startswith("sync") else [LIFECYCLE]
-    ours = {f"{OURS}, {how(case)}": (OURS, case, HOOKS) for case in KINDS[kind]}
+    ours = {f"{OURS}, {how(case)}": (OURS, case, hooks) for case in KINDS[kind]}
     samples = {
         **ours,
-        **{name: (name, kind, HOOKS) for name in installed(others)},
+        **{name: (name, kind, hooks) for name in installed(others)},
     }
     control = LIFECYCLE if LIFECYCLE in samples else next(iter(ours))
     samples[control + AGAIN] = samples[control]
@@ -169,7 +170,7 @@ def _kind(kind: str, rounds: int) -> Table:
         for name, each in taken.items()
     ]
     return Table(
-        title=f"{HOOKS:,} {kind if kind.startswith('sync') else f'async {kind}'}, start and stop",
+        title=f"{hooks:,} {kind if kind.startswith('sync') else f'async {kind}'}, start and stop",
         unit="us a hook",
         rows=rows,
         against=control,
@@ -186,11 +187,11 @@ def how(case: str) -> str:
     }.get(case, case.partition(", ")[2])
 
 
-def _threads(rounds: int) -> Table:
+def _threads(rounds: int, hooks: int) -> Table:
     samples = {
-        f"{OURS}, a thread for each resource": (OURS, "sync resources", HOOKS),
-        THREADS: (THREADS, "sync resources", HOOKS),
-        THREADS + AGAIN: (THREADS, "sync resources", HOOKS),
+        f"{OURS}, a thread for each resource": (OURS, "sync resources", hooks),
+        THREADS: (THREADS, "sync resources", hooks),
+        THREADS + AGAIN: (THREADS, "sync resources", hooks),
     }
     rows = [
         Row(
@@ -203,7 +204,7 @@ def _threads(rounds: int) -> Table:
         for name, taken in _race(samples, rounds)[0].items()
     ]
     return Table(
-        title=f"{HOOKS:,} sync resources, start and stop",
+        title=f"{hooks:,} sync resources, start and stop",
         unit="us a hook",
         rows=rows,
         against=THREADS,
@@ -213,36 +214,36 @@ def _threads(rounds: int) -> Table:
     )
 
 
-def _growth(rounds: int) -> Table:
+def _growth(rounds: int, hooks: int, many: int) -> Table:
     kinds = ("functions", "resources", "resources, a chain", "sync functions, a module each")
     samples = {
-        f"{kind}, {hooks:,}{again}": (OURS, kind, hooks)
+        f"{kind}, {number:,}{again}": (OURS, kind, number)
         for kind in kinds
-        for hooks, again in ((HOOKS, ""), (HOOKS, AGAIN), (MANY, ""))
+        for number, again in ((hooks, ""), (hooks, AGAIN), (many, ""))
     }
     taken, _ = _race(samples, max(1, rounds // 2))
     rows = []
     for name, each in taken.items():
         kind = name.rpartition(", ")[0]
-        many = name == f"{kind}, {MANY:,}"
+        is_many = name == f"{kind}, {many:,}"
         rows.append(
             Row(
                 name=name,
                 samples=each,
                 ratios=[
-                    own / few for own, few in zip(each, taken[f"{kind}, {HOOKS:,}"], strict=True)
+                    own / few for own, few in zip(each, taken[f"{kind}, {hooks:,}"], strict=True)
                 ]
-                if many
+                if is_many
                 else [],
-                goal=f"at most {GROWTH_AT_MOST} of {HOOKS:,}, a hook: as sorting grows"
-                if many
+                goal=f"at most {GROWTH_AT_MOST} of {hooks:,}, a hook: as sorting grows"
+                if is_many
                 else "",
                 ratio_at_most=GROWTH_AT_MOST,
                 why="more objects fit the processor's caches less well, and the collector looks at all of them",
             )
         )
     return Table(
-        title=f"{MANY:,} hooks against {HOOKS:,}",
+        title=f"{many:,} hooks against {hooks:,}",
         unit="us a hook",
         rows=rows,
         noise_at_most=0.15,

@@ -10,12 +10,17 @@ from typing import Any
 
 from benchmarks.results import Result
 
-QUICK_HISTORY = {
-    "count": 2_000,
-    "small": 1_000,
-    "vendors": ("sqlite",),
-    "wanted": "^(overview|list|newest run)$",
+QUICK: dict[str, dict[str, Any]] = {
+    "first_request": {"hundredth": range(4, 6)},
+    "history": {
+        "count": 2_000,
+        "small": 1_000,
+        "vendors": ("sqlite",),
+        "wanted": "^(overview|list|newest run)$",
+    },
+    "hooks": {"hooks": 100, "many": 1_000},
 }
+"""What a quick run makes less of, beside the rounds."""
 
 
 def main(name: str, folder: str, *options: str) -> None:
@@ -23,8 +28,7 @@ def main(name: str, folder: str, *options: str) -> None:
     quick = "--quick" in options
     module = import_module(f"benchmarks.{name}")
     begun = time.monotonic()
-    few: dict[str, Any] = QUICK_HISTORY if name == "history" else {}
-    tables = module.measure(1, **few) if quick else module.measure()
+    tables = module.measure(1, **QUICK.get(name, {})) if quick else module.measure()
     seconds = time.monotonic() - begun
     Result(name=name, tables=tables, seconds=seconds, quick=quick).write(Path(folder))
 
