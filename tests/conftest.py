@@ -82,6 +82,13 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield served
 
 
+@pytest.fixture(scope="module", autouse=True)
+def only_new_objects_are_collected() -> None:
+    """Have the garbage collector leave alone what earlier modules have left: many tests call it."""
+    gc.collect()
+    gc.freeze()
+
+
 TEMPORARY = pytest.StashKey[str]()
 
 
@@ -135,12 +142,6 @@ def pytest_runtest_teardown() -> None:
     translation = sys.modules.get("django.utils.translation.trans_real")
     if translation is not None:
         translation.deactivate()
-
-
-def pytest_collection_finish() -> None:
-    """Have the garbage collector leave alone what has been imported: many tests call it."""
-    gc.collect()
-    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

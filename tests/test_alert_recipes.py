@@ -37,6 +37,7 @@ async def warm_up():
 def failing(project: Project, recipe: str, options: str = "", body: str = "") -> Project:
     """Do what a recipe says in a project, and have its hook fail."""
     paste(example("howto/alerts", recipe), project)
+    project.with_tables()
     body = body or "raise OSError('no catalogue')"
     project.file("books/lifespan.py", FAILS.format(options=options, body=body))
     spool = str(project.folder / "spool")
@@ -61,8 +62,6 @@ def mails_to(port: str) -> str:
 
 def start(project: Project, **environment: str) -> str:
     """Start a server, which fails, and return what it says."""
-    migrated = project.manage("migrate", "--verbosity", "0", **SETTINGS)
-    assert migrated.returncode == 0, migrated.stderr
     command = ["-m", "uvicorn", "mysite.asgi:application", "--port", "0", "--lifespan", "on"]
     ran = project.run(*command, environment={**SETTINGS, **environment})
     assert ran.returncode == 3, ran.stderr
@@ -168,6 +167,18 @@ def sentry_events() -> list[dict[str, Any]]:
     return events
 
 
+def with_few_packages(project: Project) -> None:
+    """Have Sentry take no package for the project's but Django: it imports the others, for many seconds."""
+    settings = project.folder / "mysite" / "settings.py"
+    recipe = settings.read_text()
+    options = "integrations=[DjangoIntegration()], auto_enabling_integrations=False, "
+    assert "sentry_sdk.init(" in recipe
+    settings.write_text(
+        "from sentry_sdk.integrations.django import DjangoIntegration\n"
+        + recipe.replace("sentry_sdk.init(", f"sentry_sdk.init({options}")
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "body"),
     [("", "raise OSError('no catalogue')"), ("(timeout=0.1)", "await asyncio.Event().wait()")],
@@ -177,6 +188,7 @@ def test_sentry_gets_one_event_of_a_failed_start_with_its_run(
     project: Project, receiver: str, options: str, body: str
 ) -> None:
     failing(project, "Sentry", options, body)
+    with_few_packages(project)
 
     start(project, SENTRY_DSN=f"http://key@{receiver}/1")
 

@@ -63,6 +63,7 @@ def test_summary_says_once_why_tests_were_skipped(suite: pytest.Pytester) -> Non
     assert result.stdout.str().count(LINE) == 1
 
 
+@pytest.mark.once
 def test_missing_program_fails_where_it_is_required(
     suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ def loaded_by(*paths: str) -> list[str]:
     return run.stdout.splitlines()[-1].split()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("paths", "loaded"),
     [
@@ -45,5 +46,6 @@ def test_tests_of_the_engine_alone_load_no_django(paths: list[str], loaded: list
     assert loaded_by(*paths) == loaded
 
 
+@pytest.mark.once
 def test_hypothesis_is_loaded_by_the_tests_that_use_it() -> None:
     assert loaded_by("tests/engine/test_plan_properties.py", "--collect-only") == ["hypothesis"]

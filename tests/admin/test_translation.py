@@ -113,6 +113,7 @@ def content(html: str) -> str:
     return html[html.index('<div id="content"') : html.index("<!-- END Content -->")]
 
 
+@pytest.mark.once
 @pytest.mark.usefixtures("marked")
 def test_no_page_has_a_word_that_can_not_be_translated(reader: Client) -> None:
     runs = records.of_every_status()

@@ -109,6 +109,7 @@ def spelled(address: str, query: list[tuple[str, str]]) -> str:
     return f"{path}?{urlencode(query, errors='surrogatepass')}" if query else path
 
 
+@pytest.mark.once
 @examples(60)
 @given(request=requests)
 @example(request=(f"{LEASES}\0/change/", []))
@@ -119,6 +120,7 @@ def test_address_is_answered(root: Client, request: Request) -> None:
     assert is_an_answer(root.get(spelled(*request)))
 
 
+@pytest.mark.once
 @needs_postgresql
 @pytest.mark.parametrize("address", [f"{LIST}?q=🐍", f"{LIST}?host=🐍", f"{LIST}hook/shop/🐍/"])
 def test_character_that_the_columns_lack_is_found_nowhere(

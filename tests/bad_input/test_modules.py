@@ -215,6 +215,7 @@ def emptied(lifespan: Lifespan) -> Iterator[Lifespan]:
     gc.collect()  # coroutines that nothing has awaited, and that errors have kept
 
 
+@pytest.mark.once
 @pytest.mark.filterwarnings("ignore")  # what such modules do is worth many warnings of Python's
 @examples(150)
 @given(source=sources)

@@ -250,6 +250,7 @@ def thousand(lifespan: Lifespan, journal: Journal) -> None:
         journal.resource(lifespan, f"r{number}", opens=number / 1000)
 
 
+@pytest.mark.once
 def test_hooks_that_say_something_have_a_line_among_a_thousand() -> None:
     lines = written(thousand).partition("Stopping")[0].splitlines()
 
@@ -261,6 +262,7 @@ def test_hooks_that_say_something_have_a_line_among_a_thousand() -> None:
     assert len(lines) == 14
 
 
+@pytest.mark.once
 def test_thousand_hooks_have_a_line_each_where_that_is_asked_for() -> None:
     lines = written(thousand, every=True).partition("Stopping")[0].splitlines()
 
@@ -281,6 +283,7 @@ def test_thousand_failures_are_counted_at_the_end() -> None:
     assert len(lines) < 3 * MANY
 
 
+@pytest.mark.once
 def test_thousand_background_jobs_are_one_line() -> None:
     def declare(lifespan: Lifespan, journal: Journal) -> None:
         for number in range(1000):

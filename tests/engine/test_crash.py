@@ -253,6 +253,7 @@ def failing_job(lifespan: Lifespan, *, serves: list[float] | None = None) -> lis
     return begun
 
 
+@pytest.mark.once
 def test_job_is_begun_again_however_often_it_has_crashed() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[float]:
         begun = failing_job(lifespan)
@@ -303,6 +304,7 @@ def test_pause_before_a_restart_differs_between_processes(chance: float, pause: 
     assert second - first == pytest.approx(pause)
 
 
+@pytest.mark.once
 def test_crashes_leave_nothing_behind_in_memory() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> tuple[int, int]:
         failing_job(lifespan)

@@ -75,6 +75,7 @@ def test_progress_is_in_the_steps_log_at_any_level(
     assert len(logged) == (1 if level == logging.INFO else 0)
 
 
+@pytest.mark.once
 def test_repeated_progress_is_reported_once() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         follower = Follower()

@@ -221,6 +221,7 @@ def test_check_without_a_free_thread_has_failed_and_is_asked_again(
     asyncio.run(main())
 
 
+@pytest.mark.once
 def test_thousands_of_checks_are_asked_side_by_side() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         for number in range(3000):

@@ -566,6 +566,7 @@ def test_observers_are_told_of_attempts_as_of_progress() -> None:
     assert follower.doing == [f"attempt 1: ConnectionRefusedError: {REFUSED}, next in 0.5 s"]
 
 
+@pytest.mark.once
 def test_million_attempts_keep_a_hundred_errors() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         broker(

@@ -85,6 +85,7 @@ def query(alias: str, sql: str = "select 1") -> Callable[[], None]:
     return shop
 
 
+@pytest.mark.once
 @needs_postgresql
 def test_postgresql_that_does_not_run_is_named(fail: Fail, postgresql: ByNetwork) -> None:
     port = _free_port()
@@ -205,6 +206,7 @@ def mariadb() -> Iterator[MariaDBByNetwork]:
         yield cluster
 
 
+@pytest.mark.once
 @needs_mariadb
 @pytest.mark.parametrize(
     ("changed", "sql", "cause"),

@@ -62,6 +62,7 @@ def waiting(folder: Path) -> int:
     return len(list(folder.iterdir()))
 
 
+@pytest.mark.once
 async def test_heartbeats_and_the_end_of_a_run_do_not_wait_for_a_backlog(
     backlog: Path, lifespan: Lifespan, history_database: HistoryDatabase
 ) -> None:

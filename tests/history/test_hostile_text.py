@@ -149,6 +149,7 @@ def test_hostile_text_is_found_again(history_database: HistoryDatabase, text: st
     assert LifespanStep.objects.get(name=name, run=run).name == name
 
 
+@pytest.mark.once
 @needs_postgresql
 def test_hostile_text_is_stored_in_an_old_encoding_of_postgresql(
     settings: Settings, django_db_blocker: DjangoDbBlocker

@@ -107,6 +107,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [line for line in said if "is lost" not in line]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("entry", NEVER_TAKEN.values(), ids=NEVER_TAKEN)
 def test_file_that_the_database_cannot_take_is_set_aside(
     history_database: HistoryDatabase,

@@ -139,6 +139,7 @@ def test_rounds_are_counted_with_the_heartbeat(on_sqlite: Lifespan, settings: Se
     asyncio.run(main())
 
 
+@pytest.mark.once
 def test_process_that_is_ready_again_is_recorded_so(
     on_sqlite: Lifespan, monkeypatch: pytest.MonkeyPatch
 ) -> None:

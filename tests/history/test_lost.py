@@ -235,6 +235,7 @@ def test_marking_a_lost_run_takes_two_queries(
     assert [query["sql"].split()[0] for query in queries] == ["SELECT", "SELECT", *each * 2 * count]
 
 
+@pytest.mark.once
 def test_start_does_not_read_all_runs_there_are(sqlite_history: HistoryDatabase) -> None:
     """Also where SQLite knows how often the values of a column occur, and thinks of a scan."""
     common = {"mode": "server", "service_type": "app", "pid": 1}
@@ -257,6 +258,7 @@ def test_start_does_not_read_all_runs_there_are(sqlite_history: HistoryDatabase)
     assert [step[3] for plan in plans for step in plan if step[3].startswith("SCAN")] == []
 
 
+@pytest.mark.once
 def test_start_marks_some_lost_runs_and_later_ones_the_rest(
     history_database: HistoryDatabase, gone: tuple[str, int]
 ) -> None:

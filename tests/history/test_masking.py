@@ -403,6 +403,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("piece", HOSTILE, ids=repr)
 def test_masking_time_grows_with_the_length_and_no_faster(settings: Settings, piece: str) -> None:
     settings.API_TOKEN = "hunter22"

@@ -186,6 +186,7 @@ def test_clean_run_leaves_no_file(
 
 @needs_postgresql
 class TestADatabaseThatIsDown:
+    @pytest.mark.once
     def test_database_that_is_down_gets_what_waited_from_the_next_start(
         self,
         postgresql: PostgreSQL,

@@ -126,6 +126,7 @@ def test_process_with_a_reused_pid_is_another_one() -> None:
         assert not is_gone(who, later.pid)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "elsewhere",
     [

@@ -189,6 +189,7 @@ def test_runs_with_very_many_steps_go_one_at_a_time(
     assert len(deleted) == 8
 
 
+@pytest.mark.once
 def test_batch_may_be_larger_than_a_query_takes_parameters(
     sqlite_history: HistoryDatabase,
 ) -> None:

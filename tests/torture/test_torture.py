@@ -253,6 +253,7 @@ def test_part_that_breaks_off_is_a_fault(
     assert "soak: ZeroDivisionError('division by zero')" in capsys.readouterr().out
 
 
+@pytest.mark.once
 def test_command_fails_with_each_fault(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
