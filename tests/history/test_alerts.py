@@ -215,6 +215,19 @@ def test_alert_that_has_read_a_database_without_autocommit_is_quiet_for_an_hour(
     assert timedelta(minutes=59) < row.quiet_until - timezone.now() <= HOUR
 
 
+def test_alert_that_was_sent_while_the_clock_was_ahead_is_sent_again(
+    history_database: HistoryDatabase, another_process: Any
+) -> None:
+    assert claims.claim(CLAIM, in_database=True)
+    LifespanAlert.objects.update(quiet_until=timezone.now() + timedelta(days=3650))
+
+    another_process()
+    assert claims.claim(CLAIM, in_database=True)
+
+    another_process()
+    assert not claims.claim(CLAIM, in_database=True)
+
+
 def test_outdated_rows_are_deleted_with_the_next_alert(
     sqlite_history: HistoryDatabase, alerts: Any
 ) -> None:
