@@ -303,7 +303,8 @@ class LifespanRunAdmin(admin.ModelAdmin):
     def delete_model(self, request: HttpRequest, obj: LifespanRun) -> None:
         """Delete a run; Django writes the log entry."""
         obj.steps.all().delete()
-        obj.delete()
+        # Without an alias, a router of the project would choose the database.
+        obj.delete(using=obj._state.db)
 
     def response_delete(self, request: HttpRequest, obj_display: str, obj_id: Any) -> HttpResponse:
         """Return to the list; Django would do so only for users who may change runs."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import NamedTuple, TypeVar
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from lifespan_app.history.recording.clock import database_time
 from lifespan_app.history.recording.maintenance import DAY
@@ -115,7 +116,10 @@ def claim_row(columns: Row) -> bool:
     now = database_time()
     rows = LifespanAlert.objects.filter(**columns)
     sending = moment(now + SENDING)
-    if rows.filter(quiet_until__lte=moment(now)).update(quiet_until=sending):
+    is_past = Q(quiet_until__lte=moment(now))
+    # The clock of the database was ahead when it was sent. Without USE_TZ, a clock change is an hour.
+    is_too_late = Q(quiet_until__gt=moment(now + 2 * QUIET))
+    if rows.filter(is_past | is_too_late).update(quiet_until=sending):
         return True
     if rows.exists():
         return False

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from django.contrib.auth.decorators import login_not_required
+from django.db import connections
 from django.db.transaction import non_atomic_requests
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
@@ -43,7 +44,10 @@ V = TypeVar("V", bound=Callable[..., Any])
 
 def for_platforms(view: V) -> V:
     """Make a view that platforms may ask without a login, a transaction or a cache."""
-    made: V = non_atomic_requests(login_not_required(never_cache(require_safe(view))))
+    made: V = login_not_required(never_cache(require_safe(view)))
+    # Without an alias, it is about the default database only; each may have ATOMIC_REQUESTS.
+    for alias in connections.settings:
+        made = non_atomic_requests(using=alias)(made)
     return made
 
 

@@ -16,6 +16,7 @@ from lifespan_app.engine.analysis import Analysis, built_in
 from lifespan_app.engine.error_text import path_of, text_of, tracebacks_of
 
 from .addresses import Address, address_of, setting_with
+from .database_codes import code_of
 
 
 class Target(NamedTuple):
@@ -79,7 +80,7 @@ MISSING, DENIED, FULL, LOCKED, STARTING, SILENT = (
 )
 
 CODES: dict[object, str] = {
-    # PostgreSQL: https://www.postgresql.org/docs/current/errcodes-appendix.html
+    # PostgreSQL
     "3D000": UNKNOWN_DATABASE,
     "28P01": PASSWORD,
     "28000": PASSWORD,
@@ -89,7 +90,7 @@ CODES: dict[object, str] = {
     "42501": DENIED,
     "53100": FULL,
     "57P03": STARTING,
-    # MariaDB: https://mariadb.com/docs/server/reference/error-codes
+    # MariaDB
     1049: UNKNOWN_DATABASE,
     1045: PASSWORD,
     1698: PASSWORD,
@@ -167,11 +168,7 @@ def database(error: BaseException) -> Analysis | None:
 
 def kind_of(error: BaseException) -> str | None:
     """Return the kind of a database error, or None if it is unknown."""
-    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    arguments = error.args
-    if code is None and arguments and isinstance(arguments[0], int):
-        code = arguments[0]
-    if (known := CODES.get(code)) is not None:
+    if (known := CODES.get(code_of(error))) is not None:
         return known
     text = text_of(error).lower()
     return next((kind for kind, pattern in TEXTS if re.search(pattern, text)), None)

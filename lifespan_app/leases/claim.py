@@ -170,6 +170,9 @@ class DatabaseClaim:
         self.due = now + min(LONGEST_RETRY, self._seconds / (2 * RENEWALS))
         if self._ending is not None:
             if now > self._held_until:
+                if self._lock is not None:
+                    # It has ended with its connection, which is closed by now.
+                    self._lock.give_back(for_good=False)
                 self._leave()
         elif self._held_until:
             return

@@ -84,8 +84,9 @@ class Keeper:
 
     def _share_connection(self) -> None:
         """Give the connection back to its pool, unless a lock depends on it."""
-        connection = connections[alias()]
-        is_pooled = bool(connection.settings_dict["OPTIONS"].get("pool"))
+        # The settings, since the alias may have no entry, or its driver may be missing.
+        options = connections.settings.get(alias(), {}).get("OPTIONS", {})
+        is_pooled = bool(options.get("pool"))
         if is_pooled and not any(claim.needs_connection for claim in self._claims):
             forget_connection()
 

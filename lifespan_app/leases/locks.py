@@ -101,9 +101,10 @@ class Lock:
 
     def _take_in_sqlite(self) -> bool:
         """Take the lock of an SQLite file of its own: such locks end with the process on each system."""
-        database = str(connections[alias()].settings_dict["NAME"])
-        if "memory" in database:
+        connection: Any = connections[alias()]
+        if connection.is_in_memory_db():
             return True  # no other process can see this database
+        database = str(connection.settings_dict["NAME"])
         path = unquote(urlsplit(database).path) if database.startswith("file:") else database
         self._path = lock_file(path, self._id)
         file = sqlite3.connect(self._path, timeout=0, isolation_level=None)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from django.contrib.admin import site
 from django.contrib.admin.models import DELETION, LogEntry
 from django.contrib.auth.models import User
 from django.db import connection
+from django.db.models import Model
+from django.http import HttpRequest
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
@@ -13,6 +18,9 @@ from lifespan_app.models import LifespanRun, LifespanStep
 from tests import records
 from tests.admin.conftest import client_of
 from tests.admin.project import LIST
+
+if TYPE_CHECKING:
+    from pytest_django import Settings
 
 
 def selected(*runs: LifespanRun, **more: str) -> dict[str, object]:
@@ -45,6 +53,22 @@ def test_one_run_is_deleted_from_its_page(root: Client) -> None:
 
     assert LifespanRun.objects.count() == LifespanStep.objects.count() == 0
     assert [entry.object_repr for entry in LogEntry.objects.all()] == [str(run)]
+
+
+class WritesElsewhere:
+    """A router of a project that does not know the history."""
+
+    def db_for_write(self, model: type[Model], **hints: object) -> str | None:
+        return "elsewhere" if issubclass(model, LifespanRun) else None
+
+
+def test_run_is_deleted_where_it_is_whatever_a_router_says(db: None, settings: Settings) -> None:
+    settings.DATABASE_ROUTERS = [WritesElsewhere()]
+    run = records.degraded()
+
+    site.get_model_admin(LifespanRun).delete_model(HttpRequest(), run)
+
+    assert LifespanRun.objects.count() == LifespanStep.objects.count() == 0
 
 
 def test_all_runs_that_fit_a_filter_are_deleted_across_pages(root: Client) -> None:

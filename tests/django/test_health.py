@@ -18,6 +18,8 @@ from lifespan_app import Lifespan, Retry
 from lifespan_app.health.views import readyz
 from lifespan_app.testing import lifespan_running
 from tests.exchanges import Answer, ask, lifespan_of
+from tests.projects import Project
+from tests.servers import Server
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -90,6 +92,22 @@ async def test_project_with_atomic_requests_is_answered_without_a_transaction(
     monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
     async with lifespan_of(application):
         assert [told(await ask(application, path)) for path in PATHS] == [(200, "ok")] * 3
+
+
+@pytest.mark.server
+def test_second_database_with_atomic_requests_may_be_down(project: Project) -> None:
+    sqlite = "django.db.backends.sqlite3"
+    project.settings(
+        ROOT_URLCONF="lifespan_app.urls",
+        DATABASES={
+            "default": {"ENGINE": sqlite, "NAME": ":memory:"},
+            "reports": {"ENGINE": sqlite, "NAME": "/nowhere/db", "ATOMIC_REQUESTS": True},
+        },
+    )
+    with Server(project) as server:
+        answers = [server.get(path) for path in PATHS]
+
+    assert [(answer.status, answer.text.strip()) for answer in answers] == [(200, "ok")] * 3
 
 
 @pytest.mark.asyncio

@@ -20,7 +20,7 @@ from lifespan_app.alerts import claims, delivery, email_admins, webhook
 from lifespan_app.alerts.claims import Claim
 from lifespan_app.history.recording.store import with_retries
 from lifespan_app.models import LifespanAlert, LifespanRun
-from tests.history.databases import HistoryDatabase
+from tests.history.databases import HistoryDatabase, opened
 from tests.history.records import a_run, a_step
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ def note(run: LifespanRun, change: str, previous: str, *, fails: bool = False) -
     noted.append((run.service_type, change, previous))
     if fails:
         raise OSError("no network")
+
+
+def read(run: LifespanRun, change: str, previous: str) -> None:
+    """Be an alert that asks the history, as a mail does."""
+    list(run.steps.all())
 
 
 @pytest.fixture(autouse=True)
@@ -194,6 +199,33 @@ def test_alert_that_was_sent_is_quiet_for_an_hour(
 
     [row] = LifespanAlert.objects.all()
     assert timedelta(minutes=59) < row.quiet_until - timezone.now() <= HOUR
+
+
+def test_alert_that_has_read_a_database_without_autocommit_is_quiet_for_an_hour(
+    sqlite_history: HistoryDatabase, alerts: Any, settings: Settings
+) -> None:
+    run = a_run()
+    with opened({**sqlite_history.entry, "AUTOCOMMIT": False}, alias="manual") as database:
+        settings.LIFESPAN = {"HISTORY_DATABASE": database.alias}
+        alerts({"to": f"{__name__}.read"})
+
+        tell(run)
+
+        [row] = LifespanAlert.objects.all()
+    assert timedelta(minutes=59) < row.quiet_until - timezone.now() <= HOUR
+
+
+def test_alert_that_was_sent_while_the_clock_was_ahead_is_sent_again(
+    history_database: HistoryDatabase, another_process: Any
+) -> None:
+    assert claims.claim(CLAIM, in_database=True)
+    LifespanAlert.objects.update(quiet_until=timezone.now() + timedelta(days=3650))
+
+    another_process()
+    assert claims.claim(CLAIM, in_database=True)
+
+    another_process()
+    assert not claims.claim(CLAIM, in_database=True)
 
 
 def test_outdated_rows_are_deleted_with_the_next_alert(

@@ -291,6 +291,10 @@ def with_reconnect(work: Callable[[], T]) -> T:
     """Call a function, again with a new connection if the old one was broken."""
     connection = connections[alias()]
     was_open = connection.connection is not None
+    if was_open and not (connection.autocommit or connection.in_atomic_block):
+        # An alert, or a receiver of ``run_changed``, has opened it, or has left a transaction open.
+        forget_connection()
+        was_open = False
     if not was_open:
         prepare(connection)
     try:
@@ -305,8 +309,7 @@ def with_reconnect(work: Callable[[], T]) -> T:
 
 def prepare(connection: BaseDatabaseWrapper) -> None:
     """Open a connection with autocommit and, on SQLite, a short lock timeout."""
-    connection.ensure_connection()
-    if not connection.settings_dict["AUTOCOMMIT"]:
+    if not connection.get_autocommit():
         connection.set_autocommit(True)
     if connection.vendor == "sqlite":
         # While it waits to commit, others can't read or write, so it retries instead:

@@ -16,6 +16,7 @@ from django.db import (
 from django.utils.connection import ConnectionDoesNotExist
 
 from lifespan_app.engine.wording import time_limit
+from lifespan_app.integration.database_codes import code_of
 from lifespan_app.integration.redaction import masked
 
 from .sanitize import sanitize
@@ -53,8 +54,38 @@ class StoreError(NamedTuple):
 
 MIGRATE = "Run 'manage.py migrate lifespan_app' on that database."
 
-LOCKED = ("is locked", "lock wait timeout", "deadlock", "lock timeout")
-"""Parts of error messages about locks of other processes, which are mostly short."""
+LOCKED = "locked"
+"""The kind of failures about locks of other processes, which are mostly short."""
+
+CODES: dict[object, str] = {
+    # PostgreSQL
+    "42P01": "tables",
+    "42703": "tables",
+    "42501": "denied",
+    "25006": "read-only",
+    "40001": LOCKED,
+    "40P01": LOCKED,
+    "55P03": LOCKED,
+    "53300": "exhausted",
+    "53100": "full",
+    # MariaDB
+    1054: "tables",
+    1146: "tables",
+    1142: "denied",
+    1143: "denied",
+    1290: "read-only",
+    1792: "read-only",
+    1205: LOCKED,
+    1213: LOCKED,
+    1040: "exhausted",
+    1203: "exhausted",
+    1021: "full",
+    1114: "full",
+}
+"""Kinds of failure by the code of a server, whose messages may be in any language."""
+
+CHARACTER_CODES = frozenset({"22021", "22P05", 1267, 1366})
+"""The codes of errors about a character that a column can't hold, of PostgreSQL and MariaDB."""
 
 UNKNOWN_CHARACTER = (
     "incorrect string value",
@@ -89,8 +120,8 @@ KINDS = (
         "Set HISTORY_DATABASE to a database that can be written to, or HISTORY to False.",
     ),
     (
-        "locked",
         LOCKED,
+        ("is locked", "lock wait timeout", "deadlock", "lock timeout"),
         "Another process holds its lock. SQLite is not suited to many writing processes.",
     ),
     (
@@ -112,12 +143,17 @@ KINDS = (
         "Make room, or set HISTORY_DAYS lower and run 'manage.py prunelifespan'.",
     ),
 )
-"""Kinds of failure with parts of database messages and advice; the first match counts."""
+"""Kinds of failure with parts of English messages and advice. Without a known code, the first match counts."""
 
 NOT_THERE = "not there"
 """The kind of all other failures: mostly, the database can't be reached."""
 
-START_IT = "Start it, or set HISTORY to False."
+ADVICE = {
+    **{kind: advice for kind, _, advice in KINDS},
+    "alias": "Set HISTORY_DATABASE to an alias in DATABASES.",
+    NOT_THERE: "Start it, or set HISTORY to False.",
+}
+"""What to do about each kind."""
 
 
 def is_temporary(error: Exception) -> bool:
@@ -134,29 +170,37 @@ def is_refusal(error: Exception) -> bool:
 
 def is_of_database(error: Exception) -> bool:
     """Return True if an error is about the database, independent of the rows."""
-    return failure_of(error).kind != NOT_THERE
+    return kind_of(error) != NOT_THERE
+
+
+def kind_of(error: Exception) -> str:
+    """Return the kind of a failure."""
+    if isinstance(error, ConnectionDoesNotExist):
+        return "alias"
+    if (known := CODES.get(code_of(error))) is not None:
+        return known
+    text = str(error).lower()
+    kinds = (kind for kind, parts, _ in KINDS if any(part in text for part in parts))
+    return next(kinds, NOT_THERE)
 
 
 def failure_of(error: Exception) -> StoreError:
     """Return the failure of a write, by its error."""
     lines = str(error).strip().splitlines() or [""]
     what = sanitize(masked(f"{type(error).__name__}: {lines[0].removesuffix('.')}"), 300)
-    if isinstance(error, ConnectionDoesNotExist):
-        return StoreError("alias", what, "Set HISTORY_DATABASE to an alias in DATABASES.")
-    text = str(error).lower()
-    for kind, parts, advice in KINDS:
-        if any(part in text for part in parts):
-            return StoreError(kind, what, advice)
-    return StoreError(NOT_THERE, what, START_IT)
+    kind = kind_of(error)
+    return StoreError(kind, what, ADVICE[kind])
 
 
 def is_lock_error(error: Exception) -> bool:
     """Return True if an error is about a lock of another process."""
-    return any(part in str(error).lower() for part in LOCKED)
+    return kind_of(error) == LOCKED
 
 
 def is_about_a_character(error: Exception) -> bool:
     """Return True if an error is about a character that a column can't hold, or be compared with."""
+    if code_of(error) in CHARACTER_CODES:
+        return True
     return any(part in str(error).lower() for part in UNKNOWN_CHARACTER)
 
 
