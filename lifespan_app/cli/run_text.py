@@ -24,6 +24,7 @@ MOST_LINES = 20
 """The most steps of a phase, and the most lines of a log, that are listed."""
 HEADS = ("Hook", "Outcome", "Started at", "Took", "Defined at")
 JOB_HEADS = ("Job", "State", "Count", "Next")
+CHAIN = "* is on the longest chain, which determines the total time of the phase."
 GOOD = frozenset({Outcome.OK, Outcome.FINISHED, ""})
 
 
@@ -64,6 +65,9 @@ class RunText:
             if found:
                 yield ""
                 yield from self.phase(run, found, title)
+        if any(step.on_critical_chain for step in steps):
+            yield ""
+            yield from folded(CHAIN, self.width)
 
     def head(self, run: LifespanRun, steps: Sequence[LifespanStep]) -> Iterator[str]:
         """Yield the result of the run, its process, and the advice."""

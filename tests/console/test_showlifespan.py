@@ -98,6 +98,15 @@ def test_of_many_steps_those_that_failed_run_or_were_slow_are_listed_before_skip
     assert "  and 13 hooks more, which took less" in table
 
 
+def test_star_of_a_hook_is_explained_once_below_the_hooks() -> None:
+    records.degraded()
+
+    *_, last = shown().splitlines()
+
+    assert "library.http_client *" in shown()
+    assert last == "* is on the longest chain, which determines the total time of the phase."
+
+
 def test_frames_of_libraries_are_folded() -> None:
     records.degraded()
 
