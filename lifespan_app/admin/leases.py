@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.urls import URLPattern
+from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -94,8 +95,10 @@ class LifespanLeaseAdmin(admin.ModelAdmin):
         return listing.process(lease)
 
     @admin.display(description=_("since"))
-    def last_taken(self, lease: LifespanLease) -> datetime | None:
+    def last_taken(self, lease: LifespanLease) -> SafeString | str:
         """Return the time of its last claim, or of the success of its start function."""
         from lifespan_app.leases import listing
 
-        return listing.since(lease)
+        from . import cells
+
+        return cells.moment(listing.since(lease), timezone.now())
