@@ -29,6 +29,7 @@ from lifespan_app.conf import Change
 from lifespan_app.contrib.prometheus import Metrics
 from lifespan_app.engine.hooks.hook import DECORATORS
 from lifespan_app.engine.reporting.report import JobState, Readiness
+from tests.brokers import Redis
 from tests.browsers import PHONE
 from tests.clusters import PostgreSQL
 from tests.documents import (
@@ -79,6 +80,7 @@ ANSWERS: dict[str, dict[str, str | None]] = {
     "hooks: parameters": {"/shelf_size/": "3 books"},
     "settings: settings": {"/address/": "http://catalogue.example/"},
     "howto/databases: a pool": {"/answer/": "42"},
+    "howto/databases: Redis": {"/visits/": "Visits: 1"},
     "howto/databases: a thread": {"/words/": "0 words"},
     "howto/optional-hooks: optional": {
         "/find/": "Search is closed today.",
@@ -209,6 +211,8 @@ def environment(
         if "LIBRARY_DATABASE" in pasted.code:
             cluster = stack.enter_context(PostgreSQL())
             variables["LIBRARY_DATABASE"] = f"host={cluster.folder} user=postgres dbname=postgres"
+        if "REDIS_URL" in pasted.code:
+            variables["REDIS_URL"] = stack.enter_context(Redis()).url
         yield variables
 
 
@@ -224,6 +228,9 @@ def test_example_does_what_the_page_says(
     paste(pasted, project)
 
     if tests := [file for file in pasted.files if "test" in Path(file).name]:
+        if "books/models.py" in pasted.files and "books/migrations" not in pasted.code:
+            made = project.manage("makemigrations", "books", **environment)
+            assert made.returncode == 0, made.stderr
         output = run_tests(project, tests, environment)
     elif "mysite/celery.py" in pasted.files:
         output = run_worker(project, environment)

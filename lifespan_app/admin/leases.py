@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 from django.contrib import admin, messages
 from django.http import HttpRequest
 from django.urls import URLPattern
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -34,7 +36,7 @@ def release(model_admin: LifespanLeaseAdmin, request: HttpRequest, queryset: Any
 class LifespanLeaseAdmin(admin.ModelAdmin):
     """The leases of hooks that run once; they can be viewed and released, but not changed."""
 
-    list_display = ("state", "name", "process", "number", "last_taken")
+    list_display = ("state", "name", "process", "lease_number", "last_taken")
     list_display_links = None
     list_filter = ("once", "environment")
     search_fields = ("hook", "value", "host")
@@ -93,9 +95,18 @@ class LifespanLeaseAdmin(admin.ModelAdmin):
 
         return listing.process(lease)
 
+    @admin.display(description=_("number"))
+    def lease_number(self, lease: LifespanLease) -> SafeString:
+        """Return the number of its last holder, with a label for phones, which show no headings."""
+        return format_html(
+            '<span class="lifespan-label">{}</span> {}', gettext("number"), lease.number
+        )
+
     @admin.display(description=_("since"))
-    def last_taken(self, lease: LifespanLease) -> datetime | None:
+    def last_taken(self, lease: LifespanLease) -> SafeString | str:
         """Return the time of its last claim, or of the success of its start function."""
         from lifespan_app.leases import listing
 
-        return listing.since(lease)
+        from . import cells
+
+        return cells.moment(listing.since(lease), timezone.now())

@@ -25,6 +25,7 @@ from lifespan_app.models import LifespanRun
 register = template.Library()
 
 register.filter("clock", time_text.clock)
+register.filter("interval", time_text.interval)
 register.filter("place", describe.place)
 register.filter("kind", describe.kind)
 register.filter("outcome", describe.outcome)

@@ -146,7 +146,8 @@ def check_types() -> Iterator[CheckMessage]:
     for text in conf.wrong_types():
         yield Error(
             text,
-            hint="Until then no process can open its lifespan. Left out, the default holds.",
+            hint="Correct the value, or remove the key to get its default. No process can open its "
+            "lifespan until then.",
             id="lifespan_app.E003",
         )
 

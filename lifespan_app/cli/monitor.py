@@ -68,7 +68,7 @@ def judge(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
     else:
         command.stdout.write(verdict)
         text = RunText(command.style, width_of_page(), now)
-        for line in text.list([run for run, _ in runs]) if runs else ():
+        for line in text.list(runs) if runs else ():
             command.stdout.write(line)
     if found:
         raise SystemExit(CRITICAL)

@@ -19,6 +19,9 @@ from .terminal import folded, printable
 
 HEADS = ("Hook", "Kind", "Start", "Stop", "Where")
 LEGEND = "Hooks of one layer can start side by side; all stop in reverse. '-' is no limit."
+NO_HOOKS = (
+    "Hooks are declared in the lifespan.py of an installed app, or in a module that it imports."
+)
 GUTTER = 4
 MOST_EXCLUDED = 20
 """The most excluded hooks with a line each; above it, each reason has one."""
@@ -155,6 +158,8 @@ class PlanText:
         if plan.hooks:
             yield ""
             yield from self.table(plan)
+        elif plan.complete and not plan.excluded:
+            yield from folded(NO_HOOKS, self.width)
         if plan.excluded:
             yield ""
             yield from self.excluded(plan.excluded)

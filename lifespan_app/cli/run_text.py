@@ -13,6 +13,7 @@ from lifespan_app.history.reading.against_last_good import Comparison
 from lifespan_app.history.reading.boot import boot_of
 from lifespan_app.history.reading.jobs import Job, jobs_of
 from lifespan_app.history.reading.migrations import unapplied
+from lifespan_app.history.reading.spooled import Recorded
 from lifespan_app.history.reading.tracebacks import innermost, parts_of
 from lifespan_app.models import LifespanRun, LifespanStep, Outcome, Phase, Status
 
@@ -23,6 +24,7 @@ MOST_LINES = 20
 """The most steps of a phase, and the most lines of a log, that are listed."""
 HEADS = ("Hook", "Outcome", "Started at", "Took", "Defined at")
 JOB_HEADS = ("Job", "State", "Count", "Next")
+CHAIN = "* is on the longest chain, which determines the total time of the phase."
 GOOD = frozenset({Outcome.OK, Outcome.FINISHED, ""})
 
 
@@ -63,6 +65,9 @@ class RunText:
             if found:
                 yield ""
                 yield from self.phase(run, found, title)
+        if any(step.on_critical_chain for step in steps):
+            yield ""
+            yield from folded(CHAIN, self.width)
 
     def head(self, run: LifespanRun, steps: Sequence[LifespanStep]) -> Iterator[str]:
         """Yield the result of the run, its process, and the advice."""
@@ -218,8 +223,8 @@ class RunText:
             printable(describe.place(step)),
         ]
 
-    def list(self, runs: Sequence[LifespanRun]) -> Iterator[str]:
-        """Yield a line a run."""
+    def list(self, runs: Sequence[Recorded]) -> Iterator[str]:
+        """Yield a line a run, and the reasons for which a process is degraded or not ready."""
         rows = [
             [
                 describe.status(run, self.now),
@@ -229,15 +234,19 @@ class RunText:
                 time_text.ago(run.started_at, self.now),
                 run.shown_id,
             ]
-            for run in runs
+            for run, _steps in runs
         ]
         table = Table(rows, self.width)
-        for run, row in zip(runs, rows, strict=True):
+        for (run, steps), row in zip(runs, rows, strict=True):
             status = run.status_at(self.now)
             yield from table.row(row, style=self.colour_of(status))
-            if status == Status.NOT_READY:
-                for reason in run.readiness_reason.splitlines():
-                    yield from folded(printable(reason), self.width, "    ")
+            reasons: Sequence[str] = ()
+            if status == Status.DEGRADED:
+                reasons = describe.degraded_by(run, steps)
+            elif status == Status.NOT_READY:
+                reasons = run.readiness_reason.splitlines()
+            for reason in reasons:
+                yield from folded(printable(reason), self.width, "    ")
 
     def colour_of(self, status: Status) -> Callable[[str], str]:
         """Return the function that gives a text the colour of a status."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import product
@@ -16,6 +17,7 @@ from django.utils import timezone
 from lifespan_app.engine.error_text import one_line
 from lifespan_app.history.reading.against_last_good import Comparison, against_last_good
 from lifespan_app.history.reading.as_json import document
+from lifespan_app.history.reading.describe import BROKEN
 from lifespan_app.history.reading.queries import tables_exist
 from lifespan_app.history.reading.spooled import Recorded, spooled_runs
 from lifespan_app.history.reading.states import MOST_LIVE
@@ -67,7 +69,7 @@ def show(command: CommandWithExitCodes, options: Mapping[str, Any]) -> None:
         command.stdout.write(json.dumps(documents if options["now"] else documents[0], indent=2))
         return
     text = RunText(command.style, width_of_page(), now)
-    lines = text.list([run for run, _ in runs]) if options["now"] else text.run(*runs[0], against)
+    lines = text.list(runs) if options["now"] else text.run(*runs[0], against)
     for line in lines:
         command.stdout.write(line)
 
@@ -118,8 +120,10 @@ def nothing(options: Mapping[str, Any], *, is_known: bool) -> str:
 def from_database(options: Mapping[str, Any]) -> list[Recorded]:
     """Return the runs that are asked for."""
     if options["now"]:
-        live = LifespanRun.objects.live().exclude(mode__in=UNCOUNTED)
-        return [(run, []) for run in live[:MOST_LIVE]]
+        live = list(LifespanRun.objects.live().exclude(mode__in=UNCOUNTED)[:MOST_LIVE])
+        # The JSON of running processes has no steps.
+        failed = failed_steps(live) if options["format"] == "text" else {}
+        return [(run, failed.get(run.pk, [])) for run in live]
     runs = LifespanRun.objects.all()
     if options["uuid"]:
         runs = runs.filter(pk__in=keys_of(options["uuid"]))
@@ -131,6 +135,17 @@ def from_database(options: Mapping[str, Any]) -> list[Recorded]:
         runs = runs.filter(pk__in=[key for key in newest if key is not None])
     run = runs.first()
     return [] if run is None else [(run, list(run.steps.order_by("pk")))]
+
+
+def failed_steps(runs: Sequence[LifespanRun]) -> dict[int, list[LifespanStep]]:
+    """Return the failed steps of the degraded ones of some runs, by the primary key of the run."""
+    degraded = {run.pk: run for run in runs if run.status == Status.DEGRADED}
+    steps = LifespanStep.objects.filter(run__in=list(degraded), outcome__in=BROKEN)
+    found: dict[int, list[LifespanStep]] = defaultdict(list)
+    for step in steps.defer("traceback", "log").order_by("pk") if degraded else ():
+        step.run = degraded[step.run_id]
+        found[step.run_id].append(step)
+    return found
 
 
 def keys_of(beginning: str) -> list[int]:

@@ -36,9 +36,22 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     """
     if not isinstance(word, str):
         return ""
-    # Imported only for a wrong word.
-    import difflib
-
     names = {str(name).lower(): name for name in known}
-    close = difflib.get_close_matches(str(word).lower(), list(names), n=1)
-    return f" Did you mean '{names[close[0]]}'?" if close else ""
+    meant = " or ".join(f"'{names[name]}'" for name in most_similar(word.lower(), list(names)))
+    return f" Did you mean {meant}?" if meant else ""
+
+
+def most_similar(word: str, names: list[str]) -> list[str]:
+    """Return the name that a wrong word probably stands for; two if that is not clear; or none."""
+    # Imported only for a wrong word.
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, names, n=1)
+    first, *_ = parts = word.split("_")
+    if not close or get_close_matches(first, [close[0].partition("_")[0]]):
+        return close
+    # By its letters alone, "startup_timeout" is most similar to "shutdown_timeout", its opposite.
+    related = [name for name in names if name.partition("_")[0].startswith(first)]
+    if related:
+        return get_close_matches(word, related, n=1, cutoff=0)
+    return [*dict.fromkeys([*(name for name in names if name in parts), *close])][:2]

@@ -84,6 +84,7 @@ django.setup()
 
 from django.contrib.auth.models import Permission, User
 
+from lifespan_app.leases.rows import Key
 from tests import records
 from tests.leases import stored
 
@@ -102,6 +103,7 @@ if not sys.argv[1:]:
     print("hostile", records.hostile(ago=16_000).pk)
 if "empty" not in sys.argv:
     stored.held(seconds=3_600)
+    stored.held(Key("notices.daily_letters", "cluster", "", "production"), seconds=3_600)
     stored.failed()
     for story, run in records.of_every_status().items():
         print(story, run.pk)

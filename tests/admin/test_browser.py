@@ -64,6 +64,20 @@ CUT_OFF = """
     .map(one => one.ariaLabel || one.className || one.textContent)
 """
 """The parts of a page that are wider than their place, and squeezed headings of tables."""
+LINES_OF = """
+word => {
+    const texts = document.createTreeWalker(document.querySelector("#result_list"), NodeFilter.SHOW_TEXT)
+    while (texts.nextNode()) {
+        const at = texts.currentNode.data.indexOf(word)
+        if (at < 0) continue
+        const range = document.createRange()
+        range.setStart(texts.currentNode, at)
+        range.setEnd(texts.currentNode, at + word.length)
+        return range.getClientRects().length
+    }
+}
+"""
+"""The number of lines over which a word of a list is broken."""
 # Loading style sheets anew, axe takes what they import for relative to the page.
 AXE = {"resultTypes": ["violations"], "preload": False}
 Open = Callable[..., Page]
@@ -161,6 +175,19 @@ def test_page_fits_and_axe_finds_nothing_to_complain_of(
             continue
         found = Axe().run(page, context="#content", options=AXE)
         assert found.violations_count == 0, found.generate_report()
+
+
+def test_hook_of_a_lease_is_not_broken_on_a_desk(open_page: Open) -> None:
+    assert open_page(LEASES).evaluate(LINES_OF, "notices.daily_letters") == 1
+
+
+def test_number_of_a_lease_has_a_label_where_there_are_no_headings(open_page: Open) -> None:
+    page = open_page(LEASES, viewport=PHONE)
+
+    expect(page.locator(".field-lease_number").first).to_have_text(re.compile(r"^number \d+$"))
+    expect(page.locator(".lifespan-label").first).to_be_visible()
+    page.set_viewport_size(DESK)
+    expect(page.locator(".lifespan-label").first).to_be_hidden()
 
 
 @pytest.mark.parametrize("language", ["de", "fr"])

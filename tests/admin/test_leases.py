@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from lifespan_app.leases import rows
@@ -21,6 +23,17 @@ def test_page_shows_leases() -> None:
 
     for text in ("books.poll, cluster, production", "web-1 pid 5", "held", "failed: OSError"):
         assert text in page
+
+
+def test_page_shows_the_age_of_a_lease_and_its_exact_time_with_the_zone() -> None:
+    held()
+
+    page = client_of("somebody", "view_lifespanlease").get(LIST).content.decode()
+
+    [since] = re.findall(r'<td class="field-last_taken[^"]*">(.*?)</td>', page)
+    assert re.search(
+        r'^<time datetime=".*(just now|s ago) <span .*\(\d\d:\d\d:\d\d [A-Z]+\)', since
+    )
 
 
 def test_page_releases_leases() -> None:

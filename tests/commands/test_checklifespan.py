@@ -88,7 +88,12 @@ class TestText:
     def test_project_without_hooks_is_shown_so(self, project: Project) -> None:
         done = project.manage("checklifespan")
 
-        assert done.stdout == "Service type 'app': no hooks\n\nNo problems.\n"
+        assert done.stdout == (
+            "Service type 'app': no hooks\n"
+            "Hooks are declared in the lifespan.py of an installed app, or in a module that\n"
+            "it imports.\n\n"
+            "No problems.\n"
+        )
 
     @pytest.mark.parametrize("width", [20, 40, 60, 80, 100, 120, 200])
     def test_no_line_is_wider_than_the_terminal_unless_one_word_is(

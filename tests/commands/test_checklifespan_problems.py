@@ -170,14 +170,14 @@ BROKEN = (
         what="a setting of the wrong type",
         make=sound(LIFESPAN={"SHUTDOWN_TIMEOUT": "5 s"}),
         says="LIFESPAN['SHUTDOWN_TIMEOUT'] must be a number of seconds above 0, not '5 s'.",
-        hint="Left out, the default holds.",
+        hint="remove the key to get its default.",
     ),
     Broken(
         id="E003",
         what="a word where a list is wanted",
         make=sound(LIFESPAN={"AUTODISCOVER": {"exclude": "shop"}}),
         says="LIFESPAN['AUTODISCOVER']['exclude'] must be a list of app labels, not 'shop'.",
-        hint="Left out, the default holds.",
+        hint="remove the key to get its default.",
     ),
     Broken(
         id="E004",

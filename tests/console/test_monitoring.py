@@ -74,7 +74,7 @@ def test_process_without_a_heartbeat_is_missing() -> None:
 
 
 def test_lost_run_is_told_until_a_later_start_has_succeeded() -> None:
-    run = ago(status="lost")
+    run = ago(status="lost", error="OSError: of an optional hook, long before")
     a_run(status="serving", started_at=timezone.now() - 20 * MINUTE, ready_at=timezone.now())
 
     assert asked("--fail-on", "lost") == (2, f"CRITICAL: {name(run)} is lost, 4 min ago")

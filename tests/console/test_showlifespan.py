@@ -54,7 +54,7 @@ def test_newest_run_is_shown_with_what_failed_and_what_to_do() -> None:
 
     text = shown()
 
-    assert text == shown("--last")
+    assert text.splitlines()[0] == shown("--last").splitlines()[0]
     assert (
         "notices.notice_board failed after 0.21 s; serving without it for 4 min 59 s" in text
         or ("notices.notice_board failed after 0.21 s; serving without it for 5 min" in text)
@@ -96,6 +96,15 @@ def test_of_many_steps_those_that_failed_run_or_were_slow_are_listed_before_skip
     for key in ("books.goes_on", "books.slow", "notices.notice_board"):
         assert key in table
     assert "  and 13 hooks more, which took less" in table
+
+
+def test_star_of_a_hook_is_explained_once_below_the_hooks() -> None:
+    records.degraded()
+
+    *_, last = shown().splitlines()
+
+    assert "library.http_client *" in shown()
+    assert last == "* is on the longest chain, which determines the total time of the phase."
 
 
 def test_frames_of_libraries_are_folded() -> None:
@@ -160,9 +169,17 @@ def test_list_takes_a_line_per_run() -> None:
 
     lines = shown("--now").splitlines()
 
-    assert len(lines) == 4
+    assert len(lines) == 5
     assert lines[0].startswith("degraded  api")
     assert "web-2" in lines[0]
+
+
+def test_list_says_which_hooks_of_a_degraded_process_have_failed() -> None:
+    records.degraded()
+
+    _first, second = shown("--now").splitlines()
+
+    assert second == "    notices.notice_board failed after 0.21 s"
 
 
 def test_jobs_are_a_table_with_their_last_success_and_crash() -> None:

@@ -266,7 +266,8 @@ class TestE003AWrongType:
         assert of_the_setting() == [
             Error(
                 told,
-                hint="Until then no process can open its lifespan. Left out, the default holds.",
+                hint="Correct the value, or remove the key to get its default. No process can open "
+                "its lifespan until then.",
                 id="lifespan_app.E003",
             )
         ]

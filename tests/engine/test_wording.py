@@ -42,3 +42,24 @@ def test_suggestion_ignores_the_case_of_a_word() -> None:
 
 def test_unsimilar_word_has_no_suggestion() -> None:
     assert did_you_mean("zebra", ["till", "door"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("STARTUP_TIMEOUT", "'STARTUP_DEADLINE'"),
+        ("START_TIMEOUT", "'STARTUP_DEADLINE'"),
+        ("SHUTDWN_TIMEOUT", "'SHUTDOWN_TIMEOUT'"),
+        ("DEADLINE", "'STARTUP_DEADLINE'"),
+    ],
+)
+def test_suggestion_begins_with_the_same_word_if_one_does(word: str, meant: str) -> None:
+    known = ["STARTUP_DEADLINE", "SHUTDOWN_TIMEOUT"]
+
+    assert did_you_mean(word, known) == f" Did you mean {meant}?"
+
+
+def test_both_are_suggested_where_a_part_of_the_word_is_a_name_too() -> None:
+    assert did_you_mean("startup_timeout", ["shutdown_timeout", "timeout"]) == (
+        " Did you mean 'timeout' or 'shutdown_timeout'?"
+    )

@@ -178,7 +178,7 @@ def test_run_that_was_never_ready_says_only_what_came_before_its_hooks() -> None
     boot = boot_of(run_with({"process": 3.0, "imported": 2.0}, hooks=None))
 
     assert boot is not None
-    assert boot.summary == "The startup began 3.0 s after the process."
+    assert boot.summary == "The startup began 3.0 s after the process was started."
     assert parts_of(boot) == {"imported": 1.0, "startup": 2.0}
 
 

@@ -165,6 +165,15 @@ def test_failure_of_one_server_start_is_counted_as_one() -> None:
     assert (len(failure.runs), failure.server_starts) == (4, 1)
 
 
+def test_failure_names_the_releases_that_have_it_newest_first() -> None:
+    for ago, release in ((30, "1.0"), (20, "1.1"), (10, "1.1"), (5, "")):
+        records.startup_failed(ago=ago, release=release)
+
+    [failure] = read().failures
+
+    assert failure.releases == ["1.1", "1.0"]
+
+
 class TestTimes:
     def test_failed_starts_are_not_in_the_startup_times(self) -> None:
         records.healthy(up_after=1.4)

@@ -109,6 +109,16 @@ def test_durations_are_short_and_rounded(seconds: float, text: str) -> None:
     assert time_text.duration(seconds) == time_text.duration(timedelta(seconds=seconds)) == text
 
 
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(1, "1 s"), (30.0, "30 s"), (0.5, "0.50 s"), (60, "1 min"), (86400, "1 d")],
+)
+def test_interval_that_was_set_has_no_more_digits_than_it_was_given(
+    seconds: float, text: str
+) -> None:
+    assert time_text.interval(seconds) == text
+
+
 def test_numbers_are_written_as_in_the_language_of_the_reader() -> None:
     with translation.override("de"):
         assert time_text.duration(0.2134).startswith("0,21")
@@ -129,7 +139,7 @@ def test_advice_for_a_job_that_begins_again_says_when() -> None:
     [sentence] = advice.for_run(run, list(run.steps.all()), timezone.now())
 
     assert sentence.startswith(
-        "Fix the error at search/lifespan.py:19. It begins again by itself, "
+        "Fix the error in search.refresh (search/lifespan.py:19). It begins again by itself, "
     )
     assert sentence.endswith("next attempt in 42 s.")
 
@@ -154,7 +164,7 @@ def test_advice_for_a_job_that_begins_no_more_is_to_restart_the_process() -> Non
         "search.refresh has crashed 5 times and is given up; serving without it for "
     )
     assert advice.for_run(run, steps) == [
-        "Fix the error at search/lifespan.py:19, then restart the process."
+        "Fix the error in search.refresh (search/lifespan.py:19), then restart the process."
     ]
 
 
@@ -173,5 +183,5 @@ def test_job_that_runs_again_after_a_crash_is_told_so() -> None:
 
     assert describe.failure_text(crash) == "search.refresh had crashed, and runs again"
     assert advice.for_run(run, [crash]) == [
-        "Fix the error at search/lifespan.py:19, so that it does not crash again."
+        "Fix the error in search.refresh (search/lifespan.py:19), so that it does not crash again."
     ]

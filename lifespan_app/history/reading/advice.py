@@ -77,10 +77,13 @@ def for_step(
         now: the time of the advice.
         dependents: the keys of the hooks that can't start without it.
     """
-    place = describe.place(step) or step.key
+    place = describe.place(step)
+    where = f"{step.key} ({place})" if place else step.key
+    place = place or step.key
     words = {
         "hook": step.key,
         "place": place,
+        "where": where,
         "waiting": step.waiting_at or place,
         "setting": f"LIFESPAN['HOOKS']['{step.key}']",
     }
@@ -136,9 +139,9 @@ def repair(run: LifespanRun, step: LifespanStep, now: datetime, words: dict[str,
         job = None if run.is_over else job_of(run, step.key)
         if job is not None and job.next_at is not None:
             words["next"] = describe.next_begin(job, now)
-            text = gettext("Fix the error at %(place)s. It begins again by itself, %(next)s.")
+            text = gettext("Fix the error in %(where)s. It begins again by itself, %(next)s.")
         elif job is not None and job.is_well:
-            text = gettext("Fix the error at %(place)s, so that it does not crash again.")
+            text = gettext("Fix the error in %(where)s, so that it does not crash again.")
         else:
-            text = gettext("Fix the error at %(place)s, then restart the process.")
+            text = gettext("Fix the error in %(where)s, then restart the process.")
     return text % words

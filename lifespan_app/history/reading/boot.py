@@ -97,7 +97,7 @@ def summary_of(begins: str, before: float, hooks: timedelta | None) -> str:
     words = {"before": tenths(before)}
     if hooks is None:
         if begins == PROCESS:
-            return gettext("The startup began %(before)s after the process.") % words
+            return gettext("The startup began %(before)s after the process was started.") % words
         return gettext("The startup began %(before)s after lifespan_app was imported.") % words
     taken = hooks.total_seconds()
     words |= {"hooks": tenths(taken), "total": tenths(before + taken)}

@@ -287,21 +287,28 @@ def degraded(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> 
     """Yield the failed hooks and the serving time."""
     words = {"time": duration(served_for(run, now))}
     found = broken(steps)
-    for step in found[:MOST_NAMES]:
-        yield failure_text(step)
-    if (more := len(found) - MOST_NAMES) > 0:
-        yield ngettext("%d more hook failed", "%d more hooks failed", more) % more
     if not found:
         yield gettext("Serving for %(time)s, degraded") % words
-        yield from run.readiness_reason.splitlines()[:MOST_NAMES]
-    elif any(step.phase == Phase.SERVING and begins_again(run, step.key) for step in found):
+    yield from degraded_by(run, steps)
+    if any(step.phase == Phase.SERVING and begins_again(run, step.key) for step in found):
         yield gettext("serving for %(time)s, degraded") % words
     elif len(found) == 1:
         yield gettext("serving without it for %(time)s") % words
-    else:
+    elif found:
         yield gettext("serving without them for %(time)s") % words
     if count := len(skipped(steps)):
         yield ngettext("%d hook was skipped", "%d hooks were skipped", count) % count
+
+
+def degraded_by(run: LifespanRun, steps: Sequence[LifespanStep]) -> list[str]:
+    """Return the reasons for which a process is degraded, a clause each."""
+    found = broken(steps)
+    if not found:
+        return run.readiness_reason.splitlines()[:MOST_NAMES]
+    reasons = [failure_text(step) for step in found[:MOST_NAMES]]
+    if (more := len(found) - MOST_NAMES) > 0:
+        reasons.append(ngettext("%d more hook failed", "%d more hooks failed", more) % more)
+    return reasons
 
 
 def not_ready(run: LifespanRun, steps: Sequence[LifespanStep], now: datetime) -> Iterator[str]:

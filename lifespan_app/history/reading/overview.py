@@ -104,6 +104,11 @@ class FailureGroup:
         return sorted({run.host for run in self.runs if run.host})
 
     @property
+    def releases(self) -> list[str]:
+        """The releases that have this failure, newest first."""
+        return list(dict.fromkeys(run.release for run in self.runs if run.release))
+
+    @property
     def headline(self) -> str:
         """A summary of the newest run."""
         if self.step is not None and len(describe.broken(self.steps)) == 1:

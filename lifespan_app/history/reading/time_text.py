@@ -33,6 +33,13 @@ def duration(taken: timedelta | float | None) -> str:
     return two(seconds, DAY, gettext("%d d"), HOUR, gettext("%d h"))
 
 
+def interval(seconds: float) -> str:
+    """Return a time span that somebody has set: "1 s", where a measured one is "1.0 s"."""
+    if seconds < MINUTE and seconds == int(seconds):
+        return gettext("%(number)s s") % {"number": rounded(seconds, 0)}
+    return duration(seconds)
+
+
 def rounded(number: float, places: int) -> str:
     """Return a number with some decimal places, in the form of the active language."""
     # number_format() cuts a float.

@@ -22,6 +22,7 @@ APP = "lifespan_app"
 LATELY = timedelta(hours=24)
 LENGTH = 200
 """The most characters of an error that are shown."""
+SINCE = "; a later one has started successfully"
 
 
 class RecentFailure(NamedTuple):
@@ -56,7 +57,7 @@ def migrations() -> list[str]:
 
 
 def recent_failures() -> list[RecentFailure]:
-    """Return the failures of the last 24 hours, one per service type, with at most two queries each."""
+    """Return the failures of the last 24 hours, one per service type, with at most three queries each."""
     since = timezone.now() - LATELY
     own = (Mode.CHECK, Mode.TEST)
     recent = LifespanRun.objects.filter(started_at__gte=since).exclude(mode__in=own)
@@ -68,13 +69,16 @@ def recent_failures() -> list[RecentFailure]:
         runs = count(of_type.count(), "run")
         with translation.override(None):  # checks are English
             status = str(last.status_at().label)
-        why = last.error.strip().partition("\n")[0][:LENGTH]
+        # The error of a lost run is that of an optional hook: it has nothing to do with the loss.
+        why = "" if last.is_lost() else last.error.strip().partition("\n")[0][:LENGTH]
+        later = recent.filter(service_type=service_type, started_at__gt=last.started_at)
+        is_resolved = later.filter(ready_at__isnull=False).exists()
         hint = f"'manage.py showlifespan {last.uuid}' and the admin tell what happened."
         found.append(
             RecentFailure(
                 service_type,
                 f"{runs} of service type '{service_type}' failed or got lost in the last 24 hours; "
-                f"the last one: {status}{': ' if why else ''}{why}",
+                f"the last one: {status}{': ' if why else ''}{why}{SINCE if is_resolved else ''}",
                 hint,
             )
         )
