@@ -783,6 +783,8 @@ def test_what_still_runs_at_the_deadline_has_failed_as_abandoned(
     plot = served(lambda lifespan: declare(lifespan, "one"), *up, limits=slow)
     plot.stops()
     plot.scheduler.time_passed(8.0)
+    plot.commands()
+    plot.scheduler.time_passed(9.0)
     commands = list(plot.scheduler.commands)
     failed = [command[1] for command in commands if command[0] is Do.FAILED]
     assert [(entry.phase, entry.outcome) for entry in failed] == [(IN_SHUTDOWN, "abandoned")]
@@ -791,15 +793,31 @@ def test_what_still_runs_at_the_deadline_has_failed_as_abandoned(
     assert str(error).endswith(f"{how}, and was abandoned.")
 
 
+def test_deadline_that_passes_while_the_loop_is_blocked_leaves_a_last_second() -> None:
+    """A hook has blocked the loop for longer than the shutdown may take."""
+    plot = served(chain, "db", "client", "cache")
+    plot.stops()
+    plot.now = 20.0
+    assert plot.ends("client") == []
+    assert plot.at(20.0) == ["release db", "cancel cache"]
+    plot.now = 20.5
+    assert plot.ends("cache") == []
+    assert plot.at(20.9) == []
+    assert plot.at(21.0) == ["abandon db", "finish"]
+
+
 def test_startup_that_fails_with_no_time_left_stops_every_hook_at_once() -> None:
     """A hook has blocked the loop until the time of the rollback was used up, too."""
     plot = Plot(chain, LIMITS._replace(startup=3.0))
     plot.begin()
     plot.up("db")
     plot.up("client")
+    plot.now = 8.0
     plot.scheduler.time_passed(8.0)
     assert plot.commands() == ["cancel cache", "stop begins"]
     assert plot.stop_begins() == ["release client", "release db"]
+    assert plot.at(8.9) == []
+    assert plot.at(9.0) == ["abandon db", "abandon cache", "abandon client", "finish"]
 
 
 # A hook ignores its cancellation.

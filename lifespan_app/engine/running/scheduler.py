@@ -258,7 +258,7 @@ class Scheduler:
                 self._turns.append((self._release, hook_run))
         if not hook_runs:
             self._finish()
-        if self.deadlines.rushed:
+        if self.deadlines.rushed or self.deadlines.last_second_has_begun(now):
             self._rush()
         self._advance()
 
@@ -488,8 +488,12 @@ class Scheduler:
         if self.phase is IN_STARTUP and self.deadlines.deadline_has_passed(now):
             self._pass_startup_deadline()
         elif stopping and self.deadlines.deadline_has_passed(now):
-            self._end_everything()
-            return
+            if self.deadlines.rushed:
+                self._end_everything()
+                return
+            # The loop was blocked until now: what it kept waiting has the last second from now on.
+            self.deadlines.begin_last_second(now)
+            self._stop_the_rest()
         due = self.deadlines.due(now)
         self._pass_limits([one for one in due if one.state is not RETRYING])
         for hook_run in due:
@@ -1188,6 +1192,10 @@ class Scheduler:
                     self._fail_to_stop(hook_run, error, Outcome.TIMED_OUT)
                 if hook_run.on_loop:
                     self._cancel(hook_run)
+        self._stop_the_rest()
+
+    def _stop_the_rest(self) -> None:
+        """Stop all hooks that have not been told to, without any order."""
         for job in self._living_jobs():
             self._stop_job(job)
         for hook_run in reversed(self.graph.hook_runs):
