@@ -837,9 +837,13 @@ class Scheduler:
         self._judge_service()
 
     def _job_loses_lease(self, job: HookRun, reason: str) -> None:
-        if self.phase is not IN_SERVICE or job.job.given_up:
+        if job.job.given_up:
             return
-        if not job.lives:
+        if self.phase is not IN_SERVICE:
+            if job.lives:
+                # Its turn to stop may not have come yet.
+                self._stop_job(job)
+        elif not job.lives:
             self._stand_by(job, f"its lease {reason}")
         elif job.state is UP:
             job.waits_behind(f"its lease {reason}")
