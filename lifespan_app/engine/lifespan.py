@@ -548,9 +548,11 @@ class Lifespan(Registry):
         if thread is None:
             await run.stop()
         else:
-            await asyncio.wrap_future(thread.submit(run.stop()))
-            await asyncio.to_thread(thread.close)
-            self._apart.pop(run, None)
+            try:
+                await asyncio.wrap_future(thread.submit(run.stop()))
+            finally:
+                await asyncio.to_thread(thread.close)
+                self._apart.pop(run, None)
         raise_stop_errors(run)
 
     def _by_hand(self, loop: asyncio.AbstractEventLoop) -> Run | None:

@@ -19,6 +19,7 @@ import pytest
 from lifespan_app import Lifespan
 from lifespan_app.engine.adapter import Adapter
 from lifespan_app.engine.hooks.hook import Hook
+from lifespan_app.engine.running.threads import Mailbox
 from tests.engine.apps import HostWithApps, written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.virtual_clock import VirtualHost, VirtualLoop, run_virtually
@@ -536,3 +537,13 @@ def test_pool_goes_on_when_one_of_its_threads_hangs() -> None:
     run_virtually(main)
 
     assert ran == ["start", "shutdown"]
+
+
+def test_no_thread_waits_for_a_loop_that_is_closed() -> None:
+    """Each thread that reports in vain has to close its resource and to end."""
+    loop = asyncio.new_event_loop()
+    before = Mailbox(loop)
+    assert before.post(print)
+    loop.close()
+    mailbox = Mailbox(loop)
+    assert [mailbox.post(print), mailbox.post(print), before.post(print)] == [False] * 3

@@ -55,8 +55,8 @@ class Mailbox:
             try:
                 self._loop.call_soon_threadsafe(self._deliver)
             except RuntimeError:
-                return False
-        return True
+                self._woken = False
+        return not self._loop.is_closed()
 
     def _deliver(self) -> None:
         # Cleared first: later calls are either found below or wake the loop again.
