@@ -74,7 +74,7 @@ class Deadlines:
         own = [
             one.node.options.timeout or 0.0
             for one in self._hook_runs
-            if not (one.non_blocking or one.is_job)
+            if not (one.non_blocking or one.is_job or one.at_end)
         ]
         self._begin(now, max(self.limits.startup, *own, 0.0), SLOW_STARTUP)
         self.of_startup = self.deadline
