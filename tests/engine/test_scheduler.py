@@ -1256,6 +1256,24 @@ def test_job_that_crashes_has_the_server_asked_to_stop() -> None:
     assert plot.scheduler.ended_by == "the crash of 'shop.refresh'"
 
 
+def test_server_is_asked_to_stop_once_by_all_jobs_that_crash() -> None:
+    """While it waits for its requests, rounds go on: a second signal would make it wait no longer."""
+
+    def two_jobs(lifespan: Lifespan) -> None:
+        job(lifespan, "refresh", on_crash="stop", every=5)
+        job(lifespan, "listen", on_crash="stop")
+
+    plot = Plot(two_jobs)
+    plot.begin()
+    plot.serves()
+    assert plot.ends("refresh", OSError("lost")) == ["ask to stop refresh"]
+    assert plot.ends("listen", OSError("lost")) == []
+    assert plot.at(5.0) == ["start refresh"]
+    assert plot.ends("refresh", OSError("lost")) == []
+    plot.scheduler.stop(plot.now, quick=False, ended_by="SIGTERM")
+    assert plot.scheduler.ended_by == "the crash of 'shop.refresh'"
+
+
 @pytest.mark.parametrize(
     ("on_give_up", "answer"),
     [("log", ["given up refresh"]), ("stop", ["given up refresh", "ask to stop refresh"])],

@@ -902,7 +902,9 @@ class Scheduler:
         if job.job.given_up:
             self._write(job.not_restarted(f"it is given up: {job.job.given_up}", self._now))
             self.commands.append((Do.GIVEN_UP, job))
-        if job.job.stop_option:
+        if job.job.stop_option and not self.ended_by:
+            # Once: the next crash may come while the server waits for its requests, and a second signal
+            # makes it, or a drain, wait no longer.
             self.ended_by = f"the crash of '{job.node.key}'"
             self.commands.append((Do.ASK_TO_STOP, job))
         self.deadlines.expect(job.looks_at)
