@@ -313,9 +313,11 @@ class Lifespan(Registry):
 
         Raises:
             PlanError: the plan can't be made.
+            TypeError: the context is none.
         """
         from .running.run import Run
 
+        refuse_other(context)
         settings = self.adapter.settings()
         if context is None or isinstance(context, str):
             context = self.adapter.context(context, settings)
@@ -383,7 +385,11 @@ class Lifespan(Registry):
 
         Args:
             context: the hooks' context, or the service type; None: from the settings.
+
+        Raises:
+            TypeError: the context is none, such as the application itself.
         """
+        refuse_other(context)
 
         def lifespan(app: object) -> AbstractAsyncContextManager[Mapping[str, Any]]:
             return self._of_application(context)
@@ -542,9 +548,11 @@ class Lifespan(Registry):
         if thread is None:
             await run.stop()
         else:
-            await asyncio.wrap_future(thread.submit(run.stop()))
-            await asyncio.to_thread(thread.close)
-            self._apart.pop(run, None)
+            try:
+                await asyncio.wrap_future(thread.submit(run.stop()))
+            finally:
+                await asyncio.to_thread(thread.close)
+                self._apart.pop(run, None)
         raise_stop_errors(run)
 
     def _by_hand(self, loop: asyncio.AbstractEventLoop) -> Run | None:
@@ -678,6 +686,25 @@ class Lifespan(Registry):
     def is_initialized(self) -> bool:
         """Return True if a run is open in this process."""
         return any(not run.inherited for run in self.runs)
+
+
+def refuse_other(context: object) -> None:
+    """Raise ``TypeError`` for a context that is neither one, nor a service type, nor None."""
+    from .context import LifespanContext
+
+    if context is None or isinstance(context, (str, LifespanContext)):
+        return
+    from .errors import with_article
+
+    remedy = (
+        " For lifespan= of FastAPI, Starlette and Litestar write lifespan.as_lifespan()."
+        if callable(context)
+        else ""
+    )
+    raise TypeError(
+        "A lifespan is opened with a LifespanContext, or with a service type such as 'worker', not with "
+        f"{with_article(type(context))}.{remedy}"
+    )
 
 
 @contextmanager

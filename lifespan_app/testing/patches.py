@@ -141,8 +141,12 @@ def inject(
         hang: whether they never begin.
         fail_stop: their error after the stop; True: ``InjectedFailure``. With a key,
             the shutdown function of that key raises it.
+
+    Raises:
+        TypeError: there is no hook, or something else, such as a list.
+        LookupError: when it is entered: a function that is no hook of ``lifespan_app.lifespan``.
     """
-    if not hooks or isinstance(hooks[0], bool):
+    if not hooks or not all(isinstance(hook, (str, Resource)) or callable(hook) for hook in hooks):
         raise TypeError("inject() needs a hook: its handle, its function, or its key.")
     return Inject(
         hooks,
@@ -171,6 +175,7 @@ class Inject(Patch):
 
     @contextmanager
     def _holding(self) -> Iterator[None]:
+        refuse_undeclared(self._hooks)
         with ExitStack() as stack:
             for lifespan in {lifespan_of(hook) for hook in self._hooks}:
                 stack.enter_context(changed(lifespan, self._fault))
@@ -193,6 +198,16 @@ def failure(wanted: bool | BaseException | type[BaseException], when: str) -> Ma
         return InjectedFailure(f"'{hook.name}' fails to {when}, as inject() says.")
 
     return make
+
+
+def refuse_undeclared(hooks: Iterable[HookReference]) -> None:
+    """Raise ``LookupError`` for a function that is no hook: without it, a fault would break nothing."""
+    functions = [hook.function for hook in default.hooks]
+    for wanted in hooks:
+        if not isinstance(wanted, (str, Resource)) and wanted not in functions:
+            raise LookupError(
+                f"inject() can't break {wanted!r}, which is declared nowhere in lifespan_app.lifespan."
+            )
 
 
 def lifespan_of(wanted: HookReference) -> Lifespan:

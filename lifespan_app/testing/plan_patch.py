@@ -267,18 +267,18 @@ def value_in_open_run(run: Run, wanted: HookReference, value: object) -> Iterato
     hooks = {node.hook for node in nodes_of(run.plan, wanted) if node.hook is not None}
     resources = run.resources
     before = {hook: hook_run for hook, hook_run in resources.by_hook.items() if hook in hooks}
-    # The quick path would return the original value.
-    names = {hook_run.node.options.state_name for hook_run in before.values()}
-    taken = {key: run.serving.pop(key) for key in (hooks | names) & run.serving.keys()}
     for hook, hook_run in before.items():
+        # The quick path would return the original value.
+        resources.closed(hook_run)
         resources.put(hook, cast(HookRun, ReplacedHookRun(hook_run, value)))
     try:
         yield
     finally:
         for hook, hook_run in before.items():
             resources.put(hook, hook_run)
-        if run.phase is IN_SERVICE and all(hook_run.state is UP for hook_run in before.values()):
-            run.serving.update(taken)
+            resources.closed(hook_run)
+            if run.phase is IN_SERVICE and hook_run.state is UP and not run.inherited:
+                resources.opened(hook_run)
 
 
 # Faults.

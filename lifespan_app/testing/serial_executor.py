@@ -23,6 +23,7 @@ from django.conf import ENVIRONMENT_VARIABLE, settings
 
 from lifespan_app.engine.adapter import Adapter
 from lifespan_app.engine.logger import logger
+from lifespan_app.engine.reporting.report import Outcome
 from lifespan_app.engine.running.hook_run import STARTING, HookRun
 from lifespan_app.integration.asgiref_compat import restore_main_loop, set_main_loop
 from lifespan_app.integration.current_thread_executor import CurrentThreadExecutor, answer
@@ -32,6 +33,7 @@ from .plan_patch import Change
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from lifespan_app.engine.reporting.journal import Entry
     from lifespan_app.engine.reporting.report import Observer
 
 T = TypeVar("T")
@@ -95,10 +97,15 @@ class SerialExecutor:
 
 def begin(hook_run: HookRun, turn: Callable[[], None]) -> None:
     """Begin a turn, unless the hook was given up while it waited for it."""
-    if hook_run.cancel_attempts and hook_run.state is STARTING:
+    if hook_run.cancel_attempts and (hook_run.state is STARTING or is_abandoned(hook_run.startup)):
         hook_run.run.executor.post_ended(hook_run.execution, asyncio.CancelledError())
     else:
         turn()
+
+
+def is_abandoned(start: Entry | None) -> bool:
+    """Return True for a start that nobody waits for any more."""
+    return start is not None and start.outcome is Outcome.ABANDONED
 
 
 # The thread that runs a sync test.

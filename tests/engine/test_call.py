@@ -179,6 +179,24 @@ class TestATimeout:
                 lifespan.call(block, timeout=0.01)
             over.set()
 
+    def test_function_that_a_blocked_loop_comes_to_after_the_timeout_is_not_called(
+        self, lifespan: Lifespan
+    ) -> None:
+        """Its caller was told that it was cancelled, and may have called it again."""
+        free, called = threading.Event(), []
+
+        async def charge() -> None:
+            called.append("charge")
+
+        with lifespan.run_sync():
+            [run] = lifespan.runs
+            run.loop.call_soon_threadsafe(free.wait, 10)
+            with pytest.raises(TimeoutError, match="was cancelled"):
+                lifespan.call(charge, timeout=0.01)
+            free.set()
+            lifespan.call(asyncio.sleep, 0)
+        assert called == []
+
     def test_timeout_of_the_function_itself_is_its_own(self, lifespan: Lifespan) -> None:
         async def fail() -> None:
             raise TimeoutError("the function's own")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from lifespan_app import Lifespan
 from lifespan_app.engine.reporting.report import Report
@@ -451,3 +453,30 @@ def test_ignored_cancellation_does_not_come_back_in_a_task_group() -> None:
     run_virtually(main)
 
     assert journal.events[-2:] == ["the group failed", "left"]
+
+
+def test_shutdown_that_is_cancelled_ends_the_loop_thread_of_its_startup() -> None:
+    """Below ``async_to_sync`` the plan is opened on a loop thread of its own."""
+    lifespan, closes = Lifespan(), threading.Event()
+    ended: list[str] = []
+
+    @lifespan.resource
+    async def slow() -> AsyncIterator[threading.Thread]:
+        yield threading.current_thread()
+        closes.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("slow")
+
+    async def stop() -> None:
+        stopping = asyncio.create_task(lifespan.shutdown())
+        await asyncio.to_thread(closes.wait, 10)
+        stopping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stopping
+
+    thread = async_to_sync(lifespan.startup)()["slow"]
+    asyncio.run(stop())
+    assert ended == ["slow"]
+    assert not thread.is_alive()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from lifespan_app import Lifespan, LifespanContext, ServiceType
@@ -120,3 +123,19 @@ def test_settings_make_the_context_where_none_is_given(run: RunOnLoop) -> None:
         ]
 
     run(main)
+
+
+@pytest.mark.parametrize(
+    ("given", "refusal"),
+    [
+        ({"region": "eu"}, r"not with a dict\.$"),
+        (print, r"not with a builtin_function.*\. For lifespan= of FastAPI, .*as_lifespan\(\)\.$"),
+    ],
+)
+@pytest.mark.parametrize("opens", [Lifespan.run_sync, Lifespan.as_lifespan])
+def test_lifespan_is_opened_with_a_context_and_nothing_else(
+    lifespan: Lifespan, opens: Callable[..., Any], given: object, refusal: str
+) -> None:
+    with pytest.raises(TypeError, match=refusal), opens(lifespan, given):
+        pass
+    assert not lifespan.is_initialized()

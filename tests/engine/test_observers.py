@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -220,6 +223,49 @@ def test_broken_observer_is_asked_again_in_the_next_run(run: RunOnLoop) -> None:
         return broken
 
     assert run(main).calls == 2
+
+
+@dataclass
+class Beaten(Observer):
+    """An observer that equals others, and that no dictionary takes as a key."""
+
+    every: Any = 1.0
+    fails: bool = field(default=False, compare=False)
+    beats: int = field(default=0, compare=False)
+
+    def beat(self, report: Report) -> None:
+        self.beats += 1
+        if self.fails:
+            raise RuntimeError("the observer's own fault")
+
+
+def beats_in_two_and_a_half_seconds(*observers: Beaten) -> list[int]:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        lifespan.adapter.observers += observers
+        async with lifespan.run("app"):
+            await asyncio.sleep(2.5)
+
+    run_virtually(main)
+    return [observer.beats for observer in observers]
+
+
+def test_dataclasses_may_be_observers() -> None:
+    assert beats_in_two_and_a_half_seconds(Beaten(), Beaten()) == [2, 2]
+
+
+def test_observer_that_has_failed_is_dropped_and_not_one_that_equals_it() -> None:
+    assert beats_in_two_and_a_half_seconds(Beaten(fails=True), Beaten()) == [1, 2]
+
+
+def test_observer_is_never_called_regularly_with_an_infinite_time() -> None:
+    assert beats_in_two_and_a_half_seconds(Beaten(math.inf)) == [0]
+
+
+def test_observer_with_a_time_that_is_no_number_is_dropped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert beats_in_two_and_a_half_seconds(Beaten("often"), Beaten()) == [0, 2]
+    assert "Observer tests.engine.test_observers.Beaten failed." in caplog.text
 
 
 # The last write.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
@@ -98,6 +99,70 @@ def test_check_that_returns_false_fails_and_none_passes() -> None:
             assert "returned False" in failing.error
 
     run_virtually(main)
+
+
+class Asks:
+    """An object that is called like an async function."""
+
+    async def __call__(self, connection: Line) -> None:
+        connection.ask()
+
+
+async def asks(connection: Line) -> None:
+    """Ask a line."""
+    connection.ask()
+
+
+@functools.wraps(asks)
+def only_if_whole(connection: Line) -> Awaitable[None] | bool:
+    return not connection.cut and asks(connection)
+
+
+@pytest.mark.parametrize(
+    ("check", "name"),
+    [
+        (Asks(), "Asks"),
+        (functools.partial(asks), "asks"),
+        (only_if_whole, "asks"),
+        (lambda connection: connection.ask(), "<lambda>"),
+        (Line.ask, "Line.ask"),
+    ],
+)
+def test_check_may_be_any_callable(
+    check: Callable[[Line], object], name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> list[str]:
+        line, connection = connected(lifespan)
+        connection.check(cache=1)(check)
+        found = []
+        async with lifespan.run("app"):
+            for line.cut in (False, True):
+                await readiness(lifespan)
+                await asyncio.sleep(1.5)
+                await readiness(lifespan)
+                await asyncio.sleep(0.1)
+                found.append(await readiness(lifespan))
+        return found
+
+    assert run_virtually(main) == ["ok", "check_failed"]
+    assert f"The check '{name}' (tests/engine/test_resource_checks.py:" in caplog.text
+
+
+def test_plain_function_that_returns_a_coroutine_is_no_passed_check(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> str:
+        _, connection = connected(lifespan)
+
+        @connection.check
+        def forgets_to_wait(connection: Line) -> object:
+            return asks(connection)
+
+        async with lifespan.run("app"):
+            return await readiness(lifespan)
+
+    assert run_virtually(main) == "check_failed"
+    assert "is a plain function and returns a coroutine, which nobody awaits" in caplog.text
 
 
 def test_check_runs_once_for_many_requests() -> None:

@@ -783,6 +783,8 @@ def test_what_still_runs_at_the_deadline_has_failed_as_abandoned(
     plot = served(lambda lifespan: declare(lifespan, "one"), *up, limits=slow)
     plot.stops()
     plot.scheduler.time_passed(8.0)
+    plot.commands()
+    plot.scheduler.time_passed(9.0)
     commands = list(plot.scheduler.commands)
     failed = [command[1] for command in commands if command[0] is Do.FAILED]
     assert [(entry.phase, entry.outcome) for entry in failed] == [(IN_SHUTDOWN, "abandoned")]
@@ -791,15 +793,31 @@ def test_what_still_runs_at_the_deadline_has_failed_as_abandoned(
     assert str(error).endswith(f"{how}, and was abandoned.")
 
 
+def test_deadline_that_passes_while_the_loop_is_blocked_leaves_a_last_second() -> None:
+    """A hook has blocked the loop for longer than the shutdown may take."""
+    plot = served(chain, "db", "client", "cache")
+    plot.stops()
+    plot.now = 20.0
+    assert plot.ends("client") == []
+    assert plot.at(20.0) == ["release db", "cancel cache"]
+    plot.now = 20.5
+    assert plot.ends("cache") == []
+    assert plot.at(20.9) == []
+    assert plot.at(21.0) == ["abandon db", "finish"]
+
+
 def test_startup_that_fails_with_no_time_left_stops_every_hook_at_once() -> None:
     """A hook has blocked the loop until the time of the rollback was used up, too."""
     plot = Plot(chain, LIMITS._replace(startup=3.0))
     plot.begin()
     plot.up("db")
     plot.up("client")
+    plot.now = 8.0
     plot.scheduler.time_passed(8.0)
     assert plot.commands() == ["cancel cache", "stop begins"]
     assert plot.stop_begins() == ["release client", "release db"]
+    assert plot.at(8.9) == []
+    assert plot.at(9.0) == ["abandon db", "abandon cache", "abandon client", "finish"]
 
 
 # A hook ignores its cancellation.
@@ -1234,6 +1252,24 @@ def test_job_that_crashes_has_the_server_asked_to_stop() -> None:
     plot.begin()
     plot.serves()
     assert plot.ends("refresh", OSError("lost")) == ["ask to stop refresh"]
+    plot.scheduler.stop(plot.now, quick=False, ended_by="SIGTERM")
+    assert plot.scheduler.ended_by == "the crash of 'shop.refresh'"
+
+
+def test_server_is_asked_to_stop_once_by_all_jobs_that_crash() -> None:
+    """While it waits for its requests, rounds go on: a second signal would make it wait no longer."""
+
+    def two_jobs(lifespan: Lifespan) -> None:
+        job(lifespan, "refresh", on_crash="stop", every=5)
+        job(lifespan, "listen", on_crash="stop")
+
+    plot = Plot(two_jobs)
+    plot.begin()
+    plot.serves()
+    assert plot.ends("refresh", OSError("lost")) == ["ask to stop refresh"]
+    assert plot.ends("listen", OSError("lost")) == []
+    assert plot.at(5.0) == ["start refresh"]
+    assert plot.ends("refresh", OSError("lost")) == []
     plot.scheduler.stop(plot.now, quick=False, ended_by="SIGTERM")
     assert plot.scheduler.ended_by == "the crash of 'shop.refresh'"
 

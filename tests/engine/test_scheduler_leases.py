@@ -125,6 +125,42 @@ def test_job_that_loses_its_lease_while_it_stops_is_not_cancelled_again() -> Non
     assert plot.ends("poll", asyncio.CancelledError()) == ["give back poll", "finish"]
 
 
+@pytest.mark.parametrize("options", [{}, {"every": 60}])
+def test_job_that_loses_its_lease_while_others_stop_is_cancelled_at_once(
+    options: dict[str, float],
+) -> None:
+    """The shutdown has not come to the job yet, and another process may begin it now."""
+
+    def drains(lifespan: Lifespan) -> None:
+        job(lifespan, "poll", once="cluster", **options)
+        lifespan.on_drain(name="leave")(written_in("shop.lifespan")(nothing))
+
+    plot = Plot(drains)
+    plot.begin()
+    plot.serves()
+    leads(plot)
+    assert plot.stops() == ["start leave"]
+    assert loses(plot) == ["lost poll", "cancel poll"]
+    assert plot.ends("poll", asyncio.CancelledError()) == ["give back poll"]
+    assert plot.entry("poll", Phase.SERVING).outcome == "ok"
+    assert plot.ends("leave") == ["give back poll", "finish"]
+
+
+def test_job_that_loses_its_lease_between_two_rounds_while_others_stop_is_left_alone() -> None:
+    def drains(lifespan: Lifespan) -> None:
+        job(lifespan, "poll", once="cluster", every=60)
+        lifespan.on_drain(name="leave")(written_in("shop.lifespan")(nothing))
+
+    plot = Plot(drains)
+    plot.begin()
+    plot.serves()
+    leads(plot)
+    plot.ends("poll")
+    assert plot.stops() == ["start leave"]
+    assert loses(plot) == ["lost poll"]
+    assert plot.ends("leave") == ["give back poll", "finish"]
+
+
 def test_job_without_its_lease_says_what_it_waits_for() -> None:
     plot = polls()
     assert plot.hook("poll").job.standing_by == "it waits for its lease"

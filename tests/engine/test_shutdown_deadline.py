@@ -184,6 +184,52 @@ def test_jobs_are_stopped_with_the_rest_in_the_last_second() -> None:
     assert report.step("shop.low", "serving").outcome == "ok"
 
 
+def test_everything_still_stops_when_the_loop_was_blocked_until_after_the_deadline() -> None:
+    """No timer fires while a hook blocks the loop, so the last second begins after it."""
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
+        chain(lifespan, journal, 0.5, 0.5, 0.5)
+
+        @lifespan.on_shutdown(priority=1)
+        @written_in("shop.lifespan")
+        async def blocks() -> None:
+            loop.now += 20
+
+        await lifespan.startup()
+        with pytest.raises(ExceptionGroup) as caught:
+            await lifespan.shutdown()
+        journal.write("over")
+        [error] = caught.value.exceptions
+        assert "'shop.blocks'" in str(error)
+        return report_of(lifespan)
+
+    report = run_virtually(main)
+    assert [journal.when(f"close r{number}: done") for number in range(3)] == [20.5, 20.5, 20.5]
+    assert journal.when("over") == 20.5
+    assert outcomes(report) == {"r0": "ok", "r1": "ok", "r2": "ok", "blocks": "timed_out"}
+
+
+def test_rollback_has_a_second_when_the_loop_was_blocked_until_after_the_deadline() -> None:
+    journal = Journal()
+
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
+        chain(lifespan, journal, 0.5, 0.5)
+
+        @lifespan.on_start(priority=1)
+        @written_in("shop.lifespan")
+        async def blocks() -> None:
+            loop.now += 60
+
+        with pytest.raises(HookError, match="within the startup's deadline of 25 s"):
+            await lifespan.startup()
+        return report_of(lifespan)
+
+    report = run_virtually(main, settings=Settings(startup_deadline=25.0))
+    assert journal.when("close r0: done") == journal.when("close r1: done") == 60.5
+    assert outcomes(report) == {"r0": "ok", "r1": "ok"}
+
+
 def test_thread_that_hangs_does_not_delay_the_end(caplog: pytest.LogCaptureFixture) -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> Report:
         @lifespan.resource(shutdown_timeout=100)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import pytest
 
 from lifespan_app import Lifespan
+from lifespan_app.engine.running.run import Run
+from lifespan_app.engine.running.spawned import Spawned
 from lifespan_app.engine.settings import Settings
 from lifespan_app.errors import LifespanError, NotRunning, QueueFull
 from tests.engine.conftest import RunOnLoop
@@ -156,6 +160,39 @@ class TestTheFunction:
             assert seen == ["shelf"]
 
         run(main)
+
+    def test_finalizer_may_spawn_in_the_midst_of_another_call(self, lifespan: Lifespan) -> None:
+        """The garbage collector may run at any line, and a signal handler may be called there."""
+        inside = [Run.spawned.__code__, Spawned.add.__code__]
+        done: list[str] = []
+        seen: set[CodeType] = set()
+        ended = threading.Event()
+
+        def at_each_line(frame: FrameType, event: str, _: object) -> Any:
+            if frame.f_code not in inside:
+                return None
+            if event == "line":
+                seen.add(frame.f_code)
+                # Python calls no trace function while one runs.
+                lifespan.spawn(done.append, "of a finalizer")
+            return at_each_line
+
+        def spawn_traced() -> None:
+            before = sys.gettrace()
+            sys.settrace(at_each_line)
+            try:
+                lifespan.spawn(done.append, "of the caller")
+            finally:
+                sys.settrace(before)
+                ended.set()
+
+        with lifespan.run_sync():
+            threading.Thread(target=spawn_traced, daemon=True).start()
+            if not ended.wait(10):
+                pytest.exit("spawn() waits for itself, and the end of the run would, too.")
+        assert seen == set(inside)
+        assert done.count("of the caller") == 1
+        assert len(done) > 10
 
     def test_timeout_cancels_an_async_function(self, caplog: pytest.LogCaptureFixture) -> None:
         async def main(lifespan: Lifespan, loop: VirtualLoop) -> float:

@@ -188,6 +188,20 @@ def test_lifted_deadline_is_one_for_all() -> None:
     run_virtually(main, settings=TEN)
 
 
+@pytest.mark.parametrize("decorator", ["on_shutdown", "on_drain"])
+def test_limit_of_a_function_for_the_end_does_not_lift_the_deadline(decorator: str) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        Journal().resource(lifespan, "client", opens=60)
+
+        @getattr(lifespan, decorator)(timeout=40)  # type: ignore[untyped-decorator]
+        async def farewell() -> None: ...
+
+        with pytest.raises(HookError, match=r"'shop\.client' .* deadline of 10 s"):
+            await lifespan.startup()
+
+    run_virtually(main, settings=TEN)
+
+
 def test_limit_from_the_settings_lifts_the_deadline_as_well() -> None:
     async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
         Journal().resource(lifespan, "index", opens=39)

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from lifespan_app import Lifespan
+from lifespan_app import Lifespan, Retry
 from lifespan_app.engine.adapter import Adapter
 from lifespan_app.engine.hooks.hook import Hook
+from lifespan_app.engine.running.threads import Mailbox, start_thread
 from tests.engine.apps import HostWithApps, written_in
 from tests.engine.conftest import RunOnLoop
 from tests.engine.virtual_clock import VirtualHost, VirtualLoop, run_virtually
@@ -536,3 +537,39 @@ def test_pool_goes_on_when_one_of_its_threads_hangs() -> None:
     run_virtually(main)
 
     assert ran == ["start", "shutdown"]
+
+
+def test_no_thread_waits_for_a_loop_that_is_closed() -> None:
+    """Each thread that reports in vain has to close its resource and to end."""
+    loop = asyncio.new_event_loop()
+    before = Mailbox(loop)
+    assert before.post(print)
+    loop.close()
+    mailbox = Mailbox(loop)
+    assert [mailbox.post(print), mailbox.post(print), before.post(print)] == [False] * 3
+
+
+def test_function_whose_thread_can_not_be_started_is_called_by_its_next_attempt_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused: list[str] = []
+    calls: list[str] = []
+
+    def refuse_once(target: Callable[[], None], name: str) -> None:
+        if not refused:
+            refused.append(name)
+            raise RuntimeError("can't start new thread")
+        start_thread(target, name)
+
+    async def main(lifespan: Lifespan) -> None:
+        @lifespan.on_start(retry=Retry(10, first=0.01))
+        def migrate() -> None:
+            calls.append("migrate")
+
+        async with lifespan.run("app"):
+            pass
+
+    monkeypatch.setattr("lifespan_app.engine.running.threads.start_thread", refuse_once)
+    on_a_real_loop(main)
+    assert refused == ["lifespan pool"]
+    assert calls == ["migrate"]

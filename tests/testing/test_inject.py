@@ -120,9 +120,21 @@ class TestFail:
         ):
             lifespan_running().__enter__()
 
-    def test_fail_needs_a_hook(self) -> None:
+    @pytest.mark.parametrize("hooks", [(), (True,), ([print],), (None,), (print, 1)])
+    def test_fail_needs_hooks(self, hooks: Any) -> None:
         with pytest.raises(TypeError, match="needs a hook"):
-            inject(fail=True)
+            inject(*hooks, fail=True)
+
+    def test_fail_refuses_a_function_that_is_no_hook(self, lifespan: Lifespan) -> None:
+        """Without an error the test would go on, and nothing would break."""
+
+        @Lifespan().on_start
+        def of_another() -> None: ...
+
+        for function in (print, of_another):
+            with pytest.raises(LookupError, match="nowhere in lifespan_app"):
+                inject(function, fail=True).__enter__()
+        assert lifespan.changes == []
 
 
 class TestFailStop:

@@ -17,6 +17,7 @@ from lifespan_app import Lifespan, LifespanContext, Resource
 from lifespan_app.errors import LifespanError, NotRunning, ResourceClosed, UndeclaredUse
 from lifespan_app.testing import lifespan_running
 from tests.django.conftest import MountViews
+from tests.engine.apps import written_in
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -399,6 +400,38 @@ class TestThreads:
         with lifespan_running():
             counted.append(lifespan.call(shelf.current().books))
         assert counted == [3, 3]
+
+    async def test_sync_hook_that_is_given_up_before_its_turn_is_never_called(
+        self, lifespan: Lifespan
+    ) -> None:
+        """The thread comes to it only after the startup has failed, and the test may have gone on."""
+        begun, free = threading.Event(), threading.Event()
+        ran: list[Any] = []
+
+        @lifespan.on_start
+        @written_in("one.lifespan")
+        def slow() -> None:
+            ran.append(threading.current_thread())
+            begun.set()
+            free.wait(10)
+
+        @lifespan.on_start
+        @written_in("two.lifespan")
+        def queued() -> None:
+            ran.append("queued")
+
+        @lifespan.on_start
+        @written_in("three.lifespan")
+        async def fails() -> None:
+            await asyncio.to_thread(begun.wait, 10)
+            raise OSError("nobody there")
+
+        with pytest.raises(OSError, match="nobody there"):
+            await lifespan_running().__aenter__()
+        free.set()
+        [thread] = ran
+        await asyncio.to_thread(thread.join, 10)
+        assert ran == [thread]
 
     async def test_sync_hook_of_an_async_test_calls_async_code(
         self, lifespan: Lifespan, shelf: Resource[Shelf]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 from unittest import IsolatedAsyncioTestCase, TestCase
 from unittest.mock import MagicMock
@@ -11,6 +14,8 @@ import pytest
 from django.http import HttpResponse
 
 from lifespan_app import Lifespan, Resource
+from lifespan_app.engine.running.current import SCOPE_KEY
+from lifespan_app.engine.running.run import Run
 from lifespan_app.errors import NotRunning, ResourceClosed
 from lifespan_app.handler import LifespanASGIHandler
 from lifespan_app.testing import lifespan_running, override
@@ -54,6 +59,12 @@ def client(lifespan: Lifespan, opened: list[str]) -> Resource[Client]:
         yield [client]
 
     return client
+
+
+def read_in_request(run: Run, resource: Resource[Any]) -> Any:
+    """Read a resource as a view does: outside of the block that has opened the run."""
+    request = SimpleNamespace(scope={SCOPE_KEY: run})
+    return contextvars.Context().run(resource, request)
 
 
 class TestInARunThatBegins:
@@ -224,6 +235,43 @@ class TestInARunThatIsOpen:
             opening.__exit__(None, None, None)
             with pytest.raises(ResourceClosed):
                 running.state["client"]
+
+    async def test_override_holds_for_a_resource_that_comes_up_meanwhile(
+        self, lifespan: Lifespan
+    ) -> None:
+        go_on = asyncio.Event()
+
+        @lifespan.resource(wait=False)
+        async def slow() -> AsyncIterator[str]:
+            await go_on.wait()
+            yield "real"
+
+        async with lifespan.run():
+            [run] = lifespan.runs
+            with override(slow, "fake"):
+                go_on.set()
+                await run.warmed_up()
+                assert read_in_request(run, slow) == slow.current() == "fake"
+            assert read_in_request(run, slow) == slow.current() == "real"
+
+    async def test_override_that_a_start_function_begins_can_end_while_the_process_serves(
+        self, lifespan: Lifespan
+    ) -> None:
+        @lifespan.resource
+        async def client() -> AsyncIterator[str]:
+            yield "real"
+
+        overriding = override(client, "fake")
+
+        @lifespan.on_start
+        async def begin(client: str) -> None:
+            overriding.__enter__()
+
+        async with lifespan.run():
+            [run] = lifespan.runs
+            assert read_in_request(run, client) == "fake"
+            overriding.__exit__(None, None, None)
+            assert read_in_request(run, client) == "real"
 
     def test_views_read_an_override(self, client: Resource[Client], mount: MountViews) -> None:
         def kind(request: Any) -> HttpResponse:

@@ -45,6 +45,10 @@ class Observers:
     def __iter__(self) -> Iterator[Observer]:
         return iter(list(self._observers))
 
+    def __contains__(self, observer: object) -> bool:
+        # Two that are equal, as dataclasses can be, are two observers.
+        return any(one is observer for one in self._observers)
+
     @property
     def watch_steps(self) -> bool:
         """True if an observer wants each step of this phase."""
@@ -81,11 +85,11 @@ class Observers:
 
     def every(self, observer: Observer) -> float:
         """Ask an observer for the seconds between two calls of ``beat``; 0 for none."""
-        return self._call(observer, lambda: observer.every) or 0.0
+        return self._call(observer, lambda: float(observer.every)) or 0.0
 
     def beat(self, observer: Observer, report: Report) -> None:
         """Call one observer, as it wants to be called regularly."""
-        if observer in self._observers:
+        if observer in self:
             self._call(observer, observer.beat, report)
 
     def is_slow(self, report: Report) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 from typing import TYPE_CHECKING, Protocol
 
 from lifespan_app.engine.reporting.report import IN_SERVICE, Observer, Phase
@@ -43,7 +44,8 @@ class Beats:
     def __init__(self, run: Beating, context: contextvars.Context) -> None:
         self._run = run
         self._context = context
-        self._timers: dict[Observer, asyncio.TimerHandle] = {}
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        """By the observer's identity: a dataclass is none that a dictionary takes."""
         self._checking: Checking | None = None
         """The health checks of the open resources; None until they are needed."""
         self._asking: asyncio.Task[None] | None = None
@@ -52,19 +54,20 @@ class Beats:
         """Call an observer from now on, if it wants that. It has one timer, however often it is added."""
         self.leave_out(observer)
         seconds = self._run.observers.every(observer)
-        if seconds > 0:
+        if 0 < seconds < math.inf:
             self._later(observer, seconds)
 
     def leave_out(self, observer: Observer) -> None:
         """Call an observer no more."""
-        timer = self._timers.pop(observer, None)
+        timer = self._timers.pop(id(observer), None)
         if timer is not None:
             timer.cancel()
 
     def end(self) -> None:
         """Call no observer any more."""
-        for observer in list(self._timers):
-            self.leave_out(observer)
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
         if self._asking is not None:
             self._asking.cancel()
 
@@ -88,7 +91,7 @@ class Beats:
 
     def _later(self, observer: Observer, seconds: float) -> None:
         context = self._context.copy()
-        self._timers[observer] = self._run.loop.call_later(
+        self._timers[id(observer)] = self._run.loop.call_later(
             seconds, self._beat, observer, seconds, context=context
         )
 

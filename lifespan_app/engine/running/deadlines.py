@@ -74,7 +74,7 @@ class Deadlines:
         own = [
             one.node.options.timeout or 0.0
             for one in self._hook_runs
-            if not (one.non_blocking or one.is_job)
+            if not (one.non_blocking or one.is_job or one.at_end)
         ]
         self._begin(now, max(self.limits.startup, *own, 0.0), SLOW_STARTUP)
         self.of_startup = self.deadline
@@ -96,10 +96,16 @@ class Deadlines:
         self._begin(now, min(allowed, QUICK_DEADLINE) if quick else allowed, SLOW_SHUTDOWN)
 
     def begin_rollback(self, now: float, *, quick: bool) -> None:
-        """Begin a shutdown's deadline, in no case long after the startup's."""
+        """Begin a shutdown's deadline, not long after the startup's unless that was missed by far."""
         self.begin_shutdown(now, quick=quick)
-        self.deadline = min(self.deadline, self.of_startup + ROLLBACK_AFTER_DEADLINE)
+        latest = max(self.of_startup + ROLLBACK_AFTER_DEADLINE, now + LAST_SECOND)
+        self.deadline = min(self.deadline, latest)
         self.look_ahead()
+
+    def begin_last_second(self, now: float) -> None:
+        """Give the order up, and begin the last second, after the deadline has passed unseen."""
+        self.rush()
+        self.deadline = now + LAST_SECOND
 
     def rush(self) -> None:
         """Give the order of the shutdown up."""

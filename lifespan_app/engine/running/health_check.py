@@ -16,14 +16,22 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lifespan_app.engine.current_hook import current_hook
 from lifespan_app.engine.error_text import clause, is_a, one_line
-from lifespan_app.engine.errors import HookError
-from lifespan_app.engine.hooks.hook import innermost, name_of, place_of
+from lifespan_app.engine.errors import HookError, with_article
+from lifespan_app.engine.hooks.hook import (
+    COROUTINE,
+    ON_LOOP,
+    form_of,
+    innermost,
+    is_awaitable,
+    place_of,
+)
 from lifespan_app.engine.hooks.values import seconds
 from lifespan_app.engine.logger import logger
 from lifespan_app.engine.reporting.failure import short
 from lifespan_app.engine.wording import time_limit
 
 from .hook_run import UP, HookRun
+from .stages import title_of
 from .threads import start_thread
 
 if TYPE_CHECKING:
@@ -76,9 +84,9 @@ class Check:
         self.function = function
         self.timeout = seconds(timeout, "timeout") or TIMEOUT
         self.cache = seconds(cache, "cache") or CACHE
-        self.name = name_of(function)
+        self.name = title_of(function)
         self.file, self.line = place_of(innermost(function), None)
-        self.is_async = inspect.iscoroutinefunction(innermost(function))
+        self.is_async = form_of(function) in (COROUTINE, ON_LOOP)
 
     def __str__(self) -> str:
         return f"'{self.name}' ({short(self.file)}:{self.line})"
@@ -206,7 +214,8 @@ class Checking:
         # A Task raises SystemExit and KeyboardInterrupt out of the loop: see ``Execution._live``.
         try:
             async with around or nullcontext():
-                return await check.function(hook_run.value)
+                made = check.function(hook_run.value)
+                return await made if is_awaitable(made) else made
         except (SystemExit, KeyboardInterrupt) as error:
             raise HookError(f"The check {check} raised {clause(error)}.") from error
 
@@ -216,6 +225,8 @@ class Checking:
         try:
             with self._run.adapter.around_thread(hook_run.hook) or nullcontext():
                 result = check.function(hook_run.value)
+            if is_awaitable(result):
+                refuse_awaitable(check, result)
         except BaseException as error:
             failure = error
 
@@ -234,3 +245,13 @@ class Checking:
         except RuntimeError:
             # The loop is closed, so nothing waits for the result.
             return
+
+
+def refuse_awaitable(check: Check, made: object) -> None:
+    """Raise ``HookError``: the result of a plain function counts as it is."""
+    if inspect.iscoroutine(made):
+        made.close()
+    raise HookError(
+        f"The check {check} is a plain function and returns {with_article(type(made))}, which nobody "
+        "awaits: write it as 'async def'."
+    )

@@ -301,6 +301,10 @@ def send(
                 future.set_result(result)
 
     def begin() -> None:
+        if future.cancelled():
+            # It was given up before the loop came to it, and its caller may have called it again.
+            coroutine.close()
+            return
         task = loop.create_task(run())
 
         def cancel(future: Future[T]) -> None:

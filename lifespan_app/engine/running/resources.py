@@ -81,8 +81,9 @@ class Resources:
 
     def opened(self, hook_run: HookRun) -> None:
         """Allow reads of a resource that has come up late without further checks."""
-        self.serving[hook_run.hook] = hook_run.value
-        self.serving[hook_run.node.options.state_name] = hook_run.value
+        # A test may have replaced it meanwhile.
+        value = self.by_hook[hook_run.hook].value
+        self.serving[hook_run.hook] = self.serving[hook_run.node.options.state_name] = value
 
     def closed(self, hook_run: HookRun) -> None:
         """Require checks again for a resource that is no longer open."""

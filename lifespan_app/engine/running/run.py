@@ -76,8 +76,10 @@ LAST_WRITE_AT_LEAST = 0.5
 """Seconds that observers have for their last write: after the shutdown's deadline, and at least."""
 
 
-spawning = threading.Lock()
-"""Held while the place for the spawned functions of a run is made: any thread may spawn the first."""
+spawning = threading.RLock()
+"""Held while the place for the spawned functions of a run is made: any thread may spawn the first.
+
+A signal handler or a finalizer may do so in the midst of it, in the same thread."""
 
 
 class Waited:
@@ -470,7 +472,8 @@ class Run:
             if self._spawned is None:
                 from .spawned import Spawned  # not paid for where nothing is spawned
 
-                self._spawned = Spawned(self)
+                made = Spawned(self)
+                self._spawned = self._spawned or made
             return self._spawned
 
     # Shutdown.

@@ -258,7 +258,7 @@ class Scheduler:
                 self._turns.append((self._release, hook_run))
         if not hook_runs:
             self._finish()
-        if self.deadlines.rushed:
+        if self.deadlines.rushed or self.deadlines.last_second_has_begun(now):
             self._rush()
         self._advance()
 
@@ -488,8 +488,12 @@ class Scheduler:
         if self.phase is IN_STARTUP and self.deadlines.deadline_has_passed(now):
             self._pass_startup_deadline()
         elif stopping and self.deadlines.deadline_has_passed(now):
-            self._end_everything()
-            return
+            if self.deadlines.rushed:
+                self._end_everything()
+                return
+            # The loop was blocked until now: what it kept waiting has the last second from now on.
+            self.deadlines.begin_last_second(now)
+            self._stop_the_rest()
         due = self.deadlines.due(now)
         self._pass_limits([one for one in due if one.state is not RETRYING])
         for hook_run in due:
@@ -833,9 +837,13 @@ class Scheduler:
         self._judge_service()
 
     def _job_loses_lease(self, job: HookRun, reason: str) -> None:
-        if self.phase is not IN_SERVICE or job.job.given_up:
+        if job.job.given_up:
             return
-        if not job.lives:
+        if self.phase is not IN_SERVICE:
+            if job.lives:
+                # Its turn to stop may not have come yet.
+                self._stop_job(job)
+        elif not job.lives:
             self._stand_by(job, f"its lease {reason}")
         elif job.state is UP:
             job.waits_behind(f"its lease {reason}")
@@ -894,7 +902,9 @@ class Scheduler:
         if job.job.given_up:
             self._write(job.not_restarted(f"it is given up: {job.job.given_up}", self._now))
             self.commands.append((Do.GIVEN_UP, job))
-        if job.job.stop_option:
+        if job.job.stop_option and not self.ended_by:
+            # Once: the next crash may come while the server waits for its requests, and a second signal
+            # makes it, or a drain, wait no longer.
             self.ended_by = f"the crash of '{job.node.key}'"
             self.commands.append((Do.ASK_TO_STOP, job))
         self.deadlines.expect(job.looks_at)
@@ -1188,6 +1198,10 @@ class Scheduler:
                     self._fail_to_stop(hook_run, error, Outcome.TIMED_OUT)
                 if hook_run.on_loop:
                     self._cancel(hook_run)
+        self._stop_the_rest()
+
+    def _stop_the_rest(self) -> None:
+        """Stop all hooks that have not been told to, without any order."""
         for job in self._living_jobs():
             self._stop_job(job)
         for hook_run in reversed(self.graph.hook_runs):

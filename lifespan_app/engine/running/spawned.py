@@ -127,7 +127,8 @@ class Spawned:
 
     def __init__(self, run: Any) -> None:
         self._run = run
-        self._lock = threading.Lock()
+        # A signal handler or a finalizer may spawn in the midst of another call, in the same thread.
+        self._lock = threading.RLock()
         self._running: dict[Call, None] = {}
         self._waiting: deque[Call] = deque()
         self._closed = run.phase is IN_SHUTDOWN

@@ -55,8 +55,8 @@ class Mailbox:
             try:
                 self._loop.call_soon_threadsafe(self._deliver)
             except RuntimeError:
-                return False
-        return True
+                self._woken = False
+        return not self._loop.is_closed()
 
     def _deliver(self) -> None:
         # Cleared first: later calls are either found below or wake the loop again.
@@ -100,15 +100,16 @@ class Pool:
 
     def submit(self, call: Callable[[], None]) -> Work:
         """Run ``call`` in a thread; it posts its own result and calls ``finished``."""
-        work = Work(call)
-        self._unfinished += 1
-        self._queue.put(work)
-        if self._unfinished > self._threads:
+        if self._unfinished >= self._threads:
             if self._threads < FIRST_THREADS or not self._patience:
+                # Before anything is queued: if this fails, no later thread makes the call.
                 self._start_thread()
             elif self._growing is None:
                 self._finished_before = self._finished
                 self._growing = self._loop.call_later(self._patience, self._grow)
+        work = Work(call)
+        self._unfinished += 1
+        self._queue.put(work)
         return work
 
     def finished(self) -> None:
