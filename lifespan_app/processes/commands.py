@@ -111,6 +111,8 @@ def opening(original: Callable[..., None]) -> Callable[..., None]:
             original(command, argv)
         except Terminated as terminated:
             end_by(terminated.number)
+            # Linux ignores that signal for the first process of a container: pid_namespaces(7).
+            raise
 
     return run_from_argv
 

@@ -10,6 +10,8 @@ from textwrap import indent
 
 import pytest
 
+from tests.history.served import in_namespace
+from tests.needs import needs_namespaces
 from tests.projects import MANAGE, Project
 from tests.servers import Kind, Server
 
@@ -227,6 +229,16 @@ def test_command_without_a_handler_dies_of_the_signal_after_its_plan_is_closed(
         assert work.wait() == -number
     assert shop.events() == [*OPENED, FETCHED, "closed"]
     assert "Traceback" not in work.output
+
+
+@needs_namespaces
+def test_signal_is_in_the_exit_code_of_the_first_process_of_a_container(shop: Project) -> None:
+    with Server(shop, in_namespace(command("work")), ready=False) as work:
+        work.wait_for_event(FETCHED)
+        work.signal_group(signal.SIGTERM)
+
+        assert work.wait() == 128 + signal.SIGTERM
+    assert shop.events() == [*OPENED, FETCHED, "closed"]
 
 
 def test_ctrl_c_ends_it_as_it_ends_any_command(shop: Project) -> None:
