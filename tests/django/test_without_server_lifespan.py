@@ -477,6 +477,30 @@ def client():
 """
 
 
+THREADS_READ = """
+from concurrent.futures import ThreadPoolExecutor
+
+from journal import write
+from lifespan_app import lifespan
+
+
+@lifespan.resource
+def client():
+    write("opens")
+    yield 1
+    write("closes")
+
+
+handle = client
+
+
+@lifespan.on_start
+def warm_up(client):
+    with ThreadPoolExecutor() as pool:
+        write("reads", pool.submit(handle.current).result())
+"""
+
+
 class TestAProgram:
     """Any code that is told "thread"."""
 
@@ -548,6 +572,14 @@ class TestAProgram:
         )
 
         assert len(pids(shop, "opens")) == 1
+
+    def test_threads_that_a_hook_starts_read_from_the_run_that_opens(
+        self, project: Project
+    ) -> None:
+        project.app("shop", lifespan=THREADS_READ)
+
+        assert self.ran(project, "print(client.current())") == "1\n"
+        assert project.events() == ["opens", "reads 1", "closes"]
 
     def test_program_gives_up_the_startup_at_ctrl_c(self, project: Project) -> None:
         project.app("shop", lifespan=ASYNC_HANGS).settings(LIFESPAN=THREAD)
