@@ -220,11 +220,12 @@ class BackgroundRun:
         run, thread = self._run, self._thread
         if run is None or thread is None or run.over:
             return
+        is_left_behind = False
         try:
-            stop = run.stop(ended_by="the end of the process")
-            contextvars.Context().run(thread.submit, stop).result()
+            is_left_behind = not thread.stop(run, ended_by="the end of the process")
         finally:
-            thread.close()
+            if not is_left_behind:
+                thread.close()
 
     async def on_server_startup(self) -> None:
         """Close the run from the loop of a server whose lifespan begins."""
