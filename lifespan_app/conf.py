@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
+from .engine.context import plain
 from .engine.error_text import masked
 from .engine.errors import with_article
 from .engine.hooks.values import is_seconds
@@ -238,9 +239,9 @@ def settings() -> Settings:
         raise ImproperlyConfigured("\n".join(wrong))
     deadline = get("STARTUP_DEADLINE")
     return Settings(
-        service_type=str(get("SERVICE_TYPE")),
-        environment=get("ENVIRONMENT") or default_environment(),
-        release=get("RELEASE") or "",
+        service_type=plain(get("SERVICE_TYPE")),
+        environment=plain(get("ENVIRONMENT") or default_environment()),
+        release=plain(get("RELEASE") or ""),
         config=config(),
         startup_deadline=None if deadline == AUTO else float(deadline),
         shutdown_timeout=float(get("SHUTDOWN_TIMEOUT")),
@@ -248,7 +249,8 @@ def settings() -> Settings:
         shutdown_notice=get("SHUTDOWN_NOTICE"),
         drain_seconds=float(get("DRAIN_SECONDS")),
         slow_loop=float(get("SLOW_LOOP")),
-        hooks=get("HOOKS"),
+        # A copy: a plan is made again only when the options differ from those that it was made with.
+        hooks={key: dict(options) for key, options in get("HOOKS").items()},
         spawn=merged(KEYS["SPAWN"][0], without_none(get("SPAWN"))),
         skip=skipped(),
     )

@@ -23,6 +23,14 @@ class ServiceType(StrEnum):
     SERVER = "server"
 
 
+def plain(value: object) -> str:
+    """Return a value as a plain string: of a string that is a member of an ``Enum``, its value.
+
+    ``str()`` of such a member is its name, such as "Kind.WEB".
+    """
+    return value + "" if isinstance(value, str) else str(value)
+
+
 class LifespanContext:
     """The kind of process, and its configuration, for hooks.
 
@@ -43,8 +51,8 @@ class LifespanContext:
         config: Mapping[str, Any] | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        self.service_type = str(service_type)
-        self.environment = environment
+        self.service_type = plain(service_type)
+        self.environment = plain(environment)
         self.config: dict[str, Any] = dict(config or {})
         self.metadata: dict[str, Any] = dict(metadata or {})
 

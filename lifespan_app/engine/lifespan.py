@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple, cast, ov
 from lifespan_app.engine.current_hook import current_hook
 
 from .adapter import Adapter
+from .context import plain
 from .hooks.hook import RESOURCE
 from .hooks.registry import Registry
 from .running.current import Threads, named_run, run_or_last
@@ -197,7 +198,7 @@ class Lifespan(Registry):
         hooks = self.hooks
         made_of = (
             hooks,
-            str(service_type or settings.service_type),
+            plain(service_type or settings.service_type),
             settings.hooks,
             settings.skip,
             settings.release,

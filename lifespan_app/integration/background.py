@@ -147,6 +147,7 @@ class BackgroundRun:
         return not self._over and self._is_enabled()
 
     def _open(self, lifespan: Lifespan, user: str) -> FailedStart | None:
+        from lifespan_app.engine.running.current import Threads
         from lifespan_app.engine.running.threads import LoopThread
 
         begun: list[Run] = []
@@ -170,14 +171,16 @@ class BackgroundRun:
         self._opening = True
         opened = False
         try:
-            # An empty context: the run must not keep the context variables of the first request.
-            future = contextvars.Context().run(thread.submit, start())
-            try:
-                future.result()
-            except BaseException as error:
-                if not future.done():
-                    raise
-                return failure_of(begun, error)
+            # A thread that a hook starts reads from this run; any other one waits until it is up.
+            with Threads.watched():
+                # An empty context: the run must not keep the context variables of the first request.
+                future = contextvars.Context().run(thread.submit, start())
+                try:
+                    future.result()
+                except BaseException as error:
+                    if not future.done():
+                        raise
+                    return failure_of(begun, error)
             opened = True
         finally:
             self._opening = False
@@ -217,11 +220,12 @@ class BackgroundRun:
         run, thread = self._run, self._thread
         if run is None or thread is None or run.over:
             return
+        is_left_behind = False
         try:
-            stop = run.stop(ended_by="the end of the process")
-            contextvars.Context().run(thread.submit, stop).result()
+            is_left_behind = not thread.stop(run, ended_by="the end of the process")
         finally:
-            thread.close()
+            if not is_left_behind:
+                thread.close()
 
     async def on_server_startup(self) -> None:
         """Close the run from the loop of a server whose lifespan begins."""

@@ -26,14 +26,13 @@ from django.utils.autoreload import DJANGO_AUTORELOAD_ENV
 
 from lifespan_app import conf
 from lifespan_app.engine.lifespan import note_stop_errors
-from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.signal_handlers import give_back, place
 from lifespan_app.integration.adapter import DjangoAdapter
 from lifespan_app.integration.advice import in_test
 from lifespan_app.integration.default import lifespan
 
-from .capture_signals import ENDING, HANGUP
-from .run import STARTUP_FAILED, judged
+from .capture_signals import ENDING, HANGUP, Echo
+from .run import SHUTDOWN_FAILED, STARTUP_FAILED, judged
 from .thread_run import ThreadRun, begin_launch, why
 
 
@@ -111,6 +110,8 @@ def opening(original: Callable[..., None]) -> Callable[..., None]:
             original(command, argv)
         except Terminated as terminated:
             end_by(terminated.number)
+            # Linux ignores that signal for the first process of a container: pid_namespaces(7).
+            raise
 
     return run_from_argv
 
@@ -142,27 +143,28 @@ class Handling:
             return self._handle(*args, **options)
         begin_launch()
         stand_in(self._service_type, in_children_only=True)
-        with ended_by_signals():
-            thread_run = self._opened()
+        echo = Echo()
+        with ended_by_signals(echo):
+            thread_run = self._opened(echo)
             try:
                 output = self._handle(*args, **options)
                 wait_for_children()
             except BaseException as error:
-                close(thread_run, why(error))
+                close(thread_run, why(error), echo)
                 if isinstance(error, Terminated) or (
                     isinstance(error, SystemExit) and not error.code
                 ):
-                    refuse(thread_run.run)
+                    refuse(thread_run)
                 elif thread_run.run is not None:
                     note_stop_errors(thread_run.run, error)
                 raise
-            close(thread_run, "the end of the command")
-            refuse(thread_run.run)
+            close(thread_run, "the end of the command", echo)
+            refuse(thread_run)
             return output
 
-    def _opened(self) -> ThreadRun:
+    def _opened(self, echo: Echo) -> ThreadRun:
         """Return the open plan. Raises ``CommandError`` if it does not open."""
-        thread_run = ThreadRun(lifespan, self._service_type)
+        thread_run = ThreadRun(lifespan, self._service_type, echo)
         try:
             thread_run.open()
         except BaseException as error:
@@ -173,16 +175,20 @@ class Handling:
         return thread_run
 
 
-def close(thread_run: ThreadRun, ended_by: str) -> None:
+def close(thread_run: ThreadRun, ended_by: str, echo: Echo) -> None:
     """Close a plan."""
     # The command may have put the system's handlers back, which would cut the shutdown short.
-    with ended_by_signals():
+    with ended_by_signals(echo):
         thread_run.close(ended_by)
 
 
-def refuse(run: Run | None) -> None:
+def refuse(thread_run: ThreadRun) -> None:
     """Raise an error for a run that failed although the exit code would be 0."""
-    ended = judged(run, 0)
+    ended = judged(thread_run.run, 0)
+    if thread_run.is_left_behind:
+        raise CommandError(
+            "Nothing could be closed: the event loop is blocked.", returncode=SHUTDOWN_FAILED
+        )
     if ended.code:
         raise CommandError(ended.message, returncode=ended.code)
 
@@ -239,15 +245,17 @@ def uses_autoreloader(command: type[BaseCommand]) -> bool:
 
 
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Raise ``Terminated`` for unhandled signals to stop in a ``with`` block."""
+def ended_by_signals(echo: Echo) -> Iterator[None]:
+    """Raise ``Terminated`` for unhandled signals to stop in a ``with`` block, once for all that come together."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     own = [number for number in (*ENDING, *HANGUP) if signal.getsignal(number) is signal.SIG_DFL]
 
     def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated(Signals(number))
+        # Two exceptions at once would leave the plan open, or a lock of the command's own code.
+        if not echo.is_one():
+            raise Terminated(Signals(number))
 
     for number in own:
         place(number, terminate)

@@ -16,6 +16,7 @@ from lifespan_app.engine.running.messages import startup_message
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.running.threads import LoopThread
 
+from .capture_signals import Echo
 from .run import judged
 
 LOOK = 0.05
@@ -28,13 +29,17 @@ class ThreadRun:
     Args:
         lifespan: the registry of the hooks.
         service_type: the service type of the plan.
+        echo: the signals that interrupt it; another one may do so while it is closed.
     """
 
-    def __init__(self, lifespan: Lifespan, service_type: str) -> None:
+    def __init__(self, lifespan: Lifespan, service_type: str, echo: Echo | None = None) -> None:
         self.run: Run | None = None
         """The run; None before its beginning, or if its plan can't be built."""
+        self.is_left_behind = False
+        """True if its loop was blocked until the end, so that nothing could be closed."""
         self._lifespan = lifespan
         self._service_type = service_type
+        self._echo = echo or Echo()
         self._closing = False
         self._thread: LoopThread | None = None
 
@@ -99,10 +104,12 @@ class ThreadRun:
         if thread is None:
             return
         while (run := self.run) is not None and not run.inherited:
-            stop = run.stop(quick=quick, ended_by=ended_by)
             try:
+                self._echo.is_over()
                 # Waits for the last write of the history, too.
-                contextvars.Context().run(thread.submit, stop).result()
+                if not thread.stop(run, quick=quick, ended_by=ended_by):
+                    self.is_left_behind = True
+                    return
                 break
             except (KeyboardInterrupt, SystemExit):
                 quick = True

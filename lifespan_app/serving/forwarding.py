@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.core.handlers.asgi import get_script_prefix
-from django.urls import Resolver404, resolve
+from django.urls import resolve
 
 from lifespan_app.engine.errors import LifespanError
 from lifespan_app.engine.running.current import SCOPE_KEY
@@ -88,7 +88,8 @@ def asks_if_alive(scope: Scope) -> bool:
     path = scope["path"].removeprefix(get_script_prefix(scope))
     try:
         return resolve(path).func is livez
-    except Resolver404:
+    except Exception:
+        # No such path, or a URLconf that can't be imported: that is for Django and the middleware to answer.
         return False
 
 

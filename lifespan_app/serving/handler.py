@@ -78,7 +78,9 @@ class LifespanASGIHandler(ASGIHandler):
         if kind == "lifespan":
             await self._live(scope, receive, send)
             return
-        run = self._runs.only or self._runs.of_this_loop()
+        run = self._runs.only
+        if run is None or run.over:
+            run = self._runs.of_this_loop()
         if run is not None:
             scope.setdefault(SCOPE_KEY, run)
         elif SCOPE_KEY not in scope and kind == "http":

@@ -148,9 +148,8 @@ def load(path: str) -> Any:
 def is_missing(error: LookupError) -> bool:
     """Return True if the module itself is missing, and not one of its imports."""
     cause = error.__cause__
-    return isinstance(cause, ModuleNotFoundError) and str(from_settings()).startswith(
-        f"{cause.name}"
-    )
+    module = str(from_settings()).partition(":")[0]
+    return isinstance(cause, ModuleNotFoundError) and f"{module}.".startswith(f"{cause.name}.")
 
 
 async def ask(application: Callable[..., Any], reached: list[Lifespan]) -> str | None:

@@ -189,6 +189,9 @@ class InnerLifespan:
         await self._answered(self._started)
         if self._started.done():
             self._raise_if_failed(await self._answer(self._started))
+            if self.error is not None:
+                # Raised behind its answer, before anything waited for that.
+                raise self.error
         elif not self._startup_sent:
             logger.debug("%s: the application has none: %s", self._hook_run, one_line(self.error))
             self.error = None

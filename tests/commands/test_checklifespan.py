@@ -367,6 +367,18 @@ class TestASGI:
 
         assert project.manage("checklifespan").stdout.endswith("No problems.\n")
 
+    def test_asgi_application_that_imports_a_missing_package_is_not_a_missing_one(
+        self, project: Project
+    ) -> None:
+        project.app("shop", lifespan=self.OPENS).settings(ROOT_URLCONF="queues_demo.urls")
+        project.file("queues_demo/urls.py", "urlpatterns = []")
+        project.file("queues_demo/asgi.py", "import queues")
+
+        said = project.manage("checklifespan", COLUMNS="200").stdout
+
+        assert "WARNING  lifespan_app.W007  queues_demo.asgi:application" in said
+        assert "can't be imported: ModuleNotFoundError: No module named 'queues'." in said
+
     def test_asgi_application_of_the_setting_has_to_be_there(self, project: Project) -> None:
         project.app("shop", lifespan=self.OPENS).settings(ASGI_APPLICATION="shop.asgi.application")
 

@@ -10,6 +10,8 @@ from textwrap import indent
 
 import pytest
 
+from tests.history.served import in_namespace
+from tests.needs import needs_namespaces
 from tests.projects import MANAGE, Project
 from tests.servers import Kind, Server
 
@@ -229,6 +231,42 @@ def test_command_without_a_handler_dies_of_the_signal_after_its_plan_is_closed(
     assert "Traceback" not in work.output
 
 
+def test_two_signals_at_once_close_the_plan(shop: Project) -> None:
+    shop.file("shop/management/commands/work.py", ENDS_ITSELF)
+    with running(shop, "work") as work:
+        assert work.wait() in (-signal.SIGTERM, -signal.SIGHUP)
+    assert shop.events() == [*OPENED, "closed"]
+
+
+ENDS_ITSELF = """
+import signal
+import threading
+
+from django.core.management.base import BaseCommand
+
+BOTH = {signal.SIGTERM, signal.SIGHUP}
+
+
+class Command(BaseCommand):
+    def handle(self, **options):
+        # As systemd sends them with SendSIGHUP=yes.
+        signal.pthread_sigmask(signal.SIG_BLOCK, BOTH)
+        for number in BOTH:
+            signal.pthread_kill(threading.get_ident(), number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, BOTH)
+"""
+
+
+@needs_namespaces
+def test_signal_is_in_the_exit_code_of_the_first_process_of_a_container(shop: Project) -> None:
+    with Server(shop, in_namespace(command("work")), ready=False) as work:
+        work.wait_for_event(FETCHED)
+        work.signal_group(signal.SIGTERM)
+
+        assert work.wait() == 128 + signal.SIGTERM
+    assert shop.events() == [*OPENED, FETCHED, "closed"]
+
+
 def test_ctrl_c_ends_it_as_it_ends_any_command(shop: Project) -> None:
     with running(shop, "work") as work:
         work.wait_for_event(FETCHED)
@@ -282,6 +320,41 @@ STUBBORN_STOP = """
 async def stubborn():
     journal.write("stop hangs")
     await asyncio.Event().wait()
+"""
+
+
+def test_blocked_loop_keeps_no_command_alive(shop: Project) -> None:
+    shop.file("shop/lifespan.py", LIFESPAN + BLOCKING_CLIENT)
+    configure(shop, {"work": "worker"}, SHUTDOWN_DEADLINE=1)
+    with running(shop, "work") as work:
+        work.wait_for_event("blocks")
+        work.signal(signal.SIGTERM)
+
+        assert work.wait() == 5
+    assert re.search(
+        r"blocked, so nothing can be closed.*: shop/lifespan.py:\d+ in block", work.output
+    )
+    assert work.output.endswith(
+        "CommandError: Nothing could be closed: the event loop is blocked.\n"
+    )
+
+
+BLOCKING_CLIENT = """
+import threading
+
+
+def block():
+    journal.write("blocks")
+    threading.Event().wait()
+
+
+async def fetch(self, title):
+    # Behind the answer to the command.
+    self.loop.call_soon(block)
+    return f"{title} fetched"
+
+
+Client.fetch = fetch
 """
 
 

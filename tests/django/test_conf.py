@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,10 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what the shell that runs the tests may have set."""
     for name in [*conf.FROM_ENVIRONMENT.values(), conf.CONFIG_FILE]:
         monkeypatch.delenv(name, raising=False)
+
+
+def nothing() -> None:
+    """Do nothing, as a hook."""
 
 
 class TestDefaults:
@@ -85,6 +90,38 @@ class TestSetting:
     def test_setting_may_name_a_service_type_of_ours(self, settings: Settings) -> None:
         settings.LIFESPAN = {"SERVICE_TYPE": ServiceType.WORKER}
         assert conf.settings().service_type == "worker"
+
+    def test_setting_may_be_a_member_of_the_projects_own_enum(
+        self, settings: Settings, lifespan: Lifespan
+    ) -> None:
+        class Word(str, Enum):  # noqa: UP042  # str() of a StrEnum is its value anyway
+            JOBS = "jobs"
+            EU = "eu"
+
+        settings.LIFESPAN = {"SERVICE_TYPE": Word.JOBS, "ENVIRONMENT": Word.EU, "RELEASE": Word.EU}
+        lifespan.on_start(name="pick", service_types=[Word.JOBS])(nothing)
+        lifespan.on_start(name="pack", service_types=["jobs"])(nothing)
+
+        given = conf.settings()
+
+        words = (given.service_type, given.environment, given.release)
+        assert list(map(str, words)) == ["jobs", "eu", "eu"]
+        assert lifespan.plan().service_type == "jobs"
+        assert [node.hook.name for node in lifespan.plan().nodes if node.hook] == ["pick", "pack"]
+        assert lifespan.plan(Word.JOBS) is lifespan.plan()
+        assert LifespanContext(Word.JOBS, Word.EU).service_type == "jobs"
+
+    def test_option_of_a_hook_that_is_set_in_place_is_in_the_next_plan(
+        self, settings: Settings, lifespan: Lifespan
+    ) -> None:
+        options: dict[str, object] = {}
+        settings.LIFESPAN = {"HOOKS": {"*": options}}
+        lifespan.on_start(nothing)
+        assert lifespan.plan().nodes[0].options.timeout is None
+
+        options["timeout"] = 3
+
+        assert lifespan.plan().nodes[0].options.timeout == 3
 
     def test_setting_is_read_anew_for_each_plan(
         self, settings: Settings, lifespan: Lifespan

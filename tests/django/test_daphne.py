@@ -106,6 +106,23 @@ def test_livez_does_not_open_the_plan(shop: Project) -> None:
         assert shop.events() == ["opens"]
 
 
+def test_middleware_answers_although_the_urlconf_can_not_be_imported(shop: Project) -> None:
+    shop.file("broken.py", "import nowhere")
+    shop.file("answers.py", ANSWERS)
+    shop.settings(LIFESPAN=THREAD, ROOT_URLCONF="broken", MIDDLEWARE=["answers.closed"])
+    with Server(shop, DAPHNE) as server:
+        assert server.get("/").text == "closed"
+
+
+ANSWERS = """
+from django.http import HttpResponse
+
+
+def closed(get_response):
+    return lambda request: HttpResponse("closed")
+"""
+
+
 def test_client_that_goes_cancels_the_view(shop: Project) -> None:
     shop.settings(LIFESPAN=THREAD)
     with Server(shop, DAPHNE) as server:

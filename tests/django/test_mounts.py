@@ -174,6 +174,23 @@ class TestAFailure:
         assert isinstance(await server.end(), OSError)
         assert happened == ["ours opens", "ours closes"]
 
+    async def test_mount_that_raises_behind_its_answer_fails_the_start(
+        self, ours: Any, happened: list[str]
+    ) -> None:
+        async def breaks(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            raise OSError("no queue")
+
+        server = ServerSide(get_asgi_application(mounts={"/api": breaks}))
+
+        answer = await server.startup()
+
+        assert answer["type"] == "lifespan.startup.failed"
+        assert "OSError: no queue" in answer["message"]
+        assert isinstance(await server.end(), OSError)
+        assert happened == ["ours opens", "ours closes"]
+
     async def test_mount_that_fails_to_stop_lets_the_others_stop(
         self, make: Make, ours: Any, happened: list[str]
     ) -> None:

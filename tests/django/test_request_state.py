@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,12 +12,13 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import async_only_middleware, sync_only_middleware
 
-from lifespan_app import Lifespan
+from lifespan_app import Lifespan, LifespanMiddleware
 from lifespan_app.errors import LifespanError, NotRunning, ResourceClosed
 from lifespan_app.handler import LifespanASGIHandler
 from lifespan_app.serving.handler import LifespanRequest
 from tests.django.conftest import MountViews
 from tests.exchanges import Answer, ask, lifespan_of
+from tests.scopes import STARTED, STOPPED, ServerSide, started
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -273,6 +276,43 @@ class TestInsideAnotherRun:
         inside, outside = ({id(value) for value in values} for values in seen)
         assert len(inside) == len(outside) == 1
         assert inside != outside
+
+
+@pytest.mark.parametrize("around", [None, LifespanMiddleware], ids=["handler", "middleware"])
+class TestAfterARunOfTheApplicationHasEnded:
+    """A request is served by a run that is open, and not by one that has ended."""
+
+    @pytest.fixture
+    def application(self, mount: MountViews, shelf: Any, around: Any) -> Any:
+        async def look(request: Any) -> HttpResponse:
+            return HttpResponse(str(request.state["shelf"] is shelf(request)))
+
+        mount(look=look)
+        handler = LifespanASGIHandler()
+        return around(handler) if around else handler
+
+    async def test_second_lifespan_serves_when_the_first_has_ended_on_its_loop(
+        self, application: Any
+    ) -> None:
+        first = ServerSide(application)
+        assert await first.startup() == STARTED
+        async with started(application):
+            assert await first.shutdown() == STOPPED
+
+            assert (await ask(application, "/look/")).text == "True"
+
+    async def test_run_of_a_test_serves_after_the_applications_own_has_ended(
+        self, application: Any, lifespan: Lifespan
+    ) -> None:
+        async with started(application):
+            pass
+        async with lifespan.run():
+            # The context of a fixture is not that of its test.
+            asked = asyncio.get_running_loop().create_task(
+                ask(application, "/look/"), context=contextvars.Context()
+            )
+
+            assert (await asked).text == "True"
 
 
 class TestWhoElseHasAState:

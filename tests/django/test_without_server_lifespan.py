@@ -477,12 +477,57 @@ def client():
 """
 
 
+BLOCKS = """
+import asyncio
+import threading
+
+from journal import write
+from lifespan_app import lifespan
+
+
+class Client:
+    async def block(self):
+        # Behind the answer.
+        asyncio.get_running_loop().call_soon(threading.Event().wait)
+
+
+@lifespan.resource
+async def client():
+    write("opens")
+    yield Client()
+    write("closes")
+"""
+
+THREADS_READ = """
+from concurrent.futures import ThreadPoolExecutor
+
+from journal import write
+from lifespan_app import lifespan
+
+
+@lifespan.resource
+def client():
+    write("opens")
+    yield 1
+    write("closes")
+
+
+handle = client
+
+
+@lifespan.on_start
+def warm_up(client):
+    with ThreadPoolExecutor() as pool:
+        write("reads", pool.submit(handle.current).result())
+"""
+
+
 class TestAProgram:
     """Any code that is told "thread"."""
 
-    def ran(self, project: Project, *lines: str) -> str:
+    def ran(self, project: Project, *lines: str, **settings: object) -> str:
         source = "import django; django.setup()\nfrom shop.lifespan import client\n"
-        project.settings(LIFESPAN=THREAD)
+        project.settings(LIFESPAN={**THREAD, **settings})
         done = project.run("-W", "error", "-c", source + "\n".join(lines), limit=30)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -548,6 +593,26 @@ class TestAProgram:
         )
 
         assert len(pids(shop, "opens")) == 1
+
+    def test_blocked_loop_keeps_no_program_alive(self, project: Project) -> None:
+        project.app("shop", lifespan=BLOCKS)
+
+        self.ran(
+            project,
+            "from lifespan_app import lifespan",
+            "lifespan.call(client.current().block)",
+            SHUTDOWN_DEADLINE=1,
+        )
+
+        assert project.events() == ["opens"]
+
+    def test_threads_that_a_hook_starts_read_from_the_run_that_opens(
+        self, project: Project
+    ) -> None:
+        project.app("shop", lifespan=THREADS_READ)
+
+        assert self.ran(project, "print(client.current())") == "1\n"
+        assert project.events() == ["opens", "reads 1", "closes"]
 
     def test_program_gives_up_the_startup_at_ctrl_c(self, project: Project) -> None:
         project.app("shop", lifespan=ASYNC_HANGS).settings(LIFESPAN=THREAD)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 
+from lifespan_app.engine.context import plain
+
 
 def words(value: Iterable[str] | str | None) -> frozenset[str] | None:
     """Return service types as a set of plain strings; None stays None: all of them."""
@@ -12,7 +14,7 @@ def words(value: Iterable[str] | str | None) -> frozenset[str] | None:
         return None
     if isinstance(value, str):
         value = (value,)
-    return frozenset(str(word) for word in value)
+    return frozenset(map(plain, value))
 
 
 def number(value: object, what: str) -> int:

@@ -228,11 +228,11 @@ def run_of(request_or_scope: Any) -> Any | None:
 
 
 class Threads:
-    """The threads that hooks of inner runs start: each one carries its run.
+    """The threads that hooks start, of an inner run or one in a background thread: each carries its run.
 
     A thread does not inherit the context of its creator by default
     (https://github.com/python/cpython/issues/128555), so it would read from the outer one of two runs.
-    ``Thread.start`` is patched while a run is open inside another.
+    ``Thread.start`` is patched while a run is open inside another, or opens in a background thread.
     """
 
     _runs: weakref.WeakKeyDictionary[threading.Thread, Any] = weakref.WeakKeyDictionary()
@@ -283,7 +283,7 @@ class Runs(Generic[R]):
     def __init__(self) -> None:
         self._runs: list[R] = []
         self.only: R | None = None
-        """The run that serves every request, if there is only one."""
+        """The run that serves every request, if there is only one; it may have ended."""
 
     def begin(self, run: R) -> None:
         """Add a run. One that has ended stays until then, for the texts of errors."""
@@ -291,9 +291,18 @@ class Runs(Generic[R]):
         self.only = run if len(self._runs) == 1 else None
 
     def of_this_loop(self) -> R | None:
-        """Return the run that a request on this loop is served by."""
+        """Return the run that a request on this loop is served by.
+
+        It is one that has ended only if no other is open, such as that of a test.
+        """
+        open_runs = [run for run in self._runs if not run.over]
+        if not open_runs:
+            last = next(reversed(self._runs), None)
+            return None if last is None or last.lifespan.has_open_run() else last
+        if len(open_runs) == 1:
+            return open_runs[0]
         loop = asyncio._get_running_loop()
-        return self.only or next((run for run in self._runs if run.loop is loop), None)
+        return next((run for run in open_runs if run.loop is loop), None)
 
     def __contains__(self, run: object) -> bool:
         return run in self._runs

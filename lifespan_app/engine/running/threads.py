@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import math
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
@@ -14,13 +17,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lifespan_app.engine.advice import GENERIC, Advice
 from lifespan_app.engine.errors import LifespanError
+from lifespan_app.engine.logger import logger
 
+from .deadlines import QUICK_DEADLINE
 from .patched_threads import patched_threads
 
 if TYPE_CHECKING:
     from typing import Protocol
 
     from .hook_run import HookRun
+    from .run import Run
 
     # A protocol is expensive to create, and only type checkers read it.
     class SerialThread(Protocol):
@@ -33,6 +39,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FIRST_THREADS = 2
+AFTER_DEADLINE = 4.0
+"""Seconds after a shutdown's deadline in which a run has ended, unless its loop is blocked."""
 LAST_WAIT = 3.5
 """Seconds that a loop which is closed has for its tasks: a little more than a quick stop takes."""
 
@@ -181,6 +189,7 @@ class LoopThread:
             raise LifespanError(f"No lifespan can be opened: {advice.no_loop_beside(library)}")
         self.loop = asyncio.new_event_loop()
         self._pid = os.getpid()
+        self._gives_up_at = math.inf
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -189,6 +198,42 @@ class LoopThread:
         from .portal import carried, send
 
         return send(coroutine, self.loop, carried())
+
+    def stop(self, run: Run, *, quick: bool = False, ended_by: str) -> bool:
+        """Stop a run of this loop, and wait for that, as long as it may take. It can be called again.
+
+        Args:
+            run: the run.
+            quick: as for ``Run.stop``.
+            ended_by: as for ``Run.stop``.
+
+        Returns:
+            False if the loop is still blocked then: nothing could be closed, and this thread, which can't be
+            closed either, ends with the process.
+        """
+        stop = run.stop(quick=quick, ended_by=ended_by)
+        stopped = contextvars.Context().run(self.submit, stop)
+        now, allowed = time.monotonic(), run.settings.shutdown_deadline
+        deadline = now + (min(allowed, QUICK_DEADLINE) if quick else allowed)
+        self._gives_up_at = min(self._gives_up_at, deadline + AFTER_DEADLINE)
+        try:
+            stopped.result(max(0.0, self._gives_up_at - now))
+        except TimeoutError:
+            if stopped.done():
+                raise
+            from lifespan_app.engine.stacks.stacks import (
+                where_loop,
+            )  # needed for a blocked loop only
+
+            logger.error(
+                "The event loop of %s is blocked, so nothing can be closed. It is left behind, and ends with "
+                "the process: %s.",
+                run,
+                where_loop(run.loop_thread) or "a place that can't be seen",
+                about=run.log_fields(),
+            )
+            return False
+        return True
 
     def close(self) -> None:
         """Cancel the remaining tasks, close the loop and end the thread. In a fork: do nothing."""
