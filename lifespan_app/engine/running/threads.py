@@ -19,21 +19,33 @@ from lifespan_app.engine.advice import GENERIC, Advice
 from lifespan_app.engine.errors import LifespanError
 from lifespan_app.engine.logger import logger
 
-from .deadlines import QUICK_DEADLINE
 from .patched_threads import patched_threads
 
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from .hook_run import HookRun
-    from .run import Run
+    from lifespan_app.engine.settings import Settings
 
-    # A protocol is expensive to create, and only type checkers read it.
+    from .hook_run import HookRun
+
+    # Protocols are expensive to create, and only type checkers read them.
     class SerialThread(Protocol):
         """One thread for all sync hooks of a run, which take turns in it."""
 
         def submit(self, hook_run: HookRun, turn: Callable[[], None]) -> None:
             """Queue ``turn`` for the thread. Called on the loop."""
+
+    class Stopping(Protocol):
+        """A run that can be stopped: ``Run``."""
+
+        settings: Settings
+        loop_thread: int
+
+        async def stop(self, *, quick: bool, ended_by: str) -> None:
+            """Stop it."""
+
+        def log_fields(self) -> dict[str, str]:
+            """Return the ``extra`` of a log record about it."""
 
 
 T = TypeVar("T")
@@ -199,7 +211,7 @@ class LoopThread:
 
         return send(coroutine, self.loop, carried())
 
-    def stop(self, run: Run, *, quick: bool = False, ended_by: str) -> bool:
+    def stop(self, run: Stopping, *, quick: bool = False, ended_by: str) -> bool:
         """Stop a run of this loop, and wait for that, as long as it may take. It can be called again.
 
         Args:
@@ -211,6 +223,8 @@ class LoopThread:
             False if the loop is still blocked then: nothing could be closed, and this thread, which can't be
             closed either, ends with the process.
         """
+        from .deadlines import QUICK_DEADLINE
+
         stop = run.stop(quick=quick, ended_by=ended_by)
         stopped = contextvars.Context().run(self.submit, stop)
         now, allowed = time.monotonic(), run.settings.shutdown_deadline
@@ -221,9 +235,8 @@ class LoopThread:
         except TimeoutError:
             if stopped.done():
                 raise
-            from lifespan_app.engine.stacks.stacks import (
-                where_loop,
-            )  # needed for a blocked loop only
+            # Needed for a blocked loop only.
+            from lifespan_app.engine.stacks.stacks import where_loop
 
             logger.error(
                 "The event loop of %s is blocked, so nothing can be closed. It is left behind, and ends with "
