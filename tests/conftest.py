@@ -27,6 +27,8 @@ OF_PROCESSES = {"project", "sandbox", "chromium", "terminal"}
 """Fixtures whose tests start processes: servers, commands, browsers."""
 DATABASE_SERVERS = {"postgresql", "mariadb", "latin1"}
 """Parameters of tests that ask each kind of database; SQLite starts no process."""
+ALIKE = {"bad_input", "commands", "console", "security", "torture"}
+"""Folders whose tests are about texts, files and numbers, which no pair of Python and Django changes."""
 WHOLE_FILE = r"^pytestmark = .*\bmark\.{mark}\b"
 """What a file says that marks all of its tests, on one line."""
 
@@ -116,6 +118,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     match config.getoption("markexpr").split():
         case ["slow"]:
             return "mark.slow" not in collection_path.read_text() or None
+        case ["not", "once"] if is_alike(collection_path):
+            return True
         case ["not", mark]:
             whole = re.compile(WHOLE_FILE.format(mark=mark), re.MULTILINE)
             return bool(whole.search(collection_path.read_text())) or None
@@ -124,7 +128,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as `once` what is slow or starts processes, unless it is marked `every_pair`."""
+    """Mark as `once` what is alike everywhere, or costly and not marked `every_pair`."""
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
         fixtures = set(getattr(item, "fixturenames", ()))
@@ -132,8 +136,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             set(item.callspec.id.lower().split("-")) if hasattr(item, "callspec") else set()
         )
         costly = "slow" in marks or OF_PROCESSES & fixtures or DATABASE_SERVERS & parameters
-        if costly and "every_pair" not in marks:
+        if is_alike(item.path) or (costly and "every_pair" not in marks):
             item.add_marker("once")
+
+
+def is_alike(path: Path) -> bool:
+    """Return True for a file in a folder whose tests every pair answers alike."""
+    return path.parent.name in ALIKE
 
 
 @pytest.hookimpl(trylast=True)

@@ -314,7 +314,7 @@ class Lifespan(Registry):
 
         Raises:
             PlanError: the plan can't be made.
-            TypeError: the context is none.
+            TypeError: the context is something else.
         """
         from .running.run import Run
 
@@ -388,7 +388,7 @@ class Lifespan(Registry):
             context: the hooks' context, or the service type; None: from the settings.
 
         Raises:
-            TypeError: the context is none, such as the application itself.
+            TypeError: the context is something else, such as the application itself.
         """
         refuse_other(context)
 

@@ -44,7 +44,7 @@ class Echo:
         self._until = now + ECHO
         return False
 
-    def is_over(self) -> None:
+    def end(self) -> None:
         """Count the next signal as another one."""
         self._until = 0.0
 

@@ -105,7 +105,7 @@ class ThreadRun:
             return
         while (run := self.run) is not None and not run.inherited:
             try:
-                self._echo.is_over()
+                self._echo.end()
                 # Waits for the last write of the history, too.
                 if not thread.stop(run, quick=quick, ended_by=ended_by):
                     self.is_left_behind = True
