@@ -152,7 +152,6 @@ def server(
         yield server
 
 
-@pytest.mark.every_pair
 class TestEveryWSGIServer:
     """What a view that was written for an ASGI server does there."""
 

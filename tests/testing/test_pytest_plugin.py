@@ -9,7 +9,7 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.every_pair]
+pytestmark = pytest.mark.slow
 
 PLUGIN = "lifespan_app.pytest_plugin"
 
