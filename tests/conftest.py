@@ -10,6 +10,8 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,9 @@ DATABASE_SERVERS = {"postgresql", "mariadb", "latin1"}
 """Parameters of tests that ask each kind of database; SQLite starts no process."""
 ALIKE = {"bad_input", "commands", "console", "security", "torture"}
 """Folders whose tests are about texts, files and numbers, which no pair of Python and Django changes."""
+OF_DJANGO = {"admin", "history"}
+"""Folders whose tests depend on Django alone: those of the oldest one and of the main pair are enough."""
+OLDEST_DJANGO = "5.2."
 WHOLE_FILE = r"^pytestmark = .*\bmark\.{mark}\b"
 """What a file says that marks all of its tests, on one line."""
 
@@ -140,9 +145,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("once")
 
 
+@cache
 def is_alike(path: Path) -> bool:
-    """Return True for a file in a folder whose tests every pair answers alike."""
-    return path.parent.name in ALIKE
+    """Return True for a file in a folder whose tests this pair answers as others do."""
+    folder = path.parent.name
+    return folder in ALIKE or (
+        folder in OF_DJANGO and not version("django").startswith(OLDEST_DJANGO)
+    )
 
 
 @pytest.hookimpl(trylast=True)
