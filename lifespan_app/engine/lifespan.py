@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, TypeVarTuple, cast, ov
 from lifespan_app.engine.current_hook import current_hook
 
 from .adapter import Adapter
-from .context import plain
+from .context import LifespanContext, plain
 from .hooks.hook import RESOURCE
 from .hooks.registry import Registry
 from .running.current import Threads, named_run, run_or_last
@@ -37,7 +37,6 @@ from .wording import count
 
 if TYPE_CHECKING:
     from .adapter import Change
-    from .context import LifespanContext
     from .hooks.hook import Hook, HookReference
     from .hooks.retry import Retry
     from .lease import Refusal
@@ -691,8 +690,6 @@ class Lifespan(Registry):
 
 def refuse_other(context: object) -> None:
     """Raise ``TypeError`` for a context that is neither one, nor a service type, nor None."""
-    from .context import LifespanContext
-
     if context is None or isinstance(context, (str, LifespanContext)):
         return
     from .errors import with_article

@@ -47,7 +47,8 @@ def most_similar(word: str, names: list[str]) -> list[str]:
     from difflib import get_close_matches
 
     close = get_close_matches(word, names, n=1)
-    first, *_ = parts = word.split("_")
+    parts = word.split("_")
+    first = parts[0]
     if not close or get_close_matches(first, [close[0].partition("_")[0]]):
         return close
     # By its letters alone, "startup_timeout" is most similar to "shutdown_timeout", its opposite.

@@ -11,7 +11,6 @@ from signal import Signals
 from types import FrameType, TracebackType
 from typing import Self
 
-from lifespan_app.engine.running.shutdown_event import ECHO
 from lifespan_app.engine.signal_handlers import give_back, place
 
 
@@ -28,25 +27,6 @@ background processes (POSIX, Shell Command Language, 2.12), and ``nohup`` ignore
 BLOCKED_AFTER = 1.0
 """Seconds that a signal may wait for the loop before another Ctrl+C interrupts the blocking code."""
 HANGUP = signals_called("SIGHUP")
-
-
-class Echo:
-    """Signals that come directly after another one, as from systemd with ``SendSIGHUP=yes``."""
-
-    def __init__(self) -> None:
-        self._until = 0.0
-
-    def is_one(self) -> bool:
-        """Return True if the signal that has come now counts as the same as the last one."""
-        now = time.monotonic()
-        if now < self._until:
-            return True
-        self._until = now + ECHO
-        return False
-
-    def end(self) -> None:
-        """Count the next signal as another one."""
-        self._until = 0.0
 
 
 class CapturedSignals:

@@ -26,12 +26,13 @@ from django.utils.autoreload import DJANGO_AUTORELOAD_ENV
 
 from lifespan_app import conf
 from lifespan_app.engine.lifespan import note_stop_errors
+from lifespan_app.engine.running.shutdown_event import Echo
 from lifespan_app.engine.signal_handlers import give_back, place
 from lifespan_app.integration.adapter import DjangoAdapter
 from lifespan_app.integration.advice import in_test
 from lifespan_app.integration.default import lifespan
 
-from .capture_signals import ENDING, HANGUP, Echo
+from .capture_signals import ENDING, HANGUP
 from .run import SHUTDOWN_FAILED, STARTUP_FAILED, judged
 from .thread_run import ThreadRun, begin_launch, why
 

@@ -14,9 +14,9 @@ from lifespan_app.engine.lifespan import Lifespan
 from lifespan_app.engine.reporting.report import Mode
 from lifespan_app.engine.running.messages import startup_message
 from lifespan_app.engine.running.run import Run
+from lifespan_app.engine.running.shutdown_event import Echo
 from lifespan_app.engine.running.threads import LoopThread
 
-from .capture_signals import Echo
 from .run import judged
 
 LOOK = 0.05

@@ -12,7 +12,7 @@ import pytest
 from django.db import DatabaseError
 
 from lifespan_app import Lifespan
-from lifespan_app.history.recording import record, store_errors
+from lifespan_app.history.recording import store_errors, timetable
 from lifespan_app.history.recording.store import in_any_encoding
 from lifespan_app.models import LifespanLease, LifespanRun
 from tests.history.conftest import Prepare
@@ -46,7 +46,7 @@ def in_german(
 def test_run_waits_for_tables_that_are_missing(
     in_german: HistoryDatabase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(record, "RETRIES", (0.05,))
+    monkeypatch.setattr(timetable, "RETRIES", (0.05,))
     caplog.set_level(logging.WARNING, "lifespan_app")
 
     async def main(lifespan: Lifespan) -> None:

@@ -16,7 +16,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from lifespan_app.history.recording import record
+from lifespan_app.history.recording import timetable
 from lifespan_app.history.recording.maintenance import maintain
 from lifespan_app.models import LifespanRun
 from tests.history.databases import HistoryDatabase, opened, sqlite
@@ -49,7 +49,7 @@ def _no_temporary_folder(
 
 @pytest.fixture
 def no_database(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "RETRIES", (0.05,))
+    monkeypatch.setattr(timetable, "RETRIES", (0.05,))
     settings.LIFESPAN = {"HISTORY_DATABASE": "nowhere"}
 
 

@@ -20,7 +20,14 @@ from django.db import connections
 from django.utils import timezone
 
 from lifespan_app import Lifespan
-from lifespan_app.history.recording import maintenance, record, spool, store, store_errors
+from lifespan_app.history.recording import (
+    maintenance,
+    record,
+    spool,
+    store,
+    store_errors,
+    timetable,
+)
 from lifespan_app.history.recording.maintenance import Pieces, maintain
 from lifespan_app.history.recording.rows import Rows
 from lifespan_app.models import LifespanRun
@@ -52,7 +59,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have a failed write tried again soon; how soon is no part of what is looked at here."""
-    monkeypatch.setattr(record, "RETRIES", (0.05,))
+    monkeypatch.setattr(timetable, "RETRIES", (0.05,))
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +260,7 @@ class TestADatabaseThatIsDown:
         warnings: Callable[[], list[str]],
     ) -> None:
         """Else other processes would call the run lost."""
-        monkeypatch.setattr(record, "RETRIES", (1_000.0,))
+        monkeypatch.setattr(timetable, "RETRIES", (1_000.0,))
 
         async def main() -> None:
             async with lifespan.run():

@@ -12,10 +12,10 @@ from tests.needs import needs_postgresql
 from tests.torture.databases import place as place_module
 from tests.torture.databases import trial as trial_module
 from tests.torture.databases.cells import QUICK_CELLS, Cell
-from tests.torture.databases.checks import is_slower
+from tests.torture.databases.checks import is_slower, look_at_times
 from tests.torture.databases.part import SECONDS_QUICK, tried
 from tests.torture.databases.place import Place
-from tests.torture.databases.seen import Pair
+from tests.torture.databases.seen import Pair, Seen
 from tests.torture.load import Asked, failed
 
 
@@ -85,6 +85,24 @@ def test_server_that_answers_late_in_the_fault_is_a_fault(
 
 def took(before: float, *during: float) -> Pair:
     return [Asked(0, before, True)], [Asked(1, seconds, True) for seconds in during]
+
+
+def seen_with(answers: Pair, control: Pair) -> Seen:
+    seen = Seen(QUICK_CELLS[0], plain=answers, control=control)
+    look_at_times(seen)
+    return seen
+
+
+def test_answers_that_are_slower_than_the_control_are_a_fault() -> None:
+    seen = seen_with(took(0.02, 1.6), control=took(0.02, 0.02))
+
+    assert (seen.faults, seen.too_busy) == (["answers without the database were slower"], False)
+
+
+def test_servers_that_all_answer_late_are_no_fault_but_too_busy_to_tell() -> None:
+    seen = seen_with(took(0.02, 1.6), control=took(0.02, 1.6))
+
+    assert (seen.faults, seen.too_busy) == ([], True)
 
 
 def test_answers_are_slower_with_a_median_of_more_than_three_times_that_of_before() -> None:

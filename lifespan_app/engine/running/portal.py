@@ -302,7 +302,7 @@ def send(
 
     def begin() -> None:
         if future.cancelled():
-            # It was given up before the loop came to it, and its caller may have called it again.
+            # The caller has cancelled it before the loop began it, and may have called again.
             coroutine.close()
             return
         task = loop.create_task(run())

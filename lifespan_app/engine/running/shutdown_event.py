@@ -62,6 +62,25 @@ ECHO = 1.0
 a server, and the server's main process its workers again (https://github.com/Kludex/uvicorn/pull/1069)."""
 
 
+class Echo:
+    """The signals that come directly after another one, and count as the same."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def is_one(self) -> bool:
+        """Return True if the signal that has come now is an echo of the last one."""
+        now = time.monotonic()
+        if now < self._until:
+            return True
+        self._until = now + ECHO
+        return False
+
+    def end(self) -> None:
+        """Count the next signal as another one."""
+        self._until = 0.0
+
+
 class ShutdownEvent:
     """The event of one run's shutdown, for tasks of any loop and for threads."""
 
@@ -204,7 +223,7 @@ class InFront:
         self._signals = signals
         self.behind: dict[Signals, Handler] = {}
         """The server's handlers."""
-        self.echo_until = 0.0
+        self.echo = Echo()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Receive a signal."""
@@ -298,10 +317,8 @@ class ShutdownSignals:
                 run.loop.call_soon_threadsafe(run.notice, number.name)
         # One is enough, and a second SIGINT makes uvicorn exit without waiting for requests:
         # https://github.com/Kludex/uvicorn/issues/158 (server.py, Server.handle_exit).
-        now = time.monotonic()
-        if now < in_front.echo_until:
+        if in_front.echo.is_one():
             return
-        in_front.echo_until = now + ECHO
         if not self._delay:
             in_front.behind[number](number, frame)
             return

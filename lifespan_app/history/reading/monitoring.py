@@ -12,6 +12,7 @@ from lifespan_app.models import OF_DEVELOPMENT, LifespanRun, RunQuerySet, Status
 
 from . import time_text
 from .states import is_warming_up
+from .troubles import reason_of
 
 LATELY = timedelta(hours=24)
 """The age from which a failed or lost run is no longer a problem."""
@@ -32,10 +33,9 @@ def problems(expected: Mapping[str, int], fail_on: Collection[str]) -> list[str]
     runs = LifespanRun.objects.exclude(mode__in=OF_DEVELOPMENT).order_by()
     found = [*too_few(runs, expected)]
     if Change.LOST in fail_on:
-        # Its error is that of an optional hook: it has nothing to do with the loss.
-        found += [text for text, _error in unresolved(runs.lost(), "is lost")]
+        found += unresolved(runs.lost(), "is lost")
     if Change.FAILED in fail_on:
-        found += [text + error for text, error in unresolved(runs.failed(), "failed")]
+        found += unresolved(runs.failed(), "failed")
     if Change.NOT_READY in fail_on:
         not_ready = runs.live().filter(status=Status.NOT_READY).order_by("pk")
         found += [f"{named(run)} is not ready" for run in not_ready if not is_warming_up(run)]
@@ -50,24 +50,16 @@ def too_few(runs: RunQuerySet, expected: Mapping[str, int]) -> Iterator[str]:
             yield f"{serving} of {least} processes of '{service_type}' are serving"
 
 
-def unresolved(bad: RunQuerySet, what: str) -> Iterator[tuple[str, str]]:
-    """Yield the newest run of each service type that no later good start has made up for.
-
-    Args:
-        bad: the runs.
-        what: what has become of them.
-
-    Yields:
-        A clause, and the end of it that has the first line of the error.
-    """
+def unresolved(bad: RunQuerySet, what: str) -> Iterator[str]:
+    """Yield the newest run of each service type that no later good start has made up for."""
     bad = bad.filter(started_at__gte=timezone.now() - LATELY)
     for service_type in sorted(set(bad.values_list("service_type", flat=True))):
         run = bad.filter(service_type=service_type).latest("started_at")
         ended = run.stopped_at or run.last_seen_at
         later = LifespanRun.objects.filter(service_type=service_type, started_at__gte=ended)
         if not later.filter(ready_at__isnull=False).exists():
-            error = run.error.partition("\n")[0]
-            yield f"{named(run)} {what}, {time_text.ago(ended)}", f": {error}" if error else ""
+            error = reason_of(run)
+            yield f"{named(run)} {what}, {time_text.ago(ended)}{': ' if error else ''}{error}"
 
 
 def named(run: LifespanRun) -> str:

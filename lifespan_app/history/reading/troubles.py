@@ -69,8 +69,7 @@ def recent_failures() -> list[RecentFailure]:
         runs = count(of_type.count(), "run")
         with translation.override(None):  # checks are English
             status = str(last.status_at().label)
-        # The error of a lost run is that of an optional hook: it has nothing to do with the loss.
-        why = "" if last.is_lost() else last.error.strip().partition("\n")[0][:LENGTH]
+        why = reason_of(last)[:LENGTH]
         later = recent.filter(service_type=service_type, started_at__gt=last.started_at)
         is_resolved = later.filter(ready_at__isnull=False).exists()
         hint = f"'manage.py showlifespan {last.uuid}' and the admin tell what happened."
@@ -83,3 +82,11 @@ def recent_failures() -> list[RecentFailure]:
             )
         )
     return found
+
+
+def reason_of(run: LifespanRun) -> str:
+    """Return the first line of the error that ended a run; nothing for a lost one.
+
+    The error of a lost run is that of an optional hook, which has nothing to do with the loss.
+    """
+    return "" if run.is_lost() else run.error.strip().partition("\n")[0]

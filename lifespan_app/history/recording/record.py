@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -36,6 +35,7 @@ from .maintenance import Maintenance
 from .rows import Entry, Rows
 from .store import Writer, alias, forget_connection, release_connection, with_retries
 from .store_errors import StoreError, failure_of, is_temporary, unanswered
+from .timetable import Timetable
 
 PATIENCE = 5.0
 """Seconds after which a pending write is also written to the spool file."""
@@ -46,18 +46,11 @@ LAST_PATIENCE = 1.0
 ALERT_PATIENCE = 2.0
 """The longest that a process which fails waits for the alerts about it."""
 
-RETRIES = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
-"""Seconds until the next attempt, after the first, second ... failure; a heartbeat at most."""
-
 QUIET_TIME = 0.1
 """Seconds that the thread waits for further changes. The event loop is busy then, and both need the GIL."""
 
 LEAST_PAUSE = 5.0
 """The least seconds between two writes of changes while the process serves; the last state wins."""
-
-JITTER = 0.1
-"""The random deviation of a heartbeat, as a share, so that those of many workers are spread."""
-
 
 UP = (Status.SERVING, Status.DEGRADED)
 BEGUN = [IN_STARTUP, IN_SERVICE]
@@ -108,10 +101,8 @@ class Record:
         self._changes = Changes()
         self._unsent: list[Report] = []
         """Reports that are written, and whose change is not sent yet. In the thread only."""
-        self._failures = 0
-        """How many rounds have failed since the last one that did not. In the thread only."""
-        self._beat_at = self.next_beat()
-        """The time of the next heartbeat, by the monotonic clock. In the thread only."""
+        self._timetable = Timetable(self._heartbeat)
+        """In the thread only."""
         self._is_last_round = False
         """True in the round that writes the end of the run. In the thread only."""
         self._alerts: list[threading.Thread] = []
@@ -245,48 +236,40 @@ class Record:
     def _write_until_closed(self) -> None:
         with closing(Maintenance(self._heartbeat)) as maintenance:
             while not self._is_last_round:
-                pause = self._pause(maintenance)
-                self._is_last_round = self._wait(pause, for_changes=not self._failures)
-                is_beat = time.monotonic() >= self._beat_at and not self._is_last_round
+                pause = self._timetable.pause(maintenance.due_at)
+                self._is_last_round = self._wait(pause, for_changes=not self._timetable.failures)
+                is_beat = time.monotonic() >= self._timetable.beat_at and not self._is_last_round
                 try:
                     self._write_due(maintenance, is_beat=is_beat)
                 except Exception as error:
-                    self._failures += 1
+                    self._timetable.failures += 1
                     maintenance.database_is_late()
                     forget_connection()
                     self._spool_pending(failure_of(error))
                     self._send_changes()
                     self._alerts += self._send_spooled()
                 else:
-                    self._failures = 0
+                    self._timetable.failures = 0
                     self._recovered()
                     self._send_changes()
                     if not self._is_last_round and maintenance.due_at <= time.monotonic():
                         maintenance.go_on(self._has_time)
                     release_connection()
 
-    def _pause(self, maintenance: Maintenance) -> float:
-        """Return the seconds until there is something to do, if nothing changes."""
-        if self._failures:
-            # A pause of several heartbeats would make the run a lost one.
-            pause = RETRIES[min(self._failures, len(RETRIES)) - 1]
-            return min(pause, self._heartbeat or math.inf)
-        return max(0.0, min(self._beat_at, maintenance.due_at) - time.monotonic())
-
     def _write_due(self, maintenance: Maintenance, *, is_beat: bool) -> None:
         begun = time.monotonic()
-        if self._failures or self._is_last_round or is_beat or self._has_changes():
+        if self._timetable.failures or self._is_last_round or is_beat or self._has_changes():
             with_retries(self._write_pending, PATIENCE)
         if is_beat:
             with_retries(self._beat, PATIENCE)
-            self._beat_at = self.next_beat()
+            self._timetable.heartbeat_is_written()
         if time.monotonic() - begun > min(PATIENCE, self._heartbeat):
             maintenance.database_is_late()
         if is_beat:
             maintenance.heartbeat_is_written()
 
     def _has_time(self) -> bool:
-        return not self._has_changes() and time.monotonic() < self._beat_at
+        return not self._has_changes() and time.monotonic() < self._timetable.beat_at
 
     def _has_changes(self) -> bool:
         with forks.go_on(), self._changed:
@@ -311,11 +294,6 @@ class Record:
             if for_changes and not is_first:
                 self._changed.wait_for(lambda: self._closing, QUIET_TIME)
             return self._closing
-
-    def next_beat(self) -> float:
-        """Return the time of the next heartbeat, by the monotonic clock."""
-        early_or_late = random.uniform(1 - JITTER, 1 + JITTER)
-        return time.monotonic() + (self._heartbeat * early_or_late or math.inf)
 
     def _beat(self) -> None:
         jobs = {} if self._latest is None else {"jobs": self.rows.jobs(self._latest)}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from tests.clusters import Cluster
 from tests.torture.databases.faults import RECOVERED, dropped
 from tests.torture.databases.place import SHUTDOWN
-from tests.torture.databases.seen import Pair
+from tests.torture.databases.seen import Pair, Seen
 from tests.torture.databases.trial import Trial
 from tests.torture.load import failed, median, worst
 
@@ -34,15 +34,20 @@ def look_at_answers(trial: Trial) -> None:
         seen.faults.append(f"{count} requests without the database failed")
     if count := failed(trial.books.between(trial.recovered, math.inf)):
         seen.faults.append(f"{count} requests with the database failed after the fault")
-    if is_slower(seen.plain, seen.control):
-        seen.faults.append("answers without the database were slower")
-    else:
-        seen.too_busy = is_slower(seen.plain)
+    look_at_times(seen)
     for what, (first, *others) in (("start", seen.starts), ("stop", seen.stops)):
         if max(others) > first + LATER + (SHUTDOWN + LAST_WRITE if what == "stop" else 0):
             seen.faults.append(f"a {what} took {max(others):.1f} s")
     if set(trial.codes) - {-signal.SIGTERM, 0}:
         seen.faults.append(f"servers ended with {trial.codes}")
+
+
+def look_at_times(seen: Seen) -> None:
+    """Hold the times of answers in the fault against those before it, and against the control's."""
+    if is_slower(seen.plain, seen.control):
+        seen.faults.append("answers without the database were slower")
+    else:
+        seen.too_busy = is_slower(seen.plain)
 
 
 def is_slower(answers: Pair, control: Pair = ([], [])) -> bool:
