@@ -112,7 +112,13 @@ def take(folder: Path) -> None:
                 stderr=terminal.slave,
                 check=True,
             )
-            terminal.wait_for("ok          0.000 s  shop.http_client")
+            # Each hook has a line at the start and one at the stop.
+            terminal.until(
+                lambda: (
+                    terminal.text.count("http_client") == terminal.text.count("database_pool") == 2
+                ),
+                "the stop of the last hook was not seen",
+            )
             sent = terminal.sent
     html = PAGE.format(command=" ".join(COMMAND), screen=html_of(sent), grey=GREY)
     with launched() as browser:
