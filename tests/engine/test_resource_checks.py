@@ -234,30 +234,40 @@ def test_check_that_hangs_has_failed_at_its_limit_and_is_cancelled() -> None:
 
 
 def test_sync_check_that_hangs_in_its_thread_is_not_begun_again() -> None:
-    asked: list[int] = []
-    free = threading.Event()
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> None:
+        _, connection = connected(lifespan)
+        asked = []
 
-    async def main() -> None:
-        lifespan = Lifespan()
-
-        @lifespan.resource
-        async def connection() -> AsyncIterator[str]:
-            yield "a line"
-
-        @connection.check(timeout=0.05, cache=0.01)
-        def answers(connection: str) -> None:
+        @connection.check(timeout=3, cache=1)
+        def answers(connection: Line) -> None:
             asked.append(threading.get_ident())
-            free.wait(20)
+            loop.hang_in_thread()
 
         async with lifespan.run("app"):
+            begun = loop.now
             assert await readiness(lifespan) == "check_failed"
-            await asyncio.sleep(0.02)
+            assert loop.now == begun + 3
+            await asyncio.sleep(2)
             assert await readiness(lifespan) == "check_failed"
             assert len(asked) == 1
             assert asked[0] != threading.get_ident()
-            free.set()
 
-    asyncio.run(main())
+    run_virtually(main)
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(2.9, "ok"), (3.1, "check_failed")])
+def test_sync_check_has_the_limit_of_an_async_one(seconds: float, status: str) -> None:
+    async def main(lifespan: Lifespan, loop: VirtualLoop) -> str:
+        _, connection = connected(lifespan)
+
+        @connection.check(timeout=3)
+        def answers(connection: Line) -> None:
+            loop.sleep_in_thread(seconds)
+
+        async with lifespan.run("app"):
+            return await readiness(lifespan)
+
+    assert run_virtually(main) == status
 
 
 def test_check_without_a_free_thread_has_failed_and_is_asked_again(

@@ -207,6 +207,8 @@ class Checking:
         except RuntimeError as error:
             # No thread can be started ("can't start new thread"): the check has no result, so it fails.
             call.set_exception(error)
+        else:
+            self._run.adapter.work_handed_over()
         return call
 
     async def _on_loop(self, hook_run: HookRun, check: Check) -> Any:
@@ -231,6 +233,7 @@ class Checking:
             failure = error
 
         def tell() -> None:
+            self._run.adapter.work_returned()
             if call.done():
                 return
             if failure is None:
