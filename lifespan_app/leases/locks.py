@@ -8,6 +8,7 @@ A lock ends with its connection, so also with its process. It is used in one thr
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,7 @@ from django.db import connections
 from lifespan_app.history.recording.store import alias
 
 PREFIX = "lifespan_app "
-"""The beginning of a lock's name in MariaDB, where all databases of a server share the locks."""
+"""The beginning of a lock's name in MariaDB."""
 
 taken: set[str] = set()
 """The locks of this process. A database gives a session the same lock again."""
@@ -96,8 +97,10 @@ class Lock:
 
     @property
     def _name(self) -> str:
-        # At most 64 characters: https://mariadb.com/kb/en/get_lock/
-        return f"{PREFIX}{self._id}"
+        # All databases of a server share its locks, whose names have at most 64 characters:
+        # https://mariadb.com/kb/en/get_lock/
+        place = f"{connections[alias()].settings_dict['NAME']}\n{self._id}"
+        return PREFIX + hashlib.sha256(place.encode()).hexdigest()[:32]
 
     def _take_in_sqlite(self) -> bool:
         """Take the lock of an SQLite file of its own: such locks end with the process on each system."""

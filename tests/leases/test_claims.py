@@ -11,10 +11,10 @@ from lifespan_app.engine.lease import Lease
 from lifespan_app.leases.claim import DatabaseClaim
 from lifespan_app.leases.keeper import Keeper
 from lifespan_app.leases.locks import Lock, taken
-from tests.clusters import PostgreSQL
+from tests.clusters import MariaDB, PostgreSQL
 from tests.history.databases import opened, sqlite
 from tests.leases.stored import MIGRATE
-from tests.needs import needs_postgresql
+from tests.needs import needs_mariadb, needs_postgresql
 
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker, Settings
@@ -104,3 +104,26 @@ def test_lock_of_an_sqlite_file_in_a_folder_called_memory_has_one_holder(
             assert not other.take()
         finally:
             one.give_back(for_good=True)
+
+
+@needs_mariadb
+def test_projects_on_one_mariadb_do_not_wait_for_each_others_locks(
+    settings: Settings, django_db_blocker: DjangoDbBlocker
+) -> None:
+    def take(alias: str) -> bool:
+        settings.LIFESPAN = {"HISTORY_DATABASE": alias}
+        taken.clear()  # as in another process
+        return Lock(MIGRATE.id).take()
+
+    with (
+        django_db_blocker.unblock(),
+        MariaDB() as cluster,
+        opened(cluster.database, alias="shop") as shop,
+        opened(cluster.database, alias="other_process_of_shop"),
+        opened({**cluster.database, "NAME": "blog"}, alias="blog"),
+    ):
+        shop.run("CREATE DATABASE blog")
+        assert take("shop")
+        assert not take("other_process_of_shop")
+        assert take("blog")
+    taken.clear()
