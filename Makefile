@@ -71,7 +71,7 @@ test: lint check ## Lint, check, and test the checkout on this Python, in a few 
 test-all: $(DEVELOPMENT_SET_UP) ## Test the wheel on every supported Python that is here, slow tests included
 	@$(if $(AFTER_TEST),,rm -rf $(REPORTS))
 	@status=0; \
-	$(RUN) -m tox run-parallel --parallel 4 --parallel-no-spinner --skip-missing-interpreters true -e $(RUNS) || status=$$?; \
+	$(RUN) -m tox run-parallel --parallel 2 --parallel-no-spinner --skip-missing-interpreters true -e $(RUNS) || status=$$?; \
 	$(RUN) .ci/total $(REPORTS) || status=$$?; \
 	exit $$status
 

@@ -19,6 +19,8 @@ from tempfile import TemporaryDirectory
 from textwrap import dedent, indent
 from typing import Any, Self
 
+from tests import fork_server
+
 JOURNAL_VARIABLE = "PROJECT_JOURNAL"
 
 SETTINGS = {
@@ -192,10 +194,15 @@ class Project:
         self, *arguments: str, environment: Mapping[str, str] | None = None, limit: float = 60
     ) -> subprocess.CompletedProcess[str]:
         """Run Python with these arguments in the project, for at most `limit` seconds."""
+        variables = {**self.environment, **(environment or {})}
+        if fork_server.is_fit_for(arguments, variables):
+            return fork_server.run(
+                arguments, folder=self.folder, environment=variables, limit=limit
+            )
         return subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
-            env={**self.environment, **(environment or {})},
+            env=variables,
             capture_output=True,
             text=True,
             timeout=limit,
