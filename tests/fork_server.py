@@ -21,6 +21,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -126,9 +127,13 @@ class ForkServer:
             finally:
                 os.close(writing)
             pid = _number_of(result.read(NUMBER.size))
-            ended, _, _ = select.select([result], [], [], limit)
-            if not ended:
-                os.kill(pid, signal.SIGKILL)
+            ended: list[Any] = []
+            try:
+                ended, _, _ = select.select([result], [], [], limit)
+            finally:
+                # Past its limit, or the test's.
+                if not ended:
+                    os.kill(pid, signal.SIGKILL)
             status = _number_of(result.read(NUMBER.size))
             return status if ended else None
 
@@ -148,6 +153,19 @@ def _number_of(read: bytes) -> int:
     return int(NUMBER.unpack(read)[0])
 
 
+def let_children_hear_signals() -> None:
+    """Undo what a shell has ignored. A server does so as it starts, in the main thread."""
+    # A shell starts background jobs with SIGINT and SIGQUIT ignored, nohup with SIGHUP, and children
+    # inherit that: a server would never see Ctrl+C when the test suite runs in the background.
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 # What follows runs in the server, and in its forks.
 
 
@@ -158,7 +176,9 @@ def serve(requests: socket.socket) -> dict[str, Any]:
         ready, _, _ = select.select([requests.fileno(), *running], [], [])
         for ended in running.keys() & ready:
             pid, result = running.pop(ended)
-            os.write(result, NUMBER.pack(os.waitpid(pid, 0)[1]))
+            _, status = os.waitpid(pid, 0)
+            with suppress(BrokenPipeError):  # the test has given up
+                os.write(result, NUMBER.pack(status))
             os.close(result)
             os.close(ended)
         if requests.fileno() in ready:
@@ -203,6 +223,7 @@ def run_script(arguments: list[str], folder: str, environment: dict[str, str]) -
 
 if __name__ == "__main__":
     del sys.path[0]  # this folder, of which "django" is a part
+    let_children_hear_signals()
     for module in IMPORTED_BEFORE:
         import_module(module)
     gc.collect()

@@ -29,6 +29,7 @@ from signal import Signals
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from tests.fork_server import let_children_hear_signals
 from tests.projects import Project
 
 T = TypeVar("T")
@@ -373,16 +374,3 @@ def _free_port() -> int:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def let_children_hear_signals() -> None:
-    """Undo what a shell has ignored. A server does so as it starts, in the main thread."""
-    # A shell starts background jobs with SIGINT and SIGQUIT ignored, nohup with SIGHUP, and children
-    # inherit that: a server would never see Ctrl+C when the test suite runs in the background.
-    for number, handler in (
-        (signal.SIGINT, signal.default_int_handler),
-        (signal.SIGQUIT, signal.SIG_DFL),
-        (signal.SIGHUP, signal.SIG_DFL),
-    ):
-        if signal.getsignal(number) is signal.SIG_IGN:
-            signal.signal(number, handler)

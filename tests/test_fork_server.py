@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ def in_fork(
 
 
 def in_new_process(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    fork_server.let_children_hear_signals()
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=project.folder,
@@ -119,6 +122,29 @@ def test_script_is_killed_at_its_limit(project: Project) -> None:
         in_fork(project, "hangs.py", limit=1)
 
     assert told.value.stdout == b"hangs\n"
+
+
+def test_test_that_gives_up_leaves_no_process_and_a_server_for_the_next(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.file("hangs.py", "import time; time.sleep(1000)").file("ends.py", "print('ends')")
+    given_up = []
+
+    def gives_up(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(select, "select", gives_up)
+    monkeypatch.setattr(os, "kill", lambda pid, _: given_up.append(pid))
+    with pytest.raises(KeyboardInterrupt):
+        in_fork(project, "hangs.py")
+    monkeypatch.undo()
+
+    [left] = given_up
+    ended = os.pidfd_open(left)
+    os.kill(left, signal.SIGKILL)
+    assert select.select([ended], [], [], 20)[0]
+    os.close(ended)
+    assert in_fork(project, "ends.py").stdout == "ends\n"
 
 
 def test_what_python_reads_as_it_starts_takes_a_new_process(project: Project) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
 
+from tests.fork_server import let_children_hear_signals
 from tests.projects import Project
 from tests.servers import (
     GRANIAN,
@@ -32,7 +33,6 @@ from tests.servers import (
     Kind,
     Server,
     ServerFailed,
-    let_children_hear_signals,
 )
 from tests.torture.load import LONGEST, Load
 from tests.torture.results import Row, table
