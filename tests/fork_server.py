@@ -50,11 +50,13 @@ LARGEST_REQUEST = 1 << 17
 NUMBER = struct.Struct("=i")
 
 
-def is_fit_for(arguments: Sequence[str], environment: Mapping[str, str]) -> bool:
+def is_fit_for(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> bool:
     """Return whether a fork runs Python with these arguments as a new process would."""
     return (
         sys.platform == "linux"
         and arguments[0].endswith(".py")
+        # Python imports it as it starts.
+        and not (folder / "sitecustomize.py").exists()
         # coverage begins to measure, and writes what it has found, once per process that starts.
         and not any(name.startswith("COVERAGE_") for name in environment)
         and read_at_start(environment) == read_at_start(ENVIRONMENT)

@@ -195,7 +195,7 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """Run Python with these arguments in the project, for at most `limit` seconds."""
         variables = {**self.environment, **(environment or {})}
-        if fork_server.is_fit_for(arguments, variables):
+        if fork_server.is_fit_for(arguments, self.folder, variables):
             return fork_server.run(
                 arguments, folder=self.folder, environment=variables, limit=limit
             )

@@ -22,7 +22,7 @@ pytestmark = [
 def in_fork(
     project: Project, *arguments: str, limit: float = 20
 ) -> subprocess.CompletedProcess[str]:
-    assert fork_server.is_fit_for(arguments, project.environment)
+    assert fork_server.is_fit_for(arguments, project.folder, project.environment)
     return project.run(*arguments, limit=limit)
 
 
@@ -147,10 +147,20 @@ def test_test_that_gives_up_leaves_no_process_and_a_server_for_the_next(
     assert in_fork(project, "ends.py").stdout == "ends\n"
 
 
-def test_what_python_reads_as_it_starts_takes_a_new_process(project: Project) -> None:
+@pytest.mark.parametrize("arguments", [["-m", "uvicorn"], ["-c", "import django"], ["-P", "a.py"]])
+def test_options_of_python_take_a_new_process(project: Project, arguments: list[str]) -> None:
+    assert not fork_server.is_fit_for(arguments, project.folder, project.environment)
+
+
+def test_variables_that_python_reads_as_it_starts_take_a_new_process(project: Project) -> None:
     project.file("warns.py", "import sys; print(sys.warnoptions)")
 
-    assert not fork_server.is_fit_for(["-m", "uvicorn"], project.environment)
     done = project.run("warns.py", environment={"PYTHONWARNINGS": "error"})
 
     assert done.stdout == "['error']\n"
+
+
+def test_module_that_python_imports_as_it_starts_takes_a_new_process(project: Project) -> None:
+    project.file("sitecustomize.py", "print('customized')").file("ends.py", "print('ends')")
+
+    assert project.run("ends.py").stdout == "customized\nends\n"
