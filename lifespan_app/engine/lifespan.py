@@ -457,11 +457,12 @@ class Lifespan(Registry):
     def _kept_open_in_thread(
         self, context: LifespanContext | str | None, *, is_inner: bool
     ) -> Iterator[RunState]:
+        from .running.portal import result_of
         from .running.threads import LoopThread
 
         thread = LoopThread("lifespan loop", self.adapter.advice)
         try:
-            run = thread.submit(self._start(context, is_inner=is_inner)).result()
+            run = result_of(thread.submit(self._start(context, is_inner=is_inner)))
             try:
                 with current(run):
                     yield run.state
@@ -469,12 +470,12 @@ class Lifespan(Registry):
                 if not run.inherited:
                     from .error_text import class_name
 
-                    thread.submit(run.stop(ended_by=class_name(error))).result()
+                    result_of(thread.submit(run.stop(ended_by=class_name(error))))
                 note_stop_errors(run, error)
                 raise
             # A child that was forked in the body has neither the thread nor the resources of the run.
             if not run.inherited:
-                thread.submit(run.stop(ended_by="the end of its body")).result()
+                result_of(thread.submit(run.stop(ended_by="the end of its body")))
                 raise_stop_errors(run)
         finally:
             thread.close()

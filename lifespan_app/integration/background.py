@@ -148,6 +148,7 @@ class BackgroundRun:
 
     def _open(self, lifespan: Lifespan, user: str) -> FailedStart | None:
         from lifespan_app.engine.running.current import Threads
+        from lifespan_app.engine.running.portal import result_of
         from lifespan_app.engine.running.threads import LoopThread
 
         begun: list[Run] = []
@@ -176,7 +177,7 @@ class BackgroundRun:
                 # An empty context: the run must not keep the context variables of the first request.
                 future = contextvars.Context().run(thread.submit, start())
                 try:
-                    future.result()
+                    result_of(future)
                 except BaseException as error:
                     if not future.done():
                         raise

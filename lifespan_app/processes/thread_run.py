@@ -13,6 +13,7 @@ from lifespan_app.engine.error_text import class_name
 from lifespan_app.engine.lifespan import Lifespan
 from lifespan_app.engine.reporting.report import Mode
 from lifespan_app.engine.running.messages import startup_message
+from lifespan_app.engine.running.portal import result_of
 from lifespan_app.engine.running.run import Run
 from lifespan_app.engine.running.shutdown_event import Echo
 from lifespan_app.engine.running.threads import LoopThread
@@ -69,7 +70,7 @@ class ThreadRun:
             while check is not None and not opened.done():
                 check()
                 futures.wait([opened], LOOK)
-            opened.result()
+            result_of(opened)
         except BaseException as error:
             self.close(why(error))
             raise

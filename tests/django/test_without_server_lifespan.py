@@ -614,7 +614,8 @@ class TestAProgram:
         assert self.ran(project, "print(client.current())") == "1\n"
         assert project.events() == ["opens", "reads 1", "closes"]
 
-    def test_program_gives_up_the_startup_at_ctrl_c(self, project: Project) -> None:
+    @pytest.mark.parametrize("heard_by", ["the main thread", "another thread"])
+    def test_program_gives_up_the_startup_at_ctrl_c(self, project: Project, heard_by: str) -> None:
         project.app("shop", lifespan=ASYNC_HANGS).settings(LIFESPAN=THREAD)
         program = Kind(name="a program", command=("program.py",), needs=())
         project.file(
@@ -631,7 +632,10 @@ class TestAProgram:
         )
         with Server(project, program, ready=False) as server:
             server.until(lambda: "hangs" in project.events(), "Nothing hangs")
-            server.interrupt()
+            if heard_by == "the main thread":
+                server.interrupt()
+            else:
+                project.file("interrupt", "")
             server.wait()
 
         assert project.events() == ["hangs", "first closes"]
@@ -640,6 +644,9 @@ class TestAProgram:
 
 ASYNC_HANGS = """
 import asyncio
+import signal
+import threading
+from pathlib import Path
 
 from journal import write
 from lifespan_app import lifespan
@@ -654,5 +661,8 @@ async def first():
 @lifespan.resource
 async def client(first):
     write("hangs")
+    while not Path("interrupt").exists():
+        await asyncio.sleep(0.01)
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
     await asyncio.Event().wait()
 """

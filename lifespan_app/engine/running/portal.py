@@ -29,6 +29,8 @@ ASGIREF = "asgiref.sync"
 """Looked up among the imported modules: the engine does not import it."""
 ASGIREF_LOCAL = "asgiref.local"
 """The name of every context variable behind an ``asgiref.local.Local``."""
+LOOK_FOR_SIGNALS = 0.5
+"""Seconds after which a thread that waits for a result looks for signals."""
 
 
 class Waiter:
@@ -47,7 +49,7 @@ class Waiter:
         Raises:
             TimeoutError: there is no result yet.
         """
-        return future.result(timeout)
+        return result_of(future) if timeout is None else future.result(timeout)
 
 
 def call(
@@ -320,6 +322,25 @@ def send(
         coroutine.close()
         raise
     return future
+
+
+def result_of(future: Future[T]) -> T:
+    """Wait for the result of a future, and return it. Ctrl+C ends the wait.
+
+    A wait without a limit misses a signal that another thread receives, or that comes as the wait begins:
+    only the main thread runs Python's signal handlers, and nothing wakes it for them
+    (https://docs.python.org/3/library/signal.html#signals-and-threads).
+
+    Args:
+        future: the future.
+
+    Raises:
+        BaseException: the error of the future, or what a signal handler raises.
+    """
+    while not future.done():
+        with suppress(TimeoutError):
+            return future.result(LOOK_FOR_SIGNALS)
+    return future.result()
 
 
 def loop_above() -> asyncio.AbstractEventLoop | None:
