@@ -1,7 +1,7 @@
 """Run a project's script in a fork of a process that has imported Django.
 
-Three quarters of the time that a management command takes go into the import of Django, and tests run a
-thousand commands. A fork is a process like any other: it has its own process ID, signals and exit code,
+Three quarters of the time that a management command takes go into the import of Django, and tests run
+hundreds of commands. A fork is a process like any other: it has its own process ID, signals and exit code,
 imports this package and the project itself, and ends as Python ends. Only Django is there before, which
 is not what the tests are about.
 
