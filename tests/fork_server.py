@@ -140,7 +140,8 @@ class ForkServer:
             return status if ended else None
 
     def _end(self) -> None:
-        self._socket.close()
+        # A child of this process that goes on may have the socket, too: closing it here would not end it.
+        self._socket.shutdown(socket.SHUT_RDWR)
         self._process.wait()
 
 

@@ -98,12 +98,13 @@ class Lifespan(Registry):
         closed; any other stays open, with a warning.
         """
         from .logger import logger
+        from .running.portal import result_of
 
         instance = cls.get_instance()
         for run in list(instance.runs):
             thread = instance._apart.pop(run, None)
             if thread is not None and not run.inherited:
-                thread.submit(run.stop(ended_by="reset_instance()")).result()
+                result_of(thread.submit(run.stop(ended_by="reset_instance()")))
                 thread.close()
             elif not (run.inherited or run.loop.is_closed()):
                 logger.warning(

@@ -8,6 +8,7 @@ A thread that only waited would block such a call for ever.
 from __future__ import annotations
 
 import functools
+import math
 import queue
 import threading
 import time
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync
 
-from lifespan_app.engine.running.portal import Waiter
+from lifespan_app.engine.running.portal import LOOK_FOR_SIGNALS, Waiter
 
 T = TypeVar("T")
 
@@ -78,13 +79,16 @@ class CurrentThreadExecutor(Waiter, Executor):
     def serve_until(self, future: Future[T], timeout: float | None = None) -> T:
         """Do as ``until`` does, and be ready for more afterwards."""
         future.add_done_callback(lambda _: self._calls.put(None))
-        give_up = None if timeout is None else time.monotonic() + timeout
+        give_up = math.inf if timeout is None else time.monotonic() + timeout
         while not future.done():
-            left = None if give_up is None else max(0.0, give_up - time.monotonic())
+            left = max(0.0, give_up - time.monotonic())
             try:
-                call = self._calls.get(timeout=left)
+                # A longer wait could miss Ctrl+C: see ``result_of``.
+                call = self._calls.get(timeout=min(left, LOOK_FOR_SIGNALS))
             except queue.Empty:
-                break
+                if left <= LOOK_FOR_SIGNALS:
+                    break
+                continue
             if call is not None:
                 self._make(call)
         return future.result(0)

@@ -150,23 +150,46 @@ def test_ctrl_c_in_the_body_closes_open_resources(shop: Project) -> None:
     assert shop.events() == ["opens", "body", "closes"]
 
 
-def test_ctrl_c_during_the_startup_closes_open_resources(shop: Project) -> None:
-    shop.app(
-        "late",
-        lifespan="""
-        import asyncio
-        from lifespan_app import lifespan
-        import journal
+WAITS = """
+import asyncio
+import signal
+import threading
+from pathlib import Path
 
-        @lifespan.on_start(priority=1)
-        async def wait():
-            journal.write("waits")
-            await asyncio.sleep(99)
-        """,
-    )
+from lifespan_app import lifespan
+import journal
+
+
+async def wait():
+    journal.write("waits")
+    while not Path("interrupt").exists():
+        await asyncio.sleep(0.01)
+    # The loop's thread is not the main one, which runs the handler.
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    await asyncio.sleep(99)
+"""
+
+
+@pytest.mark.parametrize("heard_by", ["the main thread", "another thread"])
+@pytest.mark.parametrize(
+    "when", ["during the startup", "during a call", "during a call with a timeout"]
+)
+def test_ctrl_c_ends_a_wait_and_closes_open_resources(
+    shop: Project, when: str, heard_by: str
+) -> None:
+    if when == "during the startup":
+        shop.app("late", lifespan=f"{WAITS}\nlifespan.on_start(priority=1)(wait)\n")
+    else:
+        call = {"during a call": "wait", "during a call with a timeout": "wait, timeout=50"}[when]
+        fetch = FETCH.replace('client.current().get, "emma"', call)
+        shop.file("shop/waits.py", WAITS)
+        shop.file("shop/management/commands/fetch.py", f"from shop.waits import wait\n{fetch}")
     with command(shop, "fetch") as process:
         process.wait_for_event("waits")
-        process.signal(signal.SIGINT)
+        if heard_by == "the main thread":
+            process.signal(signal.SIGINT)
+        else:
+            shop.file("interrupt", "")
 
         assert process.wait() == -signal.SIGINT
     assert shop.events() == ["opens", "waits", "closes"]

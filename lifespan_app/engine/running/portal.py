@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import copy
 import inspect
+import math
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
@@ -49,7 +50,7 @@ class Waiter:
         Raises:
             TimeoutError: there is no result yet.
         """
-        return result_of(future) if timeout is None else future.result(timeout)
+        return result_of(future, timeout)
 
 
 def call(
@@ -324,23 +325,27 @@ def send(
     return future
 
 
-def result_of(future: Future[T]) -> T:
+def result_of(future: Future[T], timeout: float | None = None) -> T:
     """Wait for the result of a future, and return it. Ctrl+C ends the wait.
 
-    A wait without a limit misses a signal that another thread receives, or that comes as the wait begins:
-    only the main thread runs Python's signal handlers, and nothing wakes it for them
+    A wait in one piece misses a signal that another thread receives, or that comes as the wait begins: only
+    the main thread runs Python's signal handlers, and nothing wakes it for them
     (https://docs.python.org/3/library/signal.html#signals-and-threads).
 
     Args:
         future: the future.
+        timeout: seconds to wait at most; None: for ever.
 
     Raises:
+        TimeoutError: there is no result yet.
         BaseException: the error of the future, or what a signal handler raises.
     """
-    while not future.done():
+    left = math.inf if timeout is None else timeout
+    while left > LOOK_FOR_SIGNALS and not future.done():
         with suppress(TimeoutError):
             return future.result(LOOK_FOR_SIGNALS)
-    return future.result()
+        left -= LOOK_FOR_SIGNALS
+    return future.result(left)
 
 
 def loop_above() -> asyncio.AbstractEventLoop | None:

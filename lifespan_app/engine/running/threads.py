@@ -224,6 +224,7 @@ class LoopThread:
             closed either, ends with the process.
         """
         from .deadlines import QUICK_DEADLINE
+        from .portal import result_of
 
         stop = run.stop(quick=quick, ended_by=ended_by)
         stopped = contextvars.Context().run(self.submit, stop)
@@ -231,7 +232,7 @@ class LoopThread:
         deadline = now + (min(allowed, QUICK_DEADLINE) if quick else allowed)
         self._gives_up_at = min(self._gives_up_at, deadline + AFTER_DEADLINE)
         try:
-            stopped.result(max(0.0, self._gives_up_at - now))
+            result_of(stopped, max(0.0, self._gives_up_at - now))
         except TimeoutError:
             if stopped.done():
                 raise
